@@ -1,0 +1,83 @@
+"""One logging format, one progress bar, and the frame every rule's script runs in."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.errors import PipelineError
+
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+T = TypeVar("T")
+# The terminal as it was before `job` sent standard error to the log.
+_terminal = sys.stderr
+
+
+def configure_logging(level: int = logging.INFO) -> None:
+    """Send the package's log lines to standard error in the one format."""
+    logging.basicConfig(level=level, format=LOG_FORMAT, datefmt=DATE_FORMAT, force=True)
+    logging.captureWarnings(True)
+
+
+@contextlib.contextmanager
+def job(log: str | Path) -> Iterator[None]:
+    """Run a rule's script: output to its log, errors of ours as one line, exit code 1.
+
+    Standard output and error are redirected at descriptor level, because compiled
+    libraries write there too. A :class:`PipelineError` is printed on the terminal without
+    traceback; any other exception keeps its traceback in the log and names the log.
+    """
+    global _terminal
+    path = Path(log)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    _terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    with path.open("w") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    configure_logging()
+    try:
+        yield
+    except PipelineError as error:
+        logging.getLogger("pipeline").error("%s", error)
+        print(f"error: {error}", file=_terminal, flush=True)
+        _quit()
+    except Exception as error:
+        logging.getLogger("pipeline").exception("unexpected failure")
+        print(
+            f"error: unexpected {type(error).__name__}: {error}; the traceback is in {path}",
+            file=_terminal,
+            flush=True,
+        )
+        _quit()
+
+
+def _quit() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    logging.shutdown()
+    os._exit(1)
+
+
+def progress(items: Iterable[T], *, title: str, total: int | None = None) -> Iterable[T]:
+    """Iterate with a progress bar on the terminal; silent where there is none."""
+    from tqdm import tqdm
+
+    bar: Iterable[T] = tqdm(
+        items,
+        desc=title,
+        total=total,
+        file=_terminal,
+        disable=not _terminal.isatty(),
+        leave=False,
+        dynamic_ncols=True,
+    )
+    return bar

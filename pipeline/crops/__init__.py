@@ -1,0 +1,1 @@
+"""Where to cut, one interpolation, and the store."""

@@ -1,0 +1,1 @@
+"""A bundle applied to new patients."""

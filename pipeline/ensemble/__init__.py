@@ -1,0 +1,1 @@
+"""Z-scored averages of folds and models."""

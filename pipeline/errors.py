@@ -1,0 +1,102 @@
+"""The one family of exceptions: each says what, where, expected, got and what to do."""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """A problem told in one message, without a traceback.
+
+    Args:
+        problem: What is wrong, in one clause.
+        where: File, patient, table row, or DICOM tag with number and name.
+        expected: What would have been right.
+        got: What was found.
+        action: What the user can do.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        where: str = "",
+        expected: str = "",
+        got: str = "",
+        action: str = "",
+    ) -> None:
+        self.problem, self.where, self.expected = problem, where, expected
+        self.got, self.action = got, action
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        parts = [self.problem.rstrip(".")]
+        for label, text in (
+            ("where", self.where),
+            ("expected", self.expected),
+            ("got", self.got),
+            ("what to do", self.action),
+        ):
+            if text:
+                parts.append(f"{label}: {text.rstrip('.')}")
+        return "; ".join(parts) + "."
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.__dict__.copy()))
+
+
+def _rebuild(kind: type[PipelineError], state: dict[str, str]) -> PipelineError:
+    """Carry an error whole across process borders (keyword arguments defeat plain pickling)."""
+    error = kind(state["problem"])
+    error.__dict__.update(state)
+    return error
+
+
+class SettingsError(PipelineError):
+    """A study's settings cannot be used."""
+
+
+class TableError(PipelineError):
+    """A table breaks its contract."""
+
+
+class PatientError(PipelineError):
+    """One patient's data cannot be trusted; the policy decides between stop and exclude."""
+
+
+class DicomError(PatientError):
+    """DICOM that is missing, unreadable or inconsistent."""
+
+
+class SuvError(PatientError):
+    """Standardised uptake values cannot be computed from what the file says."""
+
+
+class ContourError(PatientError):
+    """A contour is missing, ambiguous or does not belong to the image."""
+
+
+class GeometryError(PatientError):
+    """Two grids that must agree do not."""
+
+
+class RegistrationError(PatientError):
+    """A registration failed its quality limits."""
+
+
+class CropError(PatientError):
+    """A crop cannot be placed or a stored crop cannot be trusted."""
+
+
+class RadiomicsError(PatientError):
+    """Features cannot be computed."""
+
+
+class TrainingError(PipelineError):
+    """Training cannot start or go on."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint is broken or belongs to other settings."""
+
+
+class ModelError(PipelineError):
+    """A classical model cannot be fitted on what it was given."""

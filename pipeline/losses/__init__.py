@@ -1,0 +1,1 @@
+"""Losses; tensor in, tensor out."""

@@ -1,0 +1,1 @@
+"""The embedded cohort: real DICOM with known truth."""

@@ -1,0 +1,114 @@
+"""Code digests, versions and file hashes: what a result was made from."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+PACKAGE = "pipeline"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def code_digest(*modules: str) -> str:
+    """Hash the code that the given modules run inside this package.
+
+    The hash covers the syntax trees, without docstrings (comments and layout are not in
+    the tree), of the modules and of everything they import inside ``pipeline``, at module
+    level or inside functions. It is given to rules as a parameter, so that editing code
+    reruns exactly the stages that use it.
+
+    Args:
+        modules: Dotted names, e.g. ``pipeline.dicom.suv``.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    seen: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting.extend(_imports(name))
+    digest = hashlib.sha256()
+    for name in sorted(seen):
+        digest.update(f"{name}\0{_tree_text(name)}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def module_path(name: str) -> Path | None:
+    """File of a module of this package, or None if there is no such module."""
+    base = ROOT.joinpath(*name.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@cache
+def _parse(name: str) -> ast.Module:
+    path = module_path(name)
+    if path is None:
+        raise ModuleNotFoundError(f"no module {name} in {PACKAGE}/")
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _tree_text(name: str) -> str:
+    tree = ast.parse(ast.unparse(_parse(name)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            text = first.value if isinstance(first, ast.Expr) else None
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+@cache
+def _imports(name: str) -> tuple[str, ...]:
+    """Modules of this package that a module imports, with the packages they lie in."""
+    found: set[str] = set()
+    for target in _import_targets(name):
+        parts = target.split(".")
+        if parts[0] != PACKAGE:
+            continue
+        for length in range(2, len(parts) + 1):
+            candidate = ".".join(parts[:length])
+            if module_path(candidate) is not None:
+                found.add(candidate)
+    found.discard(name)
+    return tuple(sorted(found))
+
+
+def _import_targets(name: str) -> Iterator[str]:
+    for node in ast.walk(_parse(name)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def versions(*distributions: str) -> dict[str, str]:
+    """Installed versions by distribution name; an absent one says so."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,1 @@
+"""Template and rigid alignment."""

@@ -1,0 +1,1 @@
+"""One frozen model per section of a study's settings."""

@@ -1,0 +1,76 @@
+"""Choosing series, converting them, SUV and contours."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.settings.base import Section
+
+
+class IndexSettings(Section):
+    """Which series of a patient is the CT, which the PET."""
+
+    prefer_pet: tuple[str, ...] = Field(
+        (), description="Patterns (case-insensitive, `*`) of the PET's series description, best first."
+    )
+    prefer_ct: tuple[str, ...] = Field((), description="Patterns of the CT's series description, best first.")
+    min_slices: int = Field(8, ge=1, description="Series with fewer slices are not volumes.")
+    several_studies: Literal["refuse", "first", "last"] = Field(
+        "refuse", description="A patient with several studies that hold PET and CT."
+    )
+    different_frames: Literal["refuse", "accept"] = Field(
+        "refuse", description="PET and CT that do not share a frame of reference."
+    )
+
+
+class ConvertSettings(Section):
+    """Slices to volumes."""
+
+    spacing_tolerance_mm: float = Field(
+        0.1, gt=0, description="Slice distances may differ by this much; more is a missing slice."
+    )
+    compression_level: int = Field(1, ge=0, le=9, description="Of the NIfTI files written.")
+
+
+class SuvSettings(Section):
+    """From stored PET values to standardised uptake values (g/mL)."""
+
+    normalisation: Literal["bw", "lbm_james", "lbm_janmahasatian", "bsa", "ibw"] = Field(
+        "bw",
+        description="By body weight; lean body mass; body surface; ideal body weight. Files "
+        "and channels keep the name of the one chosen.",
+    )
+    date_shift: Literal["refuse", "use_times"] = Field(
+        "refuse",
+        description="Injection and scan on different days after de-identification: refuse, "
+        "or use the times of day, told in `suv.json`.",
+    )
+    max_uptake_minutes: float = Field(
+        240.0, gt=0, description="A longer time from injection to scan is refused."
+    )
+    uptake_minutes: tuple[float, float] = Field(
+        (45.0, 90.0), description="Uptake times outside are flagged in the audit."
+    )
+    implausible_suvmax: float = Field(150.0, gt=0, description="A higher maximum is flagged.")
+
+
+class ContourSettings(Section):
+    """Where masks come from."""
+
+    required: bool = Field(True, description="A patient without contour is bad data (see the policy).")
+    roi: tuple[str, ...] = Field(
+        ("GTV*",),
+        description="Patterns of ROI names (case-insensitive, `*`), used where the cohort "
+        "table's `roi` is blank. All that match are united.",
+    )
+    crop_mask: Literal["ct", "pet"] = Field(
+        "ct",
+        description="The contour drawn on which image fills the crop's mask; the other one "
+        "where only that exists (told in the status).",
+    )
+    draw: Literal["none", "threshold_41", "fixed_2.5", "fixed_4.0"] = Field(
+        "none", description="Contour drawn by the software where none was drawn, marked as such."
+    )
+    supersampling: int = Field(4, ge=1, le=16, description="Sub-voxel rasterisation: lines per voxel edge.")

@@ -1,0 +1,62 @@
+"""Registration and crop."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.settings.base import Section
+
+
+class RegistrationSettings(Section):
+    """Rigid alignment to a template patient."""
+
+    method: Literal["template", "none"] = Field(
+        "template", description="Align rigidly to a template patient's CT, or leave as scanned."
+    )
+    template: str = Field(
+        "auto",
+        description="A patient_id, a NIfTI file, or `auto`: chosen by seed among development "
+        "patients, blind to outcome.",
+    )
+    moving: Literal["ct", "pet"] = Field("ct", description="The image that is registered.")
+    working_mm: float = Field(4.0, gt=0.5, le=10, description="Voxel of the grid registered on.")
+    starts: int = Field(3, ge=1, le=20, description="Starting positions tried when the first one fails.")
+    max_rotation_deg: float = Field(30.0, gt=0, le=180, description="A larger turn is a failure.")
+    max_translation_mm: float = Field(
+        400.0, gt=0, description="A larger shift of the body's centre after initial alignment is a failure."
+    )
+    min_overlap: float = Field(0.6, ge=0, le=1, description="Dice of the two bodies below which it failed.")
+
+
+class CropSettings(Section):
+    """Which part of the aligned images is stored, on which grid."""
+
+    position: Literal["fixed", "lesion", "box", "uptake"] = Field(
+        "fixed",
+        description="`fixed`: one place in template space; `lesion`: the contour's centroid "
+        "(needs a contour); `box`: a table of boxes; `uptake`: brain-anchored, no contour needed.",
+    )
+    centre_mm: tuple[float, float, float] | None = Field(
+        None,
+        description="`fixed`: crop centre in template space (z, y, x; LPS mm); none: the mean "
+        "position of development lesions.",
+    )
+    boxes: str = Field("", description="`box`: CSV with patient_id, x1, x2, y1, y2, z1, z2 in mm.")
+    shape: tuple[int, int, int] = Field((112, 128, 128), description="Voxels (z, y, x).")
+    spacing_mm: tuple[float, float, float] = Field((1.0, 1.0, 1.0), description="Voxel size (z, y, x).")
+    margin: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Voxels stored beyond the crop on each side, for networks that shift before they cut.",
+    )
+    interpolation: Literal["linear", "bspline"] = Field("linear", description="Of the images.")
+    mask_interpolation: Literal["nearest", "linear"] = Field(
+        "linear", description="Of the mask; linear is thresholded at one half."
+    )
+    on_cut_lesion: Literal["warn", "exclude", "stop"] = Field(
+        "warn", description="A lesion that the crop cuts off."
+    )
+    min_coverage: float = Field(0.95, ge=0, le=1, description="Share of the lesion that must lie inside.")

@@ -1,0 +1,62 @@
+"""How networks are trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.settings.base import Section
+
+
+class AugmentSettings(Section):
+    """Random transformations of each training batch, one resampling."""
+
+    enabled: bool = Field(True, description="Transform training batches at random.")
+    translation_voxels: float = Field(10.0, ge=0, description="Uniform in ± this, each axis.")
+    rotation_deg: float = Field(5.0, ge=0, le=180, description="Uniform in ± this, about each axis.")
+    flip_sagittal: bool = Field(True, description="Mirror left and right with probability one half.")
+
+
+class ScheduleSettings(Section):
+    """Learning rate over iterations."""
+
+    kind: Literal["steps", "cosine", "constant"] = Field("steps", description="Shape of the schedule.")
+    learning_rate: float = Field(1e-4, gt=0, description="At the start.")
+    steps: tuple[tuple[int, float], ...] = Field(
+        ((2500, 5e-5), (5000, 1e-5), (10000, 1e-6)),
+        description="`steps`: from this iteration on, this learning rate.",
+    )
+
+
+class TrainingSettings(Section):
+    """Loop, batches and selection of the epoch."""
+
+    iterations: int = Field(15000, ge=1, description="Optimizer steps.")
+    batch: int = Field(8, ge=2, description="Patients in a batch.")
+    balance_events: bool = Field(True, description="As many events as censored patients in a batch.")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimizer.")
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings, description="Learning rate.")
+    augment: AugmentSettings = Field(default_factory=AugmentSettings, description="Augmentation.")
+    validate_every: int = Field(250, ge=1, description="Iterations between looks at validation patients.")
+    select: Literal["last", "best_inner", "best_heldout"] = Field(
+        "best_inner",
+        description="Weights kept: the last, the best on inner validation, or (as the "
+        "papers do, marked in every table) the best on the held-out fold itself.",
+    )
+    select_metric: Literal["loss", "c_index"] = Field("loss", description="What `best` means.")
+    patience: int = Field(0, ge=0, description="Validations without improvement before stopping; 0: never.")
+    accumulate: int = Field(1, ge=1, description="Parts a batch is run in; Cox stays exact over the batch.")
+    risk_memory: int = Field(0, ge=0, description="Recent log-hazards that join the Cox risk sets.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="bf16 autocast where the processor has it, else float32."
+    )
+    compile: Literal["auto", "never", "always"] = Field(
+        "auto", description="`torch.compile`: by a short measured trial, never, always."
+    )
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
+    checkpoint_every: int = Field(250, ge=1, description="Iterations between checkpoints.")
+    tta_flip: bool = Field(False, description="Average predictions over the sagittal mirror image.")
+    outputs: tuple[Literal["masks", "deep_features"], ...] = Field(
+        ("masks",), description="Written beside the predictions."
+    )

@@ -1,0 +1,1 @@
+"""Classical survival models on feature tables."""

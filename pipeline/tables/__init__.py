@@ -1,0 +1,1 @@
+"""Column contracts of every file one stage leaves for another."""

@@ -1,0 +1,257 @@
+"""The cohort table: a row per patient, validated before anything runs."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pipeline.errors import TableError
+from pipeline.settings.base import Policy
+from pipeline.settings.cohort import CohortSettings
+
+DAYS_PER_MONTH = 30.4375
+PATIENT_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+REQUIRED = ("patient_id", "set", "image_path")
+OPTIONAL = ("centre", "roi", "time_days", "event")
+PREFIXES = ("clinical_", "label_", "truth_")
+SUFFIXES = ("_time_days", "_event")
+SETS = ("development", "external")
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A row of the cohort table.
+
+    Attributes:
+        patient_id: Letters, digits, `-` and `_`; names files.
+        set: `development` or `external`.
+        centre: Where the patient was treated.
+        image_path: Folder (or file) of the images.
+        roi: Pattern of ROI names or path of a mask; empty: the study's patterns.
+        time_days: Time to event or censoring, > 0, of the primary endpoint (days, or
+            dimensionless where the study says so).
+        event: 1 = the event occurred, 0 = censored.
+        extra: The `clinical_*`, `label_*`, `truth_*` and further endpoints' columns, as text.
+    """
+
+    patient_id: str
+    set: Literal["development", "external"]
+    centre: str
+    image_path: str
+    roi: str
+    time_days: float
+    event: int
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Usable patients in the table's order, and what was wrong with the others."""
+
+    patients: tuple[Patient, ...]
+    problems: Mapping[str, str]
+
+    def ids(self, which: str | None = None) -> list[str]:
+        """Patient ids of a set, or of all."""
+        return [p.patient_id for p in self.patients if which in (None, p.set)]
+
+    def __getitem__(self, patient_id: str) -> Patient:
+        for patient in self.patients:
+            if patient.patient_id == patient_id:
+                return patient
+        raise KeyError(patient_id)
+
+
+def read_cohort(settings: CohortSettings, policy: Policy = "stop") -> Cohort:
+    """Read and validate the cohort table.
+
+    Args:
+        settings: Where it lies, how its columns are named, which endpoint is meant.
+        policy: What a row with a bad value does: `stop`, or `exclude` that patient.
+
+    Raises:
+        TableError: The table is missing, lacks a column, has an unknown one, or (policy
+            `stop`) has a bad value; every bad row is named.
+    """
+    path = Path(settings.table)
+    rows = _read_rows(path)
+    header = _rename(list(rows[0]) if rows else [], settings, path)
+    table = [_fill(dict(zip(header, row.values(), strict=False)), settings) for row in rows]
+    if not table:
+        raise TableError("the cohort table has no rows", where=str(path), action="add a row per patient")
+    _check_columns(list(table[0]), settings, path)
+    _check_unique(table, path)
+    patients: list[Patient] = []
+    problems: dict[str, str] = {}
+    for number, row in enumerate(table, start=2):
+        try:
+            patients.append(_parse(row, settings, f"{path}, line {number}"))
+        except TableError as error:
+            if not PATIENT_ID.match(row["patient_id"]) or policy == "stop":
+                raise
+            problems[row["patient_id"]] = str(error)
+    return Cohort(tuple(patients), problems)
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise TableError(
+            "the cohort table does not exist",
+            where=str(path),
+            expected="a CSV with a row per patient",
+            action="set cohort.table, or draft one: make cohort DICOM=folder OUT=table.csv",
+        )
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream, restkey="\0extra", restval="\0missing")
+        rows = list(reader)
+    for number, row in enumerate(rows, start=2):
+        if "\0extra" in row or "\0missing" in row.values():
+            raise TableError(
+                "a row has another number of fields than the header",
+                where=f"{path}, line {number}",
+                action="check commas and quotes in this line",
+            )
+    return [{k.strip(): v.strip() for k, v in row.items()} for row in rows]
+
+
+def _rename(header: list[str], settings: CohortSettings, path: Path) -> list[str]:
+    theirs_to_ours: dict[str, str] = {}
+    for ours, theirs in settings.columns.items():
+        if header and theirs not in header:
+            raise TableError(
+                f"cohort.columns names a column that the table lacks: {theirs!r}",
+                where=str(path),
+                expected=", ".join(header),
+                action=_suggest(theirs, header),
+            )
+        theirs_to_ours[theirs] = ours
+    return [theirs_to_ours.get(name, name) for name in header]
+
+
+def _fill(row: dict[str, str], settings: CohortSettings) -> dict[str, str]:
+    for name, value in settings.fill.items():
+        row.setdefault(name, value.replace("{patient_id}", row.get("patient_id", "")))
+    return row
+
+
+def endpoint_columns(settings: CohortSettings) -> tuple[str, str]:
+    """Names of the primary endpoint's time and event columns."""
+    if not settings.endpoint:
+        return "time_days", "event"
+    return f"{settings.endpoint}_time_days", f"{settings.endpoint}_event"
+
+
+def _check_columns(header: list[str], settings: CohortSettings, path: Path) -> None:
+    wanted = [*REQUIRED, *endpoint_columns(settings)]
+    known = [*REQUIRED, *OPTIONAL, *endpoint_columns(settings)]
+    missing = [name for name in wanted if name not in header]
+    unknown = [
+        name
+        for name in header
+        if name not in known and not name.startswith(PREFIXES) and not name.endswith(SUFFIXES)
+    ]
+    # A table of someone else's, mapped by `columns`, may carry columns we do not use.
+    if unknown and (missing or not settings.columns):
+        raise TableError(
+            "the cohort table has a column with an unknown name: " + ", ".join(map(repr, unknown)),
+            where=str(path),
+            expected=f"{', '.join(known)}, or names beginning {', '.join(PREFIXES)}",
+            action=_suggest(unknown[0], known) or "rename it, or map your table's names with cohort.columns",
+        )
+    if missing:
+        raise TableError(
+            "the cohort table lacks a column: " + ", ".join(missing),
+            where=str(path),
+            got=", ".join(header),
+            action="add it, map it with cohort.columns, or give it by cohort.fill",
+        )
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def _check_unique(table: list[dict[str, str]], path: Path) -> None:
+    seen: dict[str, str] = {}
+    for row in table:
+        # Case-insensitive file systems would let two patients share a folder.
+        key = row["patient_id"].lower()
+        if key in seen:
+            raise TableError(
+                f"two rows have the same patient_id: {row['patient_id']!r}",
+                where=str(path),
+                expected="one row per patient (upper and lower case count as the same)",
+                action="remove one, or give it an id of its own",
+            )
+        seen[key] = key
+
+
+def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient:
+    patient_id = row["patient_id"]
+    if not PATIENT_ID.match(patient_id):
+        raise TableError(
+            "a patient_id has characters that are not safe in file names",
+            where=where,
+            expected="1 to 64 letters, digits, '-' and '_', beginning with a letter or digit",
+            got=repr(patient_id),
+            action="rename the patient in the table",
+        )
+    if row["set"] not in SETS:
+        raise TableError(
+            "column 'set' has an unknown value",
+            where=where,
+            expected=" or ".join(SETS),
+            got=repr(row["set"]),
+            action="mend this row",
+        )
+    time_column, event_column = endpoint_columns(settings)
+    time = _number(row[time_column], time_column, where)
+    if not time > 0:
+        raise TableError(
+            f"column {time_column!r} must be greater than 0",
+            where=where,
+            expected="time from baseline to event or last follow-up",
+            got=row[time_column],
+            action="mend this row or remove the patient",
+        )
+    if row[event_column] not in ("0", "1", "0.0", "1.0"):
+        raise TableError(
+            f"column {event_column!r} must be 0 or 1",
+            where=where,
+            expected="1 = the event occurred, 0 = censored",
+            got=repr(row[event_column]),
+            action="mend this row",
+        )
+    used = {*REQUIRED, *OPTIONAL, time_column, event_column}
+    return Patient(
+        patient_id=patient_id,
+        set="development" if row["set"] == "development" else "external",
+        centre=row.get("centre", "") or "unknown",
+        image_path=row["image_path"],
+        roi=row.get("roi", ""),
+        time_days=time * (DAYS_PER_MONTH if settings.time_unit == "months" else 1.0),
+        event=int(float(row[event_column])),
+        extra={k: v for k, v in row.items() if k not in used},
+    )
+
+
+def _number(text: str, column: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise TableError(
+            f"column {column!r} must be a number",
+            where=where,
+            got=repr(text),
+            action="mend this row or remove the patient",
+        )
+    return value

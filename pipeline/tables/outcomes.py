@@ -1,0 +1,46 @@
+"""Patients, outcomes and covariates as a table that later stages read: `cohort.parquet`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.tables.cohort import Patient
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NUMBERS = ("truth_", "label_")
+
+
+def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
+    """A row per patient, indexed by patient_id.
+
+    Columns: set, centre, time_days (float64), event (int64), then the table's `clinical_*`
+    (float64 where every entry is a number or blank, else text), `label_*`, `truth_*` and
+    further endpoints. Blank entries are missing values.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "patient_id": [p.patient_id for p in patients],
+            "set": [p.set for p in patients],
+            "centre": [p.centre for p in patients],
+            "time_days": pd.Series([p.time_days for p in patients], dtype="float64"),
+            "event": pd.Series([p.event for p in patients], dtype="int64"),
+        }
+    )
+    for name in patients[0].extra if patients else ():
+        text = pd.Series([p.extra[name] or None for p in patients], dtype="object")
+        numbers = pd.to_numeric(text, errors="coerce")
+        frame[name] = numbers.astype("float64") if (numbers.notna() == text.notna()).all() else text
+    return frame.set_index("patient_id")
+
+
+def read_outcomes(path: Path) -> pd.DataFrame:
+    """Read what :func:`outcome_table` made and `plan` wrote."""
+    import pandas as pd
+
+    return pd.read_parquet(path)

@@ -1,0 +1,58 @@
+"""Predictions of one model in one fold: `predictions.parquet`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import TableError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SETS = ("train", "inner", "heldout", "external")
+
+
+def survival_column(days: float) -> str:
+    """Column of the survival probability at a time in days: `survival_365.25d`."""
+    return f"survival_{days:g}d"
+
+
+def write_predictions(path: Path, frame: pd.DataFrame) -> None:
+    """Write predictions after checking the contract.
+
+    Columns: patient_id, set (train, inner, heldout, external), risk (float64; the
+    log-hazard, higher = worse; 1 − S(36 months) of discrete-time models),
+    `survival_{days}d` in [0, 1], dice in [0, 1] or missing, and label probabilities.
+
+    Raises:
+        TableError: A column is missing, a patient occurs twice, or a risk is not finite.
+    """
+    check_predictions(frame, str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(path, index=False)
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read and check predictions."""
+    import pandas as pd
+
+    frame = pd.read_parquet(path)
+    check_predictions(frame, str(path))
+    return frame
+
+
+def check_predictions(frame: pd.DataFrame, where: str) -> None:
+    """Raise a TableError where the contract of :func:`write_predictions` is broken."""
+    import numpy as np
+
+    missing = {"patient_id", "set", "risk"} - set(frame.columns)
+    if missing:
+        raise TableError(f"predictions lack columns: {', '.join(sorted(missing))}", where=where)
+    if frame["patient_id"].duplicated().any():
+        raise TableError("predictions name a patient twice", where=where)
+    if not frame["set"].isin(SETS).all():
+        raise TableError("predictions have an unknown set", where=where, expected=", ".join(SETS))
+    bad = frame.loc[~np.isfinite(frame["risk"].astype(float)), "patient_id"]
+    if len(bad):
+        raise TableError("risks are not finite", where=where, got=", ".join(bad[:5]))

@@ -1,0 +1,106 @@
+"""What each per-patient stage says of its patient: `status.json`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline.errors import PatientError
+from pipeline.settings.base import Policy
+
+FILE = "status.json"
+State = Literal["ok", "warned", "excluded"]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Status:
+    """State of one patient after one stage.
+
+    Attributes:
+        state: `ok`, `warned` (used, with something to know) or `excluded`.
+        stage: The stage that said so (for `excluded`: the first one that refused).
+        problem: What is wrong, one message; empty for `ok`.
+        consequence: What follows for the patient.
+    """
+
+    state: State
+    stage: str
+    problem: str = ""
+    consequence: str = ""
+
+
+def write_status(folder: Path, status: Status) -> None:
+    """Write a patient's status into a stage's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).write_text(json.dumps(asdict(status), indent=2) + "\n", encoding="utf-8")
+
+
+def read_status(folder: Path) -> Status:
+    """Read a patient's status from a stage's folder."""
+    return Status(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+
+
+class Warnings(list[str]):
+    """Collects a stage's warnings about a patient, told in its status and log."""
+
+    def tell(self, message: str) -> None:
+        """Add a warning."""
+        log.warning("%s", message)
+        self.append(message)
+
+
+@contextlib.contextmanager
+def patient_stage(
+    stage: str, patient_id: str, folder: Path, policy: Policy, consequence: str = "excluded from the study"
+) -> Iterator[Warnings]:
+    """Run one patient's stage; its folder ends with a status, whatever happens.
+
+    On success the status is `ok`, or `warned` with the messages told through the yielded
+    list. A :class:`PatientError` empties the folder and leaves an `excluded` status there
+    if the policy is `exclude`, and is raised again, naming the patient, if it is `stop`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    warnings = Warnings()
+    try:
+        yield warnings
+    except PatientError as error:
+        empty_folder(folder)
+        if policy == "stop":
+            error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
+            error.action = error.action or "mend the data, or set study.on_bad_patient: exclude"
+            raise
+        log.error("patient %s excluded at %s: %s", patient_id, stage, error)
+        write_status(folder, Status("excluded", stage, str(error), consequence))
+    else:
+        state: State = "warned" if warnings else "ok"
+        write_status(folder, Status(state, stage, " | ".join(warnings), "used" if warnings else ""))
+
+
+def pass_on(upstream: Path, folder: Path) -> bool:
+    """Whether the patient was excluded upstream; if so, hand its status on.
+
+    Usage in a stage: ``if pass_on(input_folder, output_folder): return``.
+    """
+    status = read_status(upstream)
+    if status.state != "excluded":
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    empty_folder(folder)
+    write_status(folder, status)
+    return True
+
+
+def empty_folder(folder: Path) -> None:
+    """Remove everything in a folder, keeping the folder."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,1 @@
+"""Plan, data set, loop, checkpoints and predictions of networks."""
