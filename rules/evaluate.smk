@@ -1,0 +1,25 @@
+rule evaluate:
+    input:
+        ensembles=[f"{R}/ensemble/{name}.parquet" for name in ENSEMBLES],
+        cohort=f"{R}/cohort.parquet",
+        splits=f"{R}/splits.json",
+    output:
+        directory(f"{R}/metrics"),
+    log:
+        f"{R}/logs/evaluate.log",
+    benchmark:
+        f"{R}/benchmarks/evaluate.tsv"
+    params:
+        names=list(ENSEMBLES),
+        settings=section("evaluation"),
+        seed=settings.study.seed,
+        code=code_digest("pipeline.metrics.evaluate"),
+    conda:
+        "../envs/survival.yaml"
+    threads: 1
+    resources:
+        **stage_resources(2000, 30),
+    message:
+        "Evaluate: concordance, calibration, Kaplan–Meier, with intervals"
+    script:
+        "../workflow_scripts/evaluate.py"
