@@ -1,7 +1,8 @@
 from pathlib import Path
 
-from pipeline.console import job
 from pipeline.dicom.contours import ContourSources, contours_patient
+
+from pipeline.console import job
 from pipeline.settings.dicom import ContourSettings
 
 with job(snakemake.log[0]):

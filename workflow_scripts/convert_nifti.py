@@ -1,7 +1,8 @@
 from pathlib import Path
 
-from pipeline.console import job
 from pipeline.dicom.nifti import convert_nifti
+
+from pipeline.console import job
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.files import PatientFiles
 

@@ -1,7 +1,8 @@
 from pathlib import Path
 
-from pipeline.console import job
 from pipeline.crops.crop import CropSources, crop_patient
+
+from pipeline.console import job
 from pipeline.settings.geometry import CropSettings
 
 with job(snakemake.log[0]):

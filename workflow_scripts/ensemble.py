@@ -1,7 +1,8 @@
 from pathlib import Path
 
-from pipeline.console import job
 from pipeline.ensemble.average import ensemble
+
+from pipeline.console import job
 
 with job(snakemake.log[0]):
     members = {

@@ -1,7 +1,8 @@
 from pathlib import Path
 
-from pipeline.console import job
 from pipeline.radiomics.gather import gather_features
+
+from pipeline.console import job
 
 with job(snakemake.log[0]):
     gather_features([Path(path) for path in snakemake.input.patients], Path(snakemake.output[0]))

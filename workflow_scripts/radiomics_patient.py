@@ -1,7 +1,8 @@
 from pathlib import Path
 
-from pipeline.console import job
 from pipeline.radiomics.extract import radiomics_patient
+
+from pipeline.console import job
 from pipeline.settings.radiomics import RadiomicsSettings
 
 with job(snakemake.log[0]):

@@ -1,7 +1,8 @@
 from pathlib import Path
 
-from pipeline.console import job
 from pipeline.dicom.suv import suv_patient
+
+from pipeline.console import job
 from pipeline.settings.dicom import SuvSettings
 
 with job(snakemake.log[0]):

@@ -1,7 +1,8 @@
 from pathlib import Path
 
-from pipeline.console import job
 from pipeline.registration.template import choose_template
+
+from pipeline.console import job
 from pipeline.settings.geometry import RegistrationSettings
 
 with job(snakemake.log[0]):
