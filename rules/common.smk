@@ -79,7 +79,11 @@ def crops_of(patients):
 def feature_set_path(name):
     """File of a named feature set, or the path itself."""
     named = ROOT / "config" / "radiomics" / f"{name}.yaml"
-    return str(named.relative_to(Path.cwd())) if named.is_relative_to(Path.cwd()) and named.exists() else name
+    return (
+        str(named.relative_to(Path.cwd()))
+        if named.is_relative_to(Path.cwd()) and named.exists()
+        else name
+    )
 
 
 def stage_resources(mem_mb, minutes):

@@ -9,17 +9,17 @@ rule contours:
         f"{R}/logs/contours/{{patient}}.log",
     benchmark:
         f"{R}/benchmarks/contours/{{patient}}.tsv"
+    conda:
+        "../envs/imaging.yaml"
+    threads: 1
+    resources:
+        **stage_resources(4000, 30),
     params:
         folder=lambda wildcards: image_folder(wildcards.patient),
         roi=lambda wildcards: cohort[wildcards.patient].roi,
         settings=section("contours"),
         policy=POLICY,
         code=code_digest("pipeline.dicom.contours"),
-    conda:
-        "../envs/imaging.yaml"
-    threads: 1
-    resources:
-        **stage_resources(4000, 30),
     message:
         "Contours {wildcards.patient}: regions of interest to masks"
     script:

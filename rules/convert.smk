@@ -9,16 +9,16 @@ if SOURCE == "nifti":
             f"{R}/logs/convert/{{patient}}.log",
         benchmark:
             f"{R}/benchmarks/convert/{{patient}}.tsv"
-        params:
-            folder=lambda wildcards: image_folder(wildcards.patient),
-            settings=section("cohort"),
-            policy=POLICY,
-            code=code_digest("pipeline.dicom.nifti"),
         conda:
             "../envs/imaging.yaml"
         threads: 1
         resources:
             **stage_resources(4000, 30),
+        params:
+            folder=lambda wildcards: image_folder(wildcards.patient),
+            settings=section("cohort"),
+            policy=POLICY,
+            code=code_digest("pipeline.dicom.nifti"),
         message:
             "Convert {wildcards.patient}: NIfTI as declared"
         script:
@@ -35,15 +35,15 @@ else:
             f"{R}/logs/convert/{{patient}}.log",
         benchmark:
             f"{R}/benchmarks/convert/{{patient}}.tsv"
-        params:
-            settings=section("convert"),
-            policy=POLICY,
-            code=code_digest("pipeline.dicom.convert"),
         conda:
             "../envs/imaging.yaml"
         threads: 1
         resources:
             **stage_resources(4000, 30),
+        params:
+            settings=section("convert"),
+            policy=POLICY,
+            code=code_digest("pipeline.dicom.convert"),
         message:
             "Convert {wildcards.patient}: slices to volumes"
         script:

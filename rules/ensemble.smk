@@ -12,14 +12,14 @@ rule ensemble:
         f"{R}/logs/ensemble/{{ensemble}}.log",
     benchmark:
         f"{R}/benchmarks/ensemble/{{ensemble}}.tsv"
-    params:
-        members=lambda wildcards: list(ENSEMBLES[wildcards.ensemble]),
-        code=code_digest("pipeline.ensemble.average"),
     conda:
         "../envs/survival.yaml"
     threads: 1
     resources:
         **stage_resources(1000, 10),
+    params:
+        members=lambda wildcards: list(ENSEMBLES[wildcards.ensemble]),
+        code=code_digest("pipeline.ensemble.average"),
     message:
         "Ensemble {wildcards.ensemble}: frozen Z-scores, averaged"
     script:

@@ -9,16 +9,16 @@ rule evaluate:
         f"{R}/logs/evaluate.log",
     benchmark:
         f"{R}/benchmarks/evaluate.tsv"
-    params:
-        names=list(ENSEMBLES),
-        settings=section("evaluation"),
-        seed=settings.study.seed,
-        code=code_digest("pipeline.metrics.evaluate"),
     conda:
         "../envs/survival.yaml"
     threads: 1
     resources:
         **stage_resources(2000, 30),
+    params:
+        names=list(ENSEMBLES),
+        settings=section("evaluation"),
+        seed=settings.study.seed,
+        code=code_digest("pipeline.metrics.evaluate"),
     message:
         "Evaluate: concordance, calibration, Kaplan–Meier, with intervals"
     script:

@@ -7,16 +7,16 @@ rule index:
         f"{R}/logs/index/{{patient}}.log",
     benchmark:
         f"{R}/benchmarks/index/{{patient}}.tsv"
-    params:
-        folder=lambda wildcards: image_folder(wildcards.patient),
-        settings=section("index"),
-        policy=POLICY,
-        code=code_digest("pipeline.dicom.index"),
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(1000, 30),
+    params:
+        folder=lambda wildcards: image_folder(wildcards.patient),
+        settings=section("index"),
+        policy=POLICY,
+        code=code_digest("pipeline.dicom.index"),
     message:
         "Index {wildcards.patient}: which series is the PET, which the CT"
     script:

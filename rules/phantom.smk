@@ -5,14 +5,14 @@ rule phantom:
         f"{R}/logs/phantom/{{patient}}.log",
     benchmark:
         f"{R}/benchmarks/phantom/{{patient}}.tsv"
-    params:
-        settings=section("phantom"),
-        code=code_digest("pipeline.phantoms.cohort"),
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(1000, 10),
+    params:
+        settings=section("phantom"),
+        code=code_digest("pipeline.phantoms.cohort"),
     message:
         "Phantom {wildcards.patient}: writing DICOM and truth"
     script:

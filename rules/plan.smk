@@ -7,7 +7,9 @@ rule plan:
             if FROM_SCANNER and not (stage == "index" and SOURCE == "nifti")
             for folder in of_patients(stage, cohort.ids())
         ],
-        radiomics=of_patients("radiomics", cohort.ids(), ".parquet") if RADIOMICS else [],
+        radiomics=(
+            of_patients("radiomics", cohort.ids(), ".parquet") if RADIOMICS else []
+        ),
     output:
         splits=f"{R}/splits.json",
         plan=f"{R}/plan.json",
@@ -17,19 +19,25 @@ rule plan:
         f"{R}/logs/plan.log",
     benchmark:
         f"{R}/benchmarks/plan.tsv"
-    params:
-        patients=[vars(patient) for patient in cohort.patients],
-        problems=dict(cohort.problems),
-        settings=section("plan"),
-        models={name: model.model_dump(mode="json") for name, model in settings.models.items()},
-        training={name: settings.training_of(name).model_dump(mode="json") for name in NETWORKS},
-        seed=settings.study.seed,
-        code=code_digest("pipeline.training.plan"),
     conda:
         "../envs/survival.yaml"
     threads: 1
     resources:
         **stage_resources(2000, 10),
+    params:
+        patients=[vars(patient) for patient in cohort.patients],
+        problems=dict(cohort.problems),
+        settings=section("plan"),
+        models={
+            name: model.model_dump(mode="json")
+            for name, model in settings.models.items()
+        },
+        training={
+            name: settings.training_of(name).model_dump(mode="json")
+            for name in NETWORKS
+        },
+        seed=settings.study.seed,
+        code=code_digest("pipeline.training.plan"),
     message:
         "Plan: folds by patient, stratified by event"
     script:

@@ -12,15 +12,15 @@ rule radiomics_patient:
         f"{R}/logs/radiomics_patient/{{patient}}.log",
     benchmark:
         f"{R}/benchmarks/radiomics_patient/{{patient}}.tsv"
-    params:
-        settings=section("radiomics"),
-        policy=POLICY,
-        code=code_digest("pipeline.radiomics.extract"),
     conda:
         "../envs/radiomics.yaml"
     threads: settings.threads.radiomics
     resources:
         **stage_resources(3000, 60),
+    params:
+        settings=section("radiomics"),
+        policy=POLICY,
+        code=code_digest("pipeline.radiomics.extract"),
     message:
         "Radiomics {wildcards.patient}: features inside the contour"
     script:
@@ -36,13 +36,13 @@ rule radiomics:
         f"{R}/logs/radiomics.log",
     benchmark:
         f"{R}/benchmarks/radiomics.tsv"
-    params:
-        code=code_digest("pipeline.radiomics.gather"),
     conda:
         "../envs/radiomics.yaml"
     threads: 1
     resources:
         **stage_resources(4000, 30),
+    params:
+        code=code_digest("pipeline.radiomics.gather"),
     message:
         "Radiomics: one table of all patients"
     script:

@@ -8,15 +8,15 @@ rule register:
         f"{R}/logs/register/{{patient}}.log",
     benchmark:
         f"{R}/benchmarks/register/{{patient}}.tsv"
-    params:
-        settings=section("registration"),
-        policy=POLICY,
-        code=code_digest("pipeline.registration.register"),
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(4000, 60),
+    params:
+        settings=section("registration"),
+        policy=POLICY,
+        code=code_digest("pipeline.registration.register"),
     message:
         "Register {wildcards.patient}: rigid alignment to the template"
     script:

@@ -5,22 +5,22 @@ rule survival:
         splits=f"{R}/splits.json",
     output:
         [directory(f"{R}/models/{{model}}/fold{fold}") for fold in FOLDS],
-    wildcard_constraints:
-        model="|".join(CLASSICAL) or "none",
     log:
         f"{R}/logs/survival/{{model}}.log",
     benchmark:
         f"{R}/benchmarks/survival/{{model}}.tsv"
-    params:
-        model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),
-        horizons_days=settings.evaluation.horizons_days,
-        seed=settings.study.seed,
-        code=code_digest("pipeline.survival.fit"),
+    wildcard_constraints:
+        model="|".join(CLASSICAL) or "none",
     conda:
         "../envs/survival.yaml"
     threads: settings.threads.survival
     resources:
         **stage_resources(4000, 120),
+    params:
+        model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),
+        horizons_days=settings.evaluation.horizons_days,
+        seed=settings.study.seed,
+        code=code_digest("pipeline.survival.fit"),
     message:
         "Survival {wildcards.model}: fitted within each fold's training patients"
     script:

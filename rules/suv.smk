@@ -7,15 +7,15 @@ rule suv:
         f"{R}/logs/suv/{{patient}}.log",
     benchmark:
         f"{R}/benchmarks/suv/{{patient}}.tsv"
-    params:
-        settings=section("suv"),
-        policy=POLICY,
-        code=code_digest("pipeline.dicom.suv"),
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(2000, 15),
+    params:
+        settings=section("suv"),
+        policy=POLICY,
+        code=code_digest("pipeline.dicom.suv"),
     message:
         "SUV {wildcards.patient}: stored PET values to g/mL"
     script:

@@ -14,16 +14,16 @@ rule template:
         f"{R}/logs/template.log",
     benchmark:
         f"{R}/benchmarks/template.tsv"
-    params:
-        settings=section("registration"),
-        seed=settings.study.seed,
-        pin=TEMPLATE_PIN,
-        code=code_digest("pipeline.registration.template"),
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(4000, 30),
+    params:
+        settings=section("registration"),
+        seed=settings.study.seed,
+        pin=TEMPLATE_PIN,
+        code=code_digest("pipeline.registration.template"),
     message:
         "Template: chosen by seed, blind to outcome"
     script:
@@ -40,15 +40,15 @@ rule crop_position:
         f"{R}/logs/crop_position.log",
     benchmark:
         f"{R}/benchmarks/crop_position.tsv"
-    params:
-        settings=section("crop"),
-        pin=POSITION_PIN,
-        code=code_digest("pipeline.crops.position"),
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(2000, 30),
+    params:
+        settings=section("crop"),
+        pin=POSITION_PIN,
+        code=code_digest("pipeline.crops.position"),
     message:
         "Crop position: from development lesions"
     script:

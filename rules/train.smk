@@ -5,26 +5,28 @@ rule train_fold:
         splits=f"{R}/splits.json",
     output:
         directory(f"{R}/models/{{model}}/fold{{fold}}"),
-    wildcard_constraints:
-        model="|".join(NETWORKS) or "none",
     log:
         f"{R}/logs/train_fold/{{model}}_{{fold}}.log",
     benchmark:
         f"{R}/benchmarks/train_fold/{{model}}_{{fold}}.tsv"
+    wildcard_constraints:
+        model="|".join(NETWORKS) or "none",
+    conda:
+        "../envs/training.yaml"
+    threads: settings.threads.train_fold
+    resources:
+        **stage_resources(8000, 720),
+        gpu=GPUS_PER_FOLD,
     params:
         model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),
-        training=lambda wildcards: settings.training_of(wildcards.model).model_dump(mode="json"),
+        training=lambda wildcards: settings.training_of(wildcards.model).model_dump(
+            mode="json"
+        ),
         horizons_days=settings.evaluation.horizons_days,
         seed=settings.study.seed,
         # Outside the outputs, which Snakemake removes when a job is stopped.
         work=lambda wildcards: f"{R}/work/{wildcards.model}_{wildcards.fold}",
         code=code_digest("pipeline.training.fold"),
-    conda:
-        "../envs/training.yaml"
-    threads: settings.threads.train_fold
-    resources:
-        gpu=GPUS_PER_FOLD,
-        **stage_resources(8000, 720),
     message:
         "Train {wildcards.model}, fold {wildcards.fold}"
     script:
