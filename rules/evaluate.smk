@@ -1,6 +1,7 @@
 rule evaluate:
     input:
         ensembles=[f"{R}/ensemble/{name}.parquet" for name in ENSEMBLES],
+        info=[f"{R}/ensemble/{name}.json" for name in ENSEMBLES],
         cohort=f"{R}/cohort.parquet",
         splits=f"{R}/splits.json",
     output:
