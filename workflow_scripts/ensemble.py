@@ -1,8 +1,7 @@
 from pathlib import Path
 
-from pipeline.ensemble.average import ensemble
-
 from pipeline.console import job
+from pipeline.ensemble.average import ensemble
 
 with job(snakemake.log[0]):
     members = {

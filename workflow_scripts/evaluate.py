@@ -1,8 +1,7 @@
 from pathlib import Path
 
-from pipeline.metrics.evaluate import evaluate
-
 from pipeline.console import job
+from pipeline.metrics.evaluate import evaluate
 from pipeline.settings.evaluation import EvaluationSettings
 
 with job(snakemake.log[0]):

@@ -1,8 +1,7 @@
 from pathlib import Path
 
-from pipeline.radiomics.extract import radiomics_patient
-
 from pipeline.console import job
+from pipeline.radiomics.extract import radiomics_patient
 from pipeline.settings.radiomics import RadiomicsSettings
 
 with job(snakemake.log[0]):

@@ -48,11 +48,11 @@ def draw_flow(flow: Flow, canvas: Canvas) -> str:
     axis = axes[0, 0]
     axis.set(xlim=(0, 100), ylim=(0, 100))
     axis.axis("off")
-    _box(axis, 2, 62, 27, 30, f"Cohort table\n\n{flow.listed} patients", COLOURS[0])
+    _box(axis, (2, 62, 27, 30), f"Cohort table\n\n{flow.listed} patients", COLOURS[0])
     reasons = "\n".join(f"{stage}: {count}" for stage, count in sorted(flow.excluded.items())) or "none"
-    _box(axis, 2, 8, 27, 34, f"Left out: {sum(flow.excluded.values())}\n\n{reasons}", COLOURS[1])
+    _box(axis, (2, 8, 27, 34), f"Left out: {sum(flow.excluded.values())}\n\n{reasons}", COLOURS[1])
     used = sum(count for count, _ in flow.sets.values())
-    _box(axis, 37, 62, 27, 30, f"Analysed\n\n{used} patients\n{flow.warned} with a warning", COLOURS[2])
+    _box(axis, (37, 62, 27, 30), f"Analysed\n\n{used} patients\n{flow.warned} with a warning", COLOURS[2])
     _arrow(axis, (29, 77), (37, 77))
     _arrow(axis, (15, 62), (15, 42))
     heights = {"development": 62, "external": 8}
@@ -63,10 +63,7 @@ def draw_flow(flow: Flow, canvas: Canvas) -> str:
         )
         _box(
             axis,
-            72,
-            bottom,
-            27,
-            34 if bottom < 60 else 30,
+            (72, bottom, 27, 34 if bottom < 60 else 30),
             f"{name.capitalize()}\n\n{count} patients, {events} events{more}",
             INK,
         )
@@ -74,8 +71,10 @@ def draw_flow(flow: Flow, canvas: Canvas) -> str:
     return canvas.save(figure, "flow")
 
 
-def _box(axis: Any, x: float, y: float, width: float, height: float, text: str, colour: str) -> None:
+def _box(axis: Any, place: tuple[float, float, float, float], text: str, colour: str) -> None:
     from matplotlib.patches import FancyBboxPatch
+
+    x, y, width, height = place
 
     axis.add_patch(
         FancyBboxPatch(

@@ -68,5 +68,6 @@ def render(
     )  # fmt: skip
     return environment.get_template("index.html.j2").render(
         job=job, figures=figures, tables=tables, lists=lists, methods=methods,
-        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"), libraries=versions(*LIBRARIES), pretty=pretty,
+        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"), libraries=versions(*LIBRARIES),
+        pretty=pretty,
     )  # fmt: skip
