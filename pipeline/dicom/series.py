@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -70,12 +70,14 @@ class Index:
         folder: Folder that was scanned.
         series: All series found.
         files: By series UID, the files in order along the image normal.
+        skipped: Files passed over, by reason.
     """
 
     patient_id: str
     folder: Path
     series: tuple[SeriesRow, ...]
     files: dict[str, tuple[Path, ...]]
+    skipped: dict[str, int] = field(default_factory=dict)
 
 
 def of_role(index: Index, role: Role) -> tuple[SeriesRow, ...]:
@@ -119,6 +121,7 @@ def write_index(folder: Path, index: Index) -> None:
         "folder": str(index.folder),
         "series": [asdict(row) for row in index.series],
         "files": files,
+        "skipped": index.skipped,
     }
     (folder / FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -141,6 +144,7 @@ def read_index(folder: Path) -> Index:
                 uid: tuple(_absolute(p, root, folder) for p in paths)
                 for uid, paths in content["files"].items()
             },
+            skipped=content["skipped"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DicomError(

@@ -16,6 +16,9 @@ class IndexSettings(Section):
         (), description="Patterns (case-insensitive, `*`) of the PET's series description, best first."
     )
     prefer_ct: tuple[str, ...] = Field((), description="Patterns of the CT's series description, best first.")
+    modalities: tuple[Literal["pet", "ct"], ...] = Field(
+        ("pet", "ct"), min_length=1, description="What a patient must have."
+    )
     min_slices: int = Field(8, ge=1, description="Series with fewer slices are not volumes.")
     several_studies: Literal["refuse", "first", "last"] = Field(
         "refuse", description="A patient with several studies that hold PET and CT."
