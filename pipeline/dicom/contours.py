@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -113,19 +113,21 @@ def _dicom_regions(
     regions: list[Region] = []
     names: list[str] = []
     unused: list[str] = []
-    for path in _files(index, "rtstruct"):
-        found, available, reasons = structure_regions(path, patterns, images, settings)
+    for file in _files(index, "rtstruct"):
+        found, available, reasons = structure_regions(file, patterns, images, settings)
         regions, names, unused = regions + found, names + available, unused + reasons
-    for path in _files(index, "seg"):
-        found, available, reasons = segment_regions(path, patterns, images)
+    for file in _files(index, "seg"):
+        found, available, reasons = segment_regions(file, patterns, images)
         regions, names, unused = regions + found, names + available, unused + reasons
     if not regions:
         raise _nothing(index, patterns, names, unused)
     return regions
 
 
-def _files(index: Index, role: Any) -> list[Path]:
-    return [path for row in of_role(index, role) for path in files_of(index, row)]
+def _files(index: Index, role: Literal["rtstruct", "seg"]) -> list[tuple[Path, str]]:
+    """Files in the order of series.json, with what messages call them: names may identify."""
+    paths = [path for row in of_role(index, role) for path in files_of(index, row)]
+    return [(path, f"{role.upper()} {n} of {len(paths)}") for n, path in enumerate(paths, start=1)]
 
 
 def _nothing(

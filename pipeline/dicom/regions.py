@@ -50,7 +50,7 @@ class Region:
         kind: The image whose grid the mask has.
         mask: Boolean (z, y, x).
         source: `rtstruct`, `seg`, `mask_file`, or the rule the software drew by.
-        origin: The file it came from (name only).
+        origin: The file it came from, as messages call it.
         matched_by: Why it belongs to this image.
         facts: Further values for `contours.json`.
         notes: What the user should know.
@@ -149,7 +149,7 @@ def unite(regions: Sequence[Region], tell: Callable[[str], None]) -> dict[Kind, 
         if overlap < 0.999:
             raise ContourError(
                 f"two files draw the ROI {region.name!r} differently",
-                where=f"{kept[0].origin} ({kept[0].source}) and {region.origin} ({region.source})",
+                where=f"{kept[0].origin} and {region.origin}",
                 expected="one contour per ROI name and image",
                 got=f"Dice {overlap:.3f}",
                 action="remove one of the files, or name another ROI in the cohort table's roi",

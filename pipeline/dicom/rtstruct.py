@@ -48,14 +48,14 @@ class StructureSet:
     """What is read of one RTSTRUCT.
 
     Attributes:
-        path: The file.
+        label: What messages call the file (its name may hold identifiers).
         names: Names of all its ROIs, chosen or not.
         rois: The chosen ones.
         series_uids: Series it says it was drawn on.
         frame_uids: Frames of reference it refers to.
     """
 
-    path: Path
+    label: str
     names: tuple[str, ...]
     rois: tuple[Roi, ...]
     series_uids: frozenset[str]
@@ -67,30 +67,31 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name.strip().lower(), pattern.strip().lower()) for pattern in patterns)
 
 
-def read_rtstruct(path: Path, patterns: Sequence[str]) -> StructureSet:
+def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") -> StructureSet:
     """Read an RTSTRUCT; points only of the ROIs whose name fits a pattern.
 
     Args:
         path: The DICOM file.
         patterns: Patterns of ROI names, case-insensitive.
+        label: What messages call the file; names of DICOM files often hold identifiers.
 
     Raises:
         ContourError: The file is not a whole RTSTRUCT, or a contour's points are damaged.
     """
-    dataset = _read(path)
+    dataset = _read(path, label)
     listed = list(dataset.get("StructureSetROISequence") or ())
     contours: dict[int, Any] = {}
     for item in dataset.get("ROIContourSequence") or ():
         contours.setdefault(int(item.get("ReferencedROINumber", -1)), item)
     rois = [
-        _roi(item, contours.get(int(item.get("ROINumber", -2))), path)
+        _roi(item, contours.get(int(item.get("ROINumber", -2))), label)
         for item in listed
         if matches(str(item.get("ROIName", "")), patterns)
     ]
     series, frames = _references(dataset)
     frames |= {str(item.get("ReferencedFrameOfReferenceUID", "")) for item in listed}
     return StructureSet(
-        path,
+        label,
         tuple(str(item.get("ROIName", "")).strip() for item in listed),
         tuple(rois),
         frozenset(series - {""}),
@@ -98,7 +99,7 @@ def read_rtstruct(path: Path, patterns: Sequence[str]) -> StructureSet:
     )
 
 
-def _read(path: Path) -> Dataset:
+def _read(path: Path, label: str) -> Dataset:
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
@@ -107,14 +108,14 @@ def _read(path: Path) -> Dataset:
     except (OSError, InvalidDicomError, ValueError, EOFError) as error:
         raise ContourError(
             "an RTSTRUCT cannot be read",
-            where=path.name,
+            where=label,
             got=f"{type(error).__name__}",
             action="export it again",
         ) from None
     if dataset.get("Modality") != "RTSTRUCT":
         raise ContourError(
             "a file is not an RTSTRUCT",
-            where=f"{path.name}, (0008,0060) Modality",
+            where=f"{label}, (0008,0060) Modality",
             expected="RTSTRUCT",
             got=str(dataset.get("Modality")),
         )
@@ -133,14 +134,14 @@ def _references(dataset: Dataset) -> tuple[set[str], set[str]]:
     return series, frames
 
 
-def _roi(item: Dataset, drawn: Dataset | None, path: Path) -> Roi:
+def _roi(item: Dataset, drawn: Dataset | None, label: str) -> Roi:
     name = str(item.get("ROIName", "")).strip()
     points: list[FloatArray] = []
     skipped: Counter[str] = Counter()
     sops: set[str] = set()
     for contour in (drawn.get("ContourSequence") if drawn is not None else None) or ():
         kind = str(contour.get("ContourGeometricType", "none"))
-        found = _points(contour, f"{path.name}, ROI {name!r}, (3006,0050) Contour Data")
+        found = _points(contour, f"{label}, ROI {name!r}, (3006,0050) Contour Data")
         if kind not in CLOSED:
             skipped[kind] += 1
         elif len(found) < 3:

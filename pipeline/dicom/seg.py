@@ -26,9 +26,14 @@ OFF_VOXEL = 0.05
 
 
 def segment_regions(
-    path: Path, patterns: Sequence[str], images: Mapping[Kind, Image]
+    file: tuple[Path, str], patterns: Sequence[str], images: Mapping[Kind, Image]
 ) -> tuple[list[Region], list[str], list[str]]:
     """Masks of a SEG's segments whose label, description or tracking identifier fits.
+
+    Args:
+        file: The SEG object, and what messages call it.
+        patterns: Patterns of names.
+        images: The images it may have been drawn on.
 
     Returns:
         Regions; labels of all segments; why segments that fit were not used.
@@ -37,27 +42,28 @@ def segment_regions(
         ContourError: The object is damaged or of an unknown type.
         GeometryError: Its pixels do not fall on the voxels of its image.
     """
-    dataset = _read(path)
+    path, label = file
+    dataset = _read(path, label)
     segments = list(dataset.get("SegmentSequence") or ())
     labels = [str(item.get("SegmentLabel", "")).strip() for item in segments]
     chosen = {
-        int(item.SegmentNumber): label
-        for item, label in zip(segments, labels, strict=True)
+        int(item.SegmentNumber): name
+        for item, name in zip(segments, labels, strict=True)
         if _fits(item, patterns)
     }
     if not chosen:
         return [], labels, []
     belongs = _image_of(dataset, images)
     if belongs is None:
-        reason = f"segments of {path.name} refer neither to the CT or PET nor to their frame of reference"
+        reason = f"segments of {label} refer neither to the CT or PET nor to their frame of reference"
         return [], labels, [reason]
     kind, matched_by = belongs
-    masks = segment_masks(dataset, list(chosen), images[kind].grid, path.name)
+    masks = segment_masks(dataset, list(chosen), images[kind].grid, label)
     regions = []
-    for number, label in chosen.items():
-        notes = () if masks[number].any() else (f"segment {label!r} is empty",)
+    for number, name in chosen.items():
+        notes = () if masks[number].any() else (f"segment {name!r} is empty",)
         facts = {"segment": number}
-        regions.append(Region(label, kind, masks[number], "seg", path.name, matched_by, facts, notes))
+        regions.append(Region(name, kind, masks[number], "seg", label, matched_by, facts, notes))
     return regions, labels, []
 
 
@@ -101,18 +107,18 @@ def _fits(item: Dataset, patterns: Sequence[str]) -> bool:
     return any(matches(name, patterns) for name in names if name)
 
 
-def _read(path: Path) -> Dataset:
+def _read(path: Path, label: str) -> Dataset:
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
     try:
         dataset = dcmread(path)
     except (OSError, InvalidDicomError, ValueError, EOFError) as error:
-        raise ContourError("a DICOM SEG cannot be read", where=path.name, got=type(error).__name__) from None
+        raise ContourError("a DICOM SEG cannot be read", where=label, got=type(error).__name__) from None
     if dataset.get("Modality") != "SEG":
         raise ContourError(
             "a file is not a DICOM SEG",
-            where=f"{path.name}, (0008,0060) Modality",
+            where=f"{label}, (0008,0060) Modality",
             got=str(dataset.get("Modality")),
         )
     return dataset

@@ -13,9 +13,18 @@ from pipeline.settings.dicom import ContourSettings
 
 
 def structure_regions(
-    path: Path, patterns: Sequence[str], images: Mapping[Kind, Image], settings: ContourSettings
+    file: tuple[Path, str],
+    patterns: Sequence[str],
+    images: Mapping[Kind, Image],
+    settings: ContourSettings,
 ) -> tuple[list[Region], list[str], list[str]]:
     """Masks of an RTSTRUCT's ROIs whose names fit.
+
+    Args:
+        file: The RTSTRUCT, and what messages call it.
+        patterns: Patterns of ROI names.
+        images: The images it may have been drawn on.
+        settings: Lines per voxel and what may lie outside.
 
     Returns:
         Regions; names of all ROIs in the file; why ROIs that fit were not used.
@@ -24,7 +33,7 @@ def structure_regions(
         ContourError: A contour is damaged, does not lie on the image it belongs to, or
             more than the allowed share of it lies outside.
     """
-    structures = read_rtstruct(path, patterns)
+    structures = read_rtstruct(file[0], patterns, file[1])
     regions: list[Region] = []
     unused: list[str] = []
     for roi in structures.rois:
@@ -76,7 +85,7 @@ def _region(
     try:
         drawn = rasterise(roi.contours, image.grid, settings.supersampling)
     except ContourError as error:
-        error.where = f"{structures.path.name}, ROI {roi.name!r} on the {kind.upper()}"
+        error.where = f"{structures.label}, ROI {roi.name!r} on the {kind.upper()}"
         raise
     _check_inside(drawn, roi, kind, settings)
     planes = drawn.planes
@@ -85,7 +94,7 @@ def _region(
         kind=kind,
         mask=drawn.mask,
         source="rtstruct",
-        origin=structures.path.name,
+        origin=structures.label,
         matched_by=matched_by,
         facts={
             "contours": len(roi.contours),
