@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.phantoms.anatomy import BRAIN, Placed, paint_ct, paint_pet
 from pipeline.phantoms.canvas import Canvas
@@ -118,19 +119,24 @@ def truth(patient: PhantomPatient, rigid: FloatArray) -> dict[str, Any]:
     }
 
 
-def tumour_mask(field: TumourField, grid: Grid, rigid: FloatArray) -> np.ndarray:
+def tumour_mask(field: TumourField, grid: Grid, rigid: FloatArray) -> npt.NDArray[np.uint8]:
     """Voxels of a grid of which more than half lies inside the tumour (uint8; z, y, x)."""
-    canvas = Canvas(grid, rigid, edge_mm=1.0, fill=0.0)
-    box = canvas.box(Placed(field), max(grid.spacing_mm))
-    mask = np.zeros(grid.shape, dtype=np.uint8)
-    parts = (np.arange(SUPERSAMPLING) + 0.5) / SUPERSAMPLING - 0.5
-    starts = [s.start for s in box]
-    sizes = [s.stop - s.start for s in box]
-    fine_spacing = tuple(s / SUPERSAMPLING for s in grid.spacing_mm)
-    corner = grid.points([[start + parts[0] for start in starts]])[0]
-    fine_shape = tuple(n * SUPERSAMPLING for n in sizes)
-    fine = Canvas(Grid(fine_shape, fine_spacing, tuple(corner)), rigid, edge_mm=1.0, fill=0.0)  # type: ignore[arg-type]
-    inside = field.distance(fine.points((slice(None),) * 3)) < 0
-    blocks = inside.reshape(sizes[0], SUPERSAMPLING, sizes[1], SUPERSAMPLING, sizes[2], SUPERSAMPLING)
-    mask[box] = blocks.mean(axis=(1, 3, 5)) > 0.5
-    return mask
+    return (occupancy(field, grid, rigid) > 0.5).astype(np.uint8)
+
+
+def occupancy(field: TumourField, grid: Grid, rigid: FloatArray) -> npt.NDArray[np.float32]:
+    """Share (0 to 1) of each voxel of a grid that lies inside the tumour, by supersampling (z, y, x)."""
+    solid, share = Placed(field), np.zeros(grid.shape, dtype=np.float32)
+    box = Canvas(grid, rigid, edge_mm=1.0, fill=0.0).box(solid, max(grid.spacing_mm))
+    sizes = [part.stop - part.start for part in box]
+    first = 0.5 / SUPERSAMPLING - 0.5
+    corner = grid.points([[part.start + first for part in box]])[0]
+    dz, dy, dx = (step / SUPERSAMPLING for step in grid.spacing_mm)
+    nz, ny, nx = (size * SUPERSAMPLING for size in sizes)
+    finer = Grid((nz, ny, nx), (dz, dy, dx), (corner[0], corner[1], corner[2]))
+    points = Canvas(finer, rigid, edge_mm=1.0, fill=0.0).points((slice(None),) * 3)
+    inside = (field.distance(points) < 0).reshape(
+        sizes[0], SUPERSAMPLING, sizes[1], SUPERSAMPLING, sizes[2], SUPERSAMPLING
+    )
+    share[box] = inside.mean(axis=(1, 3, 5))
+    return share
