@@ -39,8 +39,28 @@ NETWORKS = sorted(settings.networks())
 CLASSICAL = sorted(settings.classical())
 ENSEMBLES = {**{name: (name,) for name in settings.models}, **settings.ensembles}
 FOLDS = range(settings.plan.folds)
-# One accelerator a fold where one is asked for; what `cpu` trains on asks for none.
-GPUS_PER_FOLD = 0 if settings.training.device == "cpu" else 1
+
+
+def accelerators_here():
+    """Accelerators of this machine that jobs may see."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len(
+            [entry for entry in visible.split(",") if entry.strip() not in ("", "-1")]
+        )
+    return len(
+        [entry for entry in Path("/dev").glob("nvidia*") if entry.name[6:].isdigit()]
+    )
+
+
+# A fold asks for one accelerator: always on a cluster, here only where there is one.
+USES_GPU = settings.training.device != "cpu" and (
+    not workflow.local_exec or accelerators_here() > 0
+)
+GPUS_PER_FOLD = 1 if USES_GPU else 0
+if USES_GPU and workflow.local_exec and "gpu" not in workflow.global_resources:
+    # Folds share no card unasked; --resources gpu=2 runs two at once.
+    workflow.register_resource("gpu", 1)
 
 
 wildcard_constraints:
