@@ -1,0 +1,77 @@
+"""Bootstrap over patients; models are not refitted, so their own variation is not in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its percentile bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def resample_counts(patients: int, bootstraps: int, seed: int, fold: Array | None = None) -> Array:
+    """(B, n): how often each patient is drawn in each resample, with replacement.
+
+    Args:
+        patients: Number n of patients.
+        bootstraps: Number B of resamples.
+        seed: Equal seeds give equal resamples, so that models are compared in pairs.
+        fold: (n,) given, every fold is resampled to its own size: pairs within folds keep
+            their number of patients.
+    """
+    generator = np.random.default_rng(seed)
+    groups = np.zeros(patients, dtype=int) if fold is None else np.asarray(fold)
+    counts = np.zeros((bootstraps, patients))
+    for value in np.unique(groups):
+        members = np.flatnonzero(groups == value)
+        equal = np.full(len(members), 1.0 / len(members))
+        counts[:, members] = generator.multinomial(len(members), equal, size=bootstraps)
+    return counts
+
+
+def percentile_interval(value: float, samples: Array, confidence: float) -> Interval:
+    """Percentile interval; resamples without a value (no comparable pair) are left out.
+
+    NaN bounds where fewer than half of the resamples have a value.
+    """
+    known = samples[np.isfinite(samples)]
+    if not np.isfinite(value) or 2 * len(known) < len(samples):
+        return Interval(value, float("nan"), float("nan"))
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(known, [tail, 1.0 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def two_sided_p(differences: Array) -> float:
+    """P-value of "no difference" by inverting the percentile interval.
+
+    2·min(#(d ≤ 0), #(d ≥ 0)) with one added to each count and to the number of resamples
+    (Davison and Hinkley, Bootstrap Methods and their Application, 1997, sec. 4.2), never
+    above 1. NaN where fewer than half of the resamples have a value.
+    """
+    known = differences[np.isfinite(differences)]
+    if 2 * len(known) < len(differences) or not len(known):
+        return float("nan")
+    below, above = (known <= 0).sum() + 1, (known >= 0).sum() + 1
+    return float(min(1.0, 2.0 * min(below, above) / (len(known) + 1)))
+
+
+def holm(p_values: Array) -> Array:
+    """Holm's step-down adjusted p-values (Scand J Stat 1979; 6: 65); NaN stays NaN."""
+    p_values = np.asarray(p_values, dtype=float)
+    adjusted = np.full(len(p_values), np.nan)
+    known = np.flatnonzero(np.isfinite(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    factors = len(order) - np.arange(len(order))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))
+    return adjusted

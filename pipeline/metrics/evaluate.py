@@ -1,0 +1,263 @@
+"""The job `evaluate`: every model's metrics, comparisons, risk groups and calibration."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ModelError
+from pipeline.metrics.bootstrap import holm, percentile_interval, resample_counts, two_sided_p
+from pipeline.metrics.groups import assign_groups, curve_rows, cuts_by_fold, logrank_of
+from pipeline.metrics.horizons import Followup, calibration_bins
+from pipeline.metrics.scores import Scored, score
+from pipeline.settings.evaluation import EvaluationSettings
+from pipeline.tables.outcomes import read_outcomes
+from pipeline.tables.predictions import survival_column
+from pipeline.tables.splits import Splits, read_splits
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+COLUMNS = {
+    "metrics": ("model", "set", "metric", "value", "ci_low", "ci_high", "patients", "events", "note"),
+    "comparisons": (
+        "model_a",
+        "model_b",
+        "set",
+        "metric",
+        "difference",
+        "ci_low",
+        "ci_high",
+        "p_value",
+        "p_holm",
+        "patients",
+        "events",
+    ),
+    "risk_groups": ("patient_id", "model", "set", "group", "risk", "time_days", "event"),
+    "km": ("model", "set", "group", "time", "survival", "ci_low", "ci_high", "at_risk"),
+    "calibration": (
+        "model",
+        "set",
+        "horizon",
+        "bin",
+        "predicted",
+        "observed",
+        "ci_low",
+        "ci_high",
+        "patients",
+    ),
+}
+"""Header of each CSV file that :func:`evaluate` writes."""
+Rows = dict[str, list[dict[str, object]]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """An ensemble's table and information."""
+
+    name: str
+    table: pd.DataFrame
+    info: Mapping[str, Any]
+
+
+def evaluate(
+    ensembles: Mapping[str, Path],
+    cohort: Path,
+    splits: Path,
+    settings: EvaluationSettings,
+    seed: int,
+    out: Path,
+) -> None:
+    """Score all models on the development and external patients.
+
+    Args:
+        ensembles: Name → parquet of :func:`pipeline.ensemble.average.ensemble`; its JSON
+            lies beside it.
+        cohort: `cohort.parquet`.
+        splits: `splits.json`.
+        settings: Horizons, bootstraps, groups and comparison.
+        seed: Of the bootstraps; all models see the same resamples.
+        out: Folder for metrics.csv, comparisons.csv (difference = model_a − model_b),
+            risk_groups.csv (group 1 = lowest risk), km.csv and calibration.csv.
+
+    Raises:
+        ModelError: A model lacks a patient of the splits, or `compare_with` names none.
+    """
+    models = [_read_model(name, path) for name, path in ensembles.items()]
+    outcomes, folds = read_outcomes(cohort), read_splits(splits)
+    rows: Rows = {name: [] for name in COLUMNS}
+    for which in ("development", "external"):
+        expected = _expected(folds, which)
+        if not expected:
+            continue
+        scored = [_scored(model, which, expected, outcomes, settings) for model in models]
+        counts = resample_counts(len(expected), settings.bootstraps, seed, scored[0].fold)
+        for model, one in zip(models, scored, strict=True):
+            _add_model(rows, model, one, counts, settings)
+        rows["comparisons"].extend(_compare(models, scored, counts, settings))
+    out.mkdir(parents=True, exist_ok=True)
+    for name, columns in COLUMNS.items():
+        _write(out / f"{name}.csv", columns, rows[name])
+
+
+def _read_model(name: str, path: Path) -> Model:
+    import pandas as pd
+
+    info = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    return Model(name, pd.read_parquet(path).set_index("patient_id"), info)
+
+
+def _expected(splits: Splits, which: str) -> dict[str, int]:
+    """Patient → fold that held it out (external: −1), sorted by id."""
+    if which == "external":
+        return dict.fromkeys(sorted(splits.external), -1)
+    return dict(sorted((p, k) for k, fold in enumerate(splits.folds) for p in fold.heldout))
+
+
+def _scored(
+    model: Model,
+    which: str,
+    expected: Mapping[str, int],
+    outcomes: pd.DataFrame,
+    settings: EvaluationSettings,
+) -> Scored:
+    table = model.table[model.table["set"] == which]
+    ids = list(expected)
+    wrong = sorted(set(ids) ^ set(table.index)) + [p for p in ids if p not in outcomes.index]
+    if wrong:
+        raise ModelError(
+            "a model's predictions and the study's splits name different patients",
+            where=f"model {model.name}, {which} patients",
+            got=", ".join(wrong[:5]),
+            action="rerun the model on the present splits.json and cohort.parquet",
+        )
+    table, mine = table.loc[ids], outcomes.loc[ids]
+    data = Followup.of(mine["time_days"].to_numpy(float), mine["event"].to_numpy(float))
+    survival = {
+        days: table[survival_column(days)].to_numpy(float)
+        for days in sorted(settings.horizons_days)
+        if survival_column(days) in table
+    }
+    has_dice = "dice" in table and table["dice"].notna().any()
+    borrowed = any(f["from"] == "heldout" for member in model.info["members"].values() for f in member)
+    return Scored(
+        model.name,
+        which,
+        tuple(ids),
+        data,
+        table["risk"].to_numpy(float),
+        np.array(list(expected.values())) if which == "development" else None,
+        survival,
+        table["dice"].to_numpy(float) if has_dice else None,
+        "marked: Z-scores from held-out patients" if borrowed else "",
+    )
+
+
+def _add_model(rows: Rows, model: Model, one: Scored, counts: Array, settings: EvaluationSettings) -> None:
+    """Append a model's rows of every table but the comparisons."""
+    common: dict[str, object] = {"model": one.model, "set": one.set}
+    for row in score(one, counts, settings.confidence):
+        rows["metrics"].append(
+            {
+                **common,
+                "metric": row.metric,
+                "value": row.interval.value,
+                "ci_low": row.interval.low,
+                "ci_high": row.interval.high,
+                "patients": row.patients,
+                "events": row.events,
+                "note": "; ".join(filter(None, (row.note, one.remark))),
+            }
+        )
+    group = assign_groups(one, cuts_by_fold(model.info, settings.risk_groups))
+    chi_square, p_value, note = logrank_of(one, group)
+    sizes = {"patients": len(one.risk), "events": int(one.data.event.sum()), "note": note}
+    for metric, value in (("logrank_chi2", chi_square), ("logrank_p", p_value)):
+        rows["metrics"].append({**common, "metric": metric, "value": value, **sizes})
+    rows["km"].extend(curve_rows(one, group, settings.confidence))
+    rows["risk_groups"].extend(
+        {
+            **common,
+            "patient_id": patient,
+            "group": int(group[i]),
+            "risk": one.risk[i],
+            "time_days": one.data.time[i],
+            "event": int(one.data.event[i]),
+        }
+        for i, patient in enumerate(one.patients)
+    )
+    for days, survival in one.survival.items():
+        known = np.isfinite(survival)
+        if known.sum() < 2 or one.data.why_not(days):
+            continue
+        data = Followup(one.data.time[known], one.data.event[known], one.data.censoring[known])
+        for line in calibration_bins(data, survival[known], days, settings.confidence):
+            rows["calibration"].append({**common, "horizon": days, **line})
+
+
+def _compare(
+    models: Sequence[Model], scored: Sequence[Scored], counts: Array, settings: EvaluationSettings
+) -> list[dict[str, object]]:
+    """Every other model's C-index against one model's, on the same resamples."""
+    reference = _reference(models, settings.compare_with)
+    base = scored[reference].headline()
+    drawn, value = base.index(counts), float(base.index()[0])
+    rows: list[dict[str, object]] = []
+    for i, one in enumerate(scored):
+        if i == reference:
+            continue
+        pairs = one.headline()
+        differences = pairs.index(counts) - drawn
+        interval = percentile_interval(float(pairs.index()[0]) - value, differences, settings.confidence)
+        rows.append(
+            {
+                "model_a": one.model,
+                "model_b": scored[reference].model,
+                "set": one.set,
+                "metric": "c_index",
+                "difference": interval.value,
+                "ci_low": interval.low,
+                "ci_high": interval.high,
+                "p_value": two_sided_p(differences),
+                "patients": len(one.risk),
+                "events": int(one.data.event.sum()),
+            }
+        )
+    adjusted = holm(np.array([float(str(row["p_value"])) for row in rows]))
+    return [{**row, "p_holm": float(p)} for row, p in zip(rows, adjusted, strict=True)]
+
+
+def _reference(models: Sequence[Model], name: str) -> int:
+    names = [m.name for m in models]
+    if name:
+        if name not in names:
+            raise ModelError(
+                f"evaluation.compare_with names {name!r}, which was not evaluated",
+                expected=", ".join(names),
+            )
+        return names.index(name)
+    combined = [i for i, m in enumerate(models) if len(m.info["members"]) > 1]
+    return combined[0] if combined else 0
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a CSV; what is not a number is an empty field."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow([_text(row.get(column, "")) for column in columns])
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float | np.floating):
+        return f"{float(value):.10g}" if np.isfinite(value) else ""
+    return str(value)

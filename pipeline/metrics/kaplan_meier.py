@@ -1,0 +1,95 @@
+"""Kaplan–Meier curves, log-rank tests and the censoring distribution (scikit-survival)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A Kaplan–Meier curve: survival from each time on.
+
+    Attributes:
+        time: (k,) 0 and then every distinct time of the group, ascending.
+        survival: (k,) probability in [0, 1].
+        ci_low: (k,) log-log interval (Borgan and Liestøl, Scand J Stat 1990; 17: 35).
+        ci_high: (k,) its upper bound.
+        at_risk: (k,) patients under observation just before each time.
+    """
+
+    time: Array
+    survival: Array
+    ci_low: Array
+    ci_high: Array
+    at_risk: NDArray[np.int64]
+
+    def at(self, time: float) -> tuple[float, float, float]:
+        """Survival at a time with its interval; NaN after the last follow-up."""
+        if time > self.time[-1]:
+            return (float("nan"),) * 3
+        i = int(np.searchsorted(self.time, time, side="right")) - 1
+        return float(self.survival[i]), float(self.ci_low[i]), float(self.ci_high[i])
+
+
+def kaplan_meier(time: Array, event: Array, confidence: float = 0.95) -> Curve:
+    """Kaplan–Meier estimate with log-log intervals.
+
+    Args:
+        time: (n,) time to event or censoring, n ≥ 1.
+        event: (n,) 1 = the event occurred.
+        confidence: Of the interval.
+    """
+    from sksurv.nonparametric import kaplan_meier_estimator
+
+    time, occurred = np.asarray(time, dtype=float), np.asarray(event) == 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        times, survival, (low, high) = kaplan_meier_estimator(
+            occurred, time, conf_level=confidence, conf_type="log-log"
+        )
+    # Where nobody or everybody had the event the log-log interval does not exist.
+    low, high = np.where(np.isfinite(low), low, survival), np.where(np.isfinite(high), high, survival)
+    at_risk = (time[None, :] >= times[:, None]).sum(axis=1)
+    return Curve(
+        np.concatenate([[0.0], times]),
+        np.concatenate([[1.0], survival]),
+        np.concatenate([[1.0], low]),
+        np.concatenate([[1.0], high]),
+        np.concatenate([[len(time)], at_risk]).astype(np.int64),
+    )
+
+
+def logrank(time: Array, event: Array, group: NDArray[np.int64]) -> tuple[float, float]:
+    """Log-rank test of equal hazards among groups: (chi-square, p-value).
+
+    NaN where there are fewer than two groups or no event.
+    """
+    from sksurv.compare import compare_survival
+    from sksurv.util import Surv
+
+    occurred = np.asarray(event) == 1
+    if len(np.unique(group)) < 2 or not occurred.any():
+        return float("nan"), float("nan")
+    outcome = Surv.from_arrays(occurred, np.asarray(time, dtype=float))
+    chi_square, p_value = compare_survival(outcome, np.asarray(group))
+    return float(chi_square), float(p_value)
+
+
+def uncensored_probability(time: Array, event: Array, at: Array) -> Array:
+    """G(t), the Kaplan–Meier probability of being uncensored at times `at`, right-continuous.
+
+    At tied times events come before censorings, as in scikit-survival.
+    """
+    from sksurv.nonparametric import kaplan_meier_estimator
+
+    occurred = np.asarray(event) == 1
+    if occurred.all():
+        return np.ones(np.shape(at))
+    times, values = kaplan_meier_estimator(occurred, np.asarray(time, dtype=float), reverse=True)
+    steps = np.concatenate([[1.0], values])
+    found: Array = steps[np.searchsorted(times, np.asarray(at, dtype=float), side="right")]
+    return found

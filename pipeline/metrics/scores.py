@@ -1,0 +1,203 @@
+"""All metrics of one model on one set of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.metrics.bootstrap import Interval, percentile_interval
+from pipeline.metrics.concordance import Pairs, harrell_pairs, uno_pairs
+from pipeline.metrics.horizons import Followup, auc_pairs, brier_terms, survival_at, weighted_mean
+
+Array = NDArray[np.float64]
+NAN = float("nan")
+WITHIN = "pairs within folds"
+POOLED = "marked: Z-scored risks of different folds are pooled"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model's predictions with the outcomes, in one order of patients for all models.
+
+    Attributes:
+        model: Its name.
+        set: `development` or `external`.
+        patients: (n,) ids.
+        data: Outcomes and censoring distribution.
+        risk: (n,) higher = worse.
+        fold: (n,) the fold that held each patient out; None for external patients.
+        survival: Horizon in days → (n,) probabilities, NaN where unknown.
+        dice: (n,) Dice, NaN where there is none; None for models without masks.
+        remark: What holds for every number of this model, e.g. held-out Z-scores.
+    """
+
+    model: str
+    set: str
+    patients: tuple[str, ...]
+    data: Followup
+    risk: Array
+    fold: Array | None
+    survival: dict[float, Array]
+    dice: Array | None = None
+    remark: str = ""
+
+    def headline(self) -> Pairs:
+        """Pairs of the headline concordance: within folds in development, else all."""
+        return harrell_pairs(self.data.time, self.data.event, self.risk, self.fold)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of `metrics.csv`, less model and set."""
+
+    metric: str
+    interval: Interval
+    patients: int
+    events: int
+    note: str = ""
+
+
+def score(one: Scored, counts: Array, confidence: float) -> Iterator[Row]:
+    """Every metric that can be said of a model on a set.
+
+    Args:
+        one: Predictions and outcomes of n patients.
+        counts: (B, n) bootstrap counts.
+        confidence: Of the intervals.
+
+    Yields:
+        c_index (headline), c_index_pooled, c_index_uno, per-fold C-indices with mean and
+        SD, auc_{days}d, brier_{days}d, brier_skill_{days}d, observed_expected_{days}d,
+        ibs and dice. A metric that cannot be computed is NaN with the reason.
+    """
+    n, events = len(one.risk), int(one.data.event.sum())
+
+    def row(metric: str, pairs: Pairs, note: str) -> Row:
+        value = float(pairs.index()[0])
+        interval = percentile_interval(value, pairs.index(counts), confidence)
+        note = note if np.isfinite(value) else "no comparable pair"
+        return Row(metric, interval, n, events, note)
+
+    yield row("c_index", one.headline(), WITHIN if one.fold is not None else "")
+    if one.fold is not None:
+        yield row("c_index_pooled", harrell_pairs(one.data.time, one.data.event, one.risk), POOLED)
+        yield from _by_fold(one)
+    yield _uno(one, row)
+    for days in one.survival:
+        reason = one.data.why_not(days)
+        if reason:
+            yield Row(f"auc_{days:g}d", Interval(NAN, NAN, NAN), n, events, reason)
+        else:
+            note = WITHIN if one.fold is not None else ""
+            yield row(f"auc_{days:g}d", auc_pairs(one.data, one.risk, days, one.fold), note)
+    yield from _probabilities(one, counts, confidence)
+    if one.dice is not None:
+        yield _dice(one, counts, confidence)
+
+
+def _uno(one: Scored, row: Callable[[str, Pairs, str], Row]) -> Row:
+    """Uno's C up to the last horizon that follow-up reaches, over all pairs."""
+    usable = [days for days in one.survival if not one.data.why_not(days)]
+    n, events = len(one.risk), int(one.data.event.sum())
+    if not usable:
+        return Row("c_index_uno", Interval(NAN, NAN, NAN), n, events, "follow-up reaches no horizon")
+    tau = max(usable)
+    pairs = uno_pairs(one.data.time, one.data.event, one.risk, one.data.censoring, tau)
+    note = f"events before {tau:g} days" + (f"; {POOLED}" if one.fold is not None else "")
+    return row("c_index_uno", pairs, note)
+
+
+def _by_fold(one: Scored) -> Iterator[Row]:
+    """C-index of each fold, their mean and SD (n − 1), as papers print them."""
+    assert one.fold is not None
+    values = []
+    for k in np.unique(one.fold):
+        inside = one.fold == k
+        pairs = harrell_pairs(one.data.time[inside], one.data.event[inside], one.risk[inside])
+        value = float(pairs.index()[0])
+        values.append(value)
+        events = int(one.data.event[inside].sum())
+        note = "" if np.isfinite(value) else "no comparable pair"
+        yield Row(f"c_index_fold{int(k)}", Interval(value, NAN, NAN), int(inside.sum()), events, note)
+    known = np.array([v for v in values if np.isfinite(v)])
+    note = f"over {len(known)} of {len(values)} folds"
+    n, events = len(one.risk), int(one.data.event.sum())
+    mean = float(known.mean()) if len(known) else NAN
+    spread = float(known.std(ddof=1)) if len(known) > 1 else NAN
+    yield Row("c_index_fold_mean", Interval(mean, NAN, NAN), n, events, note)
+    yield Row("c_index_fold_sd", Interval(spread, NAN, NAN), n, events, note)
+
+
+def _probabilities(one: Scored, counts: Array, confidence: float) -> Iterator[Row]:
+    """Brier scores, their skill against Kaplan–Meier, observed/expected, and the IBS."""
+    integrated: list[tuple[float, Array]] = []
+    complete = np.all([np.isfinite(s) for s in one.survival.values()], axis=0) if one.survival else None
+    for days, survival in one.survival.items():
+        known = np.isfinite(survival)
+        n, events = int(known.sum()), int(one.data.event[known].sum())
+        data = Followup.of(one.data.time[known], one.data.event[known]) if n else one.data
+        reason = data.why_not(days) if n else "the baseline hazard's follow-up ends before"
+        if reason:
+            for name in ("brier", "brier_skill", "observed_expected"):
+                yield Row(f"{name}_{days:g}d", Interval(NAN, NAN, NAN), n, events, reason)
+            continue
+        note = "" if n == len(survival) else f"{len(survival) - n} patients without a probability left out"
+        for name, value, samples in _at_horizon(data, survival[known], days, counts[:, known]):
+            interval = percentile_interval(value, samples, confidence)
+            yield Row(f"{name}_{days:g}d", interval, n, events, note)
+        if complete is not None and complete.all():
+            integrated.append((days, brier_terms(data, survival, days)))
+    if len(integrated) > 1:
+        yield _ibs(one, integrated, counts, confidence)
+
+
+def _at_horizon(
+    data: Followup, survival: Array, days: float, counts: Array
+) -> Iterator[tuple[str, float, Array]]:
+    once = np.ones((1, len(survival)))
+    drawn = counts[counts.sum(axis=1) > 0]
+    observed = float(survival_at(data.time, data.event, days, once)[0])
+    terms = brier_terms(data, survival, days)
+    reference = brier_terms(data, np.full(len(survival), observed), days)
+
+    def skill(weights: Array) -> Array:
+        return np.asarray(1.0 - weighted_mean(terms, weights) / weighted_mean(reference, weights))
+
+    def ratio(weights: Array) -> Array:
+        expected = weighted_mean(1.0 - survival, weights)
+        happened = 1.0 - survival_at(data.time, data.event, days, weights)
+        empty = np.full(len(expected), np.nan)
+        return np.asarray(np.divide(happened, expected, out=empty, where=expected > 0))
+
+    for name, function in (
+        ("brier", lambda weights: weighted_mean(terms, weights)),
+        ("brier_skill", skill),
+        ("observed_expected", ratio),
+    ):
+        yield name, float(function(once)[0]), function(drawn)
+
+
+def _ibs(one: Scored, parts: list[tuple[float, Array]], counts: Array, confidence: float) -> Row:
+    """Integrated Brier score: trapezoid over the horizons, divided by their range."""
+    days = np.array([d for d, _ in parts])
+    order = np.argsort(days)
+    terms = np.stack([parts[i][1] for i in order], axis=1)
+    integral = np.trapezoid(terms, days[order], axis=1) / (days.max() - days.min())
+    value = float(integral.mean())
+    interval = percentile_interval(value, weighted_mean(integral, counts), confidence)
+    note = f"trapezoid over {len(parts)} horizons, {days.min():g} to {days.max():g} days"
+    return Row("ibs", interval, len(integral), int(one.data.event.sum()), note)
+
+
+def _dice(one: Scored, counts: Array, confidence: float) -> Row:
+    assert one.dice is not None
+    known = np.isfinite(one.dice)
+    n, events = int(known.sum()), int(one.data.event[known].sum())
+    if not n:
+        return Row("dice", Interval(NAN, NAN, NAN), 0, 0, "no patient has a reference mask")
+    drawn = counts[:, known]
+    samples = weighted_mean(one.dice[known], drawn[drawn.sum(axis=1) > 0])
+    return Row("dice", percentile_interval(float(one.dice[known].mean()), samples, confidence), n, events)
