@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydicom import dcmread
 
+from pipeline.dicom.header_values import quiet_reading
+from pipeline.dicom.pet_parse import slice_header
 from pipeline.dicom.series import Index, Role, SeriesGeometry, SeriesRow, write_index
 from pipeline.dicom.series_choice import Series, best_ct, best_pet, series_of, unfit
 from pipeline.dicom.series_scan import Scan, scan_folder
+from pipeline.dicom.suv_checks import add_missing
 from pipeline.dicom.volume_geometry import depths_of
 from pipeline.errors import DicomError
 from pipeline.settings.base import Policy
@@ -140,13 +144,18 @@ def _require(role: str, series: Sequence[Series], rejected: dict[str, str], sett
     found = [s for s in series if _role(s) == role]
     reasons = sorted({rejected[s.uid] for s in found if rejected[s.uid]})
     others = sorted({s.first.modality or "none given" for s in series})
-    raise DicomError(
+    error = DicomError(
         f"no usable {_NAMES[role]} series",
         where="series of the patient",
         expected=f"a {_NAMES[role]} of at least {settings.min_slices} slices",
         got="; ".join(reasons) if reasons else "modalities " + ", ".join(others),
         action="send the missing series, or leave it out of index.modalities",
     )
+    pets = [s.first.path for s in series if _role(s) == "pet"]
+    if pets:
+        with quiet_reading():
+            add_missing(error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series)
+    raise error
 
 
 def _require_one_frame(pet: Series, ct: Series, settings: IndexSettings, warnings: list[str]) -> None:

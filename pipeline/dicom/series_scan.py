@@ -103,8 +103,9 @@ def scan_folder(folder: Path, unpacked: Path, workers: int = 1) -> Scan:
     for number, archive in enumerate([p for p in files if _starts_with(p, b"PK\x03\x04")]):
         files.remove(archive)
         files.extend(_unpack(archive, unpacked / f"{number:03d}", scan))
+    found: Iterable[Instance | str]
     if workers > 1 and len(files) >= _PARALLEL_FROM:
-        found: Iterable[Instance | str] = _read_parallel(files, workers)
+        found = _read_parallel(files, workers)
     else:
         found = read_many(files)
     seen: set[str] = set()
@@ -122,7 +123,7 @@ def scan_folder(folder: Path, unpacked: Path, workers: int = 1) -> Scan:
 def _list_files(folder: Path) -> list[Path]:
     if folder.is_file():
         return [folder]
-    found = []
+    found: list[Path] = []
     for root, folders, names in os.walk(folder):
         folders.sort()
         found.extend(Path(root, name) for name in sorted(names))

@@ -50,6 +50,11 @@ class SuvSettings(Section):
         description="Injection and scan on different days after de-identification: refuse, "
         "or use the times of day, told in `suv.json`.",
     )
+    dose_in_mbq: Literal["refuse", "convert"] = Field(
+        "refuse",
+        description="A dose between 1 and 10,000 is MBq where Bq belongs: refuse, or convert, told in "
+        "`suv.json`.",
+    )
     max_uptake_minutes: float = Field(
         240.0, gt=0, description="A longer time from injection to scan is refused."
     )
