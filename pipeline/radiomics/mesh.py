@@ -140,7 +140,8 @@ def _diameter(places: FloatVector) -> float:
     if len(candidates) > PAIRS_AT_ONCE:
         from scipy.spatial import ConvexHull
 
-        candidates = candidates[ConvexHull(candidates).vertices]
+        # Of all points: the mesh is never flat, some candidates alone may be.
+        candidates = places[ConvexHull(places).vertices]
     return max(best, _widest(candidates))
 
 
