@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,30 +57,44 @@ class Levels:
 
 
 def read_images(path: Path) -> CropImages:
-    """Read a crop store (zarr group `image`, `mask`, `inside` with attributes).
+    """Read a crop store: a zarr group with arrays `image`, `inside` and, with a contour, `mask`.
+
+    Its attributes are `status` and, unless the patient is excluded, `crop` (patient_id,
+    channels, spacing_mm, checksums: SHA-256 by array).
 
     Raises:
-        RadiomicsError: The store lacks what features need.
+        RadiomicsError: The store is missing, lacks what features need, or an array does not
+            match its checksum.
     """
     import zarr
 
-    group = zarr.open_group(str(path), mode="r")
-    attributes = dict(group.attrs)
-    status = dict(attributes.get("status") or {"state": "ok"})
-    patient_id = str(attributes.get("patient_id", path.name.removesuffix(".zarr")))
-    if status.get("state") == "excluded":
-        nothing = np.zeros((0, 0, 0), dtype=bool)
-        return CropImages(patient_id, {}, None, nothing, (1.0, 1.0, 1.0), status)
-    missing = [name for name in ("channels", "spacing_mm") if name not in attributes]
-    missing += [name for name in ("image", "inside") if name not in group]
-    if missing:
-        raise RadiomicsError("a crop lacks what features need", where=path.name, got=", ".join(missing))
-    image = np.asarray(group["image"][...])
-    mask = np.asarray(group["mask"][...]) > 0 if "mask" in group else None
-    inside = np.asarray(group["inside"][...]) > 0
-    z, y, x = (float(s) for s in attributes["spacing_mm"])
-    images = dict(zip(attributes["channels"], image, strict=True))
-    return CropImages(patient_id, images, mask, inside, (z, y, x), status)
+    try:
+        group = zarr.open_group(str(path), mode="r")
+        attributes: dict[str, Any] = dict(group.attrs)
+        status = dict(attributes["status"])
+        if status["state"] == "excluded":
+            nothing = np.zeros((0, 0, 0), dtype=bool)
+            return CropImages(path.stem, {}, None, nothing, (1.0, 1.0, 1.0), status)
+        crop = attributes["crop"]
+        arrays = {name: _checked(group, name, crop["checksums"][name]) for name in crop["checksums"]}
+        z, y, x = (float(s) for s in crop["spacing_mm"])
+        mask = arrays["mask"] > 0 if "mask" in arrays else None
+        images = dict(zip(crop["channels"], arrays["image"], strict=True))
+        return CropImages(crop["patient_id"], images, mask, arrays["inside"] > 0, (z, y, x), status)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RadiomicsError(
+            "a stored crop cannot be trusted",
+            where=path.name,
+            got=f"{type(error).__name__}: {error}",
+            action="delete it and run the rule `crop` again",
+        ) from None
+
+
+def _checked(group: Any, name: str, checksum: str) -> npt.NDArray[Any]:
+    array = np.asarray(group[name][...])
+    if hashlib.sha256(array.tobytes()).hexdigest() != checksum:
+        raise ValueError(f"array `{name}` does not match its checksum")
+    return array
 
 
 def lesion_box(mask: BoolArray) -> Box:

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.radiomics.images import BoolArray, Levels
 
@@ -40,7 +41,11 @@ def texture_features(kind: str, names: tuple[str, ...], levels: Levels, mask: Bo
     """
     calculator = _calculator(kind, levels, mask)
     with np.errstate(all="ignore"):
-        calculator._initCalculation()
+        if kind == "ngtdm":
+            calculator.P_ngtdm = _ngtdm(levels, mask)
+            calculator._calculateCoefficients()
+        else:
+            calculator._initCalculation()
         return {name: _value(calculator, name) for name in names}
 
 
@@ -74,3 +79,29 @@ def _calculator(kind: str, levels: Levels, mask: BoolArray) -> Any:
     calculator.weightingNorm = None
     calculator.gldm_a = 0
     return calculator
+
+
+def _ngtdm(levels: Levels, mask: BoolArray) -> npt.NDArray[np.float64]:
+    """The neighbouring grey tone difference matrix (1, levels present, 3), as PyRadiomics has it.
+
+    Per level: voxels; sum of their distances from the mean level of those of their 26
+    neighbours that belong to the lesion (0 for a voxel without any); the level. The sums over
+    neighbours are sums over boxes, taken axis by axis.
+    """
+    centre = levels.array[mask]
+    total = _box_sums(levels.array)[mask] - centre
+    count = _box_sums(mask.astype(np.int32))[mask] - 1
+    gap = np.where(count > 0, np.abs(centre - total / np.maximum(count, 1)), 0.0)
+    sums = np.bincount(centre, weights=gap)[levels.present]
+    return np.stack([levels.counts, sums, levels.present], axis=1)[None].astype(np.float64)
+
+
+def _box_sums(array: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Sums over each voxel's 3×3×3 box; nothing lies beyond the borders."""
+    for axis in range(3):
+        before = np.moveaxis(array, axis, 0)
+        after = before.copy()
+        after[1:] += before[:-1]
+        after[:-1] += before[1:]
+        array = np.moveaxis(after, 0, axis)
+    return array

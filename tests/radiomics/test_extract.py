@@ -1,5 +1,6 @@
 """The stage: one row per patient, status passed on, settings never mixed."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -30,18 +31,23 @@ def write_crop(
 ) -> Path:
     group = zarr.open_group(str(path), mode="w")
     group.attrs["status"] = status or {"state": "ok", "stage": "crop", "problem": "", "consequence": ""}
-    group.attrs["patient_id"] = path.stem
     if status is not None:
         return path
-    group.attrs.update(channels=["pet", "ct"], spacing_mm=[3.0, 2.0, 2.0])
     rng = np.random.default_rng(1)
     shape = (20, 24, 22)
     if image is None:
         image = np.stack([rng.gamma(4, 1.5, shape), rng.normal(40, 30, shape)]).astype(np.float32)
-    group.create_array("image", data=image)
-    group.create_array("inside", data=np.ones(shape, np.uint8))
+    arrays = {"image": image, "inside": np.ones(shape, np.uint8)}
     if mask is not None:
-        group.create_array("mask", data=mask.astype(np.uint8))
+        arrays["mask"] = mask.astype(np.uint8)
+    for name, array in arrays.items():
+        group.create_array(name, data=array)
+    group.attrs["crop"] = {
+        "patient_id": path.stem,
+        "channels": ["pet", "ct"],
+        "spacing_mm": [3.0, 2.0, 2.0],
+        "checksums": {n: hashlib.sha256(np.ascontiguousarray(a)).hexdigest() for n, a in arrays.items()},
+    }
     return path
 
 
@@ -95,6 +101,18 @@ def test_what_cannot_be_trusted_follows_the_policy(tmp_path: Path, problem: str)
     radiomics_patient(crop, out, DEMO, "exclude")
     assert len(pd.read_parquet(out)) == 0
     assert read_metadata(out)[b"status"]["state"] == "excluded"
+
+
+def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
+    crop = write_crop(tmp_path / "P5.zarr", ball())
+    zarr.open_group(str(crop), mode="r+")["mask"][0, 0, 0] = 1
+    with pytest.raises(RadiomicsError, match="checksum"):
+        radiomics_patient(crop, tmp_path / "P5.parquet", DEMO, "stop")
+
+
+def test_a_store_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RadiomicsError, match="patient P6"):
+        radiomics_patient(tmp_path / "P6.zarr", tmp_path / "P6.parquet", DEMO, "stop")
 
 
 def test_gather_joins_sorts_and_keeps_statuses(tmp_path: Path) -> None:
