@@ -12,4 +12,5 @@ with job(snakemake.log[0]):
         Path(snakemake.output[0]),
         CropSettings.model_validate(snakemake.params.settings),
         pin=Path(snakemake.params.pin),
+        mask_from=snakemake.params.mask_from,
     )
