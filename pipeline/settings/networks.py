@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.settings.base import Section
-
-
-class LossSettings(Section):
-    """Weights and forms of the loss terms; a weight of 0 leaves the term out."""
-
-    cox: float = Field(1.0, ge=0, description="Cox negative log partial likelihood.")
-    dice: float = Field(1.0, ge=0, description="Dice of the mask.")
-    dice_form: Literal["squared", "sum"] = Field(
-        "squared", description="Denominator Σp²+Σg² (DeepMTS) or Σp+Σg (HECKTOR)."
-    )
-    ties: Literal["breslow", "efron"] = Field("efron", description="Tied times in the Cox loss.")
-    l2: float = Field(0.1, ge=0, description="L2 on the head's weight matrices (networks that name them).")
+from pipeline.settings.losses import LossSettings, terms_needing
 
 
 class Network(Section):
     """What every network has."""
+
+    GIVES: ClassVar[frozenset[str]] = frozenset({"log_hazard"})
+    """Outputs of the network that losses can act on."""
 
     clinical: tuple[str, ...] = Field(
         (),
@@ -34,15 +26,81 @@ class Network(Section):
         default_factory=dict, description="Overrides of the `training` section for this model."
     )
 
+    @model_validator(mode="after")
+    def _losses_fit(self) -> Network:
+        """A weight that a study gives to a term the network cannot have is an error."""
+        for name in sorted(self.losses.model_fields_set):
+            needed = terms_needing(name)
+            if needed and getattr(self.losses, name) > 0 and not needed & self.GIVES:
+                raise ValueError(
+                    f"losses.{name} needs the output {' or '.join(sorted(needed))}, which this "
+                    f"network does not have (it gives {', '.join(sorted(self.GIVES))})"
+                )
+        return self
 
-class DeepMts(Network):
-    """DeepMTS: segmentation backbone, cascaded survival network, both feeding the head."""
 
-    kind: Literal["deepmts"] = "deepmts"
+class DeepMtsFamily(Network):
+    """Fields of DeepMTS and of the models made from its parts."""
+
     width: float = Field(1.0, gt=0, le=4, description="Multiplies every number of filters; 1 = paper.")
     backbone: Literal["deepmts", "unet"] = Field("deepmts", description="The paper's, or a plain 3D U-Net.")
     dropout_head: float = Field(0.5, ge=0, lt=1, description="Before each fully connected layer.")
     dropout_csn: float = Field(0.05, ge=0, lt=1, description="In the cascaded survival network.")
 
 
-NetworkModel = Annotated[DeepMts, Field(description="A network.")]
+class DeepMts(DeepMtsFamily):
+    """DeepMTS: segmentation backbone, cascaded survival network, both feeding the head."""
+
+    GIVES = frozenset({"log_hazard", "mask"})
+    kind: Literal["deepmts"] = "deepmts"
+
+
+class SegBackbone(DeepMtsFamily):
+    """Seg-Backbone: DeepMTS' segmentation backbone alone."""
+
+    GIVES = frozenset({"mask"})
+    kind: Literal["seg_backbone"] = "seg_backbone"
+
+
+class SurvivalOnly(DeepMtsFamily):
+    """Fields of the models without segmentation."""
+
+    masked: bool = Field(False, description="Multiply the manual mask onto the image.")
+
+
+class SurHs(SurvivalOnly):
+    """Sur-HS: survival from the encoder's features alone."""
+
+    kind: Literal["sur_hs"] = "sur_hs"
+
+
+class SurCasNet(SurvivalOnly):
+    """Sur-CasNet: the cascaded survival network alone."""
+
+    kind: Literal["sur_casnet"] = "sur_casnet"
+
+
+class MtHs(DeepMtsFamily):
+    """MT-HS: segmentation and the encoder's survival features, no cascaded network."""
+
+    GIVES = frozenset({"log_hazard", "mask"})
+    kind: Literal["mt_hs"] = "mt_hs"
+
+
+class BaselineMtHs(DeepMtsFamily):
+    """Baseline MT-HS: MT-HS without the convolutions before pooling."""
+
+    GIVES = frozenset({"log_hazard", "mask"})
+    kind: Literal["baseline_mt_hs"] = "baseline_mt_hs"
+
+
+class MtCasNet(DeepMtsFamily):
+    """MT-CasNet: segmentation and the cascaded network, no features from the encoder."""
+
+    GIVES = frozenset({"log_hazard", "mask"})
+    kind: Literal["mt_casnet"] = "mt_casnet"
+
+
+NetworkModel = Annotated[
+    DeepMts | SegBackbone | SurHs | SurCasNet | MtHs | BaselineMtHs | MtCasNet, Field(discriminator="kind")
+]
