@@ -119,9 +119,7 @@ def resample(
     return moved, grid_sample(labels, grid, mode="nearest", align_corners=False)[:, 0]
 
 
-def normalised(
-    matrices: torch.Tensor, source: tuple[int, ...], target: tuple[int, int, int]
-) -> torch.Tensor:
+def normalised(matrices: torch.Tensor, source: tuple[int, ...], target: tuple[int, int, int]) -> torch.Tensor:
     """Matrices in voxels as PyTorch's, whose coordinates run −1 … 1 over an axis' full width.
 
     With `align_corners=False` an offset of v voxels from the centre of an axis of N is 2v/N.

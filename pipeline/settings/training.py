@@ -57,10 +57,12 @@ class TrainingSettings(Section):
         "auto", description="bf16 autocast where the processor has it, else float32."
     )
     channels_last: Literal["auto", "never", "always"] = Field(
-        "auto", description="Memory order of 3D tensors; `auto`: channels last, which is the faster everywhere."
+        "auto",
+        description="Memory order of 3D tensors; `auto`: channels last, which is the faster everywhere.",
     )
     deterministic: bool = Field(
-        False, description="On an accelerator: only kernels that repeat bit for bit (slower). A CPU always does."
+        False,
+        description="On an accelerator: only kernels that repeat bit for bit (slower). A CPU always does.",
     )
     compile: Literal["auto", "never", "always"] = Field(
         "auto",

@@ -39,9 +39,7 @@ class Batch:
         """Some of the patients."""
         clinical = None if self.clinical is None else self.clinical[start:stop]
         targets = {name: value[start:stop] for name, value in self.targets.items()}
-        return Batch(
-            self.ids[start:stop], self.rows[start:stop], self.image[start:stop], clinical, targets
-        )
+        return Batch(self.ids[start:stop], self.rows[start:stop], self.image[start:stop], clinical, targets)
 
 
 def training_batch(cohort: Cohort, rows: Sequence[int], augment: AugmentSettings, seed: int) -> Batch:

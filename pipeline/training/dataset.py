@@ -186,9 +186,7 @@ def _check_alike(crop: Crop, first: Crop) -> None:
             )
 
 
-def _store(
-    images: torch.Tensor, masks: torch.Tensor, machine: Machine
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _store(images: torch.Tensor, masks: torch.Tensor, machine: Machine) -> tuple[torch.Tensor, torch.Tensor]:
     """The cohort where it is drawn from: the device, or pinned host memory where it does not fit."""
     import torch
 

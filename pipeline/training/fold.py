@@ -38,9 +38,6 @@ from pipeline.training.step import Bench
 from pipeline.training.validate import predictor_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import torch
-
     from pipeline.metrics.baseline import Baseline
 
 log = logging.getLogger(__name__)
@@ -156,18 +153,19 @@ def make_bench(job: FoldJob, cohort: Cohort, machine: Machine, train_rows: list[
 
 def _start(job: FoldJob, bench: Bench, splits: Splits) -> Run:
     sets = _rows(bench.cohort, splits, job.fold)
+    training = job.training.model_dump(mode="json")
+    # Paces that change nothing in the result may differ between one start and the next.
+    for pace in ("checkpoint_every", "tensorboard"):
+        training.pop(pace)
     settings = {
         "model": job.model,
         "fold": job.fold,
         "seed": job.seed,
         "threads": job.threads,
         "network": job.network.model_dump(mode="json"),
-        "training": job.training.model_dump(mode="json"),
+        "training": training,
         "machine": {k: v for k, v in bench.machine.describe().items() if k in ("device", "precision")},
     }
-    # Paces that change nothing in the result may differ between one start and the next.
-    for pace in ("checkpoint_every", "tensorboard"):
-        settings["training"].pop(pace, None)
     fingerprint = {
         "settings": json.dumps(settings, sort_keys=True),
         "data": bench.cohort.fingerprint() + str(sorted((k, tuple(v)) for k, v in sets.items())),

@@ -49,10 +49,14 @@ class Machine:
         import torch
 
         net = net.to(self.device)
+        if self.half and self.device.type == "cpu":
+            from pipeline.training.narrow import guard
+
+            guard(net)
         if self.channels_last:
             for module in net.modules():
                 if isinstance(module, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
-                    module.to(memory_format=torch.channels_last_3d)
+                    module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return net
 
     def describe(self) -> dict[str, str]:
@@ -111,8 +115,8 @@ def has_bf16(device: torch.device) -> bool:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    able: dict[str, Any] = torch.cpu.get_capabilities()
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
@@ -132,7 +136,7 @@ def exact(machine: Machine, threads: int, deterministic: bool) -> Iterator[None]
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(strict)
     # Filling every fresh tensor with NaN is a debugging aid that costs a pass over memory.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if accelerator:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cuda.matmul.allow_tf32 = not deterministic

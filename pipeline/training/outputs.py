@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.metrics.baseline import Baseline
-    from pipeline.settings.networks import LossSettings
+    from pipeline.settings.losses import LossSettings
     from pipeline.training.dataset import Cohort
 
 MASKED_SETS = ("inner", "heldout", "external")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.settings.networks import LossSettings
+from pipeline.settings.losses import LossSettings
 from pipeline.training.batches import Batch, plain_batch
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ class Predictor:
 
     def _run(self, batch: Batch) -> Tensors:
         with self.machine.autocast():
-            outputs = self.call(
-                self.machine.arrange(batch.image), batch.clinical, batch.targets["mask"]
-            )
+            outputs = self.call(self.machine.arrange(batch.image), batch.clinical, batch.targets["mask"])
         return {name: value.float() for name, value in outputs.items()}
 
 

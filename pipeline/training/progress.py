@@ -54,9 +54,7 @@ class Progress:
         """A row of validation patients."""
         self._add(name, scores.loss, scores.parts, (scores.dice, scores.c_index, rate))
 
-    def _add(
-        self, name: str, loss: float, parts: dict[str, float], rest: tuple[float, float, float]
-    ) -> None:
+    def _add(self, name: str, loss: float, parts: dict[str, float], rest: tuple[float, float, float]) -> None:
         row = {"iteration": self.iteration, "set": name, "loss": loss}
         row.update(zip(COLUMNS[3:], rest, strict=True))
         row.update({f"loss_{part}": value for part, value in parts.items()})

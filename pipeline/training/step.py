@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.settings.networks import LossSettings
+from pipeline.settings.losses import LossSettings
 from pipeline.settings.training import TrainingSettings
 from pipeline.training.checkpoint import random_states, restore_random_states
 
@@ -76,9 +76,7 @@ def loss_and_gradients(bench: Bench, batch: Batch, memory: RiskMemory) -> tuple[
     return loss.detach(), parts
 
 
-def _loss(
-    bench: Bench, outputs: Tensors, batch: Batch, memory: RiskMemory
-) -> tuple[torch.Tensor, Tensors]:
+def _loss(bench: Bench, outputs: Tensors, batch: Batch, memory: RiskMemory) -> tuple[torch.Tensor, Tensors]:
     from pipeline.losses.combined import combined_loss
 
     joined, targets = memory.join(outputs, batch, bench.everyone())
@@ -115,10 +113,9 @@ def _in_parts(bench: Bench, batch: Batch, memory: RiskMemory) -> tuple[torch.Ten
     restore_random_states(before, bench.machine.device)
     for span in spans:
         outputs = forward(bench, batch.part(*span))
-        wanted = [name for name, leaf in leaves.items() if leaf.grad is not None]
-        torch.autograd.backward(
-            [outputs[name] for name in wanted], [leaves[name].grad[slice(*span)] for name in wanted]
-        )
+        # Outputs that no weighted term uses have no gradient.
+        shares = {name: leaf.grad[slice(*span)] for name, leaf in leaves.items() if leaf.grad is not None}
+        torch.autograd.backward([outputs[name] for name in shares], list(shares.values()))
     if "log_hazard" in leaves:
         memory.add(batch.rows, leaves["log_hazard"])
     return loss.detach(), parts
