@@ -1,8 +1,7 @@
 from pathlib import Path
 
-from pipeline.crops.position import crop_position
-
 from pipeline.console import job
+from pipeline.crops.position import crop_position
 from pipeline.settings.geometry import CropSettings
 
 with job(snakemake.log[0]):

@@ -115,3 +115,8 @@ def _template(usable: list[tuple[Path, Path]]) -> str:
             "patients were registered to different templates", action="run the rule `register` again"
         )
     return hashlib.sha256("".join(found).encode()).hexdigest()[:16]
+
+
+def _write(path: Path, facts: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError, SettingsError
+from pipeline.errors import SettingsError
 from pipeline.provenance import file_sha256
 from pipeline.registration.bodies import Modality, coarse_volume, make_body
 from pipeline.settings.geometry import RegistrationSettings
