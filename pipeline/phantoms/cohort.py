@@ -93,7 +93,7 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
         write_ct(study, Volume(ct_hu, ct_grid, "ct_hu"), out / "dicom/CT")
         write_pet(study, Volume(pet_suvbw, pet_grid, "pet_suvbw"), out / "dicom/PET")
         rois = {
-            DISTRACTOR_ROI: contours(BRAIN, ct_grid, rigid),
+            DISTRACTOR_ROI: contours(BRAIN, ct_grid, rigid, step_mm=4.0),
             TUMOUR_ROI: contours(Placed(field), ct_grid, rigid),
         }
         write_structures(study, ct_grid, rois, out / "dicom/RTSTRUCT/rs.dcm")
