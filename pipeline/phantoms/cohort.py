@@ -69,8 +69,7 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
     """Write one patient's DICOM and truth; the same bytes every time.
 
     Files: `dicom/CT/*.dcm`, `dicom/PET/*.dcm`, `dicom/RTSTRUCT/rs.dcm`; `truth/truth.json`,
-    `truth/pet_suvbw.nii.gz` (g/mL, what a right conversion gives but for DICOM's
-    quantisation), `truth/mask_ct.nii.gz` (voxels of the CT more than half inside the tumour).
+    `truth/pet_suvbw.nii.gz` (g/mL, what a right conversion of the 16 bits gives), `truth/mask_ct.nii.gz` (voxels of the CT more than half inside the tumour).
 
     Raises:
         TableError: The settings' cohort has no such patient.
@@ -91,13 +90,14 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
         ct_hu = measure_ct(paint_ct(patient, field, ct_grid, rigid), patient, settings)
         pet_suvbw = measure_pet(paint_pet(patient, field, pet_grid, rigid), patient, settings)
         write_ct(study, Volume(ct_hu, ct_grid, "ct_hu"), out / "dicom/CT")
-        write_pet(study, Volume(pet_suvbw, pet_grid, "pet_suvbw"), out / "dicom/PET")
+        held = write_pet(study, Volume(pet_suvbw, pet_grid, "pet_suvbw"), out / "dicom/PET")
         rois = {
             DISTRACTOR_ROI: contours(BRAIN, ct_grid, rigid, step_mm=4.0),
             TUMOUR_ROI: contours(Placed(field), ct_grid, rigid),
         }
         write_structures(study, ct_grid, rois, out / "dicom/RTSTRUCT/rs.dcm")
-        write_nifti(out / "truth/pet_suvbw.nii.gz", Volume(pet_suvbw, pet_grid, "pet_suvbw"))
+        pet = Volume(held.astype("float32"), pet_grid, "pet_suvbw")
+        write_nifti(out / "truth/pet_suvbw.nii.gz", pet)
         mask = tumour_mask(field, ct_grid, rigid)
         write_nifti(out / "truth/mask_ct.nii.gz", Volume(mask, ct_grid, "mask"))
         text = json.dumps(truth(patient, rigid), indent=1)

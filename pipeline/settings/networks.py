@@ -29,9 +29,10 @@ class Network(Section):
     @model_validator(mode="after")
     def _losses_fit(self) -> Network:
         """A weight that a study gives to a term the network cannot have is an error."""
-        for name in sorted(self.losses.model_fields_set):
-            needed = terms_needing(name)
-            if needed and getattr(self.losses, name) > 0 and not needed & self.GIVES:
+        for name, field in sorted(type(self.losses).model_fields.items()):
+            needed, weight = terms_needing(name), getattr(self.losses, name)
+            # Settings come back from a dump with every default written out.
+            if needed and weight != field.default and weight > 0 and not needed & self.GIVES:
                 raise ValueError(
                     f"losses.{name} needs the output {' or '.join(sorted(needed))}, which this "
                     f"network does not have (it gives {', '.join(sorted(self.GIVES))})"
