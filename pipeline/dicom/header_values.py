@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import warnings
 from collections.abc import Iterator
@@ -11,11 +12,15 @@ from typing import Any
 from pydicom import config
 from pydicom.dataset import Dataset
 
+_pydicom_log = logging.getLogger("pydicom")
+
 
 @contextlib.contextmanager
 def quiet_reading() -> Iterator[None]:
     """Read DICOM without pydicom's warnings: they print values, which may identify a patient."""
     mode = config.settings.reading_validation_mode
+    level = _pydicom_log.level
+    _pydicom_log.setLevel(logging.CRITICAL)
     config.settings.reading_validation_mode = config.IGNORE
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -23,6 +28,7 @@ def quiet_reading() -> Iterator[None]:
             yield
         finally:
             config.settings.reading_validation_mode = mode
+            _pydicom_log.setLevel(level)
 
 
 def value_of(dataset: Dataset, tag: int | str) -> Any:

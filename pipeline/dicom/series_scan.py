@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
@@ -18,11 +17,12 @@ from pydicom.tag import Tag
 from pipeline.dicom.header_values import (
     integer_of,
     items_of,
-    numbers_of,
     quiet_reading,
     text_of,
     texts_of,
 )
+from pipeline.dicom.pet_parse import corrections_of
+from pipeline.dicom.volume_frames import planes_of
 from pipeline.dicom.volume_geometry import Plane
 
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
@@ -35,7 +35,7 @@ _TAGS = [
     "PatientID", "SliceThickness", "ConvolutionKernel", "FrameOfReferenceUID", "Rows", "Columns",
     "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "CorrectedImage", "Units", "SeriesType", "BurnedInAnnotation", "ReferencedSeriesSequence",
-    "ReferencedFrameOfReferenceSequence",
+    "ReferencedFrameOfReferenceSequence", "AttenuationCorrected", "DecayCorrected",
 ]  # fmt: skip
 _FRAME_TAGS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
 # Above this many files a pool of processes earns its start (about 1 s) back.
@@ -219,48 +219,12 @@ def _instance(path: Path, dataset: Dataset) -> Instance:
         series_moment=text_of(dataset, "SeriesDate") + text_of(dataset, "SeriesTime"),
         description=text_of(dataset, "SeriesDescription"),
         image_type=tuple(t.upper() for t in texts_of(dataset, "ImageType")),
-        corrected=tuple(t.upper() for t in texts_of(dataset, "CorrectedImage")),
+        corrected=corrections_of(dataset),
         kernel=text_of(dataset, "ConvolutionKernel"),
         units=text_of(dataset, "Units").upper(),
         series_type=tuple(t.upper() for t in texts_of(dataset, "SeriesType")),
         planes=planes_of(dataset) if modality in ("CT", "PT", "MR", "NM") else (),
         references=_references(dataset),
-    )
-
-
-def planes_of(dataset: Dataset) -> tuple[Plane, ...]:
-    """Image planes of an instance: one, or one per frame of an enhanced object (PS3.3 C.7.6.16)."""
-    shape = (integer_of(dataset, "Rows") or 0, integer_of(dataset, "Columns") or 0)
-    groups = items_of(dataset, "PerFrameFunctionalGroupsSequence")
-    if not groups:
-        return (_plane(dataset, dataset, dataset, shape),)
-    shared = items_of(dataset, "SharedFunctionalGroupsSequence")
-    return tuple(
-        _plane(
-            functional_group(group, shared, "PlanePositionSequence"),
-            functional_group(group, shared, "PlaneOrientationSequence"),
-            functional_group(group, shared, "PixelMeasuresSequence"),
-            shape,
-        )
-        for group in groups
-    )
-
-
-def functional_group(frame: Dataset, shared: list[Dataset], name: str) -> Dataset:
-    """A frame's functional group, its own or the shared one; empty if there is neither."""
-    for place in (frame, *shared):
-        items = items_of(place, name)
-        if items:
-            return items[0]
-    return pydicom.Dataset()
-
-
-def _plane(position: Dataset, orientation: Dataset, measures: Dataset, shape: tuple[int, int]) -> Plane:
-    return Plane(
-        position=numbers_of(position, "ImagePositionPatient"),
-        orientation=numbers_of(orientation, "ImageOrientationPatient"),
-        spacing_mm=numbers_of(measures, "PixelSpacing"),
-        shape=shape,
     )
 
 
