@@ -108,8 +108,9 @@ def private_value(dataset: Dataset, group: int, element: int, creator: str) -> s
         element: Low byte of the element number within the creator's block.
         creator: Private creator; capitals and padding do not count.
     """
-    for block in range(0x10, 0x100):
-        if text_of(dataset, (group << 16) | block).lower() == creator.lower():
+    for tag in [int(tag) for tag in dataset.keys() if int(tag) >> 16 == group]:  # noqa: SIM118
+        block = tag & 0xFFFF
+        if 0x10 <= block <= 0xFF and text_of(dataset, tag).lower() == creator.lower():
             return _private_text(dataset, (group << 16) | (block << 8) | element)
     return ""
 

@@ -26,6 +26,11 @@ from pipeline.dicom.volume_frames import planes_of
 from pipeline.dicom.volume_geometry import Plane
 
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+_NO_UID = "DICOM without (0008,0018) SOP or (0020,000E) Series Instance UID"
+_UNREADABLE = "unreadable DICOM"
+_ARCHIVE = "archive that cannot be unpacked"
+BROKEN = frozenset({_NO_UID, _UNREADABLE, _ARCHIVE})
+"""Reasons of passing over a file that may have been part of a series."""
 _MULTI_FRAME = 0x00280008
 _LAST = 0x30060010  # ReferencedFrameOfReferenceSequence; contours and pixels come after it
 _LAST_GROUP = 0x52009230  # PerFrameFunctionalGroupsSequence
@@ -148,10 +153,8 @@ def _unpack(archive: Path, target: Path, scan: Scan) -> list[Path]:
                 path = target / f"{number:06d}.dcm"
                 path.write_bytes(content.read(member))
                 found.append(path)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError, EOFError):
-        scan.skipped["archive that cannot be unpacked"] += 1
-    except Exception as error:  # zlib.error and lzma.LZMAError share no base
-        scan.skipped[f"archive that cannot be unpacked ({type(error).__name__})"] += 1
+    except Exception:  # the decompressors' errors share no base
+        scan.skipped[_ARCHIVE] += 1
     return found
 
 
@@ -178,17 +181,16 @@ def _read(path: Path) -> Instance | str:
             if start[128:] != b"DICM" and not _bare_dataset(start):
                 return "not DICOM"
             dataset = _headers(stream, _TAGS, _LAST)
-            sop_class = text_of(dataset, "SOPClassUID")
-            if sop_class == DIRECTORY_CLASS or "DirectoryRecordSequence" in dataset:
+            if text_of(dataset.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_CLASS:
                 return "DICOMDIR (its files are found by themselves)"
             if not text_of(dataset, "SOPInstanceUID") or not text_of(dataset, "SeriesInstanceUID"):
-                return "DICOM without (0008,0018) SOP or (0020,000E) Series Instance UID"
+                return _NO_UID
             frames = integer_of(dataset, _MULTI_FRAME) or 1
             if frames > 1 and text_of(dataset, "Modality") in ("CT", "PT"):
                 dataset.update(_headers(stream, _FRAME_TAGS, _LAST_GROUP))
             return _instance(path, dataset)
     except Exception:  # whatever broken bytes provoke in the reader, the file is not used
-        return "unreadable DICOM"
+        return _UNREADABLE
 
 
 def _bare_dataset(start: bytes) -> bool:

@@ -214,10 +214,16 @@ def test_any_tree_of_files(tmp_path):
     assert chosen(found, "pet").instances == 9
     assert sum(found.skipped.values()) == 4
     assert any("duplicate" in reason for reason in found.skipped)
+    status = json.loads((tmp_path / "index" / "status.json").read_text())
+    assert status["state"] == "warned"
+    assert "unreadable DICOM" in status["problem"]
 
 
 def test_dicomdir_is_passed_over_and_its_files_found(tmp_path):
-    write_pair(tmp_path / "in")
+    def edit(ds, _):
+        ds.StudyID, ds.SeriesNumber = "1", 1
+
+    write_pair(tmp_path / "in", edit, edit)
     media = FileSet()
     for path in sorted((tmp_path / "in").rglob("*.dcm")):
         media.add(path)
