@@ -23,6 +23,7 @@ from pipeline.volumes.volume import Grid, Volume
 MAX_SUV = 1000.0
 """No SUV comes near this; a PET in Bq/mL does everywhere."""
 AIR_HU = -200.0
+_NO_SCANNER: dict[str, Any] = {"manufacturer": "", "model": "", "kernel": "", "patient_position": ""}
 
 
 def convert_nifti(patient: PatientFiles, out: Path, settings: CohortSettings, policy: Policy) -> None:
@@ -121,7 +122,7 @@ def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:
         warnings.tell(f"the CT holds no air (lowest value {low:g}): make sure that it is in HU")
     whole = low >= -32768 and high <= 32767 and bool((volume.array == np.round(volume.array)).all())
     array = volume.array.astype(np.int16 if whole else np.float32)
-    _write(out, "ct_hu.nii.gz", "ct.json", Volume(array, volume.grid, "ct_hu"), {})
+    _write(out, "ct_hu.nii.gz", "ct.json", Volume(array, volume.grid, "ct_hu"), dict(_NO_SCANNER))
 
 
 def _write_pet(volume: Volume, out: Path, warnings: Warnings) -> None:
