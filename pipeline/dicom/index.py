@@ -14,7 +14,7 @@ from pipeline.dicom.header_values import quiet_reading
 from pipeline.dicom.pet_parse import slice_header
 from pipeline.dicom.series import Index, Role, SeriesGeometry, SeriesRow, write_index
 from pipeline.dicom.series_choice import Series, best_ct, best_pet, series_of, unfit
-from pipeline.dicom.series_scan import Scan, scan_folder
+from pipeline.dicom.series_scan import BROKEN, Scan, scan_folder
 from pipeline.dicom.suv_checks import add_missing
 from pipeline.dicom.volume_geometry import depths_of
 from pipeline.errors import DicomError
@@ -46,6 +46,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
     """
     with patient_stage("index", patient.patient_id, out, policy) as warnings:
         scan = _scan(patient, out)
+        _tell_broken(scan, warnings)
         series = series_of(scan.instances)
         rejected = {s.uid: _rejection(s, settings) for s in series}
         usable = [s for s in series if not rejected[s.uid]]
@@ -95,6 +96,14 @@ def _scan(patient: PatientFiles, out: Path) -> Scan:
             action="give each patient a folder, or draft the cohort table from the whole dump",
         )
     return scan
+
+
+def _tell_broken(scan: Scan, warnings: list[str]) -> None:
+    """Warn of broken files: what is lost at a series' end leaves no gap that convert could see."""
+    broken = {reason: n for reason, n in scan.skipped.items() if reason in BROKEN}
+    if broken:
+        told = ", ".join(f"{n} × {reason}" for reason, n in sorted(broken.items()))
+        warnings.append(f"files passed over: {told}; the chosen series may be shorter than it was")
 
 
 def _role(series: Series) -> Role:
