@@ -10,7 +10,7 @@ import pytest
 from pipeline.dicom.contours import ContourSources, contours_patient
 from pipeline.dicom.nifti import convert_nifti
 from pipeline.dicom.suv import suv_patient
-from pipeline.errors import DicomError, GeometryError, SettingsError, SuvError
+from pipeline.errors import ContourError, DicomError, GeometryError, SettingsError, SuvError
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.dicom import ContourSettings, SuvSettings
 from pipeline.tables.files import PatientFiles
@@ -62,17 +62,13 @@ def test_contours_are_found_by_name_or_path(tmp_path):
     suv_patient(tmp_path / "convert", tmp_path / "suv", SuvSettings(), "stop")
 
     def contours(roi, out):
-        sources = ContourSources(
-            "P1", tmp_path / "no index", tmp_path / "convert", tmp_path / "suv", roi, patient.folder
-        )
+        sources = ContourSources("P1", None, tmp_path / "convert", tmp_path / "suv", roi, patient.folder)
         contours_patient(sources, tmp_path / out, ContourSettings(), "stop")
         return json.loads((tmp_path / out / "contours.json").read_text())["masks"]
 
     assert contours("", "a")["ct"]["voxels"] == 50
     assert list(contours("OTHER*", "b")) == ["pet"]
     assert list(contours("gtv_ct.nii.gz; other.nrrd", "c")) == ["ct", "pet"]
-    from pipeline.errors import ContourError
-
     with pytest.raises(ContourError, match="no mask file"):
         contours("nothing", "d")
 

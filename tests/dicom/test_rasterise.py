@@ -30,6 +30,11 @@ def test_a_voxel_covered_by_exactly_one_half_is_out():
     assert counts([square(2.5, 10.0, 3.0, 2.5, 10.5)]) == [0, 7 * 8, 0, 0, 0, 0]
 
 
+def test_a_single_scan_line_runs_through_the_voxels_centres():
+    mask = rasterise([square(2.5, 10.5, 3.0, 2.9, 6.9)], GRID, 1).mask[1]
+    assert np.flatnonzero(mask.any(axis=1)).tolist() == [3, 4, 5, 6]
+
+
 def test_a_contour_inside_another_is_a_hole_and_one_inside_that_an_island():
     outer, hole, island = square(2.5, 12.5, 6.0), square(4.5, 10.5, 6.0), square(6.5, 8.5, 6.0)
     found = rasterise([outer, hole, island], GRID, 15)
