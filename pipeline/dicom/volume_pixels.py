@@ -79,12 +79,16 @@ def whole_values(frame: Array, rescale: Rescale) -> Array | None:
     """Rescaled values as int16 where they are whole and fit, else None."""
     if not rescale.integral() or frame.dtype.kind not in "iu":
         return None
-    values = frame.astype(np.int64 if frame.dtype.itemsize > 2 else np.int32)
-    values = values * int(rescale.slope) + int(rescale.intercept)
+    slope, intercept = int(rescale.slope), int(rescale.intercept)
+    stored = int(frame.min()), int(frame.max())
+    ends = [value * slope + intercept for value in stored]
     limits = np.iinfo(np.int16)
-    if values.min() < limits.min or values.max() > limits.max:
+    if min(*ends) < limits.min or max(*ends) > limits.max:
         return None
-    return values.astype(np.int16)
+    if slope == 1 and -32768 <= intercept <= 32767:
+        # Both wrap around alike, so that the sum, which fits, comes out right.
+        return frame.astype(np.int16) + np.int16(intercept)
+    return (frame.astype(np.int64) * slope + intercept).astype(np.int16)
 
 
 def real_values(frame: Array, rescale: Rescale) -> Array:

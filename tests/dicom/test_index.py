@@ -145,6 +145,30 @@ def test_choice_does_not_depend_on_file_names(tmp_path):
     assert chosen(index(folder, tmp_path / "b"), "pet").series_uid == first
 
 
+def test_second_time_point_of_a_study(tmp_path):
+    def delayed(ds, _):
+        ds.SeriesTime = ds.AcquisitionTime = "110000"
+
+    folder = write_pair(tmp_path / "in")
+    write_series(folder / "a delayed", voxels((9, 7, 6)), replace(PET, description="a delayed"), delayed)
+    assert chosen(index(folder, tmp_path / "a"), "pet").description == "pet"
+    status = json.loads((tmp_path / "a" / "status.json").read_text())
+    assert (status["state"], "prefer_pet" in status["problem"]) == ("warned", True)
+    late = index(folder, tmp_path / "b", prefer_pet=("*delayed*",))
+    assert chosen(late, "pet").description == "a delayed"
+    assert json.loads((tmp_path / "b" / "status.json").read_text())["state"] == "ok"
+
+
+def test_mixed_modalities_under_one_series(tmp_path):
+    def mixed(ds, number):
+        if number == 3:
+            ds.Modality = "OT"
+
+    folder = write_pair(tmp_path / "in")
+    write_series(folder / "mixed", voxels((20, 7, 6)), replace(PET, description="mixed"), mixed)
+    assert "several modalities" in reason_of(index(folder, tmp_path / "index"), "mixed")
+
+
 def two_studies(folder):
     write_pair(folder / "one")
     later = generate_uid(entropy_srcs=["later"])
@@ -216,7 +240,7 @@ def test_any_tree_of_files(tmp_path):
     assert any("duplicate" in reason for reason in found.skipped)
     status = json.loads((tmp_path / "index" / "status.json").read_text())
     assert status["state"] == "warned"
-    assert "unreadable DICOM" in status["problem"]
+    assert "passed over" in status["problem"]
 
 
 def test_dicomdir_is_passed_over_and_its_files_found(tmp_path):
