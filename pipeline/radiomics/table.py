@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from pipeline.errors import TableError
 STATUS, SETTINGS = b"status", b"settings_hash"
 
 
-def write_row(
-    path: Path,
-    patient_id: str,
-    values: Mapping[str, float] | None,
-    columns: tuple[str, ...],
-    metadata: Mapping[bytes, Any],
-) -> None:
+@dataclass(frozen=True)
+class Row:
+    """A patient's values by column; None where the patient has none."""
+
+    patient_id: str
+    values: Mapping[str, float] | None
+
+
+def write_row(path: Path, row: Row, columns: tuple[str, ...], metadata: Mapping[bytes, Any]) -> None:
     """Write a patient's features: one row, or none where there are no values.
 
     Columns are `patient_id` (text) and the feature columns (float64), the same for patients
@@ -26,17 +29,17 @@ def write_row(
 
     Args:
         path: Parquet file.
-        patient_id: Whose.
-        values: By column; None: no row.
+        row: Of the patient.
         columns: Feature columns in order.
-        metadata: Goes into the schema: the key, and a value written as JSON.
+        metadata: Goes into the schema with the patient_id: the key, and a value written as JSON.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     fields = [pa.field("patient_id", pa.string()), *(pa.field(c, pa.float64()) for c in columns)]
-    schema = pa.schema(fields, metadata={key: json.dumps(value) for key, value in metadata.items()})
-    rows = [{"patient_id": patient_id, **values}] if values is not None else []
+    told = {**metadata, b"patient_id": row.patient_id}
+    schema = pa.schema(fields, metadata={key: json.dumps(value) for key, value in told.items()})
+    rows = [{"patient_id": row.patient_id, **row.values}] if row.values is not None else []
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
