@@ -1,17 +1,14 @@
-"""What features are taken from: crops, lesion boxes, wavelets, grey levels."""
+"""What features are taken from: lesion boxes, wavelets, grey levels."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import RadiomicsError
 from pipeline.settings.radiomics import Discretisation
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -21,24 +18,20 @@ Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
-class CropImages:
-    """A patient's crop as radiomics sees it.
+class Picture:
+    """An image with the region features are taken from.
 
     Attributes:
-        patient_id: Whose.
-        images: By channel name, float32 (z, y, x): `pet` in SUVbw g/mL, `ct` in HU.
-        mask: Lesion (z, y, x), or None where the patient has no contour.
+        image: float (z, y, x): PET in SUVbw g/mL or CT in HU.
+        mask: Region (z, y, x).
         inside: Voxels that were imaged (z, y, x); the others are padding.
         spacing_mm: Distance of voxel centres (z, y, x).
-        status: The store's status; state `excluded` comes without images.
     """
 
-    patient_id: str
-    images: dict[str, FloatArray]
-    mask: BoolArray | None
+    image: FloatArray
+    mask: BoolArray
     inside: BoolArray
     spacing_mm: Spacing
-    status: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -54,47 +47,6 @@ class Levels:
     array: npt.NDArray[np.int32]
     present: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
-
-
-def read_images(path: Path) -> CropImages:
-    """Read a crop store: a zarr group with arrays `image`, `inside` and, with a contour, `mask`.
-
-    Its attributes are `status` and, unless the patient is excluded, `crop` (patient_id,
-    channels, spacing_mm, checksums: SHA-256 by array).
-
-    Raises:
-        RadiomicsError: The store is missing, lacks what features need, or an array does not
-            match its checksum.
-    """
-    import zarr
-
-    try:
-        group = zarr.open_group(str(path), mode="r")
-        attributes: dict[str, Any] = dict(group.attrs)
-        status = dict(attributes["status"])
-        if status["state"] == "excluded":
-            nothing = np.zeros((0, 0, 0), dtype=bool)
-            return CropImages(path.stem, {}, None, nothing, (1.0, 1.0, 1.0), status)
-        crop = attributes["crop"]
-        arrays = {name: _checked(group, name, crop["checksums"][name]) for name in crop["checksums"]}
-        z, y, x = (float(s) for s in crop["spacing_mm"])
-        mask = arrays["mask"] > 0 if "mask" in arrays else None
-        images = dict(zip(crop["channels"], arrays["image"], strict=True))
-        return CropImages(crop["patient_id"], images, mask, arrays["inside"] > 0, (z, y, x), status)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise RadiomicsError(
-            "a stored crop cannot be trusted",
-            where=path.name,
-            got=f"{type(error).__name__}: {error}",
-            action="delete it and run the rule `crop` again",
-        ) from None
-
-
-def _checked(group: Any, name: str, checksum: str) -> npt.NDArray[Any]:
-    array = np.asarray(group[name][...])
-    if hashlib.sha256(array.tobytes()).hexdigest() != checksum:
-        raise ValueError(f"array `{name}` does not match its checksum")
-    return array
 
 
 def lesion_box(mask: BoolArray) -> Box:

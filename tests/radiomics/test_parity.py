@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.radiomics_features import plain_features, synthetic
+from benchmarks.radiomics_features import pictures, plain_features, synthetic
 from pipeline.radiomics.features import extract_features
 from pipeline.radiomics.sets import feature_columns, load_feature_set
 from pipeline.settings.radiomics import Discretisation, FeatureSet, RadiomicsSettings
@@ -22,7 +22,7 @@ def named(name: str) -> FeatureSet:
 
 
 def assert_same(feature_set: FeatureSet, images: dict, mask: np.ndarray, spacing: tuple) -> dict[str, float]:
-    found = extract_features(images, mask, spacing, feature_set)
+    found = extract_features(pictures(images, mask, spacing), feature_set)
     assert found.problems == []
     reference: dict[str, float] = {}
     for modality in feature_set.modalities:
@@ -86,7 +86,7 @@ def test_flat_lesions(axis: int) -> None:
 def test_a_constant_lesion() -> None:
     _, mask = synthetic(900, shape=(31, 34, 37), seed=8)
     images = {"pet": np.full(mask.shape, 3.0, np.float32), "ct": np.full(mask.shape, 50.0, np.float32)}
-    found = extract_features(images, mask, SPACING, named("ibsi"))
+    found = extract_features(pictures(images, mask, SPACING), named("ibsi"))
     assert found.problems == []
     for modality in ("pet", "ct"):
         reference = plain_features(named("ibsi"), images[modality], mask, SPACING, modality)
