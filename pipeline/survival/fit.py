@@ -16,7 +16,7 @@ from pipeline.errors import ModelError
 from pipeline.metrics.baseline import Baseline, breslow
 from pipeline.metrics.concordance import concordance_index
 from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.fitted import Context, Fitted, Fitter, event_folds
+from pipeline.survival.fitted import Context, Fitted, event_folds
 from pipeline.survival.patients import Patients, load_patients
 from pipeline.survival.registry import FITTERS, WITHOUT_FEATURES
 from pipeline.tables.predictions import survival_column, write_predictions
@@ -91,19 +91,23 @@ def fit_model(job: ModelJob, out: Path) -> None:
             where=f"model {job.name}",
             action="set radiomics.enabled: true, or leave the model out",
         )
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     patients = load_patients(job.outcomes, job.features if needs else None)
     splits = read_splits(job.splits)
-    fitter = FITTERS[job.model.kind]
     for fold in range(len(splits.folds)):
         try:
-            _fit_fold(job, fitter, (patients, splits), fold, out / f"fold{fold}")
+            # Several jobs share a machine; a BLAS that takes all cores makes each slower.
+            with threadpool_limits(job.threads):
+                _fit_fold(job, (patients, splits), fold, out / f"fold{fold}")
         except ModelError as error:
             error.where = f"model {job.name}, fold {fold}" + (f", {error.where}" if error.where else "")
             raise
 
 
-def _fit_fold(job: ModelJob, fitter: Fitter, data: tuple[Patients, Splits], fold: int, out: Path) -> None:
+def _fit_fold(job: ModelJob, data: tuple[Patients, Splits], fold: int, out: Path) -> None:
     patients, splits = data
+    fitter = FITTERS[job.model.kind]
     sets = {name: patients.select(ids) for name, ids in splits.sets(fold).items()}
     context = Context(job.seed + fold, job.threads)
     train = sets["train"]
