@@ -17,6 +17,7 @@ from pipeline.metrics.baseline import Baseline, breslow
 from pipeline.metrics.concordance import concordance_index
 from pipeline.settings.classical import ClassicalModel
 from pipeline.survival.fitted import Context, Fitted, event_folds
+from pipeline.survival.harmonise import Harmoniser
 from pipeline.survival.patients import Patients, load_patients
 from pipeline.survival.registry import FITTERS, WITHOUT_FEATURES
 from pipeline.tables.predictions import survival_column, write_predictions
@@ -107,7 +108,6 @@ def fit_model(job: ModelJob, out: Path) -> None:
 
 def _fit_fold(job: ModelJob, data: tuple[Patients, Splits], fold: int, out: Path) -> None:
     patients, splits = data
-    fitter = FITTERS[job.model.kind]
     sets = {name: patients.select(ids) for name, ids in splits.sets(fold).items()}
     context = Context(job.seed + fold, job.threads)
     train = sets["train"]
@@ -115,7 +115,7 @@ def _fit_fold(job: ModelJob, data: tuple[Patients, Splits], fold: int, out: Path
         raise ModelError("no training patient had the event", action="use fewer folds")
 
     def refit(part: Patients) -> Fitted:
-        return fitter(job.model, part, context)
+        return fit_recipe(job.model, part, context)
 
     model = refit(train)
     probabilities = out_of_sample(refit, model, train, sets["inner"], context.seed)
@@ -125,6 +125,28 @@ def _fit_fold(job: ModelJob, data: tuple[Patients, Splits], fold: int, out: Path
     (out / "model.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     for line in report["warnings"]:
         log.warning("model %s, fold %d: %s", job.name, fold, line)
+
+
+def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> Fitted:
+    """The whole recipe of a model on given patients: harmonisation, then its fitter.
+
+    Args:
+        model: The model's settings.
+        train: The only patients anything is learned from.
+        context: Seed and threads.
+    """
+    fitter = FITTERS[model.kind]
+    if getattr(model, "harmonise", "none") == "none":
+        return fitter(model, train, context)
+    harmoniser = Harmoniser.fit(train)
+    fitted = fitter(model, harmoniser.transform(train), context)
+    told = () if harmoniser.centres else ("fewer than two centres of three patients; nothing is harmonised",)
+    return Fitted(
+        lambda patients: fitted.score(harmoniser.transform(patients)),
+        {"harmonisation": harmoniser.report(), **fitted.report},
+        (*fitted.warnings, *told),
+        fitted.log_hazard,
+    )
 
 
 def out_of_sample(

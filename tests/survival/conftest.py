@@ -107,7 +107,7 @@ def _symbols(data, node):
 
 
 def _object(data, header):
-    found = {kind: at for kind, at in _messages(data, header)}
+    found = dict(_messages(data, header))
     if 0x11 in found:
         return _group(data, *struct.unpack_from("<QQ", data, found[0x11]))
     at = found[0x1]

@@ -63,10 +63,11 @@ def test_breslow_ties_of_veterans_agree_with_scikit_survivals_user_guide():
 def test_gehan_agrees_with_r():
     # R: coxph(Surv(time, cens) ~ treat, gehan) gives 1.572 (Efron), 1.509 with Breslow's ties
     # (Venables and Ripley, Modern Applied Statistics with S, sec. 13.3; Freireich 1963).
-    treated = "6 6 6 6+ 7 9+ 10 10+ 11+ 13 16 17+ 19+ 20+ 22 23 25+ 32+ 32+ 34+ 35+".split()
-    placebo = "1 1 2 2 3 4 4 5 5 8 8 8 8 11 11 12 12 15 17 22 23".split()
-    time = np.array([float(t.rstrip("+")) for t in treated + placebo])
-    event = np.array([not t.endswith("+") for t in treated + placebo])
+    treated = "6 6 6 6+ 7 9+ 10 10+ 11+ 13 16 17+ 19+ 20+ 22 23 25+ 32+ 32+ 34+ 35+"
+    placebo = "1 1 2 2 3 4 4 5 5 8 8 8 8 11 11 12 12 15 17 22 23"
+    entries = f"{treated} {placebo}".split()
+    time = np.array([float(entry.rstrip("+")) for entry in entries])
+    event = np.array([not entry.endswith("+") for entry in entries])
     group = np.repeat([0.0, 1.0], 21)
     assert fit_cox(group[:, None], time, event).coefficients[0] == pytest.approx(1.572, abs=5e-4)
     grid = np.linspace(1, 2, 1001)
