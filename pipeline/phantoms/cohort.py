@@ -69,7 +69,8 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
     """Write one patient's DICOM and truth; the same bytes every time.
 
     Files: `dicom/CT/*.dcm`, `dicom/PET/*.dcm`, `dicom/RTSTRUCT/rs.dcm`; `truth/truth.json`,
-    `truth/pet_suvbw.nii.gz` (g/mL, what a right conversion of the 16 bits gives), `truth/mask_ct.nii.gz` (voxels of the CT more than half inside the tumour).
+    `truth/pet_suvbw.nii.gz` (g/mL, what a right conversion of the 16 bits
+    gives), `truth/mask_ct.nii.gz` (voxels of the CT more than half inside the tumour).
 
     Raises:
         TableError: The settings' cohort has no such patient.
