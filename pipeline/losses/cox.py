@@ -82,10 +82,8 @@ def _efron(risk: Tensor, hazard: Tensor, happened: Tensor, groups: _Groups) -> T
     count = tied.sum(1).clamp(min=1)
     before = tied.tril(-1).sum(1)
     share = before.to(hazard.dtype) / count.to(hazard.dtype)
-    if not bool(((share > 0) & happened).any()):
-        return risk
     # the row of a censored patient with no tied event is all -inf: kept finite, it is not used
     alone = ~tied.any(1)
     rows = hazard.expand(groups.size, -1).masked_fill(~(tied | alone[:, None]), -torch.inf)
-    ratio = torch.exp((rows.logsumexp(1) - risk).clamp(max=0.0))  # in (0, 1]: share of the risk set
+    ratio = torch.exp(rows.logsumexp(1) - risk)  # in (0, 1]: share of the risk set
     return risk + torch.log1p(-torch.where(happened, share * ratio, torch.zeros_like(share)))

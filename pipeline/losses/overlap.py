@@ -35,14 +35,12 @@ def dice(
     p, g = probability.flatten(1).float(), mask.flatten(1).float()
     empty = g.sum(1) == 0
     value = _generalised(p, g) if form == "generalised" else _plain(p, g, squared=form == "squared")
-    if not bool(empty.any()):
-        return value
     return torch.where(empty, 1 - p.mean(1), value)
 
 
 def _plain(p: Tensor, g: Tensor, squared: bool) -> Tensor:
     overlap = (p * g).sum(1)
-    sizes = (p.square().sum(1) + g.sum(1)) if squared else (p.sum(1) + g.sum(1))
+    sizes = (p.square().sum(1) + g.square().sum(1)) if squared else (p.sum(1) + g.sum(1))
     return 2 * overlap / sizes.clamp(min=SMALLEST)
 
 

@@ -1,0 +1,116 @@
+"""Values of DICOM headers that may be absent, empty or broken: read, never trusted."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from pydicom import config
+from pydicom.dataset import Dataset
+
+
+@contextlib.contextmanager
+def quiet_reading() -> Iterator[None]:
+    """Read DICOM without pydicom's warnings: they print values, which may identify a patient."""
+    mode = config.settings.reading_validation_mode
+    config.settings.reading_validation_mode = config.IGNORE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            config.settings.reading_validation_mode = mode
+
+
+def value_of(dataset: Dataset, tag: int | str) -> Any:
+    """An element's value; None where it is absent, empty or cannot be decoded.
+
+    A value that breaks its representation (a weight `abc`) is as good as absent, and every
+    consumer says which element it misses, so that nothing is lost by not raising here.
+    """
+    try:
+        value = dataset[tag].value
+    except Exception:  # pydicom decodes lazily and raises whatever the bytes provoke
+        return None
+    return None if value is None or value == "" else value
+
+
+def text_of(dataset: Dataset, tag: int | str) -> str:
+    """An element as text without padding; the first of several values; empty if absent."""
+    values = texts_of(dataset, tag)
+    return values[0] if values else ""
+
+
+def texts_of(dataset: Dataset, tag: int | str) -> tuple[str, ...]:
+    """An element's values as texts without padding."""
+    value = value_of(dataset, tag)
+    if value is None:
+        return ()
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace").split("\\")
+    many = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+    return tuple(str(item).strip(" \0\n\r\t") for item in many)
+
+
+def number_of(dataset: Dataset, tag: int | str) -> float | None:
+    """An element as a finite number; the first of several; None if there is none."""
+    values = numbers_of(dataset, tag)
+    return values[0] if values else None
+
+
+def numbers_of(dataset: Dataset, tag: int | str) -> tuple[float, ...]:
+    """An element's values as finite numbers; empty if any of them is not one."""
+    found = tuple(parse_number(text) for text in texts_of(dataset, tag))
+    return () if any(n is None for n in found) else tuple(n for n in found if n is not None)
+
+
+def parse_number(text: str) -> float | None:
+    """A finite number of a text, or None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def integer_of(dataset: Dataset, tag: int | str) -> int | None:
+    """An element as a whole number, or None."""
+    number = number_of(dataset, tag)
+    return int(number) if number is not None and number == int(number) else None
+
+
+def items_of(dataset: Dataset, tag: int | str) -> list[Dataset]:
+    """Items of a sequence; empty if it is absent or broken."""
+    value = value_of(dataset, tag)
+    if value is None or isinstance(value, str | bytes):
+        return []
+    try:
+        return [item for item in value if isinstance(item, Dataset)]
+    except Exception:  # a sequence is decoded on access, too
+        return []
+
+
+def private_value(dataset: Dataset, group: int, element: int, creator: str) -> str:
+    """A private element as text, found by its creator (PS3.5 7.8.1), wherever its block lies.
+
+    Args:
+        dataset: The headers.
+        group: Odd group number.
+        element: Low byte of the element number within the creator's block.
+        creator: Private creator; capitals and padding do not count.
+    """
+    for block in range(0x10, 0x100):
+        if text_of(dataset, (group << 16) | block).lower() == creator.lower():
+            return _private_text(dataset, (group << 16) | (block << 8) | element)
+    return ""
+
+
+def _private_text(dataset: Dataset, tag: int) -> str:
+    value = value_of(dataset, tag)
+    if isinstance(value, bytes):
+        # Implicit VR without a dictionary entry: the text's bytes come as they are.
+        return value.decode("ascii", "replace").strip(" \0")
+    return text_of(dataset, tag)

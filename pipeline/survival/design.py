@@ -1,0 +1,151 @@
+"""The design matrix: imputation, scaling and filters learned from training patients only."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ModelError
+from pipeline.survival.patients import Patients
+from pipeline.tables.clinical import ClinicalEncoder
+
+Array = NDArray[np.float64]
+MOST_MISSING = 0.5
+"""A feature missing in more training patients than this share is not offered."""
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Median imputation, then (x − mean) / SD, of named features.
+
+    Attributes:
+        columns: (k,) positions of the features in the patients' table.
+        names: (k,) their names.
+        median: (k,) of training patients.
+        mean: (k,) after imputation.
+        deviation: (k,) SD after imputation.
+    """
+
+    columns: NDArray[np.int64]
+    names: tuple[str, ...]
+    median: Array
+    mean: Array
+    deviation: Array
+
+    @classmethod
+    def fit(cls, train: Patients, columns: NDArray[np.int64]) -> Scaler:
+        """Learn from training patients; drops features that are constant or mostly missing."""
+        values = train.features[:, columns]
+        enough = np.isnan(values).mean(axis=0) <= MOST_MISSING
+        columns, values = columns[enough], values[:, enough]
+        median = np.nanmedian(values, axis=0) if values.size else np.zeros(len(columns))
+        values = np.where(np.isnan(values), median, values)
+        mean, deviation = values.mean(axis=0), values.std(axis=0)
+        # Rounding gives equal numbers a spread of some 1e-16 of their size.
+        varies = deviation > 1e-9 * np.maximum(np.abs(mean), 1e-300)
+        names = tuple(train.names[c] for c in columns[varies])
+        return cls(columns[varies], names, median[varies], mean[varies], deviation[varies])
+
+    def transform(self, patients: Patients) -> Array:
+        """(n, k) standardised features."""
+        values = patients.features[:, self.columns]
+        values = np.where(np.isnan(values), self.median, values)
+        scaled: Array = (values - self.mean) / self.deviation
+        return scaled
+
+    def keep(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Scaler:
+        """The same for a part of the features."""
+        return Scaler(
+            self.columns[chosen],
+            tuple(np.array(self.names, dtype=object)[chosen]),
+            self.median[chosen],
+            self.mean[chosen],
+            self.deviation[chosen],
+        )
+
+
+@dataclass(frozen=True)
+class Design:
+    """Clinical columns, then features, as one matrix.
+
+    Attributes:
+        encoder: Of the clinical columns.
+        scaler: Of the features.
+    """
+
+    encoder: ClinicalEncoder
+    scaler: Scaler
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return [*self.encoder.names(), *self.scaler.names]
+
+    @property
+    def clinical(self) -> int:
+        """How many columns are clinical; they come first."""
+        return len(self.encoder.names())
+
+    def transform(self, patients: Patients) -> Array:
+        """(n, columns) numbers without missing values."""
+        encoded = self.encoder.transform(patients.table).to_numpy(dtype=float)
+        return np.concatenate([encoded, self.scaler.transform(patients)], axis=1)
+
+
+def matching(names: Sequence[str], patterns: Sequence[str]) -> NDArray[np.int64]:
+    """Positions of names that match any pattern, in the table's order.
+
+    Raises:
+        ModelError: A pattern matches nothing; the nearest names are told.
+    """
+    found: set[int] = set()
+    for pattern in patterns:
+        hits = [i for i, name in enumerate(names) if fnmatch.fnmatchcase(name, pattern)]
+        if not hits:
+            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.4)
+            raise ModelError(
+                f"no feature is named {pattern!r}",
+                where="features of a model",
+                expected=", ".join(near) or f"one of {len(names)} columns of the feature table",
+                action="mend the model's settings, or extract this feature",
+            )
+        found.update(hits)
+    return np.array(sorted(found), dtype=np.int64)
+
+
+def correlation_filter(
+    values: Array, threshold: float, order: Sequence[int] | None = None
+) -> NDArray[np.int64]:
+    """Positions of features kept when none may have |Spearman's ρ| above a threshold to another.
+
+    Args:
+        values: (n, p) of training patients.
+        threshold: In (0, 1]; 1 keeps all.
+        order: Positions from most to least wanted; None: as they come.
+
+    Returns:
+        Kept positions, most wanted first.
+    """
+    from scipy.stats import rankdata
+
+    wanted = np.arange(values.shape[1]) if order is None else np.asarray(order, dtype=np.int64)
+    if threshold >= 1 or len(wanted) < 2:
+        return wanted
+    ranks = rankdata(values, axis=0)
+    ranks -= ranks.mean(axis=0)
+    length = np.sqrt((ranks**2).sum(axis=0))
+    ranks /= np.where(length > 0, length, 1.0)
+    correlation = np.abs(ranks.T @ ranks)
+    # 1e-9: a correlation that equals the threshold but for rounding is not above it.
+    blocked = np.zeros(values.shape[1], dtype=bool)
+    kept = []
+    for j in wanted:
+        if not blocked[j]:
+            kept.append(j)
+            blocked |= correlation[j] > threshold + 1e-9
+    return np.array(kept, dtype=np.int64)

@@ -1,0 +1,74 @@
+"""What every kind of classical model gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.survival.design import Design
+from pipeline.survival.patients import Patients
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a fit may use beside its patients.
+
+    Attributes:
+        seed: Of inner folds, bootstraps and forests.
+        threads: CPU threads.
+    """
+
+    seed: int
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model fitted on training patients.
+
+    Attributes:
+        score: Patients → (n,) risk, higher = worse.
+        report: Chosen features, coefficients, penalty: plain values for `model.json`.
+        warnings: What a reader of the model's figures should know.
+        log_hazard: Whether the score is a log-hazard; else only its order has a meaning,
+            and survival probabilities need a slope.
+    """
+
+    score: Callable[[Patients], Array]
+    report: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    log_hazard: bool = True
+
+
+Fitter = Callable[[Any, Patients, Context], Fitted]
+"""Settings, training patients, context → a fitted model."""
+
+
+def linear(design: Design, coefficients: Array, **more: Any) -> Fitted:
+    """A linear risk Σ βⱼ·xⱼ on a design matrix.
+
+    Args:
+        design: Learned from the training patients.
+        coefficients: (columns,) log hazard ratios per SD (features, numbers) or level.
+        more: `report` (merged with the coefficients that are not 0) and `warnings`.
+    """
+    chosen = {n: float(b) for n, b in zip(design.names, coefficients, strict=True) if b != 0}
+    report = {"coefficients": chosen, **more.pop("report", {})}
+    return Fitted(lambda patients: design.transform(patients) @ coefficients, report, **more)
+
+
+def event_folds(event: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.int64]:
+    """(n,) fold of each patient: events, then the others, dealt out in random order."""
+    generator = np.random.default_rng(seed)
+    order = np.concatenate(
+        [generator.permutation(np.flatnonzero(event)), generator.permutation(np.flatnonzero(~event))]
+    )
+    assigned = np.empty(len(event), dtype=np.int64)
+    assigned[order] = np.arange(len(event)) % folds
+    return assigned

@@ -1,0 +1,111 @@
+"""Patients as the classical models see them: outcomes, clinical columns, features."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ModelError
+from pipeline.tables.outcomes import read_outcomes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Patients:
+    """n patients in one order.
+
+    Attributes:
+        table: Their rows of the cohort table (time_days, event, clinical_* …), indexed by id.
+        features: (n, p) radiomics features in their own units, NaN where missing.
+        names: (p,) their names.
+    """
+
+    table: pd.DataFrame
+    features: Array
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def time(self) -> Array:
+        """(n,) days to event or censoring."""
+        return np.asarray(self.table["time_days"], dtype=float)
+
+    @property
+    def event(self) -> NDArray[np.bool_]:
+        """(n,) whether the event occurred."""
+        return np.asarray(self.table["event"] == 1)
+
+    def pick(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Patients:
+        """Patients at positions, or where a mask is true."""
+        positions = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return Patients(self.table.take(positions.tolist()), self.features[positions], self.names)
+
+    def select(self, ids: Sequence[str]) -> Patients:
+        """Patients by id.
+
+        Raises:
+            ModelError: One is unknown.
+        """
+        where = {str(p): i for i, p in enumerate(self.table.index)}
+        unknown = [p for p in ids if p not in where]
+        if unknown:
+            raise ModelError(
+                "the splits name patients that the cohort table lacks",
+                got=", ".join(unknown[:5]),
+                action="rerun `plan`",
+            )
+        return self.pick(np.array([where[p] for p in ids], dtype=np.int64))
+
+
+def load_patients(outcomes: Path, features: Path | None) -> Patients:
+    """Read the usable patients and their features.
+
+    Infinite values count as missing (told). Columns that are not numbers are refused.
+
+    Args:
+        outcomes: `cohort.parquet`.
+        features: `features.parquet`; None for models that need none.
+
+    Raises:
+        ModelError: A patient has no row of features, or a column is not numeric.
+    """
+    import pandas as pd
+
+    table = read_outcomes(outcomes)
+    if features is None:
+        return Patients(table, np.empty((len(table), 0)), ())
+    frame = pd.read_parquet(features)
+    if "patient_id" in frame.columns:
+        frame = frame.set_index("patient_id")
+    absent = [str(p) for p in table.index if p not in frame.index]
+    if absent:
+        raise ModelError(
+            "patients without radiomics features",
+            where=str(features),
+            expected="a row per patient of the cohort table",
+            got=f"{len(absent)} absent: {', '.join(absent[:5])}",
+            action="see why their features failed, or exclude them (study.on_bad_patient: exclude)",
+        )
+    frame = frame.loc[table.index]
+    text = [str(c) for c in frame.columns if frame[c].dtype.kind not in "fiub"]
+    if text:
+        raise ModelError("features that are not numbers", where=str(features), got=", ".join(text[:5]))
+    values = frame.to_numpy(dtype=float, copy=True)
+    endless = np.isinf(values)
+    if endless.any():
+        log.warning("%d infinite feature values count as missing", int(endless.sum()))
+        values[endless] = np.nan
+    return Patients(table, values, tuple(str(c) for c in frame.columns))

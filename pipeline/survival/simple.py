@@ -1,0 +1,114 @@
+"""Models without selection: a column as it is, one feature, clinical columns."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ModelError
+from pipeline.settings.classical import Classical, ClinicalCox, ColumnModel, FeatureModel
+from pipeline.survival.cox import events_warning, fit_cox, informative_clinical, likelihood_ratio_p
+from pipeline.survival.design import Design, Scaler, matching
+from pipeline.survival.fitted import Context, Fitted, linear
+from pipeline.survival.patients import Patients
+from pipeline.tables.clinical import ClinicalEncoder
+
+Array = NDArray[np.float64]
+LARGE = 5.0
+"""A coefficient beyond this (hazard ratio 148 per SD) tells of separated patients."""
+
+
+def clinical_encoder(settings: Classical, train: Patients) -> ClinicalEncoder:
+    """Encoder of the model's clinical columns, of those that pass `clinical_p`."""
+    columns = informative_clinical(train, settings.clinical, settings.clinical_p)
+    return ClinicalEncoder.fit(train.table, columns)
+
+
+def fit_column(settings: ColumnModel, train: Patients, context: Context) -> Fitted:
+    """A column of the cohort table as the risk; nothing is fitted.
+
+    Raises:
+        ModelError: The column is absent, not numeric, or has a missing value.
+    """
+    name = settings.column
+    _column(train, name)
+    return Fitted(lambda patients: _column(patients, name), {"column": name}, log_hazard=False)
+
+
+def _column(patients: Patients, name: str) -> Array:
+    if name not in patients.table.columns:
+        numeric = [str(c) for c in patients.table.columns if patients.table[c].dtype.kind in "fiub"]
+        raise ModelError(f"the cohort table has no column {name!r}", expected=", ".join(numeric))
+    column = patients.table[name]
+    if column.dtype.kind not in "fiub" or column.isna().any():
+        empty = [str(p) for p in column.index[column.isna()]]
+        raise ModelError(
+            f"column {name!r} cannot be a risk",
+            expected="a number for every patient",
+            got=f"missing for {', '.join(empty[:5])}" if empty else f"values of type {column.dtype}",
+        )
+    return np.asarray(column, dtype=float)
+
+
+def fit_feature(settings: FeatureModel, train: Patients, context: Context) -> Fitted:
+    """Cox on one feature, or its logarithm, and the clinical columns if any.
+
+    Raises:
+        ModelError: The feature is absent or does not vary, or a logarithm of a value ≤ 0.
+    """
+    position = int(matching(train.names, [settings.feature])[0])
+
+    def narrowed(patients: Patients) -> Patients:
+        values = patients.features[:, [position]]
+        if settings.log:
+            if (values <= 0).any():
+                bad = [str(p) for p in patients.table.index[(values <= 0).ravel()]]
+                raise ModelError(
+                    f"feature {settings.feature!r} has no logarithm",
+                    expected="values above 0",
+                    got=f"0 or less for {', '.join(bad[:5])}",
+                    action="set log: false for this model",
+                )
+            values = np.log(values)
+        return Patients(patients.table, values, (settings.feature,))
+
+    small = narrowed(train)
+    design = Design(clinical_encoder(settings, train), Scaler.fit(small, np.array([0])))
+    if not design.scaler.names:
+        raise ModelError(f"feature {settings.feature!r} is the same, or missing, for all training patients")
+    inner = _cox(design, small, ridge=0.01)
+    return Fitted(lambda patients: inner.score(narrowed(patients)), inner.report, inner.warnings)
+
+
+def fit_clinical_cox(settings: ClinicalCox, train: Patients, context: Context) -> Fitted:
+    """Cox on the clinical columns.
+
+    Where no column is left (`clinical_p`) the risk is 0 for everybody, and that is told.
+
+    Raises:
+        ModelError: The model is offered no column.
+    """
+    if not settings.clinical:
+        raise ModelError(
+            "a clinical_cox model has no columns", action="name clinical_* columns in its `clinical`"
+        )
+    encoder = clinical_encoder(settings, train)
+    design = Design(encoder, Scaler.fit(train, np.array([], dtype=np.int64)))
+    if not design.names:
+        return linear(design, np.zeros(0), warnings=("no clinical column is informative; the risk is 0",))
+    return _cox(design, train, settings.ridge)
+
+
+def _cox(design: Design, train: Patients, ridge: float) -> Fitted:
+    fit = fit_cox(design.transform(train), train.time, train.event, ridge)
+    warnings = events_warning(int(train.event.sum()), len(design.names))
+    extreme = [n for n, b in zip(design.names, fit.coefficients, strict=True) if abs(b) > LARGE]
+    if extreme:
+        warnings.append(f"columns that nearly separate patients by event: {', '.join(extreme)}")
+    report = {
+        "ridge": ridge,
+        "log_likelihood": fit.log_likelihood,
+        "log_likelihood_null": fit.null,
+        "likelihood_ratio_p": likelihood_ratio_p(fit, len(design.names)),
+    }
+    return linear(design, fit.coefficients, report=report, warnings=tuple(warnings))
