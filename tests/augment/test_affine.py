@@ -40,9 +40,7 @@ def test_equals_scipy_in_float64(seed: int) -> None:
     air = rng.normal(size=(3, 2)).astype(np.float32)
     affine = matrices(3, seed, AugmentSettings(translation_voxels=3, rotation_deg=20))
     shape = (12, 16, 14)
-    got, _ = resample(
-        torch.from_numpy(image), None, affine, air=torch.from_numpy(air), shape=shape
-    )
+    got, _ = resample(torch.from_numpy(image), None, affine, air=torch.from_numpy(air), shape=shape)
     for b in range(3):
         for c in range(2):
             want = reference(image[b, c], affine[b].numpy(), shape, air[b, c], 1)
