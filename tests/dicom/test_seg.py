@@ -176,7 +176,7 @@ def test_damaged_objects_are_refused(tmp_path):
     with pytest.raises(ContourError, match="lacks its position"):
         segment_masks(unplaced, [1], grid)
     (tmp_path / "a.dcm").write_bytes(b"no")
-    with pytest.raises(ContourError, match="cannot be read|not a DICOM SEG"):
+    with pytest.raises(ContourError, match=r"cannot be read|not a DICOM SEG"):
         segment_regions((Path(tmp_path / "a.dcm"), "SEG 1 of 1"), ["*"], {"ct": Image(grid)})
 
 
