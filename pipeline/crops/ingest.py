@@ -57,12 +57,21 @@ def write_arrays(
     spacing_mm: Spacing = (1.0, 1.0, 1.0),
     channels: tuple[str, ...] | None = None,
 ) -> None:
-    """Store an image (C, Z, Y, X) and its mask (Z, Y, X), or None, as a crop.
+    """Store an image and its mask (or None) as a crop.
+
+    Args:
+        patient_id: Names the patient.
+        arrays: Image (Y, X), (Z, Y, X) or (C, Z, Y, X), and mask (Y, X) or (Z, Y, X), non-zero
+            = lesion.
+        out: `{patient}.zarr`.
+        spacing_mm: Voxel (z, y, x).
+        channels: Names of the channels; default `image`, or `image0`, `image1`, …
 
     Raises:
         CropError: The shapes do not fit or a value is not finite.
     """
-    image, mask = arrays
+    image = _four(arrays[0], "image")
+    mask = None if arrays[1] is None else _three(arrays[1], "mask")
     names = channels or (("image",) if len(image) == 1 else tuple(f"image{i}" for i in range(len(image))))
     attributes = CropAttributes(
         patient_id=patient_id,

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.dicom.regions import Image, Kind, Mask, NoContourError, Region, images_of, union, unite
-from pipeline.dicom.series import FILE as INDEX_FILE
 from pipeline.dicom.series import Index, files_of, of_role, read_index
 from pipeline.errors import ContourError
 from pipeline.settings.base import Policy
@@ -30,7 +29,7 @@ class ContourSources:
 
     Attributes:
         patient_id: The cohort table's name.
-        index: Folder of the patient's index (series.json); without one there, NIfTI.
+        index: Folder of the patient's index (series.json); None: a NIfTI patient.
         convert: Folder with `ct_hu.nii.gz` and `pet_stored.nii.gz`.
         suv: Folder with the SUV image; its status says whether the patient is still in.
         roi: The cohort table's entry: patterns of ROI names, mask files or `sphere(x, y, z, r)`,
@@ -39,7 +38,7 @@ class ContourSources:
     """
 
     patient_id: str
-    index: Path
+    index: Path | None
     convert: Path
     suv: Path
     roi: str = ""
@@ -60,7 +59,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
     if pass_on(sources.suv, out):
         return
     with patient_stage("contours", sources.patient_id, out, policy) as warnings:
-        index = read_index(sources.index) if (sources.index / INDEX_FILE).is_file() else None
+        index = read_index(sources.index) if sources.index is not None else None
         images = images_of(sources.convert, index)
         try:
             regions = _find(sources, index, images, settings)

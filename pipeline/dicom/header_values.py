@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import warnings
 from collections.abc import Iterator
@@ -11,11 +12,15 @@ from typing import Any
 from pydicom import config
 from pydicom.dataset import Dataset
 
+_pydicom_log = logging.getLogger("pydicom")
+
 
 @contextlib.contextmanager
 def quiet_reading() -> Iterator[None]:
     """Read DICOM without pydicom's warnings: they print values, which may identify a patient."""
     mode = config.settings.reading_validation_mode
+    level = _pydicom_log.level
+    _pydicom_log.setLevel(logging.CRITICAL)
     config.settings.reading_validation_mode = config.IGNORE
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -23,6 +28,7 @@ def quiet_reading() -> Iterator[None]:
             yield
         finally:
             config.settings.reading_validation_mode = mode
+            _pydicom_log.setLevel(level)
 
 
 def value_of(dataset: Dataset, tag: int | str) -> Any:
@@ -102,8 +108,9 @@ def private_value(dataset: Dataset, group: int, element: int, creator: str) -> s
         element: Low byte of the element number within the creator's block.
         creator: Private creator; capitals and padding do not count.
     """
-    for block in range(0x10, 0x100):
-        if text_of(dataset, (group << 16) | block).lower() == creator.lower():
+    for tag in [int(tag) for tag in dataset.keys() if int(tag) >> 16 == group]:  # noqa: SIM118
+        block = tag & 0xFFFF
+        if 0x10 <= block <= 0xFF and text_of(dataset, tag).lower() == creator.lower():
             return _private_text(dataset, (group << 16) | (block << 8) | element)
     return ""
 

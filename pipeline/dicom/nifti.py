@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import struct
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from itertools import product
@@ -23,6 +25,9 @@ from pipeline.volumes.volume import Grid, Volume
 MAX_SUV = 1000.0
 """No SUV comes near this; a PET in Bq/mL does everywhere."""
 AIR_HU = -200.0
+_FLOATS = {16: 4, 64: 8}
+"""NIfTI-1 datatype codes of floating-point values, and their bytes."""
+_NO_SCANNER: dict[str, Any] = {"manufacturer": "", "model": "", "kernel": "", "patient_position": ""}
 
 
 def convert_nifti(patient: PatientFiles, out: Path, settings: CohortSettings, policy: Policy) -> None:
@@ -88,13 +93,33 @@ def _read(patient: PatientFiles, pattern: str, name: str) -> Volume | None:
             got=", ".join(found or names) or "an empty folder",
             action=f"set cohort.nifti_{name.lower()} to a pattern that fits one file",
         )
-    volume = read_nifti(folder / found[0])
-    if not np.isfinite(volume.array).all():
-        share = 100.0 * float((~np.isfinite(volume.array)).mean())
+    path = folder / found[0]
+    volume = read_nifti(path)
+    share = max(_share_not_numbers(path), float((~np.isfinite(volume.array)).mean()))
+    if share:
         raise DicomError(
-            f"the {name} holds values that are not numbers", where=found[0], got=f"{share:.2f} % of voxels"
+            f"the {name} holds values that are not numbers",
+            where=found[0],
+            got=f"{100 * share:.2f} % of voxels",
+            action="fill them on purpose, and send the file again",
         )
     return volume
+
+
+def _share_not_numbers(path: Path) -> float:
+    """Share of a NIfTI-1 file's stored values that are NaN or infinite.
+
+    Its bytes are asked, because ITK's reader turns such values into 0 without a word.
+    """
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    for order in "<>":
+        size, kind = struct.unpack_from(f"{order}i", raw, 0)[0], struct.unpack_from(f"{order}h", raw, 70)[0]
+        if size == 348 and kind in _FLOATS:
+            start = int(struct.unpack_from(f"{order}f", raw, 108)[0])
+            whole = len(raw) - (len(raw) - start) % _FLOATS[kind]
+            values = np.frombuffer(raw[start:whole], dtype=f"{order}f{_FLOATS[kind]}")
+            return float((~np.isfinite(values)).mean()) if values.size else 0.0
+    return 0.0
 
 
 def _overlap(first: Grid, second: Grid) -> bool:
@@ -121,7 +146,7 @@ def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:
         warnings.tell(f"the CT holds no air (lowest value {low:g}): make sure that it is in HU")
     whole = low >= -32768 and high <= 32767 and bool((volume.array == np.round(volume.array)).all())
     array = volume.array.astype(np.int16 if whole else np.float32)
-    _write(out, "ct_hu.nii.gz", "ct.json", Volume(array, volume.grid, "ct_hu"), {})
+    _write(out, "ct_hu.nii.gz", "ct.json", Volume(array, volume.grid, "ct_hu"), dict(_NO_SCANNER))
 
 
 def _write_pet(volume: Volume, out: Path, warnings: Warnings) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError, RegistrationError
 from pipeline.registration.bodies import Body
+from pipeline.registration.quality import shared_centre_mm
 from pipeline.volumes.nifti import place
 from pipeline.volumes.transform import inverse, read_matrix
 from pipeline.volumes.volume import FloatArray
@@ -35,8 +36,9 @@ def rigid(fixed: Body, moving: Body, start: FloatArray) -> FloatArray:
     """Register two bodies rigidly (Mattes mutual information, gradient descent).
 
     One thread and a fixed seed: two runs give the same bytes. Both images are moved so that
-    the fixed body's centre and its place under `start` lie at the origin; so the search
-    starts at identity and turns about the body's centre.
+    the pivot and its place under `start` lie at the origin; so the search starts at identity
+    and turns about the pivot (turning about a point far from what both images show couples
+    rotation and translation, and the descent stalls).
 
     Args:
         fixed: The template.
@@ -52,7 +54,7 @@ def rigid(fixed: Body, moving: Body, start: FloatArray) -> FloatArray:
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
     os.environ["ANTS_RANDOM_SEED"] = SEED
     to_fixed = np.eye(4)
-    to_fixed[:3, 3] = fixed.centre_mm()
+    to_fixed[:3, 3] = shared_centre_mm(fixed, moving, start)
     to_moving = start @ to_fixed
     with tempfile.TemporaryDirectory(prefix="register-") as folder:
         first, second = Path(folder, "fixed.nii"), Path(folder, "moving.nii")

@@ -47,6 +47,14 @@ def measure(fixed: Body, moving: Body, matrix: FloatArray) -> Fit:
     return Fit(matrix, _correlation(fixed.image[either], image[either]), float(overlap))
 
 
+def shared_centre_mm(fixed: Body, moving: Body, matrix: FloatArray) -> FloatArray:
+    """Centre (LPS x, y, z) of the part of the fixed body that the moving image shows too."""
+    shared = fixed.mask & in_field(moving.grid, fixed.grid, matrix)
+    if not shared.any():
+        return fixed.centre_mm()
+    return np.asarray(fixed.grid.points(np.argwhere(shared).mean(axis=0))[0], dtype=np.float64)
+
+
 def moved(
     fixed: Body, moving: Body, matrix: FloatArray
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:

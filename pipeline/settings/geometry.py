@@ -57,7 +57,7 @@ class CropSettings(Section):
     )
     interpolation: Literal["linear", "bspline"] = Field("linear", description="Of the images.")
     mask_interpolation: Literal["nearest", "linear"] = Field(
-        "linear", description="Of the mask; linear is thresholded at one half."
+        "linear", description="Of the mask; linear is thresholded near one half, where the volume is kept."
     )
     on_cut_lesion: Literal["warn", "exclude", "stop"] = Field(
         "warn", description="A lesion that the crop cuts off."

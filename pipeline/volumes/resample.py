@@ -89,11 +89,11 @@ def resample(volume: Volume, target: Grid, to_source: FloatArray, sampling: Samp
 def resample_mask(
     volume: Volume, target: Grid, to_source: FloatArray, interpolation: Literal["nearest", "linear"]
 ) -> npt.NDArray[np.uint8]:
-    """Interpolate a mask once: nearest, or linear and then at least one half.
+    """Interpolate a mask once: nearest, or linear and then a threshold near one half.
 
     Where the target's voxel is larger than the source's, the mask is sampled at several
-    places within each target voxel and averaged before the threshold, so that volume is
-    kept.
+    places within each target voxel and averaged first. The threshold is the one, between 0.3
+    and 0.7, that keeps the volume: at one half a ball of 8 mm radius loses 5 % on a 2 mm grid.
 
     Returns:
         uint8 array of the target's shape, 0 or 1.
@@ -124,8 +124,18 @@ def resample_mask(
         whole = (slice(0, binary.array.shape[0]), slice(0, binary.array.shape[1]), slice(0, None))
         values = _interpolate(_region_image(binary, whole, None), fine, to_source, Sampling(interpolation))
     blocks = values.reshape(part.shape[0], steps[0], part.shape[1], steps[1], part.shape[2], steps[2])
-    result[where] = blocks.mean(axis=(1, 3, 5)) >= 0.5
+    result[where] = _keep_volume(blocks.mean(axis=(1, 3, 5)))
     return result
+
+
+def _keep_volume(share: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Voxels of largest share, as many as the shares add up to; 0.3 belongs to none, 0.7 to all."""
+    wanted = round(float(share.sum(dtype=np.float64)))
+    flat = share.ravel()
+    if not 0 < wanted < flat.size:
+        return share >= 0.5
+    threshold = float(np.partition(flat, flat.size - wanted)[flat.size - wanted])
+    return share >= min(max(threshold, 0.3), 0.7)
 
 
 def in_field(source: Grid, target: Grid, to_source: FloatArray) -> npt.NDArray[np.bool_]:
