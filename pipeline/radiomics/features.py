@@ -20,6 +20,7 @@ from pipeline.radiomics.images import (
     lesion_box,
     wavelet_images,
 )
+from pipeline.radiomics.region import Region
 from pipeline.radiomics.resample import resampled
 from pipeline.radiomics.sets import (
     DECOMPOSITIONS,
@@ -74,7 +75,7 @@ class Part:
         modality: `pet` or `ct`.
         name: `original`, `wavelet-LLH`, …
         image: float (z, y, x), the lesion's box.
-        mask: Lesion, of the same shape.
+        region: Lesion, of the same shape; shared by all images on its grid.
         voxel_mm3: Volume of a voxel.
         textured: Whether the lesion is large enough for texture.
     """
@@ -82,7 +83,7 @@ class Part:
     modality: Modality
     name: str
     image: FloatArray
-    mask: BoolArray
+    region: Region
     voxel_mm3: float
     textured: bool
 
@@ -108,23 +109,34 @@ def extract_features(
     quiet_pyradiomics()
     found = Extraction()
     parts: list[Part] = []
+    shared: list[tuple[BoolArray, Region]] = []
     for modality in feature_set.modalities:
         picture = resampled(pictures[modality], feature_set.resample_mm)
         box = lesion_box(picture.mask)
         if shape_prefix(feature_set).startswith(modality):
             _take_shape(found, feature_set, replace(picture, mask=picture.mask[box]))
-        size = int(picture.mask[box].sum())
+        region = _region(shared, picture.mask, box)
+        size = int(region.mask.sum())
         if size < min_voxels:
             found.problems.append(f"{modality}: {size} voxels, fewer than {min_voxels}: no texture features")
         voxel_mm3 = float(np.prod(picture.spacing_mm))
         parts += [
-            Part(modality, name, array, picture.mask[box], voxel_mm3, size >= min_voxels)
+            Part(modality, name, array, region, voxel_mm3, size >= min_voxels)
             for name, array in _filtered(picture.image, box, feature_set)
         ]
     for extraction in _each(parts, feature_set, workers):
         found.values |= extraction.values
         found.problems += extraction.problems
     return Extraction({c: found.values[c] for c in feature_columns(feature_set)}, found.problems)
+
+
+def _region(shared: list[tuple[BoolArray, Region]], mask: BoolArray, box: Box) -> Region:
+    """The region of a mask: one object for images that have one mask, so that it is worked out once."""
+    for known, region in shared:
+        if known is mask:
+            return region
+    shared.append((mask, Region(mask[box])))
+    return shared[-1][1]
 
 
 def _each(parts: list[Part], feature_set: FeatureSet, workers: int) -> Iterable[Extraction]:
@@ -159,14 +171,14 @@ def part_features(part: Part, feature_set: FeatureSet) -> Extraction:
     quiet_pyradiomics()
     found = Extraction()
     for number, rule in enumerate(feature_set.discretisations[part.modality]):
-        levels = discretise(part.image, part.mask, rule)
+        levels = discretise(part.image, part.region.mask, rule)
         if number == 0 and feature_set.firstorder:
-            values = part.image[part.mask].astype(np.float64)
+            values = part.image[part.region.mask].astype(np.float64)
             calculator = FirstOrder(values, levels.counts, part.voxel_mm3)
             compute = partial(calculator.features, feature_set.firstorder)
             found.take(f"{part.modality}_{part.name}_firstorder", feature_set.firstorder, compute)
         prefix = texture_prefix(part.modality, part.name, rule)
         for kind, names in feature_set.texture.items():
-            texture = partial(texture_features, kind, names, levels, part.mask)
+            texture = partial(texture_features, kind, names, levels, part.region)
             found.take(f"{prefix}_{kind}", names, texture if part.textured else dict)
     return found

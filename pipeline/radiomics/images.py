@@ -42,11 +42,13 @@ class Levels:
         array: int32 (z, y, x), 1 … Ng inside the lesion, 0 outside.
         present: Levels that occur, ascending.
         counts: Voxels of each of them.
+        ranks: Place of each voxel's level among those present (n,), in the mask's order.
     """
 
     array: npt.NDArray[np.int32]
     present: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
+    ranks: npt.NDArray[np.int32]
 
 
 def lesion_box(mask: BoolArray) -> Box:
@@ -122,7 +124,9 @@ def discretise(image: FloatArray, mask: BoolArray, rule: Discretisation) -> Leve
     array[mask] = level
     counts = np.bincount(level)
     present = np.flatnonzero(counts)
-    return Levels(array, present, counts[present])
+    rank = np.zeros(len(counts), dtype=np.int32)
+    rank[present] = np.arange(len(present))
+    return Levels(array, present, counts[present], rank[level])
 
 
 def _edges(values: FloatArray, rule: Discretisation) -> npt.NDArray[np.float64]:

@@ -58,7 +58,8 @@ def _eigenvalues(index: Any, spacing: Any) -> Any:
     places = index * spacing[None, :]
     places -= places.mean(axis=0)
     places /= np.sqrt(len(places))
-    values = np.linalg.eigvals(places.T.copy() @ places)
+    # PyRadiomics' general solver: on equal axes rounding gives it tiny imaginary parts.
+    values = np.real(np.linalg.eigvals(places.T.copy() @ places)).copy()
     # Rounding leaves tiny negative eigenvalues of flat lesions.
     values[(values < 0) & (values > -1e-10)] = 0
     values.sort()

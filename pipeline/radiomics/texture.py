@@ -6,9 +6,10 @@ import logging
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.radiomics.images import BoolArray, Levels
+from pipeline.radiomics.images import Levels
+from pipeline.radiomics.matrices import glcm, glrlm, ngtdm
+from pipeline.radiomics.region import Region
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +25,14 @@ def quiet_pyradiomics() -> None:
     logger.setLevel(logging.CRITICAL)
 
 
-def texture_features(kind: str, names: tuple[str, ...], levels: Levels, mask: BoolArray) -> dict[str, float]:
+def texture_features(kind: str, names: tuple[str, ...], levels: Levels, region: Region) -> dict[str, float]:
     """Features of one texture class.
 
     Args:
         kind: `glcm`, `glrlm`, `glszm`, `gldm` or `ngtdm`.
         names: Features by PyRadiomics' names.
         levels: Grey levels within the lesion.
-        mask: Lesion (z, y, x), of the levels' shape.
+        region: The lesion, its mask of the levels' shape.
 
     Returns:
         Values by name; NaN where PyRadiomics' formula has none.
@@ -39,14 +40,26 @@ def texture_features(kind: str, names: tuple[str, ...], levels: Levels, mask: Bo
     Raises:
         LookupError: PyRadiomics has no such feature.
     """
-    calculator = _calculator(kind, levels, mask)
+    calculator = _calculator(kind, levels, region)
     with np.errstate(all="ignore"):
-        if kind == "ngtdm":
-            calculator.P_ngtdm = _ngtdm(levels, mask)
-            calculator._calculateCoefficients()
-        else:
-            calculator._initCalculation()
+        _fill(calculator, kind, levels, region)
         return {name: _value(calculator, name) for name in names}
+
+
+def _fill(calculator: Any, kind: str, levels: Levels, region: Region) -> None:
+    """Give a calculator its matrix: ours where it is the faster one, else PyRadiomics' own."""
+    if kind == "glcm":
+        calculator.P_glcm = glcm(levels, region)
+    elif kind == "glrlm":
+        calculator.P_glrlm = glrlm(levels, region)
+        runs = calculator.P_glrlm.sum(axis=(1, 2))
+        calculator.coefficients["Nr"] = np.where(runs == 0, np.nan, runs)
+    elif kind == "ngtdm":
+        calculator.P_ngtdm = ngtdm(levels, region)
+    else:
+        calculator._initCalculation()
+        return
+    calculator._calculateCoefficients()
 
 
 def _value(calculator: Any, name: str) -> float:
@@ -57,7 +70,7 @@ def _value(calculator: Any, name: str) -> float:
     return float(np.real(np.squeeze(method())))
 
 
-def _calculator(kind: str, levels: Levels, mask: BoolArray) -> Any:
+def _calculator(kind: str, levels: Levels, region: Region) -> Any:
     """A PyRadiomics feature object in the state its constructor would leave it in.
 
     The constructor would copy the image out of SimpleITK and discretise it again for each
@@ -74,34 +87,8 @@ def _calculator(kind: str, levels: Levels, mask: BoolArray) -> Any:
     calculator.voxelBased = False
     calculator.coefficients = {"grayLevels": levels.present, "Ng": int(levels.present[-1])}
     calculator.imageArray = levels.array
-    calculator.maskArray = mask
+    calculator.maskArray = region.mask
     calculator.symmetricalGLCM = True
     calculator.weightingNorm = None
     calculator.gldm_a = 0
     return calculator
-
-
-def _ngtdm(levels: Levels, mask: BoolArray) -> npt.NDArray[np.float64]:
-    """The neighbouring grey tone difference matrix (1, levels present, 3), as PyRadiomics has it.
-
-    Per level: voxels; sum of their distances from the mean level of those of their 26
-    neighbours that belong to the lesion (0 for a voxel without any); the level. The sums over
-    neighbours are sums over boxes, taken axis by axis.
-    """
-    centre = levels.array[mask]
-    total = _box_sums(levels.array)[mask] - centre
-    count = _box_sums(mask.astype(np.int32))[mask] - 1
-    gap = np.where(count > 0, np.abs(centre - total / np.maximum(count, 1)), 0.0)
-    sums = np.bincount(centre, weights=gap)[levels.present]
-    return np.stack([levels.counts, sums, levels.present], axis=1)[None].astype(np.float64)
-
-
-def _box_sums(array: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Sums over each voxel's 3×3×3 box; nothing lies beyond the borders."""
-    for axis in range(3):
-        before = np.moveaxis(array, axis, 0)
-        after = before.copy()
-        after[1:] += before[:-1]
-        after[:-1] += before[1:]
-        array = np.moveaxis(after, 0, axis)
-    return array

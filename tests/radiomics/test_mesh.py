@@ -5,6 +5,7 @@ import pytest
 from radiomics import cShape
 
 from pipeline.radiomics import mesh
+from pipeline.radiomics.shape import shape_features
 
 
 def masks() -> list[np.ndarray]:
@@ -35,6 +36,15 @@ def test_equal_to_the_compiled_mesh(
         assert found[0] == pytest.approx(area, rel=1e-10)
         assert found[1] == pytest.approx(volume, rel=1e-10)
         assert found[2] == pytest.approx(diameters, rel=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_equal_axes_stay_real() -> None:
+    for radius in np.arange(1.5, 8, 0.25):
+        z, y, x = np.indices((17, 17, 17)) - 8
+        mask = z**2 + y**2 + x**2 <= radius**2
+        found = shape_features(("MajorAxisLength", "LeastAxisLength"), mask, (2.0, 2.0, 2.0))
+        assert found["MajorAxisLength"] == pytest.approx(found["LeastAxisLength"])
 
 
 def test_one_voxel_by_hand() -> None:
