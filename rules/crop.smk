@@ -48,7 +48,7 @@ else:
             **stage_resources(1000, 10),
         params:
             folder=lambda wildcards: image_folder(wildcards.patient),
-            source=SOURCE,
+            spacing_mm=settings.crop.spacing_mm,
             roi=lambda wildcards: cohort[wildcards.patient].roi,
             policy=POLICY,
             code=code_digest("pipeline.crops.ingest"),

@@ -1,15 +1,20 @@
+STAGES = [
+    *(["index"] if SOURCE == "dicom" else []),
+    *(["convert", "suv", "contours", "registration"] if FROM_SCANNER else []),
+]
+
+
+def stages_of(patient):
+    """What a patient's stages leave, in their order."""
+    features = of_patients("radiomics", [patient], ".parquet") if RADIOMICS else []
+    return (
+        [f"{R}/{stage}/{patient}" for stage in STAGES] + crops_of([patient]) + features
+    )
+
+
 rule plan:
     input:
-        crops=crops_of(cohort.ids()),
-        stages=[
-            folder
-            for stage in ("index", "convert", "suv", "contours", "registration")
-            if FROM_SCANNER and not (stage == "index" and SOURCE == "nifti")
-            for folder in of_patients(stage, cohort.ids())
-        ],
-        radiomics=(
-            of_patients("radiomics", cohort.ids(), ".parquet") if RADIOMICS else []
-        ),
+        [path for patient in cohort.ids() for path in stages_of(patient)],
     output:
         splits=f"{R}/splits.json",
         plan=f"{R}/plan.json",
@@ -26,12 +31,10 @@ rule plan:
         **stage_resources(2000, 10),
     params:
         patients=[vars(patient) for patient in cohort.patients],
+        stages={patient: stages_of(patient) for patient in cohort.ids()},
         problems=dict(cohort.problems),
         settings=section("plan"),
-        models={
-            name: model.model_dump(mode="json")
-            for name, model in settings.models.items()
-        },
+        kinds={name: settings.models[name].kind for name in NETWORKS},
         training={
             name: settings.training_of(name).model_dump(mode="json")
             for name in NETWORKS

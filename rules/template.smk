@@ -1,4 +1,6 @@
-# Decisions for the whole cohort, made once from pinned development patients.
+# Decisions for the whole cohort, made once from pinned development patients. Their files
+# are `ancient`: one patient's new data must not move every other patient's crop. Code and
+# settings that would change the files of all patients are named under `upstream`.
 TEMPLATE_PIN = f"{R}/pins/template.json"
 POSITION_PIN = f"{R}/pins/crop_position.json"
 TEMPLATE_FROM = pinned_patients(Path(TEMPLATE_PIN), cohort.ids("development"))
@@ -7,7 +9,7 @@ POSITION_FROM = pinned_patients(Path(POSITION_PIN), cohort.ids("development"))
 
 rule template:
     input:
-        candidates=of_patients("convert", TEMPLATE_FROM),
+        candidates=ancient(of_patients("convert", TEMPLATE_FROM)),
     output:
         directory(f"{R}/template"),
     log:
@@ -23,6 +25,7 @@ rule template:
         settings=section("registration"),
         seed=settings.study.seed,
         pin=TEMPLATE_PIN,
+        upstream=[section("convert"), code_digest("pipeline.dicom.convert")],
         code=code_digest("pipeline.registration.template"),
     message:
         "Template: chosen by seed, blind to outcome"
@@ -32,8 +35,9 @@ rule template:
 
 rule crop_position:
     input:
-        contours=of_patients("contours", POSITION_FROM),
-        registrations=of_patients("registration", POSITION_FROM),
+        contours=ancient(of_patients("contours", POSITION_FROM)),
+        registrations=ancient(of_patients("registration", POSITION_FROM)),
+        template=f"{R}/template" if settings.registration.method == "template" else [],
     output:
         f"{R}/crop_position.json",
     log:
@@ -48,6 +52,12 @@ rule crop_position:
     params:
         settings=section("crop"),
         pin=POSITION_PIN,
+        mask_from=settings.contours.crop_mask,
+        upstream=[
+            section("contours"),
+            section("registration"),
+            code_digest("pipeline.dicom.contours", "pipeline.registration.register"),
+        ],
         code=code_digest("pipeline.crops.position"),
     message:
         "Crop position: from development lesions"

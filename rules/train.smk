@@ -1,8 +1,15 @@
+def initial_weights(wildcards):
+    """The same fold of the model whose weights are the start, where the study names one."""
+    start = settings.training_of(wildcards.model).start_from
+    return f"{R}/models/{start}/fold{wildcards.fold}" if start else []
+
+
 rule train_fold:
     input:
         crops=crops_of(cohort.ids()),
         cohort=f"{R}/cohort.parquet",
         splits=f"{R}/splits.json",
+        initial=initial_weights,
     output:
         directory(f"{R}/models/{{model}}/fold{{fold}}"),
     log:

@@ -1,8 +1,7 @@
 from pathlib import Path
 
-from pipeline.crops.position import crop_position
-
 from pipeline.console import job
+from pipeline.crops.position import crop_position
 from pipeline.settings.geometry import CropSettings
 
 with job(snakemake.log[0]):
@@ -12,4 +11,5 @@ with job(snakemake.log[0]):
         Path(snakemake.output[0]),
         CropSettings.model_validate(snakemake.params.settings),
         pin=Path(snakemake.params.pin),
+        mask_from=snakemake.params.mask_from,
     )

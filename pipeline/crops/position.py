@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.crops.lesion import MaskFrom, apply, read_lesion
 from pipeline.errors import CropError, PipelineError, SettingsError
 from pipeline.settings.geometry import CropSettings
+from pipeline.tables.pins import write_pin
 from pipeline.tables.status import read_status
 from pipeline.volumes.transform import inverse, read_matrix
 from pipeline.volumes.volume import FloatArray
@@ -32,8 +33,8 @@ def crop_position(
     """Decide where to cut: as the settings say, else the mean place of development lesions.
 
     The mean is taken in template space over the lesions' centroids, one per patient; outcomes
-    are not read. A pin file is written with the first mean and honoured from then on (a
-    patient added later changes nothing) as long as the template is the same.
+    are not read. The pin records who took part, so that the rule leaves out patients who
+    join later; delete it, and the position, to average over all again.
 
     Args:
         candidates: Folders of `contours` and `registration` of the development patients;
@@ -41,23 +42,20 @@ def crop_position(
         out: JSON: `centre_mm` (z, y, x; LPS mm in template space), where it comes from, and
             how many lesions were averaged.
         settings: The study's section.
-        pin: File outside the rule's outputs that remembers the mean.
+        pin: File outside the rule's outputs that gets the candidates' ids.
         mask_from: The contour that is preferred where a patient has two.
 
     Raises:
         SettingsError: No centre is set and no lesion can be read.
     """
+    pairs = list(candidates)
+    if pin is not None:
+        write_pin(pin, [contours.name for contours, _ in pairs])
     if settings.centre_mm is not None:
         _write(out, {"centre_mm": list(settings.centre_mm), "from": "settings", "lesions": 0})
         return
-    usable = [pair for pair in candidates if _usable(*pair)]
-    template = _template(usable)
-    facts = _pinned(pin, template)
-    if facts is None:
-        facts = _mean(usable, mask_from) | {"template": template}
-        if pin is not None:
-            _write(pin, facts)
-    _write(out, facts)
+    usable = [pair for pair in pairs if _usable(*pair)]
+    _write(out, _mean(usable, mask_from) | {"template": _template(usable)})
 
 
 def read_position(path: Path) -> FloatArray:
@@ -117,26 +115,6 @@ def _template(usable: list[tuple[Path, Path]]) -> str:
             "patients were registered to different templates", action="run the rule `register` again"
         )
     return hashlib.sha256("".join(found).encode()).hexdigest()[:16]
-
-
-def _pinned(pin: Path | None, template: str) -> dict[str, Any] | None:
-    if pin is None or not pin.is_file():
-        return None
-    try:
-        facts: dict[str, Any] = json.loads(pin.read_text(encoding="utf-8"))
-        kept = str(facts["template"])
-        read_position(pin)
-    except (ValueError, KeyError, TypeError, CropError) as error:
-        raise PipelineError(
-            "the file that pins the crop's position cannot be read",
-            where=str(pin),
-            got=repr(error),
-            action="delete it to find the position again",
-        ) from None
-    if kept != template:
-        log.warning("the template changed: the crop's position is found again")
-        return None
-    return facts
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:

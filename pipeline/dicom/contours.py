@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.dicom.drawn import RULES, draw_region, is_sphere
 from pipeline.dicom.regions import Image, Kind, Mask, NoContourError, Region, images_of, union, unite
-from pipeline.dicom.series import FILE as INDEX_FILE
 from pipeline.dicom.series import Index, files_of, of_role, read_index
 from pipeline.errors import ContourError
 from pipeline.settings.base import Policy
@@ -30,7 +30,7 @@ class ContourSources:
 
     Attributes:
         patient_id: The cohort table's name.
-        index: Folder of the patient's index (series.json); without one there, NIfTI.
+        index: Folder of the patient's index (series.json); None: a NIfTI patient.
         convert: Folder with `ct_hu.nii.gz` and `pet_stored.nii.gz`.
         suv: Folder with the SUV image; its status says whether the patient is still in.
         roi: The cohort table's entry: patterns of ROI names, mask files or `sphere(x, y, z, r)`,
@@ -39,7 +39,7 @@ class ContourSources:
     """
 
     patient_id: str
-    index: Path
+    index: Path | None
     convert: Path
     suv: Path
     roi: str = ""
@@ -60,7 +60,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
     if pass_on(sources.suv, out):
         return
     with patient_stage("contours", sources.patient_id, out, policy) as warnings:
-        index = read_index(sources.index) if (sources.index / INDEX_FILE).is_file() else None
+        index = read_index(sources.index) if sources.index is not None else None
         images = images_of(sources.convert, index)
         try:
             regions = _find(sources, index, images, settings)
@@ -75,7 +75,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
             for note in region.notes:
                 warnings.tell(note)
         masks = {kind: _write(out, kind, group, images[kind], settings) for kind, group in found.items()}
-        drawn = all(group[0].source in ("threshold_41", "fixed_2.5", "fixed_4.0") for group in found.values())
+        drawn = all(group[0].source in RULES for group in found.values())
         _write_report(out, {"contour": "drawn" if drawn else "manual", "masks": masks}, warnings)
 
 
@@ -83,7 +83,6 @@ def _find(
     sources: ContourSources, index: Index | None, images: Mapping[Kind, Image], settings: ContourSettings
 ) -> list[Region]:
     """All regions that the patient's entry, or the study's patterns, name."""
-    from pipeline.dicom.drawn import draw_region, is_sphere
     from pipeline.dicom.mask_files import file_regions, folder_regions, is_mask_path
 
     entries = [entry.strip() for entry in sources.roi.split(";") if entry.strip()]

@@ -13,8 +13,8 @@ from pydicom import dcmread
 from pipeline.dicom.header_values import quiet_reading
 from pipeline.dicom.pet_parse import slice_header
 from pipeline.dicom.series import Index, Role, SeriesGeometry, SeriesRow, write_index
-from pipeline.dicom.series_choice import Series, best_ct, best_pet, series_of, unfit
-from pipeline.dicom.series_scan import Scan, scan_folder
+from pipeline.dicom.series_choice import Choice, Series, best_ct, best_pet, series_of, unfit
+from pipeline.dicom.series_scan import BROKEN, Scan, scan_folder
 from pipeline.dicom.suv_checks import add_missing
 from pipeline.dicom.volume_geometry import depths_of
 from pipeline.errors import DicomError
@@ -46,11 +46,14 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
     """
     with patient_stage("index", patient.patient_id, out, policy) as warnings:
         scan = _scan(patient, out)
+        _tell_broken(scan, warnings)
         series = series_of(scan.instances)
         rejected = {s.uid: _rejection(s, settings) for s in series}
         usable = [s for s in series if not rejected[s.uid]]
         study = _one_study(usable, settings)
-        picked = _pick(series, rejected, study, settings)
+        choices = _pick(series, rejected, study, settings)
+        _tell_ties(choices, warnings)
+        picked = {role: choice.series for role, choice in choices.items()}
         if len(picked) == 2:
             _require_one_frame(picked["pet"], picked["ct"], settings, warnings)
         rows = tuple(_row(s, picked, rejected[s.uid], study) for s in series)
@@ -62,8 +65,8 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
 
 def _pick(
     series: Sequence[Series], rejected: dict[str, str], study: str, settings: IndexSettings
-) -> dict[str, Series]:
-    picked: dict[str, Series] = {}
+) -> dict[str, Choice]:
+    picked: dict[str, Choice] = {}
     pets = _choose("pet", series, rejected, study)
     if pets:
         picked["pet"] = best_pet(pets, settings.prefer_pet)
@@ -71,10 +74,21 @@ def _pick(
         _require("pet", series, rejected, settings)
     cts = _choose("ct", series, rejected, study)
     if cts:
-        picked["ct"] = best_ct(cts, settings.prefer_ct, picked.get("pet"))
+        pet = picked["pet"].series if pets else None
+        picked["ct"] = best_ct(cts, settings.prefer_ct, pet)
     else:
         _require("ct", series, rejected, settings)
     return picked
+
+
+def _tell_ties(choices: dict[str, Choice], warnings: list[str]) -> None:
+    """Warn where only the time told series apart: another time point or reconstruction may be meant."""
+    for role, choice in choices.items():
+        if choice.ties:
+            warnings.append(
+                f"{choice.ties} more {_NAMES[role]} series are equal by the rules; the earliest was taken, "
+                f"name one by index.prefer_{role}"
+            )
 
 
 def _scan(patient: PatientFiles, out: Path) -> Scan:
@@ -97,12 +111,22 @@ def _scan(patient: PatientFiles, out: Path) -> Scan:
     return scan
 
 
+def _tell_broken(scan: Scan, warnings: list[str]) -> None:
+    """Warn of broken files: what is lost at a series' end leaves no gap that convert could see."""
+    broken = {reason: n for reason, n in scan.skipped.items() if reason in BROKEN}
+    if broken:
+        told = ", ".join(f"{n} × {reason}" for reason, n in sorted(broken.items()))
+        warnings.append(f"files passed over: {told}; the chosen series may be shorter than it was")
+
+
 def _role(series: Series) -> Role:
     return _ROLES.get(series.first.modality, "")
 
 
 def _rejection(series: Series, settings: IndexSettings) -> str:
     role = _role(series)
+    if len({instance.modality for instance in series.instances}) > 1:
+        return "files of several modalities under one (0020,000E) Series Instance UID"
     if role in ("ct", "pet"):
         return unfit(series, role, settings.min_slices)
     return "" if role else f"modality {series.first.modality or 'not given'} is not used"

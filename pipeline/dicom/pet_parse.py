@@ -16,6 +16,7 @@ from pipeline.dicom.header_values import (
     texts_of,
 )
 from pipeline.dicom.pet_header import PetHeader, PetSlice
+from pipeline.dicom.volume_frames import frame_values, functional_group
 
 # Values that may differ between slices of one sound series: the header keeps one for all.
 _MAY_DIFFER = {"slices", "differing", "series_time", "ge_scan_datetime", "siemens_decay_datetime"}
@@ -30,16 +31,60 @@ class SliceHeader:
 
 
 def slice_header(dataset: Dataset) -> SliceHeader:
-    """Read what SUV needs from one classic PET file (PS3.3 C.8.9)."""
+    """Read what SUV needs from one PET file, classic (PS3.3 C.8.9) or enhanced (C.8.22)."""
     drug = (items_of(dataset, "RadiopharmaceuticalInformationSequence") or [Dataset()])[0]
-    return SliceHeader(_series_part(dataset, drug), (_slice_part(dataset),))
+    series = _series_part(dataset, drug)
+    groups = items_of(dataset, "PerFrameFunctionalGroupsSequence")
+    if not groups:
+        return SliceHeader(series, (_slice_part(dataset),))
+    shared = items_of(dataset, "SharedFunctionalGroupsSequence")
+    return SliceHeader(_enhanced_part(dataset, series), tuple(_frame_part(group, shared) for group in groups))
+
+
+def _enhanced_part(dataset: Dataset, series: PetHeader) -> PetHeader:
+    """Units of the frames; decay correction by its flag and moment."""
+    values = frame_values(dataset)
+    corrected = text_of(dataset, "DecayCorrected").upper()
+    return replace(
+        series,
+        units=values[0].units or series.units,
+        suv_type=values[0].suv_type or series.suv_type,
+        decay_correction=series.decay_correction or {"YES": "START", "NO": "NONE"}.get(corrected, ""),
+        differing=("units",) if len({v.units for v in values}) > 1 else (),
+    )
+
+
+def _frame_part(group: Dataset, shared: list[Dataset]) -> PetSlice:
+    content = functional_group(group, shared, "FrameContentSequence")
+    moment = text_of(content, "FrameAcquisitionDateTime")
+    return PetSlice(
+        acquisition_date=moment[:8],
+        acquisition_time=_clock(moment),
+        frame_duration_ms=number_of(content, "FrameAcquisitionDuration"),
+    )
+
+
+def _clock(moment: str) -> str:
+    """Time of day of a DT value, without its zone."""
+    return moment[8:].split("+")[0].split("-")[0]
+
+
+def corrections_of(dataset: Dataset) -> tuple[str, ...]:
+    """(0028,0051) Corrected Image, or what an enhanced PET's flags say in its terms."""
+    listed = tuple(t.upper() for t in texts_of(dataset, "CorrectedImage") if t)
+    flags = (("AttenuationCorrected", "ATTN"), ("DecayCorrected", "DECY"))
+    said = {name: text_of(dataset, keyword).upper() for keyword, name in flags}
+    if listed or not any(said.values()):
+        return listed
+    # Both flags are of type 1; an object without any correction still says something.
+    return tuple(name for name, value in said.items() if value == "YES") or ("NONE",)
 
 
 def _slice_part(dataset: Dataset) -> PetSlice:
     moment = text_of(dataset, "AcquisitionDateTime")
     return PetSlice(
         acquisition_date=text_of(dataset, "AcquisitionDate") or moment[:8],
-        acquisition_time=text_of(dataset, "AcquisitionTime") or moment[8:].split("+")[0].split("-")[0],
+        acquisition_time=text_of(dataset, "AcquisitionTime") or _clock(moment),
         frame_reference_ms=number_of(dataset, "FrameReferenceTime"),
         frame_duration_ms=number_of(dataset, "ActualFrameDuration"),
     )
@@ -51,7 +96,7 @@ def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
         units=text_of(dataset, "Units").upper(),
         suv_type=text_of(dataset, "SUVType").upper(),
         decay_correction=text_of(dataset, "DecayCorrection").upper(),
-        corrected_image=tuple(t.upper() for t in texts_of(dataset, "CorrectedImage") if t),
+        corrected_image=corrections_of(dataset),
         manufacturer=text_of(dataset, "Manufacturer"),
         model=text_of(dataset, "ManufacturerModelName"),
         series_date=text_of(dataset, "SeriesDate"),
@@ -99,7 +144,7 @@ def merge_headers(headers: Sequence[SliceHeader]) -> PetHeader:
         series_time=_earliest([h.series.series_time for h in headers]),
         ge_scan_datetime=_earliest([h.series.ge_scan_datetime for h in headers]),
         siemens_decay_datetime=_earliest([h.series.siemens_decay_datetime for h in headers]),
-        differing=tuple(differing),
+        differing=tuple(dict.fromkeys((*first.differing, *differing))),
     )
 
 

@@ -22,9 +22,12 @@ from pipeline.errors import ContourError
 from pipeline.volumes.volume import FloatArray, Grid
 
 IntArray = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 PLANE_TOLERANCE_MM = 0.1
 """Contours closer than this along the normal lie in one plane."""
+MAX_DISTANCE_MM = 5000.0
+"""Coordinates further from the image's centre are damaged."""
 MAX_TILT_SLICES = 0.5
 """A contour whose points spread further along the normal is not parallel to the slices."""
 MAX_PLANE_GAP_MM = 12.0
@@ -66,7 +69,7 @@ class Rasterised:
         planes: The contours by plane.
     """
 
-    mask: npt.NDArray[np.bool_]
+    mask: Mask
     polygon_ml: float
     outside_share: float
     crossing_planes: int
@@ -82,20 +85,32 @@ def rasterise(contours: Sequence[FloatArray], grid: Grid, lines: int) -> Rasteri
         lines: Scan lines per voxel edge.
 
     Raises:
-        ContourError: A contour is not parallel to the grid's slices.
+        ContourError: A contour is not parallel to the grid's slices, or metres away.
     """
+    _require_near(contours, grid)
     planes = group_planes([grid.indices(points)[:, ::-1] for points in contours], grid.spacing_mm[0])
-    volume, total, kept = _covered(planes, grid.shape, lines)
+    mask, total, kept = _covered(planes, grid.shape, lines)
     pixel_ml = grid.spacing_mm[1] * grid.spacing_mm[2] * grid.spacing_mm[0] / 1000.0
     areas = np.array([xor_area(polygons) for polygons in planes.polygons])
     return Rasterised(
-        # Coverages of exactly one half come out as one half plus or minus rounding.
-        mask=volume > 0.5 + 1e-6,
+        mask=mask,
         polygon_ml=float((areas * (planes.upper - planes.lower)).sum()) * pixel_ml,
         outside_share=max(0.0, 1.0 - kept / total) if total > 0 else 0.0,
         crossing_planes=sum(_any_cross(polygons) for polygons in planes.polygons),
         planes=planes,
     )
+
+
+def _require_near(contours: Sequence[FloatArray], grid: Grid) -> None:
+    """Refuse coordinates that no patient reaches: damage, or another unit than mm."""
+    farthest = max((float(np.abs(points - grid.centre_mm()).max()) for points in contours), default=0.0)
+    if farthest > MAX_DISTANCE_MM:
+        raise ContourError(
+            "a contour lies metres away from the image",
+            expected=f"within {MAX_DISTANCE_MM:g} mm of its centre",
+            got=f"{farthest:.4g} mm",
+            action="export the contours again",
+        )
 
 
 def group_planes(contours: Sequence[FloatArray], slice_mm: float) -> Planes:
@@ -137,25 +152,29 @@ def _slabs(positions: FloatArray, widest: float) -> tuple[FloatArray, FloatArray
     return lower, upper, step, int((~joined).sum())
 
 
-def _covered(planes: Planes, shape: tuple[int, int, int], lines: int) -> tuple[FloatArray, float, float]:
-    """Covered share of each voxel, and the area × slices of all and of what lies inside."""
+def _covered(planes: Planes, shape: tuple[int, int, int], lines: int) -> tuple[Mask, float, float]:
+    """Voxels covered by more than half, and the area × slices of all and of what lies inside."""
     crossings = _crossings(planes.polygons, lines)
-    box = _box(crossings, shape[1:], lines)
+    top, bottom, left, right = box = _box(crossings, shape[1:], lines)
     shares, areas = _coverage(crossings, box, lines, len(planes.polygons))
-    volume = np.zeros(shape, dtype=np.float64)
+    # Only the box is held in floating point: a whole-body CT would take a gigabyte.
+    first = int(np.clip(np.floor(planes.lower.min() + 0.5), 0, shape[0]))
+    last = int(np.clip(np.ceil(planes.upper.max() + 0.5), first, shape[0]))
+    volume = np.zeros((last - first, bottom - top, right - left), dtype=np.float64)
     kept = 0.0
-    rows, columns = slice(box[0], box[1]), slice(box[2], box[3])
     for plane, share in enumerate(shares):
         low, high = planes.lower[plane], planes.upper[plane]
-        inside = float(share.sum())
-        for k in range(max(0, int(np.floor(low))), min(shape[0], int(np.ceil(high)) + 1)):
+        for k in range(max(first, int(np.floor(low))), min(last, int(np.ceil(high)) + 1)):
             weight = min(high, k + 0.5) - max(low, k - 0.5)
             if weight > 0:
-                volume[k, rows, columns] += weight * share
-                kept += weight * inside
-        # A slab's rim beyond the first or last slice is not lost tissue where its plane is on it.
+                volume[k - first] += weight * share
+                kept += weight * float(share.sum())
+    mask = np.zeros(shape, dtype=bool)
+    # Coverages of exactly one half come out as one half plus or minus rounding.
+    mask[first:last, top:bottom, left:right] = volume > 0.5 + 1e-6
+    # A slab's rim beyond the first or last slice is not lost tissue where its plane is on it.
     total = float((areas * _thickness_inside(planes, shape[0])).sum())
-    return volume, total, kept
+    return mask, total, kept
 
 
 def _thickness_inside(planes: Planes, slices: int) -> FloatArray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import ContourError
+from pipeline.dicom.header_values import quiet_reading
+from pipeline.errors import ContourError, PipelineError
 from pipeline.volumes.volume import FloatArray
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class Roi:
         number: (3006,0022) *ROI Number*.
         frame_uid: (3006,0024) *Referenced Frame of Reference UID*, or empty.
         contours: Closed contours, each (n ≥ 3, 3) LPS mm.
-        skipped: Contours that enclose nothing, counted by type.
+        skipped: Contours left out because they enclose nothing or repeat another one.
         sops: (0008,1155) of the images its contours refer to.
     """
 
@@ -63,8 +65,31 @@ class StructureSet:
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a name fits one of the patterns (`*`, `?`, `[…]`), whatever the case."""
-    return any(fnmatchcase(name.strip().lower(), pattern.strip().lower()) for pattern in patterns)
+    """Whether a name is, or fits, one of the patterns (`*`, `?`, `[…]`), whatever the case."""
+    plain = name.strip().lower()
+    wanted = [pattern.strip().lower() for pattern in patterns]
+    return plain in wanted or any(fnmatchcase(plain, pattern) for pattern in wanted)
+
+
+@contextlib.contextmanager
+def reading(what: str, label: str) -> Iterator[None]:
+    """Read a contour object quietly; whatever its broken bytes provoke becomes one error.
+
+    Raises:
+        ContourError: pydicom, which decodes lazily, failed in any way.
+    """
+    with quiet_reading():
+        try:
+            yield
+        except PipelineError:
+            raise
+        except Exception as error:
+            raise ContourError(
+                f"{what} cannot be read",
+                where=label,
+                got=type(error).__name__,
+                action="export it again",
+            ) from None
 
 
 def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") -> StructureSet:
@@ -78,40 +103,32 @@ def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") 
     Raises:
         ContourError: The file is not a whole RTSTRUCT, or a contour's points are damaged.
     """
-    dataset = _read(path, label)
-    listed = list(dataset.get("StructureSetROISequence") or ())
-    contours: dict[int, Any] = {}
-    for item in dataset.get("ROIContourSequence") or ():
-        contours.setdefault(int(item.get("ReferencedROINumber", -1)), item)
-    rois = [
-        _roi(item, contours.get(int(item.get("ROINumber", -2))), label)
-        for item in listed
-        if matches(str(item.get("ROIName", "")), patterns)
-    ]
-    series, frames = _references(dataset)
-    frames |= {str(item.get("ReferencedFrameOfReferenceUID", "")) for item in listed}
-    return StructureSet(
-        label,
-        tuple(str(item.get("ROIName", "")).strip() for item in listed),
-        tuple(rois),
-        frozenset(series - {""}),
-        frozenset(frames - {""}),
-    )
+    with reading("an RTSTRUCT", label):
+        dataset = _read(path, label)
+        listed = list(dataset.get("StructureSetROISequence") or ())
+        contours: dict[int, Any] = {}
+        for item in dataset.get("ROIContourSequence") or ():
+            contours.setdefault(int(item.get("ReferencedROINumber", -1)), item)
+        rois = [
+            _roi(item, contours.get(int(item.get("ROINumber", -2))), label)
+            for item in listed
+            if matches(str(item.get("ROIName", "")), patterns)
+        ]
+        series, frames = _references(dataset)
+        frames |= {str(item.get("ReferencedFrameOfReferenceUID", "")) for item in listed}
+        return StructureSet(
+            label,
+            tuple(str(item.get("ROIName", "")).strip() for item in listed),
+            tuple(rois),
+            frozenset(series - {""}),
+            frozenset(frames - {""}),
+        )
 
 
 def _read(path: Path, label: str) -> Dataset:
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
-    try:
-        dataset = dcmread(path)
-    except (OSError, InvalidDicomError, ValueError, EOFError) as error:
-        raise ContourError(
-            "an RTSTRUCT cannot be read",
-            where=label,
-            got=f"{type(error).__name__}",
-            action="export it again",
-        ) from None
+    dataset = dcmread(path, force=True)  # files without preamble are DICOM, too
     if dataset.get("Modality") != "RTSTRUCT":
         raise ContourError(
             "a file is not an RTSTRUCT",
@@ -145,7 +162,9 @@ def _roi(item: Dataset, drawn: Dataset | None, label: str) -> Roi:
         if kind not in CLOSED:
             skipped[kind] += 1
         elif len(found) < 3:
-            skipped["fewer than 3 points"] += 1
+            skipped["of fewer than 3 points"] += 1
+        elif any(np.array_equal(found, other) for other in points):
+            skipped["repeated"] += 1  # XOR of a contour with itself would be nothing
         else:
             points.append(found)
             for image in contour.get("ContourImageSequence") or ():

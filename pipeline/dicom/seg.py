@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.dicom.regions import Image, Kind, Mask, Region, by_reference, in_frame
-from pipeline.dicom.rtstruct import matches
+from pipeline.dicom.rtstruct import matches, reading
 from pipeline.errors import ContourError, GeometryError
 from pipeline.volumes.volume import FloatArray, Grid
 
@@ -43,7 +43,13 @@ def segment_regions(
         GeometryError: Its pixels do not fall on the voxels of its image.
     """
     path, label = file
-    dataset = _read(path, label)
+    with reading("a DICOM SEG", label):
+        return _segment_regions(_read(path, label), label, patterns, images)
+
+
+def _segment_regions(
+    dataset: Dataset, label: str, patterns: Sequence[str], images: Mapping[Kind, Image]
+) -> tuple[list[Region], list[str], list[str]]:
     segments = list(dataset.get("SegmentSequence") or ())
     labels = [str(item.get("SegmentLabel", "")).strip() for item in segments]
     chosen = {
@@ -109,12 +115,8 @@ def _fits(item: Dataset, patterns: Sequence[str]) -> bool:
 
 def _read(path: Path, label: str) -> Dataset:
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
-    try:
-        dataset = dcmread(path)
-    except (OSError, InvalidDicomError, ValueError, EOFError) as error:
-        raise ContourError("a DICOM SEG cannot be read", where=label, got=type(error).__name__) from None
+    dataset = dcmread(path, force=True)  # files without preamble are DICOM, too
     if dataset.get("Modality") != "SEG":
         raise ContourError(
             "a file is not a DICOM SEG",

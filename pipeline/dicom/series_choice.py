@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +62,7 @@ class Series:
 
     def has_geometry(self) -> bool:
         """Whether every plane has a position, an orientation and a spacing."""
-        return bool(self.slices) and all(p.whole() for i in self.instances for p in i.planes)
+        return all(i.planes and all(p.whole() for p in i.planes) for i in self.instances)
 
 
 def series_of(instances: Sequence[Instance]) -> list[Series]:
@@ -126,13 +126,20 @@ def pattern_rank(description: str, patterns: Sequence[str]) -> int:
     return len(patterns)
 
 
-def best_pet(candidates: Sequence[Series], patterns: Sequence[str]) -> Series:
-    """The PET: by pattern, then original before derived, more slices, finer voxels, later series.
+@dataclass(frozen=True)
+class Choice:
+    """A chosen series, and how many others the rules could not tell from it."""
 
-    Series that are equal by all of these are told apart by their UID, so that the choice
-    does not depend on the order of files.
+    series: Series
+    ties: int
+
+
+def best_pet(candidates: Sequence[Series], patterns: Sequence[str]) -> Choice:
+    """The PET: by pattern, then original before derived, more slices, finer voxels.
+
+    Series that are equal by all of these: the earlier one.
     """
-    return min(candidates, key=lambda s: (*_pet_key(s, patterns), s.uid))
+    return _best(candidates, lambda series: _pet_key(series, patterns))
 
 
 def _pet_key(series: Series, patterns: Sequence[str]) -> tuple:
@@ -144,9 +151,12 @@ def _pet_key(series: Series, patterns: Sequence[str]) -> tuple:
     )
 
 
-def best_ct(candidates: Sequence[Series], patterns: Sequence[str], pet: Series | None) -> Series:
-    """The CT: by pattern, then the PET's frame and study, its coverage, a soft kernel, slices, voxels."""
-    return min(candidates, key=lambda s: (*_ct_key(s, patterns, pet), s.uid))
+def best_ct(candidates: Sequence[Series], patterns: Sequence[str], pet: Series | None) -> Choice:
+    """The CT: by pattern, then the PET's frame and study, its coverage, a soft kernel, slices, voxels.
+
+    Series that are equal by all of these: the earlier one.
+    """
+    return _best(candidates, lambda series: _ct_key(series, patterns, pet))
 
 
 def _ct_key(series: Series, patterns: Sequence[str], pet: Series | None) -> tuple:
@@ -159,6 +169,13 @@ def _ct_key(series: Series, patterns: Sequence[str], pet: Series | None) -> tupl
         -series.slices,
         series.first.planes[0].spacing_mm[0],
     )
+
+
+def _best(candidates: Sequence[Series], key: Callable[[Series], tuple]) -> Choice:
+    """Least by key, then by time, then by UID, so that the order of files does not matter."""
+    keys = {series.uid: key(series) for series in candidates}
+    best = min(candidates, key=lambda s: (keys[s.uid], s.first.series_moment, s.uid))
+    return Choice(best, sum(value == keys[best.uid] for value in keys.values()) - 1)
 
 
 def coverage(series: Series, other: Series) -> float:

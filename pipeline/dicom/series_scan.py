@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
@@ -18,26 +17,32 @@ from pydicom.tag import Tag
 from pipeline.dicom.header_values import (
     integer_of,
     items_of,
-    numbers_of,
     quiet_reading,
     text_of,
     texts_of,
 )
+from pipeline.dicom.pet_parse import corrections_of
+from pipeline.dicom.volume_frames import planes_of
 from pipeline.dicom.volume_geometry import Plane
 
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+_NO_UID = "DICOM without (0008,0018) SOP or (0020,000E) Series Instance UID"
+_UNREADABLE = "unreadable DICOM"
+_ARCHIVE = "archive that cannot be unpacked"
+BROKEN = frozenset({_NO_UID, _UNREADABLE, _ARCHIVE})
+"""Reasons of passing over a file that may have been part of a series."""
 _MULTI_FRAME = 0x00280008
 _LAST = 0x30060010  # ReferencedFrameOfReferenceSequence; contours and pixels come after it
 _LAST_GROUP = 0x52009230  # PerFrameFunctionalGroupsSequence
-_TAGS = [
+_TAGS = [int(Tag(name)) for name in (
     "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "StudyInstanceUID",
     "StudyDate", "StudyTime", "SeriesDate", "SeriesTime", "SeriesDescription", "ImageType",
     "PatientID", "SliceThickness", "ConvolutionKernel", "FrameOfReferenceUID", "Rows", "Columns",
     "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "CorrectedImage", "Units", "SeriesType", "BurnedInAnnotation", "ReferencedSeriesSequence",
-    "ReferencedFrameOfReferenceSequence",
-]  # fmt: skip
-_FRAME_TAGS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
+    "ReferencedFrameOfReferenceSequence", "AttenuationCorrected", "DecayCorrected",
+)]  # fmt: skip
+_FRAME_TAGS = [0x52009229, 0x52009230]  # Shared and Per-Frame Functional Groups Sequence
 # Above this many files a pool of processes earns its start (about 1 s) back.
 _PARALLEL_FROM = 2000
 
@@ -148,10 +153,8 @@ def _unpack(archive: Path, target: Path, scan: Scan) -> list[Path]:
                 path = target / f"{number:06d}.dcm"
                 path.write_bytes(content.read(member))
                 found.append(path)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError, EOFError):
-        scan.skipped["archive that cannot be unpacked"] += 1
-    except Exception as error:  # zlib.error and lzma.LZMAError share no base
-        scan.skipped[f"archive that cannot be unpacked ({type(error).__name__})"] += 1
+    except Exception:  # the decompressors' errors share no base
+        scan.skipped[_ARCHIVE] += 1
     return found
 
 
@@ -178,17 +181,16 @@ def _read(path: Path) -> Instance | str:
             if start[128:] != b"DICM" and not _bare_dataset(start):
                 return "not DICOM"
             dataset = _headers(stream, _TAGS, _LAST)
-            sop_class = text_of(dataset, "SOPClassUID")
-            if sop_class == DIRECTORY_CLASS or "DirectoryRecordSequence" in dataset:
+            if text_of(dataset.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_CLASS:
                 return "DICOMDIR (its files are found by themselves)"
             if not text_of(dataset, "SOPInstanceUID") or not text_of(dataset, "SeriesInstanceUID"):
-                return "DICOM without (0008,0018) SOP or (0020,000E) Series Instance UID"
+                return _NO_UID
             frames = integer_of(dataset, _MULTI_FRAME) or 1
             if frames > 1 and text_of(dataset, "Modality") in ("CT", "PT"):
                 dataset.update(_headers(stream, _FRAME_TAGS, _LAST_GROUP))
             return _instance(path, dataset)
     except Exception:  # whatever broken bytes provoke in the reader, the file is not used
-        return "unreadable DICOM"
+        return _UNREADABLE
 
 
 def _bare_dataset(start: bytes) -> bool:
@@ -196,10 +198,12 @@ def _bare_dataset(start: bytes) -> bool:
     return len(start) >= 8 and start[:2] in (b"\x02\x00", b"\x08\x00") and start[3] == 0
 
 
-def _headers(stream: BinaryIO, tags: list[str], last: int) -> Dataset:
+def _headers(stream: BinaryIO, tags: list[int], last: int) -> Dataset:
     stream.seek(0)
-    wanted = [Tag(name) for name in tags]
-    return read_partial(stream, lambda tag, _vr, _length: tag > last, force=True, specific_tags=wanted)
+    # Plain integers: comparing pydicom's own tags takes most of the time of reading.
+    return read_partial(
+        stream, lambda tag, _vr, _length: int.__gt__(tag, last), force=True, specific_tags=tags
+    )
 
 
 def _instance(path: Path, dataset: Dataset) -> Instance:
@@ -219,48 +223,12 @@ def _instance(path: Path, dataset: Dataset) -> Instance:
         series_moment=text_of(dataset, "SeriesDate") + text_of(dataset, "SeriesTime"),
         description=text_of(dataset, "SeriesDescription"),
         image_type=tuple(t.upper() for t in texts_of(dataset, "ImageType")),
-        corrected=tuple(t.upper() for t in texts_of(dataset, "CorrectedImage")),
+        corrected=corrections_of(dataset),
         kernel=text_of(dataset, "ConvolutionKernel"),
         units=text_of(dataset, "Units").upper(),
         series_type=tuple(t.upper() for t in texts_of(dataset, "SeriesType")),
         planes=planes_of(dataset) if modality in ("CT", "PT", "MR", "NM") else (),
         references=_references(dataset),
-    )
-
-
-def planes_of(dataset: Dataset) -> tuple[Plane, ...]:
-    """Image planes of an instance: one, or one per frame of an enhanced object (PS3.3 C.7.6.16)."""
-    shape = (integer_of(dataset, "Rows") or 0, integer_of(dataset, "Columns") or 0)
-    groups = items_of(dataset, "PerFrameFunctionalGroupsSequence")
-    if not groups:
-        return (_plane(dataset, dataset, dataset, shape),)
-    shared = items_of(dataset, "SharedFunctionalGroupsSequence")
-    return tuple(
-        _plane(
-            functional_group(group, shared, "PlanePositionSequence"),
-            functional_group(group, shared, "PlaneOrientationSequence"),
-            functional_group(group, shared, "PixelMeasuresSequence"),
-            shape,
-        )
-        for group in groups
-    )
-
-
-def functional_group(frame: Dataset, shared: list[Dataset], name: str) -> Dataset:
-    """A frame's functional group, its own or the shared one; empty if there is neither."""
-    for place in (frame, *shared):
-        items = items_of(place, name)
-        if items:
-            return items[0]
-    return pydicom.Dataset()
-
-
-def _plane(position: Dataset, orientation: Dataset, measures: Dataset, shape: tuple[int, int]) -> Plane:
-    return Plane(
-        position=numbers_of(position, "ImagePositionPatient"),
-        orientation=numbers_of(orientation, "ImageOrientationPatient"),
-        spacing_mm=numbers_of(measures, "PixelSpacing"),
-        shape=shape,
     )
 
 

@@ -180,11 +180,17 @@ def _uptake_minutes(header: PetHeader, settings: SuvSettings, trace: Trace) -> f
     if scan is None:
         return None
     try:
-        injection = injection_moment(header, scan, settings, Trace())
+        return scan.after(injection_moment(header, scan, settings, Trace())) / 60.0
     except SuvError as error:
-        trace.flags.append(f"uptake time unknown: {error.problem}")
+        reason = error.problem
+    by_clock = settings.model_copy(update={"date_shift": "use_times"})
+    try:
+        uptake = scan.after(injection_moment(header, scan, by_clock, Trace())) / 60.0
+    except SuvError:
+        trace.flags.append(f"uptake time unknown: {reason}")
         return None
-    return scan.after(injection) / 60.0
+    trace.flags.append(f"uptake time by the times of day alone: by their dates, {reason}")
+    return uptake
 
 
 def _flag_uptake(uptake: float | None, settings: SuvSettings, trace: Trace) -> None:

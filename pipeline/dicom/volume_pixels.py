@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
-from pipeline.dicom.header_values import integer_of, number_of, value_of
+from pipeline.dicom.header_values import integer_of, value_of
+from pipeline.dicom.volume_frames import Rescale
 from pipeline.errors import DicomError
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Rescale:
-    """(0028,1053) Rescale Slope and (0028,1052) Rescale Intercept."""
-
-    slope: float
-    intercept: float
-
-    def integral(self) -> bool:
-        """Whether whole numbers stay whole."""
-        return self.slope == int(self.slope) and self.intercept == int(self.intercept)
-
-
-def rescale_of(dataset: Dataset) -> Rescale | None:
-    """The linear rescale of an image; None where the file has none."""
-    slope, intercept = number_of(dataset, "RescaleSlope"), number_of(dataset, "RescaleIntercept")
-    if slope is None and intercept is None:
-        return None
-    return Rescale(1.0 if slope is None else slope, 0.0 if intercept is None else intercept)
 
 
 def frames_of(dataset: Dataset, where: str) -> Array:
@@ -99,12 +79,16 @@ def whole_values(frame: Array, rescale: Rescale) -> Array | None:
     """Rescaled values as int16 where they are whole and fit, else None."""
     if not rescale.integral() or frame.dtype.kind not in "iu":
         return None
-    values = frame.astype(np.int64 if frame.dtype.itemsize > 2 else np.int32)
-    values = values * int(rescale.slope) + int(rescale.intercept)
+    slope, intercept = int(rescale.slope), int(rescale.intercept)
+    stored = int(frame.min()), int(frame.max())
+    ends = [value * slope + intercept for value in stored]
     limits = np.iinfo(np.int16)
-    if values.min() < limits.min or values.max() > limits.max:
+    if min(*ends) < limits.min or max(*ends) > limits.max:
         return None
-    return values.astype(np.int16)
+    if slope == 1 and -32768 <= intercept <= 32767:
+        # Both wrap around alike, so that the sum, which fits, comes out right.
+        return frame.astype(np.int16) + np.int16(intercept)
+    return (frame.astype(np.int64) * slope + intercept).astype(np.int16)
 
 
 def real_values(frame: Array, rescale: Rescale) -> Array:

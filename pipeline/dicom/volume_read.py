@@ -10,10 +10,10 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
-from pipeline.dicom.header_values import items_of, quiet_reading
-from pipeline.dicom.series_scan import functional_group, planes_of
+from pipeline.dicom.header_values import quiet_reading
+from pipeline.dicom.volume_frames import Rescale, frame_values, planes_of
 from pipeline.dicom.volume_geometry import Plane, grid_of_planes, slice_order
-from pipeline.dicom.volume_pixels import Array, Rescale, frames_of, real_values, rescale_of, whole_values
+from pipeline.dicom.volume_pixels import Array, frames_of, real_values, whole_values
 from pipeline.errors import DicomError
 from pipeline.volumes.volume import Quantity, Volume
 
@@ -74,9 +74,9 @@ def read_series(
             _require_sizes(planes, frames, where)
             if stack is None:
                 stack = _new_stack(quantity, frames, len(files))
-            for number, (plane, frame) in enumerate(zip(planes, frames, strict=True)):
+            for plane, frame, values in zip(planes, frames, frame_values(dataset), strict=True):
                 _require_shape(stack, frame, where)
-                stack.add(frame, _rescale(dataset, number, quantity, where), plane)
+                stack.add(frame, _usable(values.rescale, quantity, where), plane)
     if stack is None:
         raise DicomError("the series has no files", where=where)
     return _in_order(stack, tolerance_mm, where)
@@ -120,13 +120,7 @@ def _require_shape(stack: Stack, frame: Array, where: str) -> None:
         raise DicomError("files of one series differ in their number of frames", where=where)
 
 
-def _rescale(dataset: Dataset, frame: int, quantity: Quantity, where: str) -> Rescale:
-    groups = items_of(dataset, "PerFrameFunctionalGroupsSequence")
-    place = dataset
-    if groups:
-        shared = items_of(dataset, "SharedFunctionalGroupsSequence")
-        place = functional_group(groups[frame], shared, "PixelValueTransformationSequence")
-    rescale = rescale_of(place)
+def _usable(rescale: Rescale | None, quantity: Quantity, where: str) -> Rescale:
     if rescale is not None and rescale.slope != 0:
         return rescale
     if rescale is None and quantity == "pet_stored":

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import GeometryError
 from pipeline.phantoms.anatomy import BRAIN, Placed, paint_ct, paint_pet
 from pipeline.phantoms.canvas import Canvas
 from pipeline.phantoms.patient import PhantomPatient, draw_patient, patient_number, rigid_matrix
 from pipeline.phantoms.scanner import image_grid, measure_ct, measure_pet, suv_factor
-from pipeline.phantoms.tumour import FloatArray, TumourField
+from pipeline.phantoms.tumour import RIM_MM, FloatArray, TumourField
 from pipeline.settings.phantom import PhantomSettings
 from pipeline.tables.status import patient_stage
 from pipeline.volumes.nifti import write_nifti
@@ -68,11 +69,12 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
     """Write one patient's DICOM and truth; the same bytes every time.
 
     Files: `dicom/CT/*.dcm`, `dicom/PET/*.dcm`, `dicom/RTSTRUCT/rs.dcm`; `truth/truth.json`,
-    `truth/pet_suvbw.nii.gz` (g/mL, what a right conversion gives but for DICOM's
-    quantisation), `truth/mask_ct.nii.gz` (voxels of the CT more than half inside the tumour).
+    `truth/pet_suvbw.nii.gz` (g/mL, what a right conversion of the 16 bits
+    gives), `truth/mask_ct.nii.gz` (voxels of the CT more than half inside the tumour).
 
     Raises:
         TableError: The settings' cohort has no such patient.
+        GeometryError: The tumour would leave the field of view.
     """
     from pipeline.phantoms.headers import Study
     from pipeline.phantoms.images import write_ct, write_pet
@@ -84,20 +86,36 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
     pet_grid = image_grid(patient, settings.pet_shape, settings.pet_spacing_mm)
     study = Study(patient, settings.seed)
     with patient_stage("phantom", patient_id, out, "stop"):
+        for grid in (ct_grid, pet_grid):
+            require_inside(field, grid, rigid)
         ct_hu = measure_ct(paint_ct(patient, field, ct_grid, rigid), patient, settings)
         pet_suvbw = measure_pet(paint_pet(patient, field, pet_grid, rigid), patient, settings)
         write_ct(study, Volume(ct_hu, ct_grid, "ct_hu"), out / "dicom/CT")
-        write_pet(study, Volume(pet_suvbw, pet_grid, "pet_suvbw"), out / "dicom/PET")
+        held = write_pet(study, Volume(pet_suvbw, pet_grid, "pet_suvbw"), out / "dicom/PET")
         rois = {
-            DISTRACTOR_ROI: contours(BRAIN, ct_grid, rigid),
+            DISTRACTOR_ROI: contours(BRAIN, ct_grid, rigid, step_mm=4.0),
             TUMOUR_ROI: contours(Placed(field), ct_grid, rigid),
         }
         write_structures(study, ct_grid, rois, out / "dicom/RTSTRUCT/rs.dcm")
-        write_nifti(out / "truth/pet_suvbw.nii.gz", Volume(pet_suvbw, pet_grid, "pet_suvbw"))
+        pet = Volume(held.astype("float32"), pet_grid, "pet_suvbw")
+        write_nifti(out / "truth/pet_suvbw.nii.gz", pet)
         mask = tumour_mask(field, ct_grid, rigid)
         write_nifti(out / "truth/mask_ct.nii.gz", Volume(mask, ct_grid, "mask"))
         text = json.dumps(truth(patient, rigid), indent=1)
         (out / "truth/truth.json").write_text(text + "\n", encoding="utf-8")
+
+
+def require_inside(field: TumourField, grid: Grid, rigid: FloatArray) -> None:
+    """Raise a GeometryError where an image would cut the tumour (or its rim) off."""
+    centre = grid.indices(rigid[:3, :3] @ field.tumour.centre_mm + rigid[:3, 3])[0]
+    reach = (field.reach_mm + RIM_MM) / np.asarray(grid.spacing_mm)
+    if (centre - reach < 0).any() or (centre + reach > np.asarray(grid.shape) - 1).any():
+        raise GeometryError(
+            "the phantom's tumour leaves the field of view",
+            expected="tumour and rim inside the image",
+            got=grid.describe(),
+            action="raise phantom.ct_shape and phantom.pet_shape, or lower phantom.max_shift_mm",
+        )
 
 
 def truth(patient: PhantomPatient, rigid: FloatArray) -> dict[str, Any]:

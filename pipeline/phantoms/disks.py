@@ -77,19 +77,12 @@ def draw_disk(number: int, settings: DiskSettings) -> Disk:
     """Place, size and time of one disk, from (seed, number) alone; the disk lies inside the image.
 
     Raises:
-        TableError: There is no such image, the disks do not fit, or the time is not positive.
+        TableError: There is no such image, or noise made the time negative.
     """
     low, high = settings.radius_px
     where = f"disk {number}"
     if not 1 <= number <= settings.images:
         raise TableError("there is no such disk", where=where, expected=f"1 to {settings.images}")
-    if not 0 < low < high <= (settings.size_px - 1) / 2:
-        raise TableError(
-            "the disks do not fit the image",
-            where="radius_px",
-            expected=f"0 < smallest < largest ≤ {(settings.size_px - 1) / 2:g}",
-            got=f"{low:g}, {high:g}",
-        )
     rng = np.random.default_rng([settings.seed, number, 11])
     share = float(rng.random())
     radius = sqrt(low**2 + share * (high**2 - low**2))

@@ -12,7 +12,7 @@ from pydicom.sequence import Sequence
 
 from pipeline.phantoms.headers import Study, clock, date, describe_image, ds, pixels, place_slice, write
 from pipeline.phantoms.scanner import BED_S, HALF_LIFE_S, suv_factor, timing
-from pipeline.volumes.volume import Volume
+from pipeline.volumes.volume import FloatArray, Volume
 
 CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 PET_STORAGE = "1.2.840.10008.5.1.4.1.1.128"
@@ -45,29 +45,34 @@ def write_ct(study: Study, ct_hu: Volume, folder: Path) -> None:
         write(data, study, instance("CT", index), folder / f"{index + 1:04d}.dcm")
 
 
-def write_pet(study: Study, pet_suvbw: Volume, folder: Path) -> None:
+def write_pet(study: Study, pet_suvbw: Volume, folder: Path) -> FloatArray:
     """Write a PET in g/mL (z, y, x) as activity in Bq/mL, corrected for decay to the series' start.
 
     The upper half is the first bed position, the lower half the second one, acquired
     later: its acquisition time is not the time of reference. Slices are numbered from the
     top, against the patient's z, as scanners do. Each slice has its own slope, its maximum
-    over 65535, so that a value v errs by at most maximum / (131070 v): below 1e-5 for what
-    is above 0.77 of its slice's maximum.
+    over 65535.
+
+    Returns:
+        The SUVbw (z, y, x; g/mL, float64) of the values that a scanner's 16 bits hold: what
+        a right conversion gives.
     """
     data = study.header("PT", PET_STORAGE, timing(study.patient).pet)
     _describe_series(data, study, len(pet_suvbw.array))
     describe_image(data, pet_suvbw.grid)
     folder.mkdir(parents=True, exist_ok=True)
     activity = pet_suvbw.array.astype(np.float64) / suv_factor(study.patient)
-    count = len(activity)
+    count, held = len(activity), np.empty_like(activity)
     for index, plane in enumerate(activity):
         place_slice(data, pet_suvbw.grid, index)
         data.InstanceNumber = data.ImageIndex = count - index
         _time_bed(data, study, 0 if index >= count // 2 else 1)
         data.RescaleSlope = ds(max(float(plane.max()), 1e-3) / STEPS)
-        stored = np.rint(plane / float(data.RescaleSlope))
-        data.PixelData = pixels(np.minimum(stored, STEPS))
+        stored = np.minimum(np.rint(plane / float(data.RescaleSlope)), STEPS)
+        held[index] = stored * float(data.RescaleSlope) * suv_factor(study.patient)
+        data.PixelData = pixels(stored)
         write(data, study, instance("PT", index), folder / f"{count - index:04d}.dcm")
+    return held
 
 
 def _describe_series(data: Dataset, study: Study, slices: int) -> None:

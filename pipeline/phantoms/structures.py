@@ -18,14 +18,18 @@ from pipeline.volumes.volume import Grid
 
 RTSTRUCT_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"
-STEP_MM = 1.0
-"""Pitch of the lattice on which contours are found; a chord errs by pitch² / (8 · radius)."""
-
 Contours = list[tuple[int, FloatArray]]
 
 
-def contours(solid: Solid, grid: Grid, rigid: FloatArray) -> Contours:
+def contours(solid: Solid, grid: Grid, rigid: FloatArray, step_mm: float = 1.0) -> Contours:
     """Closed planar contours of a solid on every slice of a grid.
+
+    Args:
+        solid: What is drawn, in template space.
+        grid: The image it is drawn on.
+        rigid: 4×4, template points to patient points (LPS mm).
+        step_mm: Pitch of the lattice on which contours are found; a chord errs by
+            pitch² / (8 · radius).
 
     Returns:
         (slice index, points (n, 3; LPS x, y, z in mm)) pairs; the first point is not repeated.
@@ -35,8 +39,8 @@ def contours(solid: Solid, grid: Grid, rigid: FloatArray) -> Contours:
     canvas = Canvas(grid, rigid, edge_mm=1.0, fill=0.0)
     z_box = canvas.box(solid, 0)[0]
     centre = rigid[:3, :3] @ np.asarray(solid.centre_mm) + rigid[:3, 3]
-    half = np.ceil(solid.reach_mm) + 2 * STEP_MM
-    x, y = (np.arange(c - half, c + half + STEP_MM, STEP_MM) for c in centre[:2])
+    half = np.ceil(solid.reach_mm) + 2 * step_mm
+    x, y = (np.arange(c - half, c + half + step_mm, step_mm) for c in centre[:2])
     found: Contours = []
     turn, shift = rigid[:3, :3].T, -rigid[:3, :3].T @ rigid[:3, 3]
     for index in range(z_box.start, z_box.stop):

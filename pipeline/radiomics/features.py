@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -13,12 +13,14 @@ from pipeline.errors import SettingsError
 from pipeline.radiomics.firstorder import FirstOrder
 from pipeline.radiomics.images import (
     BoolArray,
+    Box,
     FloatArray,
-    Spacing,
+    Picture,
     discretise,
     lesion_box,
     wavelet_images,
 )
+from pipeline.radiomics.region import Region
 from pipeline.radiomics.resample import resampled
 from pipeline.radiomics.sets import (
     DECOMPOSITIONS,
@@ -66,35 +68,37 @@ class Extraction:
 
 
 @dataclass(frozen=True)
-class Lesion:
-    """A lesion in the box that holds it.
+class Part:
+    """One image of one modality, ready for its features; a unit of parallel work.
 
     Attributes:
-        mask: Lesion (z, y, x), the box's shape.
-        spacing_mm: Distance of voxel centres (z, y, x).
-        textured: Whether it is large enough for texture.
+        modality: `pet` or `ct`.
+        name: `original`, `wavelet-LLH`, …
+        image: float (z, y, x), the lesion's box.
+        region: Lesion, of the same shape; shared by all images on its grid.
+        voxel_mm3: Volume of a voxel.
+        textured: Whether the lesion is large enough for texture.
     """
 
-    mask: BoolArray
-    spacing_mm: Spacing
+    modality: Modality
+    name: str
+    image: FloatArray
+    region: Region
+    voxel_mm3: float
     textured: bool
 
 
 def extract_features(
-    images: Mapping[str, FloatArray],
-    mask: BoolArray,
-    spacing_mm: Spacing,
-    feature_set: FeatureSet,
-    min_voxels: int = 8,
+    pictures: Mapping[str, Picture], feature_set: FeatureSet, min_voxels: int = 8, workers: int = 1
 ) -> Extraction:
     """Features of a set, equal to plain PyRadiomics calls on the whole images.
 
     Args:
-        images: By modality, float (z, y, x), the mask's shape.
-        mask: Lesion (z, y, x), not empty.
-        spacing_mm: Distance of voxel centres (z, y, x).
+        pictures: By modality, masks not empty.
         feature_set: What is extracted.
         min_voxels: Lesions with fewer voxels get NaN for texture, and a message.
+        workers: Processes that share the images (original, wavelets); with more than one, dask
+            runs them, on its distributed client where one is active.
 
     Returns:
         A value for each of :func:`pipeline.radiomics.sets.feature_columns`.
@@ -104,23 +108,50 @@ def extract_features(
     """
     quiet_pyradiomics()
     found = Extraction()
-    for number, modality in enumerate(feature_set.modalities):
-        image, region, spacing = resampled(images[modality], mask, spacing_mm, feature_set.resample_mm)
-        box = lesion_box(region)
-        size = int(region[box].sum())
-        lesion = Lesion(region[box], spacing, size >= min_voxels)
-        if number == 0:
-            _take_shape(found, feature_set, lesion)
-            if not lesion.textured:
-                found.problems.append(f"{size} voxels, fewer than {min_voxels}: no texture features")
-        for name, array in _filtered(image, box, feature_set):
-            _take_image(found, feature_set, (modality, name), array, lesion)
+    parts: list[Part] = []
+    shared: list[tuple[BoolArray, Region]] = []
+    for modality in feature_set.modalities:
+        picture = resampled(pictures[modality], feature_set.resample_mm)
+        box = lesion_box(picture.mask)
+        if shape_prefix(feature_set).startswith(modality):
+            _take_shape(found, feature_set, replace(picture, mask=picture.mask[box]))
+        region = _region(shared, picture.mask, box)
+        size = int(region.mask.sum())
+        if size < min_voxels:
+            found.problems.append(f"{modality}: {size} voxels, fewer than {min_voxels}: no texture features")
+        voxel_mm3 = float(np.prod(picture.spacing_mm))
+        parts += [
+            Part(modality, name, array, region, voxel_mm3, size >= min_voxels)
+            for name, array in _filtered(picture.image, box, feature_set)
+        ]
+    for extraction in _each(parts, feature_set, workers):
+        found.values |= extraction.values
+        found.problems += extraction.problems
     return Extraction({c: found.values[c] for c in feature_columns(feature_set)}, found.problems)
 
 
-def _filtered(
-    image: FloatArray, box: tuple[slice, slice, slice], feature_set: FeatureSet
-) -> Iterator[tuple[str, FloatArray]]:
+def _region(shared: list[tuple[BoolArray, Region]], mask: BoolArray, box: Box) -> Region:
+    """The region of a mask: one object for images that have one mask, so that it is worked out once."""
+    for known, region in shared:
+        if known is mask:
+            return region
+    shared.append((mask, Region(mask[box])))
+    return shared[-1][1]
+
+
+def _each(parts: list[Part], feature_set: FeatureSet, workers: int) -> Iterable[Extraction]:
+    if workers == 1:
+        return (part_features(part, feature_set) for part in parts)
+    import dask
+
+    # An active distributed client has set this; else processes, as the compiled matrices hold the lock.
+    scheduler = dask.config.get("scheduler", None) or "processes"
+    jobs = [dask.delayed(part_features)(part, feature_set) for part in parts]
+    done: Iterable[Extraction] = dask.compute(*jobs, scheduler=scheduler, num_workers=workers)
+    return done
+
+
+def _filtered(image: FloatArray, box: Box, feature_set: FeatureSet) -> Iterator[tuple[str, FloatArray]]:
     if feature_set.original:
         yield "original", image[box]
     if feature_set.wavelet:
@@ -128,36 +159,26 @@ def _filtered(
             yield f"wavelet-{name}", array
 
 
-def _take_shape(found: Extraction, feature_set: FeatureSet, lesion: Lesion) -> None:
+def _take_shape(found: Extraction, feature_set: FeatureSet, picture: Picture) -> None:
     names = feature_set.shape
     if names:
-        found.take(
-            shape_prefix(feature_set), names, partial(shape_features, names, lesion.mask, lesion.spacing_mm)
-        )
+        compute = partial(shape_features, names, picture.mask, picture.spacing_mm)
+        found.take(shape_prefix(feature_set), names, compute)
 
 
-def _take_image(
-    found: Extraction,
-    feature_set: FeatureSet,
-    which: tuple[Modality, str],
-    image: FloatArray,
-    lesion: Lesion,
-) -> None:
-    """First-order and texture features of one image (box) of one modality."""
-    modality, name = which
-    for number, rule in enumerate(feature_set.discretisations[modality]):
-        levels = discretise(image, lesion.mask, rule)
+def part_features(part: Part, feature_set: FeatureSet) -> Extraction:
+    """First-order and texture features of one image of one modality."""
+    quiet_pyradiomics()
+    found = Extraction()
+    for number, rule in enumerate(feature_set.discretisations[part.modality]):
+        levels = discretise(part.image, part.region.mask, rule)
         if number == 0 and feature_set.firstorder:
-            values = image[lesion.mask].astype(np.float64)
-            calculator = FirstOrder(values, levels.counts, float(np.prod(lesion.spacing_mm)))
-            found.take(
-                f"{modality}_{name}_firstorder",
-                feature_set.firstorder,
-                partial(calculator.features, feature_set.firstorder),
-            )
+            values = part.image[part.region.mask].astype(np.float64)
+            calculator = FirstOrder(values, levels.counts, part.voxel_mm3)
+            compute = partial(calculator.features, feature_set.firstorder)
+            found.take(f"{part.modality}_{part.name}_firstorder", feature_set.firstorder, compute)
+        prefix = texture_prefix(part.modality, part.name, rule)
         for kind, names in feature_set.texture.items():
-            found.take(
-                f"{texture_prefix(modality, name, rule)}_{kind}",
-                names,
-                partial(texture_features, kind, names, levels, lesion.mask) if lesion.textured else dict,
-            )
+            texture = partial(texture_features, kind, names, levels, part.region)
+            found.take(f"{prefix}_{kind}", names, texture if part.textured else dict)
+    return found

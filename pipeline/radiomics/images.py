@@ -1,16 +1,14 @@
-"""What features are taken from: crops, lesion boxes, wavelets, grey levels."""
+"""What features are taken from: lesion boxes, wavelets, grey levels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import RadiomicsError
 from pipeline.settings.radiomics import Discretisation
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -20,24 +18,20 @@ Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
-class CropImages:
-    """A patient's crop as radiomics sees it.
+class Picture:
+    """An image with the region features are taken from.
 
     Attributes:
-        patient_id: Whose.
-        images: By channel name, float32 (z, y, x): `pet` in SUVbw g/mL, `ct` in HU.
-        mask: Lesion (z, y, x), or None where the patient has no contour.
+        image: float (z, y, x): PET in SUVbw g/mL or CT in HU.
+        mask: Region (z, y, x).
         inside: Voxels that were imaged (z, y, x); the others are padding.
         spacing_mm: Distance of voxel centres (z, y, x).
-        status: The store's status; state `excluded` comes without images.
     """
 
-    patient_id: str
-    images: dict[str, FloatArray]
-    mask: BoolArray | None
+    image: FloatArray
+    mask: BoolArray
     inside: BoolArray
     spacing_mm: Spacing
-    status: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -48,38 +42,13 @@ class Levels:
         array: int32 (z, y, x), 1 … Ng inside the lesion, 0 outside.
         present: Levels that occur, ascending.
         counts: Voxels of each of them.
+        ranks: Place of each voxel's level among those present (n,), in the mask's order.
     """
 
     array: npt.NDArray[np.int32]
     present: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
-
-
-def read_images(path: Path) -> CropImages:
-    """Read a crop store (zarr group `image`, `mask`, `inside` with attributes).
-
-    Raises:
-        RadiomicsError: The store lacks what features need.
-    """
-    import zarr
-
-    group = zarr.open_group(str(path), mode="r")
-    attributes = dict(group.attrs)
-    status = dict(attributes.get("status") or {"state": "ok"})
-    patient_id = str(attributes.get("patient_id", path.name.removesuffix(".zarr")))
-    if status.get("state") == "excluded":
-        nothing = np.zeros((0, 0, 0), dtype=bool)
-        return CropImages(patient_id, {}, None, nothing, (1.0, 1.0, 1.0), status)
-    missing = [name for name in ("channels", "spacing_mm") if name not in attributes]
-    missing += [name for name in ("image", "inside") if name not in group]
-    if missing:
-        raise RadiomicsError("a crop lacks what features need", where=path.name, got=", ".join(missing))
-    image = np.asarray(group["image"][...])
-    mask = np.asarray(group["mask"][...]) > 0 if "mask" in group else None
-    inside = np.asarray(group["inside"][...]) > 0
-    z, y, x = (float(s) for s in attributes["spacing_mm"])
-    images = dict(zip(attributes["channels"], image, strict=True))
-    return CropImages(patient_id, images, mask, inside, (z, y, x), status)
+    ranks: npt.NDArray[np.int32]
 
 
 def lesion_box(mask: BoolArray) -> Box:
@@ -155,7 +124,9 @@ def discretise(image: FloatArray, mask: BoolArray, rule: Discretisation) -> Leve
     array[mask] = level
     counts = np.bincount(level)
     present = np.flatnonzero(counts)
-    return Levels(array, present, counts[present])
+    rank = np.zeros(len(counts), dtype=np.int32)
+    rank[present] = np.arange(len(present))
+    return Levels(array, present, counts[present], rank[level])
 
 
 def _edges(values: FloatArray, rule: Discretisation) -> npt.NDArray[np.float64]:

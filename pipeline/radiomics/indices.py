@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.radiomics.images import BoolArray, Box, CropImages, FloatArray, Spacing, lesion_box, widened
+from pipeline.radiomics.images import BoolArray, Picture, Spacing, lesion_box, widened
+from pipeline.radiomics.regions import rim
 
 PEAK_RADIUS_MM = (3.0 / (4.0 * np.pi)) ** (1.0 / 3.0) * 10.0
 RIM_MM = 8.0
@@ -28,8 +29,8 @@ INDEX_COLUMNS = (
 )
 
 
-def pet_indices(crop: CropImages) -> dict[str, float]:
-    """The field's first table, from a crop with a PET and a mask that is not empty.
+def pet_indices(pet: Picture) -> dict[str, float]:
+    """The field's first table, from a PET (SUVbw, g/mL) and a contour that is not empty.
 
     - `suvmax`, `suvmean` (g/mL): within the mask (Boellaard et al., EANM guideline 2.0, Eur J
       Nucl Med Mol Imaging 2015;42:328-354).
@@ -53,22 +54,19 @@ def pet_indices(crop: CropImages) -> dict[str, float]:
     Returns:
         Values by column, in the order of :data:`INDEX_COLUMNS`.
     """
-    suv, mask = crop.images["pet"], crop.mask
-    assert mask is not None
-    voxel_ml = float(np.prod(crop.spacing_mm)) / 1000.0
-    box = lesion_box(mask)
-    values = suv[mask].astype(np.float64)
-    lesions, dmax = _dissemination(mask[box], crop.spacing_mm)
+    voxel_ml = float(np.prod(pet.spacing_mm)) / 1000.0
+    values = pet.image[pet.mask].astype(np.float64)
+    lesions, dmax = _dissemination(pet.mask[lesion_box(pet.mask)], pet.spacing_mm)
     found = {
         "suvmax": float(values.max()),
         "suvmean": float(values.mean()),
-        "suvpeak": suv_peak(suv, mask, crop.inside, crop.spacing_mm),
+        "suvpeak": suv_peak(pet),
         **_thresholded(values, voxel_ml),
         "tlg": float(values.mean()) * values.size * voxel_ml,
         "volume_ml": values.size * voxel_ml,
         "lesions": float(lesions),
         "dmax_mm": dmax,
-        "rim_suvmean": rim_mean(suv, mask, crop.inside, crop.spacing_mm),
+        "rim_suvmean": rim_mean(pet),
     }
     return {column: found[column.removeprefix("pet_index_")] for column in INDEX_COLUMNS}
 
@@ -95,18 +93,21 @@ def _dissemination(mask: BoolArray, spacing_mm: Spacing) -> tuple[int, float]:
     return int(number), float(gaps.max())
 
 
-def suv_peak(suv: FloatArray, mask: BoolArray, inside: BoolArray, spacing_mm: Spacing) -> float:
+def suv_peak(pet: Picture) -> float:
     """Highest mean of imaged voxels whose centres lie in a 1 cm³ sphere around a voxel of the mask."""
-    reach = [int(PEAK_RADIUS_MM / s) for s in spacing_mm]
-    box = lesion_box(mask)
-    wide = widened(box, suv.shape, (reach[0], reach[1], reach[2]))
+    reach = [int(PEAK_RADIUS_MM / s) for s in pet.spacing_mm]
+    box = lesion_box(pet.mask)
+    wide = widened(box, pet.image.shape, (reach[0], reach[1], reach[2]))
     pads = [
         (r - (b.start - w.start), r - (w.stop - b.stop)) for r, b, w in zip(reach, box, wide, strict=True)
     ]
-    known = np.pad(inside[wide], pads).astype(np.float64)
-    total = _sphere_sums(np.pad(suv[wide].astype(np.float64), pads) * known, spacing_mm)
-    count = _sphere_sums(known, spacing_mm)
-    return float((total[mask[box]] / count[mask[box]]).max())
+    known = np.pad(pet.inside[wide], pads).astype(np.float64)
+    total = _sphere_sums(np.pad(pet.image[wide].astype(np.float64), pads) * known, pet.spacing_mm)
+    count = _sphere_sums(known, pet.spacing_mm)
+    centres = pet.mask[box] & (count > 0)
+    if not centres.any():
+        return float("nan")
+    return float((total[centres] / count[centres]).max())
 
 
 def _sphere_sums(padded: npt.NDArray[np.float64], spacing_mm: Spacing) -> npt.NDArray[np.float64]:
@@ -131,18 +132,8 @@ def _sphere_sums(padded: npt.NDArray[np.float64], spacing_mm: Spacing) -> npt.ND
     return sums
 
 
-def rim(mask: BoolArray, spacing_mm: Spacing, width_mm: float = RIM_MM) -> tuple[Box, BoolArray]:
-    """The shell around a lesion: a box (slices z, y, x) and the shell's voxels within it."""
-    from scipy import ndimage
-
-    reach = [int(width_mm / s) + 1 for s in spacing_mm]
-    box = widened(lesion_box(mask), mask.shape, (reach[0], reach[1], reach[2]))
-    distance = ndimage.distance_transform_edt(~mask[box], sampling=spacing_mm)
-    return box, (distance > 0) & (distance <= width_mm)
-
-
-def rim_mean(suv: FloatArray, mask: BoolArray, inside: BoolArray, spacing_mm: Spacing) -> float:
+def rim_mean(picture: Picture) -> float:
     """Mean SUV (g/mL) of the imaged voxels in the shell around a lesion; NaN where there are none."""
-    box, shell = rim(mask, spacing_mm)
-    values = suv[box][shell & inside[box]]
+    box, shell = rim(picture.mask, picture.spacing_mm, RIM_MM)
+    values = picture.image[box][shell & picture.inside[box]]
     return float(values.astype(np.float64).mean()) if values.size else float("nan")

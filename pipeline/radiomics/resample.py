@@ -4,41 +4,45 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.radiomics.images import BoolArray, FloatArray, Spacing
+from pipeline.errors import RadiomicsError
+from pipeline.radiomics.images import Picture
 
 
-def resampled(
-    image: FloatArray, mask: BoolArray, spacing_mm: Spacing, wanted_mm: float | None
-) -> tuple[FloatArray, BoolArray, Spacing]:
-    """An image and its mask on an isotropic grid, or as they are.
+def resampled(picture: Picture, wanted_mm: float | None) -> Picture:
+    """A picture on an isotropic grid around its lesion, or as it is.
 
     PyRadiomics' own resampling (`imageoperations.resampleImage`: B-spline for the image,
     nearest for the mask, around the lesion with five voxels to spare), so that values are
-    those of a PyRadiomics call; it is not IBSI's, whose grids share their centre.
+    those of a PyRadiomics call; it is not IBSI's, whose grids share their centre. What was
+    imaged is not resampled: all of the result counts as imaged.
 
     Args:
-        image: float (z, y, x).
-        mask: Lesion (z, y, x), not empty.
-        spacing_mm: Distance of voxel centres (z, y, x).
+        picture: Image with a mask that is not empty.
         wanted_mm: Voxel wanted; None: nothing is done.
+
+    Raises:
+        RadiomicsError: No voxel of the coarser grid falls into the lesion.
     """
     if wanted_mm is None:
-        return image, mask, spacing_mm
+        return picture
     import SimpleITK as sitk
     from radiomics import imageoperations
 
-    pictures = [sitk.GetImageFromArray(image), sitk.GetImageFromArray(mask.astype(np.uint8))]
-    for picture in pictures:
-        picture.SetSpacing([float(s) for s in spacing_mm[::-1]])
+    image, mask = (
+        sitk.GetImageFromArray(picture.image),
+        sitk.GetImageFromArray(picture.mask.astype(np.uint32)),
+    )
+    for one in (image, mask):
+        one.SetSpacing([float(s) for s in picture.spacing_mm[::-1]])
     found, region = imageoperations.resampleImage(
-        pictures[0],
-        sitk.Cast(pictures[1], sitk.sitkUInt32),
+        image,
+        mask,
         resampledPixelSpacing=[wanted_mm] * 3,
         interpolator=sitk.sitkBSpline,
         padDistance=5,
     )
-    return (
-        sitk.GetArrayFromImage(found),
-        sitk.GetArrayFromImage(region) == 1,
-        (wanted_mm, wanted_mm, wanted_mm),
-    )
+    lesion = sitk.GetArrayFromImage(region) == 1
+    if not lesion.any():
+        raise RadiomicsError("the lesion vanishes at the feature set's voxel size", got=f"{wanted_mm} mm")
+    spacing = (wanted_mm, wanted_mm, wanted_mm)
+    return Picture(sitk.GetArrayFromImage(found), lesion, np.ones_like(lesion), spacing)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.radiomics.images import BoolArray, Spacing
+from pipeline.radiomics.mesh import mesh_coefficients
 
 
 def shape_features(names: tuple[str, ...], mask: BoolArray, spacing_mm: Spacing) -> dict[str, float]:
@@ -39,7 +40,6 @@ def _value(calculator: Any, name: str) -> float:
 
 def _calculator(mask: BoolArray, spacing_mm: Spacing) -> Any:
     """A PyRadiomics shape object in the state its constructor would leave it in."""
-    from radiomics import cShape
     from radiomics.shape import RadiomicsShape
 
     padded = np.pad(mask, 1)
@@ -48,7 +48,7 @@ def _calculator(mask: BoolArray, spacing_mm: Spacing) -> Any:
     shape.logger = logging.getLogger("radiomics")
     shape.pixelSpacing = spacing
     shape.labelledVoxelCoordinates = np.nonzero(padded)
-    shape.SurfaceArea, shape.Volume, shape.diameters = cShape.calculate_coefficients(padded, spacing)
+    shape.SurfaceArea, shape.Volume, shape.diameters = mesh_coefficients(padded, spacing_mm)
     shape.eigenValues = _eigenvalues(np.stack(shape.labelledVoxelCoordinates, axis=1), spacing)
     return shape
 
@@ -58,7 +58,8 @@ def _eigenvalues(index: Any, spacing: Any) -> Any:
     places = index * spacing[None, :]
     places -= places.mean(axis=0)
     places /= np.sqrt(len(places))
-    values = np.linalg.eigvals(places.T.copy() @ places)
+    # PyRadiomics' general solver: on equal axes rounding gives it tiny imaginary parts.
+    values = np.real(np.linalg.eigvals(places.T.copy() @ places)).copy()
     # Rounding leaves tiny negative eigenvalues of flat lesions.
     values[(values < 0) & (values > -1e-10)] = 0
     values.sort()

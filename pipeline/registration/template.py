@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError, SettingsError
+from pipeline.errors import SettingsError
 from pipeline.provenance import file_sha256
 from pipeline.registration.bodies import Modality, coarse_volume, make_body
 from pipeline.settings.geometry import RegistrationSettings
+from pipeline.tables.pins import write_pin
 from pipeline.tables.status import read_status
 from pipeline.volumes.nifti import write_nifti
 
@@ -31,10 +32,8 @@ def choose_template(
     """Choose the template and write its image on the working grid.
 
     With `auto` the patient is taken whose hash of seed and patient_id is smallest: chance
-    decides, never an outcome, and a patient added later changes the choice only where his
-    own hash is the smallest. A pin file rules that out too: it is written with the first
-    choice and honoured from then on, as long as its patient is still usable and the seed is
-    the same. Delete it to choose again.
+    decides, never an outcome. The pin records who took part, so that the rule leaves out
+    patients who join later; delete it, and the template, to choose among all again.
 
     Args:
         candidates: Folders of `convert` of the development patients; excluded ones are skipped.
@@ -42,14 +41,15 @@ def choose_template(
             `template.json` (patient_id, source, seed, hash of the native image, grid).
         settings: The study's section.
         seed: The study's seed.
-        pin: File outside the rule's outputs that remembers the choice.
+        pin: File outside the rule's outputs that gets the candidates' ids.
 
     Raises:
         SettingsError: The named patient is not usable, or there is none at all.
         RegistrationError: The template shows no body.
     """
-    usable = {path.name: path for path in candidates if read_status(path).state != "excluded"}
-    source, patient, image = _choice(usable, settings, seed, pin)
+    folders = list(candidates)
+    usable = {path.name: path for path in folders if read_status(path).state != "excluded"}
+    source, patient, image = _choice(usable, settings, seed)
     volume = coarse_volume(image, settings.moving, settings.working_mm)
     make_body(volume, settings.moving, str(image))
     facts: dict[str, Any] = {
@@ -67,14 +67,11 @@ def choose_template(
     out.mkdir(parents=True, exist_ok=True)
     write_nifti(out / IMAGE, volume)
     (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    if pin is not None and source == "auto":
-        pin.parent.mkdir(parents=True, exist_ok=True)
-        pin.write_text(json.dumps({"patient_id": patient, "seed": seed}) + "\n", encoding="utf-8")
+    if pin is not None:
+        write_pin(pin, [path.name for path in folders])
 
 
-def _choice(
-    usable: dict[str, Path], settings: RegistrationSettings, seed: int, pin: Path | None
-) -> tuple[str, str, Path]:
+def _choice(usable: dict[str, Path], settings: RegistrationSettings, seed: int) -> tuple[str, str, Path]:
     """Source (`auto`, `named`, `file`), patient_id (empty for a file) and image."""
     if settings.template in usable:
         return "named", settings.template, image_path(usable[settings.template], settings.moving)
@@ -95,31 +92,9 @@ def _choice(
             where="registration.template",
             action="see problems.csv for why each was excluded, or name a file",
         )
-    patient = _pinned(usable, seed, pin) or min(usable, key=lambda name: _draw(seed, name))
+    patient = min(usable, key=lambda name: _draw(seed, name))
     return "auto", patient, image_path(usable[patient], settings.moving)
 
 
 def _draw(seed: int, patient_id: str) -> str:
     return hashlib.sha256(f"{seed}\0{patient_id}".encode()).hexdigest()
-
-
-def _pinned(usable: dict[str, Path], seed: int, pin: Path | None) -> str | None:
-    if pin is None or not pin.is_file():
-        return None
-    try:
-        kept = json.loads(pin.read_text(encoding="utf-8"))
-        patient, drawn_with = str(kept["patient_id"]), int(kept["seed"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise PipelineError(
-            "the file that pins the template cannot be read",
-            where=str(pin),
-            got=repr(error),
-            action="delete it to choose the template again",
-        ) from None
-    if drawn_with != seed:
-        log.warning("the seed changed from %d to %d: the template is drawn again", drawn_with, seed)
-        return None
-    if patient not in usable:
-        log.warning("the pinned template %s is no usable development patient any more: drawn again", patient)
-        return None
-    return patient

@@ -10,15 +10,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUV_COLUMNS = {
-    "manufacturer": "Scanner",
-    "model_name": "Model",
+    "scanner": "Scanner",
     "units": "Units",
-    "decay_path": "Decay correction",
-    "factor": "Factor (g/mL per unit)",
+    "decay_correction": "Decay",
+    "path": "Path taken",
+    "factor": "Factor",
     "uptake_minutes": "Uptake (min)",
-    "suv_max": "SUVmax",
+    "suvmax": "SUVmax",
+    "assumptions": "Assumptions",
     "flags": "Flags",
 }
+"""Entry of `suv.json` → title; the factor is in g/mL per stored unit."""
 
 
 def read_json(path: Path) -> dict[str, Any]:

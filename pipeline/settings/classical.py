@@ -33,6 +33,11 @@ class FeatureSelecting(Classical):
         description="Of two features with |Spearman's ρ| above this on training patients, the one "
         "earlier in the feature table stays; 1: all stay.",
     )
+    harmonise: Literal["none", "combat"] = Field(
+        "none",
+        description="ComBat by `centre`, learned from the fold's training patients; patients of a centre "
+        "with fewer than three of them keep their values.",
+    )
 
 
 class ColumnModel(Classical):
@@ -76,4 +81,83 @@ class LassoCox(FeatureSelecting):
     penalise_clinical: bool = Field(True, description="Clinical columns are shrunk like features.")
 
 
-ClassicalModel = Annotated[ColumnModel | FeatureModel | ClinicalCox | LassoCox, Field(discriminator="kind")]
+class UnivariateCox(FeatureSelecting):
+    """Cox on the one feature with the largest |C − 0.5| among training patients."""
+
+    kind: Literal["univariate"] = "univariate"
+
+
+class HecktorCox(FeatureSelecting):
+    """The HECKTOR recipe inside training: best univariate features, correlation limit, Cox."""
+
+    kind: Literal["hecktor_cox"] = "hecktor_cox"
+    spearman: float = Field(1.0, gt=0, le=1, description="A filter before the recipe; 1: none, as the paper.")
+    top: int = Field(20, ge=1, le=200, description="Features kept by univariate |C − 0.5|.")
+    thresholds: tuple[float, ...] = Field(
+        (0.6, 0.65, 0.7, 0.75, 0.8),
+        min_length=1,
+        description="Limits of |Pearson's r| between features; the best by inner cross-validation.",
+    )
+    inner_folds: int = Field(5, ge=2, le=10, description="Inner cross-validation for the limit.")
+    ridge: float = Field(0.01, ge=0, description="Ridge penalty of the Cox model, see `clinical_cox`.")
+
+
+class SurvivalForest(FeatureSelecting):
+    """Random survival forest."""
+
+    kind: Literal["rsf"] = "rsf"
+    trees: int = Field(200, ge=10, le=5000, description="Trees.")
+    min_leaf: int = Field(5, ge=1, description="Fewest patients in a leaf.")
+    max_features: Literal["sqrt", "log2", "all"] = Field("sqrt", description="Features tried at a split.")
+
+
+class BoostedCox(FeatureSelecting):
+    """Gradient boosting of the Cox partial likelihood."""
+
+    kind: Literal["gradient_boosting"] = "gradient_boosting"
+    learner: Literal["tree", "componentwise"] = Field(
+        "tree", description="Small regression trees, or one feature's least squares at a time (slower)."
+    )
+    rounds: int = Field(100, ge=10, le=5000, description="At most so many; chosen by inner cross-validation.")
+    learning_rate: float = Field(0.1, gt=0, le=1, description="Share of each round that is added.")
+    depth: int = Field(2, ge=1, le=6, description="Of trees.")
+    subsample: float = Field(0.8, gt=0, le=1, description="Share of patients each round sees.")
+    inner_folds: int = Field(5, ge=2, le=10, description="Inner cross-validation for the rounds.")
+
+
+class SurvivalSvm(FeatureSelecting):
+    """Linear survival support vector machine for ranking."""
+
+    kind: Literal["survival_svm"] = "survival_svm"
+    weights: tuple[float, ...] = Field(
+        (1e-4, 1e-3, 1e-2, 1e-1),
+        min_length=1,
+        description="Weights of the loss against the margin; the best by inner cross-validation.",
+    )
+    inner_folds: int = Field(5, ge=2, le=10, description="Inner cross-validation for the weight.")
+
+
+class SignedBagging(FeatureSelecting):
+    """Bagged sign-weighted features, the outcome winner of HECKTOR 2022."""
+
+    kind: Literal["signed_bagging"] = "signed_bagging"
+    members: int = Field(200, ge=1, le=5000, description="Resamples of patients and features.")
+    share: float = Field(0.5, gt=0, le=1, description="Share of the features each member sees.")
+    min_distance: float = Field(
+        0.0, ge=0, lt=0.5, description="A member leaves out features with |C − 0.5| below this."
+    )
+
+
+ClassicalModel = Annotated[
+    ColumnModel
+    | FeatureModel
+    | ClinicalCox
+    | LassoCox
+    | UnivariateCox
+    | HecktorCox
+    | SurvivalForest
+    | BoostedCox
+    | SurvivalSvm
+    | SignedBagging,
+    Field(discriminator="kind"),
+]

@@ -14,7 +14,7 @@ class Network(Section):
     """What every network has."""
 
     GIVES: ClassVar[frozenset[str]] = frozenset({"log_hazard"})
-    """Outputs of the network that losses can act on."""
+    """Outputs of the network that losses can act on, whatever its settings."""
 
     clinical: tuple[str, ...] = Field(
         (),
@@ -26,15 +26,20 @@ class Network(Section):
         default_factory=dict, description="Overrides of the `training` section for this model."
     )
 
+    def gives(self) -> frozenset[str]:
+        """Outputs of the network, as set, that losses can act on."""
+        return self.GIVES
+
     @model_validator(mode="after")
     def _losses_fit(self) -> Network:
         """A weight that a study gives to a term the network cannot have is an error."""
-        for name in sorted(self.losses.model_fields_set):
-            needed = terms_needing(name)
-            if needed and getattr(self.losses, name) > 0 and not needed & self.GIVES:
+        for name, field in sorted(type(self.losses).model_fields.items()):
+            needed, weight = terms_needing(name), getattr(self.losses, name)
+            # Settings come back from a dump with every default written out.
+            if needed and weight != field.default and weight > 0 and not needed & self.gives():
                 raise ValueError(
                     f"losses.{name} needs the output {' or '.join(sorted(needed))}, which this "
-                    f"network does not have (it gives {', '.join(sorted(self.GIVES))})"
+                    f"network does not have (it gives {', '.join(sorted(self.gives()))})"
                 )
         return self
 
@@ -101,6 +106,108 @@ class MtCasNet(DeepMtsFamily):
     kind: Literal["mt_casnet"] = "mt_casnet"
 
 
+_HECKTOR_GIVES = {
+    "both": frozenset({"log_hazard", "mask"}),
+    "segmentation": frozenset({"mask"}),
+    "survival": frozenset({"log_hazard"}),
+}
+
+
+class Hecktor(Network):
+    """HECKTOR multi-task network: residual 3D U-Net with a radiomics branch."""
+
+    kind: Literal["hecktor"] = "hecktor"
+    task: Literal["both", "segmentation", "survival"] = Field(
+        "both", description="Loss weights (1, 1), (0, 1), (1, 0) of the paper: branches that are built."
+    )
+    filters: int = Field(8, ge=1, le=64, description="At full resolution, doubled at each of 4 poolings.")
+    norm: Literal["squeeze", "batch"] = Field(
+        "squeeze", description="Squeeze-and-excitation normalisation (the U-Net it builds on) or batch."
+    )
+    dropout: float = Field(0.5, ge=0, lt=1, description="Before each fully connected layer.")
+    losses: LossSettings = Field(
+        default_factory=lambda: LossSettings(dice_form="sum"), description="The loss."
+    )
+
+    def gives(self) -> frozenset[str]:
+        """Outputs of the branches that are built."""
+        return _HECKTOR_GIVES[self.task]
+
+
+class DisksNetwork(Network):
+    """Fields of the three networks of the disks study; images of one slice."""
+
+    width: float = Field(
+        1.0, gt=0, le=4, description="Multiplies every number of filters; 1 = original U-Net."
+    )
+    batch_norm: bool = Field(True, description="Normalise after each convolution.")
+    dropout: float = Field(0.5, ge=0, lt=1, description="Before the last fully connected layer.")
+    losses: LossSettings = Field(
+        default_factory=lambda: LossSettings(cox=0.5, dice=0.25, cross_entropy=0.25, dice_form="sum"),
+        description="The loss; half Cox, half Dice and cross-entropy as in the paper.",
+    )
+
+
+class RNet(DisksNetwork):
+    """R-net: residual blocks and two fully connected layers."""
+
+    kind: Literal["r_net"] = "r_net"
+
+
+class SrNet(DisksNetwork):
+    """SR-net: U-Net with a regression at the end of its contracting path."""
+
+    GIVES = frozenset({"log_hazard", "mask"})
+    kind: Literal["sr_net"] = "sr_net"
+
+
+class SthenrNet(DisksNetwork):
+    """SthenR-net: U-Net whose last feature map feeds an R-net."""
+
+    GIVES = frozenset({"log_hazard", "mask"})
+    kind: Literal["sthenr_net"] = "sthenr_net"
+
+
+class CnnSurvival(Network):
+    """CNN-Survival: 2D network on the masked slice of largest tumour area, discrete time."""
+
+    GIVES = frozenset({"interval_logits"})
+    kind: Literal["cnn_survival"] = "cnn_survival"
+    width: float = Field(1.0, gt=0, le=4, description="Multiplies every number of filters.")
+    dropout: float = Field(0.5, ge=0, lt=1, description="Before the last layer.")
+
+
+class Mdsn(Network):
+    """MDSN: 3D DenseNet of 53 convolutions, Cox."""
+
+    kind: Literal["mdsn"] = "mdsn"
+    width: float = Field(1.0, gt=0, le=4, description="Multiplies every number of filters.")
+    dropout: float = Field(0.05, ge=0, lt=1, description="After each convolution of a dense unit.")
+
+
+class Dlpm(Network):
+    """DLPM: 3D DenseNet of 8 convolutions, discrete time."""
+
+    GIVES = frozenset({"interval_logits"})
+    kind: Literal["dlpm"] = "dlpm"
+    width: float = Field(1.0, gt=0, le=4, description="Multiplies every number of filters.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="In the transitions.")
+
+
 NetworkModel = Annotated[
-    DeepMts | SegBackbone | SurHs | SurCasNet | MtHs | BaselineMtHs | MtCasNet, Field(discriminator="kind")
+    DeepMts
+    | SegBackbone
+    | SurHs
+    | SurCasNet
+    | MtHs
+    | BaselineMtHs
+    | MtCasNet
+    | Hecktor
+    | RNet
+    | SrNet
+    | SthenrNet
+    | CnnSurvival
+    | Mdsn
+    | Dlpm,
+    Field(discriminator="kind"),
 ]

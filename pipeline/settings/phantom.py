@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.settings.base import Section
 
@@ -39,6 +39,20 @@ class PhantomSettings(Section):
         (1000.0, 3000.0), description="Censoring is uniform between these days."
     )
 
+    @field_validator("censoring_days")
+    @classmethod
+    def _ordered(cls, days: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < days[0] <= days[1]:
+            raise ValueError("two days, the first above 0 and not after the second")
+        return days
+
+    @field_validator("ct_shape", "pet_shape", "ct_spacing_mm", "pet_spacing_mm")
+    @classmethod
+    def _positive(cls, sizes: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(sizes) <= 0:
+            raise ValueError("three sizes above 0")
+        return sizes
+
 
 class DiskSettings(Section):
     """The generator of noisy disks whose survival time is their area (seed paper 000)."""
@@ -55,3 +69,12 @@ class DiskSettings(Section):
         (4.0, 11.0), description="Time of the smallest and the largest area (dimensionless)."
     )
     time_noise: float = Field(0.1, ge=0, description="SD of the noise added to the time.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> DiskSettings:
+        low, high = self.radius_px
+        if not 0 < low < high <= (self.size_px - 1) / 2:
+            raise ValueError("radius_px: 0 < smallest < largest, and the largest disk fits the image")
+        if not 0 < self.time_range[0] < self.time_range[1]:
+            raise ValueError("time_range: 0 < first < last")
+        return self

@@ -26,7 +26,33 @@ class RadiomicsSettings(Section):
     zscored_bin_width_sd: float = Field(
         0.25, gt=0, description="Bin width in standard deviations where intensities are `zscored`."
     )
+    region: Literal["contour", "threshold", "rim"] = Field(
+        "contour",
+        description="Voxels features are taken from: the contour, its part above a share of SUVmax, "
+        "or the shell around it. `pet_index_*` are of the contour always.",
+    )
+    threshold_share: float = Field(0.41, gt=0, lt=1, description="`threshold`: share of SUVmax.")
+    rim_mm: float = Field(8.0, gt=0, le=50, description="`rim`: thickness of the shell.")
     min_voxels: int = Field(8, ge=1, description="Smaller lesions give no texture features (told).")
+    perturb_mm: float = Field(
+        2.0,
+        gt=0,
+        le=20,
+        description="Stability: how far contours are moved, grown and shrunk (at least a voxel).",
+    )
+    min_icc: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Features whose intraclass correlation under perturbed contours is lower (lower end "
+        "of its 95 % interval) are left out of the cohort's table; 0: none is.",
+    )
+
+    @model_validator(mode="after")
+    def _region_has_one_grid(self) -> RadiomicsSettings:
+        if self.region == "threshold" and self.images == "native":
+            raise ValueError("region `threshold` needs images `crop`: PET and CT on one grid")
+        return self
 
 
 class Discretisation(Section):

@@ -53,6 +53,8 @@ def fit_cox(matrix: Array, time: Array, event: NDArray[np.bool_], ridge: float =
         ModelError: No event, or the maximisation does not converge (columns that repeat
             one another, or one that separates patients with and without event).
     """
+    from numpy.linalg import LinAlgError
+    from scipy.linalg import LinAlgWarning
     from sklearn.exceptions import ConvergenceWarning
     from sksurv.linear_model import CoxPHSurvivalAnalysis
 
@@ -63,9 +65,14 @@ def fit_cox(matrix: Array, time: Array, event: NDArray[np.bool_], ridge: float =
     model = CoxPHSurvivalAnalysis(alpha=ridge, ties="efron", n_iter=200)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", ConvergenceWarning)
+            warnings.simplefilter("error", LinAlgWarning)
+            # A step too far overflows; the maximiser then halves it.
+            warnings.simplefilter("ignore", RuntimeWarning)
             model.fit(matrix, surv(time, event))
-    except (ConvergenceWarning, RuntimeWarning, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        if not np.isfinite(model.coef_).all():
+            raise ArithmeticError("coefficients are not finite")
+    except (ConvergenceWarning, LinAlgWarning, ValueError, ArithmeticError, LinAlgError) as error:
         raise ModelError(
             "a Cox model does not converge",
             expected="columns that neither repeat one another nor separate patients by event",

@@ -118,34 +118,34 @@ def matching(names: Sequence[str], patterns: Sequence[str]) -> NDArray[np.int64]
     return np.array(sorted(found), dtype=np.int64)
 
 
-def correlation_filter(
-    values: Array, threshold: float, order: Sequence[int] | None = None
-) -> NDArray[np.int64]:
-    """Positions of features kept when none may have |Spearman's ρ| above a threshold to another.
+def correlation_filter(values: Array, threshold: float) -> NDArray[np.int64]:
+    """Positions kept when no two columns may have |Spearman's ρ| above a threshold.
 
     Args:
-        values: (n, p) of training patients.
+        values: (n, p) of training patients, most wanted column first.
         threshold: In (0, 1]; 1 keeps all.
-        order: Positions from most to least wanted; None: as they come.
 
     Returns:
-        Kept positions, most wanted first.
+        Kept positions, ascending.
     """
     from scipy.stats import rankdata
 
-    wanted = np.arange(values.shape[1]) if order is None else np.asarray(order, dtype=np.int64)
-    if threshold >= 1 or len(wanted) < 2:
-        return wanted
-    ranks = rankdata(values, axis=0)
-    ranks -= ranks.mean(axis=0)
-    length = np.sqrt((ranks**2).sum(axis=0))
-    ranks /= np.where(length > 0, length, 1.0)
-    correlation = np.abs(ranks.T @ ranks)
-    # 1e-9: a correlation that equals the threshold but for rounding is not above it.
+    if threshold >= 1 or values.shape[1] < 2:
+        return np.arange(values.shape[1])
+    return pearson_filter(rankdata(values, axis=0), threshold)
+
+
+def pearson_filter(values: Array, threshold: float) -> NDArray[np.int64]:
+    """As :func:`correlation_filter`, with |Pearson's r|."""
+    centred = values - values.mean(axis=0)
+    length = np.sqrt((centred**2).sum(axis=0))
+    centred = centred / np.where(length > 0, length, 1.0)
+    correlation = np.abs(centred.T @ centred)
     blocked = np.zeros(values.shape[1], dtype=bool)
     kept = []
-    for j in wanted:
+    for j in range(values.shape[1]):
         if not blocked[j]:
             kept.append(j)
+            # 1e-9: a correlation that equals the threshold but for rounding is not above it.
             blocked |= correlation[j] > threshold + 1e-9
     return np.array(kept, dtype=np.int64)

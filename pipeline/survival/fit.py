@@ -16,7 +16,8 @@ from pipeline.errors import ModelError
 from pipeline.metrics.baseline import Baseline, breslow
 from pipeline.metrics.concordance import concordance_index
 from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.fitted import Context, Fitted, Fitter, event_folds
+from pipeline.survival.fitted import Context, Fitted, event_folds
+from pipeline.survival.harmonise import Harmoniser
 from pipeline.survival.patients import Patients, load_patients
 from pipeline.survival.registry import FITTERS, WITHOUT_FEATURES
 from pipeline.tables.predictions import survival_column, write_predictions
@@ -91,18 +92,21 @@ def fit_model(job: ModelJob, out: Path) -> None:
             where=f"model {job.name}",
             action="set radiomics.enabled: true, or leave the model out",
         )
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     patients = load_patients(job.outcomes, job.features if needs else None)
     splits = read_splits(job.splits)
-    fitter = FITTERS[job.model.kind]
     for fold in range(len(splits.folds)):
         try:
-            _fit_fold(job, fitter, (patients, splits), fold, out / f"fold{fold}")
+            # Several jobs share a machine; a BLAS that takes all cores makes each slower.
+            with threadpool_limits(job.threads):
+                _fit_fold(job, (patients, splits), fold, out / f"fold{fold}")
         except ModelError as error:
             error.where = f"model {job.name}, fold {fold}" + (f", {error.where}" if error.where else "")
             raise
 
 
-def _fit_fold(job: ModelJob, fitter: Fitter, data: tuple[Patients, Splits], fold: int, out: Path) -> None:
+def _fit_fold(job: ModelJob, data: tuple[Patients, Splits], fold: int, out: Path) -> None:
     patients, splits = data
     sets = {name: patients.select(ids) for name, ids in splits.sets(fold).items()}
     context = Context(job.seed + fold, job.threads)
@@ -111,7 +115,7 @@ def _fit_fold(job: ModelJob, fitter: Fitter, data: tuple[Patients, Splits], fold
         raise ModelError("no training patient had the event", action="use fewer folds")
 
     def refit(part: Patients) -> Fitted:
-        return fitter(job.model, part, context)
+        return fit_recipe(job.model, part, context)
 
     model = refit(train)
     probabilities = out_of_sample(refit, model, train, sets["inner"], context.seed)
@@ -121,6 +125,28 @@ def _fit_fold(job: ModelJob, fitter: Fitter, data: tuple[Patients, Splits], fold
     (out / "model.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     for line in report["warnings"]:
         log.warning("model %s, fold %d: %s", job.name, fold, line)
+
+
+def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> Fitted:
+    """The whole recipe of a model on given patients: harmonisation, then its fitter.
+
+    Args:
+        model: The model's settings.
+        train: The only patients anything is learned from.
+        context: Seed and threads.
+    """
+    fitter = FITTERS[model.kind]
+    if getattr(model, "harmonise", "none") == "none":
+        return fitter(model, train, context)
+    harmoniser = Harmoniser.fit(train)
+    fitted = fitter(model, harmoniser.transform(train), context)
+    told = () if harmoniser.centres else ("fewer than two centres of three patients; nothing is harmonised",)
+    return Fitted(
+        lambda patients: fitted.score(harmoniser.transform(patients)),
+        {"harmonisation": harmoniser.report(), **fitted.report},
+        (*fitted.warnings, *told),
+        fitted.log_hazard,
+    )
 
 
 def out_of_sample(

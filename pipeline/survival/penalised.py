@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.settings.classical import LassoCox
 from pipeline.survival.cox import breslow_log_likelihood, events_warning, surv
-from pipeline.survival.design import Design, Scaler, correlation_filter, matching
 from pipeline.survival.fitted import Context, Fitted, event_folds, linear
 from pipeline.survival.patients import Patients
-from pipeline.survival.simple import clinical_encoder
+from pipeline.survival.selection import offered_design
 
 Array = NDArray[np.float64]
 PENALTIES = 40
@@ -75,13 +74,6 @@ def lasso_path(
     return PenaltyPath(np.asarray(model.alphas_, dtype=float), np.asarray(model.coef_, dtype=float))
 
 
-def penalised_design(settings: LassoCox, train: Patients) -> Design:
-    """Clinical columns and the features that pass the correlation filter."""
-    scaler = Scaler.fit(train, matching(train.names, settings.features) if train.names else np.array([], int))
-    kept = correlation_filter(scaler.transform(train), settings.spearman)
-    return Design(clinical_encoder(settings, train), scaler.keep(np.sort(kept)))
-
-
 def cross_validate(settings: LassoCox, train: Patients, context: Context, penalties: Array) -> Array:
     """(folds, A) cross-validated log partial likelihood of each penalty.
 
@@ -104,7 +96,7 @@ def cross_validate(settings: LassoCox, train: Patients, context: Context, penalt
     values = np.empty((folds, len(penalties)))
     for k in range(folds):
         others = train.pick(assigned != k)
-        design = penalised_design(settings, others)
+        design = offered_design(settings, others)
         if not design.names:
             values[k] = 0.0
             continue
@@ -135,7 +127,7 @@ def choose_penalty(values: Array, rule: str) -> int:
 
 def fit_lasso(settings: LassoCox, train: Patients, context: Context) -> Fitted:
     """Filter, choose the penalty, fit; a model shrunk to nothing has risk 0, and says so."""
-    design = penalised_design(settings, train)
+    design = offered_design(settings, train)
     candidates = len(design.names)
     if not candidates:
         return linear(design, np.zeros(0), warnings=("no feature varies among the training patients",))

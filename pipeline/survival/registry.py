@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pipeline.survival.fitted import Fitter
+from pipeline.survival.machines import fit_boosting, fit_forest, fit_svm
 from pipeline.survival.penalised import fit_lasso
+from pipeline.survival.recipes import fit_hecktor, fit_signed_bagging, fit_univariate
 from pipeline.survival.simple import fit_clinical_cox, fit_column, fit_feature
 
 FITTERS: dict[str, Fitter] = {
@@ -11,6 +13,12 @@ FITTERS: dict[str, Fitter] = {
     "feature": fit_feature,
     "clinical_cox": fit_clinical_cox,
     "lasso_cox": fit_lasso,
+    "univariate": fit_univariate,
+    "hecktor_cox": fit_hecktor,
+    "rsf": fit_forest,
+    "gradient_boosting": fit_boosting,
+    "survival_svm": fit_svm,
+    "signed_bagging": fit_signed_bagging,
 }
 """Kind → fitter; kinds are those of `pipeline/settings/classical.py`."""
 WITHOUT_FEATURES = frozenset({"column", "clinical_cox"})

@@ -6,22 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.settings.classical import Classical, ClinicalCox, ColumnModel, FeatureModel
-from pipeline.survival.cox import events_warning, fit_cox, informative_clinical, likelihood_ratio_p
+from pipeline.settings.classical import ClinicalCox, ColumnModel, FeatureModel
+from pipeline.survival.cox import CoxFit, events_warning, fit_cox, likelihood_ratio_p
 from pipeline.survival.design import Design, Scaler, matching
 from pipeline.survival.fitted import Context, Fitted, linear
 from pipeline.survival.patients import Patients
-from pipeline.tables.clinical import ClinicalEncoder
+from pipeline.survival.selection import clinical_encoder
 
 Array = NDArray[np.float64]
 LARGE = 5.0
 """A coefficient beyond this (hazard ratio 148 per SD) tells of separated patients."""
-
-
-def clinical_encoder(settings: Classical, train: Patients) -> ClinicalEncoder:
-    """Encoder of the model's clinical columns, of those that pass `clinical_p`."""
-    columns = informative_clinical(train, settings.clinical, settings.clinical_p)
-    return ClinicalEncoder.fit(train.table, columns)
 
 
 def fit_column(settings: ColumnModel, train: Patients, context: Context) -> Fitted:
@@ -76,7 +70,7 @@ def fit_feature(settings: FeatureModel, train: Patients, context: Context) -> Fi
     design = Design(clinical_encoder(settings, train), Scaler.fit(small, np.array([0])))
     if not design.scaler.names:
         raise ModelError(f"feature {settings.feature!r} is the same, or missing, for all training patients")
-    inner = _cox(design, small, ridge=0.01)
+    inner = cox_on(design, small, ridge=0.01)
     return Fitted(lambda patients: inner.score(narrowed(patients)), inner.report, inner.warnings)
 
 
@@ -96,19 +90,44 @@ def fit_clinical_cox(settings: ClinicalCox, train: Patients, context: Context) -
     design = Design(encoder, Scaler.fit(train, np.array([], dtype=np.int64)))
     if not design.names:
         return linear(design, np.zeros(0), warnings=("no clinical column is informative; the risk is 0",))
-    return _cox(design, train, settings.ridge)
+    return cox_on(design, train, settings.ridge)
 
 
-def _cox(design: Design, train: Patients, ridge: float) -> Fitted:
-    fit = fit_cox(design.transform(train), train.time, train.event, ridge)
-    warnings = events_warning(int(train.event.sum()), len(design.names))
+def cox_on(design: Design, train: Patients, ridge: float, candidates: int | None = None) -> Fitted:
+    """Cox on a design, with the likelihood-ratio test and warnings in its report.
+
+    Args:
+        design: Learned from the training patients; at least one column.
+        train: Training patients.
+        ridge: Penalty ridge/2·Σβ²; where it is not enough to converge, 0.1, 1, then 10 are
+            tried, and told. Without any (0) the model is refused instead.
+        candidates: How many variables were looked at; None: those of the design.
+
+    Raises:
+        ModelError: The maximisation does not converge.
+    """
+    fit, used = _with_ridge(design.transform(train), train, ridge)
+    warnings = events_warning(int(train.event.sum()), candidates or len(design.names))
     extreme = [n for n, b in zip(design.names, fit.coefficients, strict=True) if abs(b) > LARGE]
     if extreme:
         warnings.append(f"columns that nearly separate patients by event: {', '.join(extreme)}")
+    if used != ridge:
+        warnings.append(f"does not converge with ridge {ridge:g}; fitted with {used:g}")
     report = {
-        "ridge": ridge,
+        "ridge": used,
         "log_likelihood": fit.log_likelihood,
         "log_likelihood_null": fit.null,
         "likelihood_ratio_p": likelihood_ratio_p(fit, len(design.names)),
     }
     return linear(design, fit.coefficients, report=report, warnings=tuple(warnings))
+
+
+def _with_ridge(matrix: Array, train: Patients, ridge: float) -> tuple[CoxFit, float]:
+    stronger = [value for value in (0.1, 1.0, 10.0) if value > ridge > 0]
+    for value in (ridge, *stronger):
+        try:
+            return fit_cox(matrix, train.time, train.event, value), value
+        except ModelError:
+            if value == (ridge, *stronger)[-1]:
+                raise
+    raise AssertionError("the loop returns or raises")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from pipeline.volumes.volume import Grid, Quantity, Volume
 
 if TYPE_CHECKING:
     import SimpleITK
+
+_BLOCK_BYTES = 4 << 20
 
 
 def to_itk(volume: Volume) -> SimpleITK.Image:
@@ -87,4 +90,29 @@ def write_nifti(path: Path, volume: Volume, compression_level: int = 1) -> None:
     import SimpleITK as sitk
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(to_itk(volume), str(path), path.suffix == ".gz", compression_level)
+    if path.suffix != ".gz":
+        sitk.WriteImage(to_itk(volume), str(path))
+        return
+    # ITK's own compressor takes four times as long as zlib's at the same level.
+    plain = path.with_name(f"{path.name.removesuffix('.gz').removesuffix('.nii')}.plain.nii")
+    try:
+        sitk.WriteImage(to_itk(volume), str(plain))
+        _compress(plain, path, compression_level)
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _compress(plain: Path, target: Path, level: int) -> None:
+    """Compress a file as a chain of gzip members (RFC 1952 2.2), two at a time.
+
+    The same bytes come out every time: members carry no date and no name.
+    """
+    import gzip
+    from concurrent.futures import ThreadPoolExecutor
+
+    with plain.open("rb") as source, target.open("wb") as sink, ThreadPoolExecutor(2) as pool:
+        blocks = iter(lambda: source.read(_BLOCK_BYTES), b"")
+        waiting = [pool.submit(gzip.compress, b, level, mtime=0) for b in itertools.islice(blocks, 4)]
+        while waiting:
+            sink.write(waiting.pop(0).result())
+            waiting += [pool.submit(gzip.compress, b, level, mtime=0) for b in itertools.islice(blocks, 1)]

@@ -38,4 +38,6 @@ def test_p_values():
 
 def test_holm_by_hand():
     # Holm 1979: sorted 0.01, 0.02, 0.04 times 3, 2, 1, made monotone.
-    assert holm(np.array([0.04, 0.01, np.nan, 0.02])) == pytest.approx([0.04, 0.03, np.nan, 0.04], nan_ok=True)
+    assert holm(np.array([0.04, 0.01, np.nan, 0.02])) == pytest.approx(
+        [0.04, 0.03, np.nan, 0.04], nan_ok=True
+    )

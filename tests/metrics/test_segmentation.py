@@ -47,9 +47,7 @@ def test_agrees_with_monai():
     assert ours.hausdorff == pytest.approx(float(largest[0, 0]), rel=1e-5)
     # MONAI averages each direction by itself; ours takes all distances together.
     one, other = (
-        float(
-            compute_average_surface_distance(x, y, include_background=True, spacing=spacing)[0, 0]
-        )
+        float(compute_average_surface_distance(x, y, include_background=True, spacing=spacing)[0, 0])
         for x, y in ((first, second), (second, first))
     )
     assert min(one, other) - 1e-5 <= ours.assd <= max(one, other) + 1e-5

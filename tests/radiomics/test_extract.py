@@ -9,12 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
+from pipeline.crops import store
+from pipeline.crops.attributes import CropAttributes
 from pipeline.errors import RadiomicsError, SettingsError, TableError
 from pipeline.radiomics.extract import radiomics_patient
 from pipeline.radiomics.gather import gather_features
 from pipeline.radiomics.indices import INDEX_COLUMNS
 from pipeline.radiomics.table import read_metadata
 from pipeline.settings.radiomics import RadiomicsSettings
+from pipeline.tables.status import Status
 
 DEMO = RadiomicsSettings(feature_set="demo")
 EXCLUDED = {
@@ -26,22 +29,24 @@ EXCLUDED = {
 
 
 def write_crop(
-    path: Path, mask: np.ndarray | None, image: np.ndarray | None = None, status: dict | None = None
+    path: Path, mask: np.ndarray | None, image: np.ndarray | None = None, excluded: bool = False
 ) -> Path:
-    group = zarr.open_group(str(path), mode="w")
-    group.attrs["status"] = status or {"state": "ok", "stage": "crop", "problem": "", "consequence": ""}
-    group.attrs["patient_id"] = path.stem
-    if status is not None:
+    if excluded:
+        store.write_excluded(path, Status(**EXCLUDED))
         return path
-    group.attrs.update(channels=["pet", "ct"], spacing_mm=[3.0, 2.0, 2.0])
     rng = np.random.default_rng(1)
     shape = (20, 24, 22)
     if image is None:
         image = np.stack([rng.gamma(4, 1.5, shape), rng.normal(40, 30, shape)]).astype(np.float32)
-    group.create_array("image", data=image)
-    group.create_array("inside", data=np.ones(shape, np.uint8))
-    if mask is not None:
-        group.create_array("mask", data=mask.astype(np.uint8))
+    attributes = CropAttributes(
+        path.stem,
+        ("pet", "ct"),
+        ("g/mL", "HU"),
+        (3.0, 2.0, 2.0),
+        contour="none" if mask is None else "manual",
+    )
+    drawn = None if mask is None else mask.astype(np.uint8)
+    store.write_crop(path, store.Crop(image, drawn, np.ones(shape, np.uint8), attributes))
     return path
 
 
@@ -67,7 +72,7 @@ def test_one_row_with_every_column_and_metadata(tmp_path: Path) -> None:
 def test_excluded_upstream_is_passed_on_with_the_same_columns(tmp_path: Path) -> None:
     good, bad = tmp_path / "P1.parquet", tmp_path / "P2.parquet"
     radiomics_patient(write_crop(tmp_path / "P1.zarr", ball()), good, DEMO, "stop")
-    radiomics_patient(write_crop(tmp_path / "P2.zarr", None, status=EXCLUDED), bad, DEMO, "stop")
+    radiomics_patient(write_crop(tmp_path / "P2.zarr", None, excluded=True), bad, DEMO, "stop")
     assert len(pd.read_parquet(bad)) == 0
     assert pq.read_schema(bad).names == pq.read_schema(good).names
     assert read_metadata(bad)[b"status"] == EXCLUDED
@@ -81,14 +86,8 @@ def test_no_contour_gives_no_row_and_is_told(tmp_path: Path) -> None:
     assert status["state"] == "warned" and "no contour" in status["problem"]
 
 
-@pytest.mark.parametrize("problem", ["empty", "nan"])
-def test_what_cannot_be_trusted_follows_the_policy(tmp_path: Path, problem: str) -> None:
-    mask = np.zeros((20, 24, 22), bool) if problem == "empty" else ball()
-    image = None
-    if problem == "nan":
-        image = np.ones((2, 20, 24, 22), np.float32)
-        image[0, 10, 12, 11] = np.nan
-    crop = write_crop(tmp_path / "P4.zarr", mask, image)
+def test_an_empty_mask_follows_the_policy(tmp_path: Path) -> None:
+    crop = write_crop(tmp_path / "P4.zarr", np.zeros((20, 24, 22), bool))
     out = tmp_path / "P4.parquet"
     with pytest.raises(RadiomicsError, match="patient P4"):
         radiomics_patient(crop, out, DEMO, "stop")
@@ -97,13 +96,24 @@ def test_what_cannot_be_trusted_follows_the_policy(tmp_path: Path, problem: str)
     assert read_metadata(out)[b"status"]["state"] == "excluded"
 
 
+def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
+    crop = write_crop(tmp_path / "P5.zarr", ball())
+    zarr.open_group(str(crop), mode="r+")["mask"][0, 0, 0] = 1
+    with pytest.raises(RadiomicsError, match="checksum"):
+        radiomics_patient(crop, tmp_path / "P5.parquet", DEMO, "stop")
+
+
+def test_a_store_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RadiomicsError, match="patient P6"):
+        radiomics_patient(tmp_path / "P6.zarr", tmp_path / "P6.parquet", DEMO, "stop")
+
+
 def test_gather_joins_sorts_and_keeps_statuses(tmp_path: Path) -> None:
     files = []
     for name in ("P2", "P1", "P3"):
-        status = EXCLUDED if name == "P3" else None
         files.append(tmp_path / f"{name}.parquet")
         radiomics_patient(
-            write_crop(tmp_path / f"{name}.zarr", ball(), status=status), files[-1], DEMO, "stop"
+            write_crop(tmp_path / f"{name}.zarr", ball(), excluded=name == "P3"), files[-1], DEMO, "stop"
         )
     gather_features(files, tmp_path / "features.parquet")
     frame = pd.read_parquet(tmp_path / "features.parquet")

@@ -17,7 +17,9 @@ from pipeline.volumes.nifti import read_nifti
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "phantom"
 pytestmark = [
     pytest.mark.finished,
-    pytest.mark.skipif(not (RESULTS / "report" / "index.html").exists(), reason="no finished demo: run make demo"),
+    pytest.mark.skipif(
+        not (RESULTS / "report" / "index.html").exists(), reason="no finished demo: run make demo"
+    ),
 ]
 
 
@@ -46,7 +48,10 @@ def test_masks_reach_dice_097(capsys) -> None:
         made = read_nifti(RESULTS / "contours" / patient / "gtv_ct.nii.gz").array > 0
         true = read_nifti(RESULTS / "phantom" / patient / "truth" / "mask_ct.nii.gz").array > 0
         scores.append(2 * (made & true).sum() / (made.sum() + true.sum()))
-    tell(capsys, f"masks against the analytic shape: Dice min {min(scores):.4f}, median {np.median(scores):.4f}")
+    tell(
+        capsys,
+        f"masks against the analytic shape: Dice min {min(scores):.4f}, median {np.median(scores):.4f}",
+    )
     assert min(scores) >= 0.97
 
 
@@ -60,7 +65,11 @@ def rigid_errors() -> pd.DataFrame:
         transform = sitk.ReadTransform(str(RESULTS / "registration" / patient / "to_template.mat"))
         true = np.array(truth(patient)["rigid"]) @ to_template
         # The lesion's place in template space, and points around it, mapped by both.
-        lesion = np.linalg.inv(true) @ np.array(truth(patient)["rigid"]) @ [*truth(patient)["tumour"]["centre_mm"], 1]
+        lesion = (
+            np.linalg.inv(true)
+            @ np.array(truth(patient)["rigid"])
+            @ [*truth(patient)["tumour"]["centre_mm"], 1]
+        )
         axes = np.eye(3) * 50
         points = [lesion[:3], *(lesion[:3] + a for a in axes)]
         made = np.array([transform.TransformPoint([float(v) for v in p]) for p in points])
@@ -90,7 +99,9 @@ def metric(model: str, which: str, name: str) -> pd.Series:
 
 def test_external_dice(capsys) -> None:
     row = metric("deepmts", "external", "dice")
-    tell(capsys, f"external Dice of deepmts: {row['value']:.3f} ({row['ci_low']:.3f} to {row['ci_high']:.3f})")
+    tell(
+        capsys, f"external Dice of deepmts: {row['value']:.3f} ({row['ci_low']:.3f} to {row['ci_high']:.3f})"
+    )
     assert row["value"] >= 0.75
 
 

@@ -1,0 +1,107 @@
+"""What models share: the columns they are offered, univariate concordance, tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ModelError
+from pipeline.metrics.concordance import TIE_TOLERANCE, comparable, concordance_index
+from pipeline.settings.classical import Classical, FeatureSelecting
+from pipeline.survival.cox import informative_clinical
+from pipeline.survival.design import Design, Scaler, correlation_filter, matching
+from pipeline.survival.fitted import Fitted, event_folds
+from pipeline.survival.patients import Patients
+from pipeline.tables.clinical import ClinicalEncoder
+
+Array = NDArray[np.float64]
+T = TypeVar("T")
+CHUNK = 20_000_000
+"""Pairs times features held in memory at once."""
+
+
+def clinical_encoder(settings: Classical, train: Patients) -> ClinicalEncoder:
+    """Encoder of the model's clinical columns, of those that pass `clinical_p`."""
+    columns = informative_clinical(train, settings.clinical, settings.clinical_p)
+    return ClinicalEncoder.fit(train.table, columns)
+
+
+def offered_design(settings: FeatureSelecting, train: Patients) -> Design:
+    """Clinical columns, and the features that match, vary and pass the correlation filter."""
+    scaler = Scaler.fit(train, matching(train.names, settings.features))
+    kept = correlation_filter(scaler.transform(train), settings.spearman)
+    return Design(clinical_encoder(settings, train), scaler.keep(np.sort(kept)))
+
+
+def univariate_concordance(values: Array, train: Patients, counts: Array | None = None) -> Array:
+    """(B, p) Harrell's C of each column taken as the risk, in each of B resamples.
+
+    Args:
+        values: (n, p) columns.
+        train: Outcomes of the n patients.
+        counts: (B, n) how often each patient counts; None: once.
+
+    Returns:
+        NaN where a resample has no comparable pair.
+    """
+    first, second = np.nonzero(comparable(train.time, train.event.astype(float)))
+    counts = np.ones((1, len(train))) if counts is None else counts
+    weights = (counts[:, first] * counts[:, second]).astype(np.float32)
+    total = weights.sum(axis=1, dtype=np.float64)
+    found = np.full((len(counts), values.shape[1]), np.nan)
+    step = max(1, CHUNK // max(1, len(first)))
+    for start in range(0, values.shape[1], step):
+        block = values[:, start : start + step]
+        difference = block[first] - block[second]
+        right = (difference > TIE_TOLERANCE) + 0.5 * (np.abs(difference) <= TIE_TOLERANCE)
+        agreed = (weights @ right.astype(np.float32)).astype(np.float64)
+        known = total > 0
+        found[known, start : start + step] = agreed[known] / total[known, None]
+    return found
+
+
+def tune(
+    candidates: Sequence[T],
+    fit: Callable[[Patients], Callable[[T], Fitted]],
+    train: Patients,
+    folds: int,
+    seed: int,
+) -> tuple[T, list[float]]:
+    """The candidate with the best cross-validated concordance, pairs within inner folds.
+
+    Args:
+        candidates: In order of preference: the first of equals is taken.
+        fit: Patients → (candidate → fitted model), so that what candidates share is done once.
+        train: Training patients of the outer fold.
+        folds: Inner folds, stratified by event; no more than events.
+        seed: Of the folds.
+
+    Returns:
+        The candidate, and every candidate's concordance (NaN where no pair can be compared).
+
+    Raises:
+        ModelError: Fewer than two events.
+    """
+    if len(candidates) == 1:
+        return candidates[0], []
+    folds = min(folds, int(train.event.sum()))
+    if folds < 2:
+        raise ModelError(
+            "too few events to tune a model",
+            expected="at least 2 events among a fold's training patients",
+            got=str(int(train.event.sum())),
+            action="use fewer folds, or a model without tuning",
+        )
+    assigned = event_folds(train.event, folds, seed)
+    scores = np.empty((len(candidates), len(train)))
+    for k in range(folds):
+        fitted = fit(train.pick(assigned != k))
+        for i, candidate in enumerate(candidates):
+            scores[i, assigned == k] = fitted(candidate).score(train.pick(assigned == k))
+    event = train.event.astype(float)
+    values = [concordance_index(train.time, event, row, assigned.astype(float)) for row in scores]
+    best = int(np.argmax(np.nan_to_num(values, nan=-1.0)))
+    return candidates[best], values
