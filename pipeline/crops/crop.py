@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pipeline.crops.store import Crop, write_crop, write_excluded
 from pipeline.errors import CropError, PatientError, PipelineError
 from pipeline.settings.base import Policy
 from pipeline.settings.geometry import CropSettings
-from pipeline.tables.status import Status, Warnings, log, read_status
+from pipeline.tables.status import Status, Warnings, read_status
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.resample import Sampling, in_field, resample, resample_mask
 from pipeline.volumes.transform import read_matrix
@@ -24,6 +25,7 @@ from pipeline.volumes.volume import FloatArray, Volume
 AIR_HU = -1024.0
 STAGE = "crop"
 CONSEQUENCE = "excluded from the study"
+log = logging.getLogger(__name__)
 
 
 class CutLesionError(CropError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from pipeline.crops.store import Crop, write_crop, write_excluded
 from pipeline.errors import CropError, PatientError
 from pipeline.settings.base import Policy
 from pipeline.tables.files import PatientFiles
-from pipeline.tables.status import Status, log
+from pipeline.tables.status import Status
 
 Array = npt.NDArray[Any]
 Spacing = tuple[float, float, float]
+log = logging.getLogger(__name__)
 STAGE = "ingest"
 
 
