@@ -151,7 +151,9 @@ def _scored(
         if survival_column(days) in table
     }
     has_dice = "dice" in table and table["dice"].notna().any()
-    borrowed = any(f["from"] == "heldout" for member in model.info["members"].values() for f in member)
+    marks = list(model.info.get("marks", []))
+    if any(f["from"] == "heldout" for member in model.info["members"].values() for f in member):
+        marks.append("marked: Z-scores from held-out patients")
     return Scored(
         model.name,
         which,
@@ -161,7 +163,7 @@ def _scored(
         np.array(list(expected.values())) if which == "development" else None,
         survival,
         table["dice"].to_numpy(float) if has_dice else None,
-        "marked: Z-scores from held-out patients" if borrowed else "",
+        "; ".join(marks),
     )
 
 
@@ -183,7 +185,8 @@ def _add_model(rows: Rows, model: Model, one: Scored, counts: Array, settings: E
         )
     group = assign_groups(one, cuts_by_fold(model.info, settings.risk_groups))
     chi_square, p_value, note = logrank_of(one, group)
-    sizes = {"patients": len(one.risk), "events": int(one.data.event.sum()), "note": note}
+    sizes: dict[str, object] = {"patients": len(one.risk), "events": int(one.data.event.sum())}
+    sizes["note"] = "; ".join(filter(None, (note, one.remark)))
     for metric, value in (("logrank_chi2", chi_square), ("logrank_p", p_value)):
         rows["metrics"].append({**common, "metric": metric, "value": value, **sizes})
     rows["km"].extend(curve_rows(one, group, settings.confidence))
