@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
@@ -49,8 +50,16 @@ class Branches(nn.Module):
         return torch.cat([branch(x) for branch in self.branches], 1)
 
 
+class MeanOfNeighbours(nn.Module):
+    """Average pooling 3 with stride 1 and zero padding; torch's own refuses images of side 2 or less."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        return functional.avg_pool3d(functional.pad(x, (1,) * 6), 3, stride=1)
+
+
 def _pooled(inputs: int, filters: int) -> nn.Sequential:
-    return nn.Sequential(nn.AvgPool3d(3, stride=1, padding=1), Conv(inputs, filters, 1))
+    return nn.Sequential(MeanOfNeighbours(), Conv(inputs, filters, 1))
 
 
 def _block_a(inputs: int, n: dict[int, int], pooled: int) -> Branches:

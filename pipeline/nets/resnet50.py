@@ -20,26 +20,31 @@ EXPANSION = 4
 SMALLEST_SIDE = 16
 
 
-def _conv_norm(inputs: int, filters: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    conv = Conv3d(inputs, filters, kernel, stride=stride, padding=kernel // 2, bias=False)
+def conv_norm(inputs: int, filters: int, kernel: int, stride: int = 1, dimensions: int = 3) -> nn.Sequential:
+    """Convolution without bias and batch normalisation, in 2 or 3 dimensions."""
+    padding = kernel // 2
+    if dimensions == 2:
+        flat = nn.Conv2d(inputs, filters, kernel, stride=stride, padding=padding, bias=False)
+        return nn.Sequential(flat, nn.BatchNorm2d(filters))
+    conv = Conv3d(inputs, filters, kernel, stride=stride, padding=padding, bias=False)
     return nn.Sequential(conv, nn.BatchNorm3d(filters))
 
 
 class Bottleneck(nn.Module):
     """1³ – 3³ – 1³ convolutions with normalisation, plus the input; the 3³ one carries the stride."""
 
-    def __init__(self, inputs: int, filters: int, stride: int) -> None:
+    def __init__(self, inputs: int, filters: int, stride: int, dimensions: int = 3) -> None:
         super().__init__()
         outputs = filters * EXPANSION
         self.layers = nn.Sequential(
-            _conv_norm(inputs, filters, 1),
+            conv_norm(inputs, filters, 1, 1, dimensions),
             nn.ReLU(inplace=True),
-            _conv_norm(filters, filters, 3, stride),
+            conv_norm(filters, filters, 3, stride, dimensions),
             nn.ReLU(inplace=True),
-            _conv_norm(filters, outputs, 1),
+            conv_norm(filters, outputs, 1, 1, dimensions),
         )
         same = stride == 1 and inputs == outputs
-        self.project = nn.Identity() if same else _conv_norm(inputs, outputs, 1, stride)
+        self.project = nn.Identity() if same else conv_norm(inputs, outputs, 1, stride, dimensions)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 4 × filters, …), sides divided by the stride."""
@@ -53,7 +58,7 @@ class ResNet3d(nn.Module):
         super().__init__()
         source = scaled(64, settings.width)
         self.stem = nn.Sequential(
-            _conv_norm(in_channels, source, 7, 2), nn.ReLU(), nn.MaxPool3d(3, 2, padding=1)
+            conv_norm(in_channels, source, 7, 2), nn.ReLU(), nn.MaxPool3d(3, 2, padding=1)
         )
         stages: list[nn.Module] = []
         for stage, (blocks, number) in enumerate(zip(BLOCKS, FILTERS, strict=True)):

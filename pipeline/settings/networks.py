@@ -329,6 +329,29 @@ class VNet(Classifier):
         return frozenset({"mask"}) | (super().gives() if self.classify else frozenset())
 
 
+class ChestCt(Network):
+    """Chest CT multi-task network on slices: classification, segmentation, reconstruction."""
+
+    kind: Literal["chest_ct"] = "chest_ct"
+    encoder: Literal["vgg13", "resnet50"] = Field("vgg13", description="The shared encoder.")
+    tasks: tuple[Literal["classification", "segmentation", "reconstruction"], ...] = Field(
+        ("classification", "reconstruction"),
+        min_length=1,
+        description="The paper's steps: classification + reconstruction, then segmentation + "
+        "reconstruction; classification alone.",
+    )
+    width: float = Field(1.0, gt=0, le=4, description="Multiplies every number of filters; 1 = original.")
+    losses: LossSettings = Field(
+        default_factory=lambda: LossSettings(labels=("label_diagnosis",), classes=3, dice_form="generalised"),
+        description="The loss; weights 0 or 1 as in the paper.",
+    )
+
+    def gives(self) -> frozenset[str]:
+        """Outputs of the tasks that are set."""
+        names = {"classification": "labels", "segmentation": "mask", "reconstruction": "reconstruction"}
+        return frozenset(names[task] for task in self.tasks)
+
+
 NetworkModel = Annotated[
     DeepMts
     | SegBackbone
@@ -352,6 +375,7 @@ NetworkModel = Annotated[
     | InceptionV3
     | RpetNet
     | Cnn6
-    | VNet,
+    | VNet
+    | ChestCt,
     Field(discriminator="kind"),
 ]
