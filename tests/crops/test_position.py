@@ -10,6 +10,7 @@ import pytest
 from pipeline.crops.position import crop_position, read_position
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.settings.geometry import CropSettings
+from pipeline.tables.pins import pinned_patients
 from pipeline.tables.status import Status, write_status
 
 
@@ -40,21 +41,18 @@ def test_excluded_and_undrawn_patients_are_skipped(write_patient, tmp_path):
     assert read_position(tmp_path / "position.json") == pytest.approx(np.zeros(3), abs=0.3)
 
 
-def test_a_pin_outlives_new_patients_but_not_a_new_template(write_patient, tmp_path, caplog):
+def test_the_pin_keeps_who_took_part(write_patient, tmp_path):
     pin = tmp_path / "pins/position.json"
-    first = write_patient("P", lesion=(0.0, 0.0, 0.0))
-    joined = write_patient("Q", lesion=(20.0, 0.0, 0.0))
-    crop_position(pairs(first), tmp_path / "a.json", CropSettings(), pin=pin)
-    crop_position(pairs(first, joined), tmp_path / "b.json", CropSettings(), pin=pin)
-    assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
-    for one in (first, joined):
-        (one.registration / "quality.json").write_text('{"template": {"native_sha256": "other"}}')
-    crop_position(pairs(first, joined), tmp_path / "c.json", CropSettings(), pin=pin)
-    assert read_position(tmp_path / "c.json")[0] == pytest.approx(10.0, abs=0.3)
-    assert "template changed" in caplog.text
-    pin.write_text("[]")
-    with pytest.raises(PipelineError, match="pins the crop's position"):
-        crop_position(pairs(first), tmp_path / "d.json", CropSettings(), pin=pin)
+    first, undrawn = write_patient("P", lesion=(0.0, 0.0, 0.0)), write_patient("R", drawn_on=())
+    crop_position(pairs(first, undrawn), tmp_path / "position.json", CropSettings(), pin=pin)
+    assert pinned_patients(pin, ["P", "Q", "R"]) == ["P", "R"]
+
+
+def test_patients_of_two_templates_are_not_averaged(write_patient, tmp_path):
+    first, second = write_patient("P"), write_patient("Q")
+    (second.registration / "quality.json").write_text('{"template": {"native_sha256": "other"}}')
+    with pytest.raises(PipelineError, match="different templates"):
+        crop_position(pairs(first, second), tmp_path / "position.json", CropSettings())
 
 
 def test_a_centre_of_the_settings_is_taken(tmp_path):

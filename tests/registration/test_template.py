@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 
 import pytest
 
-from pipeline.errors import PipelineError, SettingsError
+from pipeline.errors import SettingsError
 from pipeline.registration.template import choose_template
 from pipeline.settings.geometry import RegistrationSettings
+from pipeline.tables.pins import pinned_patients
 from pipeline.tables.status import Status, write_status
 
 AUTO = RegistrationSettings(working_mm=8.0)
@@ -41,31 +41,13 @@ def test_excluded_patients_are_skipped(choose):
     assert choose() != first
 
 
-def test_a_pin_outlives_new_patients(choose, tmp_path):
-    # five patients of which the chosen one stays chosen, whoever joins, once it is pinned
+def test_the_pin_keeps_who_took_part(choose, tmp_path):
+    # The rule asks `pinned_patients` whom to offer: those who joined later are not offered.
     pin = tmp_path / "pins/template.json"
-    few = choose(("D", "E"), pin=pin)
-    for joining in ("A", "B", "C"):
-        assert choose((joining, "D", "E"), pin=pin) == few
-    # without the pin somebody's hash is smaller for one of these seeds
-    assert any(choose(seed=seed) not in ("D", "E") for seed in range(6))
-    assert json.loads(pin.read_text())["patient_id"] == few
-
-
-def test_a_pin_whose_patient_left_is_replaced_and_told(choose, tmp_path, caplog):
-    pin = tmp_path / "template.json"
-    first = choose(pin=pin)
-    with caplog.at_level(logging.WARNING):
-        second = choose(tuple(n for n in NAMES if n != first), pin=pin)
-    assert second != first
-    assert first in caplog.text
-
-
-def test_a_broken_pin_is_refused(choose, tmp_path):
-    pin = tmp_path / "template.json"
-    pin.write_text("{")
-    with pytest.raises(PipelineError, match="pins the template"):
-        choose(pin=pin)
+    first = choose(("B", "D", "E"), pin=pin)
+    offered = pinned_patients(pin, NAMES)
+    assert offered == ["B", "D", "E"]
+    assert choose(offered, pin=pin) == first
 
 
 def test_a_named_patient_or_file(choose, write_head):
