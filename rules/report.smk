@@ -10,6 +10,7 @@ rule report:
         crops=crops_of(cohort.ids()),
         suv=of_patients("suv", cohort.ids()) if FROM_SCANNER else [],
         plan=f"{R}/plan.json",
+        problems=f"{R}/problems.csv",
         cohort=f"{R}/cohort.parquet",
     output:
         report(

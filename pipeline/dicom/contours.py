@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.dicom.drawn import RULES, draw_region, is_sphere
 from pipeline.dicom.regions import Image, Kind, Mask, NoContourError, Region, images_of, union, unite
 from pipeline.dicom.series import Index, files_of, of_role, read_index
 from pipeline.errors import ContourError
@@ -74,7 +75,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
             for note in region.notes:
                 warnings.tell(note)
         masks = {kind: _write(out, kind, group, images[kind], settings) for kind, group in found.items()}
-        drawn = all(group[0].source in ("threshold_41", "fixed_2.5", "fixed_4.0") for group in found.values())
+        drawn = all(group[0].source in RULES for group in found.values())
         _write_report(out, {"contour": "drawn" if drawn else "manual", "masks": masks}, warnings)
 
 
@@ -82,7 +83,6 @@ def _find(
     sources: ContourSources, index: Index | None, images: Mapping[Kind, Image], settings: ContourSettings
 ) -> list[Region]:
     """All regions that the patient's entry, or the study's patterns, name."""
-    from pipeline.dicom.drawn import draw_region, is_sphere
     from pipeline.dicom.mask_files import file_regions, folder_regions, is_mask_path
 
     entries = [entry.strip() for entry in sources.roi.split(";") if entry.strip()]

@@ -6,6 +6,7 @@ Usage: ``python -m pipeline.dicom.draft DICOM OUT`` (``make cohort DICOM=… OUT
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import sys
 import tempfile
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.console import configure_logging
+from pipeline.dicom.header_values import quiet_reading
 from pipeline.dicom.series_scan import Instance, _list_files, _starts_with, scan_folder
 from pipeline.errors import DicomError, PipelineError, TableError
 
+log = logging.getLogger(__name__)
 COLUMNS = ("patient_id", "set", "centre", "image_path", "roi", "time_days", "event")
 NOTES = ("patient_id", "studies", "ct_series", "pet_series", "rtstructs", "segs", "note")
 
@@ -136,7 +139,7 @@ def _scan(dicom: Path) -> list[tuple[str, list[Found]]]:
             got=", ".join(filter(None, (f"{unnamed} without" if unnamed else "", skipped))) or "no files",
         )
     if unnamed:
-        print(f"{unnamed} files without (0010,0020) Patient ID were left out")
+        log.warning("%d files without (0010,0020) Patient ID were left out", unnamed)
     return sorted(groups.items(), key=lambda group: str(min(path for path, _ in group[1])))
 
 
@@ -218,21 +221,26 @@ def _relative(path: Path) -> str:
 
 def roi_names(patients: Sequence[DraftPatient]) -> Counter[str]:
     """How many patients have an ROI of each name, for choosing `contours.roi`."""
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
     found: Counter[str] = Counter()
     for patient in patients:
         names: set[str] = set()
         for path in patient.structures:
-            try:
-                dataset = dcmread(path, specific_tags=["StructureSetROISequence"])
-            except (OSError, InvalidDicomError):
-                continue  # an archive's member, or a file without preamble
-            for item in dataset.get("StructureSetROISequence") or ():
-                names.add(str(item.get("ROIName", "")).strip())
+            names.update(_names(path))
         found.update(names)
     return found
+
+
+def _names(path: Path) -> set[str]:
+    """ROI names of an RTSTRUCT; none where it is broken or lies in an archive."""
+    from pydicom import dcmread
+
+    with quiet_reading():
+        try:
+            dataset = dcmread(path, specific_tags=["StructureSetROISequence"])
+            items = dataset.get("StructureSetROISequence") or ()
+            return {str(item.get("ROIName", "")).strip() for item in items}
+        except Exception:  # whatever its bytes provoke: the names are a help, no more
+            return set()
 
 
 def describe(patients: Sequence[DraftPatient], out: Path) -> str:

@@ -111,14 +111,19 @@ def _share_not_numbers(path: Path) -> float:
 
     Its bytes are asked, because ITK's reader turns such values into 0 without a word.
     """
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    for order in "<>":
-        size, kind = struct.unpack_from(f"{order}i", raw, 0)[0], struct.unpack_from(f"{order}h", raw, 70)[0]
-        if size == 348 and kind in _FLOATS:
-            start = int(struct.unpack_from(f"{order}f", raw, 108)[0])
-            whole = len(raw) - (len(raw) - start) % _FLOATS[kind]
-            values = np.frombuffer(raw[start:whole], dtype=f"{order}f{_FLOATS[kind]}")
-            return float((~np.isfinite(values)).mean()) if values.size else 0.0
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        head = stream.read(348)
+        for order in "<>":
+            size, kind, start = (
+                struct.unpack_from(order + code, head, at)[0]
+                for code, at in (("i", 0), ("h", 70), ("f", 108))
+            )
+            if size == 348 and kind in _FLOATS:
+                stream.seek(int(start))
+                raw = stream.read()
+                width = _FLOATS[kind]
+                values = np.frombuffer(raw[: len(raw) // width * width], dtype=f"{order}f{width}")
+                return float((~np.isfinite(values)).mean()) if values.size else 0.0
     return 0.0
 
 

@@ -33,7 +33,7 @@ class Roi:
         number: (3006,0022) *ROI Number*.
         frame_uid: (3006,0024) *Referenced Frame of Reference UID*, or empty.
         contours: Closed contours, each (n ≥ 3, 3) LPS mm.
-        skipped: Contours that enclose nothing, counted by type.
+        skipped: Contours left out because they enclose nothing or repeat another one.
         sops: (0008,1155) of the images its contours refer to.
     """
 
@@ -128,7 +128,7 @@ def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") 
 def _read(path: Path, label: str) -> Dataset:
     from pydicom import dcmread
 
-    dataset = dcmread(path)
+    dataset = dcmread(path, force=True)  # files without preamble are DICOM, too
     if dataset.get("Modality") != "RTSTRUCT":
         raise ContourError(
             "a file is not an RTSTRUCT",
@@ -162,7 +162,9 @@ def _roi(item: Dataset, drawn: Dataset | None, label: str) -> Roi:
         if kind not in CLOSED:
             skipped[kind] += 1
         elif len(found) < 3:
-            skipped["fewer than 3 points"] += 1
+            skipped["of fewer than 3 points"] += 1
+        elif any(np.array_equal(found, other) for other in points):
+            skipped["repeated"] += 1  # XOR of a contour with itself would be nothing
         else:
             points.append(found)
             for image in contour.get("ContourImageSequence") or ():

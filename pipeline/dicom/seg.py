@@ -116,7 +116,7 @@ def _fits(item: Dataset, patterns: Sequence[str]) -> bool:
 def _read(path: Path, label: str) -> Dataset:
     from pydicom import dcmread
 
-    dataset = dcmread(path)
+    dataset = dcmread(path, force=True)  # files without preamble are DICOM, too
     if dataset.get("Modality") != "SEG":
         raise ContourError(
             "a file is not a DICOM SEG",

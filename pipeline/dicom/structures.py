@@ -134,7 +134,7 @@ def _notes(
     elif image.frame_uid and roi.frame_uid and roi.frame_uid != image.frame_uid:
         found.append(f"{name} refers to the {kind.upper()} series but to another frame of reference")
     if roi.skipped:
-        found.append(f"{name}: contours that enclose nothing were left out{_kinds(roi)}")
+        found.append(f"{name}: contours were left out{_kinds(roi)}")
     if drawn.outside_share > 1e-3:
         found.append(f"{name}: {100 * drawn.outside_share:.1f} % of its volume lies outside the image")
     if drawn.crossing_planes:

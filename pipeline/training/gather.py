@@ -9,7 +9,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from pipeline.errors import TableError
-from pipeline.tables.status import FILE, Status, read_status
+from pipeline.tables.status import FILE, State, Status, read_status
 
 COLUMNS = ("patient_id", "stage", "state", "problem", "consequence")
 Problem = tuple[str, Status]
@@ -86,3 +86,48 @@ def write_problems(path: Path, problems: Iterable[Problem]) -> None:
         for patient_id, status in problems:
             state, stage, problem, consequence = astuple(status)
             writer.writerow((patient_id, stage, state, problem, consequence))
+
+
+def read_problems(path: Path) -> list[Problem]:
+    """Read `problems.csv`.
+
+    Raises:
+        TableError: It cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        return [
+            (
+                row["patient_id"],
+                Status(_state(row["state"]), row["stage"], row["problem"], row["consequence"]),
+            )
+            for row in rows
+        ]
+    except (OSError, KeyError, ValueError) as error:
+        raise TableError("problems.csv cannot be read", where=str(path), got=repr(error)) from None
+
+
+def _state(text: str) -> State:
+    for state in ("ok", "warned", "excluded"):
+        if text == state:
+            return state
+    raise ValueError(f"unknown state {text!r}")
+
+
+def gather_problems(stages: Mapping[str, Sequence[Path]], table: Mapping[str, str], out: Path) -> None:
+    """Write `problems.csv`: every status but ok.
+
+    A rule of its own, so that the file is there to read when the plan is refused.
+
+    Args:
+        stages: Patient id → what the stages left, in the stages' order.
+        table: Patient id → what was wrong with the row of the cohort table.
+        out: The CSV.
+
+    Raises:
+        TableError: A stage's status cannot be read.
+    """
+    told: list[Problem] = [(p, Status("excluded", "cohort", text, "not read")) for p, text in table.items()]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_problems(out, [*told, *gather(stages)])

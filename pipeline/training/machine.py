@@ -53,6 +53,10 @@ class Machine:
             from pipeline.training.narrow import guard
 
             guard(net)
+        if self.channels_last and self.device.type == "cpu":
+            from pipeline.training.norm import speed_up
+
+            speed_up(net)
         if self.channels_last:
             for module in net.modules():
                 if isinstance(module, torch.nn.Conv3d | torch.nn.ConvTranspose3d):

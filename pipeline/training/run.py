@@ -164,7 +164,9 @@ def _advance(run: Run, iteration: int) -> None:
     batch = training_batch(bench.cohort, rows, training.augment, seed)
     run.optimizer.zero_grad(set_to_none=True)
     loss, parts = loss_and_gradients(bench, batch, run.memory)
-    run.waiting.append((iteration, batch.ids, {"loss": loss, **parts}))
+    # As in validation, the L2 term stands beside the loss, not in it.
+    fitted = loss - bench.losses.l2 * parts["l2"] if "l2" in parts else loss
+    run.waiting.append((iteration, batch.ids, {"loss": fitted, **parts}))
     if bench.machine.device.type == "cpu" or len(run.waiting) >= LOOK_EVERY:
         look(run)
     run.optimizer.step()

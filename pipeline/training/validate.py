@@ -20,7 +20,8 @@ class Scores:
     """Of one set of patients.
 
     Attributes:
-        loss: The training loss, its Cox term over the whole set.
+        loss: The training loss without its L2 term, which only falls with the weights and would
+            hide when the rest begins to rise; its Cox term over the whole set.
         parts: Its terms by name.
         dice: Mean Dice at 0.5 over patients with a mask; NaN where there is none.
         c_index: Harrell's C of the set; NaN where no pair can be compared.
@@ -55,7 +56,7 @@ def validate(bench: Bench, rows: Sequence[int]) -> Scores:
     whole = {name: torch.cat([o[name] for o in outputs]) for name in outputs[0]}
     truth = {name: torch.cat([t[name] for t in targets]) for name in targets[0]}
     with torch.inference_mode():
-        loss, parts = combined_loss(whole, truth, bench.losses, bench.penalised())
+        loss, parts = combined_loss(whole, truth, bench.losses)
         dice = dice_of(whole, truth).cpu().numpy()
         risk = risk_of(whole, bench.losses).double().cpu().numpy()
     known = dice[np.isfinite(dice)]

@@ -119,16 +119,3 @@ def test_rooms_take_settings_by_section() -> None:
         and "pipeline.settings.root" in graph().find_modules_directly_imported_by(module)
     ]
     assert not wrong
-
-
-def test_networks_do_not_import_each_other() -> None:
-    """Shared blocks live in `blocks*` modules; only the registry knows the networks."""
-    wrong = [
-        f"{module} imports {target}"
-        for module in modules_of("nets")
-        if not module.endswith((".registry",))
-        for target in graph().find_modules_directly_imported_by(module)
-        if target.startswith("pipeline.nets.")
-        and not target.rsplit(".", 1)[-1].startswith(("blocks", "backbones", "features"))
-    ]
-    assert not wrong

@@ -78,16 +78,23 @@ def both(tmp_path, seeds):
     segment.SegmentNumber, segment.SegmentLabel = 1, "Lesion"
     dataset.SegmentSequence = [segment]
     dataset.FrameOfReferenceUID, dataset.SOPInstanceUID = "1.6", "1.7"
-    dataset.save_as(tmp_path / "seg.dcm", enforce_file_format=False)
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.66.4"
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.save_as(tmp_path / "seg.dcm", enforce_file_format=True)
     content = (tmp_path / "seg.dcm").read_bytes()
-    results = [survive_rtstruct(tmp_path / "rs", sound, seed) for seed in seeds]
-    results += [survive_seg(tmp_path, content, seed) for seed in seeds]
-    return results
+    (tmp_path / "s.dcm").write_bytes(content)
+    sound_regions, _, _ = segment_regions(
+        (tmp_path / "s.dcm", ""), ["*"], {"ct": Image(SEG_GRID, "1.5", "1.6")}
+    )
+    assert sound_regions[0].mask.sum() == 2
+    drawn = [survive_rtstruct(tmp_path / "rs", sound, seed) for seed in seeds]
+    segmented = [survive_seg(tmp_path, content, seed) for seed in seeds]
+    return set(drawn), set(segmented)
 
 
 def test_a_hundred_and_fifty_broken_objects_of_each_kind(tmp_path):
-    results = both(tmp_path, range(150))
-    assert {"used", "refused"} == set(results)
+    assert both(tmp_path, range(150)) == ({"used", "refused"}, {"used", "refused"})
 
 
 @pytest.mark.fuzz

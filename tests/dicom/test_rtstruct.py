@@ -41,7 +41,14 @@ def test_contours_that_enclose_nothing_are_counted_not_used(tmp_path):
     )
     first, second = read_rtstruct(path, ["g*"]).rois
     assert first.contours == () and first.skipped == {"POINT": 1}
-    assert second.contours == () and second.skipped == {"fewer than 3 points": 1}
+    assert second.contours == () and second.skipped == {"of fewer than 3 points": 1}
+
+
+def test_a_contour_given_twice_counts_once(tmp_path):
+    # Under XOR it would cancel itself.
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("G", [square(0, 5, 1), square(0, 5, 1), square(0, 5, 4)])])
+    (roi,) = read_rtstruct(path, ["g"]).rois
+    assert len(roi.contours) == 2 and roi.skipped == {"repeated": 1}
 
 
 def test_xor_contours_are_closed_ones(tmp_path):
@@ -63,7 +70,7 @@ def test_damaged_points_are_refused(tmp_path, damage):
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "a.dcm").write_bytes(b"nothing of the sort")
-    with pytest.raises(ContourError, match="cannot be read"):
+    with pytest.raises(ContourError, match=r"cannot be read|not an RTSTRUCT"):
         read_rtstruct(tmp_path / "a.dcm", ["*"])
     path = rtstruct(tmp_path / "b.dcm", [])
     dataset = dcmread(path)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
+from pipeline.dicom.contours import ContourSources, contours_patient
 from pipeline.dicom.regions import Image
 from pipeline.dicom.seg import segment_masks, segment_regions
 from pipeline.errors import ContourError, GeometryError
-from pipeline.volumes.nifti import grid_of, read_grid
+from pipeline.settings.dicom import ContourSettings
+from pipeline.volumes.nifti import grid_of, read_grid, read_nifti
 from pipeline.volumes.volume import Grid
-from tests.dicom.contour_helpers import DATA
+from tests.dicom.contour_helpers import CT, DATA, patient
 
 DCMQI = DATA / "dicom_seg/dcmqi"
 needs_data = pytest.mark.skipif(not DCMQI.is_dir(), reason="shared data not present")
@@ -110,7 +113,7 @@ def test_another_grid_is_refused_with_both_geometries():
 
 def made(kind="FRACTIONAL"):
     """A 2-frame fractional object of 4 × 5 pixels, written by hand."""
-    from pydicom import Dataset, FileMetaDataset
+    from pydicom import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
     dataset = Dataset()
@@ -173,8 +176,27 @@ def test_damaged_objects_are_refused(tmp_path):
     with pytest.raises(ContourError, match="lacks its position"):
         segment_masks(unplaced, [1], grid)
     (tmp_path / "a.dcm").write_bytes(b"no")
-    with pytest.raises(ContourError, match="cannot be read"):
+    with pytest.raises(ContourError, match=r"cannot be read|not a DICOM SEG"):
         segment_regions((Path(tmp_path / "a.dcm"), "SEG 1 of 1"), ["*"], {"ct": Image(grid)})
+
+
+def test_segments_become_a_patients_mask(tmp_path):
+    dataset = made()
+    series, segment = Dataset(), Dataset()
+    series.SeriesInstanceUID = CT
+    dataset.ReferencedSeriesSequence = [series]
+    segment.SegmentNumber, segment.SegmentLabel = 1, "Neoplasm"
+    dataset.SegmentSequence = [segment]
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    shared.PixelMeasuresSequence[0].PixelSpacing = [1.0, 1.0]
+    for frame, z in zip(dataset.PerFrameFunctionalGroupsSequence, (103.0, 106.0), strict=True):
+        frame.PlanePositionSequence[0].ImagePositionPatient = [-10.0, -20.0, z]
+    dataset.save_as(tmp_path / "s.dcm")
+    sources = replace(patient(tmp_path, segs=[tmp_path / "s.dcm"]), roi="neoplasm")
+    contours_patient(sources, tmp_path / "out", ContourSettings(), "stop")
+    mask = read_nifti(tmp_path / "out/gtv_ct.nii.gz")
+    # Frame pixels (row, column) (1, 3) and (2, 2); the first frame's corner is voxel (1, 10, 10).
+    assert np.argwhere(mask.array).tolist() == [[1, 11, 13], [2, 12, 12]]
 
 
 @pytest.mark.long
@@ -183,13 +205,11 @@ def test_eleven_tumours_of_a_whole_body_pet(tmp_path):
     # QIN-HEADNECK: SUVmax 20.83 in segment 1 with the factor 4.0166e-4 (shared data README).
     import tarfile
 
-    from pipeline.dicom.contours import ContourSources, contours_patient
     from pipeline.dicom.convert import convert_patient
     from pipeline.dicom.index import index_patient
-    from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSettings
+    from pipeline.settings.dicom import ConvertSettings, IndexSettings
     from pipeline.tables.files import PatientFiles
     from pipeline.tables.status import Status, write_status
-    from pipeline.volumes.nifti import read_nifti
 
     with tarfile.open(DATA / "dicom_seg/QIN-HEADNECK-01-0139.tar.xz") as archive:
         archive.extractall(tmp_path / "dicom", filter="data")

@@ -42,6 +42,10 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
         ({"plan": {"folds": 1}}, "plan.folds.*greater than or equal to 2, got 1"),
         ({"ensembles": {"mean": ["nothing"]}}, "names 'nothing', which is not among the models"),
         ({"study": {"name": "../up"}}, "study.name"),
+        (
+            {"plan": {"inner_fraction": 0}, "models": {"net": {"kind": "deepmts"}}},
+            "'net' chooses its weights on inner",
+        ),
     ],
 )
 def test_wrong_settings_are_told(config: dict, message: str) -> None:

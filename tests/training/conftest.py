@@ -15,6 +15,7 @@ from pipeline.settings.networks import MtHs
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
 from pipeline.tables.cohort import Patient
+from pipeline.training.gather import gather_problems
 from pipeline.training.job import FoldJob
 from pipeline.training.plan import PlanJob, PlanPaths, make_plan
 
@@ -73,8 +74,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, patient in enumerate(everyone):
         write_crop(root / "crops" / f"{patient.patient_id}.zarr", crop(patient.patient_id, number))
     stages = {p.patient_id: [root / "crops" / f"{p.patient_id}.zarr"] for p in everyone}
-    paths = PlanPaths(*(root / n for n in ("splits.json", "plan.json", "problems.csv", "cohort.parquet")))
-    make_plan(PlanJob(tuple(everyone), stages, PlanSettings(folds=3), seed=5), paths)
+    gather_problems(stages, {}, root / "problems.csv")
+    job = PlanJob(tuple(everyone), root / "problems.csv", PlanSettings(folds=3), seed=5)
+    make_plan(job, PlanPaths(root / "splits.json", root / "cohort.parquet"))
     return root
 
 

@@ -21,7 +21,9 @@ from pipeline.tables.cohort import Patient
 from pipeline.tables.outcomes import read_outcomes
 from pipeline.tables.splits import Splits, read_splits
 from pipeline.tables.status import Status, write_status
-from pipeline.training.plan import ModelPlan, PlanJob, PlanPaths, make_plan, patients_from
+from pipeline.training.gather import gather_problems
+from pipeline.training.plan import PlanJob, PlanPaths, make_plan, patients_from
+from pipeline.training.resolve import ModelPlan, ResolveJob, resolve_training
 from pipeline.training.stratify import divide
 
 
@@ -41,8 +43,15 @@ def cohort(n: int, rate: float = 0.4, centres: int = 4, external: int = 0) -> li
     ]
 
 
-def paths(folder: Path) -> PlanPaths:
-    return PlanPaths(*(folder / n for n in ("splits.json", "plan.json", "problems.csv", "cohort.parquet")))
+def plan(folder: Path, people, stages=None, table=None, models=None, **settings):
+    """The rules problems, plan and resolve, one after the other."""
+    problems, chosen = folder / "problems.csv", PlanSettings(**settings)
+    gather_problems(stages or {}, table or {}, problems)
+    where = PlanPaths(folder / "splits.json", folder / "cohort.parquet")
+    splits = make_plan(PlanJob(tuple(people), problems, chosen, 1), where)
+    job = ResolveJob(where.splits, where.cohort, problems, chosen, models or {})
+    resolve_training(job, folder / "plan.json")
+    return splits
 
 
 @pytest.mark.parametrize(("n", "folds", "inner"), [(30, 5, 0.2), (47, 5, 0.25), (101, 3, 0.1), (40, 4, 0.0)])
@@ -131,8 +140,7 @@ def test_problems_are_gathered_from_every_kind_of_output(tmp_path: Path) -> None
     people = sorted(cohort(30, external=5), key=lambda p: (p.set, p.patient_id))
     stages = _stages(tmp_path, people)
     models = {"net": ModelPlan("deepmts", TrainingSettings(select="best_heldout"))}
-    job = PlanJob(tuple(people), stages, PlanSettings(folds=3), 1, {"bad1": "time is 0"}, models)
-    splits = make_plan(job, paths(tmp_path))
+    splits = plan(tmp_path, people, stages, {"bad1": "time is 0"}, models, folds=3)
     with (tmp_path / "problems.csv").open() as stream:
         rows = [(r["patient_id"], r["stage"], r["state"], r["problem"]) for r in csv.DictReader(stream)]
     a, b, c, d = (p.patient_id for p in people[:4])
@@ -148,17 +156,17 @@ def test_problems_are_gathered_from_every_kind_of_output(tmp_path: Path) -> None
     assert read_splits(tmp_path / "splits.json") == splits
     outcomes = read_outcomes(tmp_path / "cohort.parquet")
     assert set(outcomes.index) == used and outcomes.index.is_monotonic_increasing
-    plan = json.loads((tmp_path / "plan.json").read_text())
-    assert plan["patients"]["excluded"] == sorted(["bad1", a, d]) and plan["patients"]["in_table"] == 36
-    assert plan["models"]["net"]["training"]["iterations"] == 15000
-    assert plan["marks"] == ["net: the epoch was chosen on the held-out fold that is reported"]
+    told = json.loads((tmp_path / "plan.json").read_text())
+    assert told["patients"]["excluded"] == sorted(["bad1", a, d]) and told["patients"]["in_table"] == 36
+    assert told["models"]["net"]["training"]["iterations"] == 15000
+    assert told["marks"] == ["net: the epoch was chosen on the held-out fold that is reported"]
 
 
 def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
     people = cohort(30)
     for name, order in (("a", people), ("b", people[::-1])):
         folder = tmp_path / name
-        make_plan(PlanJob(tuple(order), {}, PlanSettings(folds=3), 1), paths(folder))
+        plan(folder, order, folds=3)
     for name in ("splits.json", "plan.json", "problems.csv", "cohort.parquet"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -169,22 +177,14 @@ def test_nobody_usable_is_refused_but_problems_are_told(tmp_path: Path) -> None:
         write_status(tmp_path / patient.patient_id, Status("excluded", "index", "no PET", "out"))
     stages = {p.patient_id: [tmp_path / p.patient_id] for p in people}
     with pytest.raises(TrainingError, match="no development patient is usable"):
-        make_plan(PlanJob(tuple(people), stages, PlanSettings(), 1), paths(tmp_path))
+        plan(tmp_path, people, stages)
     assert len((tmp_path / "problems.csv").read_text().splitlines()) == 6
 
 
 def test_a_missing_status_is_told(tmp_path: Path) -> None:
     people = cohort(30)
     with pytest.raises(TableError, match="status cannot be read"):
-        job = PlanJob(tuple(people), {people[0].patient_id: [tmp_path / "gone"]}, PlanSettings(), 1)
-        make_plan(job, paths(tmp_path))
-
-
-def test_selection_on_inner_needs_inner_patients(tmp_path: Path) -> None:
-    models = {"net": ModelPlan("deepmts", TrainingSettings(select="best_inner"))}
-    job = PlanJob(tuple(cohort(30)), {}, PlanSettings(inner_fraction=0), 1, {}, models)
-    with pytest.raises(TrainingError, match="'net' chooses its weights on inner"):
-        make_plan(job, paths(tmp_path))
+        plan(tmp_path, people, {people[0].patient_id: [tmp_path / "gone"]})
 
 
 def test_patients_survive_the_way_through_a_rule() -> None:

@@ -62,6 +62,7 @@ def test_one_more_patient_reruns_no_other_patient(finished_study: Study) -> None
     ("section", "change", "first", "untouched"),
     [
         ("evaluation", {"bootstraps": 101}, "evaluate", {"ensemble", "train_fold", "suv"}),
+        ("training", {"iterations": 5}, "train_fold", {"plan", "survival", "crop"}),
         ("contours", {"supersampling": 5}, "contours", {"suv", "convert", "register", "index"}),
     ],
 )

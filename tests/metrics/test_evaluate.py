@@ -1,0 +1,258 @@
+"""The job `evaluate` on predictions of known worth."""
+
+import csv
+import json
+import time as clock
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.errors import ModelError
+from pipeline.metrics.concordance import concordance_index
+from pipeline.metrics.evaluate import COLUMNS, evaluate
+from pipeline.settings.evaluation import EvaluationSettings
+from pipeline.tables.splits import Fold, Splits, write_splits
+
+SETTINGS = EvaluationSettings(horizons_days=(365.25, 730.5), bootstraps=200)
+
+
+class Study:
+    def __init__(self, folder, seed=0, n=90, external=40):
+        generator = np.random.default_rng(seed)
+        self.folder, self.ids = folder, [f"P{i:03d}" for i in range(n + external)]
+        self.hazard = generator.normal(size=n + external)
+        died = generator.exponential(900 * np.exp(-self.hazard)) + 1
+        left = generator.uniform(100, 3000, n + external)
+        self.cohort = pd.DataFrame(
+            {
+                "set": ["development"] * n + ["external"] * external,
+                "centre": "A",
+                "time_days": np.minimum(died, left),
+                "event": (died <= left).astype(int),
+            },
+            index=pd.Index(self.ids, name="patient_id"),
+        )
+        self.fold = np.r_[np.arange(n) % 3, np.full(external, -1)]
+        held = [tuple(np.array(self.ids)[self.fold == k]) for k in range(3)]
+        folds = [Fold(tuple(p for j in range(3) if j != k for p in held[j]), (), held[k]) for k in range(3)]
+        self.cohort.to_parquet(folder / "cohort.parquet")
+        write_splits(folder / "splits.json", Splits(tuple(folds), tuple(self.ids[n:]), 0))
+
+    def model(self, name, risk, members=("m",), marks=(), **columns):
+        frame = pd.DataFrame(
+            {
+                "patient_id": self.ids,
+                "set": self.cohort["set"].to_numpy(),
+                "fold": self.fold,
+                "risk": risk,
+                "spread": 0.1,
+            }
+        )
+        for days in SETTINGS.horizons_days:
+            frame[f"survival_{days:g}d"] = np.exp(-np.exp(self.hazard) * days / 900)
+        path = self.folder / f"{name}.parquet"
+        # Rows in another order: nothing may rest on it.
+        frame.assign(**columns).sample(frac=1, random_state=3).to_parquet(path, index=False)
+        info = {
+            "marks": list(marks),
+            "members": {m: [{"fold": k, "from": "inner"} for k in range(3)] for m in members},
+            "folds": [{"fold": k, "train_quantiles": {"0.5": 0.1 * k, "0.333333": -0.5, "0.666667": 0.5}}
+                      for k in range(3)],
+        }  # fmt: skip
+        path.with_suffix(".json").write_text(json.dumps(info))
+        return path
+
+    def run(self, models, settings=SETTINGS):
+        out = self.folder / "metrics"
+        evaluate(models, self.folder / "cohort.parquet", self.folder / "splits.json", settings, 5, out)
+        found = {}
+        for name in COLUMNS:
+            with (out / f"{name}.csv").open() as stream:
+                found[name] = list(csv.DictReader(stream))
+        return found
+
+
+def value(rows, metric, model="truth", which="development", column="value"):
+    (row,) = [r for r in rows if (r["model"], r["set"], r["metric"]) == (model, which, metric)]
+    return float(row[column]) if row[column] else float("nan")
+
+
+def test_metrics_of_the_true_hazard(tmp_path):
+    study = Study(tmp_path)
+    found = study.run({"truth": study.model("truth", study.hazard)})
+    rows = found["metrics"]
+    inside = study.fold >= 0
+    time, event = study.cohort["time_days"].to_numpy(), study.cohort["event"].to_numpy(float)
+    expected = concordance_index(time[inside], event[inside], study.hazard[inside], study.fold[inside])
+    assert value(rows, "c_index") == pytest.approx(expected, abs=1e-9)
+    assert value(rows, "c_index", column="ci_low") < expected < value(rows, "c_index", column="ci_high")
+    outside = concordance_index(time[~inside], event[~inside], study.hazard[~inside])
+    assert value(rows, "c_index", which="external") == pytest.approx(outside, abs=1e-9)
+    folds = [value(rows, f"c_index_fold{k}") for k in range(3)]
+    assert value(rows, "c_index_fold_mean") == pytest.approx(np.mean(folds), abs=1e-9)
+    assert value(rows, "c_index_fold_sd") == pytest.approx(np.std(folds, ddof=1), abs=1e-9)
+    assert 0.5 < value(rows, "observed_expected_365.25d") < 1.5
+    assert value(rows, "brier_skill_730.5d") > 0
+    pooled = [r for r in rows if r["metric"] == "c_index_pooled"]
+    assert len(pooled) == 1 and "marked" in pooled[0]["note"]
+    assert {tuple(r) for r in rows} == {COLUMNS["metrics"]}
+
+
+def test_risk_groups_follow_the_training_cuts(tmp_path):
+    study = Study(tmp_path)
+    found = study.run({"truth": study.model("truth", study.hazard)})
+    groups = {r["patient_id"]: int(r["group"]) for r in found["risk_groups"]}
+    for patient, risk, fold in zip(study.ids, study.hazard, study.fold, strict=True):
+        cut = 0.1 * fold if fold >= 0 else 0.1
+        assert groups[patient] == 1 + (risk > cut)
+    curve = [r for r in found["km"] if r["set"] == "external" and r["group"] == "2"]
+    assert float(curve[0]["time"]) == 0 and float(curve[0]["survival"]) == 1
+    worse = sum(1 for p, g in groups.items() if g == 2 and study.cohort.loc[p, "set"] == "external")
+    assert int(curve[0]["at_risk"]) == worse
+    assert value(found["metrics"], "logrank_p") < 1e-3
+
+
+def test_three_groups(tmp_path):
+    study = Study(tmp_path)
+    settings = SETTINGS.model_copy(update={"risk_groups": 3})
+    found = study.run({"truth": study.model("truth", study.hazard)}, settings)
+    assert {r["group"] for r in found["risk_groups"]} == {"1", "2", "3"}
+
+
+def test_comparisons(tmp_path):
+    study = Study(tmp_path)
+    noise = np.random.default_rng(1).normal(size=len(study.ids))
+    models = {
+        "noise": study.model("noise", noise),
+        "truth": study.model("truth", study.hazard),
+        "same": study.model("same", 3 * study.hazard + 1),
+    }
+    settings = SETTINGS.model_copy(update={"compare_with": "truth"})
+    rows = [r for r in study.run(models, settings)["comparisons"] if r["metric"] == "c_index"]
+    assert [(r["model_a"], r["set"]) for r in rows] == [
+        ("noise", "development"),
+        ("same", "development"),
+        ("noise", "external"),
+        ("same", "external"),
+    ]
+    assert float(rows[0]["difference"]) < -0.1 and float(rows[0]["ci_high"]) < 0
+    assert float(rows[0]["p_value"]) < 0.02 and float(rows[0]["p_holm"]) >= float(rows[0]["p_value"])
+    assert float(rows[1]["difference"]) == 0 and float(rows[1]["p_value"]) == 1
+
+
+def test_an_ensemble_is_compared_with_by_default(tmp_path):
+    study = Study(tmp_path)
+    models = {
+        "one": study.model("one", study.hazard),
+        "both": study.model("both", study.hazard, members=("one", "two")),
+    }
+    assert {r["model_b"] for r in study.run(models)["comparisons"]} == {"both"}
+    with pytest.raises(ModelError, match="names 'three'"):
+        study.run(models, SETTINGS.model_copy(update={"compare_with": "three"}))
+
+
+def test_added_value_over_a_model(tmp_path):
+    study = Study(tmp_path)
+    generator = np.random.default_rng(1)
+    weak = study.hazard + 1.5 * generator.normal(size=len(study.ids))
+    models = {
+        "clinical": study.model("clinical", weak),
+        "truth": study.model("truth", study.hazard),
+        "noise": study.model("noise", generator.normal(size=len(study.ids))),
+        "flat": study.model("flat", np.zeros(len(study.ids))),
+        "both": study.model("both", weak + study.hazard, members=("clinical", "truth")),
+    }
+    found = study.run(models, SETTINGS.model_copy(update={"added_value_over": "clinical"}))["comparisons"]
+    rows = {r["model_a"]: r for r in found if r["metric"] == "added_log_hazard_ratio"
+            and r["set"] == "development"}  # fmt: skip
+    assert set(rows) == {"truth", "noise", "flat", "both"}
+    assert float(rows["truth"]["ci_low"]) > 0 and float(rows["truth"]["p_holm"]) < 1e-3
+    assert float(rows["noise"]["p_value"]) > 0.05
+    assert rows["flat"]["p_value"] == ""
+    assert {r["model_b"] for r in found if r["metric"] == "c_index"} == {"both", "clinical"}
+
+
+def test_added_value_agrees_with_scikit_survival():
+    from sksurv.datasets import load_veterans_lung_cancer
+    from sksurv.linear_model import CoxPHSurvivalAnalysis
+
+    from pipeline.metrics.added import added_value
+
+    table, outcome = load_veterans_lung_cancer()
+    time, event = outcome["Survival_in_days"], outcome["Status"].astype(float)
+    age, score = table["Age_in_years"].to_numpy(), -table["Karnofsky_score"].to_numpy()
+    result = added_value((time, event), age, score, 0.95)
+    model = CoxPHSurvivalAnalysis(ties="efron").fit(np.column_stack([age, score / score.std()]), outcome)
+    assert result.log_hazard_ratio.value == pytest.approx(model.coef_[1], abs=1e-4)
+    assert result.log_hazard_ratio.low > 0 and result.p_value < 1e-8
+
+
+def test_horizons_beyond_follow_up_are_empty_with_a_reason(tmp_path):
+    study = Study(tmp_path)
+    settings = SETTINGS.model_copy(update={"horizons_days": (365.25, 36525.0)})
+    path = study.model("truth", study.hazard, survival_36525d=np.nan)
+    rows = study.run({"truth": path}, settings)["metrics"]
+    assert np.isnan(value(rows, "auc_36525d"))
+    (row,) = [r for r in rows if r["metric"] == "auc_36525d" and r["set"] == "development"]
+    assert "nobody followed" in row["note"] and row["value"] == ""
+
+
+def test_dice_of_networks(tmp_path):
+    study = Study(tmp_path)
+    dice = np.linspace(0.2, 0.9, len(study.ids))
+    rows = study.run({"truth": study.model("truth", study.hazard, dice=dice)})["metrics"]
+    assert value(rows, "dice") == pytest.approx(dice[study.fold >= 0].mean(), abs=1e-9)
+
+
+def test_marks_stand_at_every_number(tmp_path):
+    study = Study(tmp_path)
+    rows = study.run({"truth": study.model("truth", study.hazard, marks=["marked: peeked"])})["metrics"]
+    assert all("marked: peeked" in r["note"] for r in rows)
+
+
+def test_a_missing_patient_is_refused(tmp_path):
+    study = Study(tmp_path)
+    path = study.model("truth", study.hazard)
+    frame = pd.read_parquet(path)
+    frame[frame["patient_id"] != "P007"].to_parquet(path, index=False)
+    with pytest.raises(ModelError, match="P007"):
+        study.run({"truth": path})
+
+
+def test_a_constant_risk_has_a_coin_toss_and_no_groups(tmp_path):
+    study = Study(tmp_path)
+    found = study.run({"truth": study.model("truth", np.zeros(len(study.ids)))})
+    assert value(found["metrics"], "c_index") == 0.5
+    assert {r["group"] for r in found["risk_groups"]} == {"1"}
+    for which in ("development", "external"):
+        assert np.isnan(value(found["metrics"], "logrank_p", which=which))
+
+
+def test_eight_models_and_a_thousand_resamples_take_seconds(tmp_path):
+    study = Study(tmp_path, n=200, external=100)
+    generator = np.random.default_rng(2)
+    models = {
+        f"m{i}": study.model(f"m{i}", study.hazard + i * generator.normal(size=len(study.ids)))
+        for i in range(8)
+    }
+    start = clock.process_time()
+    study.run(models, SETTINGS.model_copy(update={"bootstraps": 1000}))
+    assert clock.process_time() - start < 15
+
+
+def test_intervals_of_noise_seldom_leave_out_a_half(tmp_path):
+    # 20 patients, 200 studies: a 95 % interval should leave out 0.5 in about 5 %, and the
+    # percentile bootstrap of so few patients must stay below 10 %.
+    from pipeline.metrics.bootstrap import percentile_interval, resample_counts
+    from pipeline.metrics.concordance import harrell_pairs
+
+    generator, outside = np.random.default_rng(0), 0
+    fold = np.arange(20) % 5
+    for seed in range(200):
+        time, event = generator.exponential(size=20), (generator.random(20) < 0.5).astype(float)
+        pairs = harrell_pairs(time, event, generator.normal(size=20), fold)
+        samples = pairs.index(resample_counts(20, 500, seed, fold))
+        interval = percentile_interval(float(pairs.index()[0]), samples, 0.95)
+        outside += not interval.low <= 0.5 <= interval.high
+    assert outside / 200 < 0.10
