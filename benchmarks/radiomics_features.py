@@ -15,6 +15,7 @@ import logging
 import multiprocessing
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -124,10 +125,15 @@ def one_core(feature_set: FeatureSet, sizes: list[int]) -> None:
         print(f"{mask.sum():8d} {slow:8.2f} {fast:8.2f} {slow / fast:6.2f} {gap:19.1e}", flush=True)
 
 
-def _work(job: tuple[str, int, int]) -> int:
-    way, voxels, seed = job
+@lru_cache(maxsize=1)
+def _case(voxels: int) -> tuple[Images, np.ndarray]:
+    return synthetic(voxels)
+
+
+def _work(job: tuple[str, int]) -> int:
+    way, voxels = job
     feature_set = load_feature_set(RadiomicsSettings(feature_set="deepmts"))
-    images, mask = synthetic(voxels, seed=seed)
+    images, mask = _case(voxels)
     return len({"ours": ours, "plain": plain}[way](feature_set, images, mask))
 
 
@@ -136,8 +142,8 @@ def two_cores(patients: int, voxels: int) -> None:
     times = {}
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         for way in ("ours", "plain"):
-            pool.map(_work, [(way, 100, seed) for seed in range(2)], chunksize=1)
-            jobs = [(way, voxels, seed) for seed in range(patients)]
+            pool.map(_work, [(way, voxels)] * 2, chunksize=1)
+            jobs = [(way, voxels)] * patients
             _, (times[way], _) = _timed(lambda j=jobs: pool.map(_work, j, chunksize=1))
     ratio = times["plain"] / times["ours"]
     print(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import PatientError, RadiomicsError
+from pipeline.errors import PatientError, RadiomicsError, SettingsError
 from pipeline.provenance import versions
 from pipeline.radiomics.features import extract_features
 from pipeline.radiomics.images import Picture
@@ -46,8 +46,9 @@ def radiomics_patient(
     Raises:
         RadiomicsError: With policy `stop`: images lack a modality, hold values that are not
             finite, or the mask is empty.
-        SettingsError: The feature set is absent or wrong.
+        SettingsError: The feature set is absent or wrong, or native volumes are asked for.
     """
+    _require_images(settings, "crop")
     _stage(lambda: read_crop(crop), out, settings, policy, workers)
 
 
@@ -59,6 +60,7 @@ def radiomics_native(
     Raises:
         As :func:`radiomics_patient`.
     """
+    _require_images(settings, "native")
     _stage(lambda: read_native(sources), out, settings, policy, workers)
 
 
@@ -73,6 +75,14 @@ def radiomics_predicted(
         As :func:`radiomics_patient`.
     """
     _stage(lambda: with_predicted(read_crop(crop), masks), out, settings, policy, 1)
+
+
+def _require_images(settings: RadiomicsSettings, given: str) -> None:
+    if settings.images != given:
+        raise SettingsError(
+            f"radiomics.images asks for {settings.images!r}, but features were to be taken from {given!r}",
+            action=f"set radiomics.images: {given}",
+        )
 
 
 def _stage(

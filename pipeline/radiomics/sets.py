@@ -107,7 +107,7 @@ def _columns(feature_set: FeatureSet) -> Iterator[str]:
 def settings_hash(settings: RadiomicsSettings, feature_set: FeatureSet) -> str:
     """Hash of all that decides a patient's values: settings, the set itself, library versions."""
     content = {
-        "settings": settings.model_dump(exclude={"enabled", "feature_set", "min_icc"}),
+        "settings": settings.model_dump(exclude={"enabled", "feature_set"}),
         "set": feature_set.model_dump(exclude={"title", "source"}),
         "versions": versions("pyradiomics", "PyWavelets"),
     }

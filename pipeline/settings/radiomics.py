@@ -40,13 +40,6 @@ class RadiomicsSettings(Section):
         le=20,
         description="Stability: how far contours are moved, grown and shrunk (at least a voxel).",
     )
-    min_icc: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="Features whose intraclass correlation under perturbed contours is lower (lower end "
-        "of its 95 % interval) are left out of the cohort's table; 0: none is.",
-    )
 
     @model_validator(mode="after")
     def _region_has_one_grid(self) -> RadiomicsSettings:

@@ -191,7 +191,8 @@ def native(folder: Path, contours: tuple[str, ...]) -> NativeSources:
 @pytest.mark.parametrize("contours", [("ct", "pet"), ("pet",), ()])
 def test_native_volumes_give_what_a_crop_of_the_same_voxels_gives(tmp_path: Path, contours: tuple) -> None:
     out = tmp_path / "native.parquet"
-    radiomics_native(native(tmp_path, contours), out, DEMO, "stop")
+    settings = DEMO.model_copy(update={"images": "native"})
+    radiomics_native(native(tmp_path, contours), out, settings, "stop")
     status = read_metadata(out)[b"status"]
     if not contours:
         assert "no contour" in status["problem"] and len(pd.read_parquet(out)) == 0
@@ -199,6 +200,14 @@ def test_native_volumes_give_what_a_crop_of_the_same_voxels_gives(tmp_path: Path
     assert ("was resampled" in status["problem"]) == (len(contours) == 1)
     radiomics_patient(crop(tmp_path / "P1.zarr", ball()), tmp_path / "crop.parquet", DEMO, "stop")
     pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(tmp_path / "crop.parquet"))
+
+
+def test_images_asked_for_are_never_swapped(tmp_path: Path) -> None:
+    settings = DEMO.model_copy(update={"images": "native"})
+    with pytest.raises(SettingsError, match="asks for 'native'"):
+        radiomics_patient(crop(tmp_path / "P1.zarr", ball()), tmp_path / "P1.parquet", settings, "stop")
+    with pytest.raises(SettingsError, match="asks for 'crop'"):
+        radiomics_native(native(tmp_path, ("ct",)), tmp_path / "P1.parquet", DEMO, "stop")
 
 
 def test_a_set_without_a_discretisation_is_refused(tmp_path: Path) -> None:

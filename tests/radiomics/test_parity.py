@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.radiomics_features import pictures, plain_features, synthetic
 from pipeline.radiomics.features import extract_features
+from pipeline.radiomics.images import discretise
 from pipeline.radiomics.sets import feature_columns, load_feature_set
 from pipeline.settings.radiomics import Discretisation, FeatureSet, RadiomicsSettings
 
@@ -72,6 +73,13 @@ def test_scattered_voxels() -> None:
     assert_same(named("deepmts"), images, scattered, SPACING)
 
 
+def test_a_diagonal_line_has_one_direction_with_pairs() -> None:
+    images, _ = synthetic(900, shape=(31, 34, 37), seed=10)
+    line = np.zeros((31, 34, 37), bool)
+    line[range(5, 25), range(6, 26), range(4, 24)] = True
+    assert_same(named("ibsi"), images, line, SPACING)
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_flat_lesions(axis: int) -> None:
     images, mask = synthetic(4000, shape=(41, 44, 47), seed=7)
@@ -108,6 +116,29 @@ def test_every_discretisation(rule: Discretisation) -> None:
     images, mask = synthetic(900, shape=(31, 34, 37), seed=9)
     changed = named("demo").model_copy(update={"modalities": ("pet",), "discretisations": {"pet": (rule,)}})
     assert_same(changed, images, mask, SPACING)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "rule", [Discretisation(bin_width=w) for w in (0.1, 0.3, 1, 25)] + [Discretisation(bins=7)]
+)
+def test_levels_of_values_on_the_edges(rule: Discretisation, dtype: type) -> None:
+    from radiomics.imageoperations import binImage
+
+    rng = np.random.default_rng(11)
+    image = (rng.integers(-300, 300, (20, 20, 20)) * 0.1).astype(dtype)
+    mask = rng.random(image.shape) < 0.7
+    options = {"binCount": rule.bins} if rule.bins else {"binWidth": rule.bin_width}
+    # the edges themselves and the numbers next to them, where a quotient may round the wrong way
+    edges = binImage(image, mask, **options)[1]
+    edges = edges[(edges > image[mask].min()) & (edges < image[mask].max())].astype(dtype)
+    beside = np.concatenate([edges, np.nextafter(edges, dtype(-1e9)), np.nextafter(edges, dtype(1e9))])
+    image[mask] = np.resize(np.concatenate([image[mask][:1000], beside]), mask.sum())
+    expected, _ = binImage(image, mask, **options)
+    found = discretise(image, mask, rule)
+    assert np.array_equal(found.array, expected)
+    assert np.array_equal(found.present[found.ranks], expected[mask])
+    assert np.array_equal(found.counts, np.unique(expected[mask], return_counts=True)[1])
 
 
 def test_exact_counts() -> None:
