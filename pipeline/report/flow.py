@@ -6,10 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.style import COLOURS, FAINT, INK, Canvas
+from pipeline.report.style import COLOURS, FAINT, INK, WIDTH, Canvas
 
 if TYPE_CHECKING:
     import pandas as pd
+
+STAGES = ("cohort", "index", "convert", "suv", "contours", "register", "crop", "ingest", "radiomics")
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Flow:
 
     Attributes:
         listed: Patients in the cohort table.
-        excluded: Stage → patients that it refused.
+        excluded: Stage → patients that it refused, in the stages' order.
         warned: Patients used with a warning.
         sets: Set → (patients, events).
         folds: Folds of the cross-validation.
@@ -32,64 +34,59 @@ class Flow:
 
 
 def flow_of(cohort: pd.DataFrame, problems: pd.DataFrame, folds: int) -> Flow:
-    """Count the flow from the usable patients and the table of problems."""
+    """Count the flow from the usable patients and the table of problems.
+
+    A patient refused by several stages counts once, for the first.
+    """
     bad = problems[problems["state"] == "excluded"].drop_duplicates("patient_id")
-    excluded = Counter(str(stage) for stage in bad["stage"])
-    warned = set(problems.loc[problems["state"] == "warned", "patient_id"]) - set(bad["patient_id"])
+    counted = Counter(str(stage) for stage in bad["stage"])
+    order = sorted(counted, key=lambda s: (STAGES.index(s) if s in STAGES else len(STAGES), s))
+    warned = set(problems.loc[problems["state"] == "warned", "patient_id"]) & set(cohort.index)
     sets = {
         str(name): (len(group), int(group["event"].sum())) for name, group in cohort.groupby("set", sort=True)
     }
-    return Flow(len(cohort) + len(bad), dict(excluded), len(warned), sets, folds)
+    excluded = {stage: counted[stage] for stage in order}
+    return Flow(len(cohort) + len(bad), excluded, len(warned), sets, folds)
 
 
 def draw_flow(flow: Flow, canvas: Canvas) -> str:
     """Draw the flow chart; returns the figure's file name."""
-    figure, axes = canvas.new(8.0, 3.4)
+    reasons = [f"{stage}: {count}" for stage, count in flow.excluded.items()] or ["none"]
+    low = 0.75 + 0.19 * len(reasons)
+    figure, axes = canvas.new(WIDTH, low + 1.9)
     axis = axes[0, 0]
-    axis.set(xlim=(0, 100), ylim=(0, 100))
+    axis.set(xlim=(0, WIDTH), ylim=(0, low + 1.9))
     axis.axis("off")
-    _box(axis, (2, 62, 27, 30), f"Cohort table\n\n{flow.listed} patients", COLOURS[0])
-    reasons = "\n".join(f"{stage}: {count}" for stage, count in sorted(flow.excluded.items())) or "none"
-    _box(axis, (2, 8, 27, 34), f"Left out: {sum(flow.excluded.values())}\n\n{reasons}", COLOURS[1])
+    top, wide = low + 0.55, 2.6
+    _box(axis, (0.05, top, wide, 1.2), ("Cohort table", f"{flow.listed} patients"), COLOURS[0])
+    left_out = f"Left out: {sum(flow.excluded.values())}"
+    _box(axis, (0.05, 0.05, wide, low), (left_out, "\n".join(reasons)), COLOURS[1])
     used = sum(count for count, _ in flow.sets.values())
-    _box(axis, (37, 62, 27, 30), f"Analysed\n\n{used} patients\n{flow.warned} with a warning", COLOURS[2])
-    _arrow(axis, (29, 77), (37, 77))
-    _arrow(axis, (15, 62), (15, 42))
-    heights = {"development": 62, "external": 8}
+    told = f"{used} patients\n{flow.warned} of them with a warning"
+    _box(axis, (3.5, top, wide, 1.2), ("Analysed", told), COLOURS[2])
+    _arrow(axis, (0.05 + wide, top + 0.6), (3.5, top + 0.6))
+    _arrow(axis, (0.05 + wide / 2, top), (0.05 + wide / 2, 0.05 + low))
     for name, (count, events) in flow.sets.items():
-        bottom = heights.get(name, 8)
-        more = (
-            f"\n{flow.folds}-fold cross-validation" if name == "development" else "\npredicted by all folds"
-        )
-        _box(
-            axis,
-            (72, bottom, 27, 34 if bottom < 60 else 30),
-            f"{name.capitalize()}\n\n{count} patients, {events} events{more}",
-            INK,
-        )
-        _arrow(axis, (64, 77), (72, bottom + 15))
+        more = f"{flow.folds}-fold cross-validation" if name == "development" else "predicted by all folds"
+        bottom, height = (top, 1.2) if name == "development" else (0.05, max(low, 0.94))
+        told = f"{count} patients, {events} events\n{more}"
+        _box(axis, (6.95, bottom, wide, height), (name.capitalize(), told), INK)
+        _arrow(axis, (3.5 + wide, top + 0.6), (6.95, bottom + height / 2))
     return canvas.save(figure, "flow")
 
 
-def _box(axis: Any, place: tuple[float, float, float, float], text: str, colour: str) -> None:
+def _box(axis: Any, place: tuple[float, float, float, float], text: tuple[str, str], colour: str) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     x, y, width, height = place
-
-    axis.add_patch(
-        FancyBboxPatch(
-            (x, y),
-            width,
-            height,
-            boxstyle="round,pad=0,rounding_size=2",
-            facecolor="white",
-            edgecolor=colour,
-            linewidth=1.4,
-        )
-    )
-    head, _, rest = text.partition("\n\n")
-    axis.text(x + width / 2, y + height - 4, head, ha="center", va="top", weight="bold", color=colour)
-    axis.text(x + width / 2, y + (height - 8) / 2, rest, ha="center", va="center", linespacing=1.4)
+    box = FancyBboxPatch(
+        (x, y), width, height, boxstyle="round,pad=0,rounding_size=0.08", facecolor="white",
+        edgecolor=colour, linewidth=1.4,
+    )  # fmt: skip
+    axis.add_patch(box)
+    middle = x + width / 2
+    axis.text(middle, y + height - 0.12, text[0], ha="center", va="top", weight="bold", color=colour)
+    axis.text(middle, y + (height - 0.28) / 2, text[1], ha="center", va="center", linespacing=1.4)
 
 
 def _arrow(axis: Any, start: tuple[float, float], end: tuple[float, float]) -> None:

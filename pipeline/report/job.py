@@ -37,10 +37,21 @@ class ReportJob:
 
     @property
     def headline(self) -> str:
-        """The model that curves are drawn of: the one compared with, or the first ensemble."""
+        """The model that curves are drawn of: the one the others are compared with.
+
+        As `evaluate` chooses it: the named one, else the first ensemble of several models,
+        else the first model.
+        """
         if self.evaluation.compare_with:
             return self.evaluation.compare_with
-        return next(iter([*self.ensembles, *self.models]))
+        several = [name for name, members in self.ensembles.items() if len(members) > 1]
+        return [*several, *self.models][0]
+
+    def truths(self) -> frozenset[str]:
+        """Models that read a simulated truth, which no real study has."""
+        return frozenset(
+            name for name, model in self.models.items() if str(model.get("column", "")).startswith("truth_")
+        )
 
     def networks(self) -> list[str]:
         """Models that left a training history."""

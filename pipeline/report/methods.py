@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.report.job import ReportJob
-from pipeline.report.style import pretty
+from pipeline.report.words import pretty
 
 
 def methods(job: ReportJob) -> list[tuple[str, str]]:

@@ -1,7 +1,9 @@
-"""Pictures of crops: PET and CT with manual and predicted contours."""
+"""Pictures of crops with manual and predicted contours."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,32 +13,33 @@ import numpy.typing as npt
 
 from pipeline.crops.store import read_crop
 from pipeline.report.job import ReportJob
-from pipeline.report.style import COLOURS, Canvas
+from pipeline.report.style import COLOURS, WIDTH, Canvas
+from pipeline.tables.splits import Splits
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CT_WINDOW = (-160.0, 240.0)
+MANUAL, PREDICTED = COLOURS[2], COLOURS[1]
 Mask = npt.NDArray[np.bool_]
+Image = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One patient's pictures.
+    """One patient's pictures, without the crop's margin.
 
     Attributes:
         patient_id: Whose.
-        pet: SUV (z, y, x).
-        ct: HU (z, y, x).
+        images: Channel → image (z, y, x): `pet` in SUV, `ct` in HU, others as they are.
         manual: Contour from the study, or None.
         predicted: Out-of-sample contour of a network, or None.
-        caption: Under the picture.
+        caption: Beside the picture.
         aspect: Pixel height / width of an axial slice, and of a coronal one.
     """
 
     patient_id: str
-    pet: npt.NDArray[np.float32]
-    ct: npt.NDArray[np.float32]
+    images: dict[str, Image]
     manual: Mask | None
     predicted: Mask | None
     caption: str
@@ -44,10 +47,10 @@ class Example:
 
 
 def choose_examples(table: pd.DataFrame, count: int) -> list[str]:
-    """Patients spread over the range of Dice (worst, ..., best), or the first ones without Dice.
+    """Patients spread over the range of Dice (worst, ..., best), or of the ids without Dice.
 
     Args:
-        table: Indexed by patient_id, with a column dice (may be all missing).
+        table: Indexed by patient_id, perhaps with a column dice (may be missing for some).
         count: How many.
     """
     ranked = table["dice"].dropna().sort_values(kind="stable") if "dice" in table else table.iloc[:0]
@@ -58,119 +61,172 @@ def choose_examples(table: pd.DataFrame, count: int) -> list[str]:
     return [str(ids[i]) for i in picks]
 
 
-def load_example(job: ReportJob, patient_id: str, model: str | None, caption: str) -> Example:
-    """Read a patient's crop and a network's out-of-sample mask of it."""
+def load_example(job: ReportJob, patient_id: str, predicted: Mask | None, caption: str) -> Example:
+    """Read a patient's crop; a mask that does not fit its grid is left out."""
     crop = read_crop(job.results / "crops" / f"{patient_id}.zarr")
-    channels = list(crop.attributes.channels)
     z, y, x = crop.attributes.spacing_mm
-    predicted = predicted_mask(job, patient_id, model) if model else None
-    if predicted is not None and predicted.shape != crop.image.shape[1:]:
-        predicted = None
-    return Example(
-        patient_id, crop.image[channels.index("pet")], crop.image[channels.index("ct")],
-        None if crop.mask is None else crop.mask.astype(bool), predicted, caption, (y / x, z / x),
-    )  # fmt: skip
+    inner = without_margin(crop.image.shape[1:], crop.attributes.margin)
+    images = {name: crop.image[i][inner] for i, name in enumerate(crop.attributes.channels)}
+    shape = next(iter(images.values())).shape
+    manual = None if crop.mask is None else crop.mask[inner].astype(bool)
+    fits = predicted is not None and predicted.shape == shape
+    return Example(patient_id, images, manual, predicted if fits else None, caption, (y / x, z / x))
 
 
-def predicted_mask(job: ReportJob, patient_id: str, model: str) -> Mask | None:
-    """A network's mask by the folds that did not train on the patient (majority for several)."""
+def without_margin(shape: tuple[int, ...], margin: int) -> tuple[slice, ...]:
+    """The part of a stored crop that networks see: none is cut from a single slice."""
+    return tuple(slice(margin, n - margin) if margin and n > 1 else slice(None) for n in shape)
+
+
+def predicted_mask(folders: Sequence[Path], patient_id: str, splits: Splits) -> Mask | None:
+    """A network's mask of a patient by the folds that the report's numbers come from.
+
+    Development: the fold that held the patient out. External: the majority of all folds
+    (a half counts). Other folds' masks of a development patient are never shown: those
+    folds trained on the patient or chose their weights on it.
+
+    Args:
+        folders: Of the model, by fold.
+        patient_id: Whose.
+        splits: Who was held out where.
+    """
     import zarr
 
     votes = []
-    for folder in job.folds(model):
+    for number, folder in enumerate(folders):
         store = folder / "masks.zarr"
-        if not store.exists():
-            continue
-        group = zarr.open_group(str(store), mode="r")
-        if patient_id in group and group[patient_id].attrs.get("set", "heldout") != "inner":
-            votes.append(np.asarray(group[patient_id]) > 0)
+        mine = patient_id in splits.external or patient_id in splits.folds[number].heldout
+        if mine and (store / patient_id).is_dir():
+            votes.append(np.asarray(zarr.open_array(store / patient_id, mode="r")[...]) > 0)
     if not votes:
         return None
     return np.asarray(np.mean(votes, axis=0) >= 0.5)
 
 
-def draw_examples(examples: list[Example], canvas: Canvas) -> str:
-    """A row per patient: PET and CT, axial and coronal, through the contour's largest slice."""
-    figure, axes = canvas.new(8.6, 2.15 * len(examples) + 0.3, len(examples), 4)
-    for row, example in enumerate(examples):
-        z, y, _ = focus(example)
-        for column, (axial, image) in enumerate(
-            ((True, example.pet), (True, example.ct), (False, example.pet), (False, example.ct))
-        ):
-            _panel(axes[row, column], example, image is example.pet, axial, z if axial else y)
-        axes[row, 0].set_ylabel(
-            example.caption, fontsize=7.5, rotation=0, ha="right", va="center", labelpad=4
-        )
-    for column, title in enumerate(("PET, axial", "CT, axial", "PET, coronal", "CT, coronal")):
-        axes[0, column].set_title(title)
-    _legend(figure)
-    figure.tight_layout(h_pad=0.3, w_pad=0.3, rect=(0, 0.02, 1, 1))
-    return canvas.save(figure, "examples")
-
-
 def focus(example: Example) -> tuple[int, int, int]:
-    """Slice indices (z, y, x) of the contour's largest area along each axis, or the PET's peak."""
+    """Slice indices (z, y, x) of the contour's largest area along each axis, or the peak of
+    the PET (else of the first channel)."""
     mask = example.manual if example.manual is not None and example.manual.any() else example.predicted
     if mask is None or not mask.any():
-        peak = np.unravel_index(int(np.argmax(example.pet)), example.pet.shape)
+        image = example.images.get("pet", next(iter(example.images.values())))
+        peak = np.unravel_index(int(np.argmax(image)), image.shape)
         return int(peak[0]), int(peak[1]), int(peak[2])
     areas = [mask.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
     return int(areas[0].argmax()), int(areas[1].argmax()), int(areas[2].argmax())
 
 
-def _panel(axis: Any, example: Example, is_pet: bool, axial: bool, index: int) -> None:
+def window(name: str, image: Image) -> tuple[float, float]:
+    """Grey levels of a channel: PET from 0, CT soft tissue, others between percentiles."""
+    if name == "ct":
+        return CT_WINDOW
+    low, high = np.percentile(image, (1, 99.7))
+    if name == "pet":
+        return 0.0, max(5.0, float(high))
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def draw_examples(examples: list[Example], canvas: Canvas) -> str:
+    """A row per patient, each channel axial and (of volumes) coronal, through the contour."""
+    views = _views(examples[0])
+    height, width = 2.2 * len(examples) + 0.5, min(WIDTH, 1.2 + 2.1 * len(views))
+    figure, axes = canvas.new(width, height, len(examples), len(views))
+    for row, example in enumerate(examples):
+        z, y, _ = focus(example)
+        for column, (name, axial) in enumerate(views):
+            _panel(axes[row, column], example, name, (axial, z if axial else y))
+        label = {"fontsize": 8, "rotation": 0, "ha": "right", "va": "center", "labelpad": 4}
+        axes[row, 0].set_ylabel(example.caption, **label)
+    for column, (name, axial) in enumerate(views):
+        title = name.upper() if name in ("pet", "ct") else name
+        axes[0, column].set_title(f"{title}, {'axial' if axial else 'coronal'}" if len(views) > 1 else title)
+    _legend(figure, examples)
+    figure.tight_layout(h_pad=0.3, w_pad=0.3, rect=(0, 0.22 / height, 1, 1))
+    return canvas.save(figure, "examples")
+
+
+def _views(example: Example) -> list[tuple[str, bool]]:
+    names = list(example.images)[:4]
+    flat = example.images[names[0]].shape[0] == 1
+    return [(name, axial) for axial in ((True,) if flat else (True, False)) for name in names][:4]
+
+
+def _panel(axis: Any, example: Example, name: str, where: tuple[bool, int]) -> None:
+    axial, index = where
+
     def cut(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array[index] if axial else array[::-1, index]
 
-    image = cut(example.pet if is_pet else example.ct)
-    ceiling = max(5.0, float(np.percentile(example.pet, 99.7)))
-    low, high = (0.0, ceiling) if is_pet else CT_WINDOW
-    axis.imshow(
-        image, cmap="gray_r" if is_pet else "gray", vmin=low, vmax=high, interpolation="nearest",
-        aspect=example.aspect[0] if axial else example.aspect[1],
-    )  # fmt: skip
-    for mask, colour, style in ((example.manual, COLOURS[2], "-"), (example.predicted, COLOURS[1], "--")):
-        if mask is not None and cut(mask).any() and not cut(mask).all():
-            axis.contour(
-                cut(mask).astype(float), levels=[0.5], colors=colour, linewidths=1.2, linestyles=style
-            )
     axis.set(xticks=[], yticks=[])
     for side in axis.spines.values():
         side.set_visible(False)
+    if name not in example.images:
+        return
+    low, high = window(name, example.images[name])
+    axis.imshow(
+        cut(example.images[name]), cmap="gray_r" if name == "pet" else "gray", vmin=low, vmax=high,
+        interpolation="nearest", aspect=example.aspect[0] if axial else example.aspect[1],
+    )  # fmt: skip
+    for mask, colour, style in ((example.manual, MANUAL, "-"), (example.predicted, PREDICTED, "--")):
+        if mask is not None:
+            _outline(axis, cut(mask), colour, style)
 
 
-def _legend(figure: Any) -> None:
+def _outline(axis: Any, mask: Mask, colour: str, style: str) -> None:
+    if mask.any() and not mask.all() and min(mask.shape) > 1:
+        axis.contour(mask.astype(float), levels=[0.5], colors=colour, linewidths=1.2, linestyles=style)
+
+
+def _legend(figure: Any, examples: list[Example]) -> None:
     from matplotlib.lines import Line2D
 
-    figure.legend(
-        handles=[
-            Line2D([], [], color=COLOURS[2], label="manual contour"),
-            Line2D([], [], color=COLOURS[1], ls="--", label="predicted, out of sample"),
-        ],
-        loc="lower right", ncols=2, fontsize=8,
-    )  # fmt: skip
+    handles = []
+    if any(e.manual is not None for e in examples):
+        handles.append(Line2D([], [], color=MANUAL, label="contour of the study"))
+    if any(e.predicted is not None for e in examples):
+        handles.append(Line2D([], [], color=PREDICTED, ls="--", label="predicted, out of sample"))
+    if handles:
+        figure.legend(handles=handles, loc="lower right", ncols=2, fontsize=8)
 
 
 def draw_mosaic(job: ReportJob, order: list[str], captions: dict[str, str], canvas: Canvas) -> str:
-    """Every crop's PET through its contour, in the given order (outliers first)."""
-    columns = 8
-    rows = -(-len(order) // columns)
-    figure, axes = canvas.new(1.25 * columns, 1.42 * rows + 0.3, rows, columns)
-    for axis in axes.ravel():
-        axis.axis("off")
-    for axis, patient_id in zip(axes.ravel(), order, strict=False):
-        example = load_example(job, patient_id, None, "")
-        axis.axis("on")
-        _panel(axis, example, True, True, focus(example)[0])
-        axis.set_title(captions.get(patient_id, patient_id), fontsize=6.5, weight="normal", pad=2)
-    figure.tight_layout(h_pad=0.2, w_pad=0.2)
+    """Every crop's PET (else its first channel) through its contour, in the given order.
+
+    All tiles are one image, which draws a hundred patients as fast as one.
+    """
+    tiles = [_tile(load_example(job, patient_id, None, "")) for patient_id in order]
+    high, wide = (max(t[0].shape[a] for t in tiles) for a in (0, 1))
+    columns, pad = min(8, len(tiles)), max(2, high // 6)
+    rows = -(-len(tiles) // columns)
+    sheet = np.zeros((rows * (high + pad), columns * (wide + 2)), dtype=np.float32)
+    masks = np.zeros(sheet.shape, dtype=bool)
+    width = WIDTH * max(columns, 4) / 8
+    figure, axes = canvas.new(width, width * sheet.shape[0] / sheet.shape[1] * tiles[0][2])
+    axis = axes[0, 0]
+    for number, (patient_id, (image, mask, _)) in enumerate(zip(order, tiles, strict=True)):
+        y, x = (number // columns) * (high + pad) + pad, (number % columns) * (wide + 2)
+        place = (slice(y, y + image.shape[0]), slice(x, x + image.shape[1]))
+        sheet[place], masks[place] = image, mask
+        axis.text(x + wide / 2, y - 1, captions.get(patient_id, patient_id), fontsize=6, ha="center")
+    axis.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect=tiles[0][2])
+    _outline(axis, masks, MANUAL, "-")
+    axis.axis("off")
+    figure.tight_layout(pad=0.1)
     return canvas.save(figure, "mosaic")
+
+
+def _tile(example: Example) -> tuple[Image, Mask, float]:
+    """Grey levels in [0, 1] (PET dark on white), contour and aspect of a patient's slice."""
+    z = focus(example)[0]
+    name = "pet" if "pet" in example.images else next(iter(example.images))
+    image = example.images[name][z]
+    low, high = window(name, example.images[name])
+    grey = np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
+    mask = example.manual[z] if example.manual is not None else np.zeros(image.shape, dtype=bool)
+    return grey if name == "pet" else 1 - grey, mask, example.aspect[0]
 
 
 def stored_patients(results: Path) -> list[str]:
     """Patients whose crop holds an image."""
-    import json
-
     found = []
     for path in sorted(results.glob("crops/*.zarr")):
         attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})

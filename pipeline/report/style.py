@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 # Okabe & Ito's colours, told apart with the common colour blindnesses; black is for truth.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#5B5B5B")
-INK, FAINT = "#1b2733", "#8a97a3"
+INK, FAINT = "#1b2733", "#66737f"
+WIDTH = 9.6
+"""Inches of a full-width figure: shown on the page at its own size."""
+NOTE_POINTS = 7.5
+LETTERS_PER_INCH = 15.5
+"""Of the note's letters, rather too few than too many."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +24,15 @@ class Canvas:
     Attributes:
         folder: Receives `{name}.svg` and `{name}.png`.
         note: The study's warning, at the foot of each figure; may be empty.
+        warning: What survival figures say above it, e.g. how few the events are.
     """
 
     folder: Path
     note: str
+    warning: str = ""
 
     def new(self, width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> Any:
-        """A matplotlib figure (inches) with axes in the common style."""
+        """A matplotlib figure (inches) with a grid of axes in the common style."""
         import matplotlib
 
         matplotlib.use("Agg")
@@ -38,18 +46,31 @@ class Canvas:
         import matplotlib.pyplot as plt
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.note:
-            figure.text(0.005, 0.002, self.note, fontsize=7, color=FAINT, ha="left", va="bottom", wrap=True)
+        foot = self.foot(float(figure.get_size_inches()[0]))
+        if foot:
+            # Below the axes: the saved box grows to hold it, nothing is covered.
+            figure.text(0.005, -0.012, foot, fontsize=NOTE_POINTS, color=FAINT, ha="left", va="top")
         figure.savefig(self.folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
         figure.savefig(self.folder / f"{name}.png", dpi=160, metadata={"Software": None}, bbox_inches="tight")
         plt.close(figure)
         return f"{name}.svg"
 
+    def foot(self, width: float) -> str:
+        """Warning and note, wrapped to a figure's width (inches)."""
+        letters = max(30, int(width * LETTERS_PER_INCH))
+        return "\n".join(
+            line for text in (self.warning, self.note) for line in textwrap.wrap(text, letters) if text
+        )
+
 
 RC = {
-    "font.family": "DejaVu Sans",
+    "font.family": "sans-serif",
+    # The SVG names the whole list, so that a reader without the first font gets a like one.
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
     "font.size": 9,
     "text.color": INK,
+    # A dollar sign in a title or note is a dollar sign.
+    "text.parse_math": False,
     "axes.labelcolor": INK,
     "axes.edgecolor": FAINT,
     "axes.titlesize": 10,
@@ -65,8 +86,3 @@ RC = {
     "svg.hashsalt": "suvival",
     "svg.fonttype": "none",
 }
-
-
-def pretty(name: str) -> str:
-    """A model's or metric's name as words."""
-    return name.replace("_", " ")

@@ -1,0 +1,104 @@
+"""Figures of estimates with intervals: C-index of every model, differences between models."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from pipeline.report.style import COLOURS, FAINT, INK, WIDTH, Canvas
+from pipeline.report.words import interval, known, p_value, pretty
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SETS = ("external", "development")
+
+
+def sets_in(table: pd.DataFrame) -> list[str]:
+    """The sets a table speaks of, external first."""
+    return [name for name in SETS if name in set(table["set"])]
+
+
+def draw_concordance(metrics: pd.DataFrame, truths: Collection[str], canvas: Canvas) -> str | None:
+    """C-index of every model with its interval, a panel per set, best of the first set on top.
+
+    Args:
+        metrics: `metrics.csv`.
+        truths: Models that read a simulated truth; drawn as diamonds.
+        canvas: Where to.
+
+    Returns:
+        The figure's file name, or None where no C-index is known.
+    """
+    rows = metrics[(metrics["metric"] == "c_index") & metrics["value"].notna()]
+    sets = sets_in(rows)
+    if not sets:
+        return None
+    first = rows[rows["set"] == sets[0]].sort_values(["value", "model"], ascending=[True, False])
+    order = [m for m in rows["model"].unique() if m not in set(first["model"])] + list(first["model"])
+    figure, axes = _panels(canvas, len(order), len(sets))
+    low = min([0.45, *rows["ci_low"].dropna(), *rows["value"]]) - 0.02
+    for axis, name in zip(axes, sets, strict=True):
+        part = rows[rows["set"] == name]
+        axis.axvline(0.5, color=FAINT, lw=1, ls=(0, (3, 3)), zorder=0)
+        for row in part.to_dict("records"):
+            truth = row["model"] in truths
+            text = interval(row["value"], row["ci_low"], row["ci_high"])
+            _estimate(axis, order.index(row["model"]), row, "value", (text, INK if truth else COLOURS[0]))
+        patients, events = int(part["patients"].max()), int(part["events"].max())
+        axis.set_title(f"{name.capitalize()}: {patients} patients, {events} events")
+        axis.set(xlabel="C-index (0.5 = chance, 1 = perfect)", xlim=(max(0.0, low), 1.0))
+    _label(axes, order)
+    figure.tight_layout(w_pad=2)
+    return canvas.save(figure, "concordance")
+
+
+def draw_differences(comparisons: pd.DataFrame, canvas: Canvas) -> str | None:
+    """Each model's C-index less that of the model compared with, with interval and p-values."""
+    rows = comparisons[comparisons["difference"].notna()]
+    sets = sets_in(rows)
+    if not sets:
+        return None
+    first = rows[rows["set"] == sets[0]].sort_values(["difference", "model_a"], ascending=[True, False])
+    order = [m for m in rows["model_a"].unique() if m not in set(first["model_a"])] + list(first["model_a"])
+    figure, axes = _panels(canvas, len(order), len(sets))
+    reach = max([0.1, *rows[["difference", "ci_low", "ci_high"]].abs().max().dropna()]) * 1.05
+    for axis, name in zip(axes, sets, strict=True):
+        axis.axvline(0, color=FAINT, lw=1, ls=(0, (3, 3)), zorder=0)
+        for row in rows[rows["set"] == name].to_dict("records"):
+            text = f"{row['difference']:+.3f}, p {_equals(row['p_value'])}"
+            if "p_holm" in row and known(row["p_holm"]):
+                text += f" (Holm {p_value(row['p_holm'])})"
+            _estimate(axis, order.index(row["model_a"]), row, "difference", (text, COLOURS[0]))
+        axis.set_title(name.capitalize())
+        axis.set(xlim=(-reach, reach), xlabel=f"C-index less that of {pretty(str(rows['model_b'].iloc[0]))}")
+    _label(axes, order)
+    figure.tight_layout(w_pad=2)
+    return canvas.save(figure, "differences")
+
+
+def _equals(p: Any) -> str:
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _panels(canvas: Canvas, rows: int, columns: int) -> Any:
+    width = WIDTH if columns > 1 else 0.66 * WIDTH
+    figure, axes = canvas.new(width, 0.34 * rows + 1.25, 1, columns, sharey=True)
+    return figure, axes[0]
+
+
+def _estimate(axis: Any, y: int, row: dict[str, Any], key: str, look: tuple[str, str]) -> None:
+    """A point with its interval and, right of the panel, its text."""
+    text, colour = look
+    if known(row["ci_low"]) and known(row["ci_high"]):
+        axis.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=2, solid_capstyle="butt")
+    axis.plot(row[key], y, "D" if colour == INK else "o", color=colour, ms=6)
+    axis.text(1.02, y, text, va="center", fontsize=8, transform=axis.get_yaxis_transform())
+
+
+def _label(axes: Any, order: list[str]) -> None:
+    axes[0].set_yticks(range(len(order)), [pretty(m) for m in order])
+    axes[0].set_ylim(-0.6, len(order) - 0.4)
+    for axis in axes:
+        axis.tick_params(axis="y", length=0)

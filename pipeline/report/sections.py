@@ -1,0 +1,157 @@
+"""The page's sections, each from the files of a finished study; a file that a study has
+no reason to write (no network, no radiomics, no registration) leaves its part out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pipeline.report import audit, curves, flow, forests, histories, tables
+from pipeline.report.job import ReportJob
+from pipeline.report.page import Content, Table
+from pipeline.report.style import Canvas
+from pipeline.report.words import known, pretty
+from pipeline.tables.outcomes import read_outcomes
+from pipeline.tables.splits import Splits, read_splits
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Source:
+    """What most sections read.
+
+    Attributes:
+        job: The study.
+        cohort: Outcomes of usable patients (`cohort.parquet`).
+        metrics: `metrics.csv`.
+        splits: `splits.json`.
+    """
+
+    job: ReportJob
+    cohort: pd.DataFrame
+    metrics: pd.DataFrame
+    splits: Splits
+
+    @classmethod
+    def read(cls, job: ReportJob) -> Source:
+        """Read the tables that every finished study has."""
+        import pandas as pd
+
+        return cls(
+            job,
+            read_outcomes(job.results / "cohort.parquet"),
+            pd.read_csv(job.results / "metrics" / "metrics.csv"),
+            read_splits(job.results / "splits.json"),
+        )
+
+    def sets(self) -> dict[str, tuple[int, int]]:
+        """Set → (patients, events)."""
+        return {str(name): (len(part), int(part["event"].sum())) for name, part in self.cohort.groupby("set")}
+
+
+def cohort(source: Source, canvas: Canvas, content: Content) -> None:
+    """Flow chart, patients, problems, and the facts at the top."""
+    import pandas as pd
+
+    job = source.job
+    problems = pd.read_csv(job.results / "problems.csv", keep_default_na=False, dtype=str)
+    counted = flow.flow_of(source.cohort, problems, len(source.splits.folds))
+    content.draw("flow", flow.draw_flow(counted, canvas))
+    content.tell("cohort", Table("Patients", tables.cohort_table(source.cohort, job.cohort.time_unit)))
+    content.tell("problems", Table("Patients with problems", problems))
+    content.lists["facts"] = facts(source)
+
+
+def facts(source: Source) -> list[tuple[str, str]]:
+    """(what, value) pairs for the head of the page."""
+    sets, metrics, headline = source.sets(), source.metrics, source.job.headline
+    found = [
+        ("patients analysed", str(sum(n for n, _ in sets.values()))),
+        ("events", str(sum(e for _, e in sets.values()))),
+    ]
+    which = next(iter(forests.sets_in(metrics)), "development")
+    rows = metrics[(metrics["set"] == which) & metrics["value"].notna()]
+    mine = rows[(rows["model"] == headline) & (rows["metric"] == "c_index")]
+    for row in mine.to_dict("records"):
+        value = f"{row['value']:.3f}"
+        if known(row["ci_low"]) and known(row["ci_high"]):
+            value += f" ({row['ci_low']:.2f}–{row['ci_high']:.2f})"
+        found.append((f"C-index of {pretty(headline)}, {which}", value))
+    dice = rows[rows["metric"] == "dice"].sort_values("value", ascending=False)
+    for row in dice.head(1).to_dict("records"):
+        found.append((f"mean Dice of {pretty(str(row['model']))}, {which}", f"{row['value']:.2f}"))
+    return found
+
+
+def survival(source: Source, canvas: Canvas, content: Content) -> None:
+    """Discrimination, differences, risk groups and calibration, with the marks they carry."""
+    import pandas as pd
+
+    job, metrics, folder = source.job, source.metrics, source.job.results / "metrics"
+    content.marks = marks = tuple(tables.survival_marks(job, metrics))
+    canvas = replace(canvas, warning=_foot(source, marks))
+    unit, headline = job.cohort.time_unit, job.headline
+    content.draw("concordance", forests.draw_concordance(metrics, job.truths(), canvas))
+    wide = tables.performance(metrics, job.evaluation.horizons_days, unit)
+    content.tell("discrimination", Table("Discrimination", wide["discrimination"], marks=marks))
+    content.tell("calibration", Table("Predicted probabilities", wide["calibration"], marks=marks))
+    comparisons = pd.read_csv(folder / "comparisons.csv")
+    content.draw("differences", forests.draw_differences(comparisons, canvas))
+    shown = tables.comparisons_on_page(comparisons)
+    content.tell("comparisons", Table("Differences between models", comparisons, shown, marks=marks))
+    look = (headline, job.evaluation.risk_groups, unit)
+    km = pd.read_csv(folder / "km.csv")
+    content.draw("kaplan_meier", curves.draw_kaplan_meier(km, metrics, look, canvas))
+    title = f"Risk groups of {pretty(headline)}"
+    content.tell("risk_groups", Table(title, tables.risk_groups(folder, job), marks=marks))
+    bins = pd.read_csv(folder / "calibration.csv")
+    content.draw("calibration", curves.draw_calibration(bins, headline, unit, canvas))
+    content.tell("metrics", Table("All metrics", metrics, marks=marks))
+    content.lists["remarks"] = tables.ensemble_remarks(job.results, list(metrics["model"].unique()))
+
+
+def _foot(source: Source, marks: tuple[str, ...]) -> str:
+    marked = f"Marked: {'; '.join(marks)}." if marks else ""
+    return " ".join(filter(None, (tables.few_events(source.sets()), marked)))
+
+
+def models(source: Source, canvas: Canvas, content: Content) -> None:
+    """Variables of linear models, and what radiomics offered."""
+    note = "Log-hazard ratios per standard deviation (levels: against the first); positive = worse."
+    chosen = tables.chosen_variables(source.job)
+    content.tell("variables", Table("Variables of the linear models", chosen, note=note))
+    features = source.job.results / "radiomics" / "features.parquet"
+    if features.is_file():
+        content.tell("radiomics", Table("Radiomics features", tables.radiomics_overview(features)))
+
+
+def training(source: Source, canvas: Canvas, content: Content) -> None:
+    """Curves and cost of each network, and Dice by set."""
+    import pandas as pd
+
+    job = source.job
+    drawn, masks = [], {}
+    for model in job.networks():
+        drawn.append(histories.draw_history(histories.read_histories(job, model), model, canvas))
+        table = pd.read_parquet(job.results / "ensemble" / f"{model}.parquet")
+        if "dice" in table and table["dice"].notna().any():
+            masks[model] = table
+    content.lists["training"] = [file for file in drawn if file]
+    content.tell("training", Table("Cost of training", histories.training_cost(job)))
+    content.draw("dice", histories.draw_dice(masks, canvas))
+
+
+def audited(source: Source, canvas: Canvas, content: Content) -> None:
+    """SUV and registration of every patient."""
+    results = source.job.results
+    suv = audit.suv_audit(results)
+    content.tell("suv", Table("SUV of every patient", suv, audit.suv_on_page(suv)))
+    quality = audit.registration_quality(results)
+    content.lists["registration"] = []
+    if len(quality):
+        shown = audit.quality_on_page(quality)
+        content.tell("registration", Table("Registration of every patient", quality, shown))
+        content.draw("registration", audit.draw_quality(quality, canvas))
+        content.lists["registration"] = audit.copy_worst(results, quality, canvas.folder)
