@@ -92,7 +92,8 @@ def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
             (mean Z, higher = worse), spread (SD over folds of external patients' risk),
             `survival_{days}d` and dice (means; missing where a member has none).
         info: JSON: per member and fold mean, SD, from, train_cut; per fold the cuts of the
-            averaged training Z; what was told.
+            averaged training Z; what was told; marks of the members' `model.json` (key
+            `marks`), which are printed in every table.
 
     Raises:
         ModelError: Members differ in folds or patients.
@@ -108,9 +109,21 @@ def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
     table = _join_folds(folds)
     out.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(out, index=False)
-    info.write_text(json.dumps(_describe(scales, folds, told), indent=1) + "\n", encoding="utf-8")
+    about = _describe(scales, folds, told)
+    about["marks"] = _marks(members)
+    info.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     for line in told:
         log.warning("%s", line)
+
+
+def _marks(members: dict[str, list[Path]]) -> list[str]:
+    """What the members' `model.json` files, where there are any, want printed in every table."""
+    found: dict[str, None] = {}
+    for folders in members.values():
+        for path in (folder / "model.json" for folder in folders):
+            if path.is_file():
+                found.update(dict.fromkeys(json.loads(path.read_text(encoding="utf-8")).get("marks", [])))
+    return list(found)
 
 
 def _check_members(members: dict[str, list[Path]]) -> None:

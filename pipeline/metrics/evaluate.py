@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.metrics.bootstrap import holm, percentile_interval, resample_counts, two_sided_p
+from pipeline.metrics.added import added_value
+from pipeline.metrics.bootstrap import Interval, holm, percentile_interval, resample_counts, two_sided_p
 from pipeline.metrics.groups import assign_groups, curve_rows, cuts_by_fold, logrank_of
 from pipeline.metrics.horizons import Followup, calibration_bins
 from pipeline.metrics.scores import Scored, score
@@ -85,12 +86,15 @@ def evaluate(
         splits: `splits.json`.
         settings: Horizons, bootstraps, groups and comparison.
         seed: Of the bootstraps; all models see the same resamples.
-        out: Folder for metrics.csv, comparisons.csv (difference = model_a − model_b),
+        out: Folder for metrics.csv, comparisons.csv (difference = model_a − model_b in C-index;
+            or model_a's log hazard ratio per SD given model_b's risk),
             risk_groups.csv (group 1 = lowest risk), km.csv and calibration.csv.
 
     Raises:
         ModelError: A model lacks a patient of the splits, or `compare_with` names none.
     """
+    if not ensembles:
+        raise ModelError("there is no model to evaluate", action="name at least one under models")
     models = [_read_model(name, path) for name, path in ensembles.items()]
     outcomes, folds = read_outcomes(cohort), read_splits(splits)
     rows: Rows = {name: [] for name in COLUMNS}
@@ -147,7 +151,9 @@ def _scored(
         if survival_column(days) in table
     }
     has_dice = "dice" in table and table["dice"].notna().any()
-    borrowed = any(f["from"] == "heldout" for member in model.info["members"].values() for f in member)
+    marks = list(model.info.get("marks", []))
+    if any(f["from"] == "heldout" for member in model.info["members"].values() for f in member):
+        marks.append("marked: Z-scores from held-out patients")
     return Scored(
         model.name,
         which,
@@ -157,7 +163,7 @@ def _scored(
         np.array(list(expected.values())) if which == "development" else None,
         survival,
         table["dice"].to_numpy(float) if has_dice else None,
-        "marked: Z-scores from held-out patients" if borrowed else "",
+        "; ".join(marks),
     )
 
 
@@ -179,7 +185,8 @@ def _add_model(rows: Rows, model: Model, one: Scored, counts: Array, settings: E
         )
     group = assign_groups(one, cuts_by_fold(model.info, settings.risk_groups))
     chi_square, p_value, note = logrank_of(one, group)
-    sizes = {"patients": len(one.risk), "events": int(one.data.event.sum()), "note": note}
+    sizes: dict[str, object] = {"patients": len(one.risk), "events": int(one.data.event.sum())}
+    sizes["note"] = "; ".join(filter(None, (note, one.remark)))
     for metric, value in (("logrank_chi2", chi_square), ("logrank_p", p_value)):
         rows["metrics"].append({**common, "metric": metric, "value": value, **sizes})
     rows["km"].extend(curve_rows(one, group, settings.confidence))
@@ -206,46 +213,83 @@ def _add_model(rows: Rows, model: Model, one: Scored, counts: Array, settings: E
 def _compare(
     models: Sequence[Model], scored: Sequence[Scored], counts: Array, settings: EvaluationSettings
 ) -> list[dict[str, object]]:
-    """Every other model's C-index against one model's, on the same resamples."""
-    reference = _reference(models, settings.compare_with)
-    base = scored[reference].headline()
-    drawn, value = base.index(counts), float(base.index()[0])
+    """Differences in C-index on the same resamples, and added value where it is asked for."""
+    names = [m.name for m in models]
+    bases = [_reference(models, settings.compare_with)]
+    over = settings.added_value_over
+    if over:
+        bases.append(_position(names, over, "added_value_over"))
     rows: list[dict[str, object]] = []
-    for i, one in enumerate(scored):
-        if i == reference:
-            continue
+    for base in dict.fromkeys(bases):
+        rows.extend(_differences(scored, base, counts, settings.confidence))
+    if over:
+        rows.extend(_added(scored, bases[-1], settings.confidence))
+    return rows
+
+
+def _differences(
+    scored: Sequence[Scored], base: int, counts: Array, confidence: float
+) -> list[dict[str, object]]:
+    """Every other model's headline C-index minus one model's."""
+    pairs = scored[base].headline()
+    drawn, value = pairs.index(counts), float(pairs.index()[0])
+    found = []
+    for one in scored:
         pairs = one.headline()
-        differences = pairs.index(counts) - drawn
-        interval = percentile_interval(float(pairs.index()[0]) - value, differences, settings.confidence)
-        rows.append(
-            {
-                "model_a": one.model,
-                "model_b": scored[reference].model,
-                "set": one.set,
-                "metric": "c_index",
-                "difference": interval.value,
-                "ci_low": interval.low,
-                "ci_high": interval.high,
-                "p_value": two_sided_p(differences),
-                "patients": len(one.risk),
-                "events": int(one.data.event.sum()),
-            }
-        )
-    adjusted = holm(np.array([float(str(row["p_value"])) for row in rows]))
-    return [{**row, "p_holm": float(p)} for row, p in zip(rows, adjusted, strict=True)]
+        samples = pairs.index(counts) - drawn
+        interval = percentile_interval(float(pairs.index()[0]) - value, samples, confidence)
+        found.append((interval, two_sided_p(samples)))
+    return _comparison_rows(scored, base, "c_index", found)
+
+
+def _added(scored: Sequence[Scored], base: int, confidence: float) -> list[dict[str, object]]:
+    """Every other model's log hazard ratio per SD of risk, given one model's risk."""
+    data, given = scored[base].data, scored[base].risk
+    found = []
+    for one in scored:
+        result = added_value((data.time, data.event), given, one.risk, confidence, one.fold)
+        found.append((result.log_hazard_ratio, result.p_value))
+    return _comparison_rows(scored, base, "added_log_hazard_ratio", found)
+
+
+def _comparison_rows(
+    scored: Sequence[Scored], base: int, metric: str, found: Sequence[tuple[Interval, float]]
+) -> list[dict[str, object]]:
+    """Rows of `comparisons.csv`, with Holm's correction over the models of this comparison."""
+    others = [i for i in range(len(scored)) if i != base]
+    adjusted = holm(np.array([found[i][1] for i in others]))
+    return [
+        {
+            "model_a": scored[i].model,
+            "model_b": scored[base].model,
+            "set": scored[i].set,
+            "metric": metric,
+            "difference": found[i][0].value,
+            "ci_low": found[i][0].low,
+            "ci_high": found[i][0].high,
+            "p_value": found[i][1],
+            "p_holm": float(p),
+            "patients": len(scored[i].risk),
+            "events": int(scored[i].data.event.sum()),
+        }
+        for i, p in zip(others, adjusted, strict=True)
+    ]
 
 
 def _reference(models: Sequence[Model], name: str) -> int:
-    names = [m.name for m in models]
+    """The model others are compared with: named, or the first of several members, or the first."""
     if name:
-        if name not in names:
-            raise ModelError(
-                f"evaluation.compare_with names {name!r}, which was not evaluated",
-                expected=", ".join(names),
-            )
-        return names.index(name)
+        return _position([m.name for m in models], name, "compare_with")
     combined = [i for i, m in enumerate(models) if len(m.info["members"]) > 1]
     return combined[0] if combined else 0
+
+
+def _position(names: Sequence[str], name: str, key: str) -> int:
+    if name not in names:
+        raise ModelError(
+            f"evaluation.{key} names {name!r}, which was not evaluated", expected=", ".join(names)
+        )
+    return names.index(name)
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

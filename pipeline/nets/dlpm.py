@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import fast_layout, global_mean, initialise, join_clinical
+from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, join_clinical
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import Dlpm
 
@@ -28,7 +28,7 @@ class DenseLayers(nn.ModuleList):
         super().__init__(
             nn.Sequential(
                 nn.BatchNorm3d(inputs + growth * number),
-                nn.Conv3d(inputs + growth * number, growth, 3, padding=1),
+                Conv3d(inputs + growth * number, growth, 3, padding=1),
                 nn.ReLU(),
             )
             for number in range(layers)
@@ -51,14 +51,14 @@ class DlpmNet(nn.Module):
         self.clinical = clinical
         layers: list[nn.Module] = [
             nn.BatchNorm3d(in_channels),
-            nn.Conv3d(in_channels, channels, 3, bias=False),
+            Conv3d(in_channels, channels, 3, bias=False),
         ]
         for number, count in enumerate(LAYERS):
             layers.append(DenseLayers(channels, count, growth))
             channels += count * growth
             layers += [nn.BatchNorm3d(channels), nn.ReLU(inplace=True)]
             if number < len(LAYERS) - 1:
-                layers += [nn.Conv3d(channels, narrow, 1, bias=False), nn.Dropout(settings.dropout)]
+                layers += [Conv3d(channels, narrow, 1, bias=False), nn.Dropout(settings.dropout)]
                 layers.append(nn.AvgPool3d(2))
                 channels = narrow
         self.layers = nn.Sequential(*layers)

@@ -15,7 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import TumourProbability, fast_layout, global_mean, initialise, join_clinical
+from pipeline.nets.blocks import (
+    Conv3d,
+    TumourProbability,
+    fast_layout,
+    global_mean,
+    initialise,
+    join_clinical,
+)
 from pipeline.nets.sizes import require_divisible
 from pipeline.settings.networks import Hecktor
 
@@ -53,7 +60,7 @@ class ConvReluNorm(nn.Sequential):
 
     def __init__(self, inputs: int, filters: int, kernel: int, norm: str) -> None:
         normalise = SqueezeNorm(filters) if norm == "squeeze" else nn.BatchNorm3d(filters)
-        super().__init__(nn.Conv3d(inputs, filters, kernel, padding=kernel // 2), nn.ReLU(), normalise)
+        super().__init__(Conv3d(inputs, filters, kernel, padding=kernel // 2), nn.ReLU(), normalise)
 
 
 class ResidualConv(nn.Module):

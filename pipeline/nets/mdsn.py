@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import fast_layout, global_mean, initialise, join_clinical
+from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, join_clinical
 from pipeline.nets.csn import BOTTLENECK, GROWTH, SMALLEST_SIDE, STEM, DenseBlock, DenseUnit
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import Mdsn
@@ -26,7 +26,7 @@ class MdsnNet(nn.Module):
         growth, bottleneck = scaled(GROWTH, settings.width), scaled(BOTTLENECK, settings.width)
         channels = scaled(STEM, settings.width)
         self.clinical = clinical
-        self.stem = nn.Conv3d(in_channels, channels, 3, stride=2)
+        self.stem = Conv3d(in_channels, channels, 3, stride=2)
         self.blocks, self.transitions = nn.ModuleList(), nn.ModuleList()
         for number, units in enumerate(UNITS):
             sources = [channels + growth * unit for unit in range(units)]
@@ -39,7 +39,7 @@ class MdsnNet(nn.Module):
                     nn.Sequential(
                         nn.BatchNorm3d(channels),
                         nn.ReLU(inplace=True),
-                        nn.Conv3d(channels, half, 1),
+                        Conv3d(channels, half, 1),
                         nn.AvgPool3d(2),
                     )
                 )

@@ -20,6 +20,11 @@ class EvaluationSettings(Section):
     compare_with: str = Field(
         "", description="Model the others are compared with; empty: the first ensemble."
     )
+    added_value_over: str = Field(
+        "",
+        description="Model (e.g. the clinical one) over which the others' added value is tested by nested "
+        "Cox models on held-out risks; empty: none.",
+    )
     risk_groups: int = Field(2, ge=2, le=4, description="Kaplan–Meier groups, cut on training patients.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +109,7 @@ def fit_model(job: ModelJob, out: Path) -> None:
 def _fit_fold(job: ModelJob, data: tuple[Patients, Splits], fold: int, out: Path) -> None:
     patients, splits = data
     sets = {name: patients.select(ids) for name, ids in splits.sets(fold).items()}
-    context = Context(job.seed + fold, job.threads)
+    context = Context(job.seed + fold, job.threads, sets["inner"])
     train = sets["train"]
     if not train.event.any():
         raise ModelError("no training patient had the event", action="use fewer folds")
@@ -139,6 +139,8 @@ def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> Fitt
     if getattr(model, "harmonise", "none") == "none":
         return fitter(model, train, context)
     harmoniser = Harmoniser.fit(train)
+    if context.inner is not None:
+        context = replace(context, inner=harmoniser.transform(context.inner))
     fitted = fitter(model, harmoniser.transform(train), context)
     told = () if harmoniser.centres else ("fewer than two centres of three patients; nothing is harmonised",)
     return Fitted(
@@ -146,6 +148,7 @@ def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> Fitt
         {"harmonisation": harmoniser.report(), **fitted.report},
         (*fitted.warnings, *told),
         fitted.log_hazard,
+        fitted.marks,
     )
 
 
@@ -263,5 +266,6 @@ def _report(
             "times_days": baseline.times.tolist(),
             "cumulative_hazard": baseline.hazard.tolist(),
         },
+        "marks": list(model.marks),
         "warnings": told,
     }

@@ -22,10 +22,12 @@ class Context:
     Attributes:
         seed: Of inner folds, bootstraps and forests.
         threads: CPU threads.
+        inner: The fold's inner validation patients; only for recipes that are marked.
     """
 
     seed: int
     threads: int = 1
+    inner: Patients | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Fitted:
         score: Patients → (n,) risk, higher = worse.
         report: Chosen features, coefficients, penalty: plain values for `model.json`.
         warnings: What a reader of the model's figures should know.
+        marks: What was done otherwise than this software would; printed in every table.
         log_hazard: Whether the score is a log-hazard; else only its order has a meaning,
             and survival probabilities need a slope.
     """
@@ -44,6 +47,7 @@ class Fitted:
     report: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     log_hazard: bool = True
+    marks: tuple[str, ...] = ()
 
 
 Fitter = Callable[[Any, Patients, Context], Fitted]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import ModelError
 from pipeline.metrics.bootstrap import resample_counts
+from pipeline.metrics.concordance import comparable, concordance_index
 from pipeline.settings.classical import HecktorCox, SignedBagging, UnivariateCox
 from pipeline.survival.design import Design, pearson_filter
 from pipeline.survival.fitted import Context, Fitted, linear
@@ -40,39 +44,69 @@ def fit_univariate(settings: UnivariateCox, train: Patients, context: Context) -
     best = Design(design.encoder, design.scaler.keep(order[:1]))
     fitted = cox_on(best, train, 0.01, candidates)
     report = {**fitted.report, "candidates": candidates, "c_index_univariate": float(concordance[order[0]])}
-    return Fitted(fitted.score, report, fitted.warnings)
+    return replace(fitted, report=report)
 
 
 def fit_hecktor(settings: HecktorCox, train: Patients, context: Context) -> Fitted:
-    """HECKTOR's standard radiomics, selected inside the training patients.
+    """HECKTOR's standard radiomics: top features, correlation limit, Cox.
 
     Top features by |univariate C − 0.5|; of two with |Pearson's r| above a limit the
-    better one stays; Cox. The paper does this on its validation patients; here the limit
-    comes from inner cross-validation that repeats the whole selection.
+    better one stays; Cox on training patients. The limit comes from inner cross-validation
+    that repeats the whole selection. With `select_on: inner`, as in the paper, both
+    choices are made on the inner validation patients, and the model is marked.
+
+    Raises:
+        ModelError: `select_on: inner` in a study whose inner patients have no comparable pair.
     """
-
-    def prepare(part: Patients) -> Callable[[float], Fitted]:
-        design = offered_design(settings, part)
-        order = ranked_features(design, part)[0][: settings.top] if design.scaler.names else None
-        ranked = design.scaler.transform(part)[:, order] if order is not None else None
-
-        def fit(limit: float) -> Fitted:
-            if order is None or ranked is None:
-                return linear(design, np.zeros(len(design.names)), warnings=(NOTHING,))
-            chosen = order[pearson_filter(ranked, limit)]
-            small = Design(design.encoder, design.scaler.keep(chosen))
-            return cox_on(small, part, settings.ridge, len(design.names))
-
-        return fit
-
+    if settings.select_on == "inner":
+        return _hecktor_as_printed(settings, train, context)
+    prepare = partial(_hecktor_on, settings)
     limit, values = tune(settings.thresholds, prepare, train, settings.inner_folds, context.seed)
-    fitted = prepare(train)(limit)
+    return _with_limit(settings, prepare(train)(limit), limit, values)
+
+
+def _hecktor_on(
+    settings: HecktorCox, part: Patients, judges: Patients | None = None
+) -> Callable[[float], Fitted]:
+    """Limit → model fitted on `part`; features ranked on `judges`, if given, else on `part`."""
+    design = offered_design(settings, part)
+    if not design.scaler.names:
+        return lambda limit: linear(design, np.zeros(len(design.names)), warnings=(NOTHING,))
+    order = ranked_features(design, judges or part)[0][: settings.top]
+    ranked = design.scaler.transform(part)[:, order]
+
+    def fit(limit: float) -> Fitted:
+        chosen = order[pearson_filter(ranked, limit)]
+        small = Design(design.encoder, design.scaler.keep(chosen))
+        return cox_on(small, part, settings.ridge, len(design.names))
+
+    return fit
+
+
+def _hecktor_as_printed(settings: HecktorCox, train: Patients, context: Context) -> Fitted:
+    inner = context.inner
+    if inner is None or not comparable(inner.time, inner.event.astype(float)).any():
+        raise ModelError(
+            "select_on: inner needs inner validation patients with a comparable pair",
+            action="set plan.inner_fraction higher, or select_on: training",
+        )
+    fit = _hecktor_on(settings, train, inner)
+    values = [
+        concordance_index(inner.time, inner.event.astype(float), fit(limit).score(inner))
+        for limit in settings.thresholds
+    ]
+    limit = settings.thresholds[int(np.argmax(values))]
+    mark = "marked: features were selected on the inner validation patients"
+    return replace(_with_limit(settings, fit(limit), limit, values), marks=(mark,))
+
+
+def _with_limit(settings: HecktorCox, fitted: Fitted, limit: float, values: list[float]) -> Fitted:
     report = {
         **fitted.report,
         "correlation_limit": limit,
-        "cross_validation": {"limits": list(settings.thresholds), "c_index": values},
+        "selection": {"on": settings.select_on, "limits": list(settings.thresholds), "c_index": values},
     }
-    return Fitted(fitted.score, report, fitted.warnings)
+    return replace(fitted, report=report)
 
 
 def fit_signed_bagging(settings: SignedBagging, train: Patients, context: Context) -> Fitted:

@@ -64,7 +64,7 @@ def test_digest_names_the_module_whose_function_the_script_calls() -> None:
     """A rule whose digest covers another module than its script runs would not rerun."""
     for name, body in rule_bodies().items():
         script = re.search(r"workflow_scripts/(\w+\.py)", body)
-        digest = re.search(r'code_digest\("([\w.]+)"', body)
+        digest = re.search(r'code=code_digest\(\s*"([\w.]+)"', body)
         if script is None or digest is None:
             continue
         tree = ast.parse((ROOT / "workflow_scripts" / script.group(1)).read_text())

@@ -170,6 +170,20 @@ def test_a_lesion_cut_off(cut, rule):
     assert read_crop(out).attributes.lesion_coverage == pytest.approx(0.5, abs=0.06)
 
 
+def test_coverage_follows_the_registration(cut, lesion_mm):
+    # Template points lie 30 mm further in x in the patient: a crop at the lesion's place minus
+    # 30 mm holds all of it, one at its scanner coordinates nothing (half its width 18 mm).
+    moved = np.eye(4)
+    moved[0, 3] = 30.0
+    for shift, expected in ((-30.0, 1.0), (0.0, 0.0)):
+        centre = tuple((lesion_mm + np.array([shift, 0.0, 0.0]))[::-1])
+        settings = CropSettings(centre_mm=centre, shape=(24, 24, 24), spacing_mm=(1.5, 1.5, 1.5))
+        out, _ = cut(settings, matrix=moved)
+        crop = read_crop(out)
+        assert crop.attributes.lesion_coverage == expected
+        assert bool(crop.mask.any()) == (expected == 1.0)
+
+
 def test_boxes(cut, tmp_path):
     table = tmp_path / "boxes.csv"
     table.write_text("patient_id,x1,x2,y1,y2,z1,z2\nP,-20,28,-30,18,-20,28\nQ,0,0,1,2,3,4\n")

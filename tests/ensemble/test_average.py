@@ -130,6 +130,13 @@ def test_a_probability_that_one_fold_cannot_give_is_missing(tmp_path):
     assert table.loc["D0", "survival_365d"] >= 0 and np.isnan(table.loc["D2", "survival_365d"])
 
 
+def test_marks_of_members_are_gathered(tmp_path):
+    paths, _ = write_model(tmp_path / "m", 1)
+    for path, marks in zip(paths, (["marked: a"], [], ["marked: a", "marked: b"]), strict=True):
+        (path / "model.json").write_text(json.dumps({"marks": marks}))
+    assert run(tmp_path, {"m": paths})[1]["marks"] == ["marked: a", "marked: b"]
+
+
 def test_no_external_patients(tmp_path):
     def inside(frame, k):
         return frame[frame["set"] != "external"]

@@ -39,7 +39,7 @@ class Study:
         self.cohort.to_parquet(folder / "cohort.parquet")
         write_splits(folder / "splits.json", Splits(tuple(folds), tuple(self.ids[n:]), 0))
 
-    def model(self, name, risk, members=("m",), **columns):
+    def model(self, name, risk, members=("m",), marks=(), **columns):
         frame = pd.DataFrame(
             {
                 "patient_id": self.ids,
@@ -55,6 +55,7 @@ class Study:
         # Rows in another order: nothing may rest on it.
         frame.assign(**columns).sample(frac=1, random_state=3).to_parquet(path, index=False)
         info = {
+            "marks": list(marks),
             "members": {m: [{"fold": k, "from": "inner"} for k in range(3)] for m in members},
             "folds": [{"fold": k, "train_quantiles": {"0.5": 0.1 * k, "0.333333": -0.5, "0.666667": 0.5}}
                       for k in range(3)],
@@ -151,6 +152,42 @@ def test_an_ensemble_is_compared_with_by_default(tmp_path):
         study.run(models, SETTINGS.model_copy(update={"compare_with": "three"}))
 
 
+def test_added_value_over_a_model(tmp_path):
+    study = Study(tmp_path)
+    generator = np.random.default_rng(1)
+    weak = study.hazard + 1.5 * generator.normal(size=len(study.ids))
+    models = {
+        "clinical": study.model("clinical", weak),
+        "truth": study.model("truth", study.hazard),
+        "noise": study.model("noise", generator.normal(size=len(study.ids))),
+        "flat": study.model("flat", np.zeros(len(study.ids))),
+        "both": study.model("both", weak + study.hazard, members=("clinical", "truth")),
+    }
+    found = study.run(models, SETTINGS.model_copy(update={"added_value_over": "clinical"}))["comparisons"]
+    rows = {r["model_a"]: r for r in found if r["metric"] == "added_log_hazard_ratio"
+            and r["set"] == "development"}  # fmt: skip
+    assert set(rows) == {"truth", "noise", "flat", "both"}
+    assert float(rows["truth"]["ci_low"]) > 0 and float(rows["truth"]["p_holm"]) < 1e-3
+    assert float(rows["noise"]["p_value"]) > 0.05
+    assert rows["flat"]["p_value"] == ""
+    assert {r["model_b"] for r in found if r["metric"] == "c_index"} == {"both", "clinical"}
+
+
+def test_added_value_agrees_with_scikit_survival():
+    from sksurv.datasets import load_veterans_lung_cancer
+    from sksurv.linear_model import CoxPHSurvivalAnalysis
+
+    from pipeline.metrics.added import added_value
+
+    table, outcome = load_veterans_lung_cancer()
+    time, event = outcome["Survival_in_days"], outcome["Status"].astype(float)
+    age, score = table["Age_in_years"].to_numpy(), -table["Karnofsky_score"].to_numpy()
+    result = added_value((time, event), age, score, 0.95)
+    model = CoxPHSurvivalAnalysis(ties="efron").fit(np.column_stack([age, score / score.std()]), outcome)
+    assert result.log_hazard_ratio.value == pytest.approx(model.coef_[1], abs=1e-4)
+    assert result.log_hazard_ratio.low > 0 and result.p_value < 1e-8
+
+
 def test_horizons_beyond_follow_up_are_empty_with_a_reason(tmp_path):
     study = Study(tmp_path)
     settings = SETTINGS.model_copy(update={"horizons_days": (365.25, 36525.0)})
@@ -166,6 +203,12 @@ def test_dice_of_networks(tmp_path):
     dice = np.linspace(0.2, 0.9, len(study.ids))
     rows = study.run({"truth": study.model("truth", study.hazard, dice=dice)})["metrics"]
     assert value(rows, "dice") == pytest.approx(dice[study.fold >= 0].mean(), abs=1e-9)
+
+
+def test_marks_stand_at_every_number(tmp_path):
+    study = Study(tmp_path)
+    rows = study.run({"truth": study.model("truth", study.hazard, marks=["marked: peeked"])})["metrics"]
+    assert all("marked: peeked" in r["note"] for r in rows)
 
 
 def test_a_missing_patient_is_refused(tmp_path):

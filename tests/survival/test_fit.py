@@ -71,6 +71,23 @@ def test_risk_points_the_right_way(kind, make_study):
     assert np.mean([report(out, k)["c_index"]["heldout"] for k in range(3)]) > 0.6
 
 
+def test_hecktors_selection_as_printed_is_marked(make_study):
+    study = make_study(sizes=(90, 5, 12), strength=2.0)
+    out = run(study, {"kind": "hecktor_cox", "select_on": "inner", "top": 4})
+    assert all("inner validation" in report(out, k)["marks"][0] for k in range(3))
+    inner = study.cohort.loc[list(study.folds.folds[0].inner)]
+    x = pd.DataFrame(np.log(study.table)).loc[inner.index]
+    distance = {
+        name: abs(
+            concordance_index(inner["time_days"].to_numpy(), inner["event"].to_numpy(float), x[name]) - 0.5
+        )
+        for name in x
+    }
+    best = sorted(distance, key=lambda name: -distance[name])[:4]
+    assert set(report(out)["coefficients"]) <= set(best)
+    assert not report(run(study, {"kind": "hecktor_cox"}))["marks"]
+
+
 def test_survival_of_the_true_hazard_is_calibrated(make_study):
     study = make_study(sizes=(600, 0, 2), strength=1.0)
     out = run(study, {"kind": "column", "column": "truth_log_hazard"}, features=None)

@@ -16,7 +16,7 @@ from pipeline.survival.selection import univariate_concordance
 
 MODELS = {
     "clinical_cox": {"clinical": ["clinical_age", "clinical_stage"]},
-    "feature": {"feature": "pet_f3"},
+    "feature": {"feature": "pet_f3", "log": False},
     "lasso_cox": {"clinical": ["clinical_age"]},
     "univariate": {},
     "hecktor_cox": {"thresholds": [0.6, 0.8]},
