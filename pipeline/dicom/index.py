@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -175,11 +176,16 @@ def _require(role: str, series: Sequence[Series], rejected: dict[str, str], sett
         got="; ".join(reasons) if reasons else "modalities " + ", ".join(others),
         action="send the missing series, or leave it out of index.modalities",
     )
-    pets = [s.first.path for s in series if _role(s) == "pet"]
-    if pets:
-        with quiet_reading():
-            add_missing(error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series)
+    _add_missing(error, [s.first.path for s in series if _role(s) == "pet"])
     raise error
+
+
+def _add_missing(error: DicomError, pets: Sequence[Path]) -> None:
+    """Tell in a refusal what the first PET's headers lack, too."""
+    # A file whose index headers are sound may break further on; then this refusal stands alone.
+    with quiet_reading(), contextlib.suppress(Exception):
+        if pets:
+            add_missing(error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series)
 
 
 def _require_one_frame(pet: Series, ct: Series, settings: IndexSettings, warnings: list[str]) -> None:
