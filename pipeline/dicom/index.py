@@ -93,18 +93,19 @@ def _tell_ties(choices: dict[str, Choice], warnings: list[str]) -> None:
 
 
 def _scan(patient: PatientFiles, out: Path) -> Scan:
-    where = str(patient.folder)
     if not patient.folder.exists():
-        raise DicomError("the image folder does not exist", where=where, action="mend image_path")
+        raise DicomError(
+            "the image folder does not exist", where=str(patient.folder), action="mend image_path"
+        )
     scan = scan_folder(patient.folder.absolute(), out.absolute() / "unpacked")
     if not scan.instances:
         skipped = ", ".join(f"{n} {reason}" for reason, n in scan.skipped.items()) or "no files"
-        raise DicomError("no DICOM in the image folder", where=where, got=skipped)
+        raise DicomError("no DICOM in the image folder", where="image_path", got=skipped)
     people = {i.patient_key for i in scan.instances if i.patient_key}
     if len(people) > 1:
         raise DicomError(
             "the image folder holds several patients",
-            where=f"{where}, (0010,0020) Patient ID",
+            where="image_path, (0010,0020) Patient ID",
             expected="one patient",
             got=f"{len(people)} different values",
             action="give each patient a folder, or draft the cohort table from the whole dump",

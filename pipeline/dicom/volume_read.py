@@ -84,12 +84,15 @@ def read_series(
 
 
 def _datasets(files: Sequence[Path], where: str) -> Iterable[Dataset]:
-    for path in files:
+    for number, path in enumerate(files):
         try:
             yield _with_syntax(pydicom.dcmread(path, force=True))
         except Exception as error:  # whatever broken bytes provoke in the reader
+            # By number: files are often named by their UID, which must not leave the index.
             raise DicomError(
-                "a file of the series cannot be read", where=f"{where}, {path.name}", got=type(error).__name__
+                "a file of the series cannot be read",
+                where=f"{where}, file {number + 1} of {len(files)} in series.json",
+                got=type(error).__name__,
             ) from None
 
 

@@ -251,3 +251,14 @@ def test_files_that_vanished_are_told(tmp_path):
     drop((3,))(folder)
     with pytest.raises(PatientError, match="gone since the index"):
         convert_patient(tmp_path / "index", tmp_path / "convert", ConvertSettings(), "stop")
+
+
+def test_names_of_files_stay_out_of_messages(tmp_path):
+    # Archives name files by their SOP Instance UID.
+    folder = write_series(tmp_path / "in", voxels(), Recipe(), names=lambda n: f"CT.1.2.826.0.{n}.dcm")
+    index_patient(PatientFiles("P1", folder), CT_ONLY, tmp_path / "index", "stop")
+    (folder / "CT.1.2.826.0.4.dcm").write_bytes(b"\xff" * 300)
+    with pytest.raises(DicomError) as refusal:
+        convert_patient(tmp_path / "index", tmp_path / "convert", ConvertSettings(), "stop")
+    assert "1.2.826" not in str(refusal.value)
+    assert str(tmp_path) not in str(refusal.value)
