@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,18 +93,19 @@ def _tell_ties(choices: dict[str, Choice], warnings: list[str]) -> None:
 
 
 def _scan(patient: PatientFiles, out: Path) -> Scan:
-    where = str(patient.folder)
     if not patient.folder.exists():
-        raise DicomError("the image folder does not exist", where=where, action="mend image_path")
+        raise DicomError(
+            "the image folder does not exist", where=str(patient.folder), action="mend image_path"
+        )
     scan = scan_folder(patient.folder.absolute(), out.absolute() / "unpacked")
     if not scan.instances:
         skipped = ", ".join(f"{n} {reason}" for reason, n in scan.skipped.items()) or "no files"
-        raise DicomError("no DICOM in the image folder", where=where, got=skipped)
+        raise DicomError("no DICOM in the image folder", where="image_path", got=skipped)
     people = {i.patient_key for i in scan.instances if i.patient_key}
     if len(people) > 1:
         raise DicomError(
             "the image folder holds several patients",
-            where=f"{where}, (0010,0020) Patient ID",
+            where="image_path, (0010,0020) Patient ID",
             expected="one patient",
             got=f"{len(people)} different values",
             action="give each patient a folder, or draft the cohort table from the whole dump",
@@ -175,11 +177,16 @@ def _require(role: str, series: Sequence[Series], rejected: dict[str, str], sett
         got="; ".join(reasons) if reasons else "modalities " + ", ".join(others),
         action="send the missing series, or leave it out of index.modalities",
     )
-    pets = [s.first.path for s in series if _role(s) == "pet"]
-    if pets:
-        with quiet_reading():
-            add_missing(error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series)
+    _add_missing(error, [s.first.path for s in series if _role(s) == "pet"])
     raise error
+
+
+def _add_missing(error: DicomError, pets: Sequence[Path]) -> None:
+    """Tell in a refusal what the first PET's headers lack, too."""
+    # A file whose index headers are sound may break further on; then this refusal stands alone.
+    with quiet_reading(), contextlib.suppress(Exception):
+        if pets:
+            add_missing(error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series)
 
 
 def _require_one_frame(pet: Series, ct: Series, settings: IndexSettings, warnings: list[str]) -> None:

@@ -11,6 +11,7 @@ from pipeline.dicom.pet_header import PetHeader, PetSlice
 
 DAY_S = 86400.0
 _TIME = re.compile(r"^(\d{2})(?::?(\d{2})(?::?(\d{2})(\.\d*)?)?)?$")
+_GE = re.compile(r"GE(MS)?\b|general electric", re.IGNORECASE)
 _DATE = re.compile(r"^(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})$")
 _DATETIME = re.compile(r"^(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d*)?)?)?)([+-]\d{4})?$")
 
@@ -163,7 +164,7 @@ def back_computed_start(header: PetHeader, half_life_s: float) -> BackComputed |
             found.append((moment, one.frame_reference_ms / 1000.0, average))
     if not found or all(reference <= 0 for _, reference, _ in found):
         return None
-    plain = header.manufacturer.upper().startswith("GE") or any(r < a - 1.0 for _, r, a in found)
+    plain = bool(_GE.match(header.manufacturer)) or any(r < a - 1.0 for _, r, a in found)
     base = found[0][0]
     starts = sorted(m.after(base) - r + (0.0 if plain else a) for m, r, a in found)
     return BackComputed(base.shifted(starts[len(starts) // 2]), starts[-1] - starts[0], plain)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.dicom.header_values import quiet_reading
 from pipeline.dicom.volume_frames import Rescale, frame_values, planes_of
@@ -83,13 +84,25 @@ def read_series(
 
 
 def _datasets(files: Sequence[Path], where: str) -> Iterable[Dataset]:
-    for path in files:
+    for number, path in enumerate(files):
         try:
-            yield pydicom.dcmread(path, force=True)
+            yield _with_syntax(pydicom.dcmread(path, force=True))
         except Exception as error:  # whatever broken bytes provoke in the reader
+            # By number: files are often named by their UID, which must not leave the index.
             raise DicomError(
-                "a file of the series cannot be read", where=f"{where}, {path.name}", got=type(error).__name__
+                "a file of the series cannot be read",
+                where=f"{where}, file {number + 1} of {len(files)} in series.json",
+                got=type(error).__name__,
             ) from None
+
+
+def _with_syntax(dataset: pydicom.FileDataset) -> Dataset:
+    """Name the transfer syntax of a bare dataset: uncompressed, in the encoding it was read in."""
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return dataset
 
 
 def _new_stack(quantity: Quantity, frames: Array, files: int) -> Stack:

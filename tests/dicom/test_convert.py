@@ -5,8 +5,9 @@ import json
 import random
 
 import numpy as np
+import pydicom
 import pytest
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from pipeline.dicom.convert import convert_patient
 from pipeline.dicom.index import index_patient
@@ -91,6 +92,27 @@ def test_compressed_pixels(tmp_path, syntax):
 
     folder = write_series(tmp_path / "in", values, Recipe(), edit)
     assert np.array_equal(ct_of(convert(folder, tmp_path)).array, values.astype(int) - 1024)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_bare_datasets_without_preamble_and_meta(tmp_path, implicit):
+    folder = write_series(tmp_path / "in", voxels(), Recipe())
+    for path in folder.iterdir():
+        ds = pydicom.dcmread(path)
+        bare = pydicom.Dataset()
+        bare.update(ds)
+        pydicom.dcmwrite(path, bare, implicit_vr=implicit, little_endian=True)
+        assert path.read_bytes()[:2] == b"\x08\x00"
+    assert np.array_equal(ct_of(convert(folder, tmp_path)).array, voxels().astype(int) - 1024)
+
+
+def test_big_endian_pixels(tmp_path):
+    def edit(ds, _):
+        ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        ds.PixelData = np.frombuffer(ds.PixelData, "<u2").astype(">u2").tobytes()
+
+    folder = write_series(tmp_path / "in", voxels(), Recipe(), edit)
+    assert np.array_equal(ct_of(convert(folder, tmp_path)).array, voxels().astype(int) - 1024)
 
 
 def test_overlay_bits_above_the_stored_ones_are_dropped(tmp_path):
@@ -229,3 +251,14 @@ def test_files_that_vanished_are_told(tmp_path):
     drop((3,))(folder)
     with pytest.raises(PatientError, match="gone since the index"):
         convert_patient(tmp_path / "index", tmp_path / "convert", ConvertSettings(), "stop")
+
+
+def test_names_of_files_stay_out_of_messages(tmp_path):
+    # Archives name files by their SOP Instance UID.
+    folder = write_series(tmp_path / "in", voxels(), Recipe(), names=lambda n: f"CT.1.2.826.0.{n}.dcm")
+    index_patient(PatientFiles("P1", folder), CT_ONLY, tmp_path / "index", "stop")
+    (folder / "CT.1.2.826.0.4.dcm").write_bytes(b"\xff" * 300)
+    with pytest.raises(DicomError) as refusal:
+        convert_patient(tmp_path / "index", tmp_path / "convert", ConvertSettings(), "stop")
+    assert "1.2.826" not in str(refusal.value)
+    assert str(tmp_path) not in str(refusal.value)

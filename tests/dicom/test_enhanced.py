@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
@@ -108,6 +109,20 @@ def test_suv_of_decay_corrected_frames(tmp_path):
 def test_stored_suv(tmp_path):
     run(pair(tmp_path / "in", "{SUVbw}g/ml"), tmp_path)
     assert json.loads((tmp_path / "suv" / "suv.json").read_text())["factor"] == 1.0
+
+
+def test_each_frame_has_its_own_transformation(tmp_path):
+    folder = pair(tmp_path / "in", units="")
+    ds = pydicom.dcmread(folder / "pet.dcm")
+    del ds.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence
+    for number, group in zip(ORDER, ds.PerFrameFunctionalGroupsSequence, strict=True):
+        own = item(RescaleSlope=str(1 + number), RescaleIntercept="0", RescaleType="BQML")
+        group.PixelValueTransformationSequence = [own]
+    save(ds, folder / "pet.dcm")
+    run(folder, tmp_path)
+    pet = read_nifti(tmp_path / "convert" / "pet_stored.nii.gz").array
+    truth = voxels((10, 6, 5), seed=4) * (1.0 + np.arange(10))[:, None, None]
+    np.testing.assert_allclose(pet, truth, rtol=1e-6)
 
 
 def test_units_unknown(tmp_path):

@@ -73,6 +73,21 @@ def test_qin_headneck(tmp_path):
     suv = read_nifti(out / "suv" / "P1" / "pet_suvbw.nii.gz").array
     stored = read_nifti(out / "convert" / "pet_stored.nii.gz").array
     np.testing.assert_allclose(suv, stored.astype(np.float64) * account["factor"], rtol=1e-6)
+    # The same README: SUVmax 20.83 in segment 1 of the DICOM SEG.
+    grid = read_nifti(out / "suv" / "P1" / "pet_suvbw.nii.gz").grid
+    assert max(segment_values(folder, suv, grid)) == pytest.approx(20.83, abs=0.005)
+
+
+def segment_values(folder, suv, grid):
+    """SUV in segment 1, its frames placed by their positions alone."""
+    (path,) = (folder / "QIN-HEADNECK-01-0139" / "mask").iterdir()
+    ds = pydicom.dcmread(path)
+    for frame, group in zip(ds.pixel_array, ds.PerFrameFunctionalGroupsSequence, strict=True):
+        if group.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1 and frame.any():
+            corner = group.PlanePositionSequence[0].ImagePositionPatient
+            z, y, x = np.round(grid.indices([[float(v) for v in corner]])[0]).astype(int)
+            assert (y, x) == (0, 0)
+            yield suv[z][frame > 0].max()
 
 
 @pytest.mark.parametrize("settings", [PET_ONLY, IndexSettings()], ids=["uneven slices", "no CT"])
