@@ -98,9 +98,13 @@ def suv_on_page(audit: pd.DataFrame) -> pd.DataFrame:
 
 
 def _short_path(text: str) -> str:
-    """The last step of the path, up to its first comma."""
-    last = text.split("; ")[-1]
-    return last.split(",")[0]
+    """The last step up to its first comma, and what the time of reference was read from."""
+    steps = text.split("; ")
+    last = steps[-1].split(", ")[0]
+    clocks = [
+        step.split(": ", 1)[1].split(", ")[0] for step in steps if re.match("reference time .*: ", step)
+    ]
+    return f"{last}; reference: {clocks[-1]}" if clocks and not last.startswith("reference") else last
 
 
 def registration_quality(results: Path) -> pd.DataFrame:

@@ -102,6 +102,7 @@ def _at_risk(axis: Any, part: pd.DataFrame, count: int, clock: Clock) -> None:
     for side in ("left", "bottom"):
         axis.spines[side].set_visible(False)
     axis.tick_params(length=0)
+    axis.tick_params(axis="y", pad=12)
 
 
 def survival_at(curve: pd.DataFrame, time: float) -> tuple[float, float, float]:

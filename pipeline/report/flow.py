@@ -54,6 +54,7 @@ def draw_flow(flow: Flow, canvas: Canvas) -> str:
     reasons = [f"{stage}: {count}" for stage, count in flow.excluded.items()] or ["none"]
     low = 0.75 + 0.19 * len(reasons)
     figure, axes = canvas.new(WIDTH, low + 1.9)
+    figure.subplots_adjust(0, 0, 1, 1)
     axis = axes[0, 0]
     axis.set(xlim=(0, WIDTH), ylim=(0, low + 1.9))
     axis.axis("off")

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.report.curves import group_name, survival_at
 from pipeline.report.forests import sets_in
 from pipeline.report.job import ReportJob
-from pipeline.report.words import cell, fixed, horizon_name, interval, p_value, pretty
+from pipeline.report.words import cell, horizon_name, interval, p_value, pretty
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FEW_EVENTS = 20
+MOST_LEVELS = 6
 
 
 def cohort_table(cohort: pd.DataFrame, time_unit: str) -> pd.DataFrame:
@@ -36,19 +37,23 @@ def cohort_table(cohort: pd.DataFrame, time_unit: str) -> pd.DataFrame:
             "Centres": str(part["centre"].nunique()),
         }
         for column in (str(c) for c in cohort.columns if str(c).startswith("clinical_")):
-            row[pretty(column.removeprefix("clinical_")).capitalize()] = summary(part[column])
+            levels = cohort[column].nunique() <= MOST_LEVELS
+            row[pretty(column.removeprefix("clinical_")).capitalize()] = summary(part[column], levels)
         rows.append(row)
     return pd.DataFrame(rows).set_index("Set").T.reset_index(names="")
 
 
-def summary(values: pd.Series) -> str:
-    """Numbers: median (range), or counts where there are few levels; text: counts; blanks told."""
+def summary(values: pd.Series, levels: bool) -> str:
+    """Numbers: median (range), or counts where the cohort has few levels; text: counts.
+
+    Blanks are told.
+    """
     missing = int(values.isna().sum())
     there = values.dropna()
     tail = f"; missing: {missing}" if missing else ""
     if there.empty:
         return "all missing"
-    if there.dtype.kind == "f" and there.nunique() > 6:
+    if there.dtype.kind == "f" and not levels:
         return f"{there.median():.3g} ({there.min():.3g}–{there.max():.3g}){tail}"
     counts = Counter(cell(v) for v in there)
     return ", ".join(f"{level}: {count}" for level, count in sorted(counts.items())) + tail
@@ -98,12 +103,13 @@ def comparisons_on_page(comparisons: pd.DataFrame) -> pd.DataFrame:
         {
             "Set": str(row["set"]).capitalize(),
             "Model": pretty(str(row["model_a"])),
-            "Less": pretty(str(row["model_b"])),
+            "Compared with": pretty(str(row["model_b"])),
             "Difference in C-index": interval(row["difference"], row["ci_low"], row["ci_high"]),
             "p": p_value(row["p_value"]),
             "p, Holm": p_value(row.get("p_holm")),
         }
-        for row in comparisons.to_dict("records")
+        for name in sets_in(comparisons)
+        for row in comparisons[comparisons["set"] == name].to_dict("records")
     ]
     return pd.DataFrame(rows)
 
@@ -131,7 +137,10 @@ def risk_groups(folder: Path, job: ReportJob) -> pd.DataFrame:
                 "Events": int(part["event"].sum()),
             }
             for days in sorted(job.evaluation.horizons_days):
-                row[f"Survival, {horizon_name(days, unit)}"] = interval(*survival_at(curve, days), digits=2)
+                survival, low, high = survival_at(curve, days)
+                # Where nobody or everybody had the event there is no log-log interval.
+                bounds = (low, high) if low < high else (None, None)
+                row[f"Survival, {horizon_name(days, unit)}"] = interval(survival, *bounds, digits=2)
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -188,8 +197,9 @@ def chosen_variables(job: ReportJob) -> pd.DataFrame:
                     "Model": pretty(model),
                     "Variable": name,
                     "Folds": f"{count} of {len(folds)}",
-                    "Mean log-hazard ratio": fixed(sum(values) / count, 3),
-                    "Range": f"{min(values):.3f} to {max(values):.3f}",
+                    "Mean log-hazard ratio": sum(values) / count,
+                    "Lowest": min(values),
+                    "Highest": max(values),
                 }
             )
     return pd.DataFrame(rows)

@@ -66,17 +66,20 @@ def known(value: Any) -> bool:
 
 def fixed(value: Any, digits: int) -> str:
     """A number with so many decimals, or a dash."""
-    return f"{float(value):.{digits}f}" if known(value) else NOTHING
+    return f"{float(value):.{digits}f}".replace("-", "−") if known(value) else NOTHING
 
 
 def interval(value: Any, low: Any, high: Any, digits: int = 3) -> str:
-    """`0.712 (0.65–0.77)`; without interval where there is none; a dash where unknown."""
+    """`0.712 (0.65–0.77)`, the interval with at most two decimals.
+
+    Without interval where there is none; a dash where the value is unknown.
+    """
     if not known(value):
         return NOTHING
     text = fixed(value, digits)
     if not (known(low) and known(high)):
         return text
-    fewer = max(digits - 1, 1)
+    fewer = min(digits, 2)
     dash = " to " if float(low) < 0 or float(high) < 0 else "–"
     return f"{text} ({fixed(low, fewer)}{dash}{fixed(high, fewer)})"
 
@@ -99,5 +102,5 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+        return (f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}").replace("-", "−")
     return str(value)

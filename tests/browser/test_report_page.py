@@ -1,0 +1,79 @@
+"""The report in a real browser: nothing overflows, every image loads, nothing is fetched."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from pipeline.report.build import build_report
+from tests.report.made_up import make_study
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+
+# Shown in frames of the two widths: a window of a headless browser is at least 500 px wide.
+PROBE = """<!doctype html><body><pre id="said"></pre><script>
+const widths = [390, 1280], said = {};
+let left = widths.length;
+for (const width of widths) {
+  const frame = document.createElement('iframe');
+  frame.style = `width:${width}px;height:900px;border:0`;
+  frame.onload = async () => {
+    const page = frame.contentDocument, root = page.documentElement;
+    for (const d of page.querySelectorAll('details')) d.open = true;
+    await Promise.all([...page.images].map(i => i.decode().catch(() => null)));
+    said[width] = {
+      inner: frame.contentWindow.innerWidth, scroll: root.scrollWidth, title: page.title,
+      images: page.images.length,
+      broken: [...page.images].filter(i => !i.naturalWidth).map(i => i.src),
+      fetched: frame.contentWindow.performance.getEntriesByType('resource').map(e => e.name),
+      stretched: [...page.images].filter(i => Math.abs(i.width / i.height
+        - i.getAttribute('width') / i.getAttribute('height')) > 0.02).map(i => i.src),
+    };
+    if (!--left) document.getElementById('said').textContent = JSON.stringify(said);
+  };
+  frame.src = 'index.html';
+  document.body.append(frame);
+}
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    folder = tmp_path_factory.mktemp("browser")
+    report = folder / "report"
+    build_report(make_study(folder / "results").job, report)
+    (report / "probe.html").write_text(PROBE)
+    command = [
+        str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+        "--virtual-time-budget=20000", f"--user-data-dir={folder / 'profile'}", "--dump-dom",
+        (report / "probe.html").as_uri(),
+    ]  # fmt: skip
+    found = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    text = re.search(r'<pre id="said">(.*?)</pre>', found.stdout, re.S)
+    assert text, found.stderr[-2000:]
+    assert text[1], "the probe did not finish"
+    return json.loads(text[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+
+
+@pytest.mark.parametrize("width", ["390", "1280"])
+def test_page_does_not_overflow(said: dict[str, dict], width: str) -> None:
+    assert said[width]["inner"] == int(width)
+    assert said[width]["scroll"] <= int(width)
+
+
+@pytest.mark.parametrize("width", ["390", "1280"])
+def test_every_image_loads_undistorted(said: dict[str, dict], width: str) -> None:
+    assert said[width]["images"] >= 10
+    assert said[width]["broken"] == []
+    assert said[width]["stretched"] == []
+
+
+def test_nothing_is_fetched_and_no_foreign_script_ran(said: dict[str, dict]) -> None:
+    for seen in said.values():
+        assert not [url for url in seen["fetched"] if not url.startswith("file:")]
+        assert seen["title"] != "taken"
