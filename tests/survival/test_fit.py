@@ -12,6 +12,7 @@ from pipeline.metrics.baseline import breslow
 from pipeline.metrics.concordance import concordance_index
 from pipeline.settings.classical import ClassicalModel
 from pipeline.survival.fit import ModelJob, calibration_slope, fit_model
+from pipeline.survival.registry import FITTERS
 from pipeline.tables.predictions import read_predictions
 
 HORIZONS = (365.25, 1095.75)
@@ -240,6 +241,28 @@ def test_a_logarithm_of_zero_is_refused(make_study):
     with pytest.raises(ModelError, match="P000"):
         run(study, {"kind": "feature", "feature": "pet_f0"})
     run(study, {"kind": "feature", "feature": "pet_f0", "log": False})
+
+
+SPARE = {
+    "column": {"column": "truth_log_hazard"},
+    "feature": {"feature": "pet_f0"},
+    "clinical_cox": {"clinical": ["clinical_age", "clinical_stage"]},
+    "rsf": {"trees": 15},
+    "gradient_boosting": {"rounds": 10},
+    "survival_svm": {"weights": [0.01]},
+    "hecktor_cox": {"thresholds": [0.7]},
+    "signed_bagging": {"members": 20, "harmonise": "combat"},
+}
+
+
+@pytest.mark.parametrize("kind", FITTERS)
+def test_every_kind_does_without_inner_and_external_patients(kind, make_study):
+    study = make_study(sizes=(48, 0, 5), inner=0.0)
+    out = run(study, {"kind": kind, **SPARE.get(kind, {})})
+    frame = read_predictions(out / "fold0" / "predictions.parquet")
+    assert set(frame["set"]) == {"train", "heldout"} and len(frame) == 48
+    assert "train (" in report(out)["baseline"]["source"]
+    assert frame["survival_365.25d"].between(0, 1).all()
 
 
 def test_models_without_features_need_no_feature_table(make_study):
