@@ -1,1 +1,1 @@
-"""Random transformations of a batch."""
+"""Random transformations of batches, on the device that trains."""

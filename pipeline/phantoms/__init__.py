@@ -1,1 +1,1 @@
-"""The embedded cohort: real DICOM with known truth."""
+"""The embedded cohort: real DICOM with known truth, and disks."""

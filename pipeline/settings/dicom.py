@@ -16,6 +16,9 @@ class IndexSettings(Section):
         (), description="Patterns (case-insensitive, `*`) of the PET's series description, best first."
     )
     prefer_ct: tuple[str, ...] = Field((), description="Patterns of the CT's series description, best first.")
+    modalities: tuple[Literal["pet", "ct"], ...] = Field(
+        ("pet", "ct"), min_length=1, description="What a patient must have."
+    )
     min_slices: int = Field(8, ge=1, description="Series with fewer slices are not volumes.")
     several_studies: Literal["refuse", "first", "last"] = Field(
         "refuse", description="A patient with several studies that hold PET and CT."
@@ -47,6 +50,11 @@ class SuvSettings(Section):
         description="Injection and scan on different days after de-identification: refuse, "
         "or use the times of day, told in `suv.json`.",
     )
+    dose_in_mbq: Literal["refuse", "convert"] = Field(
+        "refuse",
+        description="A dose between 1 and 10,000 is MBq where Bq belongs: refuse, or convert, told in "
+        "`suv.json`.",
+    )
     max_uptake_minutes: float = Field(
         240.0, gt=0, description="A longer time from injection to scan is refused."
     )
@@ -73,4 +81,30 @@ class ContourSettings(Section):
     draw: Literal["none", "threshold_41", "fixed_2.5", "fixed_4.0"] = Field(
         "none", description="Contour drawn by the software where none was drawn, marked as such."
     )
-    supersampling: int = Field(4, ge=1, le=16, description="Sub-voxel rasterisation: lines per voxel edge.")
+    draw_within: Literal["sphere", "image"] = Field(
+        "sphere",
+        description="Where `draw` looks: in the cohort table's `roi`, written `sphere(x, y, z, radius)` "
+        "in LPS mm; or in the whole PET, right only for images cut to the lesion.",
+    )
+    supersampling: int = Field(
+        15,
+        ge=1,
+        le=63,
+        description="Sub-voxel rasterisation: lines per voxel edge; odd numbers have no ties at one half.",
+    )
+    max_outside_percent: float = Field(
+        5.0, ge=0, le=100, description="A contour with more of its volume outside the image is refused."
+    )
+    keep_rois: bool = Field(
+        False,
+        description="Also write every ROI's own mask (`roi_{ct,pet}_{n}.nii.gz`), named in contours.json.",
+    )
+    margin_mm: float = Field(
+        0.0, ge=-50, le=100, description="Masks are grown by this margin; negative shrinks them."
+    )
+    ring_mm: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="Above 0 the mask is the shell of this thickness around the lesion (peritumoral).",
+    )

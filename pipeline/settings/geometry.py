@@ -44,6 +44,9 @@ class CropSettings(Section):
         "position of development lesions.",
     )
     boxes: str = Field("", description="`box`: CSV with patient_id, x1, x2, y1, y2, z1, z2 in mm.")
+    uptake_threshold_gml: float = Field(
+        3.0, gt=0, description="`uptake`: smoothed SUV above which the largest region on top is the brain."
+    )
     shape: tuple[int, int, int] = Field((112, 128, 128), description="Voxels (z, y, x).")
     spacing_mm: tuple[float, float, float] = Field((1.0, 1.0, 1.0), description="Voxel size (z, y, x).")
     margin: int = Field(
@@ -54,7 +57,7 @@ class CropSettings(Section):
     )
     interpolation: Literal["linear", "bspline"] = Field("linear", description="Of the images.")
     mask_interpolation: Literal["nearest", "linear"] = Field(
-        "linear", description="Of the mask; linear is thresholded at one half."
+        "linear", description="Of the mask; linear is thresholded near one half, where the volume is kept."
     )
     on_cut_lesion: Literal["warn", "exclude", "stop"] = Field(
         "warn", description="A lesion that the crop cuts off."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.settings.base import Section
 
@@ -11,26 +11,70 @@ class PhantomSettings(Section):
     """The generator of head-and-neck-like PET/CT with known truth.
 
     The log-hazard is
-    `volume * z(log tumour volume) + heterogeneity * z(heterogeneity) + rim * z(rim uptake)
-    + clinical * z(performance)`, z against the generator's own population values.
+    `weight_volume * z(log volume) + weight_heterogeneity * z(heterogeneity) + weight_rim * z(rim uptake)
+    + weight_clinical * z(performance)`, z against the generator's own population values.
     Weights and seed were fixed before any model was trained.
     """
 
     seed: int = Field(7, ge=0, lt=2**31, description="Seed of the cohort.")
-    development: int = Field(40, ge=4, description="Patients in the development set.")
-    external: int = Field(40, ge=0, description="Patients in the external set.")
-    ct_shape: tuple[int, int, int] = Field((72, 112, 112), description="CT voxels (z, y, x).")
+    development: int = Field(40, ge=4, le=499, description="Patients in the development set.")
+    external: int = Field(40, ge=0, le=499, description="Patients in the external set.")
+    ct_shape: tuple[int, int, int] = Field((80, 112, 112), description="CT voxels (z, y, x).")
     ct_spacing_mm: tuple[float, float, float] = Field((3.0, 2.5, 2.5), description="CT voxel (z, y, x).")
-    pet_shape: tuple[int, int, int] = Field((54, 72, 72), description="PET voxels (z, y, x).")
+    pet_shape: tuple[int, int, int] = Field((60, 70, 70), description="PET voxels (z, y, x).")
     pet_spacing_mm: tuple[float, float, float] = Field((4.0, 4.0, 4.0), description="PET voxel (z, y, x).")
     max_rotation_deg: float = Field(10.0, ge=0, le=45, description="Largest turn about each axis.")
     max_shift_mm: float = Field(15.0, ge=0, le=60, description="Largest shift along each axis.")
-    noise: float = Field(0.08, ge=0, description="PET noise: SD relative to local uptake (g/mL).")
+    noise: float = Field(0.08, ge=0, le=1, description="PET noise: SD as a share of local uptake.")
+    ct_noise_hu: float = Field(10.0, ge=0, le=200, description="CT noise: SD in HU.")
     weight_volume: float = Field(0.6, description="Log-hazard per SD of log volume.")
     weight_heterogeneity: float = Field(0.9, description="Log-hazard per SD of heterogeneity.")
     weight_rim: float = Field(0.9, description="Log-hazard per SD of peritumoral uptake.")
     weight_clinical: float = Field(0.5, description="Log-hazard per SD of the clinical column.")
-    median_days: float = Field(900.0, gt=0, description="Median survival at log-hazard 0, in days.")
-    censoring_days: tuple[float, float] = Field(
-        (700.0, 3000.0), description="Censoring is uniform between these days."
+    median_days: float = Field(600.0, gt=0, description="Median survival at log-hazard 0, in days.")
+    weibull_shape: float = Field(
+        1.5, gt=0, description="Shape of the Weibull baseline; 1 is a constant hazard, above 1 a rising one."
     )
+    censoring_days: tuple[float, float] = Field(
+        (1000.0, 3000.0), description="Censoring is uniform between these days."
+    )
+
+    @field_validator("censoring_days")
+    @classmethod
+    def _ordered(cls, days: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < days[0] <= days[1]:
+            raise ValueError("two days, the first above 0 and not after the second")
+        return days
+
+    @field_validator("ct_shape", "pet_shape", "ct_spacing_mm", "pet_spacing_mm")
+    @classmethod
+    def _positive(cls, sizes: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(sizes) <= 0:
+            raise ValueError("three sizes above 0")
+        return sizes
+
+
+class DiskSettings(Section):
+    """The generator of noisy disks whose survival time is their area (seed paper 000)."""
+
+    seed: int = Field(7, ge=0, lt=2**31, description="Seed of the disks.")
+    images: int = Field(500, ge=2, le=9999, description="Images in all.")
+    development: int = Field(400, ge=1, description="Images in the development set; the rest is external.")
+    size_px: int = Field(240, ge=16, le=2048, description="Edge of the square image, in pixels.")
+    radius_px: tuple[float, float] = Field(
+        (15.0, 50.0), description="Smallest and largest radius; the area is uniform between theirs."
+    )
+    noise: float = Field(0.5, ge=0, description="SD of the image noise, in units of the disk's contrast.")
+    time_range: tuple[float, float] = Field(
+        (4.0, 11.0), description="Time of the smallest and the largest area (dimensionless)."
+    )
+    time_noise: float = Field(0.1, ge=0, description="SD of the noise added to the time.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> DiskSettings:
+        low, high = self.radius_px
+        if not 0 < low < high <= (self.size_px - 1) / 2:
+            raise ValueError("radius_px: 0 < smallest < largest, and the largest disk fits the image")
+        if not 0 < self.time_range[0] < self.time_range[1]:
+            raise ValueError("time_range: 0 < first < last")
+        return self

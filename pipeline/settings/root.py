@@ -108,7 +108,12 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         raise SettingsError(explain(error, Settings)) from None
     for name in settings.networks():
-        settings.training_of(name)
+        if settings.training_of(name).select == "best_inner" and settings.plan.inner_fraction == 0:
+            raise SettingsError(
+                f"model {name!r} chooses its weights on inner validation patients, and there are none",
+                where="training.select: best_inner with plan.inner_fraction: 0",
+                action="set plan.inner_fraction above 0, or training.select: last",
+            )
     return settings
 
 

@@ -32,6 +32,11 @@ class ScheduleSettings(Section):
 class TrainingSettings(Section):
     """Loop, batches and selection of the epoch."""
 
+    standardise: Literal["zscore", "hecktor", "none"] = Field(
+        "zscore",
+        description="Per patient, from imaged voxels: every channel to mean 0, SD 1; `hecktor`: PET so, "
+        "CT clipped to ±1024 HU and divided by 1024; or values as stored.",
+    )
     iterations: int = Field(15000, ge=1, description="Optimizer steps.")
     batch: int = Field(8, ge=2, description="Patients in a batch.")
     balance_events: bool = Field(True, description="As many events as censored patients in a batch.")
@@ -51,12 +56,26 @@ class TrainingSettings(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="bf16 autocast where the processor has it, else float32."
     )
+    channels_last: Literal["auto", "never", "always"] = Field(
+        "auto",
+        description="Memory order of 3D tensors; `auto`: channels last, which is the faster everywhere.",
+    )
+    deterministic: bool = Field(
+        False,
+        description="On an accelerator: only kernels that repeat bit for bit (slower). A CPU always does.",
+    )
     compile: Literal["auto", "never", "always"] = Field(
-        "auto", description="`torch.compile`: by a short measured trial, never, always."
+        "auto",
+        description="`torch.compile`: `auto` decides by a short measured trial on an accelerator and "
+        "never compiles on a CPU, where timing must not decide the numbers.",
     )
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     checkpoint_every: int = Field(250, ge=1, description="Iterations between checkpoints.")
     tta_flip: bool = Field(False, description="Average predictions over the sagittal mirror image.")
+    start_from: str = Field(
+        "", description="Model of this study whose weights of the same fold are the start; empty: random."
+    )
+    tensorboard: bool = Field(False, description="Write the history as TensorBoard events too.")
     outputs: tuple[Literal["masks", "deep_features"], ...] = Field(
         ("masks",), description="Written beside the predictions."
     )

@@ -33,9 +33,10 @@ class Grid:
 
     def affine(self) -> FloatArray:
         """4×4 matrix from array index (x, y, z, 1) to LPS mm."""
-        matrix: FloatArray = np.eye(4, dtype=np.float64)
+        matrix: FloatArray = np.zeros((4, 4), dtype=np.float64)
         matrix[:3, :3] = np.asarray(self.direction) @ np.diag(self.spacing_mm[::-1])
         matrix[:3, 3] = self.origin_mm
+        matrix[3, 3] = 1.0
         return matrix
 
     def points(self, index_zyx: npt.ArrayLike) -> FloatArray:
@@ -49,7 +50,7 @@ class Grid:
         """Continuous array indices (n, 3; z, y, x) of LPS points (n, 3; x, y, z)."""
         matrix = self.affine()
         points = np.atleast_2d(np.asarray(points_lps, dtype=float)) - matrix[:3, 3]
-        found: FloatArray = np.linalg.solve(matrix[:3, :3], points.T).T[:, ::-1]
+        found: FloatArray = np.asarray(np.linalg.solve(matrix[:3, :3], points.T).T[:, ::-1], dtype=np.float64)
         return found
 
     def centre_mm(self) -> FloatArray:

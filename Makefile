@@ -1,0 +1,64 @@
+# Two commands matter: `make demo` and `make test`. Both may be repeated.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+
+PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3.13 python3,$(shell $(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && command -v $(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PINS := envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
+CORES ?= all
+
+.PHONY: help setup demo test test-long fuzz lint settings cohort clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## Make .venv with pinned dependencies, in the order that installs
+
+$(STAMP): $(PINS)
+	@if [ -z "$(PYTHON)" ]; then echo "error: no Python 3.11 to 3.13 found; install one (Debian: apt-get install python3 python3-venv) or call make PYTHON=/path/to/python" >&2; exit 1; fi
+	if ! command -v $${CC:-gcc} >/dev/null; then echo "error: no C compiler found, and pyradiomics compiles one file; install one (Debian: apt-get install gcc python3-dev)" >&2; exit 1; fi
+	if ! $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then echo "error: this Python has no venv module; install it (Debian: apt-get install python3-venv)" >&2; exit 1; fi
+	if ! echo '#include <Python.h>' | $${CC:-gcc} -E -I"$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')" - >/dev/null 2>&1; then echo "error: Python's header files are missing, and pyradiomics needs them; install them (Debian: apt-get install python3-dev)" >&2; exit 1; fi
+	echo "setting up $(VENV) with $$($(PYTHON) --version); the first time takes a minute or two"
+	if [ ! -x $(BIN)/python ]; then $(PYTHON) -m venv $(VENV); fi
+	pip="$(BIN)/python -m pip install --quiet --disable-pip-version-check"
+	quiet() { "$$@" 2> >(grep -v -E "^(WARNING: Location|WARNING: Running pip as)" >&2); }
+	quiet $$pip torch==2.13.0
+	quiet $$pip wheel -c envs/constraints.txt -r envs/requirements.txt -r envs/requirements-dev.txt
+	quiet $$pip --no-build-isolation -c envs/constraints.txt pyradiomics==3.0.1
+	$(BIN)/python -m pip check --disable-pip-version-check
+	touch $(STAMP)
+
+demo: $(STAMP) ## Run the whole chain on the embedded cohort; ends with where the report lies
+	@$(BIN)/snakemake --cores $(CORES) --workflow-profile config/profiles/quiet
+	echo "report: $$PWD/results/phantom/report/index.html"
+
+test: $(STAMP) ## Fast tests (15 minutes at most on 2 cores)
+	@$(BIN)/python -m pytest -m "not long and not fuzz and not finished" -n 2 --dist worksteal
+
+test-long: $(STAMP) ## The tests that take minutes
+	@$(BIN)/python -m pytest -m long
+
+fuzz: $(STAMP) ## Thousands of mutated files
+	@$(BIN)/python -m pytest -m fuzz
+
+lint: $(STAMP) ## Style, types, workflow lint
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/configuration.md
+	@$(BIN)/python -m pipeline.settings.export
+
+cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=config/cohorts/mine.csv
+	@test -n "$(DICOM)" -a -n "$(OUT)" || { echo "error: say where the DICOM lies and where the table goes: make cohort DICOM=folder OUT=config/cohorts/mine.csv" >&2; exit 1; }
+	$(BIN)/python -m pipeline.dicom.draft "$(DICOM)" "$(OUT)"
+
+clean: ## Remove what the demo made (results/phantom), nothing of yours
+	rm -rf results/phantom .snakemake

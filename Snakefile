@@ -1,0 +1,60 @@
+# SUVival: FDG-PET/CT DICOM in, survival report out.
+#
+#   snakemake --cores all                                   the embedded phantom study
+#   snakemake --cores all --configfile my_study.yaml        yours
+#   snakemake --cores all preprocess | radiomics | train    parts of it
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# A study file stands for itself; without one the embedded default is run.
+if "study" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/phantom.smk"
+include: "rules/index.smk"
+include: "rules/convert.smk"
+include: "rules/suv.smk"
+include: "rules/contours.smk"
+include: "rules/template.smk"
+include: "rules/register.smk"
+include: "rules/crop.smk"
+include: "rules/radiomics.smk"
+include: "rules/plan.smk"
+include: "rules/train.smk"
+include: "rules/survival.smk"
+include: "rules/ensemble.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    preprocess,
+    train,
+
+
+rule all:
+    default_target: True
+    input:
+        f"{R}/report",
+
+
+rule preprocess:
+    input:
+        crops_of(cohort.ids()),
+
+
+onstart:
+    announce_start()
+
+
+onsuccess:
+    announce_end()
+
+
+onerror:
+    announce_failure()

@@ -1,0 +1,134 @@
+"""Translation, rotation and mirroring of a batch in one resampling.
+
+All voxel coordinates are offsets from an array's centre, ordered x, y, z, in voxels;
+arrays are (..., Z, Y, X). A matrix maps an output voxel to the input voxel it is read from.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pipeline.settings.training import AugmentSettings
+
+if TYPE_CHECKING:
+    import torch
+
+DRAWS = 7
+
+
+def draw_affine(
+    batch: int,
+    settings: AugmentSettings,
+    spacing_mm: tuple[float, float, float],
+    *,
+    flat: bool,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Draw one rigid transform and mirroring per sample.
+
+    Translations are uniform in ± `translation_voxels` on each axis, angles uniform in
+    ± `rotation_deg` about each axis, the sagittal mirror (x) has probability one half
+    (DeepMTS: "translations up to 10 pixels, rotations up to 5 degrees, flip in the
+    sagittal axis"; uniform, not the extremes only). Seven numbers are drawn per sample
+    whatever the settings are, so that switching one off leaves the others as they were.
+
+    Args:
+        batch: Samples, B.
+        settings: Ranges.
+        spacing_mm: (z, y, x); rotations are rigid in mm, also on anisotropic voxels.
+        flat: Arrays have Z = 1: rotate about z and move in the plane only.
+        generator: On the CPU; the same generator state gives the same transforms.
+
+    Returns:
+        (B, 3, 4) float64, on the CPU.
+    """
+    import torch
+
+    uniform = torch.rand(batch, DRAWS, dtype=torch.float64, generator=generator)
+    shift = (2 * uniform[:, 0:3] - 1) * settings.translation_voxels
+    angle = (2 * uniform[:, 3:6] - 1) * math.radians(settings.rotation_deg)
+    mirror = torch.where((uniform[:, 6] < 0.5) & settings.flip_sagittal, -1.0, 1.0).double()
+    if flat:
+        shift[:, 2] = 0
+        angle[:, :2] = 0
+    millimetres = torch.tensor(spacing_mm[::-1], dtype=torch.float64)
+    linear = rotation(angle) * millimetres[None, None, :] / millimetres[None, :, None]
+    linear[:, :, 0] *= mirror[:, None]
+    return torch.cat([linear, shift[:, :, None]], dim=2)
+
+
+def rotation(angle: torch.Tensor) -> torch.Tensor:
+    """Rz·Ry·Rx of angles (B, 3) in radians about x, y, z; (B, 3, 3)."""
+    import torch
+
+    def about(axis: int) -> torch.Tensor:
+        cosine, sine = angle[:, axis].cos(), angle[:, axis].sin()
+        first, second = [i for i in range(3) if i != axis]
+        # A right-handed turn: y→z about x, z→x about y, x→y about z.
+        sign = -1.0 if axis == 1 else 1.0
+        matrix = torch.eye(3, dtype=angle.dtype).repeat(len(angle), 1, 1)
+        matrix[:, first, first] = matrix[:, second, second] = cosine
+        matrix[:, first, second], matrix[:, second, first] = -sign * sine, sign * sine
+        return matrix
+
+    return about(2) @ about(1) @ about(0)
+
+
+def identity(batch: int) -> torch.Tensor:
+    """The transform that leaves every sample where it is; (B, 3, 4) float64."""
+    import torch
+
+    return torch.eye(3, 4, dtype=torch.float64).repeat(batch, 1, 1)
+
+
+def resample(
+    image: torch.Tensor,
+    mask: torch.Tensor | None,
+    matrices: torch.Tensor,
+    *,
+    air: torch.Tensor,
+    shape: tuple[int, int, int],
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Read every output voxel from where its matrix points, once.
+
+    Images are interpolated linearly, masks by nearest neighbour on the same grid, so the
+    two cannot part. What lies outside the input is the patient's own air, and 0 in masks.
+
+    Args:
+        image: (B, C, Z, Y, X).
+        mask: (B, Z, Y, X), or None.
+        matrices: (B, 3, 4) from :func:`draw_affine`; any device.
+        air: (B, C) value of air of each patient and channel, in the image's units.
+        shape: Output (z, y, x), about the input's centre; smaller where the input holds a margin.
+
+    Returns:
+        float32 image (B, C, *shape) and float32 mask (B, *shape), or None.
+    """
+    import torch
+    from torch.nn.functional import affine_grid, grid_sample
+
+    theta = normalised(matrices, tuple(image.shape[2:]), shape).to(image.device, torch.float32)
+    grid = affine_grid(theta, [len(image), 1, *shape], align_corners=False)
+    background = air.to(image.device, torch.float32)[:, :, None, None, None]
+    # grid_sample pads with 0: with air as the zero, padding is air, also half-way over the edge.
+    moved = grid_sample(image.float() - background, grid, align_corners=False) + background
+    if mask is None:
+        return moved, None
+    labels = mask[:, None].to(torch.float32)
+    return moved, grid_sample(labels, grid, mode="nearest", align_corners=False)[:, 0]
+
+
+def normalised(matrices: torch.Tensor, source: tuple[int, ...], target: tuple[int, int, int]) -> torch.Tensor:
+    """Matrices in voxels as PyTorch's, whose coordinates run −1 … 1 over an axis' full width.
+
+    With `align_corners=False` an offset of v voxels from the centre of an axis of N is 2v/N.
+    """
+    import torch
+
+    inner = torch.tensor(source[::-1], dtype=matrices.dtype, device=matrices.device)
+    outer = torch.tensor(target[::-1], dtype=matrices.dtype, device=matrices.device)
+    theta = matrices.clone()
+    theta[:, :, :3] = matrices[:, :, :3] * outer[None, None, :] / inner[None, :, None]
+    theta[:, :, 3] = matrices[:, :, 3] * 2 / inner
+    return theta

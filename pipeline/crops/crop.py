@@ -1,0 +1,213 @@
+"""One patient's crop: from native voxels to the stored grid in one interpolation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.crops.attributes import CropAttributes
+from pipeline.crops.lesion import Lesion, MaskFrom, coverage, read_lesion
+from pipeline.crops.place import Placement, at_box, at_lesion, at_uptake, in_template
+from pipeline.crops.position import read_position
+from pipeline.crops.store import Crop, write_crop, write_excluded
+from pipeline.errors import CropError, PatientError, PipelineError
+from pipeline.settings.base import Policy
+from pipeline.settings.geometry import CropSettings
+from pipeline.tables.status import Status, Warnings, log, read_status
+from pipeline.volumes.nifti import read_nifti
+from pipeline.volumes.resample import Sampling, in_field, resample, resample_mask
+from pipeline.volumes.transform import read_matrix
+from pipeline.volumes.volume import FloatArray, Volume
+
+AIR_HU = -1024.0
+STAGE = "crop"
+CONSEQUENCE = "excluded from the study"
+
+
+class CutLesionError(CropError):
+    """The crop cuts off more of the lesion than `crops.min_coverage` allows."""
+
+
+@dataclass(frozen=True)
+class CropSources:
+    """What one patient's crop reads.
+
+    Attributes:
+        patient_id: Names the patient.
+        convert: Folder of `convert` (the CT).
+        suv: Folder of `suv` (the PET).
+        contours: Folder of `contours`; None where contours are not looked for.
+        registration: Folder of `registration`; needed for `position: fixed` only.
+        position: JSON of `crop_position`; needed for `position: fixed` only, unless
+            `centre_mm` is set.
+    """
+
+    patient_id: str
+    convert: Path
+    suv: Path
+    contours: Path | None = None
+    registration: Path | None = None
+    position: Path | None = None
+
+
+def crop_patient(
+    sources: CropSources, out: Path, settings: CropSettings, policy: Policy, mask_from: MaskFrom = "ct"
+) -> None:
+    """Cut a patient's PET and CT (and contour) on the crop's grid and store them.
+
+    Channels are PET (SUV, g/mL) and CT (HU). Native voxels are interpolated once: the rigid
+    transform and the crop's grid are composed. Outside the images CT is -1024 HU and PET 0.
+
+    Args:
+        sources: Folders of the earlier stages.
+        out: `{patient}.zarr`.
+        settings: The study's section.
+        policy: What a patient whose data cannot be trusted does.
+        mask_from: The contour that fills the mask; the other one where only that exists.
+
+    Raises:
+        PatientError: The crop cannot be placed, or cuts the lesion off (under policy `stop`,
+            or `crops.on_cut_lesion: stop`).
+    """
+    for folder in (sources.convert, sources.suv, sources.contours, sources.registration):
+        if folder is not None and (status := read_status(folder)).state == "excluded":
+            write_excluded(out, status)
+            return
+    warnings = Warnings()
+    try:
+        crop = _cut(sources, settings, mask_from, warnings)
+    except PatientError as error:
+        rule = settings.on_cut_lesion if isinstance(error, CutLesionError) else policy
+        _refuse(sources.patient_id, error, rule, out)
+        return
+    state = Status("warned", STAGE, " | ".join(warnings), "used") if warnings else Status("ok", STAGE)
+    write_crop(out, crop, state)
+
+
+def _refuse(patient_id: str, error: PatientError, rule: str, out: Path) -> None:
+    if rule == "stop":
+        error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
+        error.action = error.action or "mend the data, or set study.on_bad_patient: exclude"
+        raise error
+    log.error("patient %s excluded at %s: %s", patient_id, STAGE, error)
+    write_excluded(out, Status("excluded", STAGE, str(error), CONSEQUENCE))
+
+
+def _cut(sources: CropSources, settings: CropSettings, mask_from: MaskFrom, warnings: Warnings) -> Crop:
+    lesion = read_lesion(sources.contours, mask_from) if sources.contours is not None else None
+    if lesion is not None and lesion.drawn_on != mask_from:
+        warnings.tell(f"the mask is the contour drawn on {lesion.drawn_on.upper()}: there is no other")
+    pet = _read_pet(sources.suv)
+    placed = _place(sources, settings, lesion, pet)
+    covered = _check_coverage(lesion, placed, settings, warnings)
+    for note in placed.notes:
+        warnings.tell(note)
+    ct = read_nifti(sources.convert / "ct_hu.nii.gz", "ct_hu")
+    grid, matrix = placed.stored_grid(settings.margin), placed.to_patient
+    kind = settings.interpolation
+    image = np.empty((2, *grid.shape), dtype=np.float32)
+    image[0] = resample(pet, grid, matrix, Sampling(kind, 0.0))
+    image[1] = resample(ct, grid, matrix, Sampling(kind, AIR_HU, AIR_HU))
+    inside = in_field(pet.grid, grid, matrix) & in_field(ct.grid, grid, matrix)
+    if not inside.any():
+        raise CropError(
+            "the crop lies outside the images",
+            expected=f"an overlap with {ct.grid.describe()}",
+            got=f"crop {grid.describe()}",
+            action="check crops.position, crops.centre_mm or the table of boxes",
+        )
+    mask = None
+    if lesion is not None:
+        mask = resample_mask(lesion.mask, grid, matrix, settings.mask_interpolation)
+    return Crop(image, mask, inside.astype(np.uint8), _attributes(sources, settings, placed, lesion, covered))
+
+
+def _attributes(
+    sources: CropSources,
+    settings: CropSettings,
+    placed: Placement,
+    lesion: Lesion | None,
+    covered: float | None,
+) -> CropAttributes:
+    grid = placed.stored_grid(settings.margin)
+    return CropAttributes(
+        patient_id=sources.patient_id,
+        channels=("pet", "ct"),
+        units=("g/mL", "HU"),
+        quantities=(_pet_file(sources.suv).name.removesuffix(".nii.gz"), "ct_hu"),
+        spacing_mm=grid.spacing_mm,
+        origin_mm=grid.origin_mm,
+        direction=grid.direction,
+        transform=tuple(tuple(float(v) for v in row) for row in placed.to_patient),
+        margin=settings.margin,
+        position=settings.position,
+        contour=lesion.contour if lesion is not None else "none",
+        mask_from=lesion.drawn_on if lesion is not None else "",
+        lesion_coverage=covered,
+        lesion_ml=lesion.volume_ml() if lesion is not None else None,
+        notes=placed.notes,
+    )
+
+
+def _place(sources: CropSources, settings: CropSettings, lesion: Lesion | None, pet: Volume) -> Placement:
+    if settings.position == "lesion":
+        return at_lesion(lesion, settings)
+    if settings.position == "box":
+        return at_box(sources.patient_id, settings)
+    if settings.position == "uptake":
+        return at_uptake(pet, settings)
+    if sources.registration is None:
+        raise PipelineError("crops.position: fixed needs the registration, which was not handed over")
+    return in_template(
+        _centre(sources, settings), read_matrix(sources.registration / "to_template.mat"), settings
+    )
+
+
+def _centre(sources: CropSources, settings: CropSettings) -> FloatArray:
+    if settings.centre_mm is not None:
+        return np.array(settings.centre_mm[::-1], dtype=np.float64)
+    if sources.position is None:
+        raise PipelineError("crops.position: fixed needs crops.centre_mm or the study's position.json")
+    return read_position(sources.position)
+
+
+def _check_coverage(
+    lesion: Lesion | None, placed: Placement, settings: CropSettings, warnings: Warnings
+) -> float | None:
+    """Share of the lesion inside the crop (without margin); None without lesion."""
+    if lesion is None:
+        return None
+    share = round(coverage(lesion, placed.grid, placed.to_patient), 6)
+    if share >= settings.min_coverage:
+        return share
+    if settings.on_cut_lesion == "warn":
+        warnings.tell(
+            f"the crop holds {share:.0%} of the lesion (at least {settings.min_coverage:.0%} wanted)"
+        )
+        return share
+    raise CutLesionError(
+        "the crop cuts the lesion off",
+        where="crops.min_coverage",
+        expected=f"at least {settings.min_coverage:.0%} of the lesion",
+        got=f"{share:.0%}",
+        action="enlarge crops.shape, move crops.centre_mm, or set crops.on_cut_lesion: warn",
+    )
+
+
+def _pet_file(suv: Path) -> Path:
+    """The one SUV image of a patient; its name says the normalisation."""
+    found = sorted(suv.glob("pet_suv*.nii.gz"))
+    if len(found) != 1:
+        raise CropError(
+            "there must be one SUV image",
+            where="stage suv",
+            expected="pet_suv….nii.gz",
+            got=", ".join(p.name for p in found) or "none",
+        )
+    return found[0]
+
+
+def _read_pet(suv: Path) -> Volume:
+    return read_nifti(_pet_file(suv), "pet_suvbw")

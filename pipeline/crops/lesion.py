@@ -1,0 +1,94 @@
+"""A patient's contour: which one, where it lies, and how much of it a crop holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.crops.attributes import Contour
+from pipeline.errors import CropError
+from pipeline.volumes.nifti import read_nifti
+from pipeline.volumes.resample import bounding_box
+from pipeline.volumes.transform import inverse
+from pipeline.volumes.volume import FloatArray, Grid, Volume
+
+MaskFrom = Literal["ct", "pet"]
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A contour on the grid it was drawn on.
+
+    Attributes:
+        mask: uint8 volume (z, y, x).
+        points: LPS points (n, 3) of its voxels' centres (mm, scanner coordinates).
+        drawn_on: `ct` or `pet`.
+        contour: `manual` or `drawn`.
+    """
+
+    mask: Volume
+    points: FloatArray
+    drawn_on: MaskFrom
+    contour: Contour
+
+    def centroid_mm(self) -> FloatArray:
+        """Centroid (LPS x, y, z; mm)."""
+        return np.asarray(self.points.mean(axis=0), dtype=np.float64)
+
+    def volume_ml(self) -> float:
+        """Volume (mL)."""
+        return len(self.points) * self.mask.grid.voxel_ml()
+
+
+def read_lesion(contours: Path, mask_from: MaskFrom) -> Lesion | None:
+    """The contour drawn on one image, or the other one where only that exists.
+
+    Args:
+        contours: Folder of `contours`.
+        mask_from: The image whose contour is preferred.
+
+    Returns:
+        None where the patient has no contour.
+
+    Raises:
+        CropError: The contour is empty.
+    """
+    others: dict[MaskFrom, MaskFrom] = {"ct": "pet", "pet": "ct"}
+    for kind in (mask_from, others[mask_from]):
+        path = contours / f"gtv_{kind}.nii.gz"
+        if path.is_file():
+            return _lesion(read_nifti(path, "mask"), kind, contours)
+    return None
+
+
+def coverage(lesion: Lesion, grid: Grid, to_patient: FloatArray) -> float:
+    """Share of a lesion's voxel centres that lie within a grid's outer edges.
+
+    Args:
+        lesion: The lesion.
+        grid: The crop without its margin, in the space it was placed in.
+        to_patient: 4×4 from that space to scanner coordinates.
+    """
+    index = grid.indices(apply(inverse(to_patient), lesion.points))
+    inside = np.all((index >= -0.5) & (index <= np.asarray(grid.shape) - 0.5), axis=1)
+    return float(inside.mean())
+
+
+def apply(matrix: npt.NDArray[Any], points: FloatArray) -> FloatArray:
+    """Points (n, 3) moved by a 4×4."""
+    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
+
+
+def _lesion(mask: Volume, kind: MaskFrom, contours: Path) -> Lesion:
+    box = bounding_box(mask.array)
+    if box is None:
+        raise CropError("a contour is empty", where=f"gtv_{kind}.nii.gz")
+    found = np.argwhere(mask.array[box] > 0) + [s.start for s in box]
+    facts = json.loads((contours / "contours.json").read_text(encoding="utf-8"))
+    contour: Contour = "drawn" if facts.get("contour") == "drawn" else "manual"
+    return Lesion(mask, mask.grid.points(found), kind, contour)

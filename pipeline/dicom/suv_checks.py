@@ -1,0 +1,183 @@
+"""What must hold before a PET header can give a standardised uptake value."""
+
+from __future__ import annotations
+
+from pipeline.dicom.decay import HALF_LIFE_S, NUCLIDE_CODES
+from pipeline.dicom.pet_header import PetHeader
+from pipeline.dicom.suv_trace import Trace
+from pipeline.errors import PipelineError, SuvError
+from pipeline.settings.dicom import SuvSettings
+
+KNOWN_UNITS = ("BQML", "CNTS", "GML")
+_DOSE_BQ = (1e6, 1e10)
+_DOSE_MBQ = (1.0, 10_000.0)
+_WEIGHT_KG = (1.0, 500.0)
+# Scanners round: F-18 is written as 6586.2, 6588 and 6600 (0.2 % of half-life is 0.1 % of SUV).
+_HALF_LIFE_TOLERANCE = 0.01
+
+
+def require_usable(header: PetHeader) -> None:
+    """Refuse a header that cannot give an SUV, naming everything that is missing at once.
+
+    Raises:
+        SuvError: Units, weight or dose missing; values that differ from slice to slice;
+            no attenuation correction; decay fields that contradict each other.
+    """
+    if header.differing:
+        raise SuvError(
+            "header values differ from slice to slice within one PET series",
+            where=", ".join(header.differing),
+            expected="one value for the series",
+            action="separate the series",
+        )
+    _require_known_units(header)
+    if header.corrected_image and "ATTN" not in header.corrected_image:
+        raise SuvError(
+            "the PET is not corrected for attenuation",
+            where="(0028,0051) Corrected Image",
+            expected="ATTN among the corrections",
+            got="\\".join(header.corrected_image),
+            action="use the attenuation-corrected reconstruction",
+        )
+
+
+def missing_values(header: PetHeader) -> list[str]:
+    """What an SUV needs and the header lacks, with tags: units, weight, dose."""
+    missing = []
+    if not header.units:
+        missing.append("units (0054,1001)")
+    if header.units != "GML" and not (header.units == "CNTS" and header.philips_suv_factor):
+        if header.weight_kg is None:
+            missing.append("weight (0010,1030) Patient's Weight")
+        if header.total_dose_bq is None:
+            missing.append("dose (0018,1074) Radionuclide Total Dose")
+    return missing
+
+
+def add_missing(error: PipelineError, header: PetHeader | None) -> None:
+    """Tell in a refusal for other reasons that the headers could not give an SUV either."""
+    missing = [] if header is None else missing_values(header)
+    if missing:
+        told = "nor could its headers give an SUV: no " + ", no ".join(missing)
+        error.got = f"{error.got}; {told}" if error.got else told
+
+
+def _require_known_units(header: PetHeader) -> None:
+    missing = missing_values(header)
+    if missing:
+        raise SuvError(
+            "header values that an SUV needs are missing or unreadable",
+            where="PET headers",
+            expected="units, weight and dose",
+            got="no " + ", no ".join(missing),
+            action="take them from the scanner's records and write them into the DICOM",
+        )
+    if header.units not in KNOWN_UNITS:
+        raise SuvError(
+            "PET units that cannot be converted to SUV",
+            where="(0054,1001) Units",
+            expected=", ".join(KNOWN_UNITS),
+            got=header.units,
+        )
+
+
+def usable_weight(header: PetHeader) -> float:
+    """Body weight in kg.
+
+    Raises:
+        SuvError: Missing or impossible.
+    """
+    weight = header.weight_kg
+    if weight is None or not _WEIGHT_KG[0] <= weight <= _WEIGHT_KG[1]:
+        raise SuvError(
+            "missing or impossible weight",
+            where="(0010,1030) Patient's Weight",
+            expected=f"{_WEIGHT_KG[0]:g} to {_WEIGHT_KG[1]:g} kg",
+            got="none" if weight is None else f"{weight:g} kg",
+            action="take it from the patient's records; no weight is assumed",
+        )
+    return weight
+
+
+def usable_dose(header: PetHeader, settings: SuvSettings, trace: Trace) -> float:
+    """Injected activity in Bq.
+
+    Raises:
+        SuvError: Missing, impossible, or in MBq where Bq belongs (unless the settings
+            allow reading it so).
+    """
+    dose = header.total_dose_bq
+    where = "(0018,1074) Radionuclide Total Dose"
+    if header.radiopharmaceutical_items > 1:
+        raise SuvError(
+            "several radiopharmaceuticals",
+            where="(0054,0016) Radiopharmaceutical Information Sequence",
+            expected="one item",
+            got=str(header.radiopharmaceutical_items),
+        )
+    if dose is None:
+        raise SuvError("missing or unreadable dose", where=where, expected="the activity in Bq", got="none")
+    if _DOSE_BQ[0] <= dose <= _DOSE_BQ[1]:
+        return dose
+    if _DOSE_MBQ[0] <= dose <= _DOSE_MBQ[1]:
+        if settings.dose_in_mbq == "convert":
+            trace.assumptions.append(f"dose of {dose:g} read as MBq by suv.dose_in_mbq (Bq belong there)")
+            return dose * 1e6
+        raise SuvError(
+            "the dose looks like MBq where Bq belongs",
+            where=where,
+            expected=f"{_DOSE_BQ[0]:g} to {_DOSE_BQ[1]:g} Bq",
+            got=f"{dose:g}",
+            action="correct it, or set suv.dose_in_mbq: convert",
+        )
+    raise SuvError(
+        "impossible dose", where=where, expected=f"{_DOSE_BQ[0]:g} to {_DOSE_BQ[1]:g} Bq", got=f"{dose:g}"
+    )
+
+
+def nuclide_of(header: PetHeader) -> str:
+    """The radionuclide, e.g. `F-18`, by code, then by the texts; empty if none is known."""
+    for text in header.radionuclide:
+        if text in NUCLIDE_CODES:
+            return NUCLIDE_CODES[text]
+    texts = " ".join((*header.radionuclide, header.radiopharmaceutical)).lower()
+    squeezed = "".join(c for c in texts if c.isalnum())
+    for name in HALF_LIFE_S:
+        element, mass = name.lower().split("-")
+        if element + mass in squeezed or mass + element in squeezed:
+            return name
+    return "F-18" if "fdg" in squeezed or "fluor" in squeezed else ""
+
+
+def usable_half_life(header: PetHeader, trace: Trace) -> float:
+    """Half-life in seconds, checked against the radionuclide.
+
+    Raises:
+        SuvError: Missing with no known radionuclide, impossible, or another nuclide's.
+    """
+    nuclide = nuclide_of(header)
+    known = HALF_LIFE_S.get(nuclide)
+    written = header.half_life_s
+    where = "(0018,1075) Radionuclide Half Life"
+    if written is None:
+        if known is None:
+            raise SuvError(
+                "missing half-life, and the radionuclide is not known",
+                where=f"{where}, (0054,0300) Radionuclide Code Sequence",
+                expected="seconds",
+            )
+        trace.assumptions.append(f"half-life of {nuclide}, {known:g} s, as (0018,1075) is absent")
+        return known
+    if known is not None and abs(written / known - 1.0) > _HALF_LIFE_TOLERANCE:
+        raise SuvError(
+            "the half-life is not the radionuclide's",
+            where=where,
+            expected=f"{known:g} s for {nuclide}",
+            got=f"{written:g} s",
+            action="correct the half-life or the radionuclide",
+        )
+    if written <= 0:
+        raise SuvError("impossible half-life", where=where, expected="a positive time", got=f"{written:g} s")
+    if known is None:
+        trace.assumptions.append(f"half-life {written:g} s taken as written: the radionuclide is not named")
+    return written

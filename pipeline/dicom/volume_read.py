@@ -1,0 +1,145 @@
+"""A chosen series as one volume, file by file, so that memory holds the volume once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+from pipeline.dicom.header_values import quiet_reading
+from pipeline.dicom.volume_frames import Rescale, frame_values, planes_of
+from pipeline.dicom.volume_geometry import Plane, grid_of_planes, slice_order
+from pipeline.dicom.volume_pixels import Array, frames_of, real_values, whole_values
+from pipeline.errors import DicomError
+from pipeline.volumes.volume import Quantity, Volume
+
+Header = Callable[[Dataset], None]
+
+
+@dataclass
+class Stack:
+    """Values of slices in the order of reading.
+
+    Attributes:
+        quantity: What the values mean.
+        array: (n, rows, columns); int16 as long as every slice allows it, else float32.
+        planes: Where the slices lie.
+    """
+
+    quantity: Quantity
+    array: Array
+    planes: list[Plane] = field(default_factory=list)
+
+    def add(self, frame: Array, rescale: Rescale, plane: Plane) -> None:
+        """Put the next slice on the stack."""
+        if self.array.dtype == np.int16:
+            values = whole_values(frame, rescale)
+            if values is None:
+                self.array = self.array.astype(np.float32)
+            else:
+                self.array[len(self.planes)] = values
+        if self.array.dtype == np.float32:
+            self.array[len(self.planes)] = real_values(frame, rescale)
+        self.planes.append(plane)
+
+
+def read_series(
+    files: Sequence[Path], quantity: Quantity, tolerance_mm: float, header: Header
+) -> tuple[Volume, list[int]]:
+    """Read the files of a series.
+
+    Args:
+        files: All files of the series.
+        quantity: `ct_hu` (int16 where the rescale keeps whole numbers) or `pet_stored` (float32).
+        tolerance_mm: Of slice gaps.
+        header: Called with the headers of every file, in the order of `files`.
+
+    Returns:
+        The volume, and by volume slice the number of the frame it came from (frames counted
+        through the files in the order given).
+
+    Raises:
+        DicomError: Files that cannot be read or do not make one regular volume.
+    """
+    where = f"{'CT' if quantity == 'ct_hu' else 'PET'} series"
+    stack: Stack | None = None
+    with quiet_reading():
+        for dataset in _datasets(files, where):
+            header(dataset)
+            planes, frames = planes_of(dataset), frames_of(dataset, where)
+            _require_sizes(planes, frames, where)
+            if stack is None:
+                stack = _new_stack(quantity, frames, len(files))
+            for plane, frame, values in zip(planes, frames, frame_values(dataset), strict=True):
+                _require_shape(stack, frame, where)
+                stack.add(frame, _usable(values.rescale, quantity, where), plane)
+    if stack is None:
+        raise DicomError("the series has no files", where=where)
+    return _in_order(stack, tolerance_mm, where)
+
+
+def _datasets(files: Sequence[Path], where: str) -> Iterable[Dataset]:
+    for path in files:
+        try:
+            yield pydicom.dcmread(path, force=True)
+        except Exception as error:  # whatever broken bytes provoke in the reader
+            raise DicomError(
+                "a file of the series cannot be read", where=f"{where}, {path.name}", got=type(error).__name__
+            ) from None
+
+
+def _new_stack(quantity: Quantity, frames: Array, files: int) -> Stack:
+    """Room for the whole series: every file is taken to hold as many frames as the first."""
+    shape = (files * len(frames), *frames.shape[1:])
+    return Stack(quantity, np.empty(shape, np.int16 if quantity == "ct_hu" else np.float32))
+
+
+def _require_sizes(planes: Sequence[Plane], frames: Array, where: str) -> None:
+    if len(planes) != len(frames):
+        raise DicomError(
+            "frames and their positions differ in number",
+            where=f"{where}, (0028,0008) Number of Frames, (5200,9230)",
+            expected=str(len(planes)),
+            got=str(len(frames)),
+        )
+
+
+def _require_shape(stack: Stack, frame: Array, where: str) -> None:
+    if frame.shape != stack.array.shape[1:]:
+        raise DicomError(
+            "slices of one series differ in matrix size",
+            where=f"{where}, (0028,0010) Rows, (0028,0011) Columns",
+            expected="{}×{}".format(*stack.array.shape[1:]),
+            got="{}×{}".format(*frame.shape),
+        )
+    if len(stack.planes) >= len(stack.array):
+        raise DicomError("files of one series differ in their number of frames", where=where)
+
+
+def _usable(rescale: Rescale | None, quantity: Quantity, where: str) -> Rescale:
+    if rescale is not None and rescale.slope != 0:
+        return rescale
+    if rescale is None and quantity == "pet_stored":
+        return Rescale(1.0, 0.0)
+    raise DicomError(
+        "stored values cannot be turned into Hounsfield units" if rescale is None else "a rescale slope of 0",
+        where=f"{where}, (0028,1052) Rescale Intercept, (0028,1053) Rescale Slope",
+        expected="both",
+    )
+
+
+def _in_order(stack: Stack, tolerance_mm: float, where: str) -> tuple[Volume, list[int]]:
+    count = len(stack.planes)
+    array = stack.array[:count]
+    broken = sum(not plane.whole() for plane in stack.planes)
+    order = list(range(count)) if broken else slice_order(stack.planes)
+    grid = grid_of_planes([stack.planes[i] for i in order], tolerance_mm, where)
+    if order != list(range(count)):
+        array = array[order]
+    if array.dtype == np.float32 and not bool(np.isfinite(array).all()):
+        raise DicomError("values that are not finite", where=f"{where}, (7FE0,0010) and the rescale")
+    return Volume(array, grid, stack.quantity), order

@@ -1,0 +1,190 @@
+"""The loss of a network: every term its outputs allow, weighted as the settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import TrainingError
+from pipeline.losses import discrete_time, labels, overlap, ranking
+from pipeline.losses.cox import cox_loss
+from pipeline.settings.losses import LossSettings
+
+TERMS = ("cox", "dice", "cross_entropy", "focal", "discrete", "ranking", "reconstruction", "classification")
+"""The order of the log-variances under uncertainty weighting."""
+
+Term = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], LossSettings], Tensor]
+
+
+def combined_loss(
+    outputs: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    settings: LossSettings,
+    penalised: Sequence[Tensor] = (),
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss to minimise and its terms, unweighted and detached.
+
+    A term counts where its weight is not 0 and the network has the output it needs. Everything
+    is computed in float32, under autocast too.
+
+    Args:
+        outputs: Of the network (see `pipeline.nets.registry.build`).
+        targets: ``time`` (B,) in days, ``event`` (B,), ``mask`` (B, Z, Y, X), ``image``
+            (B, C, Z, Y, X) for reconstruction, each name in ``settings.labels`` (B,), and
+            optionally ``centre`` (B,) integers for stratified risk sets and ``mask_known``
+            (B,), 0 for patients without a contour, who then have no mask terms.
+        settings: Weights and forms.
+        penalised: Weight matrices of the L2 term, λ·Σw² (Meng et al. Eq. 1).
+
+    Returns:
+        Scalar loss; terms by name, ``dice`` as minus Dice, ``l2`` unweighted Σw².
+
+    Raises:
+        TrainingError: No term is left, or a target is missing.
+    """
+    values: dict[str, Tensor] = {}
+    device = next(iter(outputs.values())).device.type
+    with torch.autocast(device, enabled=False):
+        for name in TERMS:
+            if getattr(settings, name) > 0 and _output_of(name, outputs):
+                values[name] = _compute(name, outputs, targets, settings)
+        if not values:
+            raise TrainingError(
+                "no loss term is left for this network",
+                where="losses",
+                got=f"outputs {', '.join(outputs)}",
+                action="give a weight above 0 to a term whose output the network has",
+            )
+        total = _weigh(values, outputs, settings)
+        if penalised and settings.l2 > 0:
+            squares = torch.stack([weight.float().square().sum() for weight in penalised]).sum()
+            total, values["l2"] = total + settings.l2 * squares, squares
+    return total, {name: value.detach() for name, value in values.items()}
+
+
+def _output_of(name: str, outputs: Mapping[str, Tensor]) -> bool:
+    from pipeline.settings.losses import terms_needing
+
+    return any(key in outputs for key in terms_needing(name))
+
+
+def _compute(
+    name: str, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings
+) -> Tensor:
+    try:
+        return _FUNCTIONS[name](outputs, targets, settings)
+    except KeyError as error:
+        raise TrainingError(
+            f"the loss term {name} lacks its target",
+            where=f"losses.{name}",
+            expected=str(error.args[0]),
+            got=", ".join(sorted(targets)),
+            action=f"give the patients this target, or set losses.{name} to 0",
+        ) from None
+
+
+def _cox(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
+    strata = targets["centre"] if settings.stratify else None
+    return cox_loss(
+        outputs["log_hazard"], targets["time"], targets["event"], ties=settings.ties, strata=strata
+    )
+
+
+def _dice(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
+    return -_known(overlap.dice(outputs["mask"], targets["mask"], settings.dice_form), targets)
+
+
+def _entropy(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
+    return _known(overlap.cross_entropy(outputs["mask"], targets["mask"]), targets)
+
+
+def _focal(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
+    return _known(overlap.focal(outputs["mask"], targets["mask"], settings.focal_gamma), targets)
+
+
+def _known(values: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    """Mean over the patients who have a contour."""
+    if "mask_known" not in targets:
+        return values.mean()
+    known = targets["mask_known"] > 0
+    return torch.where(known, values, torch.zeros_like(values)).sum() / known.sum().clamp(min=1)
+
+
+def _discrete(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
+    return discrete_time.discrete_time_loss(
+        outputs["interval_logits"], targets["time"], targets["event"], settings.interval_edges_days
+    )
+
+
+def _ranking(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
+    time, event = targets["time"], targets["event"]
+    if "interval_logits" in outputs:
+        logits = outputs["interval_logits"]
+        edges = settings.interval_edges_days
+        return ranking.deephit_ranking(logits, time.float(), event, edges, settings.ranking_sigma)
+    return ranking.hazard_ranking(outputs["log_hazard"], time, event, settings.ranking_sigma)
+
+
+def _reconstruction(
+    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings
+) -> Tensor:
+    return (outputs["reconstruction"].float() - targets["image"].float()).square().mean()
+
+
+def _classification(
+    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings
+) -> Tensor:
+    return labels.label_loss(outputs["labels"], targets, settings.labels, settings.label_weights)
+
+
+_FUNCTIONS: dict[str, Term] = {
+    "cox": _cox,
+    "dice": _dice,
+    "cross_entropy": _entropy,
+    "focal": _focal,
+    "discrete": _discrete,
+    "ranking": _ranking,
+    "reconstruction": _reconstruction,
+    "classification": _classification,
+}
+
+
+def _weigh(values: Mapping[str, Tensor], outputs: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
+    weights = {name: float(getattr(settings, name)) for name in values}
+    if settings.weighting == "fixed":
+        return torch.stack([weights[name] * value for name, value in values.items()]).sum()
+    # both other ways need terms that are not negative: 1 − Dice instead of −Dice
+    positive = {name: value + 1 if name == "dice" else value for name, value in values.items()}
+    if settings.weighting == "geometric":
+        return _geometric(positive, weights)
+    return _uncertainty(positive, weights, outputs)
+
+
+def _geometric(values: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Π Lᵢ^(wᵢ/Σw) (Chennupati et al. 2019, Eq. 2); a term that is 0 (a batch without events) is left out."""
+    left = {name: value for name, value in values.items() if bool(value.detach() > 0)}
+    if not left:
+        return torch.stack(list(values.values())).sum()
+    total = sum(weights[name] for name in left)
+    logs = [weights[name] / total * torch.log(value) for name, value in left.items()]
+    return torch.exp(torch.stack(logs).sum())
+
+
+def _uncertainty(
+    values: Mapping[str, Tensor], weights: Mapping[str, float], outputs: Mapping[str, Tensor]
+) -> Tensor:
+    """Σ wᵢ exp(−sᵢ) Lᵢ + sᵢ/2, sᵢ learned log-variances (Kendall et al. 2018, section 3)."""
+    if "log_variances" not in outputs:
+        raise TrainingError(
+            "uncertainty weighting needs the network's learned log-variances",
+            where="losses.weighting",
+            action="build the network with the same losses section",
+        )
+    variances = outputs["log_variances"][0].float()
+    parts = []
+    for name, value in values.items():
+        s = variances[TERMS.index(name)]
+        parts.append(weights[name] * torch.exp(-s) * value + s / 2)
+    return torch.stack(parts).sum()

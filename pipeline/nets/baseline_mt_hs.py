@@ -1,0 +1,11 @@
+"""Baseline MT-HS, as MT-HS without the 1×1×1 convolutions before pooling (Meng et al., Table V)."""
+
+from __future__ import annotations
+
+from pipeline.nets.deepmts import DeepMts, Parts
+from pipeline.settings.networks import DeepMtsFamily
+
+
+def build(settings: DeepMtsFamily, in_channels: int, clinical: int) -> DeepMts:
+    """The model; arguments as in `pipeline.nets.registry.build`."""
+    return DeepMts(settings, in_channels, clinical, Parts(cascade=False, projections=False))

@@ -1,0 +1,142 @@
+"""Building blocks that several networks share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.errors import SettingsError
+
+
+class Conv3d(nn.Conv3d):
+    """3D convolution that stays right under bfloat16 on a processor.
+
+    oneDNN's bfloat16 gradient of the weights is garbage, NaN included, where the image is 2
+    voxels deep and the kernel 3 (seen with torch 2.13 on AVX512-BF16; depths 1 and 3 upwards and
+    the other axes are right). Images no deeper than the kernel's reach are tiny, so they run in
+    float32.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `torch.nn.Conv3d`."""
+        if x.device.type != "cpu" or x.shape[2] >= self.kernel_size[0] or self.kernel_size[0] == 1:
+            return super().forward(x)
+        kind = x.dtype
+        with torch.autocast("cpu", enabled=False):
+            weight = self.weight.float()
+            bias = None if self.bias is None else self.bias.float()
+            result: Tensor = self._conv_forward(x.float(), weight, bias)
+            return result.to(kind)
+
+
+class ConvNormRelu(nn.Sequential):
+    """Convolution with padding, batch normalisation, ReLU; keeps the image's size.
+
+    Args:
+        inputs: Channels in.
+        filters: Channels out.
+        kernel: Side of the kernel, odd.
+        dimensions: 2 or 3.
+    """
+
+    def __init__(self, inputs: int, filters: int, kernel: int = 3, dimensions: int = 3) -> None:
+        conv = Conv3d if dimensions == 3 else nn.Conv2d
+        norm = nn.BatchNorm3d if dimensions == 3 else nn.BatchNorm2d
+        super().__init__(
+            conv(inputs, filters, kernel, padding=kernel // 2), norm(filters), nn.ReLU(inplace=True)
+        )
+
+
+class TumourProbability(nn.Module):
+    """1×1×1 convolution to background and tumour, softmax, the tumour channel.
+
+    The softmax of two channels is the logistic function of their difference, and the
+    difference of two linear maps is one linear map: computed that way, the output is the same
+    with one full-size tensor instead of four. The parameters stay those of two channels.
+    """
+
+    def __init__(self, inputs: int, dimensions: int = 3) -> None:
+        super().__init__()
+        self.conv: nn.Conv2d | nn.Conv3d
+        self.conv = nn.Conv3d(inputs, 2, 1) if dimensions == 3 else nn.Conv2d(inputs, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tumour probability (B, 1, *sides) in [0, 1], float32, from features (B, F, *sides)."""
+        bias = self.conv.bias
+        assert bias is not None
+        weight = self.conv.weight[1:] - self.conv.weight[:1]
+        convolve = functional.conv3d if weight.dim() == 5 else functional.conv2d
+        return torch.sigmoid(convolve(x, weight, bias[1:] - bias[:1]).float())
+
+
+def up(x: Tensor, like: Tensor) -> Tensor:
+    """Nearest-neighbour upsampling by 2, cut to the sides of another tensor where pooling rounded up."""
+    x = functional.interpolate(x, scale_factor=2, mode="nearest")
+    for dimension in range(2, x.dim()):
+        if x.shape[dimension] > like.shape[dimension]:
+            x = x.narrow(dimension, 0, like.shape[dimension])
+    return x
+
+
+def fast_layout(image: Tensor) -> Tensor:
+    """The image with channels last in memory on a processor, where convolutions then run up to twice as fast.
+
+    Convolutions, normalisation and pooling hand the layout on, so it is set once, on the input.
+    """
+    if image.device.type != "cpu":
+        return image
+    layout = torch.channels_last_3d if image.dim() == 5 else torch.channels_last
+    return image.contiguous(memory_format=layout)
+
+
+def global_mean(x: Tensor) -> Tensor:
+    """Global average pooling: (B, F) from (B, F, *sides), summed in float32."""
+    return x.flatten(2).float().mean(2)
+
+
+def join_clinical(features: Tensor, clinical: Tensor | None, expected: int) -> Tensor:
+    """Features (B, F) with clinical ones (B, K) behind them.
+
+    Raises:
+        SettingsError: K is not the number the network was built for.
+    """
+    got = 0 if clinical is None else clinical.shape[1]
+    if got != expected:
+        raise SettingsError(
+            "the clinical features do not fit the network",
+            expected=f"{expected} clinical features",
+            got=str(got),
+            action="train and predict with the same `clinical` columns",
+        )
+    if clinical is None or expected == 0:
+        return features
+    return torch.cat([features, clinical.to(features.dtype)], 1)
+
+
+def masked(image: Tensor, mask: Tensor | None, name: str) -> Tensor:
+    """Image (B, C, Z, Y, X) with everything outside the manual mask (B, Z, Y, X) set to 0.
+
+    Raises:
+        SettingsError: There is no mask.
+    """
+    if mask is None:
+        raise SettingsError(
+            "the network multiplies the manual mask onto its input and was given none",
+            where=name,
+            action="set `masked: false`, or use patients with contours",
+        )
+    return image * mask.unsqueeze(1).to(image.dtype)
+
+
+def initialise(net: nn.Module) -> None:
+    """He-uniform convolutions, Glorot-uniform linear layers, zero biases (Keras' ways), in place."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.Conv3d):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+        elif isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

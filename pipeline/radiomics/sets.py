@@ -1,0 +1,114 @@
+"""Feature sets: the YAML files of `config/radiomics/`, their columns and their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipeline.errors import SettingsError
+from pipeline.provenance import ROOT, versions
+from pipeline.settings.radiomics import Discretisation, FeatureSet, Modality, RadiomicsSettings
+
+FOLDER = ROOT / "config" / "radiomics"
+# Decompositions of a 3D wavelet, low (L) or high (H) pass along x, y and z, in PyRadiomics' order.
+DECOMPOSITIONS = ("LLH", "LHL", "LHH", "HLL", "HLH", "HHL", "HHH", "LLL")
+
+
+def feature_set_path(settings: RadiomicsSettings) -> Path:
+    """The file that a study's feature set stands in (an input of the workflow's rule).
+
+    A bare name means a file of this package's `config/radiomics/`; what has a slash or the
+    ending `.yaml` is a path from the working directory.
+    """
+    name = settings.feature_set
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        return Path(name)
+    return FOLDER / f"{name}.yaml"
+
+
+def load_feature_set(settings: RadiomicsSettings) -> FeatureSet:
+    """Read and validate a study's feature set.
+
+    Where intensities are `zscored`, all fixed widths are replaced by the width in standard
+    deviations.
+
+    Raises:
+        SettingsError: The file is absent, is no YAML, or has wrong keys or values.
+    """
+    import yaml
+
+    path = feature_set_path(settings)
+    known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+    if not path.is_file():
+        raise SettingsError(
+            f"there is no radiomics feature set {settings.feature_set!r}",
+            where=str(path),
+            expected=f"one of {known}, or a path",
+        )
+    try:
+        found = FeatureSet.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise SettingsError("a radiomics feature set is wrong", where=str(path), got=str(error)) from None
+    if settings.intensities == "zscored":
+        return _in_deviations(found, settings.zscored_bin_width_sd)
+    return found
+
+
+def _in_deviations(feature_set: FeatureSet, width: float) -> FeatureSet:
+    def changed(one: Discretisation) -> Discretisation:
+        return one if one.bin_width is None else one.model_copy(update={"bin_width": width})
+
+    widths = {m: tuple(changed(d) for d in many) for m, many in feature_set.discretisations.items()}
+    return feature_set.model_copy(update={"discretisations": widths})
+
+
+def image_names(feature_set: FeatureSet) -> tuple[str, ...]:
+    """Names of the images a set takes features from: `original`, `wavelet-LLH`, …"""
+    original = ("original",) if feature_set.original else ()
+    wavelets = tuple(f"wavelet-{d}" for d in DECOMPOSITIONS) if feature_set.wavelet else ()
+    return original + wavelets
+
+
+def shape_prefix(feature_set: FeatureSet) -> str:
+    """Start of shape's column names.
+
+    One mask serves both modalities, so shape stands once; under CT (whose contour usually
+    fills the mask), or under PET where a set has no CT.
+    """
+    return f"{'ct' if 'ct' in feature_set.modalities else 'pet'}_original_shape"
+
+
+def texture_prefix(modality: Modality, image: str, discretisation: Discretisation) -> str:
+    """Start of texture's column names, e.g. `ct_original` or `ct_original-64bins`."""
+    suffix = f"-{discretisation.suffix}" if discretisation.suffix else ""
+    return f"{modality}_{image}{suffix}"
+
+
+def feature_columns(feature_set: FeatureSet) -> tuple[str, ...]:
+    """All columns of a set, in order, `{modality}_{image}_{class}_{feature}`."""
+    return tuple(_columns(feature_set))
+
+
+def _columns(feature_set: FeatureSet) -> Iterator[str]:
+    yield from (f"{shape_prefix(feature_set)}_{name}" for name in feature_set.shape)
+    for modality in feature_set.modalities:
+        for image in image_names(feature_set):
+            yield from (f"{modality}_{image}_firstorder_{name}" for name in feature_set.firstorder)
+            for discretisation in feature_set.discretisations[modality]:
+                prefix = texture_prefix(modality, image, discretisation)
+                for kind, names in feature_set.texture.items():
+                    yield from (f"{prefix}_{kind}_{name}" for name in names)
+
+
+def settings_hash(settings: RadiomicsSettings, feature_set: FeatureSet) -> str:
+    """Hash of all that decides a patient's values: settings, the set itself, library versions."""
+    content = {
+        "settings": settings.model_dump(exclude={"enabled", "feature_set", "min_icc"}),
+        "set": feature_set.model_dump(exclude={"title", "source"}),
+        "versions": versions("pyradiomics", "PyWavelets"),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,123 @@
+"""The methods section, written from the settings that were run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.report.job import ReportJob
+from pipeline.report.style import pretty
+
+
+def methods(job: ReportJob) -> list[tuple[str, str]]:
+    """Paragraphs (heading, text) that say what was done, with the numbers used."""
+    settings = job.settings
+    parts = []
+    if settings["cohort"]["source"] in ("dicom", "nifti"):
+        parts += [("Images", _images(settings)), ("Alignment and crop", _crop(settings))]
+    parts.append(("Validation", _validation(settings)))
+    parts += [(pretty(name).capitalize(), _model(job, name, model)) for name, model in job.models.items()]
+    parts.append(("Ensembles", _ensembles(job)))
+    parts.append(("Statistics", _statistics(settings)))
+    return parts
+
+
+def _images(settings: dict[str, Any]) -> str:
+    kind = {
+        "bw": "body weight", "lbm_james": "lean body mass (James)", "bsa": "body surface area",
+        "lbm_janmahasatian": "lean body mass (Janmahasatian)", "ibw": "ideal body weight",
+    }[settings["suv"]["normalisation"]]  # fmt: skip
+    if settings["cohort"]["source"] == "nifti":
+        return "PET was given as SUV (g/mL) and CT in Hounsfield units, as declared by the user."
+    return (
+        "CT was converted to Hounsfield units. PET was converted to standardised uptake values "
+        f"by {kind}, decay-corrected as each file's Decay Correction attribute asks; the audit "
+        "table lists units, decay path and factor of every patient."
+    )
+
+
+def _crop(settings: dict[str, Any]) -> str:
+    registration, crop = settings["registration"], settings["crop"]
+    z, y, x = crop["shape"]
+    dz, dy, dx = crop["spacing_mm"]
+    aligned = (
+        f"Each {registration['moving'].upper()} was rigidly registered (ANTs) to one template patient, "
+        "chosen blind to outcome. "
+        if registration["method"] == "template"
+        else "Images were not registered. "
+    )
+    where = {
+        "fixed": "at one position in template space, the mean of development lesions",
+        "lesion": "centred on each patient's contour (this needs a contour)",
+        "box": "by a table of bounding boxes",
+        "uptake": "by the brain-anchored uptake rule, without contours",
+    }[crop["position"]]
+    return (
+        f"{aligned}Crops of {x}×{y}×{z} voxels of {dx:g}×{dy:g}×{dz:g} mm (x, y, z) were cut {where}. "
+        f"Images were interpolated once ({crop['interpolation']}), from native voxels to the crop grid."
+    )
+
+
+def _validation(settings: dict[str, Any]) -> str:
+    plan = settings["plan"]
+    by = "whole centres held out" if plan["by_centre"] else "patients stratified by event"
+    inner = (
+        f"{plan['inner_fraction']:.0%} of each fold's remaining patients were kept as inner validation for the "
+        "choice of weights, Z-scores and baseline hazards."
+        if plan["inner_fraction"] > 0
+        else "No inner validation: Z-scores and baseline hazards come from held-out patients (marked)."
+    )
+    return (
+        f"{plan['folds']}-fold cross-validation, {by}. {inner} External patients were predicted by all folds."
+    )
+
+
+def _model(job: ReportJob, name: str, model: dict[str, Any]) -> str:
+    kind = model["kind"]
+    clinical = model.get("clinical") or ()
+    with_clinical = (
+        f" Clinical columns: {', '.join(c.removeprefix('clinical_') for c in clinical)}." if clinical else ""
+    )
+    if "losses" in model:
+        training = {**job.settings["training"], **model.get("training", {})}
+        return (
+            f"Network of kind {kind}"
+            + (f", width {model['width']:g} of the paper's" if model.get("width", 1) != 1 else "")
+            + f", {training['iterations']} iterations of {training['batch']} patients"
+            + (", as many with events as without" if training["balance_events"] else "")
+            + f"; weights kept: {training['select'].replace('_', ' ')}.{_marked(training)}{with_clinical}"
+        )
+    told = {
+        "column": f"The cohort table's column {model.get('column', '')}, taken as the risk.",
+        "feature": f"Univariate Cox model of {model.get('feature', '')}.",
+        "clinical_cox": "Cox model of clinical columns.",
+        "lasso_cox": "Spearman filter, then penalised Cox; the penalty by inner cross-validation.",
+    }.get(kind, f"Classical model of kind {kind}.")
+    return told + with_clinical
+
+
+def _marked(training: dict[str, Any]) -> str:
+    if training["select"] == "best_heldout":
+        return " MARKED: the epoch was chosen on the very fold that is reported, as the paper did."
+    return ""
+
+
+def _ensembles(job: ReportJob) -> str:
+    several = "; ".join(
+        f"{pretty(name)} = {' + '.join(pretty(m) for m in members)}"
+        for name, members in job.ensembles.items()
+    )
+    text = (
+        "Each fold's risks were Z-scored by the mean and SD of that fold's inner validation patients; an "
+        "external patient's risk is the mean over folds, a development patient's that of the fold that held it out."
+    )
+    return text + (f" Averages of several models: {several}." if several else "")
+
+
+def _statistics(settings: dict[str, Any]) -> str:
+    evaluation = settings["evaluation"]
+    return (
+        "C-index: Harrell's; in development over pairs within a fold. Intervals: "
+        f"{evaluation['confidence']:.0%} percentile bootstrap, {evaluation['bootstraps']} resamples of patients; "
+        "models were not refitted, so the intervals leave out the variation of training. Risk groups were cut at "
+        "values of training patients."
+    )

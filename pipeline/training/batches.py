@@ -1,0 +1,87 @@
+"""Batches as networks and losses take them: drawn, augmented in one resampling, on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.augment.affine import draw_affine, identity, resample
+from pipeline.settings.training import AugmentSettings
+from pipeline.training.dataset import Cohort
+
+if TYPE_CHECKING:
+    import torch
+
+Tensors = dict[str, "torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patients as one forward pass sees them.
+
+    Attributes:
+        ids: Patient ids, (B).
+        rows: (B) row numbers in the cohort, on the device.
+        image: (B, C, Z, Y, X) float32.
+        clinical: (B, K) float32, or None.
+        targets: What losses compare with: time, event, mask, mask_known, image, centre and
+            each label of the cohort table.
+    """
+
+    ids: tuple[str, ...]
+    rows: torch.Tensor
+    image: torch.Tensor
+    clinical: torch.Tensor | None
+    targets: Tensors
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Some of the patients."""
+        clinical = None if self.clinical is None else self.clinical[start:stop]
+        targets = {name: value[start:stop] for name, value in self.targets.items()}
+        return Batch(self.ids[start:stop], self.rows[start:stop], self.image[start:stop], clinical, targets)
+
+
+def training_batch(cohort: Cohort, rows: Sequence[int], augment: AugmentSettings, seed: int) -> Batch:
+    """A batch for training, each patient turned, shifted and mirrored at random.
+
+    Args:
+        cohort: All patients.
+        rows: Row numbers.
+        augment: Ranges; switched off, the crop's centre is taken as it is.
+        seed: Of this iteration; the same seed gives the same batch, bit for bit.
+    """
+    if not augment.enabled:
+        return plain_batch(cohort, rows)
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    flat = cohort.images.shape[2] == 1
+    matrices = draw_affine(len(rows), augment, cohort.spacing_mm, flat=flat, generator=generator)
+    return _batch(cohort, rows, matrices)
+
+
+def plain_batch(cohort: Cohort, rows: Sequence[int]) -> Batch:
+    """A batch for prediction: the crop's centre, not resampled."""
+    if cohort.margin == 0:
+        return _batch(cohort, rows, None)
+    return _batch(cohort, rows, identity(len(rows)))
+
+
+def _batch(cohort: Cohort, rows: Sequence[int], matrices: torch.Tensor | None) -> Batch:
+    image, mask, where = cohort.take(rows)
+    if matrices is None:
+        image, labels = image.float(), mask.float()
+    else:
+        moved, turned = resample(image, mask, matrices, air=cohort.air[where], shape=cohort.shape)
+        image, labels = moved, mask if turned is None else turned
+    targets = {name: values[where] for name, values in cohort.targets.items()}
+    targets.update(
+        time=cohort.time[where],
+        event=cohort.event[where],
+        mask=labels,
+        mask_known=cohort.has_mask[where],
+        image=image,
+    )
+    clinical = None if cohort.clinical is None else cohort.clinical[where]
+    return Batch(tuple(cohort.ids[row] for row in rows), where, image, clinical, targets)

@@ -1,0 +1,203 @@
+"""The whole cohort in memory, on the device that trains; batches are drawn by row number."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import TrainingError
+from pipeline.training.checkpoint import digest
+from pipeline.training.machine import Machine
+from pipeline.training.standardise import How, standardise
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from pipeline.crops.store import Crop
+
+log = logging.getLogger(__name__)
+# What networks, activations and optimizer need beside the cohort, as a share of free memory.
+SHARE_OF_MEMORY = 0.5
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """All patients of a fold, a row each.
+
+    Attributes:
+        ids: Patient ids, (N).
+        images: (N, C, Z, Y, X) standardised; on the device, or in pinned host memory where
+            they do not fit. float16 on an accelerator that trains in bf16 (it keeps three
+            bits more), else float32.
+        masks: (N, Z, Y, X) uint8, 1 = tumour; 0 where a patient has none.
+        has_mask: (N) whether a patient has a mask.
+        air: (N, C) float32, each patient's standardised air.
+        time: (N) float32, days.
+        event: (N) float32, 1 = the event occurred.
+        clinical: (N, K) float32, encoded, or None.
+        targets: Further targets by name: `centre` (N) numbers of centres, and every `label_*`
+            column of the cohort table (N) float32, NaN where unknown.
+        channels: Names of the image channels, (C).
+        spacing_mm: (z, y, x).
+        margin: Voxels stored beyond what networks see, on each side.
+        device: Where batches go.
+    """
+
+    ids: tuple[str, ...]
+    images: torch.Tensor
+    masks: torch.Tensor
+    has_mask: torch.Tensor
+    air: torch.Tensor
+    time: torch.Tensor
+    event: torch.Tensor
+    clinical: torch.Tensor | None
+    targets: dict[str, torch.Tensor]
+    channels: tuple[str, ...]
+    spacing_mm: tuple[float, float, float]
+    margin: int
+    device: torch.device
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """What networks see, (z, y, x): the store's shape without its margin (none where Z = 1)."""
+        z, y, x = self.images.shape[2:]
+        flat = z == 1
+        return (z if flat else z - 2 * self.margin, y - 2 * self.margin, x - 2 * self.margin)
+
+    def rows(self, ids: Sequence[str]) -> list[int]:
+        """Row numbers of patients."""
+        place = {patient_id: row for row, patient_id in enumerate(self.ids)}
+        return [place[patient_id] for patient_id in ids]
+
+    def take(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Images, masks and row numbers of a batch, on the device."""
+        import torch
+
+        where = torch.tensor(list(rows), device=self.images.device)
+        images = self.images.index_select(0, where).to(self.device, non_blocking=True)
+        masks = self.masks.index_select(0, where).to(self.device, non_blocking=True)
+        return images, masks, where.to(self.device, non_blocking=True)
+
+    def fingerprint(self) -> str:
+        """Hash of ids, outcomes, covariates and each patient's statistics.
+
+        The images enter through the standardised air, which any changed voxel changes.
+        """
+        parts = [self.air, self.time, self.event, self.has_mask.float()]
+        parts += [self.targets[name] for name in sorted(self.targets)]
+        if self.clinical is not None:
+            parts.append(self.clinical)
+        return digest("\n".join(self.ids).encode(), *(p.cpu().numpy().tobytes() for p in parts))
+
+
+def load_cohort(
+    folder: Path, outcomes: pd.DataFrame, clinical: pd.DataFrame, how: How, machine: Machine
+) -> Cohort:
+    """Read and standardise every patient's crop and put the cohort on the device.
+
+    Args:
+        folder: Of crop stores, `{patient_id}.zarr`.
+        outcomes: Patients to load, in this order, with time_days and event.
+        clinical: Encoded covariates of the same patients; no columns where none are used.
+        how: Standardisation.
+        machine: Where to.
+
+    Raises:
+        TrainingError: Crops differ in shape, channels or spacing; or cannot be standardised.
+        CropError: A crop store cannot be trusted.
+    """
+    import torch
+
+    from pipeline.crops.store import read_crop
+
+    first: Crop | None = None
+    images = masks = None
+    has_mask = np.zeros(len(outcomes), dtype=bool)
+    air: list[np.ndarray] = []
+    for row, patient_id in enumerate(outcomes.index):
+        crop = read_crop(folder / f"{patient_id}.zarr")
+        if first is None or images is None or masks is None:
+            first = crop
+            images = np.empty((len(outcomes), *crop.image.shape), dtype=np.float32)
+            masks = np.zeros((len(outcomes), *crop.image.shape[1:]), dtype=np.uint8)
+        _check_alike(crop, first)
+        ready = standardise(crop, how)
+        images[row] = ready.image
+        air.append(ready.air)
+        if crop.mask is not None:
+            has_mask[row] = True
+            masks[row] = crop.mask
+    if first is None or images is None or masks is None:
+        raise TrainingError("there is no patient to load", where=str(folder))
+    encoded = torch.from_numpy(clinical.to_numpy(np.float32)) if clinical.shape[1] else None
+    stored, kept = _store(torch.from_numpy(images), torch.from_numpy(masks), machine)
+    z, y, x = first.attributes.spacing_mm
+    return Cohort(
+        ids=tuple(outcomes.index),
+        images=stored,
+        masks=kept,
+        has_mask=torch.from_numpy(has_mask).to(machine.device),
+        air=torch.from_numpy(np.stack(air)).to(machine.device),
+        time=torch.from_numpy(outcomes["time_days"].to_numpy(np.float32)).to(machine.device),
+        event=torch.from_numpy(outcomes["event"].to_numpy(np.float32)).to(machine.device),
+        clinical=None if encoded is None else encoded.to(machine.device),
+        targets=_targets(outcomes, machine.device),
+        channels=tuple(first.attributes.channels),
+        spacing_mm=(float(z), float(y), float(x)),
+        margin=int(first.attributes.margin),
+        device=machine.device,
+    )
+
+
+def _targets(outcomes: pd.DataFrame, device: torch.device) -> dict[str, torch.Tensor]:
+    import torch
+
+    codes = {name: number for number, name in enumerate(sorted(set(outcomes["centre"])))}
+    numbers = np.array([codes[name] for name in outcomes["centre"]], dtype=np.int64)
+    found = {"centre": torch.from_numpy(numbers).to(device)}
+    for name in outcomes.columns:
+        if str(name).startswith("label_") and outcomes[name].dtype.kind in "fiub":
+            values = outcomes[name].to_numpy(np.float32)
+            found[str(name)] = torch.from_numpy(values).to(device)
+    return found
+
+
+def _check_alike(crop: Crop, first: Crop) -> None:
+    ours, theirs = crop.attributes, first.attributes
+    for name, got, expected in (
+        ("shape", crop.image.shape, first.image.shape),
+        ("channels", tuple(ours.channels), tuple(theirs.channels)),
+        ("spacing", tuple(ours.spacing_mm), tuple(theirs.spacing_mm)),
+        ("margin", ours.margin, theirs.margin),
+    ):
+        if got != expected:
+            raise TrainingError(
+                f"crops differ in {name}",
+                where=f"patient {ours.patient_id}",
+                expected=f"{expected}, as patient {theirs.patient_id}",
+                got=str(got),
+                action="remake the crops with one setting",
+            )
+
+
+def _store(images: torch.Tensor, masks: torch.Tensor, machine: Machine) -> tuple[torch.Tensor, torch.Tensor]:
+    """The cohort where it is drawn from: the device, or pinned host memory where it does not fit."""
+    import torch
+
+    if machine.device.type == "cpu":
+        return images, masks
+    if machine.half:
+        images = images.half()
+    size = images.nbytes + masks.nbytes
+    free = torch.cuda.mem_get_info(machine.device)[0]
+    if size <= SHARE_OF_MEMORY * free:
+        log.info("cohort on the device: %.2f GB of %.1f GB free", size / 1e9, free / 1e9)
+        return images.to(machine.device), masks.to(machine.device)
+    log.warning("cohort in pinned host memory: %.2f GB, %.1f GB free on the device", size / 1e9, free / 1e9)
+    return images.pin_memory(), masks.pin_memory()

@@ -1,0 +1,149 @@
+"""Batch normalisation on a CPU for channels-last images with few channels.
+
+PyTorch's kernel runs along the channels, which lie next to each other in channels-last order.
+With the 4 to 64 channels of these networks that leaves vector units mostly empty: 24 ms
+forward and backward for (8, 4, 40, 48, 48) in bf16 on one thread. Here k neighbouring voxels
+are taken as one row of k·C columns, whose statistics are joined afterwards: 3 ms. The numbers
+are those of :class:`torch.nn.BatchNorm3d` but for rounding; statistics are float32 throughout.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WORTHWHILE = 1 << 18
+"""Elements of an image below which the joining costs more than the rows save."""
+COLUMNS = 128
+"""Wanted width of a row: two to eight vector registers of each type."""
+
+
+def speed_up(net: torch.nn.Module) -> None:
+    """Let every 3D batch norm of a network run on rows of several voxels."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm3d) and module.affine and module.track_running_stats:
+            module.forward = functools.partial(_forward, module)  # type: ignore[method-assign]
+
+
+def _forward(module: torch.nn.BatchNorm3d, image: Tensor) -> Tensor:
+    fold = voxels_per_row(image) if image.numel() >= WORTHWHILE else 1
+    wants_gradient = torch.is_grad_enabled() and image.requires_grad
+    if fold < 2 or module.momentum is None or (wants_gradient and not module.training):
+        return torch.nn.BatchNorm3d.forward(module, image)
+    rows = _rows(image.detach(), fold)
+    if not module.training:
+        mean, variance = _own(module.running_mean), _own(module.running_var)
+        return _image(_apply(rows, module, mean, variance, fold), image)
+    mean, variance = _statistics(rows, fold)
+    _remember(module, mean, variance, image.numel() // image.shape[1])
+    scale = torch.rsqrt(variance + module.eps)
+    normalised: Tensor = _Normalise.apply(image, module.weight, module.bias, mean, scale)
+    return normalised
+
+
+def voxels_per_row(image: Tensor) -> int:
+    """How many voxels make a row: the power of two nearest to `COLUMNS` columns that divides them all.
+
+    1, which is no row, where the image is not channels-last or has no such divisor.
+    """
+    channels = image.shape[1]
+    if not image.is_contiguous(memory_format=torch.channels_last_3d) or not image.numel():
+        return 1
+    voxels = image.numel() // channels
+    wanted = 2 ** max(round(math.log2(COLUMNS / channels)), 0)
+    return math.gcd(voxels, wanted)
+
+
+def _own(value: Tensor | None) -> Tensor:
+    assert value is not None  # track_running_stats
+    return value
+
+
+def _rows(image: Tensor, fold: int) -> Tensor:
+    """(B, C, Z, Y, X) channels-last → (voxels / fold, fold·C); no copy."""
+    return image.permute(0, 2, 3, 4, 1).reshape(-1, fold * image.shape[1])
+
+
+def _image(rows: Tensor, like: Tensor) -> Tensor:
+    """Back to (B, C, Z, Y, X); no copy."""
+    batch, channels, z, y, x = like.shape
+    return rows.view(batch, z, y, x, channels).permute(0, 4, 1, 2, 3)
+
+
+def _statistics(rows: Tensor, fold: int) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each channel, float32: column statistics, joined.
+
+    Var = mean of the columns' variances + variance of the columns' means; every column has
+    the same number of voxels.
+    """
+    # Float32 running statistics beside bf16 rows make the kernel's own statistics float32.
+    zero = torch.zeros(rows.shape[1])
+    means, variances = torch.ops.aten.batch_norm_update_stats(rows, zero, zero.clone(), 0.0)
+    means, variances = means.view(fold, -1), variances.view(fold, -1)
+    mean = means.mean(0)
+    return mean, variances.mean(0) + (means - mean).square().mean(0)
+
+
+def _remember(module: torch.nn.BatchNorm3d, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Running statistics as BatchNorm3d keeps them, the variance unbiased."""
+    momentum = float(module.momentum or 0.0)
+    with torch.no_grad():
+        _own(module.running_mean).lerp_(mean, momentum)
+        _own(module.running_var).lerp_(variance * (count / max(count - 1, 1)), momentum)
+        _own(module.num_batches_tracked).add_(1)
+
+
+def _apply(rows: Tensor, module: torch.nn.BatchNorm3d, mean: Tensor, variance: Tensor, fold: int) -> Tensor:
+    tiled = [v.detach().repeat(fold) for v in (module.weight, module.bias, mean, variance)]
+    normalised: Tensor = torch.native_batch_norm(rows, *tiled, False, 0.0, module.eps)[0]
+    return normalised
+
+
+class _Normalise(torch.autograd.Function):
+    """y = (x − mean)·scale·weight + bias, with mean and scale of x itself.
+
+    Backward (Ioffe and Szegedy 2015, section 3), with x̂ = (x − mean)·scale and M voxels:
+    dx = weight·scale·(dy − Σdy/M − x̂·Σ(dy·x̂)/M).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+        fold = voxels_per_row(image)
+        rows = _rows(image, fold)
+        ctx.save_for_backward(image, weight, mean, scale)
+        tiled = [v.repeat(fold) for v in (weight * scale, bias - mean * weight * scale)]
+        zero, one = torch.zeros_like(tiled[0]), torch.ones_like(tiled[0])
+        # Written into a fresh image: a view of rows could not be changed in place by a ReLU.
+        found = torch.empty_like(image)
+        unused = [rows.new_empty(0, dtype=torch.float32) for _ in range(2)]
+        torch.native_batch_norm(rows, *tiled, zero, one, False, 0.0, 0.0, out=(_rows(found, fold), *unused))
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        image, weight, mean, scale = ctx.saved_tensors
+        fold, count = voxels_per_row(image), image.numel() // len(mean)
+        rows = _rows(image, fold)
+        upper = _rows(gradient.contiguous(memory_format=torch.channels_last_3d), fold)
+        factor, centre = (weight * scale).repeat(fold), mean.repeat(fold)
+        # With mean `centre` and variance 1 the kernel gives dy·factor, Σdy·(x − mean) and Σdy.
+        grown, by_image, by_one = torch.ops.aten.native_batch_norm_backward(
+            upper, rows, factor, centre, torch.ones_like(centre), None, None, False, 0.0, [True, True, True]
+        )
+        d_weight = by_image.view(fold, -1).sum(0) * scale
+        d_bias = by_one.view(fold, -1).sum(0)
+        slope = -(weight * scale * scale * d_weight / count).repeat(fold)
+        offset = -(weight * scale * d_bias / count).repeat(fold)
+        # (x − mean)·slope + offset in float32 inside the kernel: in bf16 the difference would drown.
+        rest = torch.native_batch_norm(rows, slope, offset, centre, torch.ones_like(centre), False, 0.0, 0.0)[
+            0
+        ]
+        return _image(grown.add_(rest), image), d_weight, d_bias, None, None

@@ -1,0 +1,135 @@
+"""Folds and inner validation sets: by seed and patient id alone, never by the table's order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from pipeline.errors import TrainingError
+from pipeline.settings.plan import PlanSettings
+from pipeline.tables.splits import Fold
+
+
+class Member(Protocol):
+    """What of a patient decides where he goes."""
+
+    @property
+    def patient_id(self) -> str:
+        """Id."""
+
+    @property
+    def centre(self) -> str:
+        """Where the patient was treated."""
+
+    @property
+    def event(self) -> int:
+        """1 = the event occurred."""
+
+
+def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tuple[Fold, ...]:
+    """Divide development patients into folds, each with train, inner and held-out patients.
+
+    Events and censored patients are dealt to the folds separately, so that folds differ by
+    at most one patient and one event; with `by_centre` whole centres are held out, largest
+    first, each to the fold with the fewest events (then patients). The inner validation set
+    is drawn from a fold's other patients, stratified by event.
+
+    Args:
+        patients: Development patients that are usable, in any order.
+        settings: Number of folds, share of inner validation patients, by centre or not.
+        seed: Of the study.
+
+    Raises:
+        TrainingError: Too few patients, events or centres for this many folds.
+    """
+    held = by_centre(patients, settings, seed) if settings.by_centre else by_event(patients, settings, seed)
+    folds = tuple(_fold(patients, held[k], settings.inner_fraction, f"{seed}:{k}") for k in range(len(held)))
+    occurred = {p.patient_id for p in patients if p.event}
+    for number, fold in enumerate(folds):
+        check_fold(number, fold, occurred, settings.inner_fraction > 0)
+    return folds
+
+
+def shuffled(patients: Iterable[Member], salt: str) -> list[Member]:
+    """Patients in an order drawn by salt and patient id; who else is there changes nothing."""
+    return sorted(patients, key=lambda p: (_draw(salt, p.patient_id), p.patient_id))
+
+
+def _draw(salt: str, name: str) -> bytes:
+    return hashlib.sha256(f"{salt}\0{name}".encode()).digest()
+
+
+def by_event(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
+    """Held-out patients of each fold, events and then censored dealt out in turn."""
+    order = [p for event in (1, 0) for p in shuffled((q for q in patients if q.event == event), str(seed))]
+    held: list[set[str]] = [set() for _ in range(settings.folds)]
+    for position, patient in enumerate(order):
+        held[position % settings.folds].add(patient.patient_id)
+    return held
+
+
+def by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
+    """Held-out patients of each fold, whole centres at a time.
+
+    Raises:
+        TrainingError: Fewer centres than folds.
+    """
+    centres: dict[str, list[Member]] = {}
+    for patient in patients:
+        centres.setdefault(patient.centre, []).append(patient)
+    if len(centres) < settings.folds:
+        raise TrainingError(
+            "fewer centres than folds",
+            where="plan.by_centre",
+            expected=f"at least {settings.folds} centres with usable development patients",
+            got=", ".join(f"{name} ({len(centres[name])})" for name in sorted(centres)),
+            action="lower plan.folds, or set plan.by_centre: false",
+        )
+    order = sorted(centres, key=lambda name: (-len(centres[name]), _draw(str(seed), name)))
+    held: list[set[str]] = [set() for _ in range(settings.folds)]
+    events = [0] * settings.folds
+    for name in order:
+        fold = min(range(settings.folds), key=lambda k: (bool(held[k]), events[k], len(held[k]), k))
+        held[fold].update(p.patient_id for p in centres[name])
+        events[fold] += sum(p.event for p in centres[name])
+    return held
+
+
+def _fold(patients: Sequence[Member], held: set[str], fraction: float, salt: str) -> Fold:
+    rest = [p for p in patients if p.patient_id not in held]
+    inner: set[str] = set()
+    for event in (1, 0):
+        stratum = shuffled((p for p in rest if p.event == event), f"inner:{salt}")
+        count = round(fraction * len(stratum))
+        if fraction > 0 and len(stratum) >= 2:
+            count = max(count, 1)
+        inner.update(p.patient_id for p in stratum[:count])
+    train = [p.patient_id for p in rest if p.patient_id not in inner]
+    return Fold(tuple(sorted(train)), tuple(sorted(inner)), tuple(sorted(held)))
+
+
+def check_fold(number: int, fold: Fold, occurred: set[str], with_inner: bool) -> None:
+    """Refuse a fold that cannot be trained or judged.
+
+    Training needs two events (a Cox loss of one event ranks nobody twice), a validation or
+    held-out set one event and a second patient (a concordance needs a pair).
+
+    Raises:
+        TrainingError: Naming the fold, the set and its numbers.
+    """
+    needs = {"train": (3, 2), "inner": (2, 1), "heldout": (2, 1)}
+    if not with_inner:
+        del needs["inner"]
+    for name, (patients, events) in needs.items():
+        members = getattr(fold, name)
+        have = sum(p in occurred for p in members)
+        if len(members) < patients or have < events:
+            raise TrainingError(
+                f"too few patients or events for this many folds: fold {number}, set {name}",
+                where="plan",
+                expected=f"at least {patients} patients and {events} event{'s' * (events > 1)}",
+                got=f"{len(members)} patients and {have} event{'s' * (have != 1)}",
+                action="lower plan.folds, change plan.inner_fraction, or see problems.csv for who was "
+                "excluded and why",
+            )

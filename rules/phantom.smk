@@ -1,0 +1,19 @@
+rule phantom:
+    output:
+        directory(f"{R}/phantom/{{patient}}"),
+    log:
+        f"{R}/logs/phantom/{{patient}}.log",
+    benchmark:
+        f"{R}/benchmarks/phantom/{{patient}}.tsv"
+    conda:
+        "../envs/imaging.yaml"
+    threads: 1
+    resources:
+        **stage_resources(1000, 10),
+    params:
+        settings=section("phantom"),
+        code=code_digest("pipeline.phantoms.cohort"),
+    message:
+        "Phantom {wildcards.patient}: writing DICOM and truth"
+    script:
+        "../workflow_scripts/phantom.py"

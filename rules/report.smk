@@ -1,0 +1,38 @@
+rule report:
+    input:
+        metrics=f"{R}/metrics",
+        ensembles=[f"{R}/ensemble/{name}.parquet" for name in ENSEMBLES],
+        models=[
+            f"{R}/models/{model}/fold{fold}"
+            for model in settings.models
+            for fold in FOLDS
+        ],
+        crops=crops_of(cohort.ids()),
+        suv=of_patients("suv", cohort.ids()) if FROM_SCANNER else [],
+        plan=f"{R}/plan.json",
+        problems=f"{R}/problems.csv",
+        cohort=f"{R}/cohort.parquet",
+    output:
+        report(
+            directory(f"{R}/report"),
+            htmlindex="index.html",
+            caption="../docs/report_caption.rst",
+            category="Report",
+        ),
+    log:
+        f"{R}/logs/report.log",
+    benchmark:
+        f"{R}/benchmarks/report.tsv"
+    conda:
+        "../envs/survival.yaml"
+    threads: 1
+    resources:
+        **stage_resources(4000, 30),
+    params:
+        settings=settings.model_dump(mode="json"),
+        results=R,
+        code=code_digest("pipeline.report.build"),
+    message:
+        "Report: figures, tables and pages"
+    script:
+        "../workflow_scripts/report.py"

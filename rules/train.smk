@@ -1,0 +1,45 @@
+def initial_weights(wildcards):
+    """The same fold of the model whose weights are the start, where the study names one."""
+    start = settings.training_of(wildcards.model).start_from
+    return f"{R}/models/{start}/fold{wildcards.fold}" if start else []
+
+
+rule train_fold:
+    input:
+        crops=crops_of(cohort.ids()),
+        cohort=f"{R}/cohort.parquet",
+        splits=f"{R}/splits.json",
+        initial=initial_weights,
+    output:
+        directory(f"{R}/models/{{model}}/fold{{fold}}"),
+    log:
+        f"{R}/logs/train_fold/{{model}}_{{fold}}.log",
+    benchmark:
+        f"{R}/benchmarks/train_fold/{{model}}_{{fold}}.tsv"
+    wildcard_constraints:
+        model="|".join(NETWORKS) or "none",
+    conda:
+        "../envs/training.yaml"
+    threads: settings.threads.train_fold
+    resources:
+        **stage_resources(8000, 720),
+        gpu=GPUS_PER_FOLD,
+    params:
+        model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),
+        training=lambda wildcards: settings.training_of(wildcards.model).model_dump(
+            mode="json"
+        ),
+        horizons_days=settings.evaluation.horizons_days,
+        seed=settings.study.seed,
+        # Outside the outputs, which Snakemake removes when a job is stopped.
+        work=lambda wildcards: f"{R}/work/{wildcards.model}_{wildcards.fold}",
+        code=code_digest("pipeline.training.fold"),
+    message:
+        "Train {wildcards.model}, fold {wildcards.fold}"
+    script:
+        "../workflow_scripts/train_fold.py"
+
+
+rule train:
+    input:
+        [f"{R}/models/{model}/fold{fold}" for model in NETWORKS for fold in FOLDS],

@@ -1,0 +1,121 @@
+"""Rooms import only what the house allows; a room that is not declared here fails."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = {"errors", "provenance", "console"}
+DATA = BASE | {"settings", "tables"}
+IMAGES = DATA | {"volumes"}
+
+# Room → rooms it may import (beside itself), from docs/architecture.md.
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "provenance": set(),
+    "console": {"errors"},
+    "settings": BASE,
+    "tables": BASE | {"settings"},
+    "volumes": BASE | {"settings", "tables"},
+    "phantoms": IMAGES,
+    "dicom": IMAGES,
+    "registration": IMAGES,
+    "crops": IMAGES,
+    "radiomics": IMAGES,
+    "metrics": DATA,
+    "nets": BASE | {"settings"},
+    "losses": BASE | {"settings"},
+    "augment": BASE | {"settings"},
+    "survival": DATA | {"metrics"},
+    "training": IMAGES | {"nets", "losses", "augment", "metrics", "crops"},
+    "ensemble": DATA | {"metrics"},
+    "report": IMAGES | {"metrics", "crops"},
+    "deploy": IMAGES
+    | {"dicom", "registration", "crops", "radiomics", "metrics", "nets", "losses", "augment"}
+    | {"training", "ensemble", "report"},
+}
+
+# Packages that must not be reached from a room, at any depth.
+FORBIDDEN_EXTERNAL: dict[str, set[str]] = {
+    **{
+        room: {"torch", "monai", "sksurv", "lifelines"}
+        for room in (
+            "settings",
+            "tables",
+            "volumes",
+            "phantoms",
+            "dicom",
+            "registration",
+            "crops",
+            "radiomics",
+        )
+    },
+    **{
+        room: {"ants", "radiomics", "SimpleITK", "pydicom", "snakemake"}
+        for room in ("nets", "losses", "augment", "training")
+    },
+    "metrics": {"torch"},
+    "ensemble": {"torch"},
+    "report": {"torch", "sksurv", "lifelines", "sklearn", "ants", "radiomics"},
+}
+
+
+@cache
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("pipeline", include_external_packages=True, cache_dir=None)
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def modules_of(room: str) -> list[str]:
+    name = f"pipeline.{room}"
+    return sorted({name, *graph().find_descendants(name)})
+
+
+def test_every_room_is_declared() -> None:
+    found = {room_of(m) for m in graph().modules if m.startswith("pipeline.")}
+    assert found == set(ALLOWED)
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_room_imports_only_what_it_may(room: str) -> None:
+    wrong = [
+        f"{module} imports {target}"
+        for module in modules_of(room)
+        for target in graph().find_modules_directly_imported_by(module)
+        if target.startswith("pipeline.") and room_of(target) not in ALLOWED[room] | {room}
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("room", sorted(FORBIDDEN_EXTERNAL))
+def test_room_reaches_no_forbidden_package(room: str) -> None:
+    wrong = [
+        f"{module} imports {target}"
+        for module in modules_of(room)
+        for target in graph().find_modules_directly_imported_by(module)
+        if target.split(".")[0] in FORBIDDEN_EXTERNAL[room]
+    ]
+    assert not wrong
+
+
+def test_nothing_imports_snakemake() -> None:
+    assert "snakemake" not in graph().modules
+
+
+def test_rooms_take_settings_by_section() -> None:
+    """Importing all settings would make every stage rerun when any section's code changes."""
+    wrong = [
+        module
+        for module in graph().modules
+        if module.startswith("pipeline.")
+        and room_of(module) not in ("settings", "deploy")
+        and "pipeline.settings.root" in graph().find_modules_directly_imported_by(module)
+    ]
+    assert not wrong

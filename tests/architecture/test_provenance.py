@@ -1,0 +1,79 @@
+"""Code digests: what changes them and what does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import provenance
+
+A = '''"""Module text."""
+from pipeline.room.b import helper
+
+
+def work(x):
+    """Docstring."""
+    return helper(x) + 1  # a comment
+'''
+B = "def helper(x):\n    return x\n"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    room = tmp_path / "pipeline" / "room"
+    room.mkdir(parents=True)
+    for folder in (room.parent, room):
+        (folder / "__init__.py").write_text("")
+    (room / "a.py").write_text(A)
+    (room / "b.py").write_text(B)
+    (room / "c.py").write_text("import math\n")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    return room
+
+
+def digest() -> str:
+    for cached in (provenance._parse, provenance._tree_text, provenance._imports):
+        cached.cache_clear()
+    return provenance.code_digest("pipeline.room.a")
+
+
+@pytest.fixture(autouse=True)
+def clean_caches():
+    yield
+    for cached in (provenance._parse, provenance._tree_text, provenance._imports):
+        cached.cache_clear()
+
+
+def test_comments_docstrings_and_layout_change_nothing(package: Path) -> None:
+    before = digest()
+    (package / "a.py").write_text(
+        A.replace("a comment", "another").replace("Docstring.", "New text.").replace("\n\n\n", "\n\n\n\n")
+    )
+    assert digest() == before
+
+
+@pytest.mark.parametrize(("file", "old", "new"), [("a.py", "+ 1", "+ 2"), ("b.py", "return x", "return -x")])
+def test_code_of_the_module_and_its_imports_counts(package: Path, file: str, old: str, new: str) -> None:
+    before = digest()
+    text = (package / file).read_text()
+    (package / file).write_text(text.replace(old, new))
+    assert digest() != before
+
+
+def test_unrelated_modules_do_not_count(package: Path) -> None:
+    before = digest()
+    (package / "c.py").write_text("import cmath\n")
+    assert digest() == before
+
+
+def test_lazy_imports_count(package: Path) -> None:
+    (package / "a.py").write_text("def work(x):\n    from pipeline.room import c\n    return c\n")
+    before = digest()
+    (package / "c.py").write_text("import cmath\n")
+    assert digest() != before
+
+
+def test_unknown_module_is_an_error(package: Path) -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"pipeline\.room\.z"):
+        provenance.code_digest("pipeline.room.z")

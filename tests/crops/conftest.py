@@ -1,0 +1,86 @@
+"""A small patient as the stages before `crop` leave it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.crops.crop import CropSources
+from pipeline.tables.status import Status, write_status
+from pipeline.volumes.nifti import write_nifti
+from pipeline.volumes.transform import write_matrix
+from pipeline.volumes.volume import Grid, Volume
+
+CT = Grid((30, 60, 60), (3.0, 1.2, 1.2), (-35.4, -35.4, -43.5))
+PET = Grid((24, 24, 24), (4.0, 4.0, 4.0), (-46.0, -46.0, -46.0))
+LESION_MM = (6.0, -8.0, 3.0)
+RADIUS_MM = 9.0
+
+
+def ball(grid: Grid, centre, radius_mm: float) -> np.ndarray:
+    points = grid.points(np.argwhere(np.ones(grid.shape)))
+    return (np.linalg.norm(points - np.asarray(centre), axis=1) < radius_mm).reshape(grid.shape)
+
+
+@dataclass(frozen=True)
+class PatientWriter:
+    """Writes convert/, suv/, contours/ and registration/ of a patient."""
+
+    root: Path
+
+    def __call__(
+        self, name="P", *, drawn_on=("ct",), matrix=None, lesion=LESION_MM, brain=None, contour="manual"
+    ) -> CropSources:
+        rng = np.random.default_rng(sum(name.encode()))
+        folders = {
+            stage: self.root / stage / name for stage in ("convert", "suv", "contours", "registration")
+        }
+        for stage, folder in folders.items():
+            write_status(folder, Status("ok", stage))
+        ct = rng.normal(40, 200, CT.shape).round().astype(np.int16)
+        pet = rng.gamma(2.0, 0.6, PET.shape).astype(np.float32)
+        if brain is not None:
+            pet[ball(PET, *brain)] = 9.0
+        write_nifti(folders["convert"] / "ct_hu.nii.gz", Volume(ct, CT))
+        write_nifti(folders["suv"] / "pet_suvbw.nii.gz", Volume(pet, PET))
+        for kind in drawn_on:
+            grid = CT if kind == "ct" else PET
+            mask = ball(grid, lesion, RADIUS_MM).astype(np.uint8)
+            write_nifti(folders["contours"] / f"gtv_{kind}.nii.gz", Volume(mask, grid))
+        report = {"contour": contour if drawn_on else "none"}
+        (folders["contours"] / "contours.json").write_text(json.dumps(report))
+        write_matrix(folders["registration"] / "to_template.mat", np.eye(4) if matrix is None else matrix)
+        facts = {"method": "template", "template": {"native_sha256": "abc"}}
+        (folders["registration"] / "quality.json").write_text(json.dumps(facts))
+        return CropSources(patient_id=name, **folders)
+
+
+@pytest.fixture
+def write_patient(tmp_path) -> PatientWriter:
+    return PatientWriter(tmp_path)
+
+
+@pytest.fixture
+def grids() -> dict[str, Grid]:
+    return {"ct": CT, "pet": PET}
+
+
+@pytest.fixture
+def lesion_mm() -> np.ndarray:
+    return np.array(LESION_MM)
+
+
+@pytest.fixture
+def turned() -> np.ndarray:
+    """4×4, template to patient: 12° about z, 8° about x, and a shift."""
+    a, b = np.radians(12.0), np.radians(8.0)
+    about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    matrix = np.eye(4)
+    matrix[:3, :3] = about_z @ about_x
+    matrix[:3, 3] = (4.0, -3.0, 5.0)
+    return matrix

@@ -1,0 +1,84 @@
+"""Slices and generated arrays in the store."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.crops.ingest import ingest_patient, write_arrays
+from pipeline.crops.store import read_crop, read_status
+from pipeline.errors import CropError
+from pipeline.tables.files import PatientFiles
+
+SLICE = np.arange(48, dtype=np.uint8).reshape(6, 8)
+MASK = (SLICE > 20).astype(np.uint8)
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff", "npy"])
+def test_a_slice_and_its_mask(tmp_path, ending):
+    image, mask = tmp_path / f"slice.{ending}", tmp_path / f"drawn.{ending}"
+    if ending == "npy":
+        np.save(image, SLICE.astype(np.float32))
+        np.save(mask, MASK)
+    else:
+        Image.fromarray(SLICE).save(image)
+        Image.fromarray(MASK * 255).save(mask)
+    patient = PatientFiles("S1", image, mask.name)
+    ingest_patient(patient, tmp_path / "S1.zarr", "stop", (1.0, 0.5, 0.5))
+    crop = read_crop(tmp_path / "S1.zarr")
+    assert crop.image.shape == (1, 1, 6, 8)
+    assert np.array_equal(crop.image[0, 0], SLICE)
+    assert np.array_equal(crop.mask[0], MASK)
+    assert crop.attributes.spacing_mm == (1.0, 0.5, 0.5)
+    assert crop.attributes.lesion_ml == pytest.approx(27 * 0.25 / 1000)
+    assert (crop.attributes.channels, crop.attributes.contour) == (("image",), "manual")
+
+
+def test_sixteen_bits_and_colours_survive(tmp_path):
+    deep = (SLICE.astype(np.uint16)) * 1000
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    ingest_patient(PatientFiles("S", tmp_path / "deep.png"), tmp_path / "S.zarr", "stop")
+    assert np.array_equal(read_crop(tmp_path / "S.zarr").image[0, 0], deep)
+    colour = np.stack([SLICE, SLICE + 1, SLICE + 2], axis=-1)
+    Image.fromarray(colour).save(tmp_path / "colour.png")
+    ingest_patient(PatientFiles("C", tmp_path / "colour.png"), tmp_path / "C.zarr", "stop")
+    crop = read_crop(tmp_path / "C.zarr")
+    assert crop.image.shape == (3, 1, 6, 8)
+    assert np.array_equal(crop.image[:, 0], np.moveaxis(colour, -1, 0))
+    assert crop.mask is None
+
+
+def test_folders_and_archives(tmp_path):
+    volume = np.random.default_rng(0).normal(size=(2, 3, 6, 8)).astype(np.float32)
+    mask = np.ones((3, 6, 8), np.uint8)
+    folder = tmp_path / "patient"
+    folder.mkdir()
+    np.save(folder / "image.npy", volume)
+    np.save(folder / "mask.npy", mask)
+    np.savez(tmp_path / "patient.npz", image=volume, mask=mask)
+    for number, source in enumerate((folder, tmp_path / "patient.npz")):
+        out = tmp_path / f"{number}.zarr"
+        ingest_patient(PatientFiles("G", source), out, "stop")
+        assert np.array_equal(read_crop(out).image, volume)
+        assert np.array_equal(read_crop(out).mask, mask)
+
+
+def test_generated_arrays_of_two_axes(tmp_path):
+    write_arrays("D1", (SLICE.astype(np.float32), MASK), tmp_path / "D1.zarr")
+    assert read_crop(tmp_path / "D1.zarr").image.shape == (1, 1, 6, 8)
+
+
+def test_what_cannot_be_read(tmp_path):
+    out = tmp_path / "S.zarr"
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n")
+    for name, message in (("absent.png", "missing"), ("broken.png", "cannot be read")):
+        with pytest.raises(CropError, match=f"{message}.*patient S"):
+            ingest_patient(PatientFiles("S", tmp_path / name), out, "stop")
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(CropError, match="cannot be read"):
+        ingest_patient(PatientFiles("S", tmp_path / "objects.npy"), out, "stop")
+    Image.fromarray(SLICE).save(tmp_path / "a.png")
+    Image.fromarray(SLICE[:3]).save(tmp_path / "b.png")
+    ingest_patient(PatientFiles("S", tmp_path / "a.png", "b.png"), out, "exclude")
+    assert "differ in size" in read_status(out).problem

@@ -1,0 +1,199 @@
+"""The store: whole or not at all, and never read when damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from pipeline.crops.attributes import CropAttributes
+from pipeline.crops.load import as_dask, load_cohort
+from pipeline.crops.store import Crop, read_crop, read_status, write_crop, write_excluded
+from pipeline.errors import CropError
+from pipeline.tables.status import Status
+
+ROOT = Path(__file__).parents[2]
+
+
+def make(name="P7", shape=(6, 8, 10), seed=0, mask=True) -> Crop:
+    rng = np.random.default_rng(seed)
+    attributes = CropAttributes(name, ("pet", "ct"), ("g/mL", "HU"), (3.0, 2.0, 1.0), (1.5, -2.5, 3.5))
+    image = rng.normal(0, 100, (2, *shape)).astype(np.float32)
+    drawn = (rng.random(shape) > 0.8).astype(np.uint8) if mask else None
+    return Crop(image, drawn, np.ones(shape, dtype=np.uint8), attributes)
+
+
+def chunk(path: Path, array: str) -> Path:
+    return next(p for p in sorted((path / array).rglob("*")) if p.is_file() and p.name != "zarr.json")
+
+
+def test_what_is_written_is_read(tmp_path):
+    crop = make()
+    write_crop(tmp_path / "P7.zarr", crop, Status("warned", "crop", "something", "used"))
+    back = read_crop(tmp_path / "P7.zarr")
+    assert np.array_equal(back.image, crop.image)
+    assert np.array_equal(back.mask, crop.mask)
+    assert np.array_equal(back.inside, crop.inside)
+    assert replace(back.attributes, checksums={}) == crop.attributes
+    assert read_status(tmp_path / "P7.zarr").problem == "something"
+    write_crop(tmp_path / "P7.zarr", make(mask=False))
+    assert read_crop(tmp_path / "P7.zarr").mask is None
+
+
+def test_any_zarr_reader_opens_it(tmp_path):
+    write_crop(tmp_path / "P7.zarr", make())
+    group = zarr.open_group(tmp_path / "P7.zarr", mode="r")
+    assert sorted(group.array_keys()) == ["image", "inside", "mask"]
+    assert group.metadata.zarr_format == 3
+    assert group["image"].metadata.dimension_names == ("channel", "z", "y", "x")
+    assert group.attrs["crop"]["units"] == ["g/mL", "HU"]
+
+
+@pytest.mark.parametrize("array", ["image", "mask", "inside"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
+def test_damage_is_detected_and_the_patient_named(tmp_path, array, damage):
+    path = tmp_path / "P7.zarr"
+    write_crop(path, make())
+    file = chunk(path, array)
+    data = bytearray(file.read_bytes())
+    if damage == "missing":
+        file.unlink()
+    elif damage == "truncated":
+        file.write_bytes(data[: len(data) // 2])
+    else:
+        data[-3] ^= 0b100
+        file.write_bytes(data)
+    with pytest.raises(CropError, match="cannot be trusted.*patient P7"):
+        read_crop(path)
+
+
+def test_missing_or_broken_metadata(tmp_path):
+    path = tmp_path / "P7.zarr"
+    with pytest.raises(CropError, match="patient P7"):
+        read_crop(path)
+    write_crop(path, make())
+    for file in (path / "zarr.json", path / "image" / "zarr.json"):
+        kept = file.read_text()
+        file.write_text(kept[:40])
+        with pytest.raises(CropError, match="patient P7"):
+            read_crop(path)
+        file.write_text(kept)
+    root = json.loads((path / "zarr.json").read_text())
+    root["attributes"]["version"] = 0
+    (path / "zarr.json").write_text(json.dumps(root))
+    with pytest.raises(CropError, match="another version"):
+        read_crop(path)
+
+
+def test_a_killed_writer_leaves_nothing_a_reader_accepts(tmp_path):
+    # The writer is stopped after two of three arrays, then killed; a later run cleans up.
+    path = tmp_path / "P7.zarr"
+    code = f"""
+import time, numpy as np
+from pathlib import Path
+import pipeline.crops.store as store
+from pipeline.crops.attributes import CropAttributes
+plain, count = store._write_array, [0]
+def slow(group, name, array):
+    plain(group, name, array)
+    count[0] += 1
+    if count[0] == 2:
+        print("now", flush=True)
+        time.sleep(60)
+store._write_array = slow
+a = CropAttributes("P7", ("ct",), ("HU",), (1.0, 1.0, 1.0))
+ones = np.ones((4, 4, 4), np.uint8)
+store.write_crop(Path({str(path)!r}), store.Crop(np.ones((1, 4, 4, 4), np.float32), ones, ones, a))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == b"now\n"
+        os.kill(writer.pid, signal.SIGKILL)
+    assert not path.exists()
+    assert len(list(tmp_path.glob(".P7.zarr.*.part"))) == 1
+    with pytest.raises(CropError, match="patient P7"):
+        read_crop(path)
+    write_crop(path, make())
+    assert [p.name for p in tmp_path.iterdir()] == ["P7.zarr"]
+
+
+def test_an_exclusion_replaces_an_older_crop(tmp_path):
+    path = tmp_path / "P7.zarr"
+    write_crop(path, make())
+    write_excluded(path, Status("excluded", "crop", "cut off"))
+    assert read_status(path).state == "excluded"
+    with pytest.raises(CropError, match="cut off"):
+        read_crop(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask": np.zeros((2, 2, 2), np.uint8)}, "`mask` does not fit"),
+        ({"image": np.zeros((1, 6, 8, 10), np.float32)}, "channels and image differ"),
+        ({"image": np.full((2, 6, 8, 10), np.nan, np.float32)}, "not finite"),
+    ],
+)
+def test_nonsense_is_not_written(tmp_path, change, message):
+    with pytest.raises(CropError, match=message):
+        write_crop(tmp_path / "P7.zarr", replace(make(), **change))
+    assert not (tmp_path / "P7.zarr").exists()
+
+
+def test_a_cohort_in_memory_and_lazily(tmp_path):
+    paths = [tmp_path / f"P{i}.zarr" for i in range(4)]
+    crops = [make(f"P{i}", seed=i, mask=i != 2) for i in range(4)]
+    for path, crop in zip(paths, crops, strict=True):
+        write_crop(path, crop)
+    cohort = load_cohort(paths)
+    assert cohort.patient_ids == ("P0", "P1", "P2", "P3")
+    assert np.array_equal(cohort.image, np.stack([c.image for c in crops]))
+    assert cohort.has_mask.tolist() == [True, True, False, True]
+    assert not cohort.mask[2].any()
+    lazy = as_dask(paths)
+    assert lazy.image.shape == (4, 2, 6, 8, 10)
+    assert np.array_equal(lazy.image[1:3].compute(), cohort.image[1:3])
+    assert np.array_equal(lazy.inside.compute(), cohort.inside)
+
+
+def test_crops_that_differ_do_not_become_a_cohort(tmp_path):
+    write_crop(tmp_path / "A.zarr", make("A"))
+    write_crop(tmp_path / "B.zarr", make("B", shape=(6, 8, 9)))
+    for load in (load_cohort, as_dask):
+        with pytest.raises(CropError, match="differ.*patient B"):
+            load([tmp_path / "A.zarr", tmp_path / "B.zarr"])
+        with pytest.raises(CropError, match="no crop"):
+            load([])
+
+
+def test_a_damaged_patient_stops_the_cohort_by_name(tmp_path):
+    for name in "AB":
+        write_crop(tmp_path / f"{name}.zarr", make(name))
+    file = chunk(tmp_path / "B.zarr", "image")
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(CropError, match="patient B"):
+        load_cohort([tmp_path / "A.zarr", tmp_path / "B.zarr"])
+
+
+@pytest.mark.long
+def test_two_hundred_patients_load_in_five_seconds(tmp_path):
+    # Issue: 128×128×112×2 and mask from a warm disk; 20 patients are written, each read ten times.
+    rng = np.random.default_rng(0)
+    smooth = np.cumsum(rng.normal(0, 1, (2, 112, 128, 128)), axis=-1).astype(np.float32)
+    shape = smooth.shape[1:]
+    for i in range(20):
+        attributes = CropAttributes(f"P{i}", ("pet", "ct"), ("g/mL", "HU"), (1.0, 1.0, 1.0))
+        zeros = np.zeros(shape, np.uint8)
+        write_crop(tmp_path / f"P{i}.zarr", Crop(smooth + i, zeros, zeros + 1, attributes))
+    paths = [tmp_path / f"P{i % 20}.zarr" for i in range(200)]
+    start = time.perf_counter()
+    load_cohort(paths[:100])
+    assert 2 * (time.perf_counter() - start) < 5.0

@@ -1,0 +1,316 @@
+"""Which contours become which mask, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.dicom.contours import ContourSources, contours_patient
+from pipeline.dicom.series import Index, SeriesGeometry, SeriesRow, write_index
+from pipeline.errors import ContourError, GeometryError
+from pipeline.settings.dicom import ContourSettings
+from pipeline.tables.status import Status, read_status, write_status
+from pipeline.volumes.nifti import read_nifti, write_nifti
+from pipeline.volumes.volume import Grid, Volume
+from tests.dicom.contour_helpers import (
+    CT,
+    CT_GRID,
+    FRAME,
+    PET,
+    PET_GRID,
+    Drawn,
+    patient,
+    rtstruct,
+    square,
+)
+
+LESION = [square(-4.5, 5.5, z, -14.5, -4.5) for z in (109.0, 112.0, 115.0)]  # 100 CT voxels a slice
+
+
+def run(sources, out, **settings):
+    contours_patient(sources, out, ContourSettings(**settings), "stop")
+    return json.loads((out / "contours.json").read_text())
+
+
+def masks(out):
+    return {path.name: read_nifti(path) for path in sorted(out.glob("*.nii.gz"))}
+
+
+def refused(tmp_path, sources, match, **settings):
+    with pytest.raises(ContourError, match=match) as caught:
+        run(sources, tmp_path / "out", **settings)
+    return str(caught.value)
+
+
+def test_each_contour_goes_to_the_image_it_was_drawn_on(tmp_path):
+    ct = rtstruct(tmp_path / "a.dcm", [Drawn("GTV_CT", LESION)], (CT,))
+    pet = rtstruct(tmp_path / "b.dcm", [Drawn("gtv_pet", LESION)], (PET,))
+    report = run(patient(tmp_path, [ct, pet]), tmp_path / "out")
+    found = masks(tmp_path / "out")
+    assert list(found) == ["gtv_ct.nii.gz", "gtv_pet.nii.gz"]
+    assert found["gtv_ct.nii.gz"].grid.matches(CT_GRID) and found["gtv_pet.nii.gz"].grid.matches(PET_GRID)
+    assert found["gtv_ct.nii.gz"].array.dtype == np.uint8
+    assert found["gtv_ct.nii.gz"].array.sum(axis=(1, 2)).tolist() == [0, 0, 0, 100, 100, 100, 0, 0, 0, 0]
+    assert report["contour"] == "manual" and report["warnings"] == []
+    roi = report["masks"]["ct"]["rois"][0]
+    assert roi["name"] == "GTV_CT" and roi["matched_by"] == "referenced series"
+    assert roi["volume_polygons_ml"] == pytest.approx(0.9) and roi["volume_mask_ml"] == pytest.approx(0.9)
+    assert read_status(tmp_path / "out").state == "ok"
+
+
+def test_rois_that_fit_are_united_and_kept_on_request(tmp_path):
+    other = [square(6.5, 8.5, 109.0, -14.5, -12.5)]
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("GTVp", LESION), Drawn("GTVn", other), Drawn("PTV", LESION)])
+    sources = patient(tmp_path, [path])
+    run(sources, tmp_path / "united")
+    assert list(masks(tmp_path / "united")) == ["gtv_ct.nii.gz"]
+    report = run(sources, tmp_path / "apart", keep_rois=True)
+    found = {name: int(volume.array.sum()) for name, volume in masks(tmp_path / "apart").items()}
+    assert found == {"gtv_ct.nii.gz": 304, "roi_ct_1.nii.gz": 300, "roi_ct_2.nii.gz": 4}
+    assert [roi["name"] for roi in report["masks"]["ct"]["rois"]] == ["GTVp", "GTVn"]
+
+
+def test_the_tables_patterns_come_before_the_studys(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("GTVp", LESION), Drawn("Lesion 2", LESION[:1])])
+    sources = patient(tmp_path, [path])
+    report = run(
+        ContourSources("P1", sources.index, sources.convert, sources.suv, "lesion*; nothing"), tmp_path / "o"
+    )
+    assert [roi["name"] for roi in report["masks"]["ct"]["rois"]] == ["Lesion 2"]
+
+
+def test_no_fitting_name_lists_the_names_there_are(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("Tumour", LESION), Drawn("Heart", LESION)])
+    told = refused(tmp_path, patient(tmp_path, [path]), "no ROI has a name")
+    assert "'Heart', 'Tumour'" in told and "GTV*" in told and "patient P1" in told
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_without_contour_a_patient_is_kept_where_none_is_required(tmp_path):
+    report = run(patient(tmp_path), tmp_path / "out", required=False)
+    assert report["contour"] == "none" and report["masks"] == {}
+    status = read_status(tmp_path / "out")
+    assert status.state == "warned" and "no RTSTRUCT" in status.problem
+    assert not list((tmp_path / "out").glob("*.nii.gz"))
+
+
+def test_the_policy_excludes(tmp_path):
+    contours_patient(patient(tmp_path), tmp_path / "out", ContourSettings(), "exclude")
+    status = read_status(tmp_path / "out")
+    assert (status.state, status.stage) == ("excluded", "contours")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["status.json"]
+
+
+def test_a_patient_excluded_before_is_passed_on(tmp_path):
+    sources = patient(tmp_path)
+    write_status(sources.suv, Status("excluded", "suv", "no weight", "out"))
+    contours_patient(sources, tmp_path / "out", ContourSettings(), "stop")
+    assert read_status(tmp_path / "out") == Status("excluded", "suv", "no weight", "out")
+
+
+def test_a_missing_series_reference_falls_back_on_frame_and_slices(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("GTV", LESION)], ())
+    report = run(patient(tmp_path, [path]), tmp_path / "out")
+    assert list(report["masks"]) == ["ct"]  # lies on the slices of both: the finer one
+    assert "frame of reference" in report["masks"]["ct"]["rois"][0]["matched_by"]
+    assert any("no series in use" in warning for warning in report["warnings"])
+    assert read_status(tmp_path / "out").state == "warned"
+
+
+def test_where_only_the_pets_slices_carry_the_contours_it_is_the_pet(tmp_path):
+    sources = patient(tmp_path, [rtstruct(tmp_path / "a.dcm", [Drawn("GTV", LESION)], ())])
+    shifted = Grid(CT_GRID.shape, CT_GRID.spacing_mm, (-20.0, -30.0, 101.2))
+    write_nifti(sources.convert / "ct_hu.nii.gz", Volume(np.zeros(shifted.shape, np.int16), shifted))
+    assert list(run(sources, tmp_path / "out")["masks"]) == ["pet"]
+
+
+def test_a_structure_set_of_another_frame_is_not_used(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("GTV", LESION)], ("8.8",), frame="8.9")
+    told = refused(tmp_path, patient(tmp_path, [path]), "no contour can be used")
+    assert "neither to the CT or PET" in told
+
+
+def test_a_series_reference_outweighs_a_broken_frame_and_is_told(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("GTV", LESION)], (PET,), frame="8.9")
+    report = run(patient(tmp_path, [path]), tmp_path / "out")
+    assert list(report["masks"]) == ["pet"]
+    assert "another frame of reference" in report["warnings"][0]
+
+
+def test_where_both_series_are_named_the_instances_decide(tmp_path):
+    from pydicom import dcmread
+
+    for uid, expected in (("ct", ["ct"]), ("pet", ["pet"])):
+        slices = {}
+        for kind in ("ct", "pet"):
+            # Any DICOM object does: only its SOP Instance UID is read.
+            slices[kind] = rtstruct(tmp_path / uid / f"{kind}.dcm", [])
+        sop = str(dcmread(slices[uid]).SOPInstanceUID)
+        path = rtstruct(tmp_path / uid / "rs.dcm", [Drawn("GTV", LESION, sop=sop)], (CT, PET))
+        sources = patient(tmp_path / uid, [path])
+        row = SeriesRow("CT", CT, "1.2", FRAME, "", 10, SeriesGeometry(), "ct", True, "")
+        pet = SeriesRow("PT", PET, "1.2", FRAME, "", 10, SeriesGeometry(), "pet", True, "")
+        drawn = SeriesRow("RTSTRUCT", "1.9", "1.2", FRAME, "", 1, SeriesGeometry(), "rtstruct", True, "")
+        files = {CT: (slices["ct"],), PET: (slices["pet"],), "1.9": (path,)}
+        write_index(sources.index, Index("P1", tmp_path / uid, (row, pet, drawn), files))
+        assert list(run(sources, tmp_path / uid / "out")["masks"]) == expected
+
+
+def test_contours_outside_the_image_are_refused_or_told(tmp_path):
+    outside = [square(100.0, 110.0, 109.0)]
+    told = refused(
+        tmp_path, patient(tmp_path, [rtstruct(tmp_path / "a.dcm", [Drawn("GTV", outside)])]), "outside"
+    )
+    assert "100.0 %" in told
+    cut = [square(-24.5, -14.5, z, -14.5, -4.5) for z in (109.0, 112.0)]  # 40 % beyond x = -20.5
+    sources = patient(tmp_path / "cut", [rtstruct(tmp_path / "cut" / "b.dcm", [Drawn("GTV", cut)])])
+    refused(tmp_path, sources, "outside the CT")
+    report = run(sources, tmp_path / "told", max_outside_percent=50.0)
+    assert "40.0 % of its volume" in report["warnings"][0]
+    assert report["masks"]["ct"]["rois"][0]["outside_percent"] == pytest.approx(40.0)
+
+
+def test_open_contours_alone_are_no_contour(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("GTV", LESION, "OPEN_PLANAR")])
+    assert "3 OPEN_PLANAR" in refused(tmp_path, patient(tmp_path, [path]), "no contour can be used")
+
+
+def test_the_same_roi_from_two_files_must_agree(tmp_path):
+    files = [rtstruct(tmp_path / name / "RS.dcm", [Drawn("GTV", LESION)]) for name in "ab"]
+    report = run(patient(tmp_path, files), tmp_path / "out")
+    assert "several files that agree" in report["warnings"][0]
+    assert report["masks"]["ct"]["voxels"] == 300
+    files[1] = rtstruct(tmp_path / "c" / "RS.dcm", [Drawn("GTV", LESION[:2])])
+    told = refused(tmp_path, patient(tmp_path, files), "differently")
+    assert "RTSTRUCT 1 of 2 and RTSTRUCT 2 of 2" in told and "RS.dcm" not in told
+
+
+def test_a_lesion_smaller_than_a_voxel_is_refused_not_empty(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("GTV", [square(0.0, 1.0, 109.0, -14.0, -13.0)])], (PET,))
+    refused(tmp_path, patient(tmp_path, [path]), "mask on the PET is empty")
+
+
+def test_no_uid_and_no_file_name_leaves_the_index(tmp_path):
+    path = rtstruct(tmp_path / "secret-name.dcm", [Drawn("GTV", LESION)], ())
+    run(patient(tmp_path, [path]), tmp_path / "out")
+    for file in (tmp_path / "out").glob("*.json"):
+        text = file.read_text()
+        assert "1.2.3." not in text and "secret" not in text
+
+
+def with_roi(sources, roi):
+    return ContourSources("P1", sources.index, sources.convert, sources.suv, roi)
+
+
+def write_mask(path, grid, array=None):
+    if array is None:
+        array = np.zeros(grid.shape, np.uint8)
+        array[2:4, 2:5, 3:7] = 1
+    write_nifti(path, Volume(array, grid))
+    return array
+
+
+@pytest.mark.parametrize("name", ["m.nii.gz", "m.nii", "M.NRRD", "m.mha"])
+def test_a_mask_file_goes_to_the_image_whose_voxels_it_has(tmp_path, name):
+    sources = patient(tmp_path)
+    array = write_mask(tmp_path / name, PET_GRID)
+    report = run(with_roi(sources, name), tmp_path / "out")
+    assert list(report["masks"]) == ["pet"]
+    assert np.array_equal(masks(tmp_path / "out")["gtv_pet.nii.gz"].array, array)
+
+
+def test_a_mask_path_may_start_from_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    write_mask(tmp_path / "elsewhere" / "m.nii.gz", CT_GRID)
+    sources = patient(tmp_path / "p")
+    assert list(run(with_roi(sources, "m.nii.gz"), tmp_path / "out")["masks"]) == ["ct"]
+    refused(tmp_path, with_roi(sources, "other.nii.gz"), "does not exist")
+
+
+def test_labels_are_chosen_or_united(tmp_path):
+    array = np.zeros(CT_GRID.shape, np.uint8)
+    array[1, 1, 1], array[2, 2, :2], array[3, 3, :4] = 1, 2, 5
+    write_mask(tmp_path / "m.nii.gz", CT_GRID, array)
+    sources = patient(tmp_path)
+    assert run(with_roi(sources, "m.nii.gz:1,5"), tmp_path / "a")["masks"]["ct"]["voxels"] == 5
+    report = run(with_roi(sources, "m.nii.gz"), tmp_path / "b")
+    assert report["masks"]["ct"]["voxels"] == 7 and "labels 1, 2, 5" in report["warnings"][0]
+    refused(tmp_path, with_roi(sources, "m.nii.gz:3"), "lacks a label")
+
+
+def test_a_mask_stored_from_the_other_end_is_turned(tmp_path):
+    # The same voxels with x reversed and y and z exchanged: what other programs write.
+    array = np.zeros(CT_GRID.shape, np.uint8)
+    array[2:4, 5:9, 3:12] = 1
+    turned = Grid(
+        (40, 10, 40),
+        (1.0, 3.0, 1.0),
+        (CT_GRID.origin_mm[0] + 39.0, CT_GRID.origin_mm[1], CT_GRID.origin_mm[2]),
+        ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)),
+    )
+    write_mask(tmp_path / "m.nrrd", turned, np.ascontiguousarray(array[:, :, ::-1].transpose(1, 0, 2)))
+    run(with_roi(patient(tmp_path), "m.nrrd"), tmp_path / "out")
+    assert np.array_equal(masks(tmp_path / "out")["gtv_ct.nii.gz"].array, array)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        Grid(CT_GRID.shape, CT_GRID.spacing_mm, (-19.0, -30.0, 100.0)),
+        Grid(CT_GRID.shape, (3.0, 1.0, 1.01), CT_GRID.origin_mm),
+        Grid((10, 40, 39), CT_GRID.spacing_mm, CT_GRID.origin_mm),
+        Grid(
+            CT_GRID.shape,
+            CT_GRID.spacing_mm,
+            CT_GRID.origin_mm,
+            ((0.8, -0.6, 0.0), (0.6, 0.8, 0.0), (0, 0, 1)),
+        ),
+    ],
+)
+def test_a_mask_of_other_voxels_is_refused_with_both_geometries(tmp_path, grid):
+    write_mask(tmp_path / "m.nii.gz", grid)
+    with pytest.raises(GeometryError) as caught:
+        run(with_roi(patient(tmp_path), "m.nii.gz"), tmp_path / "out")
+    told = str(caught.value)
+    assert CT_GRID.describe() in told and PET_GRID.describe() in told and grid.describe()[:20] in told
+
+
+def test_a_probability_map_is_no_mask(tmp_path):
+    write_mask(tmp_path / "m.nii.gz", CT_GRID, np.full(CT_GRID.shape, 0.3, np.float32))
+    refused(tmp_path, with_roi(patient(tmp_path), "m.nii.gz"), "not labels")
+
+
+def test_margins_and_rings_are_applied(tmp_path):
+    array = np.zeros(CT_GRID.shape, np.uint8)
+    array[5, 20, 20] = 1
+    write_mask(tmp_path / "m.nii.gz", CT_GRID, array)
+    sources = with_roi(patient(tmp_path), "m.nii.gz")
+    # Within 1 mm of a voxel of 3×1×1 mm: itself and four neighbours in plane.
+    assert run(sources, tmp_path / "a", margin_mm=1.0)["masks"]["ct"]["voxels"] == 5
+    assert run(sources, tmp_path / "b", ring_mm=1.0)["masks"]["ct"]["voxels"] == 4
+    refused(tmp_path, sources, "nothing of the mask", margin_mm=-1.0)
+
+
+def test_the_software_draws_only_where_it_was_told_and_says_so(tmp_path):
+    sources = patient(tmp_path)
+    refused(tmp_path, sources, "no RTSTRUCT", draw="threshold_41")
+    report = run(sources, tmp_path / "image", draw="threshold_41", draw_within="image")
+    assert report["contour"] == "drawn" and report["masks"]["pet"]["voxels"] == 8
+    assert "software drew one" in report["warnings"][0]
+    centre = PET_GRID.points([5, 5, 5])[0]
+    entry = "sphere({:.1f}, {:.1f}, {:.1f}, 4.5)".format(*centre)
+    report = run(with_roi(sources, entry), tmp_path / "sphere", draw="fixed_4.0")
+    assert report["masks"]["pet"]["rois"][0]["threshold_suv"] == 4.0
+    assert report["masks"]["pet"]["rois"][0]["source"] == "fixed_4.0"
+    # Of the eight hot voxels the sphere holds its centre and the three face neighbours.
+    assert report["masks"]["pet"]["voxels"] == 4
+    refused(tmp_path, with_roi(sources, entry), "nothing is to be drawn")
+
+
+def test_a_contour_that_exists_is_never_replaced_by_a_drawn_one(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("GTV", LESION)])
+    report = run(patient(tmp_path, [path]), tmp_path / "out", draw="threshold_41", draw_within="image")
+    assert report["contour"] == "manual" and list(report["masks"]) == ["ct"]

@@ -1,0 +1,317 @@
+"""Which series the index chooses, and what it passes over, on folders written for it."""
+
+import json
+import os
+import shutil
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.fileset import FileSet
+from pydicom.uid import generate_uid
+
+from pipeline.dicom.index import index_patient
+from pipeline.dicom.series import chosen, files_of, find_chosen, of_role, read_index
+from pipeline.dicom.series_scan import scan_folder
+from pipeline.errors import DicomError
+from pipeline.settings.dicom import IndexSettings
+from pipeline.tables.files import PatientFiles
+from tests.dicom.write_dicom import Recipe, plain_dataset, save, set_pixels, voxels, write_pair, write_series
+
+PET = Recipe("PT", (4.0, 4.0, 4.0), slope=2.5, intercept=0.0, description="pet")
+
+
+def index(folder, out, **settings):
+    index_patient(PatientFiles("P1", Path(folder)), IndexSettings(**settings), out, "stop")
+    return read_index(out)
+
+
+def reason_of(found, description):
+    (row,) = [row for row in found.series if row.description == description]
+    assert not row.chosen
+    return row.reason
+
+
+def uncorrected(ds, _):
+    ds.CorrectedImage = ["NORM", "DECY"]
+
+
+def localizer(ds, _):
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+
+
+def gated(ds, _):
+    ds.SeriesType = ["GATED", "IMAGE"]
+
+
+def secondary(ds, _):
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+
+
+def test_pair(tmp_path):
+    found = index(write_pair(tmp_path / "in"), tmp_path / "index")
+    pet, ct = chosen(found, "pet"), chosen(found, "ct")
+    assert (pet.description, ct.description) == ("pet", "ct")
+    assert pet.geometry.shape == (9, 7, 6)
+    assert ct.geometry.spacing_mm == pytest.approx((3.0, 2.0, 1.5))
+    assert [p.name for p in files_of(found, ct)] == [f"{n:03d}.dcm" for n in range(12)]
+    assert find_chosen(found, "seg") is None
+    with pytest.raises(DicomError, match="no rtstruct series"):
+        chosen(found, "rtstruct")
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (uncorrected, "attenuation"),
+        (gated, "gated"),
+        (secondary, "not a volume"),
+        (lambda ds, n: setattr(ds, "ImageType", ["DERIVED", "SECONDARY", "MIP"]), "MIP"),
+        (lambda ds, n: delattr(ds, "ImagePositionPatient"), "usable position"),
+    ],
+    ids=["not corrected", "gated", "secondary capture", "projection", "no positions"],
+)
+def test_other_pets_lose(tmp_path, edit, words):
+    folder = write_pair(tmp_path / "in")
+    more = voxels((20, 7, 6))  # more slices than the good one: only the reason keeps it out
+    write_series(folder / "more", more, replace(PET, description="other"), edit)
+    assert words in reason_of(index(folder, tmp_path / "index"), "other")
+
+
+def test_uncorrected_by_its_name_where_no_tag_says(tmp_path):
+    def edit(ds, _):
+        del ds.CorrectedImage
+
+    folder = write_pair(tmp_path / "in", pet_edit=edit)
+    write_series(folder / "nac", voxels((20, 7, 6)), replace(PET, description="WB NAC 4mm"), edit)
+    assert "by its" in reason_of(index(folder, tmp_path / "index"), "WB NAC 4mm")
+
+
+def test_only_an_uncorrected_pet_is_refused(tmp_path):
+    with pytest.raises(DicomError, match="not corrected for attenuation"):
+        index(write_pair(tmp_path / "in", pet_edit=uncorrected), tmp_path / "index")
+
+
+def test_scouts_and_short_series_lose(tmp_path):
+    folder = write_pair(tmp_path / "in")
+    write_series(folder / "scout", voxels((30, 10, 8)), Recipe(description="scout"), localizer)
+    write_series(folder / "short", voxels((3, 10, 8)), Recipe(description="short"))
+    found = index(folder, tmp_path / "index")
+    assert "LOCALIZER" in reason_of(found, "scout")
+    assert "3 slices" in reason_of(found, "short")
+
+
+def test_dynamic_without_a_tag_loses(tmp_path):
+    def in_place(ds, number):
+        ds.ImagePositionPatient = [0, 0, 4.0 * (number % 10)]
+
+    folder = write_pair(tmp_path / "in")
+    write_series(folder / "dynamic", voxels((40, 7, 6)), replace(PET, description="dynamic"), in_place)
+    assert "one position" in reason_of(index(folder, tmp_path / "index"), "dynamic")
+
+
+def test_patterns_come_before_all_rules(tmp_path):
+    folder = write_pair(tmp_path / "in")
+    write_series(folder / "more", voxels((20, 7, 6)), replace(PET, description="PET WB OSEM"))
+    assert chosen(index(folder, tmp_path / "a"), "pet").description == "PET WB OSEM"
+    assert chosen(index(folder, tmp_path / "b", prefer_pet=("Pe?",)), "pet").description == "pet"
+
+
+def test_soft_kernel_before_a_sharp_one_and_frame_before_slices(tmp_path):
+    folder = write_pair(tmp_path / "in", ct_edit=lambda ds, n: setattr(ds, "ConvolutionKernel", "B30f"))
+    sharp = Recipe(description="lung")
+    write_series(
+        folder / "lung", voxels((12, 10, 8)), sharp, lambda ds, n: setattr(ds, "ConvolutionKernel", "B70f")
+    )
+    other = Recipe(description="diagnostic", frame_uid=generate_uid())
+    write_series(folder / "diagnostic", voxels((30, 10, 8)), other)
+    assert chosen(index(folder, tmp_path / "index"), "ct").description == "ct"
+
+
+def test_ct_that_covers_the_pet_comes_first(tmp_path):
+    folder = write_pair(tmp_path / "in")
+    neck = Recipe(description="thin neck", spacing=(0.5, 1.0, 1.0), origin=(0, 0, 60.0))
+    write_series(folder / "neck", voxels((25, 10, 8)), neck)
+    assert chosen(index(folder, tmp_path / "index"), "ct").description == "ct"
+
+
+def test_choice_does_not_depend_on_file_names(tmp_path):
+    folder = write_pair(tmp_path / "in")
+    write_series(folder / "zz", voxels((9, 7, 6)), replace(PET, description="twin"))
+    first = chosen(index(folder, tmp_path / "a"), "pet").series_uid
+    shutil.move(folder / "zz", folder / "aa")
+    assert chosen(index(folder, tmp_path / "b"), "pet").series_uid == first
+
+
+def test_second_time_point_of_a_study(tmp_path):
+    def delayed(ds, _):
+        ds.SeriesTime = ds.AcquisitionTime = "110000"
+
+    folder = write_pair(tmp_path / "in")
+    write_series(folder / "a delayed", voxels((9, 7, 6)), replace(PET, description="a delayed"), delayed)
+    assert chosen(index(folder, tmp_path / "a"), "pet").description == "pet"
+    status = json.loads((tmp_path / "a" / "status.json").read_text())
+    assert (status["state"], "prefer_pet" in status["problem"]) == ("warned", True)
+    late = index(folder, tmp_path / "b", prefer_pet=("*delayed*",))
+    assert chosen(late, "pet").description == "a delayed"
+    assert json.loads((tmp_path / "b" / "status.json").read_text())["state"] == "ok"
+
+
+def test_mixed_modalities_under_one_series(tmp_path):
+    def mixed(ds, number):
+        if number == 3:
+            ds.Modality = "OT"
+
+    folder = write_pair(tmp_path / "in")
+    write_series(folder / "mixed", voxels((20, 7, 6)), replace(PET, description="mixed"), mixed)
+    assert "several modalities" in reason_of(index(folder, tmp_path / "index"), "mixed")
+
+
+def two_studies(folder):
+    write_pair(folder / "one")
+    later = generate_uid(entropy_srcs=["later"])
+    frame = generate_uid(entropy_srcs=["later frame"])
+
+    def edit(ds, _):
+        ds.StudyDate = "20200901"
+
+    write_series(folder / "ct2", voxels(), Recipe(description="ct2", study_uid=later, frame_uid=frame), edit)
+    pet = replace(PET, description="pet2", study_uid=later, frame_uid=frame)
+    write_series(folder / "pet2", voxels((9, 7, 6)), pet, edit)
+    return folder
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("first", "pet"), ("last", "pet2")])
+def test_several_studies(tmp_path, policy, expected):
+    folder = two_studies(tmp_path / "in")
+    assert chosen(index(folder, tmp_path / "index", several_studies=policy), "pet").description == expected
+
+
+def test_several_studies_are_refused_by_default(tmp_path):
+    with pytest.raises(DicomError, match="2 studies"):
+        index(two_studies(tmp_path / "in"), tmp_path / "index")
+
+
+def test_different_frames(tmp_path):
+    folder = write_series(tmp_path / "in" / "ct", voxels(), Recipe(frame_uid=generate_uid())).parent
+    write_series(folder / "pet", voxels((9, 7, 6)), PET)
+    with pytest.raises(DicomError, match="frame of reference"):
+        index(folder, tmp_path / "a")
+    index(folder, tmp_path / "b", different_frames="accept")
+    assert json.loads((tmp_path / "b" / "status.json").read_text())["state"] == "warned"
+
+
+def test_several_patients_are_refused_without_naming_them(tmp_path):
+    folder = write_pair(tmp_path / "in", pet_edit=lambda ds, n: setattr(ds, "PatientID", "SOMEONE-ELSE"))
+    with pytest.raises(DicomError, match="several patients") as refusal:
+        index(folder, tmp_path / "index")
+    assert "SOMEONE" not in str(refusal.value)
+    assert "PLANTED" not in str(refusal.value)
+
+
+def test_missing_modalities(tmp_path):
+    folder = write_series(tmp_path / "in", voxels(), Recipe())
+    with pytest.raises(DicomError, match="no usable PET"):
+        index(folder, tmp_path / "a")
+    assert chosen(index(folder, tmp_path / "b", modalities=("ct",)), "ct").instances == 12
+    with pytest.raises(DicomError, match="does not exist"):
+        index(tmp_path / "nowhere", tmp_path / "c")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DicomError, match="no files"):
+        index(tmp_path / "empty", tmp_path / "d")
+
+
+def test_any_tree_of_files(tmp_path):
+    folder = write_pair(tmp_path / "in")
+    for number, path in enumerate(sorted((folder / "ct").iterdir())):
+        deep = folder / "a b" / f"ü{number % 3}"
+        deep.mkdir(parents=True, exist_ok=True)
+        path.rename(deep / f"IM{number}")  # no ending
+    (folder / "notes.txt").write_text("not DICOM")
+    (folder / "empty").write_bytes(b"")
+    (folder / "broken.dcm").write_bytes(bytes(128) + b"DICM" + b"\xff" * 40)
+    shutil.copy(folder / "pet" / "000.dcm", folder / "pet" / "copy.dcm")
+    found = index(folder, tmp_path / "index")
+    assert chosen(found, "ct").instances == 12
+    assert chosen(found, "pet").instances == 9
+    assert sum(found.skipped.values()) == 4
+    assert any("duplicate" in reason for reason in found.skipped)
+    status = json.loads((tmp_path / "index" / "status.json").read_text())
+    assert status["state"] == "warned"
+    assert "passed over" in status["problem"]
+
+
+def test_dicomdir_is_passed_over_and_its_files_found(tmp_path):
+    def edit(ds, _):
+        ds.StudyID, ds.SeriesNumber = "1", 1
+
+    write_pair(tmp_path / "in", edit, edit)
+    media = FileSet()
+    for path in sorted((tmp_path / "in").rglob("*.dcm")):
+        media.add(path)
+    media.write(tmp_path / "disc")
+    found = index(tmp_path / "disc", tmp_path / "index")
+    assert chosen(found, "ct").instances == 12
+    assert found.skipped == {"DICOMDIR (its files are found by themselves)": 1}
+
+
+def test_zipped_folder(tmp_path):
+    write_pair(tmp_path / "in")
+    (tmp_path / "zipped").mkdir()
+    with zipfile.ZipFile(tmp_path / "zipped" / "export.zip", "w") as archive:
+        for path in sorted((tmp_path / "in").rglob("*.dcm")):
+            archive.write(path, f"../../{path.parent.name}/{path.name}")  # names that climb out
+    found = index(tmp_path / "zipped", tmp_path / "index")
+    paths = files_of(found, chosen(found, "pet"))
+    assert len(paths) == 9
+    assert all(p.is_relative_to(tmp_path / "index" / "unpacked") and p.is_file() for p in paths)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "index", "zipped"]
+
+
+def test_broken_archive_is_told(tmp_path):
+    folder = write_pair(tmp_path / "in")
+    (folder / "half.zip").write_bytes(b"PK\x03\x04" + os.urandom(200))
+    assert index(folder, tmp_path / "index").skipped == {"archive that cannot be unpacked": 1}
+
+
+def structure_set(folder, recipe, references):
+    ds = plain_dataset(recipe, 900)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.481.3"
+    ds.Modality, ds.SeriesInstanceUID = "RTSTRUCT", f"{recipe.uid}.77"
+    del ds.FrameOfReferenceUID
+    frame, study, series = type(ds)(), type(ds)(), type(ds)()
+    series.SeriesInstanceUID = references
+    study.RTReferencedSeriesSequence = [series]
+    frame.FrameOfReferenceUID, frame.RTReferencedStudySequence = recipe.frame_uid, [study]
+    ds.ReferencedFrameOfReferenceSequence = [frame]
+    save(ds, folder / f"{recipe.description}.dcm")
+
+
+def test_contours_of_the_chosen_images_are_chosen(tmp_path):
+    folder = write_pair(tmp_path / "in")
+    structure_set(
+        folder, Recipe(description="by reference", frame_uid=generate_uid()), Recipe(description="ct").uid
+    )
+    structure_set(folder, Recipe(description="by frame"), "1.2.3")
+    structure_set(folder, Recipe(description="stranger", frame_uid=generate_uid()), "1.2.3")
+    found = index(folder, tmp_path / "index")
+    assert {row.description for row in of_role(found, "rtstruct")} == {"by reference", "by frame"}
+    assert "neither" in reason_of(found, "stranger")
+
+
+def test_many_files_in_parallel_give_the_same(tmp_path, monkeypatch):
+    folder = write_pair(tmp_path / "in")
+    monkeypatch.setattr("pipeline.dicom.series_scan._PARALLEL_FROM", 5)
+    parallel = scan_folder(folder, tmp_path / "unpacked", workers=2)
+    assert parallel == scan_folder(folder, tmp_path / "unpacked", workers=1)
+
+
+def test_enhanced_ct_and_pet_by_their_frames(tmp_path):
+    # A multi-frame file without functional groups has no planes that can be placed.
+    folder = write_pair(tmp_path / "in")
+    ds = plain_dataset(Recipe("ECT", description="enhanced"), 0)
+    set_pixels(ds, np.zeros((20, 10, 8), np.uint16))
+    save(ds, folder / "enhanced.dcm")
+    assert reason_of(index(folder, tmp_path / "index"), "enhanced")

@@ -1,0 +1,165 @@
+"""PET headers from DICOM files as scanners write them, private elements included."""
+
+import io
+
+import pydicom
+import pytest
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from pipeline.dicom.header_values import number_of, private_value, text_of
+from pipeline.dicom.pet_clock import Moment, local_moment, parse_date, parse_datetime, parse_time
+from pipeline.dicom.pet_parse import merge_headers, slice_header
+from pipeline.dicom.suv_factor import suv_factor
+from pipeline.errors import SuvError
+from pipeline.settings.dicom import SuvSettings
+from tests.dicom.write_dicom import Recipe, plain_dataset
+
+PET = Recipe("PT")
+
+
+def stored(edit, syntax=ExplicitVRLittleEndian):
+    """A PET header written to bytes and read again, so that VRs are those of a file."""
+    ds = plain_dataset(PET, 0)
+    edit(ds)
+    ds.file_meta.TransferSyntaxUID = syntax
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, ds, enforce_file_format=True)
+    stream.seek(0)
+    return pydicom.dcmread(stream)
+
+
+def factor_of(*datasets, **settings):
+    header = merge_headers([slice_header(ds) for ds in datasets])
+    return suv_factor(header, SuvSettings(**settings)).factors[0]
+
+
+def philips(ds):
+    ds.Units = "CNTS"
+    block = ds.private_block(0x7053, "Philips PET Private Group", create=True)
+    block.add_new(0x00, "DS", "0.000551 ")
+    block.add_new(0x09, "DS", "1.602563")
+
+
+def philips_in_another_block(ds):
+    ds.private_block(0x7053, "SOMEBODY ELSE", create=True).add_new(0x00, "DS", "9.9")
+    philips(ds)
+
+
+def ge(ds):
+    ds.Manufacturer, ds.SeriesTime = "GE MEDICAL SYSTEMS", "120000"
+    ds.AcquisitionTime = "100130"
+    ds.private_block(0x0009, "GEMS_PETD_01", create=True).add_new(0x0D, "DT", "20200310100100.00")
+
+
+def siemens(ds):
+    ds.Manufacturer, ds.SeriesTime = "SIEMENS", "120000"
+    block = ds.private_block(0x0071, "SIEMENS MED PT", create=True)
+    block.add_new(0x22, "DT", "20200310100005.500000")
+
+
+# Expected values: the same literals as in test_suv_factor.py, from the formulas there.
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=["explicit", "implicit"]
+)
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (lambda ds: None, 70000 / 350e6 * 2 ** (3600 / 6586.2)),
+        (philips, 0.000551),
+        (philips_in_another_block, 0.000551),
+        (ge, 70000 / 350e6 * 2 ** (3660 / 6586.2)),
+        (siemens, 70000 / 350e6 * 2 ** (3605.5 / 6586.2)),
+    ],
+    ids=["plain", "Philips", "Philips, second block", "GE", "Siemens"],
+)
+def test_vendors(edit, expected, syntax):
+    assert factor_of(stored(edit, syntax)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_private_group_without_its_creator_is_not_believed():
+    def edit(ds):
+        philips(ds)
+        ds[0x7053, 0x0010].value = "SOMEBODY ELSE"
+
+    with pytest.raises(SuvError, match="7053"):
+        factor_of(stored(edit))
+
+
+def test_values_that_differ_between_slices_are_refused():
+    def heavier(ds):
+        ds.PatientWeight = "71"
+
+    with pytest.raises(SuvError, match="weight_kg"):
+        factor_of(stored(lambda ds: None), stored(heavier))
+
+
+def test_series_time_may_differ_and_the_earliest_counts():
+    def later(ds):
+        ds.SeriesTime = ds.AcquisitionTime = "100500"
+
+    assert factor_of(stored(later), stored(lambda ds: None)) == pytest.approx(
+        70000 / 350e6 * 2 ** (3600 / 6586.2), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("keyword", "words"),
+    [("PatientWeight", "weight"), ("Units", "units"), ("DecayCorrection", "decay correction")],
+)
+def test_broken_values_are_as_good_as_absent(keyword, words):
+    def edit(ds):
+        element = ds[keyword]
+        raw = pydicom.dataelem.RawDataElement(element.tag, element.VR, 3, b"", 0, False, True, True)
+        ds._dict[element.tag] = raw
+
+    with pytest.raises(SuvError, match=words):
+        factor_of(stored(edit))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("101530", 36930.0),
+        ("101530.5", 36930.5),  # half a second, not 5 µs
+        ("101530.000005", 36930.000005),
+        ("101530.", 36930.0),
+        ("1015", 36900.0),
+        ("10", 36000.0),
+        ("10:15:30.25", 36930.25),
+        ("235960", 86400.0),  # a leap second
+        ("", None),
+        ("24", None),
+        ("106000", None),
+        ("101561", None),
+        ("abc", None),
+        ("1015305", None),
+    ],
+)
+def test_times(text, expected):
+    assert parse_time(text) == (None if expected is None else pytest.approx(expected, abs=1e-9))
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [("20200229", True), ("20190229", False), ("2020.02.29", True), ("20201301", False), ("", False)],
+)
+def test_dates(text, valid):
+    assert (parse_date(text) is not None) == valid
+
+
+def test_datetimes_and_zones():
+    day = parse_date("20200310")
+    assert parse_datetime("20200310100000.25") == Moment(day, 36000.25)
+    assert parse_datetime("202003101000+0130") == Moment(day, 36000.0, 90)
+    assert parse_datetime("20200310") is None  # a date alone says no time of injection
+    # 00:30 in +0100 is 23:30 UTC of the day before.
+    assert local_moment("20200310003000+0100", "+0000") == Moment(day - 1, 84600.0)
+    assert local_moment("20200310003000+0100", "") == Moment(day, 1800.0, 60)
+
+
+def test_private_blocks_and_broken_numbers():
+    ds = stored(philips_in_another_block)
+    assert private_value(ds, 0x7053, 0x00, "philips pet private group") == "0.000551"
+    assert private_value(ds, 0x0009, 0x0D, "GEMS_PETD_01") == ""
+    assert number_of(ds, "PatientSize") == 1.75
+    assert text_of(ds, "SeriesInstanceUID") == PET.uid

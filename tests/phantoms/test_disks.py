@@ -1,0 +1,96 @@
+"""The disks of seed paper 000."""
+
+from math import pi
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from pipeline.errors import TableError
+from pipeline.phantoms.disks import disk, disk_id, disk_number, draw_disk, write_disk_table
+from pipeline.settings.cohort import CohortSettings
+from pipeline.settings.phantom import DiskSettings
+from pipeline.tables.cohort import read_cohort
+
+SETTINGS = DiskSettings()
+
+
+def test_paper_sizes(tmp_path: Path) -> None:
+    # Seed paper 000, section 3: 500 images of 240×240, 80 % training.
+    write_disk_table(SETTINGS, tmp_path / "disks.csv")
+    table = read_cohort(CohortSettings(table=str(tmp_path / "disks.csv"), time_unit="none"))
+    assert (len(table.ids("development")), len(table.ids("external"))) == (400, 100)
+    assert all(patient.event == 1 for patient in table.patients)
+    image, mask, time = disk(1, SETTINGS)
+    assert image.shape == mask.shape == (240, 240)
+    assert (image.dtype, mask.dtype) == (np.float32, np.uint8)
+    assert time == pytest.approx(table["D0001"].time_days, abs=1e-6)
+
+
+def test_image_is_a_disk_in_white_noise() -> None:
+    for number in (1, 2, 3):
+        image, mask, _ = disk(number, SETTINGS)
+        one = draw_disk(number, SETTINGS)
+        # The number of pixels in a circle errs by about its circumference's square root.
+        assert mask.sum() == pytest.approx(pi * one.radius_px**2, rel=0.01)
+        np.testing.assert_allclose(np.argwhere(mask).mean(axis=0), one.centre_px, atol=0.1)
+        noise = image - mask
+        assert noise.std() == pytest.approx(0.5, rel=0.02)
+        assert noise[mask == 1].mean() == pytest.approx(0, abs=0.05)
+        neighbours = np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1]
+        assert abs(neighbours) < 0.02
+        assert not mask[[0, -1]].any()
+        assert not mask[:, [0, -1]].any()
+
+
+def test_time_is_the_scaled_area() -> None:
+    disks = [draw_disk(n, SETTINGS) for n in range(1, 501)]
+    areas = np.array([pi * d.radius_px**2 for d in disks])
+    scaled = np.interp(areas, [pi * 15**2, pi * 50**2], [4, 11])
+    np.testing.assert_allclose([d.scaled_area for d in disks], scaled, rtol=1e-9)
+    rest = np.array([d.time for d in disks]) - scaled
+    assert rest.std() == pytest.approx(0.1, rel=0.12)
+    assert abs(rest.mean()) < 0.02
+
+
+def test_a_perfect_area_gives_0984() -> None:
+    # design figure and calculation: 1 − (2/7)·0.1·√2·φ(0) = 0.984 for uniform areas on 4 … 11
+    disks = [draw_disk(n, SETTINGS) for n in range(1, 501)]
+    time, area = np.array([(d.time, d.scaled_area) for d in disks]).T
+    agree = np.sign(time[:, None] - time) == np.sign(area[:, None] - area)
+    assert agree[np.triu_indices(500, 1)].mean() == pytest.approx(0.984, abs=0.003)
+
+
+def test_pure_and_independent_of_the_others() -> None:
+    first, again = disk(7, SETTINGS), disk(7, SETTINGS.model_copy(update={"images": 20, "development": 10}))
+    np.testing.assert_array_equal(first[0], again[0])
+    assert first[2] == again[2]
+    assert not np.array_equal(first[0], disk(8, SETTINGS)[0])
+
+
+def test_ids() -> None:
+    assert disk_number(disk_id(42)) == 42
+    for wrong in ("P001", "D1", "D00001"):
+        with pytest.raises(TableError):
+            disk_number(wrong)
+
+
+@pytest.mark.parametrize("number", [0, 501])
+def test_numbers_beyond_the_cohort_are_refused(number: int) -> None:
+    with pytest.raises(TableError, match="no such disk"):
+        disk(number, SETTINGS)
+
+
+def test_a_time_below_zero_is_refused() -> None:
+    noisy = DiskSettings(time_noise=1e3)
+    with pytest.raises(TableError, match="no positive time"):
+        [draw_disk(n, noisy) for n in range(1, 20)]
+
+
+@pytest.mark.parametrize(
+    "change", [{"radius_px": (15.0, 130.0)}, {"radius_px": (20.0, 10.0)}, {"time_range": (-4.0, 3.0)}]
+)
+def test_impossible_disks_are_refused(change: dict) -> None:
+    with pytest.raises(ValidationError):
+        DiskSettings(**change)

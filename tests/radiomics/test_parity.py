@@ -1,0 +1,165 @@
+"""Values are those of plain PyRadiomics 3.0.1 calls on whole images: 1e-9 relative or 1e-12 absolute."""
+
+import os
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.radiomics_features import pictures, plain_features, synthetic
+from pipeline.radiomics.features import extract_features
+from pipeline.radiomics.sets import feature_columns, load_feature_set
+from pipeline.settings.radiomics import Discretisation, FeatureSet, RadiomicsSettings
+
+STS = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).resolve().parents[2] / "../shared/data")) / "sts"
+SPACING = (3.0, 2.0, 1.5)
+
+
+def named(name: str) -> FeatureSet:
+    return load_feature_set(RadiomicsSettings(feature_set=name))
+
+
+def assert_same(feature_set: FeatureSet, images: dict, mask: np.ndarray, spacing: tuple) -> dict[str, float]:
+    found = extract_features(pictures(images, mask, spacing), feature_set)
+    assert found.problems == []
+    reference: dict[str, float] = {}
+    for modality in feature_set.modalities:
+        reference |= plain_features(feature_set, images[modality], mask, spacing, modality)
+    assert set(found.values) == set(reference)
+    keys = sorted(reference)
+    np.testing.assert_allclose(
+        [found.values[k] for k in keys],
+        [reference[k] for k in keys],
+        rtol=1e-9,
+        atol=1e-12,
+        err_msg="values in the order of " + ", ".join(keys[:3]) + " …",
+    )
+    return reference
+
+
+@pytest.mark.parametrize("name", ["deepmts", "hecktor", "ibsi", "demo"])
+def test_every_set_equals_plain_calls(name: str) -> None:
+    images, mask = synthetic(2500, shape=(41, 44, 47), seed=3)
+    assert_same(named(name), images, mask, SPACING)
+
+
+@pytest.mark.parametrize("shift", [(-14, 0, 0), (0, 16, 0), (0, 0, -17), (-14, -16, 17)])
+def test_lesions_at_the_border_see_the_wavelets_wrap_round(shift: tuple[int, int, int]) -> None:
+    images, mask = synthetic(1500, shape=(41, 44, 47), seed=4)
+    moved = np.roll(mask, shift, (0, 1, 2)) if shift != (-14, -16, 17) else corner(mask.shape)
+    assert_same(named("deepmts"), images, moved, SPACING)
+
+
+def corner(shape: tuple[int, ...]) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[:9, :7, -8:] = True
+    return mask
+
+
+def test_several_lesions_and_holes() -> None:
+    images, mask = synthetic(1500, shape=(41, 44, 47), seed=5)
+    mask[18:22, 20:24, 22:25] = False
+    mask[2:5, 3:6, 40:45] = True
+    mask[38, 1, 1] = True  # a voxel with no neighbour
+    assert_same(named("deepmts"), images, mask, SPACING)
+
+
+def test_scattered_voxels() -> None:
+    images, mask = synthetic(1500, shape=(21, 24, 27), seed=6)
+    scattered = mask & (np.random.default_rng(0).random(mask.shape) < 0.3)
+    assert_same(named("deepmts"), images, scattered, SPACING)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_flat_lesions(axis: int) -> None:
+    images, mask = synthetic(4000, shape=(41, 44, 47), seed=7)
+    flat = np.zeros_like(mask)
+    index = [slice(None)] * 3
+    index[axis] = slice(20, 21)
+    flat[tuple(index)] = mask[tuple(index)]
+    reference = assert_same(named("ibsi"), images, flat, SPACING)
+    assert reference["ct_original_shape_Flatness"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_constant_lesion() -> None:
+    _, mask = synthetic(900, shape=(31, 34, 37), seed=8)
+    images = {"pet": np.full(mask.shape, 3.0, np.float32), "ct": np.full(mask.shape, 50.0, np.float32)}
+    found = extract_features(pictures(images, mask, SPACING), named("ibsi"))
+    assert found.problems == []
+    for modality in ("pet", "ct"):
+        reference = plain_features(named("ibsi"), images[modality], mask, SPACING, modality)
+        for key, value in reference.items():
+            assert found.values[key] == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), key
+    assert found.values["ct_original_firstorder_Variance"] == 0
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Discretisation(bins=32),
+        Discretisation(bins=2),
+        Discretisation(bin_width=0.1),
+        Discretisation(bin_width=7),
+    ],
+)
+def test_every_discretisation(rule: Discretisation) -> None:
+    images, mask = synthetic(900, shape=(31, 34, 37), seed=9)
+    changed = named("demo").model_copy(update={"modalities": ("pet",), "discretisations": {"pet": (rule,)}})
+    assert_same(changed, images, mask, SPACING)
+
+
+def test_exact_counts() -> None:
+    # systems.md: 80 features × 9 images × 2 modalities + 16; 2 × (18 + 112) + 14.
+    deepmts, hecktor = feature_columns(named("deepmts")), feature_columns(named("hecktor"))
+    assert len(set(deepmts)) == len(deepmts) == 1456
+    assert len(set(hecktor)) == len(hecktor) == 274
+    classes = Counter(column.split("_")[2] for column in deepmts)
+    assert classes == {"shape": 16, "firstorder": 342, "glcm": 432, "glrlm": 288, "glszm": 288, "ngtdm": 90}
+    classes = Counter(column.split("_")[2] for column in hecktor)
+    assert classes == {"shape": 14, "firstorder": 36, "glcm": 96, "glrlm": 64, "glszm": 64}
+
+
+def rasterised(folder: Path, roi: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
+    """Image, mask and spacing of a patient: contours filled slice by slice (this test's own reader)."""
+    import pydicom
+    import SimpleITK as sitk
+    from skimage.draw import polygon2mask
+
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder / "image"))
+    image = sitk.ReadImage(names)
+    structures = pydicom.dcmread(next((folder / "mask").glob("*.dcm")))
+    number = next(s.ROINumber for s in structures.StructureSetROISequence if s.ROIName == roi)
+    array = sitk.GetArrayFromImage(image).astype(np.float32)
+    mask = np.zeros(array.shape, bool)
+    for item in structures.ROIContourSequence:
+        if item.ReferencedROINumber != number:
+            continue
+        for contour in item.ContourSequence:
+            points = np.reshape([float(v) for v in contour.ContourData], (-1, 3))
+            index = np.array([image.TransformPhysicalPointToContinuousIndex(p) for p in points.tolist()])
+            z = round(index[0, 2])
+            if 0 <= z < len(mask):
+                mask[z] ^= polygon2mask(mask.shape[1:], index[:, 1::-1])
+    x, y, z_mm = image.GetSpacing()
+    return array, mask, (z_mm, y, x)
+
+
+def sarcoma_patients() -> list:
+    names = sorted(path.name.removesuffix(".tar.xz") for path in STS.glob("STS_*.tar.xz"))
+    return [pytest.param(n, marks=() if k in (0, 13) else pytest.mark.long) for k, n in enumerate(names)]
+
+
+@pytest.mark.skipif(not STS.is_dir(), reason=f"no sarcoma patients at {STS}")
+@pytest.mark.parametrize("patient", sarcoma_patients() or ["none"])
+@pytest.mark.parametrize("name", ["deepmts", "hecktor", "ibsi"])
+def test_real_patients(patient: str, name: str, tmp_path: Path) -> None:
+    with tarfile.open(STS / f"{patient}.tar.xz") as packed:
+        packed.extractall(tmp_path, filter="data")
+    values: dict[str, float] = {}
+    for modality, folder in (("pet", "PET"), ("ct", "CT")):
+        image, mask, spacing = rasterised(tmp_path / patient / folder, f"GTV_Mass_{folder}")
+        one = named(name).model_copy(update={"modalities": (modality,)})
+        values |= assert_same(one, {modality: image}, mask, spacing)
+    assert np.isfinite(list(values.values())).all()

@@ -1,0 +1,84 @@
+"""Settings: what is generated is in step, what is wrong is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.errors import SettingsError
+from pipeline.settings import export
+from pipeline.settings.embedded import phantom_study
+from pipeline.settings.root import load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("path", "make"),
+    [
+        ("config/schema.json", export.schema_json),
+        ("config/config.yaml", export.default_yaml),
+        ("docs/configuration.md", export.reference_markdown),
+    ],
+)
+def test_generated_files_are_in_step(path: str, make) -> None:
+    assert (ROOT / path).read_text(encoding="utf-8") == make(), "run `make settings`"
+
+
+def test_embedded_yaml_is_the_embedded_study() -> None:
+    assert load_settings(yaml.safe_load(export.default_yaml())) == phantom_study()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"trainig": {}}, "unknown key 'trainig'; did you mean 'training'"),
+        ({"crop": {"shap": [8, 8, 8]}}, "unknown key 'crop.shap'; did you mean 'shape'"),
+        ({"models": {"net": {"kind": "deepmts", "widht": 1}}}, "did you mean 'width'"),
+        ({"models": {"net": {"kind": "deepmst"}}}, "'deepmst'.*'deepmts'"),
+        ({"models": {"net": {"kind": "deepmts", "training": {"iteration": 3}}}}, "did you mean 'iterations'"),
+        ({"plan": {"folds": 1}}, "plan.folds.*greater than or equal to 2, got 1"),
+        ({"ensembles": {"mean": ["nothing"]}}, "names 'nothing', which is not among the models"),
+        ({"study": {"name": "../up"}}, "study.name"),
+        (
+            {"plan": {"inner_fraction": 0}, "models": {"net": {"kind": "deepmts"}}},
+            "'net' chooses its weights on inner",
+        ),
+    ],
+)
+def test_wrong_settings_are_told(config: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings(config)
+
+
+def test_overrides_of_a_model_merge_into_the_training_section() -> None:
+    settings = load_settings(
+        {
+            "training": {"iterations": 7, "augment": {"rotation_deg": 2.0}},
+            "models": {
+                "net": {"kind": "deepmts", "training": {"batch": 4, "augment": {"flip_sagittal": False}}}
+            },
+        }
+    )
+    merged = settings.training_of("net")
+    assert (merged.iterations, merged.batch) == (7, 4)
+    assert (merged.augment.rotation_deg, merged.augment.flip_sagittal) == (2.0, False)
+
+
+@pytest.mark.parametrize("study", sorted((ROOT / "config" / "studies").glob("*.yaml")), ids=lambda p: p.stem)
+def test_studies_are_valid(study: Path) -> None:
+    settings = load_settings(yaml.safe_load(study.read_text(encoding="utf-8")))
+    assert settings.study.name == study.stem
+
+
+def test_every_setting_has_a_description() -> None:
+    schema = load_settings({}).model_json_schema()
+    missing = [
+        f"{title}.{name}"
+        for title, definition in schema["$defs"].items()
+        for name, prop in definition.get("properties", {}).items()
+        if "description" not in prop and name != "kind"
+    ]
+    assert not missing

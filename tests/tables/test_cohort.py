@@ -1,0 +1,83 @@
+"""The cohort table: one message for each way to get it wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import TableError
+from pipeline.settings.cohort import CohortSettings
+from pipeline.tables.cohort import read_cohort
+from pipeline.tables.outcomes import outcome_table
+
+HEADER = "patient_id,set,centre,image_path,roi,time_days,event,clinical_stage\n"
+GOOD = "P1,development,A,P1,,100,1,2\nP2,external,B,P2,,200.5,0,\n"
+
+
+def read(tmp_path: Path, text: str, policy="stop", **settings):
+    path = tmp_path / "cohort.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_cohort(CohortSettings(table=str(path), **settings), policy)
+
+
+def test_reads_rows(tmp_path: Path) -> None:
+    cohort = read(tmp_path, HEADER + GOOD)
+    assert cohort.ids() == ["P1", "P2"] and cohort.ids("external") == ["P2"]
+    assert (cohort["P2"].time_days, cohort["P2"].event) == (200.5, 0)
+    table = outcome_table(cohort.patients)
+    assert table.loc["P1", "clinical_stage"] == 2.0 and table["clinical_stage"].isna()["P2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEADER.replace("event", "evnt") + GOOD, "unknown name: 'evnt'.*did you mean 'event'"),
+        (
+            HEADER.replace("time_days,", "") + GOOD.replace("100,", "").replace("200.5,", ""),
+            "lacks a column: time_days",
+        ),
+        (HEADER + GOOD.replace("100", "0"), "line 2.*got: 0"),
+        (HEADER + GOOD.replace("100", "-5"), "must be greater than 0"),
+        (HEADER + GOOD.replace("100", "nan"), "must be a number"),
+        (HEADER + GOOD.replace(",1,2", ",2,2"), "'event' must be 0 or 1.*got: '2'"),
+        (HEADER + GOOD.replace("external", "test"), "'set' has an unknown value.*'test'"),
+        (HEADER + GOOD.replace("P2,external", "p1,external"), "same patient_id"),
+        (HEADER + GOOD.replace("P2,external", "../P2,external"), "not safe in file names"),
+        (HEADER + GOOD + "P3,external\n", "another number of fields.*|line 4"),
+        (HEADER, "no rows"),
+    ],
+)
+def test_bad_tables_are_told(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(TableError, match=message):
+        read(tmp_path, text)
+
+
+def test_missing_table_says_how_to_draft_one(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="make cohort"):
+        read_cohort(CohortSettings(table=str(tmp_path / "none.csv")))
+
+
+def test_a_bad_value_leaves_out_only_its_patient(tmp_path: Path) -> None:
+    cohort = read(tmp_path, HEADER + GOOD.replace("100", "0"), policy="exclude")
+    assert cohort.ids() == ["P2"]
+    assert "greater than 0" in cohort.problems["P1"]
+
+
+def test_columns_are_mapped_and_filled(tmp_path: Path) -> None:
+    cohort = read(
+        tmp_path,
+        "patient_id,pfs,relapse,age\nS1,12,1,60\n",
+        columns={"pfs_time_days": "pfs", "pfs_event": "relapse", "clinical_age": "age"},
+        fill={"set": "development", "image_path": "{patient_id}/CT"},
+        endpoint="pfs",
+        time_unit="months",
+    )
+    # 1 month = 365.25 / 12 days.
+    assert cohort["S1"].time_days == pytest.approx(365.25)
+    assert cohort["S1"].image_path == "S1/CT" and cohort["S1"].extra["clinical_age"] == "60"
+
+
+def test_mapping_an_absent_column_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="did you mean 'event'"):
+        read(tmp_path, HEADER + GOOD, columns={"event": "evemt"})

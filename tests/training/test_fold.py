@@ -1,0 +1,230 @@
+"""A fold from crops to predictions: contract, repeatability, leaks, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import zarr
+
+from pipeline.errors import CheckpointError, TrainingError
+from pipeline.settings.networks import MtHs
+from pipeline.tables.predictions import read_predictions
+from pipeline.tables.splits import read_splits
+from pipeline.training.fold import train_fold
+from pipeline.training.job import FoldJob
+
+Job = Callable[..., FoldJob]
+SAME = ("checkpoint.pt", "history.csv", "predictions.parquet", "deep_features.parquet")
+
+
+def test_outputs_keep_their_contract(job: Job, study: Path, tmp_path: Path) -> None:
+    train_fold(job(), tmp_path / "out")
+    sets = read_splits(study / "splits.json").sets(0)
+    table = read_predictions(tmp_path / "out" / "predictions.parquet")
+    for name, members in sets.items():
+        assert set(table.loc[table["set"] == name, "patient_id"]) == set(members)
+    for column in ("survival_365.25d", "survival_730.5d", "dice"):
+        assert table[column].dropna().between(0, 1).all()
+    assert (table["survival_365.25d"] >= table["survival_730.5d"])[table["survival_730.5d"].notna()].all()
+    masks = zarr.open_group(tmp_path / "out" / "masks.zarr", mode="r")
+    assert set(masks) == {*sets["inner"], *sets["heldout"], *sets["external"]}
+    one = masks[sets["heldout"][0]]
+    assert one.shape == (16, 16, 16) and one.dtype == np.uint8 and set(np.unique(one)) <= {0, 1}
+    features = pd.read_parquet(tmp_path / "out" / "deep_features.parquet")
+    assert list(features["patient_id"]) == list(table["patient_id"]) and features.shape[1] > 10
+    history = pd.read_csv(tmp_path / "out" / "history.csv")
+    assert list(history["iteration"]) == [4, 4, 8, 8, 12, 12]
+    assert list(history["set"]) == ["train", "inner"] * 3
+    assert {"loss", "dice", "c_index", "learning_rate", "loss_cox", "loss_dice"} <= set(history.columns)
+    assert not (tmp_path / "work").exists()
+
+
+def test_the_checkpoint_says_all_that_prediction_needs(job: Job, tmp_path: Path) -> None:
+    train_fold(job(), tmp_path / "out")
+    content = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)
+    about = json.loads(content["about"])
+    assert about["network"]["kind"] == "mt_hs" and about["channels"] == ["pet", "ct"]
+    assert about["training"]["standardise"] == "zscore" and about["clinical"]["order"][0] == "clinical_age"
+    assert about["baseline_from"] == "inner" and about["baseline"]["times"]
+    assert about["selection"]["iteration"] in (4, 8, 12)
+    assert all(isinstance(value, torch.Tensor) for value in content["net"].values())
+
+
+def test_equal_jobs_give_equal_bytes(job: Job, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        train_fold(job(work=tmp_path / f"work_{name}"), tmp_path / name)
+    for name in SAME:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_seed_model_and_fold_each_change_the_run(job: Job, tmp_path: Path) -> None:
+    seeds = {job(**c).fold_seed() for c in ({}, {"seed": 2}, {"model": "b"}, {"fold": 1})}
+    assert len(seeds) == 4
+
+
+def _weights(out: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = torch.load(out / "checkpoint.pt", weights_only=True)["net"]
+    return found
+
+
+@pytest.mark.parametrize("which", ["heldout", "external"])
+def test_outcomes_of_predicted_patients_do_not_reach_the_weights(
+    job: Job, study: Path, tmp_path: Path, which: str
+) -> None:
+    """The leak test: shuffling held-out or external outcomes and covariates changes nothing."""
+    members = list(read_splits(study / "splits.json").sets(0)[which])  # type: ignore[index]
+    table = pd.read_parquet(study / "cohort.parquet")
+    changed = table.copy()
+    columns = ["time_days", "event", "clinical_age"]
+    changed.loc[members, columns] = table.loc[members, columns].to_numpy()[::-1]
+    assert not changed.equals(table)
+    changed.to_parquet(tmp_path / "shuffled.parquet")
+    train_fold(job(), tmp_path / "a")
+    train_fold(job(outcomes=tmp_path / "shuffled.parquet"), tmp_path / "b")
+    a, b = _weights(tmp_path / "a"), _weights(tmp_path / "b")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_outcomes_of_training_patients_do_reach_them(job: Job, study: Path, tmp_path: Path) -> None:
+    """What makes the leak test able to fail."""
+    members = list(read_splits(study / "splits.json").sets(0)["train"])
+    changed = pd.read_parquet(study / "cohort.parquet")
+    changed.loc[members, "time_days"] = changed.loc[members, "time_days"].to_numpy()[::-1]
+    changed.to_parquet(tmp_path / "shuffled.parquet")
+    train_fold(job(), tmp_path / "a")
+    train_fold(job(outcomes=tmp_path / "shuffled.parquet"), tmp_path / "b")
+    a, b = _weights(tmp_path / "a"), _weights(tmp_path / "b")
+    assert any(not torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(job: Job, tmp_path: Path) -> None:
+    first = job(iterations=6)
+    with pytest.raises(TrainingError):
+        _stop_after(first, tmp_path / "out", 4)
+    with pytest.raises(
+        CheckpointError, match=r"training.batch 4 in the checkpoint, 6 now.*delete the folder"
+    ):
+        train_fold(job(iterations=6, batch=6), tmp_path / "out")
+    train_fold(job(iterations=6, checkpoint_every=5), tmp_path / "out")
+
+
+def _stop_after(work: FoldJob, out: Path, iteration: int) -> None:
+    """SIGTERM to ourselves once an iteration is done."""
+    import os
+    import signal
+
+    from pipeline.training import run
+
+    real = run._advance
+
+    def advance(state: run.Run, number: int) -> None:
+        real(state, number)
+        if number + 1 == iteration:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run._advance = advance
+    try:
+        train_fold(work, out)
+    finally:
+        run._advance = real
+
+
+def test_sigterm_saves_and_says_how_to_go_on(job: Job, tmp_path: Path) -> None:
+    train_fold(job(work=tmp_path / "w"), tmp_path / "whole")
+    with pytest.raises(TrainingError, match=r"stopped by SIGTERM; nothing is lost.*iteration 5 of 12"):
+        _stop_after(job(), tmp_path / "out", 5)
+    train_fold(job(), tmp_path / "out")
+    for name in SAME:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("damage", ["cut", "pickle", "other"])
+def test_a_broken_checkpoint_is_refused(job: Job, tmp_path: Path, damage: str) -> None:
+    with pytest.raises(TrainingError):
+        _stop_after(job(), tmp_path / "out", 4)
+    path = tmp_path / "work" / "checkpoint.pt"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif damage == "pickle":
+        torch.save({"format": 1, "evil": Path("x")}, path)  # needs more than weights_only allows
+    else:
+        torch.save({"format": 99}, path)
+    with pytest.raises(CheckpointError, match=r"cannot be read|another format"):
+        train_fold(job(), tmp_path / "out")
+
+
+def test_a_loss_that_is_not_finite_names_the_patients(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.training import step
+
+    real = step.forward
+
+    def poisoned(bench: step.Bench, batch: object) -> dict[str, torch.Tensor]:
+        outputs = real(bench, batch)  # type: ignore[arg-type]
+        outputs["log_hazard"] = outputs["log_hazard"] * torch.where(batch.rows == 3, torch.nan, 1.0)  # type: ignore[attr-defined]
+        return outputs
+
+    monkeypatch.setattr(step, "forward", poisoned)
+    with pytest.raises(TrainingError, match=r"not a finite number.*iteration \d+, patients .*p03.*cox nan"):
+        train_fold(job(iterations=30, fold=_fold_training("p03", job)), tmp_path / "out")
+
+
+def _fold_training(patient_id: str, job: Job) -> int:
+    splits = read_splits(job().splits)
+    return next(k for k, fold in enumerate(splits.folds) if patient_id in fold.train)
+
+
+def test_best_inner_keeps_the_best_and_patience_stops(job: Job, tmp_path: Path) -> None:
+    train_fold(
+        job(
+            iterations=40, validate_every=2, patience=2, schedule={"kind": "constant", "learning_rate": 0.05}
+        ),
+        tmp_path / "out",
+    )
+    history = pd.read_csv(tmp_path / "out" / "history.csv")
+    inner = history[history["set"] == "inner"]
+    about = json.loads(torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["about"])
+    chosen = about["selection"]
+    assert chosen["iteration"] == inner.loc[inner["loss"].idxmin(), "iteration"]
+    assert chosen["iterations_run"] == chosen["iteration"] + 4 < 40
+
+
+def test_held_out_patients_are_looked_at_only_where_asked_for(job: Job, tmp_path: Path) -> None:
+    train_fold(job(select="best_heldout"), tmp_path / "a")
+    train_fold(job(select="last"), tmp_path / "b")
+    assert set(pd.read_csv(tmp_path / "a" / "history.csv")["set"]) == {"train", "inner", "heldout"}
+    assert set(pd.read_csv(tmp_path / "b" / "history.csv")["set"]) == {"train", "inner"}
+
+
+def test_a_device_that_is_not_there_is_refused(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="this device is not there.*got: cuda:7"):
+        train_fold(job(device="cuda:7"), tmp_path / "out")
+    with pytest.raises(TrainingError, match="unknown device"):
+        train_fold(job(device="abacus"), tmp_path / "out")
+
+
+def test_starting_from_another_model_takes_what_fits(job: Job, tmp_path: Path) -> None:
+    train_fold(job(iterations=4), tmp_path / "first")
+    second = job(iterations=4, model="second", initial=tmp_path / "first" / "checkpoint.pt")
+    other = job(
+        iterations=4,
+        network=MtHs(width=0.5),
+        initial=tmp_path / "first" / "checkpoint.pt",
+        work=tmp_path / "w2",
+    )
+    train_fold(second, tmp_path / "second")
+    fresh = job(iterations=4, model="second", work=tmp_path / "w3")
+    train_fold(fresh, tmp_path / "fresh")
+    a, b, c = (_weights(tmp_path / n) for n in ("first", "second", "fresh"))
+    name = next(n for n in a if a[n].ndim == 5)
+    # Four small steps away from where the first one ended; a fresh one is elsewhere.
+    assert (a[name] - b[name]).abs().max() < 0.02 < (a[name] - c[name]).abs().max()
+    with pytest.raises(CheckpointError, match="no layer"):
+        train_fold(other, tmp_path / "other")

@@ -1,0 +1,198 @@
+"""Folds: stratified, disjoint, whatever the order of the table; problems gathered once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from pipeline.crops.store import write_excluded
+from pipeline.errors import TableError, TrainingError
+from pipeline.settings.plan import PlanSettings
+from pipeline.settings.training import TrainingSettings
+from pipeline.tables.cohort import Patient
+from pipeline.tables.outcomes import read_outcomes
+from pipeline.tables.splits import Splits, read_splits
+from pipeline.tables.status import Status, write_status
+from pipeline.training.gather import gather_problems
+from pipeline.training.plan import PlanJob, PlanPaths, make_plan, patients_from
+from pipeline.training.resolve import ModelPlan, ResolveJob, resolve_training
+from pipeline.training.stratify import divide
+
+
+def cohort(n: int, rate: float = 0.4, centres: int = 4, external: int = 0) -> list[Patient]:
+    draw = random.Random(n)
+    return [
+        Patient(
+            f"id{draw.randrange(10**9)}_{i}",
+            "external" if i >= n else "development",
+            f"c{draw.randrange(centres)}",
+            "-",
+            "",
+            draw.uniform(10, 3000),
+            int(i % 10 < 10 * rate),
+        )
+        for i in range(n + external)
+    ]
+
+
+def plan(folder: Path, people, stages=None, table=None, models=None, **settings):
+    """The rules problems, plan and resolve, one after the other."""
+    problems, chosen = folder / "problems.csv", PlanSettings(**settings)
+    gather_problems(stages or {}, table or {}, problems)
+    where = PlanPaths(folder / "splits.json", folder / "cohort.parquet")
+    splits = make_plan(PlanJob(tuple(people), problems, chosen, 1), where)
+    job = ResolveJob(where.splits, where.cohort, problems, chosen, models or {})
+    resolve_training(job, folder / "plan.json")
+    return splits
+
+
+@pytest.mark.parametrize(("n", "folds", "inner"), [(30, 5, 0.2), (47, 5, 0.25), (101, 3, 0.1), (40, 4, 0.0)])
+def test_folds_are_stratified_disjoint_and_cover_everyone(n: int, folds: int, inner: float) -> None:
+    people = cohort(n)
+    events = {p.patient_id for p in people if p.event}
+    made = divide(people, PlanSettings(folds=folds, inner_fraction=inner), 3)
+    held = [set(f.heldout) for f in made]
+    assert set.union(*held) == {p.patient_id for p in people}
+    assert sum(map(len, held)) == n
+    # Dealt in turn: sizes and events differ by at most one between folds.
+    assert max(map(len, held)) - min(map(len, held)) <= 1
+    counts = [len(h & events) for h in held]
+    assert max(counts) - min(counts) <= 1
+    for fold in made:
+        train, inside, out = set(fold.train), set(fold.inner), set(fold.heldout)
+        assert not train & inside and not train & out and not inside & out
+        assert len(train | inside | out) == n
+        rest = len(train | inside)
+        assert abs(len(inside) - inner * rest) <= 1
+        if inner:
+            share = len(events & (train | inside)) / rest
+            assert abs(len(events & inside) - share * len(inside)) <= 1
+
+
+def test_order_of_the_table_changes_nothing_and_the_seed_does() -> None:
+    people = cohort(40)
+    shuffled = random.Random(1).sample(people, len(people))
+    settings = PlanSettings(folds=4)
+    assert divide(people, settings, 1) == divide(shuffled, settings, 1)
+    assert divide(people, settings, 1) != divide(people, settings, 2)
+
+
+def test_outcome_times_do_not_matter_to_the_folds() -> None:
+    people = cohort(40)
+    other = [replace(p, time_days=p.time_days * 7 + 1) for p in people]
+    assert divide(people, PlanSettings(), 1) == divide(other, PlanSettings(), 1)
+
+
+def test_whole_centres_are_held_out() -> None:
+    people = cohort(60, centres=7)
+    made = divide(people, PlanSettings(folds=3, by_centre=True), 1)
+    centre = {p.patient_id: p.centre for p in people}
+    for fold in made:
+        assert not {centre[p] for p in fold.heldout} & {centre[p] for p in (*fold.train, *fold.inner)}
+    assert sum(len(f.heldout) for f in made) == 60
+
+
+def test_fewer_centres_than_folds_is_refused() -> None:
+    with pytest.raises(TrainingError, match="fewer centres than folds.*c0 .*lower plan.folds"):
+        divide(cohort(60, centres=2), PlanSettings(folds=3, by_centre=True), 1)
+
+
+@pytest.mark.parametrize(("n", "rate", "folds"), [(40, 0.1, 5), (4, 0.5, 2), (6, 1.0, 5)])
+def test_too_few_events_or_patients_are_refused(n: int, rate: float, folds: int) -> None:
+    with pytest.raises(TrainingError, match=r"too few patients or events .* fold \d, set \w+"):
+        divide(cohort(n, rate), PlanSettings(folds=folds), 1)
+
+
+def _stages(root: Path, people: list[Patient]) -> dict[str, list[Path]]:
+    stages: dict[str, list[Path]] = {}
+    for number, patient in enumerate(people):
+        name = patient.patient_id
+        folders = [root / stage / name for stage in ("index", "convert")]
+        store, table = root / "crops" / f"{name}.zarr", root / "radiomics" / f"{name}.parquet"
+        status = Status("ok", "index")
+        if number == 0:
+            status = Status("excluded", "index", "no PET", "excluded from the study")
+        elif number == 1:
+            status = Status("warned", "index", "two CTs", "used")
+        for folder in folders:
+            write_status(
+                folder, status if folder.parent.name == "index" or number == 0 else Status("ok", "x")
+            )
+        crop = status if number == 0 else Status("warned", "crop", "lesion cut", "used")
+        write_excluded(store, crop if number in (0, 2) else Status("ok", "crop"))
+        table.parent.mkdir(exist_ok=True)
+        radiomics = Status("excluded", "radiomics", "mask empty", "out") if number == 3 else Status("ok", "r")
+        said = {b"status": json.dumps(asdict(radiomics)).encode()}
+        pyarrow.parquet.write_table(pa.table({"a": [1]}).replace_schema_metadata(said), table)
+        stages[name] = [*folders, store, table]
+    return stages
+
+
+def test_problems_are_gathered_from_every_kind_of_output(tmp_path: Path) -> None:
+    people = sorted(cohort(30, external=5), key=lambda p: (p.set, p.patient_id))
+    stages = _stages(tmp_path, people)
+    models = {"net": ModelPlan("deepmts", TrainingSettings(select="best_heldout"))}
+    splits = plan(tmp_path, people, stages, {"bad1": "time is 0"}, models, folds=3)
+    with (tmp_path / "problems.csv").open() as stream:
+        rows = [(r["patient_id"], r["stage"], r["state"], r["problem"]) for r in csv.DictReader(stream)]
+    a, b, c, d = (p.patient_id for p in people[:4])
+    assert rows == [
+        ("bad1", "cohort", "excluded", "time is 0"),
+        (a, "index", "excluded", "no PET"),  # passed on by two later stages: told once
+        (b, "index", "warned", "two CTs"),
+        (c, "crop", "warned", "lesion cut"),
+        (d, "radiomics", "excluded", "mask empty"),
+    ]
+    used = {p for f in splits.folds for p in (*f.train, *f.inner, *f.heldout)} | set(splits.external)
+    assert used == {p.patient_id for p in people} - {a, d}
+    assert read_splits(tmp_path / "splits.json") == splits
+    outcomes = read_outcomes(tmp_path / "cohort.parquet")
+    assert set(outcomes.index) == used and outcomes.index.is_monotonic_increasing
+    told = json.loads((tmp_path / "plan.json").read_text())
+    assert told["patients"]["excluded"] == sorted(["bad1", a, d]) and told["patients"]["in_table"] == 36
+    assert told["models"]["net"]["training"]["iterations"] == 15000
+    assert told["marks"] == ["net: the epoch was chosen on the held-out fold that is reported"]
+
+
+def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
+    people = cohort(30)
+    for name, order in (("a", people), ("b", people[::-1])):
+        folder = tmp_path / name
+        plan(folder, order, folds=3)
+    for name in ("splits.json", "plan.json", "problems.csv", "cohort.parquet"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_nobody_usable_is_refused_but_problems_are_told(tmp_path: Path) -> None:
+    people = cohort(5)
+    for patient in people:
+        write_status(tmp_path / patient.patient_id, Status("excluded", "index", "no PET", "out"))
+    stages = {p.patient_id: [tmp_path / p.patient_id] for p in people}
+    with pytest.raises(TrainingError, match="no development patient is usable"):
+        plan(tmp_path, people, stages)
+    assert len((tmp_path / "problems.csv").read_text().splitlines()) == 6
+
+
+def test_a_missing_status_is_told(tmp_path: Path) -> None:
+    people = cohort(30)
+    with pytest.raises(TableError, match="status cannot be read"):
+        plan(tmp_path, people, {people[0].patient_id: [tmp_path / "gone"]})
+
+
+def test_patients_survive_the_way_through_a_rule() -> None:
+    people = cohort(3)
+    assert list(patients_from([asdict(p) for p in people])) == people
+
+
+def test_splits_keep_their_contract(study: Path) -> None:
+    splits: Splits = read_splits(study / "splits.json")
+    assert len(splits.folds) == 3 and len(splits.external) == 4
+    assert isinstance(pd.read_parquet(study / "cohort.parquet"), pd.DataFrame)

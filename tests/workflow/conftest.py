@@ -1,0 +1,16 @@
+"""The small study that the workflow tests share."""
+
+from __future__ import annotations
+
+import pytest
+
+from study_runner import Study, copy_house, tiny_config, tiny_rows
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The tiny study, run to its report."""
+    study = Study(copy_house(tmp_path_factory.mktemp("house") / "repo"), tiny_config())
+    (study.house / "cohort.csv").write_text("\n".join(tiny_rows()) + "\n")
+    study.output = study.snakemake()
+    return study

@@ -1,0 +1,118 @@
+"""The graph of every supported arrangement, and the messages for wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from study_runner import ROOT, Study, copy_house, tiny_config, tiny_rows
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    house = copy_house(tmp_path_factory.mktemp("dry") / "repo")
+    (house / "cohort.csv").write_text("\n".join(tiny_rows()) + "\n")
+    return house
+
+
+def study(house: Path, **changes: dict) -> Study:
+    config = tiny_config()
+    for section, values in changes.items():
+        config[section] = {**config.get(section, {}), **values} if isinstance(values, dict) else values
+    return Study(house, config)
+
+
+PER_PATIENT = dict.fromkeys(
+    ("phantom", "index", "convert", "suv", "contours", "register", "crop", "radiomics_patient"), 14
+)
+
+
+def test_the_whole_graph(house: Path) -> None:
+    jobs = study(house).planned()
+    jobs.pop("all")
+    assert jobs == PER_PATIENT | {
+        "template": 1, "crop_position": 1, "radiomics": 1, "problems": 1, "plan": 1, "resolve": 1, "train_fold": 2, "survival": 2,
+        "ensemble": 4, "evaluate": 1, "report": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "last", "absent"),
+    [
+        ("preprocess", "crop", {"radiomics_patient", "plan"}),
+        ("radiomics", "radiomics", {"plan", "train_fold"}),
+        ("train", "train_fold", {"survival", "report"}),
+    ],
+)
+def test_partial_targets(house: Path, target: str, last: str, absent: set[str]) -> None:
+    output = study(house).snakemake("-n", "--quiet", "rules", target)
+    assert last in output and not any(f"\n{name} " in output for name in absent)
+
+
+def test_unregistered_lesion_crops_need_no_template(house: Path) -> None:
+    jobs = study(house, registration={"method": "none"}, crop={"position": "lesion"}).planned()
+    assert "template" not in jobs and "crop_position" not in jobs
+
+
+def test_nifti_has_no_index(house: Path) -> None:
+    jobs = study(house, cohort={"source": "nifti", "image_root": "images"}).planned()
+    assert "index" not in jobs and jobs["convert"] == 14
+
+
+def test_the_embedded_default_and_the_slurm_profile(house: Path) -> None:
+    run = Study(house, tiny_config())
+    output = run.snakemake("-n", "--profile", "config/profiles/slurm", "--quiet", "rules")
+    assert "train_fold" in output
+    resources = run.snakemake("-n", "--profile", "config/profiles/slurm")
+    gpu = [line for line in resources.splitlines() if "gpu=1" in line]
+    assert len(gpu) == 2, "only the two folds of the network ask for an accelerator"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trainig": {"batch": 4}}, "unknown key 'trainig'; did you mean 'training'"),
+        ({"cohort": {"table": "absent.csv"}}, "cohort table does not exist"),
+        ({"ensembles": {"both": ["deepmts", "nothing"]}}, "names 'nothing'"),
+    ],
+)
+def test_wrong_settings_stop_with_one_message(house: Path, changes: dict, message: str) -> None:
+    output = study(house, **changes).snakemake("-n", check=False)
+    assert message in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (",event,", ",evnt,", "unknown name: 'evnt'"),
+        (",303,1,", ",0,1,", "must be greater than 0"),
+        (",303,1,", ",303,2,", "must be 0 or 1"),
+    ],
+)
+def test_wrong_tables_stop_with_one_message(tmp_path: Path, old: str, new: str, message: str) -> None:
+    house = copy_house(tmp_path / "repo")
+    text = "\n".join(tiny_rows()) + "\n"
+    assert old in text
+    (house / "cohort.csv").write_text(text.replace(old, new, 1))
+    stopping = study(house, study={"name": "tiny", "on_bad_patient": "stop"})
+    output = stopping.snakemake("-n", check=False)
+    assert output.count(message) == 1 and "Traceback" not in output
+    if "event" not in old:
+        assert study(house).planned()["crop"] == 13, "the patient is left out, the others go on"
+
+
+def test_lint(house: Path) -> None:
+    assert "Congratulations" in study(house).snakemake("--lint", check=False)
+
+
+def test_generated_default_runs_without_a_study_file(house: Path) -> None:
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", "-n", "--quiet", "rules"],
+        cwd=house, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    rows = (ROOT / "config" / "cohorts" / "phantom.csv").read_text().splitlines()
+    assert f"crop {len(rows) - 1}" in " ".join((done.stdout + done.stderr).split())

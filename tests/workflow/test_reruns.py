@@ -1,0 +1,78 @@
+"""Partial reruns are exact: what changed, and what follows, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from study_runner import ROOT, Study
+
+
+@contextlib.contextmanager
+def edited(path: Path, old: str, new: str) -> Iterator[None]:
+    text = path.read_text()
+    assert old in text, f"{old!r} is not in {path}"
+    path.write_text(text.replace(old, new, 1))
+    try:
+        yield
+    finally:
+        path.write_text(text)
+
+
+def test_a_finished_study_has_nothing_to_do(finished_study: Study) -> None:
+    assert "Nothing to be done" in finished_study.snakemake("-n")
+
+
+def test_code_of_one_stage_reruns_it_and_what_follows(finished_study: Study) -> None:
+    path = finished_study.house / "pipeline" / "ensemble" / "average.py"
+    with edited(path, "import logging\n" if "import logging\n" in path.read_text() else "import json\n",
+                "import json\nEXTRA = 1\n"):  # fmt: skip
+        jobs = finished_study.planned()
+    assert set(jobs) - {"all"} == {"ensemble", "evaluate", "report"}
+    assert jobs["ensemble"] == 4
+
+
+def test_comments_and_docstrings_rerun_nothing(finished_study: Study) -> None:
+    with contextlib.ExitStack() as stack:
+        for path in (finished_study.house / "pipeline").rglob("*.py"):
+            text = path.read_text()
+            stack.enter_context(edited(path, text, text.replace('"""', '"""New words. ', 1) + "# a remark\n"))
+        assert finished_study.planned() == {}
+
+
+def test_one_more_patient_reruns_no_other_patient(finished_study: Study) -> None:
+    table = finished_study.house / "cohort.csv"
+    lines = (ROOT / "config" / "cohorts" / "phantom.csv").read_text().splitlines()
+    known = table.read_text()
+    fresh = next(
+        line for line in lines[1:] if ",development," in line and line.split(",")[0] + "," not in known
+    )
+    with edited(table, known, known + fresh + "\n"):
+        jobs = finished_study.planned()
+    per_patient = ("phantom", "index", "convert", "suv", "contours", "register", "crop", "radiomics_patient")
+    assert {name: jobs.get(name) for name in per_patient} == dict.fromkeys(per_patient, 1)
+    assert "template" not in jobs and "crop_position" not in jobs
+    assert {"radiomics", "plan", "train_fold", "survival", "ensemble", "evaluate", "report"} <= set(jobs)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "first", "untouched"),
+    [
+        ("evaluation", {"bootstraps": 101}, "evaluate", {"ensemble", "train_fold", "suv"}),
+        ("training", {"iterations": 5}, "train_fold", {"plan", "survival", "crop"}),
+        ("contours", {"supersampling": 5}, "contours", {"suv", "convert", "register", "index"}),
+    ],
+)
+def test_settings_of_one_stage_rerun_it(
+    finished_study: Study, section: str, change: dict, first: str, untouched: set[str]
+) -> None:
+    before = finished_study.config
+    finished_study.config = {**before, section: {**before.get(section, {}), **change}}
+    try:
+        jobs = finished_study.planned()
+    finally:
+        finished_study.config = before
+    assert first in jobs and not untouched & set(jobs)

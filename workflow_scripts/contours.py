@@ -1,0 +1,18 @@
+from pathlib import Path
+
+from pipeline.dicom.contours import ContourSources, contours_patient
+
+from pipeline.console import job
+from pipeline.settings.dicom import ContourSettings
+
+with job(snakemake.log[0]):
+    sources = ContourSources(
+        patient_id=snakemake.wildcards.patient,
+        index=Path(snakemake.input.index) if snakemake.input.index else None,
+        convert=Path(snakemake.input.convert),
+        suv=Path(snakemake.input.suv),
+        roi=snakemake.params.roi,
+        folder=Path(snakemake.params.folder),
+    )
+    settings = ContourSettings.model_validate(snakemake.params.settings)
+    contours_patient(sources, Path(snakemake.output[0]), settings, snakemake.params.policy)

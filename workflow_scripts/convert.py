@@ -1,0 +1,10 @@
+from pathlib import Path
+
+from pipeline.dicom.convert import convert_patient
+
+from pipeline.console import job
+from pipeline.settings.dicom import ConvertSettings
+
+with job(snakemake.log[0]):
+    settings = ConvertSettings.model_validate(snakemake.params.settings)
+    convert_patient(Path(snakemake.input.index), Path(snakemake.output[0]), settings, snakemake.params.policy)

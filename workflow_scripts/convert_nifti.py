@@ -1,0 +1,12 @@
+from pathlib import Path
+
+from pipeline.dicom.nifti import convert_nifti
+
+from pipeline.console import job
+from pipeline.settings.cohort import CohortSettings
+from pipeline.tables.files import PatientFiles
+
+with job(snakemake.log[0]):
+    patient = PatientFiles(snakemake.wildcards.patient, Path(snakemake.params.folder))
+    settings = CohortSettings.model_validate(snakemake.params.settings)
+    convert_nifti(patient, Path(snakemake.output[0]), settings, snakemake.params.policy)

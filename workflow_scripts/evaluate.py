@@ -1,0 +1,18 @@
+from pathlib import Path
+
+from pipeline.console import job
+from pipeline.metrics.evaluate import evaluate
+from pipeline.settings.evaluation import EvaluationSettings
+
+with job(snakemake.log[0]):
+    evaluate(
+        {
+            name: Path(path)
+            for name, path in zip(snakemake.params.names, snakemake.input.ensembles, strict=True)
+        },
+        Path(snakemake.input.cohort),
+        Path(snakemake.input.splits),
+        EvaluationSettings.model_validate(snakemake.params.settings),
+        snakemake.params.seed,
+        Path(snakemake.output[0]),
+    )

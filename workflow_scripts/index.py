@@ -1,0 +1,11 @@
+from pathlib import Path
+
+from pipeline.console import job
+from pipeline.dicom.index import index_patient
+from pipeline.settings.dicom import IndexSettings
+from pipeline.tables.files import PatientFiles
+
+with job(snakemake.log[0]):
+    patient = PatientFiles(snakemake.wildcards.patient, Path(snakemake.params.folder))
+    settings = IndexSettings.model_validate(snakemake.params.settings)
+    index_patient(patient, settings, Path(snakemake.output[0]), snakemake.params.policy)

@@ -1,0 +1,14 @@
+from pathlib import Path
+
+from pipeline.console import job
+from pipeline.settings.plan import PlanSettings
+from pipeline.training.plan import PlanJob, PlanPaths, make_plan, patients_from
+
+with job(snakemake.log[0]):
+    plan = PlanJob(
+        patients=patients_from(snakemake.params.patients),
+        problems=Path(snakemake.input.problems),
+        settings=PlanSettings.model_validate(snakemake.params.settings),
+        seed=snakemake.params.seed,
+    )
+    make_plan(plan, PlanPaths(Path(snakemake.output.splits), Path(snakemake.output.cohort)))

@@ -1,0 +1,15 @@
+from pathlib import Path
+
+from pipeline.registration.register import RegistrationSources, register_patient
+
+from pipeline.console import job
+from pipeline.settings.geometry import RegistrationSettings
+
+with job(snakemake.log[0]):
+    sources = RegistrationSources(
+        patient_id=snakemake.wildcards.patient,
+        convert=Path(snakemake.input.convert),
+        template=Path(snakemake.input.template) if snakemake.input.template else None,
+    )
+    settings = RegistrationSettings.model_validate(snakemake.params.settings)
+    register_patient(sources, Path(snakemake.output[0]), settings, snakemake.params.policy)

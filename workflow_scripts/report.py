@@ -1,0 +1,11 @@
+from pathlib import Path
+
+from pipeline.console import job
+from pipeline.report.build import build_report
+from pipeline.report.job import job_from_settings
+
+with job(snakemake.log[0]):
+    build_report(
+        job_from_settings(Path(snakemake.params.results), snakemake.params.settings),
+        Path(snakemake.output[0]),
+    )

@@ -1,0 +1,19 @@
+from pathlib import Path
+
+from pipeline.console import job
+from pipeline.settings.plan import PlanSettings
+from pipeline.settings.training import TrainingSettings
+from pipeline.training.resolve import ModelPlan, ResolveJob, resolve_training
+
+with job(snakemake.log[0]):
+    resolve = ResolveJob(
+        splits=Path(snakemake.input.splits),
+        cohort=Path(snakemake.input.cohort),
+        problems=Path(snakemake.input.problems),
+        settings=PlanSettings.model_validate(snakemake.params.settings),
+        models={
+            name: ModelPlan(snakemake.params.kinds[name], TrainingSettings.model_validate(training))
+            for name, training in snakemake.params.training.items()
+        },
+    )
+    resolve_training(resolve, Path(snakemake.output[0]))

@@ -1,0 +1,10 @@
+from pathlib import Path
+
+from pipeline.dicom.suv import suv_patient
+
+from pipeline.console import job
+from pipeline.settings.dicom import SuvSettings
+
+with job(snakemake.log[0]):
+    settings = SuvSettings.model_validate(snakemake.params.settings)
+    suv_patient(Path(snakemake.input.convert), Path(snakemake.output[0]), settings, snakemake.params.policy)

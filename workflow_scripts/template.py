@@ -1,0 +1,15 @@
+from pathlib import Path
+
+from pipeline.registration.template import choose_template
+
+from pipeline.console import job
+from pipeline.settings.geometry import RegistrationSettings
+
+with job(snakemake.log[0]):
+    choose_template(
+        [Path(folder) for folder in snakemake.input.candidates],
+        Path(snakemake.output[0]),
+        RegistrationSettings.model_validate(snakemake.params.settings),
+        snakemake.params.seed,
+        pin=Path(snakemake.params.pin),
+    )

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from pipeline.console import job
+from pipeline.settings.networks import NetworkModel
+from pipeline.settings.training import TrainingSettings
+from pipeline.training.fold import FoldJob, train_fold
+
+with job(snakemake.log[0]):
+    fold = FoldJob(
+        model=snakemake.wildcards.model,
+        network=TypeAdapter(NetworkModel).validate_python(snakemake.params.model),
+        training=TrainingSettings.model_validate(snakemake.params.training),
+        crops=Path(snakemake.input.crops[0]).parent,
+        outcomes=Path(snakemake.input.cohort),
+        splits=Path(snakemake.input.splits),
+        fold=int(snakemake.wildcards.fold),
+        horizons_days=tuple(snakemake.params.horizons_days),
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+        work=Path(snakemake.params.work),
+        initial=Path(snakemake.input.initial, "checkpoint.pt") if snakemake.input.initial else None,
+    )
+    train_fold(fold, Path(snakemake.output[0]))
