@@ -48,10 +48,11 @@ def univariate_concordance(values: Array, train: Patients, counts: Array | None 
         NaN where a resample has no comparable pair.
     """
     first, second = np.nonzero(comparable(train.time, train.event.astype(float)))
-    counts = np.ones((1, len(train))) if counts is None else counts
-    weights = (counts[:, first] * counts[:, second]).astype(np.float32)
+    # Small whole numbers and halves: single precision holds them, and half the memory.
+    drawn = np.ones((1, len(train)), np.float32) if counts is None else counts.astype(np.float32)
+    weights = drawn[:, first] * drawn[:, second]
     total = weights.sum(axis=1, dtype=np.float64)
-    found = np.full((len(counts), values.shape[1]), np.nan)
+    found = np.full((len(drawn), values.shape[1]), np.nan)
     step = max(1, CHUNK // max(1, len(first)))
     for start in range(0, values.shape[1], step):
         block = values[:, start : start + step]
