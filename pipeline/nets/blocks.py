@@ -20,7 +20,8 @@ class Conv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """As `torch.nn.Conv3d`."""
-        if x.device.type != "cpu" or x.shape[2] >= self.kernel_size[0] or self.kernel_size[0] == 1:
+        rough = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
+        if x.device.type != "cpu" or not rough or x.shape[2] >= self.kernel_size[0]:
             return super().forward(x)
         kind = x.dtype
         with torch.autocast("cpu", enabled=False):
@@ -67,7 +68,7 @@ class TumourProbability(nn.Module):
         assert bias is not None
         weight = self.conv.weight[1:] - self.conv.weight[:1]
         convolve = functional.conv3d if weight.dim() == 5 else functional.conv2d
-        return torch.sigmoid(convolve(x, weight, bias[1:] - bias[:1]).float())
+        return torch.sigmoid(precise(convolve(x, weight, bias[1:] - bias[:1])))
 
 
 def up(x: Tensor, like: Tensor) -> Tensor:
@@ -77,6 +78,11 @@ def up(x: Tensor, like: Tensor) -> Tensor:
         if x.shape[dimension] > like.shape[dimension]:
             x = x.narrow(dimension, 0, like.shape[dimension])
     return x
+
+
+def precise(x: Tensor) -> Tensor:
+    """Float32, from bfloat16 too; float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def fast_layout(image: Tensor) -> Tensor:
@@ -92,7 +98,7 @@ def fast_layout(image: Tensor) -> Tensor:
 
 def global_mean(x: Tensor) -> Tensor:
     """Global average pooling: (B, F) from (B, F, *sides), summed in float32."""
-    return x.flatten(2).float().mean(2)
+    return precise(x.flatten(2)).mean(2)
 
 
 def join_clinical(features: Tensor, clinical: Tensor | None, expected: int) -> Tensor:

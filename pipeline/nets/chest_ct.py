@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import fast_layout, initialise, up
+from pipeline.nets.blocks import fast_layout, initialise, precise, up
 from pipeline.nets.heads import outcome_size
 from pipeline.nets.resnet50 import BLOCKS, EXPANSION, FILTERS, Bottleneck, conv_norm
 from pipeline.nets.sizes import require_2d, require_divisible, scaled
@@ -98,7 +98,7 @@ class Decoder(nn.Module):
             x = join(torch.cat([up(shrink(x), like=skip), skip], 1))
         if x.shape[2:] != sides:  # ResNet's first maps are half the image
             x = functional.interpolate(x, sides, mode="nearest")
-        return self.last(x).float()  # type: ignore[no-any-return]
+        return precise(self.last(x))  # type: ignore[no-any-return]
 
 
 class ChestCtNet(nn.Module):
@@ -140,7 +140,7 @@ class ChestCtNet(nn.Module):
             outputs["mask"] = torch.sigmoid(self.segmentation(levels, x.shape[2:]))
         if self.classification is not None:
             pooled = functional.adaptive_max_pool2d(levels[-1], GRID).flatten(1)
-            outputs["labels"] = self.classification(pooled).float()
+            outputs["labels"] = precise(self.classification(pooled))
         return outputs
 
 

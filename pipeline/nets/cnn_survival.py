@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import fast_layout, global_mean, initialise, join_clinical, masked
+from pipeline.nets.blocks import fast_layout, global_mean, initialise, join_clinical, masked, precise
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import CnnSurvival
 
@@ -22,7 +22,7 @@ DIVISOR = 8
 
 def largest_slice(image: Tensor, mask: Tensor) -> Tensor:
     """Each patient's slice (B, C, Y, X) in which the mask covers most; the first of equals."""
-    areas = mask.flatten(2).float().sum(2)
+    areas = precise(mask.flatten(2)).sum(2)
     rows = torch.arange(image.shape[0], device=image.device)
     return image[rows, :, areas.argmax(1)]
 
@@ -58,7 +58,7 @@ class CnnSurvivalNet(nn.Module):
         require_divisible(x, DIVISOR, "cnn_survival")
         features = torch.relu(self.hidden(global_mean(self.convolutions(fast_layout(x)))))
         joined = join_clinical(self.dropout(features), clinical, self.clinical)
-        return {"interval_logits": self.last(joined).float(), "deep_features": features.float()}
+        return {"interval_logits": precise(self.last(joined)), "deep_features": precise(features)}
 
 
 def build(settings: CnnSurvival, in_channels: int, clinical: int) -> CnnSurvivalNet:

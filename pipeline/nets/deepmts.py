@@ -23,6 +23,7 @@ from pipeline.nets.blocks import (
     initialise,
     join_clinical,
     masked,
+    precise,
     up,
 )
 from pipeline.nets.csn import SMALLEST_SIDE, CascadedSurvivalNetwork
@@ -213,7 +214,7 @@ class DeepMts(nn.Module):
         if self.csn is not None:
             features.append(self.csn(seen))
         if self.head is not None:
-            outputs["log_hazard"] = self.head(features, clinical).float()
+            outputs["log_hazard"] = precise(self.head(features, clinical))
             outputs["deep_features"] = torch.cat(features, 1)
         return outputs
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import join_clinical, up
+from pipeline.nets.blocks import join_clinical, precise, up
 from pipeline.nets.sizes import scaled
 
 UNET_FILTERS = (64, 128, 256, 512, 1024)
@@ -88,7 +88,7 @@ class UNet(nn.Module):
 
     def probability(self, features: Tensor) -> Tensor:
         """Disk probability (B, 1, Y, X)."""
-        return torch.sigmoid(self.last(features).float())
+        return torch.sigmoid(precise(self.last(features)))
 
 
 class Regression(nn.Module):
@@ -106,7 +106,7 @@ class Regression(nn.Module):
         pooled = functional.adaptive_max_pool2d(maps, GRID).flatten(1)
         features = functional.relu(self.hidden(pooled))
         joined = join_clinical(self.dropout(features), clinical, self.clinical)
-        return self.last(joined).squeeze(1).float(), features.float()
+        return precise(self.last(joined).squeeze(1)), precise(features)
 
 
 class ResidualPath(nn.Sequential):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, join_clinical
+from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, join_clinical, precise
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import Dlpm
 
@@ -73,7 +73,7 @@ class DlpmNet(nn.Module):
         require_divisible(image, 1, "dlpm", SMALLEST_SIDE)
         features = global_mean(self.layers(fast_layout(image)))
         logits = self.last(join_clinical(features, clinical, self.clinical))
-        return {"interval_logits": logits.float(), "deep_features": features}
+        return {"interval_logits": precise(logits), "deep_features": features}
 
 
 def build(settings: Dlpm, in_channels: int, clinical: int) -> DlpmNet:

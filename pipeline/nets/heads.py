@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from pipeline.errors import SettingsError
-from pipeline.nets.blocks import join_clinical
+from pipeline.nets.blocks import join_clinical, precise
 from pipeline.settings.losses import LossSettings
 
 Outcome = Literal["label", "hazard", "intervals"]
@@ -55,8 +55,8 @@ class OutcomeHead(nn.Module):
     def forward(self, features: Tensor, clinical: Tensor | None) -> dict[str, Tensor]:
         """The outcome's output and the features as they came, as ``deep_features``."""
         joined = join_clinical(self.dropout(features), clinical, self.clinical)
-        values = self.last(joined).float()
-        outputs = {"deep_features": features.float()}
+        values = precise(self.last(joined))
+        outputs = {"deep_features": precise(features)}
         if self.outcome == "hazard":
             return {"log_hazard": values.squeeze(1), **outputs}
         return {"labels" if self.outcome == "label" else "interval_logits": values, **outputs}

@@ -22,6 +22,7 @@ from pipeline.nets.blocks import (
     global_mean,
     initialise,
     join_clinical,
+    precise,
 )
 from pipeline.nets.sizes import require_divisible
 from pipeline.settings.networks import Hecktor
@@ -131,7 +132,7 @@ class RadiomicsBranch(nn.Module):
         """Log-hazard (B,), higher = worse."""
         hidden = functional.relu(self.hidden(self.dropout(features)))
         joined = join_clinical(self.dropout(hidden), clinical, self.clinical)
-        return self.last(joined).squeeze(1).float()  # type: ignore[no-any-return]
+        return precise(self.last(joined).squeeze(1))  # type: ignore[no-any-return]
 
 
 class HecktorNet(nn.Module):

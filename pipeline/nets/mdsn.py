@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, join_clinical
+from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, join_clinical, precise
 from pipeline.nets.csn import BOTTLENECK, GROWTH, SMALLEST_SIDE, STEM, DenseBlock, DenseUnit
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import Mdsn
@@ -60,7 +60,7 @@ class MdsnNet(nn.Module):
                 x = self.transitions[number](x)
         features = global_mean(functional.relu(self.norm(x)))
         hazard = self.last(join_clinical(features, clinical, self.clinical)).squeeze(1)
-        return {"log_hazard": hazard.float(), "deep_features": features}
+        return {"log_hazard": precise(hazard), "deep_features": features}
 
 
 def build(settings: Mdsn, in_channels: int, clinical: int) -> MdsnNet:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, join_clinical, up
+from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, join_clinical, precise, up
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import WNet
 
@@ -175,20 +175,20 @@ class WNetwork(nn.Module):
         labels: list[Tensor] = []
         probability, maps = None, {}
         if self.reconstruct is not None:
-            outputs["reconstruction"] = self.reconstruct(levels)[0].float()
+            outputs["reconstruction"] = precise(self.reconstruct(levels)[0])
         if self.segment is not None:
             logit, maps = self.segment(levels)
-            probability = torch.sigmoid(logit.float())
+            probability = torch.sigmoid(precise(logit))
             outputs["mask"] = probability.squeeze(1)
         if self.classify is not None:
-            labels.append(self.classify(levels[-1]).float())
+            labels.append(precise(self.classify(levels[-1])))
         if self.outcome is not None:
             value, features = self.outcome(self._whole(levels, maps), probability, clinical)
             outputs["deep_features"] = features
             if self.settings.outcome == "hazard":
-                outputs["log_hazard"] = value.squeeze(1).float()
+                outputs["log_hazard"] = precise(value.squeeze(1))
             else:
-                labels.append(value.float())
+                labels.append(precise(value))
         if labels:
             outputs["labels"] = torch.cat(labels, 1)
         return outputs

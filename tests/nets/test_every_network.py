@@ -62,9 +62,9 @@ NETWORKS = [
     (WNet(width=0.0625, tasks=("segmentation", "prediction"), outcome="hazard"), CUBE),
     (AlexNet(width=0.0625), CUBE),
     (Vgg(width=0.0625, layers=13), CUBE),
-    (ResNet50(width=0.125, outcome="intervals"), CUBE),
+    (ResNet50(width=0.0625, outcome="intervals"), CUBE),
     (DenseNet169(width=0.125), CUBE),
-    (InceptionV3(width=0.125, outcome="label", losses=LABELS), CUBE),
+    (InceptionV3(width=0.0625, outcome="label", losses=LABELS), CUBE),
     (RpetNet(outcome="label", losses=LABELS), CUBE),
     (Cnn6(width=0.5), CUBE),
     (VNet(width=0.25), CUBE),
@@ -130,12 +130,18 @@ class TestEvery:
             assert torch.isfinite(parameter.grad).all(), name
 
     def test_a_patient_does_not_depend_on_the_batch(self, settings, shape):
+        # in float64: normalisation of few voxels magnifies float32 rounding beyond any honest limit
         image, clinical, mask, _ = batch(shape)
-        net = fresh(settings).eval()
+        image, clinical, mask = image.double(), clinical.double(), mask.double()
+        net = fresh(settings).double()
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
+                module.momentum = None  # the mean of all batches seen: of this one
+        net(image, clinical, mask)
+        net.eval()
         together, alone = net(image, clinical, mask), net(image[:1], clinical[:1], mask[:1])
         for name, value in together.items():
-            scale = max(1.0, value.detach().abs().max().item())
-            assert torch.allclose(value[:1], alone[name], atol=1e-5 * scale), name
+            assert torch.allclose(value[:1], alone[name], atol=1e-5, rtol=0), name
 
     def test_state_dict_round_trip(self, settings, shape):
         image, clinical, mask, _ = batch(shape)
