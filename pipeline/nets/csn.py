@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import global_mean
+from pipeline.nets.blocks import Conv3d, global_mean
 from pipeline.nets.sizes import scaled
 
 STEM = 24
@@ -23,10 +23,10 @@ class DenseUnit(nn.Module):
 
     def __init__(self, inputs: int, bottleneck: int, growth: int, dropout: float) -> None:
         super().__init__()
-        self.norm_in, self.reduce = nn.BatchNorm3d(inputs), nn.Conv3d(inputs, bottleneck, 1)
+        self.norm_in, self.reduce = nn.BatchNorm3d(inputs), Conv3d(inputs, bottleneck, 1)
         self.norm_mid, self.grow = (
             nn.BatchNorm3d(bottleneck),
-            nn.Conv3d(bottleneck, growth, 3, padding=1),
+            Conv3d(bottleneck, growth, 3, padding=1),
         )
         self.dropout = nn.Dropout(dropout)
 
@@ -51,7 +51,7 @@ class Transition(nn.Module):
 
     def __init__(self, inputs: int, filters: int, dropout: float) -> None:
         super().__init__()
-        self.norm, self.conv = nn.BatchNorm3d(inputs), nn.Conv3d(inputs, filters, 1)
+        self.norm, self.conv = nn.BatchNorm3d(inputs), Conv3d(inputs, filters, 1)
         self.dropout = nn.Dropout(dropout)
         self.feature_norm = nn.BatchNorm3d(filters)
 
@@ -74,7 +74,7 @@ class CascadedSurvivalNetwork(nn.Module):
         super().__init__()
         bottleneck, growth = scaled(BOTTLENECK, width), scaled(GROWTH, width)
         channels = scaled(STEM, width)
-        self.stem = nn.Conv3d(in_channels, channels, 3, stride=2)
+        self.stem = Conv3d(in_channels, channels, 3, stride=2)
         self.dropout = nn.Dropout(dropout)
         self.blocks, self.transitions = nn.ModuleList(), nn.ModuleList()
         for units, filters in zip(UNITS, TRANSITIONS, strict=True):

@@ -173,6 +173,7 @@ class DeepMts(nn.Module):
     def __init__(self, settings: DeepMtsFamily, in_channels: int, clinical: int, parts: Parts) -> None:
         super().__init__()
         self.parts = parts
+        self.map_gradient = settings.map_gradient
         self.name = str(getattr(settings, "kind", "deepmts"))
         filters = [scaled(number, settings.width) for number in FILTERS]
         block: type[nn.Module] = ResidualBlock if settings.backbone == "deepmts" else PlainBlock
@@ -205,7 +206,8 @@ class DeepMts(nn.Module):
             if self.decoder is not None:
                 probability = self.decoder(levels)
                 outputs["mask"] = probability.squeeze(1)
-                seen = torch.cat([image, probability.to(image.dtype)], 1) if self.csn is not None else image
+                if self.csn is not None:
+                    seen = torch.cat([image, self._shown(probability).to(image.dtype)], 1)
             if self.shared is not None:
                 features.append(self.shared(levels))
         if self.csn is not None:
@@ -214,6 +216,13 @@ class DeepMts(nn.Module):
             outputs["log_hazard"] = self.head(features, clinical).float()
             outputs["deep_features"] = torch.cat(features, 1)
         return outputs
+
+    def _shown(self, probability: Tensor) -> Tensor:
+        """The tumour map as the CSN sees it: the same values, its gradient scaled by `map_gradient`."""
+        share = self.map_gradient
+        if share == 1.0:
+            return probability
+        return probability.detach() if share == 0.0 else torch.lerp(probability.detach(), probability, share)
 
     def _check(self, image: Tensor) -> None:
         divisor = DIVISOR if self.encoder is not None else 1

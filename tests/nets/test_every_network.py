@@ -1,0 +1,216 @@
+"""What every network must do, at a small size."""
+
+import pytest
+import torch
+
+from pipeline.losses.combined import combined_loss
+from pipeline.nets.registry import build
+from pipeline.settings.losses import LossSettings
+from pipeline.settings.networks import (
+    AlexNet,
+    BaselineMtHs,
+    ChestCt,
+    Cnn6,
+    CnnSurvival,
+    DeepMts,
+    DenseNet169,
+    Dlpm,
+    Hecktor,
+    InceptionV3,
+    Mdsn,
+    MtCasNet,
+    MtHs,
+    ResNet50,
+    RNet,
+    RpetNet,
+    SegBackbone,
+    SrNet,
+    SthenrNet,
+    SurCasNet,
+    SurHs,
+    Vgg,
+    VNet,
+    WNet,
+)
+
+CUBE, SLICE = (32, 32, 32), (1, 64, 64)
+LABELS = LossSettings(labels=("label_a", "label_b"))
+WNET_LOSSES = LossSettings(labels=("label_a", "label_b"), dice_form="sum")
+NETWORKS = [
+    (DeepMts(width=0.25, map_gradient=0.0), CUBE),
+    (DeepMts(width=0.25, backbone="unet"), CUBE),
+    (SegBackbone(width=0.25), CUBE),
+    (SurHs(width=0.25), CUBE),
+    (SurHs(width=0.25, masked=True), CUBE),
+    (SurCasNet(width=0.25), CUBE),
+    (MtHs(width=0.25), CUBE),
+    (BaselineMtHs(width=0.25), CUBE),
+    (MtCasNet(width=0.25, map_gradient=0.5), CUBE),
+    (Hecktor(filters=2), CUBE),
+    (Hecktor(filters=2, norm="batch"), CUBE),
+    (Hecktor(filters=2, task="segmentation"), CUBE),
+    (Hecktor(filters=2, task="survival"), CUBE),
+    (RNet(width=0.5), SLICE),
+    (SrNet(width=0.125), SLICE),
+    (SthenrNet(width=0.125), SLICE),
+    (SrNet(width=0.125, batch_norm=False), SLICE),
+    (CnnSurvival(width=0.5), CUBE),
+    (Mdsn(width=0.25), CUBE),
+    (Dlpm(width=0.125), CUBE),
+    (WNet(width=0.0625, losses=WNET_LOSSES), CUBE),
+    (WNet(width=0.0625, losses=WNET_LOSSES, decoder_features=True), CUBE),
+    (WNet(width=0.0625, tasks=("segmentation", "prediction"), outcome="hazard"), CUBE),
+    (AlexNet(width=0.0625), CUBE),
+    (Vgg(width=0.0625, layers=13), CUBE),
+    (ResNet50(width=0.125, outcome="intervals"), CUBE),
+    (DenseNet169(width=0.125), CUBE),
+    (InceptionV3(width=0.125, outcome="label", losses=LABELS), CUBE),
+    (RpetNet(outcome="label", losses=LABELS), CUBE),
+    (Cnn6(width=0.5), CUBE),
+    (VNet(width=0.25), CUBE),
+    (VNet(width=0.25, classify=True), CUBE),
+    (ChestCt(width=0.0625, losses=LABELS), SLICE),
+    (ChestCt(width=0.0625, tasks=("segmentation", "reconstruction")), SLICE),
+    (ChestCt(width=0.0625, encoder="resnet50", tasks=("segmentation",)), SLICE),
+]
+IDS = [f"{s.kind}-{number}" for number, (s, _) in enumerate(NETWORKS)]
+
+
+def fresh(settings, clinical=1, seed=0):
+    torch.manual_seed(seed)
+    return build(settings, 2, 0 if settings.kind == "chest_ct" else clinical)
+
+
+def batch(shape, size=4):
+    """Patients whose hazard is the size of a bright ball, which is also the mask."""
+    torch.manual_seed(1)
+    z, y, x = torch.meshgrid(
+        *(torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1) for n in shape), indexing="ij"
+    )
+    radii = torch.linspace(0.3, 0.8, size)
+    mask = ((z**2 + y**2 + x**2).sqrt()[None] < radii[:, None, None, None]).float()
+    image = 0.3 * torch.randn(size, 2, *shape) + mask[:, None]
+    targets = {
+        "mask": mask,
+        "image": image,
+        "time": torch.linspace(3000, 200, size),  # the largest fails first
+        "event": torch.ones(size),
+        "label_a": (torch.arange(size) >= size // 2).float(),
+        "label_b": (torch.arange(size) % 2).float(),
+    }
+    return image, torch.zeros(size, 1), mask, targets
+
+
+def risk_of(outputs):
+    if "interval_logits" in outputs:
+        return torch.nn.functional.softplus(outputs["interval_logits"]).sum(1)
+    return outputs["log_hazard"]
+
+
+@pytest.mark.parametrize(("settings", "shape"), NETWORKS, ids=IDS)
+class TestEvery:
+    def test_outputs_are_those_declared(self, settings, shape):
+        image, clinical, mask, _ = batch(shape)
+        outputs = fresh(settings)(image, clinical, mask)
+        assert settings.gives() == set(outputs) - {"deep_features"}
+        for name, dims in (("log_hazard", ()), ("mask", shape), ("reconstruction", (2, *shape))):
+            if name in outputs:
+                assert outputs[name].shape == (4, *dims)
+        if "mask" in outputs:
+            assert outputs["mask"].dtype == torch.float32
+            assert 0 <= outputs["mask"].min() <= outputs["mask"].max() <= 1
+
+    def test_every_parameter_gets_a_finite_gradient(self, settings, shape):
+        image, clinical, mask, targets = batch(shape)
+        net = fresh(settings).eval()  # without dropout, which may silence a unit by chance
+        loss, _ = combined_loss(net(image, clinical + 1, mask), targets, settings.losses)
+        loss.backward()
+        for name, parameter in net.named_parameters():
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+
+    def test_a_patient_does_not_depend_on_the_batch(self, settings, shape):
+        image, clinical, mask, _ = batch(shape)
+        net = fresh(settings).eval()
+        together, alone = net(image, clinical, mask), net(image[:1], clinical[:1], mask[:1])
+        for name, value in together.items():
+            scale = max(1.0, value.detach().abs().max().item())
+            assert torch.allclose(value[:1], alone[name], atol=1e-5 * scale), name
+
+    def test_state_dict_round_trip(self, settings, shape):
+        image, clinical, mask, _ = batch(shape)
+        net, other = fresh(settings), fresh(settings, seed=9)
+        net(image, clinical, mask)
+        other.load_state_dict(net.state_dict())
+        net.eval()
+        other.eval()
+        ours, theirs = net(image, clinical, mask), other(image, clinical, mask)
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+    def test_deterministic_under_a_seed(self, settings, shape):
+        image, clinical, mask, _ = batch(shape)
+        runs = []
+        for _ in range(2):
+            net = fresh(settings)
+            runs.append(net(image, clinical, mask))
+        assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+
+
+def overfit(settings, shape, steps, rate=3e-3):
+    """Train on one batch until it is learned: Dice above 0.95, the right order of risks, right labels.
+
+    The network stays in training mode but for dropout: its running statistics lag behind.
+    """
+    image, clinical, mask, targets = batch(shape)
+    net = fresh(settings)
+    optimizer = torch.optim.Adam(net.parameters(), rate)
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss, _ = combined_loss(net(image, clinical, mask), targets, settings.losses)
+        loss.backward()
+        optimizer.step()
+        if step % 20 == 19 and learned(net, image, clinical, mask, targets):
+            return
+    raise AssertionError("not learned")
+
+
+def learned(net, image, clinical, mask, targets):
+    for module in net.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.eval()
+    with torch.no_grad():
+        outputs = net(image, clinical, mask)
+    net.train()
+    right = True
+    if "mask" in outputs:
+        hard = (outputs["mask"] > 0.5).float()
+        right &= bool(2 * (hard * mask).sum() / (hard.sum() + mask.sum()) > 0.95)
+    if "log_hazard" in outputs or "interval_logits" in outputs:
+        right &= bool((risk_of(outputs).diff() > 0).all())
+    if "labels" in outputs:
+        truth = torch.stack([targets["label_a"], targets["label_b"]], 1)
+        right &= bool(((outputs["labels"] > 0) == (truth > 0)).all())
+    return right
+
+
+def test_deepmts_overfits_one_batch():
+    overfit(DeepMts(width=0.25, map_gradient=0.0), CUBE, 80)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("settings", "shape"), NETWORKS, ids=IDS)
+def test_overfits_one_batch(settings, shape):
+    overfit(settings, shape, 300)
+
+
+def test_uncertainty_weights_are_learned():
+    settings = DeepMts(width=0.25, losses=LossSettings(weighting="uncertainty"))
+    image, clinical, mask, targets = batch(CUBE)
+    net = fresh(settings)
+    outputs = net(image, clinical, mask)
+    assert outputs["log_variances"].shape == (4, 8)
+    loss, _ = combined_loss(outputs, targets, settings.losses, net.penalised_weights())
+    loss.backward()
+    learned = net.log_variances.grad
+    assert (learned[:2] != 0).all()
+    assert (learned[2:] == 0).all()
