@@ -134,11 +134,12 @@ def exact(machine: Machine, threads: int, deterministic: bool) -> Iterator[None]
     """
     import torch
 
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     accelerator = machine.device.type == "cuda"
     strict = deterministic or not accelerator
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(strict)
+    # The same switch as use_deterministic_algorithms, which imports the whole compiler (2 s).
+    torch.set_deterministic_debug_mode("error" if strict else "default")
     # Filling every fresh tensor with NaN is a debugging aid that costs a pass over memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if accelerator:
@@ -150,4 +151,4 @@ def exact(machine: Machine, threads: int, deterministic: bool) -> Iterator[None]
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_deterministic_debug_mode(before[1])

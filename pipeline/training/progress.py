@@ -98,7 +98,8 @@ class Progress:
 def history_csv(history: list[dict[str, Any]]) -> bytes:
     """`history.csv`: iteration, set, loss, dice, c_index, learning_rate, loss_{term} …
 
-    `loss` is without the L2 term, which is `loss_l2` before its weight. `train` rows hold means over the iterations since the row before, with augmentation and
+    `loss` is without the L2 term, which is `loss_l2` before its weight. `train` rows hold means over
+    the iterations since the row before, with augmentation and
     dropout (dice there is the soft Dice of the loss); the others one pass in evaluation mode.
     """
     terms = sorted({key for row in history for key in row if key.startswith("loss_")})

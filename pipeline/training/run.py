@@ -28,14 +28,13 @@ from pipeline.training.checkpoint import (
     write_atomically,
 )
 from pipeline.training.memory import RiskMemory
+from pipeline.training.optimizer import Optimizer
 from pipeline.training.progress import Progress, history_csv
 from pipeline.training.schedule import learning_rate
-from pipeline.training.step import Bench, loss_and_gradients, make_optimizer
+from pipeline.training.step import Bench, loss_and_gradients
 from pipeline.training.validate import validate
 
 if TYPE_CHECKING:
-    import torch
-
     from pipeline.training.batches import Tensors
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ class Run:
     sets: dict[str, list[int]]
     fingerprint: Fingerprint
     work: Path
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     memory: RiskMemory
     progress: Progress
     waiting: list[tuple[int, tuple[str, ...], Tensors]] = field(default_factory=list)
@@ -79,7 +78,7 @@ def start_run(bench: Bench, sets: dict[str, list[int]], fingerprint: Fingerprint
     Raises:
         CheckpointError: The checkpoint is broken or belongs to other settings, data or code.
     """
-    optimizer = make_optimizer(bench.net, bench.training)
+    optimizer = Optimizer(bench.net, bench.training)
     memory = RiskMemory(bench.training.risk_memory, bench.machine.device)
     run = Run(bench, sets, fingerprint, work, optimizer, memory, Progress())
     path = work / CHECKPOINT
@@ -87,7 +86,7 @@ def start_run(bench: Bench, sets: dict[str, list[int]], fingerprint: Fingerprint
         content = unpack(path)
         check_fingerprint(path, content["fingerprint"], fingerprint)
         bench.net.load_state_dict(content["net"])
-        optimizer.load_state_dict(content["optimizer"])
+        optimizer.restore(content["optimizer"])
         memory.restore(content["memory"])
         run.progress = Progress.from_state(content["progress"])
         restore_random_states(content["random"], bench.machine.device)
@@ -101,7 +100,7 @@ def save(run: Run) -> None:
     content: dict[str, Any] = {
         "fingerprint": dict(run.fingerprint),
         "net": run.bench.net.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
+        "optimizer": run.optimizer.state(),
         "memory": run.memory.state(),
         "progress": run.progress.state(),
         "random": random_states(run.bench.machine.device),
@@ -157,12 +156,11 @@ def _advance(run: Run, iteration: int) -> None:
     begun = time.perf_counter()
     bench, training = run.bench, run.bench.training
     rate = learning_rate(training.schedule, iteration, training.iterations)
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
+    run.optimizer.rate = rate
     rows = bench.sampler.batch_at(iteration)
     seed = int(np.random.SeedSequence([bench.seed, iteration]).generate_state(1, np.uint64)[0] >> 1)
     batch = training_batch(bench.cohort, rows, training.augment, seed)
-    run.optimizer.zero_grad(set_to_none=True)
+    run.optimizer.zero_grad()
     loss, parts = loss_and_gradients(bench, batch, run.memory)
     # As in validation, the L2 term stands beside the loss, not in it.
     fitted = loss - bench.losses.l2 * parts["l2"] if "l2" in parts else loss

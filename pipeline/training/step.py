@@ -119,15 +119,3 @@ def _in_parts(bench: Bench, batch: Batch, memory: RiskMemory) -> tuple[torch.Ten
     if "log_hazard" in leaves:
         memory.add(batch.rows, leaves["log_hazard"])
     return loss.detach(), parts
-
-
-def make_optimizer(net: torch.nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
-    """Adam, AdamW or SGD (momentum 0.9), one kernel for all parameters."""
-    import torch
-
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    rate = training.schedule.learning_rate
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, fused=True)
-    kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=rate, fused=True)

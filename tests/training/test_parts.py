@@ -1,0 +1,323 @@
+"""Parts of the engine: optimizer, sampler, schedule, standardisation, memory, accumulation."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.crops.attributes import CropAttributes
+from pipeline.crops.store import Crop
+from pipeline.errors import TrainingError
+from pipeline.losses.cox import cox_loss
+from pipeline.settings.networks import MtHs
+from pipeline.settings.training import ScheduleSettings, TrainingSettings
+from pipeline.tables.splits import read_splits
+from pipeline.training import fold as folds
+from pipeline.training.batches import Batch, plain_batch, training_batch
+from pipeline.training.job import FoldJob
+from pipeline.training.machine import choose_machine, exact
+from pipeline.training.memory import RiskMemory
+from pipeline.training.narrow import guard
+from pipeline.training.optimizer import Optimizer
+from pipeline.training.predict import Predictor, dice_of, risk_of
+from pipeline.training.sampler import make_sampler
+from pipeline.training.schedule import learning_rate
+from pipeline.training.standardise import standardise
+from pipeline.training.step import Bench, loss_and_gradients
+
+Job = Callable[..., FoldJob]
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_optimizer_equals_torch(kind: str) -> None:
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
+    theirs.load_state_dict(ours.state_dict())
+    mine = Optimizer(ours, TrainingSettings(optimizer=kind))
+    rates = (0.01, 0.01, 0.003, 0.001)
+    reference: torch.optim.Optimizer
+    if kind == "sgd":
+        reference = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9)
+    else:
+        reference = (torch.optim.Adam if kind == "adam" else torch.optim.AdamW)(theirs.parameters(), lr=0.01)
+    for number, rate in enumerate(rates):
+        x = torch.randn(7, 5)
+        mine.rate = reference.param_groups[0]["lr"] = rate
+        for net, optimizer in ((ours, mine), (theirs, reference)):
+            optimizer.zero_grad()
+            net(x).square().sum().backward()
+            optimizer.step()
+        if number == 1:  # state survives the way through a checkpoint
+            kept = mine.state()
+            mine = Optimizer(ours, TrainingSettings(optimizer=kind))
+            mine.restore(kept)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_schedules() -> None:
+    """DeepMTS: 1e-4, then 5e-5, 1e-5, 1e-6 from 2,500, 5,000, 10,000; half-way a cosine is half."""
+    steps = ScheduleSettings()
+    rates = [learning_rate(steps, i, 15000) for i in (0, 2499, 2500, 4999, 5000, 9999, 10000, 14999)]
+    assert rates == [1e-4, 1e-4, 5e-5, 5e-5, 1e-5, 1e-5, 1e-6, 1e-6]
+    cosine = ScheduleSettings(kind="cosine", learning_rate=1e-3)
+    assert learning_rate(cosine, 0, 100) == 1e-3
+    assert learning_rate(cosine, 50, 100) == pytest.approx(5e-4)
+    assert learning_rate(cosine, 99, 100) == pytest.approx(0.5e-3 * (1 + math.cos(0.99 * math.pi)))
+
+
+def test_batches_are_balanced_and_everybody_comes_equally_often() -> None:
+    events = [1] * 12 + [0] * 20
+    sampler = make_sampler(range(32), events, 8, 3, balance=True)
+    seen: Counter[int] = Counter()
+    for iteration in range(300):
+        batch = sampler.batch_at(iteration)
+        assert len(set(batch)) == 8 and sum(events[row] for row in batch) == 4
+        seen.update(batch)
+    assert {seen[row] for row in range(12)} == {100}  # 3 batches are one pass over 12 events
+    assert {seen[row] for row in range(12, 32)} == {60}
+    assert sampler.batch_at(77) == make_sampler(range(32), events, 8, 3, balance=True).batch_at(77)
+    assert not sampler.notes()
+
+
+def test_odd_groups_are_drawn_fairly() -> None:
+    events = [1] * 7 + [0] * 9
+    seen: Counter[int] = Counter()
+    sampler = make_sampler(range(16), events, 6, 0, balance=True)
+    for iteration in range(2000):
+        seen.update(sampler.batch_at(iteration))
+    for row, event in enumerate(events):
+        expected = 2000 * 3 / (7 if event else 9)
+        assert abs(seen[row] - expected) < 4 * math.sqrt(expected)
+
+
+def test_a_scarce_class_is_repeated_and_told() -> None:
+    sampler = make_sampler(range(10), [1] + [0] * 9, 8, 0, balance=True)
+    assert sum(row == 0 for row in sampler.batch_at(5)) == 4
+    assert "only 1 of the training patients are events" in sampler.notes()[0]
+
+
+def test_unbalanced_and_uncensored_batches() -> None:
+    plain = make_sampler(range(10), [1, 0] * 5, 5, 0, balance=False)
+    assert sorted(plain.batch_at(0) + plain.batch_at(1)) == list(range(10))
+    assert len(make_sampler(range(6), [1] * 6, 3, 0, balance=True).groups) == 1
+    with pytest.raises(TrainingError, match="no training patient has an event"):
+        make_sampler(range(6), [0] * 6, 3, 0, balance=True)
+
+
+def _crop(image: np.ndarray, inside: np.ndarray, channels: tuple[str, ...] = ("pet", "ct")) -> Crop:
+    units = ("g/mL", "HU")[: len(channels)]
+    attributes = CropAttributes("p1", channels, units, (1.0, 1.0, 1.0))
+    return Crop(image.astype(np.float32), None, inside.astype(np.uint8), attributes)
+
+
+def test_statistics_come_from_imaged_voxels_and_padding_is_air() -> None:
+    rng = np.random.default_rng(0)
+    image = np.stack([rng.normal(3, 2, (6, 6, 6)), rng.normal(40, 100, (6, 6, 6))])
+    inside = np.ones((6, 6, 6))
+    inside[0] = 0
+    image[:, 0] = 1e6  # whatever lies where nothing was imaged
+    ready = standardise(_crop(image, inside), "zscore")
+    for channel, air in enumerate((0.0, -1024.0)):
+        values = image[channel, 1:]
+        assert np.allclose(ready.image[channel, 1:], (values - values.mean()) / values.std(), atol=1e-5)
+        assert np.allclose(ready.image[channel, 0], (air - values.mean()) / values.std(), atol=1e-5)
+        assert np.isclose(ready.air[channel], (air - values.mean()) / values.std())
+
+
+def test_hecktor_clips_ct_to_one() -> None:
+    image = np.stack([np.linspace(0, 9, 27), np.linspace(-2000, 3000, 27)]).reshape(2, 3, 3, 3)
+    ready = standardise(_crop(image, np.ones((3, 3, 3))), "hecktor")
+    assert ready.image[1].min() == -1 and ready.image[1].max() == 1 and ready.air[1] == -1
+    assert abs(ready.image[0].mean()) < 1e-6 and abs(ready.image[0].std() - 1) < 1e-5
+    raw = standardise(_crop(image, np.ones((3, 3, 3))), "none")
+    assert np.array_equal(raw.image, image.astype(np.float32)) and list(raw.air) == [0, -1024]
+
+
+def test_a_crop_that_cannot_be_standardised_is_refused() -> None:
+    flat = np.zeros((2, 3, 3, 3))
+    with pytest.raises(TrainingError, match=r"'pet' has no contrast.*patient p1"):
+        standardise(_crop(flat, np.ones((3, 3, 3))), "zscore")
+    with pytest.raises(TrainingError, match="no imaged voxel"):
+        standardise(_crop(flat, np.zeros((3, 3, 3))), "zscore")
+    inside = np.ones((3, 3, 3))
+    inside[0] = 0
+    with pytest.raises(TrainingError, match="value of air is unknown"):
+        standardise(_crop(np.random.rand(1, 3, 3, 3), inside, ("mr",)), "zscore")
+
+
+def _bench(job: FoldJob) -> Bench:
+    splits = read_splits(job.splits)
+    machine = choose_machine(job.training)
+    cohort, _ = folds.load_fold(job, splits, machine)
+    return folds.make_bench(job, cohort, machine, cohort.rows(splits.folds[0].train))
+
+
+def _gradients(bench: Bench, batch: Batch, memory: RiskMemory) -> tuple[float, dict[str, torch.Tensor]]:
+    for parameter in bench.net.parameters():
+        parameter.grad = None
+    loss, _ = loss_and_gradients(bench, batch, memory)
+    return float(loss), {n: p.grad.clone() for n, p in bench.net.named_parameters() if p.grad is not None}
+
+
+def test_accumulation_keeps_cox_exact(job: Job) -> None:
+    """Batch norm in evaluation mode and no dropout: then a batch in parts must be the batch."""
+    network = MtHs(width=0.25, dropout_head=0.0)
+    whole = _bench(job(batch=8, precision="fp32", network=network))
+    parts = replace(whole, training=whole.training.model_copy(update={"accumulate": 3}))
+    whole.net.eval()
+    with torch.no_grad():  # without batch statistics the log-hazards are in the hundreds
+        whole.net.head.last.weight.mul_(0.01)  # type: ignore[union-attr]
+    batch = training_batch(whole.cohort, whole.sampler.batch_at(0), whole.training.augment, 1)
+    cpu = torch.device("cpu")
+    loss_a, a = _gradients(whole, batch, RiskMemory(0, cpu))
+    loss_b, b = _gradients(parts, batch, RiskMemory(0, cpu))
+    assert loss_a == pytest.approx(loss_b, rel=1e-6) and set(a) == set(b)
+    for name, value in a.items():
+        assert torch.allclose(value, b[name], rtol=1e-4, atol=1e-6), name
+    # What part losses alone would give: each part's Cox sees its own risk sets only.
+    total = sum(
+        float(loss_and_gradients(whole, batch.part(i, i + 3), RiskMemory(0, cpu))[0]) * min(3, 8 - i)
+        for i in (0, 3, 6)
+    )
+    assert abs(total / 8 - loss_a) > 1e-3
+
+
+def test_accumulation_updates_running_statistics_once(job: Job) -> None:
+    bench = _bench(job(batch=8, accumulate=2))
+    bench.net.train()
+    batch = training_batch(bench.cohort, bench.sampler.batch_at(0), bench.training.augment, 1)
+    loss_and_gradients(bench, batch, RiskMemory(0, torch.device("cpu")))
+    counts = {int(v) for k, v in bench.net.state_dict().items() if k.endswith("num_batches_tracked")}
+    assert counts == {2}  # one for each part, not for each pass
+
+
+def _fake_batch(rows: list[int], time: list[float], event: list[float]) -> Batch:
+    targets = {"time": torch.tensor(time), "event": torch.tensor(event), "centre": torch.zeros(len(rows)).long()}
+    ids = tuple(map(str, rows))
+    return Batch(ids, torch.tensor(rows), torch.zeros(len(rows), 1, 1, 1, 1), None, targets)
+
+
+def test_remembered_patients_join_the_risk_sets() -> None:
+    """By hand: event at t=1 against itself, the batch's t=2 and the remembered t=5; not t=0.5."""
+    memory = RiskMemory(3, torch.device("cpu"))
+    memory.add(torch.tensor([7, 8, 1]), torch.tensor([0.3, -1.0, 9.0]))
+    everyone = {"time": torch.zeros(9), "centre": torch.zeros(9).long()}
+    everyone["time"][7], everyone["time"][8] = 5.0, 0.5
+    batch = _fake_batch([1, 2], [1.0, 2.0], [1.0, 0.0])
+    hazard = torch.tensor([0.2, 0.4], requires_grad=True)
+    outputs, targets = memory.join({"log_hazard": hazard}, batch, everyone)
+    loss = cox_loss(outputs["log_hazard"], targets["time"], targets["event"])
+    by_hand = math.log(math.exp(0.2) + math.exp(0.4) + math.exp(0.3)) - 0.2
+    assert float(loss.detach()) == pytest.approx(by_hand, rel=1e-6)
+    loss.backward()
+    assert hazard.grad is not None and hazard.grad.abs().min() > 0
+
+
+def test_memory_forgets_the_oldest_and_keeps_one_of_each() -> None:
+    memory = RiskMemory(3, torch.device("cpu"))
+    memory.add(torch.tensor([1, 2]), torch.tensor([0.1, 0.2]))
+    memory.add(torch.tensor([3, 1, 3]), torch.tensor([0.3, 0.5, 0.9]))
+    assert memory.rows.tolist() == [3, 1, 2] and memory.hazard.tolist() == pytest.approx([0.3, 0.5, 0.2])
+    memory.add(torch.tensor([4]), torch.tensor([0.4]))
+    assert memory.rows.tolist() == [4, 3, 1]
+
+
+def test_batches_repeat_and_have_their_own_air(job: Job) -> None:
+    bench = _bench(job())
+    rows = bench.sampler.batch_at(0)
+    far = bench.training.augment.model_copy(update={"translation_voxels": 12.0})
+    first, again = (training_batch(bench.cohort, rows, far, 5) for _ in range(2))
+    assert torch.equal(first.image, again.image) and torch.equal(first.targets["mask"], again.targets["mask"])
+    other = training_batch(bench.cohort, rows, far, 6)
+    assert not torch.equal(first.image, other.image)
+    air = bench.cohort.air[first.rows]
+    lowest = first.image[:, 1].flatten(1).min(1).values  # CT: nothing is darker than air
+    assert torch.allclose(lowest, air[:, 1], atol=1e-4)
+
+
+def test_flipped_prediction_is_the_mean_of_both(job: Job) -> None:
+    bench = _bench(job(precision="fp32"))
+    bench.net.eval()
+    rows = [0, 1, 2]
+    plain = Predictor(bench.net, bench.machine, bench.losses, 4)
+    both = replace(plain, flip=True)
+    (batch, one), (_, mean) = next(iter(plain.over(bench.cohort, rows))), next(iter(both.over(bench.cohort, rows)))
+    with torch.no_grad():
+        turned = bench.net(batch.image.flip(-1), batch.clinical, None)
+    assert torch.allclose(mean["log_hazard"], (one["log_hazard"] + turned["log_hazard"]) / 2, atol=1e-5)
+    assert torch.allclose(mean["mask"], (one["mask"] + turned["mask"].flip(-1)) / 2, atol=1e-5)
+
+
+def test_dice_and_risk_by_hand() -> None:
+    truth = torch.zeros(3, 1, 2, 2)
+    truth[0, 0, 0] = truth[1, 0, 0] = 1
+    found = torch.zeros(3, 1, 2, 2)
+    found[:, 0, :, 0] = 0.9
+    targets = {"mask": truth, "mask_known": torch.tensor([True, True, False])}
+    dice = dice_of({"mask": found}, targets)
+    assert dice[:2].tolist() == pytest.approx([0.5, 0.5]) and torch.isnan(dice[2])
+    losses = MtHs().losses
+    logits = torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])  # half survive each interval: 3 in 36 months
+    assert float(risk_of({"interval_logits": logits}, losses)) == pytest.approx(1 - 0.5**3, abs=1e-3)
+    assert risk_of({"mask": found}, losses).tolist() == [0, 0, 0]
+
+
+def test_plain_batches_are_the_stored_image(job: Job) -> None:
+    bench = _bench(job())
+    batch = plain_batch(bench.cohort, [3, 1])
+    assert torch.equal(batch.image, bench.cohort.images[[3, 1]])
+    assert batch.ids == (bench.cohort.ids[3], bench.cohort.ids[1])
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (2, 4, 4), (1, 6, 6), (4, 5, 5)])
+def test_bf16_gradients_of_thin_images_are_right(shape: tuple[int, int, int]) -> None:
+    """Unguarded, oneDNN's weight gradient at z = 2 is unwritten memory (see narrow.py)."""
+    torch.manual_seed(0)
+    conv = torch.nn.Conv3d(16, 16, 3, padding=1)
+    guard(conv)
+    image = torch.randn(4, 16, *shape)
+    upper = torch.randn(4, 16, *shape)
+    conv(image).backward(upper)
+    assert conv.weight.grad is not None
+    want = conv.weight.grad.clone()
+    for _ in range(5):
+        conv.weight.grad = None
+        trash = [torch.full((1 << n,), torch.nan) for n in range(10, 19)]
+        del trash
+        with torch.autocast("cpu", torch.bfloat16):
+            found = conv(image)
+        assert found.dtype == torch.bfloat16
+        found.backward(upper.bfloat16())
+        assert (conv.weight.grad - want).norm() < 0.02 * want.norm()
+
+
+def test_the_frame_is_put_back(job: Job) -> None:
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    with exact(choose_machine(job().training), 1, False):
+        assert torch.are_deterministic_algorithms_enabled()
+    assert (torch.get_num_threads(), torch.get_deterministic_debug_mode()) == before
+
+
+def test_no_job_imports_the_compiler(job: Job, tmp_path: Path) -> None:
+    """`torch._dynamo` takes 2 s to import, in every fold's process."""
+    import pickle
+    import subprocess
+    import sys
+
+    saved = tmp_path / "job.pickle"
+    saved.write_bytes(pickle.dumps(job(iterations=1, validate_every=1)))
+    code = (
+        "import pickle, sys; from pathlib import Path; from pipeline.training.fold import train_fold\n"
+        "train_fold(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]))\n"
+        "assert 'torch._dynamo' not in sys.modules and 'ants' not in sys.modules, 'too much imported'"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code, str(saved), str(tmp_path / "out")], cwd=root, check=True)
