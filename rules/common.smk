@@ -12,6 +12,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 # Bytes of results must not depend on how Python orders sets of strings.
 os.environ.setdefault("PYTHONHASHSEED", "0")
+# A job has the threads its rule states; ITK would take all cores.
+os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 
 from snakemake.exceptions import WorkflowError
 

@@ -1,6 +1,16 @@
 # Decisions for the whole cohort, made once from pinned development patients. Their files
 # are `ancient`: one patient's new data must not move every other patient's crop. Code and
 # settings that would change the files of all patients are named under `upstream`.
+CONVERTED_BY = (
+    [section("cohort"), code_digest("pipeline.dicom.nifti")]
+    if SOURCE == "nifti"
+    else [
+        section("index"),
+        section("convert"),
+        code_digest("pipeline.dicom.index", "pipeline.dicom.convert"),
+    ]
+    + ([section("phantom"), code_digest("pipeline.phantoms.cohort")] if IS_PHANTOM else [])
+)
 TEMPLATE_PIN = f"{R}/pins/template.json"
 POSITION_PIN = f"{R}/pins/crop_position.json"
 TEMPLATE_FROM = pinned_patients(Path(TEMPLATE_PIN), cohort.ids("development"))
@@ -25,7 +35,7 @@ rule template:
         settings=section("registration"),
         seed=settings.study.seed,
         pin=TEMPLATE_PIN,
-        upstream=[section("convert"), code_digest("pipeline.dicom.convert")],
+        upstream=CONVERTED_BY,
         code=code_digest("pipeline.registration.template"),
     message:
         "Template: chosen by seed, blind to outcome"
@@ -56,6 +66,7 @@ rule crop_position:
         upstream=[
             section("contours"),
             section("registration"),
+            CONVERTED_BY,
             code_digest("pipeline.dicom.contours", "pipeline.registration.register"),
         ],
         code=code_digest("pipeline.crops.position"),

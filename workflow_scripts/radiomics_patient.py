@@ -9,5 +9,9 @@ with job(snakemake.log[0]):
         {**snakemake.params.settings, "feature_set": snakemake.input.feature_set}
     )
     radiomics_patient(
-        Path(snakemake.input.crop), Path(snakemake.output[0]), settings, snakemake.params.policy
+        Path(snakemake.input.crop),
+        Path(snakemake.output[0]),
+        settings,
+        snakemake.params.policy,
+        snakemake.threads,
     )

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class CutLesionError(CropError):
-    """The crop cuts off more of the lesion than `crops.min_coverage` allows."""
+    """The crop cuts off more of the lesion than `crop.min_coverage` allows."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def crop_patient(
 
     Raises:
         PatientError: The crop cannot be placed, or cuts the lesion off (under policy `stop`,
-            or `crops.on_cut_lesion: stop`).
+            or `crop.on_cut_lesion: stop`).
     """
     for folder in (sources.convert, sources.suv, sources.contours, sources.registration):
         if folder is not None and (status := read_status(folder)).state == "excluded":
@@ -118,7 +118,7 @@ def _cut(sources: CropSources, settings: CropSettings, mask_from: MaskFrom, warn
             "the crop lies outside the images",
             expected=f"an overlap with {ct.grid.describe()}",
             got=f"crop {grid.describe()}",
-            action="check crops.position, crops.centre_mm or the table of boxes",
+            action="check crop.position, crop.centre_mm or the table of boxes",
         )
     mask = None
     if lesion is not None:
@@ -161,7 +161,7 @@ def _place(sources: CropSources, settings: CropSettings, lesion: Lesion | None, 
     if settings.position == "uptake":
         return at_uptake(pet, settings)
     if sources.registration is None:
-        raise PipelineError("crops.position: fixed needs the registration, which was not handed over")
+        raise PipelineError("crop.position: fixed needs the registration, which was not handed over")
     return in_template(
         _centre(sources, settings), read_matrix(sources.registration / "to_template.mat"), settings
     )
@@ -171,7 +171,7 @@ def _centre(sources: CropSources, settings: CropSettings) -> FloatArray:
     if settings.centre_mm is not None:
         return np.array(settings.centre_mm[::-1], dtype=np.float64)
     if sources.position is None:
-        raise PipelineError("crops.position: fixed needs crops.centre_mm or the study's position.json")
+        raise PipelineError("crop.position: fixed needs crop.centre_mm or the study's position.json")
     return read_position(sources.position)
 
 
@@ -191,10 +191,10 @@ def _check_coverage(
         return share
     raise CutLesionError(
         "the crop cuts the lesion off",
-        where="crops.min_coverage",
+        where="crop.min_coverage",
         expected=f"at least {settings.min_coverage:.0%} of the lesion",
         got=f"{share:.0%}",
-        action="enlarge crops.shape, move crops.centre_mm, or set crops.on_cut_lesion: warn",
+        action="enlarge crop.shape, move crop.centre_mm, or set crop.on_cut_lesion: warn",
     )
 
 

@@ -60,9 +60,9 @@ def at_lesion(lesion: Lesion | None, settings: CropSettings) -> Placement:
     if lesion is None:
         raise CropError(
             "a crop around the lesion needs a contour",
-            where="crops.position: lesion",
+            where="crop.position: lesion",
             got="no contour",
-            action="add the contour, set contours.draw, or use crops.position: uptake, fixed or box",
+            action="add the contour, set contours.draw, or use crop.position: uptake, fixed or box",
         )
     return Placement(around(lesion.centroid_mm(), settings), np.eye(4))
 
@@ -138,7 +138,7 @@ def in_template(centre_mm: FloatArray, to_patient: FloatArray, settings: CropSet
 
 def _boxes(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
-        raise SettingsError("the table of boxes is missing", where="crops.boxes", got=str(path))
+        raise SettingsError("the table of boxes is missing", where="crop.boxes", got=str(path))
     with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         missing = [name for name in BOX_COLUMNS if name not in (reader.fieldnames or [])]
@@ -199,9 +199,9 @@ def _brain_points(pet: Volume, threshold: float) -> FloatArray:
 def _no_brain(threshold: float) -> CropError:
     return CropError(
         "no brain was found in the PET to place the crop by",
-        where="crops.position: uptake",
+        where="crop.position: uptake",
         expected=f"uptake above {threshold:g} g/mL in the upper third of the image",
         got="none",
-        action="check that the head is in the image, lower crops.uptake_threshold_gml, or use another "
-        "crops.position",
+        action="check that the head is in the image, lower crop.uptake_threshold_gml, or use another "
+        "crop.position",
     )

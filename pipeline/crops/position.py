@@ -1,4 +1,4 @@
-"""The one place that `crops.position: fixed` cuts at, for all patients of a study."""
+"""The one place that `crop.position: fixed` cuts at, for all patients of a study."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def _mean(usable: list[tuple[Path, Path]], mask_from: MaskFrom) -> dict[str, Any
     if not places:
         raise SettingsError(
             "there is no development lesion to place the crop by",
-            where="crops.position: fixed",
-            action="set crops.centre_mm, or crops.position: uptake, which needs no contour",
+            where="crop.position: fixed",
+            action="set crop.centre_mm, or crop.position: uptake, which needs no contour",
         )
     stacked = np.stack(list(places.values()))
     x, y, z = (round(float(v), 3) for v in stacked.mean(axis=0))

@@ -139,8 +139,10 @@ def risk_groups(folder: Path, job: ReportJob) -> pd.DataFrame:
             for days in sorted(job.evaluation.horizons_days):
                 survival, low, high = survival_at(curve, days)
                 # Where nobody or everybody had the event there is no log-log interval.
-                bounds = (low, high) if low < high else (None, None)
-                row[f"Survival, {horizon_name(days, unit)}"] = interval(survival, *bounds, digits=2)
+                known = low < high
+                row[f"Survival, {horizon_name(days, unit)}"] = interval(
+                    survival, low if known else None, high if known else None, digits=2
+                )
             rows.append(row)
     return pd.DataFrame(rows)
 

@@ -68,6 +68,9 @@ class Settings(Section):
         compared = self.evaluation.compare_with
         if compared and compared not in (*self.models, *self.ensembles):
             raise ValueError(f"evaluation.compare_with names {compared!r}, which is no model")
+        over = self.evaluation.added_value_over
+        if over and over not in (*self.models, *self.ensembles):
+            raise ValueError(f"evaluation.added_value_over names {over!r}, which is no model")
         return self
 
     def networks(self) -> dict[str, Network]:

@@ -200,7 +200,11 @@ def test_accumulation_updates_running_statistics_once(job: Job) -> None:
 
 
 def _fake_batch(rows: list[int], time: list[float], event: list[float]) -> Batch:
-    targets = {"time": torch.tensor(time), "event": torch.tensor(event), "centre": torch.zeros(len(rows)).long()}
+    targets = {
+        "time": torch.tensor(time),
+        "event": torch.tensor(event),
+        "centre": torch.zeros(len(rows)).long(),
+    }
     ids = tuple(map(str, rows))
     return Batch(ids, torch.tensor(rows), torch.zeros(len(rows), 1, 1, 1, 1), None, targets)
 
@@ -249,7 +253,10 @@ def test_flipped_prediction_is_the_mean_of_both(job: Job) -> None:
     rows = [0, 1, 2]
     plain = Predictor(bench.net, bench.machine, bench.losses, 4)
     both = replace(plain, flip=True)
-    (batch, one), (_, mean) = next(iter(plain.over(bench.cohort, rows))), next(iter(both.over(bench.cohort, rows)))
+    (batch, one), (_, mean) = (
+        next(iter(plain.over(bench.cohort, rows))),
+        next(iter(both.over(bench.cohort, rows))),
+    )
     with torch.no_grad():
         turned = bench.net(batch.image.flip(-1), batch.clinical, None)
     assert torch.allclose(mean["log_hazard"], (one["log_hazard"] + turned["log_hazard"]) / 2, atol=1e-5)
