@@ -98,13 +98,13 @@ def suv_on_page(audit: pd.DataFrame) -> pd.DataFrame:
 
 
 def _short_path(text: str) -> str:
-    """The last step up to its first comma, and what the time of reference was read from."""
+    """How long the dose decayed (else the last step), and what the reference time was read from."""
     steps = text.split("; ")
-    last = steps[-1].split(", ")[0]
-    clocks = [
-        step.split(": ", 1)[1].split(", ")[0] for step in steps if re.match("reference time .*: ", step)
-    ]
-    return f"{last}; reference: {clocks[-1]}" if clocks and not last.startswith("reference") else last
+    decayed = re.search(r"dose decayed over ([\d.]+) s", steps[-1])
+    last = f"dose decayed {float(decayed[1]):.0f} s" if decayed else steps[-1].split(", ")[0]
+    clocks = [re.match(r"reference time .*?: (?:\([^)]*\) )?([^,]+)", step) for step in steps]
+    names = [clock[1] for clock in clocks if clock]
+    return f"{last}; {names[-1]}" if names and decayed else last
 
 
 def registration_quality(results: Path) -> pd.DataFrame:
@@ -157,8 +157,9 @@ def draw_quality(quality: pd.DataFrame, canvas: Canvas) -> str | None:
         axis.scatter(rows[key], rows["overlap_after"], s=20, color=COLOURS[0], alpha=0.7, lw=0)
         axis.axhline(float(rows["min_overlap"].iloc[0]), color=COLOURS[1], lw=1, ls="--")
         axis.set(xlabel=label)
-        axis.set_xlim(left=0)
     axes[0, 0].axvline(float(rows["max_rotation_deg"].iloc[0]), color=COLOURS[1], lw=1, ls="--")
+    for axis in axes[0]:
+        axis.set_xlim(left=0)
     axes[0, 0].set(ylabel="Overlap with the template (Dice)", ylim=(None, 1.005))
     axes[0, 1].set_title("dashed: limits", fontsize=8, weight="normal", color=FAINT)
     for row in rows.nsmallest(3, "overlap_after").to_dict("records"):
