@@ -139,15 +139,8 @@ def risk_groups(folder: Path, job: ReportJob) -> pd.DataFrame:
             for days in sorted(job.evaluation.horizons_days):
                 survival, low, high = survival_at(curve, days)
                 # Where nobody or everybody had the event there is no log-log interval.
-<<<<<<< HEAD
-                known = low < high
-                row[f"Survival, {horizon_name(days, unit)}"] = interval(
-                    survival, low if known else None, high if known else None, digits=2
-                )
-=======
                 low, high = (low, high) if low < high else (float("nan"), float("nan"))
                 row[f"Survival, {horizon_name(days, unit)}"] = interval(survival, low, high, 2)
->>>>>>> reporting
             rows.append(row)
     return pd.DataFrame(rows)
 
