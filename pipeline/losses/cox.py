@@ -85,5 +85,7 @@ def _efron(risk: Tensor, hazard: Tensor, happened: Tensor, groups: _Groups) -> T
     # the row of a censored patient with no tied event is all -inf: kept finite, it is not used
     alone = ~tied.any(1)
     rows = hazard.expand(groups.size, -1).masked_fill(~(tied | alone[:, None]), -torch.inf)
-    ratio = torch.exp(rows.logsumexp(1) - risk)  # in (0, 1]: share of the risk set
+    # share of the risk set, in (0, 1]; above 1 only in rows not used, whose overflow would still reach
+    # the gradient as 0 × inf
+    ratio = torch.exp((rows.logsumexp(1) - risk).clamp(max=0.0))
     return risk + torch.log1p(-torch.where(happened, share * ratio, torch.zeros_like(share)))

@@ -17,6 +17,8 @@ from pipeline.provenance import code_digest
 from pipeline.tables.clinical import ClinicalEncoder
 from pipeline.tables.outcomes import read_outcomes
 from pipeline.tables.splits import Splits, read_splits
+from pipeline.training.batches import plain_batch
+from pipeline.training.compile import caller_of
 from pipeline.training.dataset import Cohort, load_cohort
 from pipeline.training.job import FoldJob
 from pipeline.training.machine import Machine, choose_machine, exact
@@ -142,13 +144,16 @@ def make_bench(job: FoldJob, cohort: Cohort, machine: Machine, train_rows: list[
         from pipeline.training.transfer import start_from
 
         start_from(net, job.initial)
-    net = machine.place(net)
+    net = machine.place(net, compiled=job.training.compile == "always")
     events = cohort.event.cpu().numpy()[train_rows].astype(int).tolist()
     training = job.training
     sampler = make_sampler(train_rows, events, training.batch, seed, balance=training.balance_events)
     for note in sampler.notes():
         log.warning("%s", note)
-    return Bench(net, net, cohort, machine, sampler, training, job.network.losses, seed)
+    job.work.mkdir(parents=True, exist_ok=True)
+    rows = sampler.batch_at(0)
+    call = caller_of(net, training.compile, machine, plain_batch(cohort, rows), job.work)
+    return Bench(net, call, cohort, machine, sampler, training, job.network.losses, seed)
 
 
 def _start(job: FoldJob, bench: Bench, splits: Splits) -> Run:
@@ -171,7 +176,6 @@ def _start(job: FoldJob, bench: Bench, splits: Splits) -> Run:
         "data": bench.cohort.fingerprint() + str(sorted((k, tuple(v)) for k, v in sets.items())),
         "code": code_digest("pipeline.training.fold", type(bench.net).__module__),
     }
-    job.work.mkdir(parents=True, exist_ok=True)
     return start_run(bench, looked_at(job.training.select, sets), fingerprint, job.work)
 
 

@@ -44,8 +44,11 @@ class Machine:
 
         return image.contiguous(memory_format=torch.channels_last_3d) if self.channels_last else image
 
-    def place(self, net: torch.nn.Module) -> torch.nn.Module:
-        """The network on the device, its convolutions in the memory order decided for."""
+    def place(self, net: torch.nn.Module, *, compiled: bool = False) -> torch.nn.Module:
+        """The network on the device, its convolutions in the memory order decided for.
+
+        What is to be compiled keeps PyTorch's own batch norm, which the compiler fuses.
+        """
         import torch
 
         net = net.to(self.device)
@@ -53,7 +56,7 @@ class Machine:
             from pipeline.training.narrow import guard
 
             guard(net)
-        if self.channels_last and self.device.type == "cpu":
+        if self.channels_last and self.device.type == "cpu" and not compiled:
             from pipeline.training.norm import speed_up
 
             speed_up(net)

@@ -101,9 +101,9 @@ def _remember(module: torch.nn.BatchNorm3d, mean: Tensor, variance: Tensor, coun
 
 
 def _apply(rows: Tensor, module: torch.nn.BatchNorm3d, mean: Tensor, variance: Tensor, fold: int) -> Tensor:
-    tiled = [v.detach().repeat(fold) for v in (module.weight, module.bias, mean, variance)]
-    normalised: Tensor = torch.native_batch_norm(rows, *tiled, False, 0.0, module.eps)[0]
-    return normalised
+    weight, bias = module.weight.detach().repeat(fold), module.bias.detach().repeat(fold)
+    mean, variance = mean.repeat(fold), variance.repeat(fold)
+    return torch.native_batch_norm(rows, weight, bias, mean, variance, False, 0.0, module.eps)[0]
 
 
 class _Normalise(torch.autograd.Function):
@@ -118,12 +118,12 @@ class _Normalise(torch.autograd.Function):
         fold = voxels_per_row(image)
         rows = _rows(image, fold)
         ctx.save_for_backward(image, weight, mean, scale)
-        tiled = [v.repeat(fold) for v in (weight * scale, bias - mean * weight * scale)]
-        zero, one = torch.zeros_like(tiled[0]), torch.ones_like(tiled[0])
+        slope, offset = (v.repeat(fold) for v in (weight * scale, bias - mean * weight * scale))
+        zero, one = torch.zeros_like(slope), torch.ones_like(slope)
         # Written into a fresh image: a view of rows could not be changed in place by a ReLU.
         found = torch.empty_like(image)
-        unused = [rows.new_empty(0, dtype=torch.float32) for _ in range(2)]
-        torch.native_batch_norm(rows, *tiled, zero, one, False, 0.0, 0.0, out=(_rows(found, fold), *unused))
+        out = (_rows(found, fold), zero.new_empty(0), zero.new_empty(0))
+        torch.native_batch_norm(rows, slope, offset, zero, one, False, 0.0, 0.0, out=out)
         return found
 
     @staticmethod

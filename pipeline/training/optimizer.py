@@ -51,7 +51,8 @@ class Optimizer:
 
         moved = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         gradients = [g for g in (self.parameters[i].grad for i in moved) if g is not None]
-        parameters, first = [self.parameters[i] for i in moved], [self._first[i] for i in moved]
+        parameters: list[torch.Tensor] = [self.parameters[i] for i in moved]
+        first = [self._first[i] for i in moved]
         steps = [self._steps[i] for i in moved]
         with torch.no_grad():
             if self.kind == "sgd":

@@ -181,7 +181,7 @@ def test_accumulation_keeps_cox_exact(job: Job) -> None:
     loss_b, b = _gradients(parts, batch, RiskMemory(0, cpu))
     assert loss_a == pytest.approx(loss_b, rel=1e-6) and set(a) == set(b)
     for name, value in a.items():
-        assert torch.allclose(value, b[name], rtol=1e-4, atol=1e-6), name
+        assert (value - b[name]).norm() <= 1e-4 * value.norm() + 1e-6, name
     # What part losses alone would give: each part's Cox sees its own risk sets only.
     total = sum(
         float(loss_and_gradients(whole, batch.part(i, i + 3), RiskMemory(0, cpu))[0]) * min(3, 8 - i)
@@ -207,6 +207,14 @@ def _fake_batch(rows: list[int], time: list[float], event: list[float]) -> Batch
     }
     ids = tuple(map(str, rows))
     return Batch(ids, torch.tensor(rows), torch.zeros(len(rows), 1, 1, 1, 1), None, targets)
+
+
+def test_log_hazards_in_the_hundreds_keep_gradients_finite() -> None:
+    """A censored patient tied with nobody, far below the others: his unused row must not overflow."""
+    hazard = torch.tensor([117.0, -67, -95, -361, 313, -189, 171, 162], requires_grad=True)
+    time = torch.tensor([5.0, 3, 2, 1, 1, 3, 4, 2])
+    cox_loss(hazard, time, torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0])).backward()
+    assert hazard.grad is not None and torch.isfinite(hazard.grad).all()
 
 
 def test_remembered_patients_join_the_risk_sets() -> None:
@@ -328,3 +336,34 @@ def test_no_job_imports_the_compiler(job: Job, tmp_path: Path) -> None:
     )
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code, str(saved), str(tmp_path / "out")], cwd=root, check=True)
+
+
+def test_the_compile_trial_takes_the_faster_and_touches_nothing(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.training import compile as compiling
+
+    bench = _bench(job(batch=2))
+    batch = plain_batch(bench.cohort, [0, 1])
+    weights = {k: v.clone() for k, v in bench.net.state_dict().items()}
+    before = torch.get_rng_state()
+    monkeypatch.setattr(torch, "compile", lambda net: net)
+    monkeypatch.setattr(compiling, "WORTHWHILE", 1e9)
+    assert compiling.trial(bench.net, bench.machine, batch)["compile"]
+    monkeypatch.setattr(compiling, "WORTHWHILE", 0.0)
+    assert not compiling.trial(bench.net, bench.machine, batch)["compile"]
+    torch.set_rng_state(before)
+    assert all(torch.equal(v, bench.net.state_dict()[k]) for k, v in weights.items())
+    assert compiling.caller_of(bench.net, "auto", bench.machine, batch, tmp_path) is bench.net
+
+
+@pytest.mark.long
+def test_compiled_training_goes_the_same_way(job: Job, tmp_path: Path) -> None:
+    import pandas as pd
+
+    histories = []
+    for name in ("never", "always"):
+        fast = job(compile=name, precision="fp32", iterations=4, work=tmp_path / f"w{name}")
+        folds.train_fold(fast, tmp_path / name)
+        histories.append(pd.read_csv(tmp_path / name / "history.csv")["loss_dice"])
+    assert np.allclose(histories[0], histories[1], rtol=0.05)
