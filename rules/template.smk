@@ -9,7 +9,11 @@ CONVERTED_BY = (
         section("convert"),
         code_digest("pipeline.dicom.index", "pipeline.dicom.convert"),
     ]
-    + ([section("phantom"), code_digest("pipeline.phantoms.cohort")] if IS_PHANTOM else [])
+    + (
+        [section("phantom"), code_digest("pipeline.phantoms.cohort")]
+        if IS_PHANTOM
+        else []
+    )
 )
 TEMPLATE_PIN = f"{R}/pins/template.json"
 POSITION_PIN = f"{R}/pins/crop_position.json"

@@ -33,7 +33,11 @@ rule train_fold:
         seed=settings.study.seed,
         # Outside the outputs, which Snakemake removes when a job is stopped.
         work=lambda wildcards: f"{R}/work/{wildcards.model}_{wildcards.fold}",
-        code=code_digest("pipeline.training.fold"),
+        # The registry imports the network's module by its kind.
+        code=lambda wildcards: code_digest(
+            "pipeline.training.fold",
+            f"pipeline.nets.{settings.models[wildcards.model].kind}",
+        ),
     message:
         "Train {wildcards.model}, fold {wildcards.fold}"
     script:

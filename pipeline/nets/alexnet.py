@@ -16,7 +16,7 @@ from torch.nn import functional
 from pipeline.nets.blocks import Conv3d, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks import AlexNet
+from pipeline.settings.networks_pet import AlexNet
 
 DENSE = 4096
 GRID = 2

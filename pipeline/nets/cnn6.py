@@ -12,7 +12,7 @@ from torch.nn import functional
 from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks import Cnn6
+from pipeline.settings.networks_pet import Cnn6
 
 FILTERS = (32, 64, 128)
 DENSE = 128

@@ -12,7 +12,7 @@ from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise
 from pipeline.nets.csn import DenseBlock
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks import DenseNet169
+from pipeline.settings.networks_pet import DenseNet169
 
 UNITS = (6, 12, 32, 32)
 STEM, GROWTH, BOTTLENECK = 64, 32, 128

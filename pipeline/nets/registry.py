@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, cast
 
 from pipeline.errors import SettingsError
-from pipeline.settings.networks import Network
+from pipeline.settings.network import Network
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,7 +13,7 @@ from torch.nn import functional
 from pipeline.nets.blocks import Conv3d, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks import RpetNet
+from pipeline.settings.networks_pet import RpetNet
 
 FILTERS = (16, 32)
 DENSE = 64

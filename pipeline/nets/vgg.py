@@ -13,7 +13,7 @@ from torch.nn import functional
 from pipeline.nets.blocks import Conv3d, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks import Vgg
+from pipeline.settings.networks_pet import Vgg
 
 FILTERS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

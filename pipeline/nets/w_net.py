@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, join_clinical, precise, up
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks import WNet
+from pipeline.settings.networks_pet import WNet
 
 FILTERS = (64, 128, 256, 512, 1024)
 GLOBAL_LEVELS = (3, 4, 5)

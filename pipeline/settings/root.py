@@ -15,7 +15,7 @@ from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSetti
 from pipeline.settings.evaluation import EvaluationSettings, ReportSettings
 from pipeline.settings.geometry import CropSettings, RegistrationSettings
 from pipeline.settings.models import ModelEntry
-from pipeline.settings.networks import Network
+from pipeline.settings.network import Network
 from pipeline.settings.phantom import PhantomSettings
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.radiomics import RadiomicsSettings

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.settings.networks import Network
+from pipeline.settings.network import Network
 from pipeline.settings.training import TrainingSettings
 
 

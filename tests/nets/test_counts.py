@@ -9,24 +9,8 @@ from torch import nn
 from pipeline.errors import SettingsError
 from pipeline.nets.registry import build
 from pipeline.settings.losses import LossSettings
-from pipeline.settings.networks import (
-    AlexNet,
-    ChestCt,
-    Cnn6,
-    CnnSurvival,
-    DenseNet169,
-    Dlpm,
-    Hecktor,
-    InceptionV3,
-    Mdsn,
-    ResNet50,
-    RNet,
-    SrNet,
-    SthenrNet,
-    Vgg,
-    VNet,
-    WNet,
-)
+from pipeline.settings.networks import ChestCt, CnnSurvival, Dlpm, Hecktor, Mdsn, RNet, SrNet, SthenrNet
+from pipeline.settings.networks_pet import AlexNet, Cnn6, DenseNet169, InceptionV3, ResNet50, Vgg, VNet, WNet
 
 CONVOLUTIONS = nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d
 

@@ -15,7 +15,9 @@ import pytest
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "phantom"
 pytestmark = [
     pytest.mark.finished,
-    pytest.mark.skipif(not (RESULTS / "report" / "index.html").exists(), reason="no finished demo: run make demo"),
+    pytest.mark.skipif(
+        not (RESULTS / "report" / "index.html").exists(), reason="no finished demo: run make demo"
+    ),
 ]
 
 
@@ -34,7 +36,7 @@ def shuffled(outcomes: pd.DataFrame, seed: int) -> pd.DataFrame:
 def test_one_shuffled_network_run_shows_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from pipeline.metrics.concordance import concordance_index
     from pipeline.settings.embedded import phantom_study
-    from pipeline.settings.networks import Network
+    from pipeline.settings.network import Network
     from pipeline.settings.root import merge_training
     from pipeline.training.fold import FoldJob, train_fold
 
@@ -43,7 +45,9 @@ def test_one_shuffled_network_run_shows_nothing(tmp_path: Path, capsys: pytest.C
     outcomes.to_parquet(tmp_path / "cohort.parquet")
     network = study.models["deepmts"]
     assert isinstance(network, Network)
-    training = merge_training(study.training, {"iterations": 150, "validate_every": 50, "checkpoint_every": 150})
+    training = merge_training(
+        study.training, {"iterations": 150, "validate_every": 50, "checkpoint_every": 150}
+    )
     job = FoldJob(
         "deepmts", network, training, RESULTS / "crops", tmp_path / "cohort.parquet", RESULTS / "splits.json",
         0, (365.25,), study.study.seed, 2, tmp_path / "work",
@@ -59,10 +63,15 @@ def test_one_shuffled_network_run_shows_nothing(tmp_path: Path, capsys: pytest.C
     draw = np.random.default_rng(3)
     null = [
         concordance_index(
-            truth["time_days"].to_numpy(), truth["event"].to_numpy(), draw.permutation(unseen["risk"].to_numpy())
+            truth["time_days"].to_numpy(),
+            truth["event"].to_numpy(),
+            draw.permutation(unseen["risk"].to_numpy()),
         )
         for _ in range(500)
     ]
     with capsys.disabled():
-        print(f"\n  shuffled network: C-index of unseen patients {c_index:.3f}, chance 0.5 ± {np.std(null):.3f}", end="")
+        print(
+            ff"\n  shuffled network: C-index unseen {c_index:.3f}, chance 0.5 ± {np.std(null):.3f}",
+            end="",
+        )
     assert abs(c_index - 0.5) < 2.6 * float(np.std(null))
