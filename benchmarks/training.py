@@ -122,7 +122,7 @@ def plain_loop(
         loss, _ = combined_loss(outputs, targets, settings.losses, net.penalised_weights())
         loss.backward()
         optimizer.step()
-        float(loss)
+        loss.item()
 
     return step, lambda: next(batches)
 

@@ -75,7 +75,6 @@ class TrainingSettings(Section):
     start_from: str = Field(
         "", description="Model of this study whose weights of the same fold are the start; empty: random."
     )
-    tensorboard: bool = Field(False, description="Write the history as TensorBoard events too.")
     outputs: tuple[Literal["masks", "deep_features"], ...] = Field(
         ("masks",), description="Written beside the predictions."
     )

@@ -159,9 +159,8 @@ def make_bench(job: FoldJob, cohort: Cohort, machine: Machine, train_rows: list[
 def _start(job: FoldJob, bench: Bench, splits: Splits) -> Run:
     sets = _rows(bench.cohort, splits, job.fold)
     training = job.training.model_dump(mode="json")
-    # Paces that change nothing in the result may differ between one start and the next.
-    for pace in ("checkpoint_every", "tensorboard"):
-        training.pop(pace)
+    # A pace that changes nothing in the result may differ between one start and the next.
+    training.pop("checkpoint_every")
     settings = {
         "model": job.model,
         "fold": job.fold,

@@ -30,9 +30,9 @@ def _forward(module: torch.nn.Conv3d, image: torch.Tensor) -> torch.Tensor:
     import torch
 
     if not is_thin(module, image):
-        return torch.nn.Conv3d.forward(module, image)
+        return type(module).forward(module, image)
     with torch.autocast(image.device.type, enabled=False):
-        wide = torch.nn.Conv3d.forward(module, image.float())
+        wide = type(module).forward(module, image.float())
     # In bf16 as its neighbours, so that tensors joined to it keep one type.
     return wide.bfloat16() if torch.is_autocast_enabled(image.device.type) else wide
 
