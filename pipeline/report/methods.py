@@ -7,6 +7,20 @@ from typing import Any
 from pipeline.report.job import ReportJob
 from pipeline.report.words import pretty
 
+CLASSICAL = {
+    "column": "The cohort table's column {column}, taken as the risk.",
+    "feature": "Univariate Cox model of {feature}.",
+    "clinical_cox": "Cox model of clinical columns.",
+    "lasso_cox": "Penalised Cox model; the penalty by inner cross-validation.",
+    "univariate": "The best single feature of the fold's training patients, in a Cox model.",
+    "hecktor_cox": "Cox model of features chosen by univariate concordance and mutual correlation.",
+    "rsf": "Random survival forest of {trees} trees.",
+    "gradient_boosting": "Gradient boosting of the Cox partial likelihood, at most {rounds} rounds.",
+    "survival_svm": "Survival support vector machine; the weight of its loss by inner cross-validation.",
+    "signed_bagging": "Mean of {members} signed features' ranks, over resamples of patients and features.",
+}
+"""Kind of classical model → what it is, with its settings' values."""
+
 
 def methods(job: ReportJob) -> list[tuple[str, str]]:
     """Paragraphs (heading, text) that say what was done, with the numbers used."""
@@ -86,13 +100,14 @@ def _model(job: ReportJob, name: str, model: dict[str, Any]) -> str:
             + (", as many with events as without" if training["balance_events"] else "")
             + f"; weights kept: {training['select'].replace('_', ' ')}.{_marked(training)}{with_clinical}"
         )
-    told = {
-        "column": f"The cohort table's column {model.get('column', '')}, taken as the risk.",
-        "feature": f"Univariate Cox model of {model.get('feature', '')}.",
-        "clinical_cox": "Cox model of clinical columns.",
-        "lasso_cox": "Spearman filter, then penalised Cox; the penalty by inner cross-validation.",
-    }.get(kind, f"Classical model of kind {kind}.")
-    return told + with_clinical
+    told = CLASSICAL.get(kind, f"Classical model of kind {kind}.")
+    told = told.format(**{"column": "", "feature": "", **model})
+    spearman = model.get("spearman", 1.0)
+    filtered = (
+        f" Of two features with |Spearman's ρ| above {spearman:g} one was left out." if spearman < 1 else ""
+    )
+    harmonised = " Features were harmonised by centre (ComBat)." if model.get("harmonise") == "combat" else ""
+    return told + filtered + harmonised + with_clinical
 
 
 def _marked(training: dict[str, Any]) -> str:
@@ -118,6 +133,9 @@ def _statistics(settings: dict[str, Any]) -> str:
     return (
         "C-index: Harrell's; in development over pairs within a fold. Intervals: "
         f"{evaluation['confidence']:.0%} percentile bootstrap, {evaluation['bootstraps']} resamples of patients; "
-        "models were not refitted, so the intervals leave out the variation of training. Risk groups were cut at "
-        "values of training patients."
+        "models were not refitted, so the intervals leave out the variation of training. Differences use the same "
+        "resamples for both models; their p-values were adjusted within a set (Holm). Time-dependent AUC "
+        "(cumulative/dynamic) and Brier scores weight by the inverse probability of censoring. "
+        f"{evaluation['risk_groups']} risk groups were cut at values of training patients and compared by the "
+        "log-rank test."
     )

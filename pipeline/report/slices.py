@@ -171,9 +171,9 @@ def _panel(axis: Any, example: Example, name: str, where: tuple[bool, int]) -> N
             _outline(axis, cut(mask), colour, style)
 
 
-def _outline(axis: Any, mask: Mask, colour: str, style: str) -> None:
+def _outline(axis: Any, mask: Mask, colour: str, style: str, width: float = 1.2) -> None:
     if mask.any() and not mask.all() and min(mask.shape) > 1:
-        axis.contour(mask.astype(float), levels=[0.5], colors=colour, linewidths=1.2, linestyles=style)
+        axis.contour(mask.astype(float), levels=[0.5], colors=colour, linewidths=width, linestyles=style)
 
 
 def _legend(figure: Any, examples: list[Example]) -> None:
@@ -208,7 +208,9 @@ def draw_mosaic(job: ReportJob, order: list[str], captions: dict[str, str], canv
         sheet[place], masks[place] = image, mask
         axis.text(x + wide / 2, y - 1, captions.get(patient_id, patient_id), fontsize=6, ha="center")
     axis.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect=tiles[0][2])
-    _outline(axis, masks, MANUAL, "-")
+    _outline(axis, masks, MANUAL, "-", 0.8)
+    if any(title != patient_id for patient_id, title in captions.items()):
+        axis.set_title("Number: Dice of the predicted mask", fontsize=8, weight="normal")
     axis.axis("off")
     figure.tight_layout(pad=0.1)
     return canvas.save(figure, "mosaic")

@@ -134,3 +134,24 @@ def test_same_inputs_give_the_same_bytes(bare: Path, tmp_path: Path) -> None:
 def digests(folder: Path) -> dict[str, str]:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_methods_name_every_kind_of_classical_model() -> None:
+    """A new kind without words of its own would print its bare name."""
+    from typing import get_args
+
+    from pipeline.report.methods import CLASSICAL
+    from pipeline.settings import classical
+
+    kinds = {
+        get_args(found.model_fields["kind"].annotation)[0]
+        for found in vars(classical).values()
+        if isinstance(found, type) and "kind" in getattr(found, "model_fields", {})
+    }
+    assert kinds == set(CLASSICAL)
+    for found in vars(classical).values():
+        if isinstance(found, type) and "kind" in getattr(found, "model_fields", {}):
+            values = {"column": "c", "feature": "f"}
+            fields = found.model_fields.items()
+            values |= {name: str(field.default) for name, field in fields if not field.is_required()}
+            assert "{" not in CLASSICAL[values["kind"]].format(**values)
