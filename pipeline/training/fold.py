@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.errors import TrainingError
 from pipeline.provenance import code_digest
+from pipeline.settings.training import TrainingSettings
 from pipeline.tables.clinical import ClinicalEncoder
 from pipeline.tables.outcomes import read_outcomes
 from pipeline.tables.splits import Splits, read_splits
@@ -120,12 +121,12 @@ def load_fold(job: FoldJob, splits: Splits, machine: Machine) -> tuple[Cohort, C
     clinical = encoder.transform(outcomes)
     cohort = load_cohort(job.crops, outcomes, clinical, job.training.standardise, machine)
     bare = [p for p, known in zip(cohort.ids, cohort.has_mask.tolist(), strict=True) if not known]
-    if bare and getattr(job.network, "masked", False):
+    if bare and (getattr(job.network, "masked", False) or getattr(job.network, "kind", "") == "cnn_survival"):
         raise TrainingError(
             "a network that multiplies the manual mask onto its input needs everybody's mask",
             where=f"model {job.model}",
             got=f"{len(bare)} patients without: {', '.join(bare[:5])}",
-            action="set masked: false, or exclude these patients",
+            action="set masked: false, choose another network, or exclude these patients",
         )
     return cohort, encoder
 
@@ -193,13 +194,23 @@ def finish(job: FoldJob, run: Run, splits: Splits, encoder: ClinicalEncoder, out
     baseline = baseline_of(predicted, cohort, rows[source])
     survival = survival_of(predicted, baseline, job.horizons_days, job.network.losses)
     table = predictions_table(predicted, set_of, survival, job.horizons_days, job.network.losses)
-    write_fold(out, table, history_csv(run.progress.history))
+    write_fold(out, table, history_csv(run.progress.history), fold_marks(training, rows))
     if "masks" in training.outputs:
         write_masks(out / "masks.zarr", predicted.masks)
     if wants_features:
         write_features(out / "deep_features.parquet", predicted)
     about = {**describe(job, run, encoder), "baseline": _plain(baseline), "baseline_from": source}
     write_network(out / "checkpoint.pt", run.bench.net, about)
+
+
+def fold_marks(training: TrainingSettings, rows: dict[str, list[int]]) -> list[str]:
+    """What every table that shows this fold has to say of how its weights were chosen."""
+    found = []
+    if training.select == "best_heldout":
+        found.append("the epoch was chosen on the held-out fold that is reported")
+    if not rows["inner"]:
+        found.append("no inner validation: the baseline hazard comes from held-out patients")
+    return found
 
 
 def baseline_of(predicted: Predicted, cohort: Cohort, rows: list[int]) -> Baseline:

@@ -71,7 +71,7 @@ def test_one_shuffled_network_run_shows_nothing(tmp_path: Path, capsys: pytest.C
     ]
     with capsys.disabled():
         print(
-            ff"\n  shuffled network: C-index unseen {c_index:.3f}, chance 0.5 ± {np.std(null):.3f}",
+            f"\n  shuffled network: C-index unseen {c_index:.3f}, chance 0.5 ± {np.std(null):.3f}",
             end="",
         )
     assert abs(c_index - 0.5) < 2.6 * float(np.std(null))
