@@ -35,7 +35,7 @@ $(STAMP): $(PINS)
 
 demo: $(STAMP) ## Run the whole chain on the embedded cohort; ends with where the report lies
 	@$(BIN)/snakemake --cores $(CORES) --workflow-profile config/profiles/quiet
-	echo "report: $$PWD/results/phantom/report/index.html"
+	echo "open $$PWD/results/phantom/report/index.html in a browser"
 
 test: $(STAMP) ## Fast tests (15 minutes at most on 2 cores)
 	@$(BIN)/python -m pytest -m "not long and not fuzz and not finished" -n 2 --dist worksteal

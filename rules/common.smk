@@ -6,23 +6,17 @@ from pathlib import Path
 
 ROOT = Path(workflow.basedir).resolve()
 sys.path.insert(0, str(ROOT))
-# Jobs import `pipeline` from this checkout, whatever is installed elsewhere.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
-# Bytes of results must not depend on how Python orders sets of strings.
-os.environ.setdefault("PYTHONHASHSEED", "0")
-# A job has the threads its rule states; ITK would take all cores.
-os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
-
 from snakemake.exceptions import WorkflowError
 
+from pipeline.environment import accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.provenance import code_digest
 from pipeline.settings.root import load_settings
 from pipeline.tables.cohort import read_cohort
 from pipeline.tables.files import orphan_folders
 from pipeline.tables.pins import pinned_patients
+
+prepare_environment(ROOT)
 
 try:
     settings = load_settings(config)
@@ -43,25 +37,10 @@ ENSEMBLES = {**{name: (name,) for name in settings.models}, **settings.ensembles
 FOLDS = range(settings.plan.folds)
 
 
-def accelerators_here():
-    """Accelerators of this machine that jobs may see."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len(
-            [entry for entry in visible.split(",") if entry.strip() not in ("", "-1")]
-        )
-    return len(
-        [entry for entry in Path("/dev").glob("nvidia*") if entry.name[6:].isdigit()]
-    )
-
-
-# A fold asks for one accelerator: always on a cluster, here only where there is one.
-USES_GPU = settings.training.device != "cpu" and (
-    not workflow.local_exec or accelerators_here() > 0
-)
-GPUS_PER_FOLD = 1 if USES_GPU else 0
-if USES_GPU and workflow.local_exec and "gpu" not in workflow.global_resources:
-    # Folds share no card unasked; --resources gpu=2 runs two at once.
+# A fold asks for one accelerator unless the study trains on the CPU; a scheduler grants it.
+GPUS_PER_FOLD = 0 if settings.training.device == "cpu" else 1
+if workflow.local_exec and accelerators() and "gpu" not in workflow.global_resources:
+    # Here folds share no card unasked; --resources gpu=2 runs two at once.
     workflow.register_resource("gpu", 1)
 
 
@@ -106,6 +85,27 @@ def feature_set_path(name):
         if named.is_relative_to(Path.cwd()) and named.exists()
         else name
     )
+
+
+RADIOMICS = settings.radiomics.enabled and FROM_SCANNER
+STAGES = [
+    *(["index"] if SOURCE == "dicom" else []),
+    *(["convert", "suv", "contours", "registration"] if FROM_SCANNER else []),
+]
+
+
+def stages_of(patient):
+    """What a patient's stages leave, in their order."""
+    features = of_patients("radiomics", [patient], ".parquet") if RADIOMICS else []
+    return (
+        [f"{R}/{stage}/{patient}" for stage in STAGES] + crops_of([patient]) + features
+    )
+
+
+def initial_weights(wildcards):
+    """The same fold of the model whose weights are the start, where the study names one."""
+    start = settings.training_of(wildcards.model).start_from
+    return f"{R}/models/{start}/fold{wildcards.fold}" if start else []
 
 
 def stage_resources(mem_mb, minutes):

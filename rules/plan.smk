@@ -1,17 +1,3 @@
-STAGES = [
-    *(["index"] if SOURCE == "dicom" else []),
-    *(["convert", "suv", "contours", "registration"] if FROM_SCANNER else []),
-]
-
-
-def stages_of(patient):
-    """What a patient's stages leave, in their order."""
-    features = of_patients("radiomics", [patient], ".parquet") if RADIOMICS else []
-    return (
-        [f"{R}/{stage}/{patient}" for stage in STAGES] + crops_of([patient]) + features
-    )
-
-
 rule problems:
     input:
         [path for patient in cohort.ids() for path in stages_of(patient)],

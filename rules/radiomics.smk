@@ -1,4 +1,3 @@
-RADIOMICS = settings.radiomics.enabled and FROM_SCANNER
 FEATURE_SET = feature_set_path(settings.radiomics.feature_set)
 
 

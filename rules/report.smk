@@ -30,7 +30,7 @@ rule report:
         **stage_resources(4000, 30),
     params:
         settings=settings.model_dump(mode="json"),
-        results=R,
+        results=lambda wildcards, input: os.path.dirname(input.plan),
         code=code_digest("pipeline.report.build"),
     message:
         "Report: figures, tables and pages"

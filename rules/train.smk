@@ -1,9 +1,3 @@
-def initial_weights(wildcards):
-    """The same fold of the model whose weights are the start, where the study names one."""
-    start = settings.training_of(wildcards.model).start_from
-    return f"{R}/models/{start}/fold{wildcards.fold}" if start else []
-
-
 rule train_fold:
     input:
         crops=crops_of(cohort.ids()),

@@ -9,13 +9,14 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = {"errors", "provenance", "console"}
+BASE = {"errors", "provenance", "console", "environment"}
 DATA = BASE | {"settings", "tables"}
 IMAGES = DATA | {"volumes"}
 
 # Room → rooms it may import (beside itself), from docs/architecture.md.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "environment": set(),
     "provenance": set(),
     "console": {"errors"},
     "settings": BASE,

@@ -38,7 +38,7 @@ class Study:
         (self.house / "study.yaml").write_text(yaml.safe_dump(self.config))
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "SNAKEMAKE_PROFILE")}
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml", *arguments],
+            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "study.yaml"],
             cwd=self.house, env=environment, capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
         output = done.stdout + done.stderr

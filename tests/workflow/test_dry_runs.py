@@ -46,7 +46,7 @@ def test_the_whole_graph(house: Path) -> None:
     ],
 )
 def test_partial_targets(house: Path, target: str, last: str, absent: set[str]) -> None:
-    output = study(house).snakemake("-n", "--quiet", "rules", target)
+    output = study(house).snakemake(target, "-n", "--quiet", "rules")
     assert last in output and not any(f"\n{name} " in output for name in absent)
 
 
