@@ -38,7 +38,7 @@ demo: $(STAMP) ## Run the whole chain on the embedded cohort; ends with where th
 	echo "open $$PWD/results/phantom/report/index.html in a browser"
 
 test: $(STAMP) ## Fast tests (15 minutes at most on 2 cores)
-	@$(BIN)/python -m pytest -m "not long and not fuzz and not finished" -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -m "not long and not fuzz and not finished" -n 2 --dist loadgroup
 
 test-long: $(STAMP) ## The tests that take minutes
 	@$(BIN)/python -m pytest -m long
