@@ -33,10 +33,12 @@ class Network(Section):
     @model_validator(mode="after")
     def _losses_fit(self) -> Network:
         """A weight that a study gives to a term the network cannot have is an error."""
+        usual = type(self).model_fields["losses"].get_default(call_default_factory=True)
         for name, field in sorted(type(self.losses).model_fields.items()):
             needed, weight = terms_needing(name), getattr(self.losses, name)
             # Settings come back from a dump with every default written out.
-            if needed and weight != field.default and weight > 0 and not needed & self.gives():
+            told = weight not in (field.default, getattr(usual, name))
+            if needed and told and weight > 0 and not needed & self.gives():
                 raise ValueError(
                     f"losses.{name} needs the output {' or '.join(sorted(needed))}, which this "
                     f"network does not have (it gives {', '.join(sorted(self.gives()))})"

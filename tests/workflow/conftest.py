@@ -19,5 +19,7 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker runs all tests that share the finished study, which takes a minute to make."""
     for item in items:
-        if "finished_study" in getattr(item, "fixturenames", ()) or "spoilt" in getattr(item, "fixturenames", ()):
+        if "finished_study" in getattr(item, "fixturenames", ()) or "spoilt" in getattr(
+            item, "fixturenames", ()
+        ):
             item.add_marker(pytest.mark.xdist_group("finished_study"))
