@@ -248,8 +248,8 @@ def test_other_sizes_are_refused(settings, shape, works):
     [
         lambda: WNet(tasks=("prediction",), losses=one_label()),
         lambda: WNet(losses=one_label()),
-        lambda: Hecktor(task="survival", losses=LossSettings(dice=1.0)),
-        lambda: Cnn6(losses=LossSettings(reconstruction=1.0)),
+        lambda: Hecktor(task="survival", losses=LossSettings(dice=0.5)),
+        lambda: Cnn6(losses=LossSettings(reconstruction=0.5)),
     ],
 )
 def test_settings_that_no_network_fits(wrong):
