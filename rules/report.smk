@@ -15,7 +15,8 @@ rule report:
     output:
         report(
             directory(f"{R}/report"),
-            htmlindex="index.html",
+            # Single files: Snakemake's own report takes no folder into one HTML.
+            patterns=["figures/{figure}.svg", "tables/{table}.csv"],
             caption="../docs/report_caption.rst",
             category="Report",
         ),

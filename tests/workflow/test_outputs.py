@@ -69,3 +69,8 @@ def test_no_uid_outside_the_index(finished_study: Study) -> None:
         and uid.search(path.read_bytes())
     ]
     assert not found
+
+
+def test_snakemakes_own_report(finished_study: Study) -> None:
+    finished_study.snakemake("--report", "own.html")
+    assert (finished_study.house / "own.html").stat().st_size > 100_000
