@@ -1,8 +1,7 @@
 from pathlib import Path
 
-from pipeline.crops.crop import CropSources, crop_patient
-
 from pipeline.console import job
+from pipeline.crops.crop import CropSources, crop_patient
 from pipeline.settings.geometry import CropSettings
 
 with job(snakemake.log[0]):

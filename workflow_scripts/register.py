@@ -1,8 +1,7 @@
 from pathlib import Path
 
-from pipeline.registration.register import RegistrationSources, register_patient
-
 from pipeline.console import job
+from pipeline.registration.register import RegistrationSources, register_patient
 from pipeline.settings.geometry import RegistrationSettings
 
 with job(snakemake.log[0]):

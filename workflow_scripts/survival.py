@@ -1,10 +1,10 @@
 from pathlib import Path
 
-from pipeline.survival.fit import ModelJob, fit_model
 from pydantic import TypeAdapter
 
 from pipeline.console import job
 from pipeline.settings.classical import ClassicalModel
+from pipeline.survival.fit import ModelJob, fit_model
 
 with job(snakemake.log[0]):
     fit = ModelJob(

@@ -1,8 +1,7 @@
 from pathlib import Path
 
-from pipeline.registration.template import choose_template
-
 from pipeline.console import job
+from pipeline.registration.template import choose_template
 from pipeline.settings.geometry import RegistrationSettings
 
 with job(snakemake.log[0]):
