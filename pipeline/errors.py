@@ -37,7 +37,8 @@ class PipelineError(Exception):
         ):
             if text:
                 parts.append(f"{label}: {text.rstrip('.')}")
-        return "; ".join(parts) + "."
+        text = "; ".join(parts)
+        return text if text.endswith(("?", "!")) else text + "."
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.__dict__.copy()))

@@ -1,0 +1,46 @@
+"""The form of every message, and its way across process borders."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import SuvError, TableError
+from pipeline.provenance import ROOT
+
+
+def test_parts_stand_in_order_and_empty_ones_are_left_out() -> None:
+    error = SuvError("no dose", where="(0018,1074)", got="nothing", action="ask the scanner's owner.")
+    assert str(error) == "no dose; where: (0018,1074); got: nothing; what to do: ask the scanner's owner."
+    assert str(TableError("a column is unknown", action="did you mean 'event'?")).endswith("'event'?")
+
+
+def test_an_error_survives_pickling_whole() -> None:
+    error = pickle.loads(pickle.dumps(SuvError("no dose", where="P1", expected="Bq")))
+    assert isinstance(error, SuvError) and str(error) == "no dose; where: P1; expected: Bq."
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        ("SuvError('no dose', where='P1')", "error: no dose; where: P1."),
+        ("1 / 0", "unexpected ZeroDivisionError"),
+    ],
+)
+def test_a_job_tells_one_line_and_keeps_the_rest_in_its_log(tmp_path: Path, raised: str, told: str) -> None:
+    code = "from pipeline.console import job\nfrom pipeline.errors import SuvError\n"
+    code += "with job('job.log'):\n    print('noise')\n"
+    code += f"    raise {raised}\n" if "Error" in raised else f"    {raised}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stdout == ""
+    assert told in done.stderr and len(done.stderr.splitlines()) == 1
+    log = (tmp_path / "job.log").read_text()
+    assert "noise" in log and ("Traceback" in log) == ("1 / 0" in raised)
