@@ -2,7 +2,6 @@
 
 import csv
 import json
-import time as clock
 
 import numpy as np
 import pandas as pd
@@ -227,18 +226,6 @@ def test_a_constant_risk_has_a_coin_toss_and_no_groups(tmp_path):
     assert {r["group"] for r in found["risk_groups"]} == {"1"}
     for which in ("development", "external"):
         assert np.isnan(value(found["metrics"], "logrank_p", which=which))
-
-
-def test_eight_models_and_a_thousand_resamples_take_seconds(tmp_path):
-    study = Study(tmp_path, n=200, external=100)
-    generator = np.random.default_rng(2)
-    models = {
-        f"m{i}": study.model(f"m{i}", study.hazard + i * generator.normal(size=len(study.ids)))
-        for i in range(8)
-    }
-    start = clock.process_time()
-    study.run(models, SETTINGS.model_copy(update={"bootstraps": 1000}))
-    assert clock.process_time() - start < 15
 
 
 def test_intervals_of_noise_seldom_leave_out_a_half(tmp_path):
