@@ -35,9 +35,6 @@ ALLOWED: dict[str, set[str]] = {
     "training": IMAGES | {"nets", "losses", "augment", "metrics", "crops"},
     "ensemble": DATA | {"metrics"},
     "report": IMAGES | {"metrics", "crops"},
-    "deploy": IMAGES
-    | {"dicom", "registration", "crops", "radiomics", "metrics", "nets", "losses", "augment"}
-    | {"training", "ensemble", "report"},
 }
 
 # Packages that must not be reached from a room, at any depth.
@@ -116,7 +113,7 @@ def test_rooms_take_settings_by_section() -> None:
         module
         for module in graph().modules
         if module.startswith("pipeline.")
-        and room_of(module) not in ("settings", "deploy")
+        and room_of(module) != "settings"
         and "pipeline.settings.root" in graph().find_modules_directly_imported_by(module)
     ]
     assert not wrong

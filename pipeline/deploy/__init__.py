@@ -1,1 +1,0 @@
-"""A bundle applied to new patients."""
