@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pipeline.crops.store import read_crop
-from pipeline.tables.status import read_status
 from pipeline.volumes.nifti import read_nifti
 from study_runner import Study, copy_house, tiny_config, tiny_rows
 
@@ -53,8 +52,9 @@ def test_pet_of_undeclared_quantity_is_refused(nifti_study: Study) -> None:
     before = nifti_study.config
     nifti_study.config = {**before, "cohort": {**before["cohort"], "nifti_pet_quantity": "undeclared"}}
     try:
-        nifti_study.snakemake("results/nifti/convert/P001")
+        output = nifti_study.snakemake("results/nifti/convert/P001", check=False)
     finally:
         nifti_study.config = before
-    status = read_status(nifti_study.results / "convert" / "P001")
-    assert status.state == "excluded" and "nifti_pet_quantity" in status.problem
+    # No patient's fault, so no patient is left out: the study has to say it.
+    assert output.count("error: a NIfTI cohort must declare what its PET holds") == 1
+    assert "cohort.nifti_pet_quantity" in output and "Traceback" not in output
