@@ -59,7 +59,8 @@ def _parse(name: str) -> ast.Module:
 
 @cache
 def _tree_text(name: str) -> str:
-    tree = ast.parse(ast.unparse(_parse(name)))
+    # Stripped in place: what else reads the parsed module, its imports, is not in docstrings.
+    tree = _parse(name)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
