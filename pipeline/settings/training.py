@@ -65,7 +65,7 @@ class TrainingSettings(Section):
         description="On an accelerator: only kernels that repeat bit for bit (slower). A CPU always does.",
     )
     compile: Literal["auto", "never", "always"] = Field(
-        "auto",
+        "never",
         description="`torch.compile`: `auto` decides by a short measured trial on an accelerator and "
         "never compiles on a CPU, where timing must not decide the numbers.",
     )
