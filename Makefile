@@ -38,7 +38,8 @@ demo: $(STAMP) ## Run the whole chain on the embedded cohort; ends with where th
 	echo "open $$PWD/results/phantom/report/index.html in a browser"
 
 test: $(STAMP) ## Fast tests (15 minutes at most on 2 cores)
-	@$(BIN)/python -m pytest -m "not long and not fuzz and not finished" -n 2 --dist loadgroup
+	@# One thread a worker: two workers of two threads each would wait for one another on two cores.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long and not fuzz and not finished" -n 2 --dist loadgroup
 
 test-long: $(STAMP) ## The tests that take minutes
 	@$(BIN)/python -m pytest -m long

@@ -25,22 +25,28 @@ include: "rules/crop.smk"
 include: "rules/radiomics.smk"
 include: "rules/plan.smk"
 include: "rules/train.smk"
+include: "rules/cross_fit.smk"
 include: "rules/survival.smk"
 include: "rules/ensemble.smk"
 include: "rules/evaluate.smk"
+include: "rules/explain.smk"
+include: "rules/bundle.smk"
 include: "rules/report.smk"
 
 
 localrules:
     all,
     preprocess,
+    radiomics,
     train,
+    explain,
 
 
 rule all:
     default_target: True
     input:
         f"{R}/report",
+        [f"{R}/radiomics/features_{region}.parquet" for region in REGIONS],
 
 
 rule preprocess:

@@ -1,6 +1,6 @@
 """Whole-body size, from NIfTI to crop: this software beside the plain chain.
 
-    python benchmarks/geometry.py [ours|plain|both] [--keep FOLDER]
+    python -m benchmarks.geometry [ours|plain|both] [--keep FOLDER]
 
 A head, neck and trunk (512×512×299 CT at 0.98×0.98×3.27 mm, 168×168×299 PET at
 4.07×4.07×3.27 mm) is written twice, the second time turned and moved. `ours` runs the rules

@@ -28,11 +28,12 @@ def configure_logging(level: int = logging.INFO) -> None:
 
 @contextlib.contextmanager
 def job(log: str | Path) -> Iterator[None]:
-    """Run a rule's script: output to its log, errors of ours as one line, exit code 1.
+    """Run a rule's script: output to its log, errors of ours as one line.
 
     Standard output and error are redirected at descriptor level, because compiled
     libraries write there too. A :class:`PipelineError` is printed on the terminal without
-    traceback; any other exception keeps its traceback in the log and names the log.
+    traceback and gives the exit code; any other exception keeps its traceback in the log, names
+    the log, and gives 1.
     """
     global _terminal
     path = Path(log)
@@ -49,7 +50,7 @@ def job(log: str | Path) -> Iterator[None]:
     except PipelineError as error:
         logging.getLogger("pipeline").error("%s", error)
         print(f"error: {error}", file=_terminal, flush=True)
-        _quit()
+        _quit(error.exit_code)
     except Exception as error:
         logging.getLogger("pipeline").exception("unexpected failure")
         print(
@@ -60,11 +61,11 @@ def job(log: str | Path) -> Iterator[None]:
         _quit()
 
 
-def _quit() -> None:
+def _quit(code: int = 1) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     logging.shutdown()
-    os._exit(1)
+    os._exit(code)
 
 
 def progress(items: Iterable[T], *, title: str, total: int | None = None) -> Iterable[T]:

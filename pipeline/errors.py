@@ -14,6 +14,9 @@ class PipelineError(Exception):
         action: What the user can do.
     """
 
+    exit_code = 1
+    """Of the process that ends by it."""
+
     def __init__(
         self,
         problem: str,
@@ -93,6 +96,13 @@ class RadiomicsError(PatientError):
 
 class TrainingError(PipelineError):
     """Training cannot start or go on."""
+
+
+class Interrupted(TrainingError):
+    """Training was told to stop, and saved; the same command goes on."""
+
+    exit_code = 75
+    """EX_TEMPFAIL of sysexits.h: try again later. What a cluster's requeue rule can look for."""
 
 
 class CheckpointError(TrainingError):

@@ -34,7 +34,7 @@ IS_PHANTOM = Path(settings.cohort.image_root) == Path(R, "phantom")
 NETWORKS = sorted(settings.networks())
 CLASSICAL = sorted(settings.classical())
 ENSEMBLES = {**{name: (name,) for name in settings.models}, **settings.ensembles}
-FOLDS = range(settings.plan.folds)
+FOLDS = range(settings.plan.runs)
 
 
 # A fold asks for one accelerator unless the study trains on the CPU; a scheduler grants it.
@@ -49,6 +49,8 @@ wildcard_constraints:
     model="|".join(settings.models) or "none",
     ensemble="|".join(ENSEMBLES) or "none",
     fold=r"\d+",
+    region="|".join(settings.region_tables()) or "none",
+    network="|".join(settings.contour_networks()) or "none",
 
 
 def section(name):
@@ -88,6 +90,9 @@ def feature_set_path(name):
 
 
 RADIOMICS = settings.radiomics.enabled and FROM_SCANNER
+# Regions of the manual contour that tables of their own are made of.
+REGIONS = settings.region_tables()
+STABILITY = RADIOMICS and settings.needs_stability()
 STAGES = [
     *(["index"] if SOURCE == "dicom" else []),
     *(["convert", "suv", "contours", "registration"] if FROM_SCANNER else []),
@@ -96,16 +101,70 @@ STAGES = [
 
 def stages_of(patient):
     """What a patient's stages leave, in their order."""
-    features = of_patients("radiomics", [patient], ".parquet") if RADIOMICS else []
+    features = []
+    if RADIOMICS:
+        folders = ["radiomics", *(f"radiomics/{region}" for region in REGIONS)]
+        features = [f"{R}/{folder}/{patient}.parquet" for folder in folders]
     return (
         [f"{R}/{stage}/{patient}" for stage in STAGES] + crops_of([patient]) + features
     )
+
+
+def values_section(*more):
+    """The settings that decide values; which tables are made changes none of them."""
+    wanted = {"contours", "stability", "perturb_mm"} - set(more)
+    return {k: v for k, v in section("radiomics").items() if k not in wanted}
+
+
+def region_of(wildcards):
+    return getattr(wildcards, "region", "manual")
+
+
+def patients_of_table(wildcards):
+    folder = (
+        f"radiomics/{wildcards.region}" if "region" in wildcards.keys() else "radiomics"
+    )
+    return of_patients(folder, cohort.ids(), ".parquet")
+
+
+def features_of(wildcards):
+    """The feature table of a model's contour; one per fold where a network drew it."""
+    model = settings.models[wildcards.model]
+    contour = getattr(model, "contour", "manual")
+    # A model may be offered no radiomics at all.
+    if not RADIOMICS or getattr(model, "features", ("*",)) == ():
+        return []
+    if contour == "predicted":
+        folder = f"{R}/radiomics/predicted/{model.contour_network}"
+        return [f"{folder}/fold{fold}.parquet" for fold in FOLDS]
+    ending = "" if contour == "manual" else f"_{contour}"
+    return f"{R}/radiomics/features{ending}.parquet"
+
+
+def stability_of(wildcards):
+    needed = RADIOMICS and getattr(settings.models[wildcards.model], "min_icc", 0) > 0
+    return f"{R}/radiomics/stability.parquet" if needed else []
 
 
 def initial_weights(wildcards):
     """The same fold of the model whose weights are the start, where the study names one."""
     start = settings.training_of(wildcards.model).start_from
     return f"{R}/models/{start}/fold{wildcards.fold}" if start else []
+
+
+CROSS_FOLDS = range(settings.plan.folds * settings.plan.cross_parts)
+
+
+def cross_weights(wildcards):
+    """The start of a cross network: a cross network too, that has seen no more patients."""
+    start = settings.training_of(wildcards.model).start_from
+    return f"{R}/models/{start}/cross{wildcards.fold}" if start else []
+
+
+def cross_networks(wildcards):
+    """Networks that give a model its deep features, fold by fold, part by part."""
+    source = getattr(settings.models[wildcards.model], "deep", "")
+    return [f"{R}/models/{source}/cross{m}" for m in CROSS_FOLDS] if source else []
 
 
 def stage_resources(mem_mb, minutes):

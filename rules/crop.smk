@@ -30,11 +30,11 @@ if FROM_SCANNER:
         script:
             "../workflow_scripts/crop.py"
 
-else:
+elif SOURCE == "slices":
 
     rule ingest:
         input:
-            images=lambda wildcards: images_of(wildcards) if SOURCE == "slices" else [],
+            images=images_of,
         output:
             directory(f"{R}/crops/{{patient}}.zarr"),
         log:
@@ -56,3 +56,27 @@ else:
             "Ingest {wildcards.patient}: image and mask into the store"
         script:
             "../workflow_scripts/ingest.py"
+
+else:
+
+    # One job for all: starting a process per image takes ten times as long as making it.
+    rule generate:
+        output:
+            [directory(path) for path in crops_of(cohort.ids())],
+        log:
+            f"{R}/logs/generate.log",
+        benchmark:
+            f"{R}/benchmarks/generate.tsv"
+        conda:
+            "../envs/imaging.yaml"
+        threads: 1
+        resources:
+            **stage_resources(1000, 30),
+        params:
+            settings=section("disks"),
+            patients=[(p.patient_id, p.time_days) for p in cohort.patients],
+            code=code_digest("pipeline.phantoms.disks", "pipeline.crops.ingest"),
+        message:
+            "Generate: disks in noise, into the store"
+        script:
+            "../workflow_scripts/generate.py"

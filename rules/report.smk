@@ -8,7 +8,9 @@ rule report:
             for fold in FOLDS
         ],
         crops=crops_of(cohort.ids()),
+        explain=[f"{R}/explain/{model}" for model in EXPLAINED],
         suv=of_patients("suv", cohort.ids()) if FROM_SCANNER else [],
+        stability=f"{R}/radiomics/stability.csv" if STABILITY else [],
         plan=f"{R}/plan.json",
         problems=f"{R}/problems.csv",
         cohort=f"{R}/cohort.parquet",

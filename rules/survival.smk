@@ -1,8 +1,13 @@
 rule survival:
     input:
-        features=f"{R}/radiomics/features.parquet" if RADIOMICS else [],
+        features=features_of,
+        stability=stability_of,
         cohort=f"{R}/cohort.parquet",
         splits=f"{R}/splits.json",
+        deep=cross_networks,
+        cross_splits=lambda wildcards: (
+            f"{R}/cross_splits.json" if cross_networks(wildcards) else []
+        ),
     output:
         [directory(f"{R}/models/{{model}}/fold{fold}") for fold in FOLDS],
     log:
@@ -18,9 +23,17 @@ rule survival:
         **stage_resources(4000, 120),
     params:
         model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),
-        horizons_days=settings.evaluation.horizons_days,
+        horizons_days=settings.evaluation.predicted_days,
         seed=settings.study.seed,
-        code=code_digest("pipeline.survival.fit"),
+        # Networks on columns are code of one kind of model only.
+        code=lambda wildcards: code_digest(
+            "pipeline.survival.fit",
+            *(
+                ["pipeline.training.features"]
+                if settings.models[wildcards.model].kind == "deepsurv"
+                else []
+            ),
+        ),
     message:
         "Survival {wildcards.model}: fitted within each fold's training patients"
     script:

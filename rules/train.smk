@@ -23,7 +23,7 @@ rule train_fold:
         training=lambda wildcards: settings.training_of(wildcards.model).model_dump(
             mode="json"
         ),
-        horizons_days=settings.evaluation.horizons_days,
+        horizons_days=settings.evaluation.predicted_days,
         seed=settings.study.seed,
         # Outside the outputs, which Snakemake removes when a job is stopped.
         work=lambda wildcards: f"{R}/work/{wildcards.model}_{wildcards.fold}",

@@ -2,16 +2,16 @@ from pathlib import Path
 
 from pipeline.console import job
 from pipeline.radiomics.extract import radiomics_patient
+from pipeline.radiomics.sources import source_of
 from pipeline.settings.radiomics import RadiomicsSettings
 
 with job(snakemake.log[0]):
-    settings = RadiomicsSettings.model_validate(
-        {**snakemake.params.settings, "feature_set": snakemake.input.feature_set}
-    )
+    settings = {**snakemake.params.settings, "feature_set": snakemake.input.feature_set}
     radiomics_patient(
-        Path(snakemake.input.crop),
+        source_of(snakemake.wildcards.patient, [Path(path) for path in snakemake.input[:-1]]),
         Path(snakemake.output[0]),
-        settings,
+        RadiomicsSettings.model_validate(settings),
         snakemake.params.policy,
+        snakemake.params.contour,
         snakemake.threads,
     )

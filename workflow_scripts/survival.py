@@ -4,17 +4,26 @@ from pydantic import TypeAdapter
 
 from pipeline.console import job
 from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.fit import ModelJob, fit_model
+from pipeline.survival.fit import DeepSource, ModelJob, fit_model
+from pipeline.training.features import learn_columns
 
 with job(snakemake.log[0]):
+    model = TypeAdapter(ClassicalModel).validate_python(snakemake.params.model)
+    # A bare file where there is one table, a list where there is one per fold.
+    predicted = getattr(model, "contour", "") == "predicted"
+    deep = tuple(Path(folder, "deep_features.parquet") for folder in snakemake.input.deep)
     fit = ModelJob(
         name=snakemake.wildcards.model,
-        model=TypeAdapter(ClassicalModel).validate_python(snakemake.params.model),
-        features=Path(snakemake.input.features) if snakemake.input.features else None,
+        model=model,
+        features=Path(snakemake.input.features) if snakemake.input.features and not predicted else None,
+        predicted=tuple(map(Path, snakemake.input.features)) if predicted else (),
+        stability=Path(snakemake.input.stability) if snakemake.input.stability else None,
         outcomes=Path(snakemake.input.cohort),
         splits=Path(snakemake.input.splits),
         horizons_days=tuple(snakemake.params.horizons_days),
         seed=snakemake.params.seed,
         threads=snakemake.threads,
+        learner=learn_columns,
+        deep=DeepSource(deep, Path(snakemake.input.cross_splits)) if deep else None,
     )
     fit_model(fit, Path(snakemake.output[0]).parent)

@@ -1,1 +1,1 @@
-"""Where to cut, one interpolation, and the store."""
+"""Where to cut, and one interpolation onto the crop grid."""

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.crops.attributes import CropAttributes
 from pipeline.crops.lesion import Lesion, MaskFrom, coverage, read_lesion
 from pipeline.crops.place import Placement, at_box, at_lesion, at_uptake, in_template
 from pipeline.crops.position import read_position
-from pipeline.crops.store import Crop, write_crop, write_excluded
 from pipeline.errors import CropError, PatientError, PipelineError
 from pipeline.settings.base import Policy
 from pipeline.settings.geometry import CropSettings
+from pipeline.store.attributes import CropAttributes, Rows
+from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.status import Status, Warnings, read_status
+from pipeline.volumes.frames import must_register_pet, pet_matrix
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.resample import Sampling, in_field, resample, resample_mask
-from pipeline.volumes.transform import read_matrix
+from pipeline.volumes.transform import inverse, read_matrix
 from pipeline.volumes.volume import FloatArray, Volume
 
 AIR_HU = -1024.0
@@ -41,7 +42,8 @@ class CropSources:
         convert: Folder of `convert` (the CT).
         suv: Folder of `suv` (the PET).
         contours: Folder of `contours`; None where contours are not looked for.
-        registration: Folder of `registration`; needed for `position: fixed` only.
+        registration: Folder of `registration`; needed for `position: fixed`, and for a PET
+            that was registered to the CT.
         position: JSON of `crop_position`; needed for `position: fixed` only, unless
             `centre_mm` is set.
     """
@@ -60,7 +62,8 @@ def crop_patient(
     """Cut a patient's PET and CT (and contour) on the crop's grid and store them.
 
     Channels are PET (SUV, g/mL) and CT (HU). Native voxels are interpolated once: the rigid
-    transform and the crop's grid are composed. Outside the images CT is -1024 HU and PET 0.
+    transform and the crop's grid are composed, and for a PET of another frame of reference
+    its registration to the CT too. Outside the images CT is -1024 HU and PET 0.
 
     Args:
         sources: Folders of the earlier stages.
@@ -98,21 +101,23 @@ def _refuse(patient_id: str, error: PatientError, rule: str, out: Path) -> None:
 
 
 def _cut(sources: CropSources, settings: CropSettings, mask_from: MaskFrom, warnings: Warnings) -> Crop:
-    lesion = read_lesion(sources.contours, mask_from) if sources.contours is not None else None
+    to_pet = pet_matrix(sources.convert, sources.registration)
+    lesion = read_lesion(sources.contours, mask_from, to_pet) if sources.contours is not None else None
     if lesion is not None and lesion.drawn_on != mask_from:
         warnings.tell(f"the mask is the contour drawn on {lesion.drawn_on.upper()}: there is no other")
     pet = _read_pet(sources.suv)
-    placed = _place(sources, settings, lesion, pet)
+    placed = _place(sources, settings, lesion, (pet, to_pet))
     covered = _check_coverage(lesion, placed, settings, warnings)
     for note in placed.notes:
         warnings.tell(note)
-    ct = read_nifti(sources.convert / "ct_hu.nii.gz", "ct_hu")
+    ct = _read_ct(sources.convert)
     grid, matrix = placed.stored_grid(settings.margin), placed.to_patient
     kind = settings.interpolation
     image = np.empty((2, *grid.shape), dtype=np.float32)
-    image[0] = resample(pet, grid, matrix, Sampling(kind, 0.0))
+    pet_from = to_pet @ matrix
+    image[0] = resample(pet, grid, pet_from, Sampling(kind, 0.0))
     image[1] = resample(ct, grid, matrix, Sampling(kind, AIR_HU, AIR_HU))
-    inside = in_field(pet.grid, grid, matrix) & in_field(ct.grid, grid, matrix)
+    inside = in_field(pet.grid, grid, pet_from) & in_field(ct.grid, grid, matrix)
     if not inside.any():
         raise CropError(
             "the crop lies outside the images",
@@ -122,8 +127,11 @@ def _cut(sources: CropSources, settings: CropSettings, mask_from: MaskFrom, warn
         )
     mask = None
     if lesion is not None:
-        mask = resample_mask(lesion.mask, grid, matrix, settings.mask_interpolation)
-    return Crop(image, mask, inside.astype(np.uint8), _attributes(sources, settings, placed, lesion, covered))
+        mask = resample_mask(lesion.mask, grid, lesion.to_own @ matrix, settings.mask_interpolation)
+    about = _attributes(sources, settings, placed, lesion, covered)
+    if must_register_pet(sources.convert):
+        about = replace(about, pet_transform=_rows(pet_from))
+    return Crop(image, mask, inside.astype(np.uint8), about)
 
 
 def _attributes(
@@ -134,15 +142,16 @@ def _attributes(
     covered: float | None,
 ) -> CropAttributes:
     grid = placed.stored_grid(settings.margin)
+    quantity = _pet_file(sources.suv).name.removesuffix(".nii.gz")
     return CropAttributes(
         patient_id=sources.patient_id,
         channels=("pet", "ct"),
-        units=("g/mL", "HU"),
-        quantities=(_pet_file(sources.suv).name.removesuffix(".nii.gz"), "ct_hu"),
+        units=("cm2/mL" if quantity == "pet_suvbsa" else "g/mL", "HU"),
+        quantities=(quantity, "ct_hu"),
         spacing_mm=grid.spacing_mm,
         origin_mm=grid.origin_mm,
         direction=grid.direction,
-        transform=tuple(tuple(float(v) for v in row) for row in placed.to_patient),
+        transform=_rows(placed.to_patient),
         margin=settings.margin,
         position=settings.position,
         contour=lesion.contour if lesion is not None else "none",
@@ -153,13 +162,20 @@ def _attributes(
     )
 
 
-def _place(sources: CropSources, settings: CropSettings, lesion: Lesion | None, pet: Volume) -> Placement:
+def _rows(matrix: FloatArray) -> Rows:
+    return tuple(tuple(float(v) for v in row) for row in matrix)
+
+
+def _place(
+    sources: CropSources, settings: CropSettings, lesion: Lesion | None, pet: tuple[Volume, FloatArray]
+) -> Placement:
     if settings.position == "lesion":
         return at_lesion(lesion, settings)
     if settings.position == "box":
         return at_box(sources.patient_id, settings)
     if settings.position == "uptake":
-        return at_uptake(pet, settings)
+        volume, to_pet = pet
+        return replace(at_uptake(volume, settings), to_patient=inverse(to_pet))
     if sources.registration is None:
         raise PipelineError("crop.position: fixed needs the registration, which was not handed over")
     return in_template(
@@ -213,3 +229,14 @@ def _pet_file(suv: Path) -> Path:
 
 def _read_pet(suv: Path) -> Volume:
     return read_nifti(_pet_file(suv), "pet_suvbw")
+
+
+def _read_ct(convert: Path) -> Volume:
+    path = convert / "ct_hu.nii.gz"
+    if not path.is_file():
+        raise CropError(
+            "the patient has no CT, and crops hold PET and CT",
+            where="stage convert",
+            action="set index.modalities: [pet, ct], so that patients without CT are refused at the start",
+        )
+    return read_nifti(path, "ct_hu")

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.crops.attributes import CropAttributes
-from pipeline.crops.store import Crop, write_crop, write_excluded
 from pipeline.errors import CropError, PatientError
 from pipeline.settings.base import Policy
+from pipeline.store.attributes import CropAttributes
+from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import Status
 

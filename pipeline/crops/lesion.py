@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.crops.attributes import Contour
 from pipeline.errors import CropError
+from pipeline.store.attributes import Contour
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.resample import bounding_box
 from pipeline.volumes.transform import inverse
@@ -29,12 +29,15 @@ class Lesion:
         points: LPS points (n, 3) of its voxels' centres (mm, scanner coordinates).
         drawn_on: `ct` or `pet`.
         contour: `manual` or `drawn`.
+        to_own: 4×4 from scanner coordinates to those of the image it was drawn on; the identity
+            unless that is a PET of another frame of reference.
     """
 
     mask: Volume
     points: FloatArray
     drawn_on: MaskFrom
     contour: Contour
+    to_own: FloatArray
 
     def centroid_mm(self) -> FloatArray:
         """Centroid (LPS x, y, z; mm)."""
@@ -45,12 +48,13 @@ class Lesion:
         return len(self.points) * self.mask.grid.voxel_ml()
 
 
-def read_lesion(contours: Path, mask_from: MaskFrom) -> Lesion | None:
+def read_lesion(contours: Path, mask_from: MaskFrom, to_pet: FloatArray | None = None) -> Lesion | None:
     """The contour drawn on one image, or the other one where only that exists.
 
     Args:
         contours: Folder of `contours`.
         mask_from: The image whose contour is preferred.
+        to_pet: 4×4 from scanner points to PET points; None: they are the same.
 
     Returns:
         None where the patient has no contour.
@@ -62,7 +66,8 @@ def read_lesion(contours: Path, mask_from: MaskFrom) -> Lesion | None:
     for kind in (mask_from, others[mask_from]):
         path = contours / f"gtv_{kind}.nii.gz"
         if path.is_file():
-            return _lesion(read_nifti(path, "mask"), kind, contours)
+            own = to_pet if kind == "pet" and to_pet is not None else np.eye(4)
+            return _lesion(read_nifti(path, "mask"), kind, contours, own)
     return None
 
 
@@ -84,11 +89,12 @@ def apply(matrix: npt.NDArray[Any], points: FloatArray) -> FloatArray:
     return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
 
 
-def _lesion(mask: Volume, kind: MaskFrom, contours: Path) -> Lesion:
+def _lesion(mask: Volume, kind: MaskFrom, contours: Path, to_own: FloatArray) -> Lesion:
     box = bounding_box(mask.array)
     if box is None:
         raise CropError("a contour is empty", where=f"gtv_{kind}.nii.gz")
     found = np.argwhere(mask.array[box] > 0) + [s.start for s in box]
     facts = json.loads((contours / "contours.json").read_text(encoding="utf-8"))
     contour: Contour = "drawn" if facts.get("contour") == "drawn" else "manual"
-    return Lesion(mask, mask.grid.points(found), kind, contour)
+    points = apply(inverse(to_own), mask.grid.points(found))
+    return Lesion(mask, points, kind, contour, to_own)

@@ -16,6 +16,7 @@ from pipeline.errors import CropError, PipelineError, SettingsError
 from pipeline.settings.geometry import CropSettings
 from pipeline.tables.pins import write_pin
 from pipeline.tables.status import read_status
+from pipeline.volumes.frames import registered_pet
 from pipeline.volumes.transform import inverse, read_matrix
 from pipeline.volumes.volume import FloatArray
 
@@ -79,7 +80,7 @@ def _mean(usable: list[tuple[Path, Path]], mask_from: MaskFrom) -> dict[str, Any
     places: dict[str, FloatArray] = {}
     for contours, registration in usable:
         try:
-            lesion = read_lesion(contours, mask_from)
+            lesion = read_lesion(contours, mask_from, registered_pet(registration))
         except CropError as error:
             log.warning("%s: not used for the crop's position: %s", contours.name, error)
             continue

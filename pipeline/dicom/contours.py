@@ -70,13 +70,37 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
             warnings.tell(f"no contour: {error}")
             _write_report(out, {"contour": "none", "masks": {}}, warnings)
             return
-        found = unite(regions, warnings.tell)
+        found = unite(regions, warnings.tell, settings.same_roi)
         for region in [region for group in found.values() for region in group]:
             for note in region.notes:
                 warnings.tell(note)
         masks = {kind: _write(out, kind, group, images[kind], settings) for kind, group in found.items()}
         drawn = all(group[0].source in RULES for group in found.values())
-        _write_report(out, {"contour": "drawn" if drawn else "manual", "masks": masks}, warnings)
+        content: dict[str, Any] = {"contour": "drawn" if drawn else "manual", "masks": masks}
+        if settings.reference_roi:
+            content["reference"] = _reference(sources, index, images, settings, warnings)
+        _write_report(out, content, warnings)
+
+
+def _reference(
+    sources: ContourSources,
+    index: Index | None,
+    images: Mapping[Kind, Image],
+    settings: ContourSettings,
+    warnings: Warnings,
+) -> dict[str, Any] | None:
+    """SUV in the study's reference region; None, with a warning, where it is not drawn."""
+    from pipeline.dicom.reference import roi_reference
+
+    plain = ContourSources("", sources.index, sources.convert, sources.suv, "", sources.folder)
+    wanted = settings.model_copy(update={"roi": settings.reference_roi, "draw": "none"})
+    try:
+        groups = unite(_find(plain, index, images, wanted), warnings.tell, settings.same_roi)
+    except NoContourError as error:
+        warnings.tell(f"no reference region: {error.problem}")
+        return None
+    kind: Kind = "pet" if "pet" in groups else "ct"
+    return roi_reference(sources.suv, groups[kind], images[kind])
 
 
 def _find(

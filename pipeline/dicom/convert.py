@@ -9,6 +9,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from pipeline.dicom.completeness import Announced
 from pipeline.dicom.header_values import number_of, text_of
 from pipeline.dicom.pet_parse import SliceHeader, merge_headers, slice_header
 from pipeline.dicom.series import Index, files_of, find_chosen, read_index
@@ -17,7 +18,7 @@ from pipeline.dicom.volume_read import read_series
 from pipeline.errors import DicomError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import ConvertSettings
-from pipeline.tables.status import pass_on, patient_stage
+from pipeline.tables.status import Warnings, pass_on, patient_stage
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Grid, Volume
 
@@ -30,7 +31,9 @@ def convert_patient(index: Path, out: Path, settings: ConvertSettings, policy: P
 
     `ct_hu.nii.gz` is in HU (int16 where the rescale keeps whole numbers), `pet_stored.nii.gz`
     float32 in the file's own units with each slice's rescale applied. `ct.json` and
-    `pet.json` hold geometry and header values, no identifiers and no UIDs.
+    `pet.json` hold geometry and header values, no identifiers and no UIDs. `pet_to_ct` in
+    `pet.json` says how the two lie on each other (`same_frame`, `accepted`, `register`,
+    `alone`), as :data:`pipeline.dicom.series.PetToCt` has it.
 
     Args:
         index: The patient's index folder.
@@ -45,41 +48,49 @@ def convert_patient(index: Path, out: Path, settings: ConvertSettings, policy: P
     if pass_on(index, out):
         return
     found = read_index(index)
-    with patient_stage("convert", found.patient_id, out, policy):
+    with patient_stage("convert", found.patient_id, out, policy) as warnings:
         if find_chosen(found, "ct") is not None:
-            _convert_ct(found, out, settings)
+            _convert_ct(found, out, settings, warnings)
         if find_chosen(found, "pet") is not None:
-            _convert_pet(found, out, settings)
+            _convert_pet(found, out, settings, warnings)
 
 
-def _convert_ct(index: Index, out: Path, settings: ConvertSettings) -> None:
+def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Warnings) -> None:
     scanners: list[dict[str, Any]] = []
-    volume, _ = read_series(
-        _files(index, "ct"),
-        "ct_hu",
-        settings.spacing_tolerance_mm,
-        lambda dataset: scanners.append(_ct_header(dataset)),
-    )
+    announced = Announced()
+
+    def header(dataset: Dataset) -> None:
+        announced.read(dataset)
+        scanners.append(_ct_header(dataset))
+
+    volume, order, notes = read_series(_files(index, "ct"), "ct_hu", settings, header)
+    for note in (*notes, *announced.check(len(order), "CT series", settings)):
+        warnings.tell(note)
     write_nifti(out / CT_FILE, volume, settings.compression_level)
     _write_json(out / CT_HEADER, {**_described(volume), "header": scanners[0]})
 
 
-def _convert_pet(index: Index, out: Path, settings: ConvertSettings) -> None:
+def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: Warnings) -> None:
     headers: list[SliceHeader] = []
+    announced = Announced()
+
+    def header(dataset: Dataset) -> None:
+        announced.read(dataset)
+        headers.append(slice_header(dataset))
+
     try:
-        volume, order = read_series(
-            _files(index, "pet"),
-            "pet_stored",
-            settings.spacing_tolerance_mm,
-            lambda dataset: headers.append(slice_header(dataset)),
-        )
+        volume, order, notes = read_series(_files(index, "pet"), "pet_stored", settings, header)
+        told = (*notes, *announced.check(len(order), "PET series", settings))
     except DicomError as error:
         # One refusal that names all that is wrong spares a second export from the archive.
         add_missing(error, headers[0].series if headers else None)
         raise
+    for note in told:
+        warnings.tell(note)
     merged = merge_headers(headers).reordered(order)
     write_nifti(out / PET_FILE, volume, settings.compression_level)
-    _write_json(out / PET_HEADER, {**_described(volume), "header": merged.as_json()})
+    content = {**_described(volume), "pet_to_ct": index.pet_to_ct, "header": merged.as_json()}
+    _write_json(out / PET_HEADER, content)
 
 
 def _files(index: Index, role: Any) -> tuple[Path, ...]:

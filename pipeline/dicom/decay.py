@@ -16,7 +16,18 @@ HALF_LIFE_S = {
     "Rb-82": 76.3,
     "Zr-89": 282_280.0,
     "I-124": 360_800.0,
+    "Y-86": 53_064.0,
+    "Y-90": 230_550.0,
+    "Cu-62": 580.3,
+    "Br-76": 58_320.0,
+    "Ge-68": 23_408_000.0,
+    "Na-22": 82_105_000.0,
 }
+ELEMENTS = {
+    "F": "fluorine", "C": "carbon", "N": "nitrogen", "O": "oxygen", "Ga": "gallium", "Cu": "copper",
+    "Rb": "rubidium", "Zr": "zirconium", "I": "iodine", "Y": "yttrium",
+    "Br": "bromine", "Ge": "germanium", "Na": "sodium",
+}  # fmt: skip
 # (0054,0300) code values: SNM3/SRT C-1xxxx and SNOMED CT (PS3.16 CID 4020).
 NUCLIDE_CODES = {
     "C-111A1": "F-18", "77004003": "F-18",

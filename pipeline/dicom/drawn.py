@@ -13,7 +13,7 @@ from pipeline.settings.dicom import ContourSettings
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 
-RULES = ("threshold_41", "fixed_2.5", "fixed_4.0")
+RULES = ("threshold_40", "threshold_41", "fixed_2.5", "fixed_4.0")
 _SPHERE = re.compile(r"^sphere\((.*)\)$", re.IGNORECASE)
 
 
@@ -61,8 +61,8 @@ def draw_lesion(volume: Volume, seed: Mask, rule: str) -> tuple[Mask, float]:
     Args:
         volume: SUV image.
         seed: Boolean (z, y, x): where the lesion may lie; nothing outside is drawn.
-        rule: `threshold_41`, 41 % of the region's SUVmax (EANM guideline for FDG tumour
-            imaging 2.0, Boellaard et al. 2015, doi 10.1007/s00259-014-2961-x); `fixed_2.5` or
+        rule: `threshold_40`, 40 % of the region's SUVmax; `threshold_41`, 41 % of it (EANM
+            guideline for FDG tumour imaging 2.0, Boellaard et al. 2015, doi 10.1007/s00259-014-2961-x); `fixed_2.5` or
             `fixed_4.0`, an SUV of that value.
 
     Returns:
@@ -76,7 +76,8 @@ def draw_lesion(volume: Volume, seed: Mask, rule: str) -> tuple[Mask, float]:
     values = np.where(seed & np.isfinite(volume.array), volume.array, -np.inf)
     peak = np.unravel_index(int(np.argmax(values)), values.shape)
     hottest = float(values[peak])
-    threshold = 0.41 * hottest if rule == "threshold_41" else float(rule.removeprefix("fixed_"))
+    share = {"threshold_40": 0.40, "threshold_41": 0.41}.get(rule)
+    threshold = share * hottest if share else float(rule.removeprefix("fixed_"))
     if not hottest > 0 or hottest < threshold:
         raise ContourError(
             "the seed region holds no uptake to draw",

@@ -78,7 +78,10 @@ def _raw_text(dataset: Dataset, tag: int | str) -> str | None:
     thousand.
     """
     key = _number(tag)
-    element = dataset.get_item(key) if key in dataset else None
+    try:
+        element = dataset.get_item(key) if key in dataset else None
+    except Exception:  # an empty value whose representation is broken is decoded by asking for it
+        return None
     if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
         return None
     kind = element.VR or _representation(key)

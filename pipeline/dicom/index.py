@@ -13,8 +13,8 @@ from pydicom import dcmread
 
 from pipeline.dicom.header_values import quiet_reading
 from pipeline.dicom.pet_parse import slice_header
-from pipeline.dicom.series import Index, Role, SeriesGeometry, SeriesRow, write_index
-from pipeline.dicom.series_choice import Choice, Series, best_ct, best_pet, series_of, unfit
+from pipeline.dicom.series import Index, PetToCt, Role, SeriesGeometry, SeriesRow, write_index
+from pipeline.dicom.series_choice import Choice, Series, best_ct, best_pet, one_frame, series_of, unfit
 from pipeline.dicom.series_scan import BROKEN, Scan, scan_folder
 from pipeline.dicom.suv_checks import add_missing
 from pipeline.dicom.volume_geometry import depths_of
@@ -48,20 +48,19 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
     with patient_stage("index", patient.patient_id, out, policy) as warnings:
         scan = _scan(patient, out)
         _tell_broken(scan, warnings)
-        series = series_of(scan.instances)
+        series = [_thinned(s, settings) for s in series_of(scan.instances)]
         rejected = {s.uid: _rejection(s, settings) for s in series}
         usable = [s for s in series if not rejected[s.uid]]
         study = _one_study(usable, settings)
         choices = _pick(series, rejected, study, settings)
         _tell_ties(choices, warnings)
         picked = {role: choice.series for role, choice in choices.items()}
-        if len(picked) == 2:
-            _require_one_frame(picked["pet"], picked["ct"], settings, warnings)
+        warnings.extend(f"{_NAMES[role]}: {s.note}" for role, s in picked.items() if s.note)
+        aligned = _alignment(picked, settings, warnings)
         rows = tuple(_row(s, picked, rejected[s.uid], study) for s in series)
         files = {s.uid: tuple(i.path for i in s.instances) for s in series}
-        write_index(
-            out, Index(patient.patient_id, patient.folder.absolute(), rows, files, dict(scan.skipped))
-        )
+        folder = patient.folder.absolute()
+        write_index(out, Index(patient.patient_id, folder, rows, files, dict(scan.skipped), aligned))
 
 
 def _pick(
@@ -125,12 +124,19 @@ def _role(series: Series) -> Role:
     return _ROLES.get(series.first.modality, "")
 
 
+def _thinned(series: Series, settings: IndexSettings) -> Series:
+    """One frame of a dynamic or gated PET or CT, where the settings want it."""
+    if settings.repeated_frames == "refuse" or _role(series) not in ("ct", "pet"):
+        return series
+    return one_frame(series, settings.repeated_frames)
+
+
 def _rejection(series: Series, settings: IndexSettings) -> str:
     role = _role(series)
     if len({instance.modality for instance in series.instances}) > 1:
         return "files of several modalities under one (0020,000E) Series Instance UID"
     if role in ("ct", "pet"):
-        return unfit(series, role, settings.min_slices)
+        return unfit(series, role, settings.min_slices, settings.repeated_frames != "refuse")
     return "" if role else f"modality {series.first.modality or 'not given'} is not used"
 
 
@@ -189,20 +195,28 @@ def _add_missing(error: DicomError, pets: Sequence[Path]) -> None:
             add_missing(error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series)
 
 
-def _require_one_frame(pet: Series, ct: Series, settings: IndexSettings, warnings: list[str]) -> None:
-    """PET and CT must share (0020,0052): otherwise nothing says that they lie on each other."""
-    if pet.frame and pet.frame == ct.frame:
-        return
-    got = "different frames" if pet.frame and ct.frame else "a series without frame of reference"
+def _alignment(picked: dict[str, Series], settings: IndexSettings, warnings: list[str]) -> PetToCt:
+    """How PET and CT lie on each other; without a common (0020,0052) a setting must say."""
+    if len(picked) < 2:
+        return "alone"
+    pet, ct = picked["pet"].frame, picked["ct"].frame
+    if pet and pet == ct:
+        return "same_frame"
+    got = "different frames" if pet and ct else "a series without frame of reference"
     if settings.different_frames == "refuse":
         raise DicomError(
             "PET and CT do not share a frame of reference",
             where="(0020,0052) Frame of Reference UID",
             expected="one frame",
             got=got,
-            action="send series of one examination, or set index.different_frames: accept",
+            action="send series of one examination, or set index.different_frames: register (or accept, "
+            "if you know that they lie on each other)",
         )
+    if settings.different_frames == "register":
+        warnings.append(f"PET is to be registered to the CT: (0020,0052) gives {got}")
+        return "register"
     warnings.append(f"PET and CT taken as aligned by index.different_frames although (0020,0052) gives {got}")
+    return "accepted"
 
 
 def _row(series: Series, picked: dict[str, Series], rejection: str, study: str) -> SeriesRow:
@@ -230,7 +244,8 @@ def _verdict(series: Series, picked: dict[str, Series], rejection: str, study: s
     if role in ("rtstruct", "seg"):
         return _contour_verdict(series, picked)
     if picked.get(role) is series:
-        return True, f"{_NAMES[role]} with {series.slices} slices, first by the rules of choice"
+        told = f"; {series.note}" if series.note else ""
+        return True, f"{_NAMES[role]} with {series.slices} slices, first by the rules of choice{told}"
     if study not in ("", series.study):
         return False, "another study was chosen"
     return False, f"another {_NAMES[role]} comes first by the rules of choice"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.dicom.pet_header import PetHeader
+from pipeline.dicom.series import PetToCt
 from pipeline.errors import DicomError, GeometryError, SettingsError, SuvError
 from pipeline.settings.base import Policy
 from pipeline.settings.cohort import CohortSettings
@@ -73,7 +74,7 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: CohortSettings, po
         if ct is not None:
             _write_ct(ct, out, warnings)
         if pet is not None:
-            _write_pet(pet, out, warnings)
+            _write_pet(pet, out, warnings, "alone" if ct is None else "same_frame")
 
 
 def _read(patient: PatientFiles, pattern: str, name: str) -> Volume | None:
@@ -151,10 +152,10 @@ def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:
         warnings.tell(f"the CT holds no air (lowest value {low:g}): make sure that it is in HU")
     whole = low >= -32768 and high <= 32767 and bool((volume.array == np.round(volume.array)).all())
     array = volume.array.astype(np.int16 if whole else np.float32)
-    _write(out, "ct_hu.nii.gz", "ct.json", Volume(array, volume.grid, "ct_hu"), dict(_NO_SCANNER))
+    _write(out, "ct_hu.nii.gz", "ct.json", Volume(array, volume.grid, "ct_hu"), {"header": _NO_SCANNER})
 
 
-def _write_pet(volume: Volume, out: Path, warnings: Warnings) -> None:
+def _write_pet(volume: Volume, out: Path, warnings: Warnings, pet_to_ct: PetToCt) -> None:
     low, high = float(volume.array.min()), float(volume.array.max())
     if high > MAX_SUV or high <= 0:
         raise SuvError(
@@ -168,10 +169,10 @@ def _write_pet(volume: Volume, out: Path, warnings: Warnings) -> None:
         warnings.tell(f"the PET holds values down to {low:g} g/mL")
     header = PetHeader(slices=(), units="GML", suv_type="BW").as_json()
     stored = Volume(volume.array.astype(np.float32), volume.grid, "pet_stored")
-    _write(out, "pet_stored.nii.gz", "pet.json", stored, header)
+    _write(out, "pet_stored.nii.gz", "pet.json", stored, {"pet_to_ct": pet_to_ct, "header": header})
 
 
-def _write(out: Path, name: str, header_name: str, volume: Volume, header: dict[str, Any]) -> None:
+def _write(out: Path, name: str, header_name: str, volume: Volume, more: dict[str, Any]) -> None:
     write_nifti(out / name, volume)
     content = {
         "source": "nifti",
@@ -180,6 +181,6 @@ def _write(out: Path, name: str, header_name: str, volume: Volume, header: dict[
         "geometry": asdict(volume.grid),
         "minimum": float(volume.array.min()),
         "maximum": float(volume.array.max()),
-        "header": header,
+        **more,
     }
     (out / header_name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -31,9 +31,25 @@ class Moment:
     offset_min: int | None = None
 
     def after(self, other: Moment) -> float:
-        """Seconds from another moment to this one; by the clock alone if a date is missing."""
+        """Seconds from another moment to this one; by the clock alone if a date is missing.
+
+        Offsets from UTC count where both moments have one.
+        """
         days = 0 if self.day is None or other.day is None else self.day - other.day
-        return days * DAY_S + self.seconds - other.seconds
+        zones = (
+            0 if self.offset_min is None or other.offset_min is None else self.offset_min - other.offset_min
+        )
+        return days * DAY_S + self.seconds - other.seconds - zones * 60.0
+
+    def near(self, anchor: Moment | None) -> Moment:
+        """A moment without date on the day that brings it within half a day of another one."""
+        if self.day is not None or anchor is None:
+            return self
+        apart = Moment(None, self.seconds).after(Moment(None, anchor.seconds))
+        days = -1 if apart > DAY_S / 2 else 1 if apart < -DAY_S / 2 else 0
+        if anchor.day is None:
+            return replace(self, seconds=self.seconds + days * DAY_S)
+        return replace(self, day=anchor.day + days)
 
     def shifted(self, seconds: float) -> Moment:
         """A moment later by some seconds, across midnight where a date is known."""
@@ -102,34 +118,68 @@ def local_moment(text: str, timezone: str) -> Moment | None:
     """Moment of a DT value on the clock that the file's other times are written in.
 
     An offset in the value is taken off where (0008,0201) Timezone Offset From UTC names
-    the other times' zone; without it the reading is taken as it stands.
+    the other times' zone; without it the moment keeps the offset, and others must say which
+    clock they were read from.
     """
     moment = parse_datetime(text)
+    return None if moment is None else _in_zone(moment, timezone)
+
+
+def _in_zone(moment: Moment, timezone: str) -> Moment:
     zone = _offset(timezone.strip())
-    if moment is None or moment.offset_min is None or zone is None:
+    if moment.offset_min is None or zone is None:
         return moment
     return replace(moment, offset_min=None).shifted((zone - moment.offset_min) * 60.0)
 
 
 def series_moment(header: PetHeader) -> Moment | None:
-    """(0008,0021)/(0008,0031) Series Date and Time."""
+    """(0008,0021)/(0008,0031) Series Date and Time; without a date, the acquisitions' day."""
+    series = _series_as_written(header)
+    if series is None or series.day is not None:
+        return series
+    dated = [m for m in (_slice_as_written(s, header) for s in header.slices) if m and m.day is not None]
+    return series.near(min(dated, key=lambda m: (m.day or 0, m.seconds), default=None))
+
+
+def _series_as_written(header: PetHeader) -> Moment | None:
     seconds = parse_time(header.series_time)
     return None if seconds is None else Moment(parse_date(header.series_date), seconds)
 
 
-def slice_moment(one: PetSlice, header: PetHeader) -> Moment | None:
-    """(0008,0022)/(0008,0032) Acquisition Date and Time; the series date where it has no date."""
+def _slice_as_written(one: PetSlice, header: PetHeader) -> Moment | None:
     seconds = parse_time(one.acquisition_time)
     if seconds is None:
         return None
-    day = parse_date(one.acquisition_date)
-    return Moment(parse_date(header.series_date) if day is None else day, seconds)
+    moment = Moment(parse_date(one.acquisition_date), seconds, _offset(one.utc_offset))
+    return _in_zone(moment, header.timezone)
+
+
+def slice_moment(one: PetSlice, header: PetHeader) -> Moment | None:
+    """(0008,0022)/(0008,0032) Acquisition Date and Time of a slice.
+
+    Without a date, the day (before, of or after the series date) that brings it nearest to
+    the series time: a scan that runs past midnight has acquisitions at small hours.
+    """
+    moment = _slice_as_written(one, header)
+    if moment is None or moment.day is not None:
+        return moment
+    series = _series_as_written(header)
+    return moment.near(series) if series else replace(moment, day=parse_date(header.series_date))
 
 
 def earliest_acquisition(header: PetHeader) -> Moment | None:
-    """The earliest acquisition moment of all slices, whatever their order."""
+    """The earliest acquisition moment of all slices, whatever their order.
+
+    Times without any date that lie more than half a day apart run past midnight: the small
+    hours are the later ones.
+    """
     moments = [m for m in (slice_moment(s, header) for s in header.slices) if m is not None]
-    return min(moments, key=lambda m: (m.day or 0, m.seconds)) if moments else None
+    if not moments:
+        return None
+    least = min(moments, key=lambda m: (m.day or 0, m.seconds))
+    if any(m.day is not None for m in moments) or max(m.after(least) for m in moments) <= DAY_S / 2:
+        return least
+    return min((m for m in moments if m.seconds > DAY_S / 2), key=lambda m: m.seconds)
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,16 @@ class PetSlice:
         acquisition_time: (0008,0032) as written, TM.
         frame_reference_ms: (0054,1300) Frame Reference Time.
         frame_duration_ms: (0018,1242) Actual Frame Duration.
+        decay_factor: (0054,1321) Decay Factor.
+        utc_offset: Of the acquisition, where its DT value has one (`+0100`).
     """
 
     acquisition_date: str = ""
     acquisition_time: str = ""
     frame_reference_ms: float | None = None
     frame_duration_ms: float | None = None
+    decay_factor: float | None = None
+    utc_offset: str = ""
 
 
 @dataclass(frozen=True)

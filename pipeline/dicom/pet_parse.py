@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -21,6 +23,10 @@ from pipeline.dicom.volume_frames import frame_values, functional_group
 # Values that may differ between slices of one sound series: the header keeps one for all.
 _MAY_DIFFER = {"slices", "differing", "series_time", "ge_scan_datetime", "siemens_decay_datetime"}
 
+_CONVERTED_SHARED = "UnassignedSharedConvertedAttributesSequence"
+_CONVERTED_FRAME = "UnassignedPerFrameConvertedAttributesSequence"
+_BULK = {0x7FE00010, 0x52009229, 0x52009230}  # pixels, Shared and Per-Frame Functional Groups
+
 
 @dataclass(frozen=True)
 class SliceHeader:
@@ -32,13 +38,30 @@ class SliceHeader:
 
 def slice_header(dataset: Dataset) -> SliceHeader:
     """Read what SUV needs from one PET file, classic (PS3.3 C.8.9) or enhanced (C.8.22)."""
-    drug = (items_of(dataset, "RadiopharmaceuticalInformationSequence") or [Dataset()])[0]
-    series = _series_part(dataset, drug)
     groups = items_of(dataset, "PerFrameFunctionalGroupsSequence")
+    shared = items_of(dataset, "SharedFunctionalGroupsSequence")
+    # Legacy converted objects keep what has no place of its own in (0020,9170) and (0020,9171).
+    whole = _with_converted(dataset, shared, groups)
+    drug = (items_of(whole, "RadiopharmaceuticalInformationSequence") or [Dataset()])[0]
+    series = _series_part(whole, drug)
     if not groups:
         return SliceHeader(series, (_slice_part(dataset),))
-    shared = items_of(dataset, "SharedFunctionalGroupsSequence")
     return SliceHeader(_enhanced_part(dataset, series), tuple(_frame_part(group, shared) for group in groups))
+
+
+def _with_converted(dataset: Dataset, shared: list[Dataset], groups: list[Dataset]) -> Dataset:
+    """Headers together with a legacy converted object's unassigned attributes; the plain ones win."""
+    found = [item for group in groups[:1] for item in items_of(group, _CONVERTED_FRAME)]
+    found += [item for group in shared for item in items_of(group, _CONVERTED_SHARED)]
+    if not found:
+        return dataset
+    whole = Dataset()
+    for part in (*found, dataset):
+        for tag in part.keys():  # noqa: SIM118
+            if int(tag) not in _BULK:
+                with contextlib.suppress(Exception):  # a broken element is as good as absent
+                    whole[tag] = part.get_item(tag)
+    return whole
 
 
 def _enhanced_part(dataset: Dataset, series: PetHeader) -> PetHeader:
@@ -49,24 +72,41 @@ def _enhanced_part(dataset: Dataset, series: PetHeader) -> PetHeader:
         series,
         units=values[0].units or series.units,
         suv_type=values[0].suv_type or series.suv_type,
-        decay_correction=series.decay_correction or {"YES": "START", "NO": "NONE"}.get(corrected, ""),
+        decay_correction=series.decay_correction or _decay_kind(corrected, series.decay_datetime),
         differing=("units",) if len({v.units for v in values}) > 1 else (),
     )
 
 
+def _decay_kind(corrected: str, moment: str) -> str:
+    """(0054,1102) in the terms of (0018,9758); corrected to an unknown moment is no kind."""
+    if corrected == "YES":
+        return "START" if moment else ""
+    return "NONE" if corrected == "NO" else ""
+
+
 def _frame_part(group: Dataset, shared: list[Dataset]) -> PetSlice:
+    for converted in items_of(group, _CONVERTED_FRAME):
+        if text_of(converted, "AcquisitionTime"):
+            return _slice_part(converted)
     content = functional_group(group, shared, "FrameContentSequence")
     moment = text_of(content, "FrameAcquisitionDateTime")
     return PetSlice(
         acquisition_date=moment[:8],
         acquisition_time=_clock(moment),
         frame_duration_ms=number_of(content, "FrameAcquisitionDuration"),
+        utc_offset=_zone(moment),
     )
 
 
 def _clock(moment: str) -> str:
     """Time of day of a DT value, without its zone."""
     return moment[8:].split("+")[0].split("-")[0]
+
+
+def _zone(moment: str) -> str:
+    """Offset from UTC of a DT value; empty where it has none."""
+    found = re.search(r"[+-]\d{4}$", moment)
+    return found[0] if found else ""
 
 
 def corrections_of(dataset: Dataset) -> tuple[str, ...]:
@@ -81,12 +121,14 @@ def corrections_of(dataset: Dataset) -> tuple[str, ...]:
 
 
 def _slice_part(dataset: Dataset) -> PetSlice:
-    moment = text_of(dataset, "AcquisitionDateTime")
+    moment, written = text_of(dataset, "AcquisitionDateTime"), text_of(dataset, "AcquisitionTime")
     return PetSlice(
         acquisition_date=text_of(dataset, "AcquisitionDate") or moment[:8],
-        acquisition_time=text_of(dataset, "AcquisitionTime") or _clock(moment),
+        acquisition_time=written or _clock(moment),
         frame_reference_ms=number_of(dataset, "FrameReferenceTime"),
         frame_duration_ms=number_of(dataset, "ActualFrameDuration"),
+        decay_factor=number_of(dataset, "DecayFactor"),
+        utc_offset="" if written else _zone(moment),
     )
 
 
@@ -116,8 +158,15 @@ def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
         ge_scan_datetime=private_value(dataset, 0x0009, 0x0D, "GEMS_PETD_01"),
         philips_suv_factor=_philips(dataset, 0x00),
         philips_activity_factor=_philips(dataset, 0x09),
-        radiopharmaceutical_items=len(items_of(dataset, "RadiopharmaceuticalInformationSequence")),
+        radiopharmaceutical_items=_distinct(items_of(dataset, "RadiopharmaceuticalInformationSequence")),
     )
+
+
+def _distinct(drugs: Sequence[Dataset]) -> int:
+    """Items of (0054,0016) that differ in what an SUV depends on; a repeated one counts once."""
+    keywords = ("RadionuclideTotalDose", "RadionuclideHalfLife", "Radiopharmaceutical",
+                "RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime")  # fmt: skip
+    return len({(*(text_of(drug, name) for name in keywords), _radionuclide(drug)) for drug in drugs})
 
 
 def _philips(dataset: Dataset, element: int) -> float | None:

@@ -54,6 +54,7 @@ class Region:
         matched_by: Why it belongs to this image.
         facts: Further values for `contours.json`.
         notes: What the user should know.
+        moment: Date and time of the file's content as written; empty if it has none.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Region:
     matched_by: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    moment: str = ""
 
 
 class NoContourError(ContourError):
@@ -133,32 +135,51 @@ def on_slices(grid: Grid, points: Sequence[FloatArray]) -> float:
     return hits / max(1, len(points))
 
 
-def unite(regions: Sequence[Region], tell: Callable[[str], None]) -> dict[Kind, list[Region]]:
-    """Regions by image; the same ROI from several files is taken once if they agree.
+def unite(
+    regions: Sequence[Region], tell: Callable[[str], None], rule: Literal["refuse", "newest"] = "refuse"
+) -> dict[Kind, list[Region]]:
+    """Regions by image; the same ROI from several files is taken once.
 
     Raises:
-        ContourError: Two files draw an ROI of one name differently on one image.
+        ContourError: Two files draw an ROI of one name differently on one image, and the rule
+            is to refuse, or their dates do not tell which is newer.
     """
-    chosen: dict[tuple[Kind, str], list[Region]] = {}
+    named: dict[tuple[Kind, str], dict[str, list[Region]]] = {}
     for region in regions:
-        kept = chosen.setdefault((region.kind, region.name.lower()), [])
-        if not kept or region.origin == kept[0].origin:
-            kept.append(region)
-            continue
-        overlap = dice(union(kept), region.mask)
-        if overlap < 0.999:
-            raise ContourError(
-                f"two files draw the ROI {region.name!r} differently",
-                where=f"{kept[0].origin} and {region.origin}",
-                expected="one contour per ROI name and image",
-                got=f"Dice {overlap:.3f}",
-                action="remove one of the files, or name another ROI in the cohort table's roi",
-            )
-        tell(f"ROI {region.name!r} is given by several files that agree; the first is used")
+        files = named.setdefault((region.kind, region.name.lower()), {})
+        files.setdefault(region.origin, []).append(region)
     found: dict[Kind, list[Region]] = {}
-    for (kind, _), group in chosen.items():
-        found.setdefault(kind, []).extend(group)
+    for (kind, _), files in named.items():
+        found.setdefault(kind, []).extend(_one_file(list(files.values()), tell, rule))
     return found
+
+
+def _one_file(files: list[list[Region]], tell: Callable[[str], None], rule: str) -> list[Region]:
+    """Of the files that draw an ROI of one name: the first if all agree, else the newest or none."""
+    first = files[0]
+    name = first[0].name
+    apart = [(file, dice(union(first), union(file))) for file in files[1:]]
+    differing = [(file, overlap) for file, overlap in apart if overlap < 0.999]
+    if not differing:
+        if apart:
+            tell(f"ROI {name!r} is given by several files that agree; the first is used")
+        return first
+    latest = max(files, key=lambda file: file[0].moment)
+    moments = [file[0].moment for file in files]
+    if rule == "newest" and all(moments) and moments.count(latest[0].moment) == 1:
+        tell(
+            f"ROI {name!r} is drawn differently by {len(files)} files; the newest, {latest[0].origin}, is used"
+        )
+        return latest
+    other, overlap = differing[0]
+    raise ContourError(
+        f"two files draw the ROI {name!r} differently",
+        where=f"{first[0].origin} and {other[0].origin}",
+        expected="one contour per ROI name and image",
+        got=f"Dice {overlap:.3f}" + ("; their dates do not tell which is newer" if rule == "newest" else ""),
+        action="remove one of the files, name another ROI in the cohort table's roi, or set "
+        "contours.same_roi: newest",
+    )
 
 
 def union(regions: Sequence[Region]) -> Mask:

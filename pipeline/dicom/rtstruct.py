@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.dicom.header_values import quiet_reading
+from pipeline.dicom.header_values import quiet_reading, text_of
 from pipeline.errors import ContourError, PipelineError
 from pipeline.volumes.volume import FloatArray
 
@@ -55,6 +55,7 @@ class StructureSet:
         rois: The chosen ones.
         series_uids: Series it says it was drawn on.
         frame_uids: Frames of reference it refers to.
+        moment: (3006,0008) Structure Set Date and (3006,0009) Time as written.
     """
 
     label: str
@@ -62,6 +63,7 @@ class StructureSet:
     rois: tuple[Roi, ...]
     series_uids: frozenset[str]
     frame_uids: frozenset[str]
+    moment: str = ""
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -122,7 +124,14 @@ def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") 
             tuple(rois),
             frozenset(series - {""}),
             frozenset(frames - {""}),
+            moment_of(dataset, "StructureSetDate", "StructureSetTime"),
         )
+
+
+def moment_of(dataset: Dataset, date: str, time: str) -> str:
+    """Date and time of an object's content as written; empty without a date."""
+    day = text_of(dataset, date)
+    return day + text_of(dataset, time) if day else ""
 
 
 def _read(path: Path, label: str) -> Dataset:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.dicom.regions import Image, Kind, Mask, Region, by_reference, in_frame
-from pipeline.dicom.rtstruct import matches, reading
+from pipeline.dicom.rtstruct import matches, moment_of, reading
 from pipeline.errors import ContourError, GeometryError
 from pipeline.volumes.volume import FloatArray, Grid
 
@@ -69,7 +69,8 @@ def _segment_regions(
     for number, name in chosen.items():
         notes = () if masks[number].any() else (f"segment {name!r} is empty",)
         facts = {"segment": number}
-        regions.append(Region(name, kind, masks[number], "seg", label, matched_by, facts, notes))
+        moment = moment_of(dataset, "ContentDate", "ContentTime")
+        regions.append(Region(name, kind, masks[number], "seg", label, matched_by, facts, notes, moment))
     return regions, labels, []
 
 

@@ -13,6 +13,9 @@ FILE = "series.json"
 UNPACKED = "@index/"
 Role = Literal["ct", "pet", "rtstruct", "seg", ""]
 """What a series is to the pipeline; empty: nothing it uses."""
+PetToCt = Literal["same_frame", "accepted", "register", "alone"]
+"""How PET and CT lie on each other: they share (0020,0052); a setting says that they do; the
+PET must be registered to the CT; only one of them is used."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Index:
         series: All series found.
         files: By series UID, the files in order along the image normal.
         skipped: Files passed over, by reason.
+        pet_to_ct: How the chosen PET and CT lie on each other.
     """
 
     patient_id: str
@@ -78,6 +82,7 @@ class Index:
     series: tuple[SeriesRow, ...]
     files: dict[str, tuple[Path, ...]]
     skipped: dict[str, int] = field(default_factory=dict)
+    pet_to_ct: PetToCt = "same_frame"
 
 
 def of_role(index: Index, role: Role) -> tuple[SeriesRow, ...]:
@@ -122,6 +127,7 @@ def write_index(folder: Path, index: Index) -> None:
         "series": [asdict(row) for row in index.series],
         "files": files,
         "skipped": index.skipped,
+        "pet_to_ct": index.pet_to_ct,
     }
     (folder / FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -145,6 +151,7 @@ def read_index(folder: Path) -> Index:
                 for uid, paths in content["files"].items()
             },
             skipped=content["skipped"],
+            pet_to_ct=content["pet_to_ct"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DicomError(

@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -31,9 +32,15 @@ _SHARP = re.compile(r"^(b[rlv]?|h[rv]?|i|j)(5|6|7|8)\d|bone|lung|edge|detail|sha
 
 @dataclass(frozen=True)
 class Series:
-    """The instances of one series, in order along the normal where they have one."""
+    """The instances of one series, in order along the normal where they have one.
+
+    Attributes:
+        instances: Those in use.
+        note: Why they are not all of the series; empty if they are.
+    """
 
     instances: tuple[Instance, ...]
+    note: str = ""
 
     @property
     def first(self) -> Instance:
@@ -80,8 +87,34 @@ def _ordered(series: Series) -> Series:
     return Series(tuple(series.instances[i] for i in order))
 
 
-def unfit(series: Series, role: str, min_slices: int) -> str:
-    """Why a series of the right modality cannot be the PET or the CT; empty if it can."""
+def one_frame(series: Series, which: Literal["first", "last"]) -> Series:
+    """One image per position of a dynamic or gated series; the series itself where that is not clear.
+
+    Images at one position follow each other by :attr:`Instance.turn`. Every position must
+    have as many; multi-frame objects are left alone.
+    """
+    if not series.has_geometry() or any(len(i.planes) != 1 for i in series.instances):
+        return series
+    depths = depths_of([i.planes[0] for i in series.instances])
+    groups: list[list[Instance]] = []
+    for number, (depth, instance) in enumerate(zip(depths, series.instances, strict=True)):
+        if number and depth - depths[number - 1] < 1e-3:
+            groups[-1].append(instance)
+        else:
+            groups.append([instance])
+    frames = len(groups[0])
+    if frames < 2 or any(len(group) != frames for group in groups):
+        return series
+    pick = min if which == "first" else max
+    chosen = tuple(pick(group, key=lambda instance: instance.turn) for group in groups)
+    return Series(chosen, f"the {which} of {frames} images at each position by index.repeated_frames")
+
+
+def unfit(series: Series, role: str, min_slices: int, dynamic: bool = False) -> str:
+    """Why a series of the right modality cannot be the PET or the CT; empty if it can.
+
+    `dynamic` says that one frame of a dynamic or gated acquisition may be used.
+    """
     first = series.first
     classes = PET_CLASSES if role == "pet" else CT_CLASSES
     if first.uids[0] not in classes:
@@ -96,7 +129,7 @@ def unfit(series: Series, role: str, min_slices: int) -> str:
         return "slices lack a usable position, orientation or pixel spacing"
     if _repeats(series):
         return "several images at one position: gated, dynamic or repeated"
-    return _unfit_pet(series) if role == "pet" else ""
+    return _unfit_pet(series, dynamic) if role == "pet" else ""
 
 
 def _repeats(series: Series) -> bool:
@@ -105,7 +138,7 @@ def _repeats(series: Series) -> bool:
     return bool((np.diff(depths) < 1e-3).sum() * 2 >= len(depths))
 
 
-def _unfit_pet(series: Series) -> str:
+def _unfit_pet(series: Series, dynamic: bool) -> str:
     corrected = [set(i.corrected) for i in series.instances]
     if any(flags and "ATTN" not in flags for flags in corrected):
         return "not corrected for attenuation: (0028,0051) Corrected Image lacks ATTN"
@@ -113,7 +146,7 @@ def _unfit_pet(series: Series) -> str:
         return "not corrected for attenuation, by its (0008,103E) Series Description"
     kinds = {kind for instance in series.instances for kind in instance.series_type}
     for kind in ("GATED", "DYNAMIC"):
-        if kind in kinds:
+        if kind in kinds and not dynamic:
             return f"{kind.lower()} acquisition by (0054,1000) Series Type"
     return ""
 

@@ -17,6 +17,7 @@ from pydicom.tag import Tag
 from pipeline.dicom.header_values import (
     integer_of,
     items_of,
+    number_of,
     quiet_reading,
     text_of,
     texts_of,
@@ -41,6 +42,7 @@ _TAGS = [int(Tag(name)) for name in (
     "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "CorrectedImage", "Units", "SeriesType", "BurnedInAnnotation", "ReferencedSeriesSequence",
     "ReferencedFrameOfReferenceSequence", "AttenuationCorrected", "DecayCorrected",
+    "AcquisitionDate", "AcquisitionTime", "TriggerTime", "FrameReferenceTime", "InstanceNumber",
 )]  # fmt: skip
 _FRAME_TAGS = [0x52009229, 0x52009230]  # Shared and Per-Frame Functional Groups Sequence
 # Above this many files a pool of processes earns its start (about 1 s) back.
@@ -65,6 +67,8 @@ class Instance:
         units: (0054,1001).
         series_type: (0054,1000).
         planes: One per frame.
+        turn: What orders images at one position: acquisition date and time, (0018,1060)
+            Trigger Time, (0054,1300) Frame Reference Time, (0020,0013) Instance Number.
         references: Series that an RTSTRUCT or a SEG belongs to.
     """
 
@@ -81,6 +85,7 @@ class Instance:
     units: str
     series_type: tuple[str, ...]
     planes: tuple[Plane, ...]
+    turn: tuple[str, float, float, float] = ("", 0.0, 0.0, 0.0)
     references: tuple[str, ...] = ()
 
 
@@ -228,8 +233,17 @@ def _instance(path: Path, dataset: Dataset) -> Instance:
         units=text_of(dataset, "Units").upper(),
         series_type=tuple(t.upper() for t in texts_of(dataset, "SeriesType")),
         planes=planes_of(dataset) if modality in ("CT", "PT", "MR", "NM") else (),
+        turn=_turn(dataset),
         references=_references(dataset),
     )
+
+
+def _turn(dataset: Dataset) -> tuple[str, float, float, float]:
+    moment = text_of(dataset, "AcquisitionDate") + text_of(dataset, "AcquisitionTime")
+    trigger, reference, number = (
+        number_of(dataset, name) or 0.0 for name in ("TriggerTime", "FrameReferenceTime", "InstanceNumber")
+    )
+    return moment, trigger, reference, number
 
 
 def _contour_frame(dataset: Dataset) -> str:

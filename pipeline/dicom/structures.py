@@ -104,6 +104,7 @@ def _region(
             "outside_percent": round(100 * drawn.outside_share, 3),
         },
         notes=tuple(_notes(roi, structures, belongs, image, drawn)),
+        moment=structures.moment,
     )
 
 

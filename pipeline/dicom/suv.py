@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.dicom.pet_header import PetHeader
+from pipeline.dicom.reference import BSA_SHARE, body_reference
 from pipeline.dicom.suv_factor import SuvFactor, suv_factor
 from pipeline.errors import SuvError
 from pipeline.settings.base import Policy
@@ -91,7 +92,13 @@ def _statistics(volume: Volume, result: SuvFactor, settings: SuvSettings) -> dic
         raise SuvError("the PET holds no activity", where="pixel values", got=f"SUVmax {maximum:g}")
     if maximum > settings.implausible_suvmax:
         result.trace.flags.append(f"SUVmax {maximum:.1f} above {settings.implausible_suvmax:g}")
-    return {"suvmax": maximum, "flags": result.trace.flags}
+    reference = body_reference(volume, settings.normalisation)
+    scale = BSA_SHARE if settings.normalisation == "bsa" else 1.0
+    low, high = (limit * scale for limit in settings.body_suv)
+    median = reference["median"]
+    if median is not None and not low <= median <= high:
+        result.trace.flags.append(f"median SUV of the body {median:.2f} is outside {low:g} to {high:g}")
+    return {"suvmax": maximum, "reference": reference, "flags": result.trace.flags}
 
 
 def _account(header: PetHeader, result: SuvFactor, settings: SuvSettings) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pipeline.dicom.decay import HALF_LIFE_S, NUCLIDE_CODES
 from pipeline.dicom.pet_header import PetHeader
 from pipeline.dicom.suv_trace import Trace
 from pipeline.errors import PipelineError, SuvError
@@ -10,10 +9,9 @@ from pipeline.settings.dicom import SuvSettings
 
 KNOWN_UNITS = ("BQML", "CNTS", "GML")
 _DOSE_BQ = (1e6, 1e10)
-_DOSE_MBQ = (1.0, 10_000.0)
+# Below 25 a number may be millicuries as well (an adult gets 5 to 20 mCi of FDG).
+_DOSE_MBQ = (25.0, 10_000.0)
 _WEIGHT_KG = (1.0, 500.0)
-# Scanners round: F-18 is written as 6586.2, 6588 and 6600 (0.2 % of half-life is 0.1 % of SUV).
-_HALF_LIFE_TOLERANCE = 0.01
 
 
 def require_usable(header: PetHeader) -> None:
@@ -89,11 +87,12 @@ def usable_weight(header: PetHeader) -> float:
     """
     weight = header.weight_kg
     if weight is None or not _WEIGHT_KG[0] <= weight <= _WEIGHT_KG[1]:
+        grams = weight is not None and _WEIGHT_KG[1] < weight <= 1000 * _WEIGHT_KG[1]
         raise SuvError(
             "missing or impossible weight",
             where="(0010,1030) Patient's Weight",
             expected=f"{_WEIGHT_KG[0]:g} to {_WEIGHT_KG[1]:g} kg",
-            got="none" if weight is None else f"{weight:g} kg",
+            got="none" if weight is None else f"{weight:g}" + (" (grams?)" if grams else " kg"),
             action="take it from the patient's records; no weight is assumed",
         )
     return weight
@@ -131,53 +130,9 @@ def usable_dose(header: PetHeader, settings: SuvSettings, trace: Trace) -> float
             action="correct it, or set suv.dose_in_mbq: convert",
         )
     raise SuvError(
-        "impossible dose", where=where, expected=f"{_DOSE_BQ[0]:g} to {_DOSE_BQ[1]:g} Bq", got=f"{dose:g}"
+        "impossible dose",
+        where=where,
+        expected=f"{_DOSE_BQ[0]:g} to {_DOSE_BQ[1]:g} Bq",
+        got=f"{dose:g}",
+        action="correct it: kBq, mCi or Ci do not belong there" if dose > 0 else "",
     )
-
-
-def nuclide_of(header: PetHeader) -> str:
-    """The radionuclide, e.g. `F-18`, by code, then by the texts; empty if none is known."""
-    for text in header.radionuclide:
-        if text in NUCLIDE_CODES:
-            return NUCLIDE_CODES[text]
-    texts = " ".join((*header.radionuclide, header.radiopharmaceutical)).lower()
-    squeezed = "".join(c for c in texts if c.isalnum())
-    for name in HALF_LIFE_S:
-        element, mass = name.lower().split("-")
-        if element + mass in squeezed or mass + element in squeezed:
-            return name
-    return "F-18" if "fdg" in squeezed or "fluor" in squeezed else ""
-
-
-def usable_half_life(header: PetHeader, trace: Trace) -> float:
-    """Half-life in seconds, checked against the radionuclide.
-
-    Raises:
-        SuvError: Missing with no known radionuclide, impossible, or another nuclide's.
-    """
-    nuclide = nuclide_of(header)
-    known = HALF_LIFE_S.get(nuclide)
-    written = header.half_life_s
-    where = "(0018,1075) Radionuclide Half Life"
-    if written is None:
-        if known is None:
-            raise SuvError(
-                "missing half-life, and the radionuclide is not known",
-                where=f"{where}, (0054,0300) Radionuclide Code Sequence",
-                expected="seconds",
-            )
-        trace.assumptions.append(f"half-life of {nuclide}, {known:g} s, as (0018,1075) is absent")
-        return known
-    if known is not None and abs(written / known - 1.0) > _HALF_LIFE_TOLERANCE:
-        raise SuvError(
-            "the half-life is not the radionuclide's",
-            where=where,
-            expected=f"{known:g} s for {nuclide}",
-            got=f"{written:g} s",
-            action="correct the half-life or the radionuclide",
-        )
-    if written <= 0:
-        raise SuvError("impossible half-life", where=where, expected="a positive time", got=f"{written:g} s")
-    if known is None:
-        trace.assumptions.append(f"half-life {written:g} s taken as written: the radionuclide is not named")
-    return written

@@ -7,8 +7,10 @@ private scan time, the start computed back from the frames, the earliest acquisi
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+from pipeline.dicom.decay import average_time
 from pipeline.dicom.pet_clock import (
     DAY_S,
     Moment,
@@ -17,6 +19,7 @@ from pipeline.dicom.pet_clock import (
     local_moment,
     parse_time,
     series_moment,
+    slice_moment,
 )
 from pipeline.dicom.pet_header import PetHeader
 from pipeline.dicom.suv_trace import Trace
@@ -25,6 +28,8 @@ from pipeline.settings.dicom import SuvSettings
 
 # Starts computed back from the frames of one scan agree to milliseconds; clocks are rounded to 1 s.
 _SPREAD_S = 2.0
+# Vendors count decay within a frame to its start, middle or average: a bed takes up to 5 minutes.
+_FACTOR_TOLERANCE_S = 300.0
 _HALF_DAY_S = DAY_S / 2
 
 
@@ -34,10 +39,14 @@ def decay_reference(header: PetHeader, half_life_s: float, trace: Trace) -> Mome
     Raises:
         SuvError: No usable time, or times that contradict each other.
     """
-    explicit = _explicit(header, trace)
+    reference = _explicit(header, trace) or _implied(header, half_life_s, trace)
+    _check_decay_factors(header, reference, half_life_s, trace)
+    return reference
+
+
+def _implied(header: PetHeader, half_life_s: float, trace: Trace) -> Moment:
+    """The reference time where no element names it: series time, vendor's time, frames, acquisitions."""
     series, acquired = series_moment(header), earliest_acquisition(header)
-    if explicit is not None:
-        return explicit
     if series is not None and (acquired is None or series.after(acquired) <= 0):
         if acquired is None:
             trace.assumptions.append("series time is the scan's start: no slice has an acquisition time")
@@ -57,6 +66,29 @@ def decay_reference(header: PetHeader, half_life_s: float, trace: Trace) -> Mome
             f"series time {series.text()} is later than the first acquisition {acquired.text()}"
         )
     return _vendor_start(header, acquired, half_life_s, trace)
+
+
+def _check_decay_factors(header: PetHeader, reference: Moment, half_life_s: float, trace: Trace) -> None:
+    """Flag (0054,1321) Decay Factors that speak for another reference time.
+
+    PS3.3 C.8.9.4: the factor that a slice was multiplied by, 2^((start of the frame − reference
+    + average time in the frame) / half-life). Factors of 1 throughout say nothing.
+    """
+    apart = []
+    for one in header.slices:
+        moment, factor = slice_moment(one, header), one.decay_factor
+        if moment is not None and factor is not None and factor > 0 and one.frame_duration_ms:
+            average = average_time(one.frame_duration_ms / 1000.0, half_life_s)
+            implied = math.log2(factor) * half_life_s - average
+            apart.append(moment.after(reference) - implied)
+    if not apart or all(one.decay_factor == 1.0 for one in header.slices):
+        return
+    worst = max(apart, key=abs)
+    if abs(worst) > _FACTOR_TOLERANCE_S:
+        order = "later" if worst > 0 else "earlier"
+        trace.flags.append(
+            f"(0054,1321) Decay Factor speaks for a reference time {abs(worst) / 60:.0f} min {order}"
+        )
 
 
 def _explicit(header: PetHeader, trace: Trace) -> Moment | None:
@@ -142,13 +174,14 @@ def injection_moment(header: PetHeader, scan: Moment, settings: SuvSettings, tra
         assert clock is not None
         return _clock_only(clock, scan, settings, trace, "(0018,1072) Radiopharmaceutical Start Time")
     _require_agreement(dated, clock, trace)
+    dated = _on_the_scans_clock(dated, clock, scan, trace)
     if scan.day is None:
         return _clock_only(dated.seconds, scan, settings, trace, "(0018,1078) without a date of the scan")
     uptake = scan.after(dated)
     if 0 <= uptake <= settings.max_uptake_minutes * 60:
         trace.path.append(f"injection {dated.text()}: (0018,1078) Radiopharmaceutical Start DateTime")
         return dated
-    if settings.date_shift == "use_times" and dated.day != scan.day:
+    if settings.date_shift == "use_times":
         trace.assumptions.append(
             "dates of injection and scan contradict each other: times of day used by suv.date_shift"
         )
@@ -159,6 +192,22 @@ def injection_moment(header: PetHeader, scan: Moment, settings: SuvSettings, tra
         settings,
         "correct the dates, or set suv.date_shift: use_times if de-identification shifted them",
     )
+
+
+def _on_the_scans_clock(dated: Moment, clock: float | None, scan: Moment, trace: Trace) -> Moment:
+    """Refuse an offset from UTC that cannot be related to the scan's times, unless (0018,1072) does."""
+    if dated.offset_min is None or scan.offset_min is not None:
+        return dated
+    if clock is None:
+        raise SuvError(
+            "the injection's time zone cannot be related to the scan's",
+            where="(0018,1078) Radiopharmaceutical Start DateTime, (0008,0201) Timezone Offset From UTC",
+            expected="a time zone of the scan, or no offset in the injection's",
+            got=f"{dated.text()} with {dated.offset_min / 60:+g} h, and no (0008,0201)",
+            action="write (0008,0201) into the DICOM, or (0018,1072) Radiopharmaceutical Start Time",
+        )
+    trace.assumptions.append("(0018,1078) is on the clock of (0018,1072), with which its reading agrees")
+    return replace(dated, offset_min=None)
 
 
 def _clock_only(seconds: float, scan: Moment, settings: SuvSettings, trace: Trace, name: str) -> Moment:

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 
 from pipeline.dicom.body import normalising_mass_g
 from pipeline.dicom.decay import average_time, remaining
+from pipeline.dicom.nuclide import usable_half_life
 from pipeline.dicom.pet_clock import Moment, earliest_acquisition, slice_moment
 from pipeline.dicom.pet_header import PetHeader
-from pipeline.dicom.suv_checks import require_usable, usable_dose, usable_half_life, usable_weight
+from pipeline.dicom.suv_checks import require_usable, usable_dose, usable_weight
 from pipeline.dicom.suv_clock import decay_reference, injection_moment
 from pipeline.dicom.suv_trace import Trace
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
-# (0054,1006) SUV Type by the normalisation it stands for; LBM is James' formula in its old form.
-_TYPES = {"BW": "bw", "BSA": "bsa", "LBMJAMES128": "lbm_james", "LBMJANMA": "lbm_janmahasatian", "IBW": "ibw"}
+# (0054,1006) SUV Type by the normalisation it stands for. LBM alone does not name its formula
+# (James' factor for men is 120 or 128), and BSA is in cm²/mL, which GML contradicts.
+_TYPES = {"BW": "bw", "LBMJAMES128": "lbm_james", "LBMJANMA": "lbm_janmahasatian", "IBW": "ibw"}
 
 
 @dataclass(frozen=True)

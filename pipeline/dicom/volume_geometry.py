@@ -70,13 +70,20 @@ def slice_order(planes: Sequence[Plane]) -> list[int]:
     return [int(i) for i in np.argsort(depths_of(planes), kind="stable")]
 
 
-def grid_of_planes(planes: Sequence[Plane], tolerance_mm: float, where: str) -> Grid:
+def grid_of_planes(
+    planes: Sequence[Plane], tolerance_mm: float, where: str, sheared: bool = False
+) -> tuple[Grid, FloatArray]:
     """The regular grid of planes that are already in order along the normal.
 
     Args:
         planes: At least two, in the order of :func:`slice_order`.
         tolerance_mm: Gaps may differ from their mean by this much.
         where: Names the series in messages.
+        sheared: Slices may shift sideways if they do so evenly (gantry tilt).
+
+    Returns:
+        The grid, and how far (mm along x, along y) each slice lies beside its place on it
+        from one slice to the next; zeros unless the stack is sheared.
 
     Raises:
         DicomError: Planes lack geometry, differ in size, spacing or direction, repeat a
@@ -86,16 +93,17 @@ def grid_of_planes(planes: Sequence[Plane], tolerance_mm: float, where: str) -> 
     depths = depths_of(planes)
     gap = _even_gap(depths, tolerance_mm, where)
     axes = axes_of(planes[0].orientation)
-    _require_straight(planes, axes, tolerance_mm, where)
+    shear = _shear(planes, axes, tolerance_mm, where, sheared)
     row_mm, column_mm = planes[0].spacing_mm
     rows, columns = planes[0].shape
     x, y, z = (float(v) for v in planes[0].position)
-    return Grid(
+    grid = Grid(
         shape=(len(planes), rows, columns),
         spacing_mm=(gap, float(row_mm), float(column_mm)),
         origin_mm=(x, y, z),
         direction=tuple((float(a), float(b), float(c)) for a, b, c in axes),
     )
+    return grid, shear
 
 
 def _require_alike(planes: Sequence[Plane], where: str) -> None:
@@ -188,17 +196,26 @@ def _refuse_gap(gaps: FloatArray, typical: float, worst: int, tolerance_mm: floa
     )
 
 
-def _require_straight(planes: Sequence[Plane], axes: FloatArray, tolerance_mm: float, where: str) -> None:
-    """Refuse stacks whose slices shift sideways: a tilted gantry shears the volume."""
+def _shear(
+    planes: Sequence[Plane], axes: FloatArray, tolerance_mm: float, where: str, allowed: bool
+) -> FloatArray:
+    """Sideways step per slice (x, y; mm); refused, unless it is even and allowed: a tilted gantry."""
     offsets = np.asarray([p.position for p in planes], dtype=np.float64) - planes[0].position
-    sideways = float(np.abs(offsets @ axes[:, :2]).max())
-    if sideways > max(tolerance_mm, 0.02 * min(planes[0].spacing_mm)):
-        length = float(offsets[-1] @ axes[:, 2])
-        raise DicomError(
-            "slices shift sideways along the stack: a tilted gantry or a moved table",
-            where=f"{where}, (0020,0032) Image Position (Patient)",
-            expected="positions along the image normal",
-            got=f"{sideways:.3g} mm over {length:.4g} mm "
-            f"(tilt {np.degrees(np.arctan2(sideways, length)):.2g}°)",
-            action="export a reconstruction without tilt",
-        )
+    beside = offsets @ axes[:, :2]
+    limit = max(tolerance_mm, 0.02 * min(planes[0].spacing_mm))
+    sideways = float(np.abs(beside).max())
+    if sideways <= limit:
+        return np.zeros(2)
+    step: FloatArray = beside[-1] / (len(planes) - 1)
+    even = float(np.abs(beside - step * np.arange(len(planes))[:, None]).max()) <= limit
+    if even and allowed:
+        return step
+    length = float(offsets[-1] @ axes[:, 2])
+    raise DicomError(
+        "slices shift sideways along the stack: a tilted gantry or a moved table",
+        where=f"{where}, (0020,0032) Image Position (Patient)",
+        expected="positions along the image normal",
+        got=f"{sideways:.3g} mm over {length:.4g} mm (tilt {np.degrees(np.arctan2(sideways, length)):.2g}°)",
+        action="export a reconstruction without tilt"
+        + (", or set convert.gantry_tilt: resample" if even else ""),
+    )

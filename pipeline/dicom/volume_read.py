@@ -14,8 +14,10 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from pipeline.dicom.header_values import quiet_reading
 from pipeline.dicom.volume_frames import Rescale, frame_values, planes_of
 from pipeline.dicom.volume_geometry import Plane, grid_of_planes, slice_order
-from pipeline.dicom.volume_pixels import Array, frames_of, real_values, whole_values
+from pipeline.dicom.volume_pixels import Array, frames_of, put_whole_values, real_values
+from pipeline.dicom.volume_shear import straighten
 from pipeline.errors import DicomError
+from pipeline.settings.dicom import ConvertSettings
 from pipeline.volumes.volume import Quantity, Volume
 
 Header = Callable[[Dataset], None]
@@ -37,31 +39,29 @@ class Stack:
 
     def add(self, frame: Array, rescale: Rescale, plane: Plane) -> None:
         """Put the next slice on the stack."""
-        if self.array.dtype == np.int16:
-            values = whole_values(frame, rescale)
-            if values is None:
-                self.array = self.array.astype(np.float32)
-            else:
-                self.array[len(self.planes)] = values
+        if self.array.dtype == np.int16 and not put_whole_values(
+            frame, rescale, self.array[len(self.planes)]
+        ):
+            self.array = self.array.astype(np.float32)
         if self.array.dtype == np.float32:
             self.array[len(self.planes)] = real_values(frame, rescale)
         self.planes.append(plane)
 
 
 def read_series(
-    files: Sequence[Path], quantity: Quantity, tolerance_mm: float, header: Header
-) -> tuple[Volume, list[int]]:
+    files: Sequence[Path], quantity: Quantity, settings: ConvertSettings, header: Header
+) -> tuple[Volume, list[int], list[str]]:
     """Read the files of a series.
 
     Args:
         files: All files of the series.
         quantity: `ct_hu` (int16 where the rescale keeps whole numbers) or `pet_stored` (float32).
-        tolerance_mm: Of slice gaps.
+        settings: Tolerance of slice gaps, and what a tilted gantry does.
         header: Called with the headers of every file, in the order of `files`.
 
     Returns:
-        The volume, and by volume slice the number of the frame it came from (frames counted
-        through the files in the order given).
+        The volume; by volume slice the number of the frame it came from (frames counted
+        through the files in the order given); what a person should know.
 
     Raises:
         DicomError: Files that cannot be read or do not make one regular volume.
@@ -80,7 +80,7 @@ def read_series(
                 stack.add(frame, _usable(values.rescale, quantity, where), plane)
     if stack is None:
         raise DicomError("the series has no files", where=where)
-    return _in_order(stack, tolerance_mm, where)
+    return _in_order(stack, settings, where)
 
 
 def _datasets(files: Sequence[Path], where: str) -> Iterable[Dataset]:
@@ -145,14 +145,21 @@ def _usable(rescale: Rescale | None, quantity: Quantity, where: str) -> Rescale:
     )
 
 
-def _in_order(stack: Stack, tolerance_mm: float, where: str) -> tuple[Volume, list[int]]:
+def _in_order(stack: Stack, settings: ConvertSettings, where: str) -> tuple[Volume, list[int], list[str]]:
     count = len(stack.planes)
     array = stack.array[:count]
     broken = sum(not plane.whole() for plane in stack.planes)
     order = list(range(count)) if broken else slice_order(stack.planes)
-    grid = grid_of_planes([stack.planes[i] for i in order], tolerance_mm, where)
+    planes = [stack.planes[i] for i in order]
+    tilted = settings.gantry_tilt == "resample"
+    grid, step = grid_of_planes(planes, settings.spacing_tolerance_mm, where, tilted)
     if order != list(range(count)):
         array = array[order]
     if array.dtype == np.float32 and not bool(np.isfinite(array).all()):
         raise DicomError("values that are not finite", where=f"{where}, (7FE0,0010) and the rescale")
-    return Volume(array, grid, stack.quantity), order
+    notes = []
+    if step.any():
+        array, grid = straighten(array, grid, step)
+        tilt = np.degrees(np.arctan2(np.linalg.norm(step), grid.spacing_mm[0]))
+        notes.append(f"{where}: tilt of {tilt:.1f}° made straight by convert.gantry_tilt")
+    return Volume(array, grid, stack.quantity), order, notes

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.tables.predictions import read_predictions
+from pipeline.tables.predictions import DISTANCES, read_predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,8 @@ def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
         members: Model → the folders of its folds, in fold order; one model is its own ensemble.
         out: Parquet: patient_id, set (development, external), fold (−1: external), risk
             (mean Z, higher = worse), spread (SD over folds of external patients' risk),
-            `survival_{days}d` and dice (means; missing where a member has none).
+            `survival_{days}d`, dice, hd95_mm, assd_mm and label probabilities (means; missing
+            where a member has none).
         info: JSON: per member and fold mean, SD, from, train_cut; per fold the cuts of the
             averaged training Z; what was told; marks of the members' `model.json` (key
             `marks`), which are printed in every table.
@@ -156,12 +157,17 @@ def _average_models(
                 where=f"model {name}, fold {fold}",
                 action="rerun the models on one splits.json",
             )
-    averaged = [c for c in first.columns if c == "risk" or c == "dice" or c.startswith("survival_")]
+    of_masks = ("dice", *DISTANCES)
+    averaged = [
+        c for c in first.columns if c == "risk" or c in of_masks or c.startswith(("survival_", "label_"))
+    ]
     kept = pd.DataFrame({"set": first["set"]})
     for column in averaged:
         parts = [f[column].to_numpy(float) for f in z_scored if column in f]
-        # A probability is averaged only where all members give it; networks alone give Dice.
-        present = parts if column == "dice" or len(parts) == len(z_scored) else [np.full(len(first), np.nan)]
+        # A probability is averaged only where all members give it; networks alone give masks.
+        present = (
+            parts if column in of_masks or len(parts) == len(z_scored) else [np.full(len(first), np.nan)]
+        )
         kept[column] = np.mean(present, axis=0)
     return kept
 
@@ -195,7 +201,7 @@ def _join_folds(folds: list[pd.DataFrame]) -> pd.DataFrame:
     external = external.mask(by_patient.count() < len(folds)) if len(external) else external
     external["set"], external["fold"] = "external", -1
     external["spread"] = by_patient["risk"].std(ddof=1) if len(external) else np.nan
-    table = pd.concat([development, external] if len(external) else [development])
+    table = pd.concat([part for part in (development, external) if len(part)])
     table["fold"] = table["fold"].astype("int64")
     front = ["set", "fold", "risk", "spread"]
     rest = [c for c in table.columns if c not in front]

@@ -8,11 +8,22 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import TrainingError
-from pipeline.losses import discrete_time, labels, overlap, ranking
+from pipeline.losses import detection, discrete_time, labels, localisation, overlap, ranking
 from pipeline.losses.cox import cox_loss
 from pipeline.settings.losses import LossSettings
 
-TERMS = ("cox", "dice", "cross_entropy", "focal", "discrete", "ranking", "reconstruction", "classification")
+TERMS = (
+    "cox",
+    "dice",
+    "cross_entropy",
+    "focal",
+    "discrete",
+    "ranking",
+    "reconstruction",
+    "classification",
+    "detection",
+    "distance",
+)
 """The order of the log-variances under uncertainty weighting."""
 
 Term = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], LossSettings], Tensor]
@@ -139,6 +150,24 @@ def _classification(
     return labels.label_loss(outputs["labels"], targets, settings.labels, settings.label_weights)
 
 
+def _detection(
+    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings
+) -> Tensor:
+    parts = detection.detection_loss(outputs)
+    return _known(torch.stack(list(parts.values())).sum(0), targets)
+
+
+def _distance(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
+    mask = targets["mask"]
+    coronal = localisation.distance_to_point(
+        outputs["activation_coronal"], localisation.centre_of(mask.amax(2))
+    )
+    sagittal = localisation.distance_to_point(
+        outputs["activation_sagittal"], localisation.centre_of(mask.amax(3))
+    )
+    return _known((coronal + sagittal) / 2, targets)
+
+
 _FUNCTIONS: dict[str, Term] = {
     "cox": _cox,
     "dice": _dice,
@@ -148,6 +177,8 @@ _FUNCTIONS: dict[str, Term] = {
     "ranking": _ranking,
     "reconstruction": _reconstruction,
     "classification": _classification,
+    "detection": _detection,
+    "distance": _distance,
 }
 
 

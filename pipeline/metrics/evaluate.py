@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.metrics.added import added_value
 from pipeline.metrics.bootstrap import Interval, holm, percentile_interval, resample_counts, two_sided_p
-from pipeline.metrics.groups import assign_groups, curve_rows, cuts_by_fold, logrank_of
+from pipeline.metrics.groups import assign_groups, curve_rows, cuts_by_fold, logrank_of, observed_rows
 from pipeline.metrics.horizons import Followup, calibration_bins
+from pipeline.metrics.labels import labels_of
 from pipeline.metrics.scores import Scored, score
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.outcomes import read_outcomes
-from pipeline.tables.predictions import survival_column
+from pipeline.tables.predictions import DISTANCES, survival_column
 from pipeline.tables.splits import Splits, read_splits
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ COLUMNS = {
     ),
     "risk_groups": ("patient_id", "model", "set", "group", "risk", "time_days", "event"),
     "km": ("model", "set", "group", "time", "survival", "ci_low", "ci_high", "at_risk"),
+    "observed": ("set", "time", "survival", "ci_low", "ci_high", "at_risk"),
     "calibration": (
         "model",
         "set",
@@ -88,7 +90,8 @@ def evaluate(
         seed: Of the bootstraps; all models see the same resamples.
         out: Folder for metrics.csv, comparisons.csv (difference = model_a − model_b in C-index;
             or model_a's log hazard ratio per SD given model_b's risk),
-            risk_groups.csv (group 1 = lowest risk), km.csv and calibration.csv.
+            risk_groups.csv (group 1 = lowest risk), km.csv, observed.csv (Kaplan–Meier of
+            all patients of a set) and calibration.csv.
 
     Raises:
         ModelError: A model lacks a patient of the splits, or `compare_with` names none.
@@ -107,6 +110,7 @@ def evaluate(
         for model, one in zip(models, scored, strict=True):
             _add_model(rows, model, one, counts, settings)
         rows["comparisons"].extend(_compare(models, scored, counts, settings))
+        rows["observed"].extend(observed_rows(which, scored[0].data, settings.confidence))
     out.mkdir(parents=True, exist_ok=True)
     for name, columns in COLUMNS.items():
         _write(out / f"{name}.csv", columns, rows[name])
@@ -164,6 +168,8 @@ def _scored(
         survival,
         table["dice"].to_numpy(float) if has_dice else None,
         "; ".join(marks),
+        {c: table[c].to_numpy(float) for c in DISTANCES if c in table and table[c].notna().any()},
+        tuple(labels_of(table, mine)),
     )
 
 

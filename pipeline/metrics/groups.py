@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
+from pipeline.metrics.horizons import Followup
 from pipeline.metrics.kaplan_meier import kaplan_meier, logrank
 from pipeline.metrics.scores import Scored
 
@@ -64,6 +65,20 @@ def curve_rows(one: Scored, group: NDArray[np.int64], confidence: float) -> Iter
                 "ci_high": float(curve.ci_high[i]),
                 "at_risk": int(curve.at_risk[i]),
             }
+
+
+def observed_rows(which: str, data: Followup, confidence: float) -> Iterator[dict[str, object]]:
+    """Rows of `observed.csv`: what happened to all patients of a set, whatever the model."""
+    curve = kaplan_meier(data.time, data.event, confidence)
+    for i, time in enumerate(curve.time):
+        yield {
+            "set": which,
+            "time": float(time),
+            "survival": float(curve.survival[i]),
+            "ci_low": float(curve.ci_low[i]),
+            "ci_high": float(curve.ci_high[i]),
+            "at_risk": int(curve.at_risk[i]),
+        }
 
 
 def logrank_of(one: Scored, group: NDArray[np.int64]) -> tuple[float, float, str]:

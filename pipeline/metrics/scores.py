@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.metrics.bootstrap import Interval, percentile_interval
 from pipeline.metrics.concordance import Pairs, harrell_pairs, uno_pairs
 from pipeline.metrics.horizons import Followup, auc_pairs, brier_terms, survival_at, weighted_mean
+from pipeline.metrics.labels import Label, label_scores, medians
 
 Array = NDArray[np.float64]
 NAN = float("nan")
@@ -32,6 +33,8 @@ class Scored:
         survival: Horizon in days → (n,) probabilities, NaN where unknown.
         dice: (n,) Dice, NaN where there is none; None for models without masks.
         remark: What holds for every number of this model, e.g. held-out Z-scores.
+        distances: `hd95_mm`, `assd_mm` → (n,), NaN where there is none; of models with masks.
+        labels: Class outcomes with predicted probabilities.
     """
 
     model: str
@@ -43,6 +46,8 @@ class Scored:
     survival: dict[float, Array]
     dice: Array | None = None
     remark: str = ""
+    distances: dict[str, Array] = field(default_factory=dict)
+    labels: tuple[Label, ...] = ()
 
     def headline(self) -> Pairs:
         """Pairs of the headline concordance: within folds in development, else all."""
@@ -71,7 +76,8 @@ def score(one: Scored, counts: Array, confidence: float) -> Iterator[Row]:
     Yields:
         c_index (headline), c_index_pooled, c_index_uno, per-fold C-indices with mean and
         SD, auc_{days}d, brier_{days}d, brier_skill_{days}d, observed_expected_{days}d,
-        ibs and dice. A metric that cannot be computed is NaN with the reason.
+        ibs, dice, hd95_mm, assd_mm, and {label}_accuracy, _auc and _f1. A metric that cannot be
+        computed is NaN with the reason.
     """
     n, events = len(one.risk), int(one.data.event.sum())
 
@@ -96,6 +102,11 @@ def score(one: Scored, counts: Array, confidence: float) -> Iterator[Row]:
     yield from _probabilities(one, counts, confidence)
     if one.dice is not None:
         yield _dice(one, counts, confidence)
+    more = [medians(one.distances, counts, confidence)]
+    more.extend(label_scores(label, counts, confidence, one.fold) for label in one.labels)
+    for parts in more:
+        for metric, interval, patients, note in parts:
+            yield Row(metric, interval, patients, events, note)
 
 
 def _uno(one: Scored, row: Callable[[str, Pairs, str], Row]) -> Row:

@@ -1,17 +1,35 @@
 """Boxes of the detection task in plain torch: overlap, non-maximum suppression, RoIAlign, coding.
 
-Boxes are (N, 4) of x1, y1, x2, y2 in pixels, x2 and y2 exclusive edges.
+Boxes are (N, 4) of x1, y1, x2, y2 in pixels, x2 and y2 exclusive edges. Where torchvision loads, its
+compiled operators do suppression and RoIAlign; it does not load beside every build of torch.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
 import math
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 SCALE_LIMIT = math.log(1000.0 / 16)
 """Largest log of a box's growth that decoding takes (He et al.'s published code)."""
+
+
+@functools.cache
+def _torchvision() -> ModuleType | None:
+    """torchvision's operators, or None where it is missing or does not fit this torch."""
+    try:
+        return importlib.import_module("torchvision.ops")
+    except (ImportError, RuntimeError, OSError, AttributeError):
+        return None
+
+
+def compiled_operators() -> ModuleType | None:
+    """torchvision's operators where they load and may be used: RoIAlign's gradient does not repeat bit for bit."""
+    return None if torch.are_deterministic_algorithms_enabled() else _torchvision()
 
 
 def areas(boxes: Tensor) -> Tensor:
@@ -36,6 +54,9 @@ def non_maximum_suppression(boxes: Tensor, scores: Tensor, threshold: float) -> 
         scores: (N,), higher = better; ties go to the box that comes first.
         threshold: Intersection over union.
     """
+    compiled = compiled_operators()
+    if compiled is not None:
+        return compiled.nms(boxes, scores, threshold)  # type: ignore[no-any-return]
     order = torch.argsort(scores, descending=True, stable=True)
     alike = overlaps(boxes[order], boxes[order]) > threshold
     kept = torch.ones(len(order), dtype=torch.bool, device=boxes.device)
@@ -60,33 +81,35 @@ def roi_align(maps: Tensor, boxes: Tensor, image: Tensor, size: int, scale: floa
     Returns:
         (N, C, size, size).
     """
+    compiled = compiled_operators()
+    if compiled is not None:
+        rois = torch.cat([image[:, None].to(maps.dtype), boxes.to(maps.dtype)], 1)
+        return compiled.roi_align(maps, rois, size, scale, 2, aligned=True)  # type: ignore[no-any-return]
     samples = 2 * size
     low, high = boxes[:, :2] * scale - 0.5, boxes[:, 2:] * scale - 0.5
     steps = (torch.arange(samples, device=maps.device, dtype=boxes.dtype) + 0.5) / samples
     points = low[:, None] + (high - low)[:, None] * steps[None, :, None]  # (N, samples, 2) of x, y
-    values = _bilinear(maps, image, points[..., 1], points[..., 0])
-    count = len(boxes)
-    return values.view(count, maps.shape[1], size, 2, size, 2).mean((3, 5))
-
-
-def _bilinear(maps: Tensor, image: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """(N, C, S, S) at rows y (N, S) and columns x (N, S); nothing beyond one pixel outside."""
-    height, width = maps.shape[2:]
-    rows, row_weights = _neighbours(y, height)
-    columns, column_weights = _neighbours(x, width)
-    result = maps.new_zeros(len(image), maps.shape[1], y.shape[1], x.shape[1])
-    channels = torch.arange(maps.shape[1], device=maps.device)
-    for row, row_weight in zip(rows, row_weights, strict=True):
-        for column, column_weight in zip(columns, column_weights, strict=True):
-            picked = maps[
-                image[:, None, None, None],
-                channels[None, :, None, None],
-                row[:, None, :, None],
-                column[:, None, None, :],
-            ]
-            weight = row_weight[:, None, :, None] * column_weight[:, None, None, :]
-            result = result + picked * weight.to(maps.dtype)
+    rows = _weights(points[..., 1], maps.shape[2]).to(maps.dtype)
+    columns = _weights(points[..., 0], maps.shape[3]).to(maps.dtype)
+    result = maps.new_zeros(len(boxes), maps.shape[1], size, size)
+    for number in range(maps.shape[0]):
+        own = (image == number).nonzero().flatten()
+        cut = torch.einsum("nih,chw,njw->ncij", rows[own], maps[number], columns[own])
+        result = result.index_copy(0, own, cut.to(result.dtype))
     return result
+
+
+def _weights(position: Tensor, size: int) -> Tensor:
+    """Share (N, S/2, size) of each pixel in each bin: bilinear, two samples a bin, nothing beyond one pixel outside.
+
+    Bilinear sampling on a grid is a product of two matrices, whose gradient is one too; gathering
+    pixels would be the slower and, on an accelerator, would not repeat bit for bit.
+    """
+    (below, above), (low, high) = _neighbours(position, size)
+    weights = position.new_zeros(*position.shape, size)
+    weights = weights.scatter_add(2, below[..., None], low[..., None])
+    weights = weights.scatter_add(2, above[..., None], high[..., None])
+    return weights.unflatten(1, (-1, 2)).mean(2)  # type: ignore[no-any-return]
 
 
 def _neighbours(position: Tensor, size: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

@@ -1,10 +1,11 @@
 """Chest CT multi-task network on slices (004, section 2.2 and Figure 1).
 
 A shared encoder, VGG-13 or ResNet-50; the second half of a U-Net for reconstruction (linear
-output) and for segmentation (sigmoid); three fully connected layers for classification. The
-paper trains in steps, each from the last one's weights: the encoder and every decoder keep
-their names whatever tasks are built, so a state dict of one step loads into the next. Sizes of
-the fully connected layers are not printed: 512 and 128, on maps max-pooled to 4 × 4.
+output) and for segmentation (sigmoid); three fully connected layers for classification; Mask R-CNN on
+the encoder's map of 1/16 of the image for detection. The paper trains in steps, each from the last
+one's weights: the encoder and every decoder keep their names whatever tasks are built, so a state
+dict of one step loads into the next. Sizes of the fully connected layers are not printed: 512 and
+128, on maps max-pooled to 4 × 4.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.nn import functional
 
 from pipeline.nets.blocks import fast_layout, initialise, precise, up
 from pipeline.nets.heads import outcome_size
+from pipeline.nets.mask_rcnn import MaskRcnn
 from pipeline.nets.resnet50 import BLOCKS, EXPANSION, FILTERS, Bottleneck, conv_norm
 from pipeline.nets.sizes import require_2d, require_divisible, scaled
 from pipeline.settings.networks import ChestCt
@@ -26,6 +28,8 @@ DECODER = (512, 256, 128, 64)
 GRID = 4
 DENSE = (512, 128)
 DIVISOR = {"vgg13": 16, "resnet50": 32}
+DETECTED = {"vgg13": 4, "resnet50": 3}
+"""The level whose maps are 1/16 of the image."""
 
 
 def _double(inputs: int, filters: int) -> nn.Sequential:
@@ -106,7 +110,7 @@ class ChestCtNet(nn.Module):
 
     def __init__(self, settings: ChestCt, in_channels: int) -> None:
         super().__init__()
-        self.divisor = DIVISOR[settings.encoder]
+        self.divisor, self.level = DIVISOR[settings.encoder], DETECTED[settings.encoder]
         kind = Vgg13 if settings.encoder == "vgg13" else ResNet50
         self.encoder = kind(in_channels, settings.width)
         sources, tasks = self.encoder.filters, settings.tasks
@@ -114,6 +118,9 @@ class ChestCtNet(nn.Module):
             Decoder(sources, settings.width, in_channels) if "reconstruction" in tasks else None
         )
         self.segmentation = Decoder(sources, settings.width, 1) if "segmentation" in tasks else None
+        self.detection = (
+            MaskRcnn(sources[self.level], settings.width, settings.lesions) if "detection" in tasks else None
+        )
         self.classification = None
         if "classification" in tasks:
             first, second = (scaled(number, settings.width) for number in DENSE)
@@ -129,7 +136,10 @@ class ChestCtNet(nn.Module):
     def forward(
         self, image: Tensor, clinical: Tensor | None = None, mask: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """See `pipeline.nets.registry.build`; image (B, C, 1, Y, X)."""
+        """See `pipeline.nets.registry.build`; image (B, C, 1, Y, X).
+
+        Detection learns from the mask's regions and, in training, proposes their boxes.
+        """
         x = require_2d(image, "chest_ct")
         require_divisible(x, self.divisor, "chest_ct")
         levels = self.encoder(fast_layout(x))
@@ -141,6 +151,9 @@ class ChestCtNet(nn.Module):
         if self.classification is not None:
             pooled = functional.adaptive_max_pool2d(levels[-1], GRID).flatten(1)
             outputs["labels"] = precise(self.classification(pooled))
+        if self.detection is not None:
+            flat = None if mask is None else mask.squeeze(1)
+            outputs |= self.detection(levels[self.level], (x.shape[2], x.shape[3]), flat)
         return outputs
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import fast_layout, initialise
-from pipeline.nets.disks import DIVISOR, RESIDUAL_FILTERS, Regression, ResidualPath
+from pipeline.nets.blocks import fast_layout
+from pipeline.nets.disks import DIVISOR, RESIDUAL_FILTERS, Regression, ResidualPath, begin
 from pipeline.nets.sizes import require_2d, require_divisible, scaled
 from pipeline.settings.networks import DisksNetwork
 
@@ -18,7 +18,7 @@ class RNet(nn.Module):
         filters = [scaled(number, settings.width) for number in RESIDUAL_FILTERS]
         self.path = ResidualPath(in_channels, filters, settings.batch_norm)
         self.regression = Regression(filters[-1], clinical, settings.dropout)
-        initialise(self)
+        begin(self, self.regression)
 
     def forward(
         self, image: Tensor, clinical: Tensor | None = None, mask: Tensor | None = None

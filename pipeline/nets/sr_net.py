@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import fast_layout, initialise
-from pipeline.nets.disks import DIVISOR, Regression, UNet
+from pipeline.nets.blocks import fast_layout
+from pipeline.nets.disks import DIVISOR, Regression, UNet, begin
 from pipeline.nets.sizes import require_2d, require_divisible
 from pipeline.settings.networks import DisksNetwork
 
@@ -15,9 +15,9 @@ class SRNet(nn.Module):
 
     def __init__(self, settings: DisksNetwork, in_channels: int, clinical: int) -> None:
         super().__init__()
-        self.unet = UNet(in_channels, settings.width, settings.batch_norm)
+        self.unet = UNet(in_channels, settings.width, settings.batch_norm and settings.unet_batch_norm)
         self.regression = Regression(self.unet.filters[-1], clinical, settings.dropout)
-        initialise(self)
+        begin(self, self.regression)
 
     def forward(
         self, image: Tensor, clinical: Tensor | None = None, mask: Tensor | None = None

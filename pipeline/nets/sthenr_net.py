@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import fast_layout, initialise
-from pipeline.nets.disks import DIVISOR, RESIDUAL_FILTERS, Regression, ResidualPath, UNet
+from pipeline.nets.blocks import fast_layout
+from pipeline.nets.disks import DIVISOR, RESIDUAL_FILTERS, Regression, ResidualPath, UNet, begin
 from pipeline.nets.sizes import require_2d, require_divisible, scaled
 from pipeline.settings.networks import DisksNetwork
 
@@ -16,10 +16,10 @@ class SthenRNet(nn.Module):
     def __init__(self, settings: DisksNetwork, in_channels: int, clinical: int) -> None:
         super().__init__()
         filters = [scaled(number, settings.width) for number in RESIDUAL_FILTERS]
-        self.unet = UNet(in_channels, settings.width, settings.batch_norm)
+        self.unet = UNet(in_channels, settings.width, settings.batch_norm and settings.unet_batch_norm)
         self.path = ResidualPath(self.unet.filters[0], filters, settings.batch_norm)
         self.regression = Regression(filters[-1], clinical, settings.dropout)
-        initialise(self)
+        begin(self, self.regression)
 
     def forward(
         self, image: Tensor, clinical: Tensor | None = None, mask: Tensor | None = None

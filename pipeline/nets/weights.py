@@ -16,6 +16,8 @@ LOSS_TERMS = (
     "ranking",
     "reconstruction",
     "classification",
+    "detection",
+    "distance",
 )
 """The terms that may be weighted, in the order of the log-variances."""
 

@@ -31,6 +31,8 @@ COLUMNS = (
     "truth_log_hazard",
     "truth_area_px",
 )
+TIME_ROUNDING = 1e-5
+"""Times are written with six decimals."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,33 @@ def disk(number: int, settings: DiskSettings) -> tuple[npt.NDArray[np.float32], 
     noise = rng.standard_normal(mask.shape, dtype=np.float32)
     image = mask.astype(np.float32) + np.float32(settings.noise) * noise
     return image, mask.astype(np.uint8), one.time
+
+
+def disk_of_row(
+    patient_id: str, time: float, settings: DiskSettings
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Image and mask (y, x) of a row of the cohort table.
+
+    Args:
+        patient_id: `D0001`, …
+        time: The row's time (dimensionless).
+        settings: The generator.
+
+    Raises:
+        TableError: The row's time is not the disk's: the table was written with other settings
+            or read in another unit, and every outcome would belong to another image.
+    """
+    image, mask, truth = disk(disk_number(patient_id), settings)
+    if abs(time - truth) > TIME_ROUNDING:
+        raise TableError(
+            "the cohort table and the generator of disks disagree",
+            where=f"row {patient_id}, column time_days",
+            expected=f"{truth:.6f}",
+            got=f"{time:.6f}",
+            action="write the table anew: python -m pipeline.phantoms.disk_table STUDY.yaml; and set "
+            "cohort.time_unit: none",
+        )
+    return image, mask
 
 
 def write_disk_table(settings: DiskSettings, path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +17,10 @@ from pipeline.radiomics.images import Picture
 from pipeline.radiomics.indices import INDEX_COLUMNS, pet_indices
 from pipeline.radiomics.regions import with_region
 from pipeline.radiomics.sets import feature_columns, load_feature_set, settings_hash
-from pipeline.radiomics.sources import NativeSources, PatientImages, read_crop, read_native, with_predicted
+from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
 from pipeline.radiomics.table import Row, write_row
 from pipeline.settings.base import Policy
-from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
+from pipeline.settings.radiomics import Contour, FeatureSet, RadiomicsSettings
 from pipeline.tables.status import Status
 
 log = logging.getLogger(__name__)
@@ -27,57 +28,63 @@ STAGE = "radiomics"
 
 
 def radiomics_patient(
-    crop: Path, out: Path, settings: RadiomicsSettings, policy: Policy, workers: int = 1
+    source: Path | NativeSources,
+    out: Path,
+    settings: RadiomicsSettings,
+    policy: Policy,
+    contour: Contour = "manual",
+    workers: int = 1,
 ) -> None:
-    """Extract a patient's features from the crop store.
+    """Extract a patient's features from the crop store, or from the native volumes.
 
     Writes a parquet file with one row: `patient_id`, the set's columns and `pet_index_*`. A
     patient excluded here or upstream, or without a contour, gets the same columns and no row.
     The schema's metadata holds `status` (JSON: state, stage, problem, consequence),
-    `settings_hash`, `feature_set`, `versions` and `patient_id`.
+    `settings_hash`, `feature_set`, `contour`, `versions` and `patient_id`.
 
     Args:
-        crop: Zarr store of the crop stage.
+        source: Zarr store of the crop stage; or native volumes, each image with its own
+            contour on its own grid.
         out: Parquet file.
         settings: The study's radiomics section.
         policy: What a patient does whose features cannot be computed.
+        contour: The region: the drawn contour, its hot part, or the shell around it.
         workers: Processes for the patient's images.
 
     Raises:
         RadiomicsError: With policy `stop`: images lack a modality, hold values that are not
-            finite, or the mask is empty.
-        SettingsError: The feature set is absent or wrong, or native volumes are asked for.
+            finite, or the region is empty.
+        SettingsError: The feature set is absent or wrong, or the study asks for the other
+            kind of images.
     """
-    _require_images(settings, "crop")
-    _stage(lambda: read_crop(crop), out, settings, policy, workers)
+    require_images(settings, source)
+    _stage(source, out, Wanted(settings, contour, policy, workers))
 
 
-def radiomics_native(
-    sources: NativeSources, out: Path, settings: RadiomicsSettings, policy: Policy, workers: int = 1
-) -> None:
-    """The same from native volumes, each image with its own contour on its own grid.
+@dataclass(frozen=True)
+class Wanted:
+    """How features are extracted.
+
+    Attributes:
+        settings: The study's radiomics section.
+        contour: The region of the contour.
+        policy: What a patient does whose features cannot be computed.
+        workers: Processes for a patient's images.
+    """
+
+    settings: RadiomicsSettings
+    contour: Contour
+    policy: Policy
+    workers: int = 1
+
+
+def require_images(settings: RadiomicsSettings, source: Path | NativeSources) -> None:
+    """Refuse to take features from other images than the study asks for.
 
     Raises:
-        As :func:`radiomics_patient`.
+        SettingsError: The study asks for others.
     """
-    _require_images(settings, "native")
-    _stage(lambda: read_native(sources), out, settings, policy, workers)
-
-
-def radiomics_predicted(
-    crop: Path, masks: Path, out: Path, settings: RadiomicsSettings, policy: Policy
-) -> None:
-    """The same from the crop store on the contour a network predicted (a fold's `masks.zarr`).
-
-    The caller gives development patients the fold that held them out.
-
-    Raises:
-        As :func:`radiomics_patient`.
-    """
-    _stage(lambda: with_predicted(read_crop(crop), masks), out, settings, policy, 1)
-
-
-def _require_images(settings: RadiomicsSettings, given: str) -> None:
+    given = "native" if isinstance(source, NativeSources) else "crop"
     if settings.images != given:
         raise SettingsError(
             f"radiomics.images asks for {settings.images!r}, but features were to be taken from {given!r}",
@@ -85,58 +92,78 @@ def _require_images(settings: RadiomicsSettings, given: str) -> None:
         )
 
 
-def _stage(
-    read: Callable[[], PatientImages], out: Path, settings: RadiomicsSettings, policy: Policy, workers: int
-) -> None:
-    feature_set = load_feature_set(settings)
-    patient_id = out.stem
+def _stage(source: Path | NativeSources, out: Path, wanted: Wanted) -> None:
+    feature_set = load_feature_set(wanted.settings)
+    patient_id = source.patient_id if isinstance(source, NativeSources) else source.stem
     values: Mapping[str, float] | None = None
     try:
-        images = read()
+        images = read_images(source)
         patient_id = images.patient_id
         status = images.status
         if images.contour:
-            values, status = _features(images, feature_set, settings, workers)
+            values, status = patient_features(images, feature_set, wanted)
+        if status.state == "warned":
+            log.warning("patient %s: %s", patient_id, status.problem)
     except PatientError as error:
-        if policy == "stop":
-            error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
-            error.action = error.action or "mend the data, or set study.on_bad_patient: exclude"
-            raise
-        log.error("patient %s excluded at %s: %s", patient_id, STAGE, error)
-        status = Status("excluded", STAGE, str(error), "no radiomics features")
-    metadata = {
-        b"status": asdict(status),
-        b"settings_hash": settings_hash(settings, feature_set),
-        b"feature_set": feature_set.title,
-        b"versions": versions("pyradiomics", "numpy", "PyWavelets", "SimpleITK"),
-    }
+        status = refused(error, patient_id, wanted.policy)
     columns = feature_columns(feature_set) + INDEX_COLUMNS
+    metadata = {**table_metadata(feature_set, wanted.settings, wanted.contour), b"status": asdict(status)}
     write_row(out, Row(patient_id, values), columns, metadata)
 
 
-def prepared(
-    images: PatientImages, feature_set: FeatureSet, settings: RadiomicsSettings
-) -> dict[str, Picture]:
+def refused(error: PatientError, patient_id: str, policy: Policy) -> Status:
+    """What is said of a patient whose features cannot be computed.
+
+    Raises:
+        PatientError: The same, naming the patient, with policy `stop`.
+    """
+    if policy == "stop":
+        error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
+        error.action = error.action or "mend the data, or set study.on_bad_patient: exclude"
+        raise error
+    log.error("patient %s excluded at %s: %s", patient_id, STAGE, error)
+    return Status("excluded", STAGE, str(error), "no radiomics features")
+
+
+def table_metadata(feature_set: FeatureSet, settings: RadiomicsSettings, contour: str) -> dict[bytes, Any]:
+    """What a feature file says of how it was made."""
+    return {
+        b"settings_hash": settings_hash(settings, feature_set, contour),
+        b"feature_set": feature_set.title,
+        b"contour": contour,
+        b"versions": versions("pyradiomics", "numpy", "PyWavelets", "SimpleITK"),
+    }
+
+
+def prepared(images: PatientImages, feature_set: FeatureSet, wanted: Wanted) -> dict[str, Picture]:
     """Pictures checked, standardised where asked for, with the region asked for.
 
     Raises:
         RadiomicsError: They cannot be used.
     """
     _require_usable(images.pictures, feature_set)
-    pictures = with_region(images.pictures, settings)
-    if settings.intensities == "zscored":
+    pictures = with_region(images.pictures, wanted.contour, wanted.settings)
+    if wanted.settings.intensities == "zscored":
         pictures = {name: standardised(picture) for name, picture in pictures.items()}
     return pictures
 
 
-def _features(
-    images: PatientImages, feature_set: FeatureSet, settings: RadiomicsSettings, workers: int
+def patient_features(
+    images: PatientImages, feature_set: FeatureSet, wanted: Wanted
 ) -> tuple[dict[str, float], Status]:
-    pictures = prepared(images, feature_set, settings)
-    found = extract_features(pictures, feature_set, settings.min_voxels, workers)
+    """A patient's values by column, and what is told of them.
+
+    Args:
+        images: With a contour.
+        feature_set: What is extracted.
+        wanted: How.
+
+    Raises:
+        RadiomicsError: The images cannot be used.
+    """
+    pictures = prepared(images, feature_set, wanted)
+    found = extract_features(pictures, feature_set, wanted.settings.min_voxels, wanted.workers)
     problems = [*images.notes, *found.problems, *_border(images.pictures)]
-    for problem in problems:
-        log.warning("patient %s: %s", images.patient_id, problem)
     values = {**found.values, **pet_indices(images.pictures["pet"])}
     if problems:
         return values, Status("warned", STAGE, " | ".join(problems), "used")

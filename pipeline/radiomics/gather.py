@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import TableError
 from pipeline.radiomics.table import read_metadata
 
-Keep = Callable[[str], bool]
 
-
-def _all(column: str) -> bool:
-    return True
-
-
-def gather_features(parquets: list[Path], out: Path, keep: Keep = _all) -> None:
+def gather_features(parquets: list[Path], out: Path) -> None:
     """Join patients' features into one table (`features.parquet`), a row per patient with values.
 
     Args:
         parquets: Of the patients' stage.
         out: Parquet file.
-        keep: Which columns stay, e.g. :func:`pipeline.radiomics.stability.stable_features`.
 
     The table's metadata holds the settings' hash and each patient's status by patient_id.
 
@@ -43,7 +35,6 @@ def gather_features(parquets: list[Path], out: Path, keep: Keep = _all) -> None:
         raise TableError("two feature files belong to one patient", where=out.name)
     kept = {b"settings_hash": json.dumps(metadata[0][b"settings_hash"]), b"statuses": json.dumps(statuses)}
     joined = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
-    joined = joined.select([c for c in joined.column_names if c == "patient_id" or keep(c)])
     out.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(joined.sort_by("patient_id").replace_schema_metadata(kept), out)
 

@@ -9,35 +9,38 @@ import numpy as np
 
 from pipeline.errors import RadiomicsError
 from pipeline.radiomics.images import BoolArray, Box, Picture, Spacing, lesion_box, widened
-from pipeline.settings.radiomics import RadiomicsSettings
+from pipeline.settings.radiomics import Contour, RadiomicsSettings
 
 
-def with_region(pictures: Mapping[str, Picture], settings: RadiomicsSettings) -> dict[str, Picture]:
-    """Pictures whose masks are the region that a study asks for.
+def with_region(
+    pictures: Mapping[str, Picture], contour: Contour, settings: RadiomicsSettings
+) -> dict[str, Picture]:
+    """Pictures whose masks are the wanted region of the contour they have.
 
-    - `contour`: as drawn or predicted.
+    - `manual`: as it is.
     - `threshold`: its voxels at or above a share of its SUVmax (Boellaard et al., EANM
       guideline 2.0, 2015: 41 %); of the PET, for both images.
-    - `rim`: imaged voxels outside it whose centres lie within a distance of its voxels
+    - `peritumoral`: imaged voxels outside it whose centres lie within a distance of its voxels
       (peritumoral region, Braman et al., Breast Cancer Res 2017;19:57).
 
     Args:
         pictures: By modality, with the contour as mask, not empty.
-        settings: Which region, and its limits.
+        contour: Which region.
+        settings: Its limits.
 
     Raises:
         RadiomicsError: The region is empty.
     """
-    if settings.region == "contour":
+    if contour == "manual":
         return dict(pictures)
-    if settings.region == "threshold":
+    if contour == "threshold":
         pet = pictures["pet"]
         hot = pet.mask & (pet.image >= settings.threshold_share * pet.image[pet.mask].max())
         masks = dict.fromkeys(pictures, hot)
     else:
         masks = {name: _shell(picture, settings.rim_mm) for name, picture in pictures.items()}
     if not all(mask.any() for mask in masks.values()):
-        raise RadiomicsError(f"the region `{settings.region}` is empty")
+        raise RadiomicsError(f"the region `{contour}` is empty", action="look at the contour and at the crop")
     return {name: replace(picture, mask=masks[name]) for name, picture in pictures.items()}
 
 

@@ -104,11 +104,16 @@ def _columns(feature_set: FeatureSet) -> Iterator[str]:
                     yield from (f"{prefix}_{kind}_{name}" for name in names)
 
 
-def settings_hash(settings: RadiomicsSettings, feature_set: FeatureSet) -> str:
-    """Hash of all that decides a patient's values: settings, the set itself, library versions."""
+# What says only which tables are made, not what stands in one.
+NOT_OF_VALUES = {"enabled", "feature_set", "contours", "stability", "perturb_mm"}
+
+
+def settings_hash(settings: RadiomicsSettings, feature_set: FeatureSet, contour: str = "manual") -> str:
+    """Hash of all that decides a patient's values: settings, the set itself, the contour, libraries."""
     content = {
-        "settings": settings.model_dump(exclude={"enabled", "feature_set"}),
+        "settings": settings.model_dump(exclude=NOT_OF_VALUES),
         "set": feature_set.model_dump(exclude={"title", "source"}),
+        "contour": contour,
         "versions": versions("pyradiomics", "PyWavelets"),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

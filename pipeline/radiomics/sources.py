@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.errors import RadiomicsError
+from pipeline.errors import CropError, RadiomicsError
 from pipeline.radiomics.images import Picture
+from pipeline.store.crops import read_crop as read_checked
+from pipeline.store.crops import read_status as read_store_status
 from pipeline.tables.status import Status, read_status
 
 
@@ -65,46 +65,30 @@ def read_crop(path: Path) -> PatientImages:
     """Pictures of a crop store: a zarr group with `image`, `inside` and, with a contour, `mask`.
 
     The group's attributes are `status` and, unless the patient is excluded, `crop` (patient_id,
-    channels, spacing_mm, margin, checksums: SHA-256 by array). The whole store is used, its
+    channels, spacing_mm, margin, crc32 by array). The whole store is used, its
     margin included.
 
     Raises:
         RadiomicsError: The store is missing, lacks what features need, or an array does not
             match its checksum.
     """
-    import zarr
-
     try:
-        group = zarr.open_group(str(path), mode="r")
-        attributes: dict[str, Any] = dict(group.attrs)
-        status = Status(**attributes["status"])
+        status = read_store_status(path)
         if status.state == "excluded":
             return PatientImages(path.stem, {}, status)
-        crop = attributes["crop"]
-        arrays = {name: _checked(group, name, crop["checksums"][name]) for name in crop["checksums"]}
-        z, y, x = (float(s) for s in crop["spacing_mm"])
-        contour = "mask" in arrays
-        mask = arrays["mask"] > 0 if contour else np.zeros(arrays["inside"].shape, dtype=bool)
-        pictures = {
-            name: Picture(image, mask, arrays["inside"] > 0, (z, y, x))
-            for name, image in zip(crop["channels"], arrays["image"], strict=True)
-        }
-        told = status if contour else NO_CONTOUR
-        return PatientImages(crop["patient_id"], pictures, told, contour, int(crop["margin"]))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        crop = read_checked(path)
+    except CropError as error:
         raise RadiomicsError(
-            "a stored crop cannot be trusted",
-            where=path.name,
-            got=f"{type(error).__name__}: {error}",
-            action="delete it and run the rule `crop` again",
+            error.problem, where=error.where, got=error.got, action="delete it and run the rule `crop` again"
         ) from None
-
-
-def _checked(group: Any, name: str, checksum: str) -> npt.NDArray[Any]:
-    array = np.asarray(group[name][...])
-    if hashlib.sha256(array.tobytes()).hexdigest() != checksum:
-        raise ValueError(f"array `{name}` does not match its checksum")
-    return array
+    inside, about = crop.inside > 0, crop.attributes
+    mask = np.zeros(inside.shape, dtype=bool) if crop.mask is None else crop.mask > 0
+    pictures = {
+        name: Picture(image, mask, inside, about.spacing_mm)
+        for name, image in zip(about.channels, crop.image, strict=True)
+    }
+    told = NO_CONTOUR if crop.mask is None else status
+    return PatientImages(about.patient_id, pictures, told, crop.mask is not None, about.margin)
 
 
 def with_predicted(images: PatientImages, masks: Path) -> PatientImages:
@@ -158,6 +142,7 @@ def read_native(sources: NativeSources) -> PatientImages:
         status = read_status(folder)
         if status.state == "excluded":
             return PatientImages(sources.patient_id, {}, status)
+    from pipeline.volumes.frames import must_register_pet
     from pipeline.volumes.nifti import read_nifti
     from pipeline.volumes.resample import resample_mask
     from pipeline.volumes.volume import require_same_grid
@@ -180,8 +165,30 @@ def read_native(sources: NativeSources) -> PatientImages:
             mask = drawn[name].array > 0
         else:
             other = next(iter(drawn))
+            if must_register_pet(sources.convert):
+                raise RadiomicsError(
+                    f"the {name} has no contour of its own, and PET and CT lie in different frames of reference",
+                    action="draw it on both images, or set radiomics.images: crop",
+                )
             mask = resample_mask(drawn[other], volume.grid, np.eye(4), "nearest") > 0
             notes.append(f"the {name} has no contour of its own: that of the {other} was resampled")
         image = volume.array.astype(np.float32, copy=False)
         pictures[name] = Picture(image, mask, np.ones(mask.shape, dtype=bool), volume.spacing_mm)
     return PatientImages(sources.patient_id, pictures, Status("ok", "radiomics"), True, notes=tuple(notes))
+
+
+def read_images(source: Path | NativeSources) -> PatientImages:
+    """Pictures of a crop store or of the native volumes.
+
+    Raises:
+        RadiomicsError, GeometryError: As :func:`read_crop` and :func:`read_native`.
+    """
+    return read_native(source) if isinstance(source, NativeSources) else read_crop(source)
+
+
+def source_of(patient_id: str, images: Sequence[Path]) -> Path | NativeSources:
+    """What a rule's image inputs are: one crop store, or the folders of convert, suv and contours."""
+    if len(images) == 1:
+        return images[0]
+    convert, suv, contours = images
+    return NativeSources(patient_id, convert, suv, contours)

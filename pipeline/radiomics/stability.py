@@ -1,26 +1,24 @@
-"""Which features survive another observer: contours perturbed, agreement per feature."""
+"""Features under perturbed contours: what another observer might have drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.errors import TableError
-from pipeline.radiomics.extract import prepared
-from pipeline.radiomics.features import extract_features
+from pipeline.errors import PatientError, RadiomicsError
+from pipeline.radiomics.extract import Wanted, patient_features, prepared, refused, require_images
 from pipeline.radiomics.images import BoolArray, Picture, Spacing, lesion_box, widened
+from pipeline.radiomics.indices import INDEX_COLUMNS
 from pipeline.radiomics.sets import feature_columns, load_feature_set, settings_hash
-from pipeline.radiomics.sources import PatientImages, read_crop
+from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
+from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
 
-if TYPE_CHECKING:
-    import pandas as pd
-
+log = logging.getLogger(__name__)
 UNCHANGED = "as drawn"
 
 
@@ -86,22 +84,32 @@ def _moved(mask: BoolArray, axis: int, steps: int) -> BoolArray:
 def perturbed_features(
     images: PatientImages, feature_set: FeatureSet, settings: RadiomicsSettings
 ) -> list[dict[str, float | str]]:
-    """A patient's features under each perturbation of the contour.
+    """A patient's features under each perturbation of the manual contour.
+
+    A perturbed contour that no features can be taken from (shrunk to less than a voxel of a
+    coarser grid) is left out, and told.
 
     Returns:
-        A row per perturbation: `patient_id`, `perturbation`, the set's columns; none where
-        the patient is excluded or has no contour.
+        A row per perturbation: `patient_id`, `perturbation`, the set's columns and
+        `pet_index_*`; none where the patient is excluded or has no contour.
 
     Raises:
-        RadiomicsError: The images cannot be used.
+        RadiomicsError: The images cannot be used even with the contour as drawn.
     """
     rows: list[dict[str, float | str]] = []
     if not images.contour:
         return rows
+    wanted = Wanted(settings, "manual", "stop")
+    prepared(images, feature_set, wanted)
     for name, masks in _perturbations(images.pictures, settings.perturb_mm):
         changed = {m: replace(p, mask=masks[m]) for m, p in images.pictures.items()}
-        pictures = prepared(replace(images, pictures=changed), feature_set, settings)
-        values = extract_features(pictures, feature_set, settings.min_voxels).values
+        try:
+            values, _ = patient_features(replace(images, pictures=changed), feature_set, wanted)
+        except RadiomicsError as error:
+            if name == UNCHANGED:
+                raise
+            log.warning("patient %s, contour %s: %s", images.patient_id, name, error)
+            continue
         rows.append({"patient_id": images.patient_id, "perturbation": name, **values})
     return rows
 
@@ -117,144 +125,55 @@ def _perturbations(
             yield name, {modality: masks[name] for modality, masks in found.items()}
 
 
-def stability_patient(crop: Path, out: Path, settings: RadiomicsSettings) -> None:
+def stability_patient(
+    source: Path | NativeSources, out: Path, settings: RadiomicsSettings, policy: Policy
+) -> None:
     """Write a patient's features under perturbed contours: parquet, a row per perturbation.
 
-    Patients excluded before or without a contour get no rows.
+    Patients excluded before or here, or without a contour, get no rows. The schema's metadata
+    holds `settings_hash` and `status`.
 
     Args:
-        crop: Zarr store of the crop stage.
+        source: Zarr store of the crop stage, or the native volumes.
         out: Parquet file.
         settings: The study's radiomics section.
+        policy: What a patient does whose features cannot be computed.
 
     Raises:
-        RadiomicsError: The crop cannot be used.
+        RadiomicsError: With policy `stop`: the images cannot be used.
+        SettingsError: The study asks for the other kind of images.
     """
+    require_images(settings, source)
+    feature_set = load_feature_set(settings)
+    rows: list[dict[str, float | str]] = []
+    try:
+        images = read_images(source)
+        status = images.status
+        rows = perturbed_features(images, feature_set, settings)
+    except PatientError as error:
+        status = refused(error, out.stem, policy)
+    _write(
+        out, rows, feature_set, {b"status": asdict(status), b"settings_hash": _hash(settings, feature_set)}
+    )
+
+
+def _hash(settings: RadiomicsSettings, feature_set: FeatureSet) -> str:
+    return settings_hash(settings, feature_set, f"perturbed by {settings.perturb_mm:g} mm")
+
+
+def _write(
+    out: Path,
+    rows: list[dict[str, float | str]],
+    feature_set: FeatureSet,
+    metadata: Mapping[bytes, object],
+) -> None:
     import json
 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    feature_set = load_feature_set(settings)
-    images = read_crop(crop)
-    rows = perturbed_features(images, feature_set, settings)
     fields = [pa.field(name, pa.string()) for name in ("patient_id", "perturbation")]
-    fields += [pa.field(column, pa.float64()) for column in feature_columns(feature_set)]
-    told = {b"settings_hash": settings_hash(settings, feature_set), b"status": asdict(images.status)}
-    schema = pa.schema(fields, metadata={key: json.dumps(value) for key, value in told.items()})
+    fields += [pa.field(name, pa.float64()) for name in feature_columns(feature_set) + INDEX_COLUMNS]
+    schema = pa.schema(fields, metadata={key: json.dumps(value) for key, value in metadata.items()})
     out.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), out)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Intraclass correlation of one feature.
-
-    Attributes:
-        icc: ICC(1,1).
-        low: Lower end of its 95 % interval.
-        high: Upper end.
-    """
-
-    icc: float
-    low: float
-    high: float
-
-
-def intraclass_correlation(values: npt.ArrayLike) -> Agreement:
-    """ICC(1,1): one-way random effects, absolute agreement of single measurements.
-
-    Shrout & Fleiss, Psychol Bull 1979;86:420-428; interval from the F distribution (McGraw &
-    Wong, Psychol Methods 1996;1:30-46).
-
-    Args:
-        values: Patients × perturbations (n, k), n ≥ 2, k ≥ 2, finite.
-
-    Returns:
-        1 would be perfect agreement; NaN throughout where all values are the same.
-
-    Raises:
-        TableError: There are fewer than two patients or perturbations.
-    """
-    from scipy.stats import f
-
-    table = np.asarray(values, dtype=np.float64)
-    n, k = table.shape if table.ndim == 2 else (0, 0)
-    if n < 2 or k < 2:
-        raise TableError(
-            "agreement needs at least two patients and two perturbations",
-            got=f"{n} patients, {k} perturbations",
-        )
-    means = table.mean(axis=1)
-    between = k * float(((means - means.mean()) ** 2).sum()) / (n - 1)
-    within = float(((table - means[:, None]) ** 2).sum()) / (n * (k - 1))
-    if between == 0 and within == 0:
-        return Agreement(float("nan"), float("nan"), float("nan"))
-    if within == 0:
-        return Agreement(1.0, 1.0, 1.0)
-    ratio = between / within
-    freedom = (n - 1, n * (k - 1))
-    ends = ratio / f.ppf(0.975, *freedom), ratio * f.ppf(0.975, *freedom[::-1])
-    icc, low, high = ((r - 1) / (r + k - 1) for r in (ratio, *ends))
-    return Agreement(float(icc), float(low), float(high))
-
-
-def gather_stability(parquets: list[Path], out: Path) -> None:
-    """Write each feature's agreement over patients: CSV `feature, icc, icc_low, icc_high, patients`.
-
-    Give development patients only: the filter then knows nothing of external ones. Outcomes
-    play no part. A feature counts the patients whose values are finite under all
-    perturbations; with fewer than two its agreement is blank.
-
-    Args:
-        parquets: Of :func:`stability_patient`.
-        out: CSV file.
-
-    Raises:
-        TableError: Files were made with different settings.
-    """
-    import pandas as pd
-    import pyarrow.parquet as pq
-
-    hashes = {(pq.read_schema(path).metadata or {}).get(b"settings_hash") for path in parquets}
-    if len(hashes) != 1:
-        raise TableError(
-            "stability files were made with different settings, or there are none",
-            where=out.name,
-            got=f"{len(hashes)} settings",
-            action="run the rule again for all patients",
-        )
-    frame = pd.concat([pd.read_parquet(path) for path in parquets], ignore_index=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _agreements(frame).to_csv(out, index=False)
-
-
-def _agreements(frame: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    counts = frame.groupby("patient_id")["perturbation"].nunique()
-    # A tiny lesion that does not survive shrinking would leave a hole in the table.
-    frame = frame[frame["patient_id"].isin(counts.index[counts == counts.max()])]
-    rows = []
-    for feature in (c for c in frame.columns if c not in ("patient_id", "perturbation")):
-        table = frame.pivot(index="patient_id", columns="perturbation", values=feature).dropna()
-        enough = len(table) >= 2 and table.shape[1] >= 2
-        found = intraclass_correlation(table.to_numpy()) if enough else Agreement(*[float("nan")] * 3)
-        rows.append((feature, found.icc, found.low, found.high, len(table)))
-    return pd.DataFrame(rows, columns=["feature", "icc", "icc_low", "icc_high", "patients"])
-
-
-def stable_features(stability: Path, min_icc: float) -> Callable[[str], bool]:
-    """A test of column names: whether a feature is stable enough, or was not measured (`pet_index_*`).
-
-    Args:
-        stability: CSV of :func:`gather_stability`.
-        min_icc: Least lower end of the 95 % interval; 0 or less keeps all.
-    """
-    import pandas as pd
-
-    if min_icc <= 0:
-        return lambda column: True
-    table = pd.read_csv(stability).set_index("feature")["icc_low"]
-    unstable = set(table.index[~(table >= min_icc)])
-    return lambda column: column not in unstable

@@ -21,27 +21,34 @@ TITLES = ("template", "patient, aligned", "before", "after")
 Plane = npt.NDArray[np.float32]
 
 
-def draw(fixed: Body, moving: Body, matrices: tuple[FloatArray, FloatArray], path: Path) -> None:
+def draw(
+    bodies: tuple[Body, Body],
+    matrices: tuple[FloatArray, FloatArray],
+    path: Path,
+    titles: tuple[str, ...] = TITLES,
+) -> None:
     """Draw template, patient, and their overlay before and after, in three planes.
 
     Overlay: template red, patient cyan; where they agree the picture is grey.
 
     Args:
-        fixed: The template.
-        moving: The patient.
+        bodies: The template and the patient.
         matrices: 4×4 before and after, template points to patient points.
         path: PNG.
+        titles: Of the four columns.
     """
     from PIL import Image, ImageDraw
 
+    fixed, moving = bodies
     before, after = (moved(fixed, moving, m)[0] for m in matrices)
-    low, high = (-300.0, 400.0) if fixed.image.min() < -1 else (0.0, 1.0)
+    windows = (_window(fixed), _window(moving), _window(moving))
     at = np.round(np.argwhere(fixed.mask).mean(axis=0)).astype(int)
     sheet = Image.new("RGB", (4 * (TILE + GAP), 3 * (TILE + GAP) + 16), "black")
-    for column, title in enumerate(TITLES):
+    for column, title in enumerate(titles):
         ImageDraw.Draw(sheet).text((column * (TILE + GAP) + 2, 2), title, fill="white")
     for row in range(3):
-        cuts = [_scaled(np.take(a, at[row], axis=row), low, high) for a in (fixed.image, before, after)]
+        images = zip((fixed.image, before, after), windows, strict=True)
+        cuts = [_scaled(np.take(image, at[row], axis=row), *window) for image, window in images]
         if row:
             # coronal and sagittal: the head up
             cuts = [cut[::-1] for cut in cuts]
@@ -51,6 +58,10 @@ def draw(fixed: Body, moving: Body, matrices: tuple[FloatArray, FloatArray], pat
             image = _fit(Image.fromarray(tile), fixed.grid.spacing_mm, row)
             sheet.paste(image, (column * (TILE + GAP), row * (TILE + GAP) + 16))
     sheet.save(path, compress_level=6)
+
+
+def _window(body: Body) -> tuple[float, float]:
+    return (-300.0, 400.0) if body.image.min() < -1 else (0.0, 1.0)
 
 
 def _scaled(plane: Plane, low: float, high: float) -> npt.NDArray[np.uint8]:

@@ -1,21 +1,22 @@
-"""How well two bodies lie on each other, and where to start looking."""
+"""How well two bodies lie on each other."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.registration.bodies import Body
 from pipeline.volumes.resample import Sampling, in_field, resample
-from pipeline.volumes.transform import inverse
-from pipeline.volumes.volume import FloatArray, Grid, Volume
+from pipeline.volumes.volume import FloatArray, Volume
 
 MIN_SHARED = 0.4
 """Share of the smaller body that must lie in both fields of view for a start to count."""
-SLIDES_MM = tuple(range(-160, 161, 20))
-TURNS_DEG = (-15.0, 15.0)
+BINS = 32
+Likeness = Literal["correlation", "information", "wide"]
+"""Of images of one modality; of two modalities; of one, air included, which a start far off has too."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,10 @@ class Fit:
 
     Attributes:
         matrix: 4×4, template points to patient points (LPS mm).
-        similarity: Correlation of the images where either is body, in both fields of view
-            (1: equal; higher is better); -1 where too little is shared.
+        similarity: Of the images where either is body, in both fields of view; higher is better;
+            -1 where too little is shared. Correlation (1: equal), or of images of two
+            modalities mutual information over the mean of both entropies (0: none, 1: one
+            gives the other).
         overlap: Dice of the two bodies within both fields of view.
     """
 
@@ -34,7 +37,7 @@ class Fit:
     overlap: float
 
 
-def measure(fixed: Body, moving: Body, matrix: FloatArray) -> Fit:
+def measure(fixed: Body, moving: Body, matrix: FloatArray, likeness: Likeness = "correlation") -> Fit:
     """Similarity and overlap under a transform."""
     image, mask = moved(fixed, moving, matrix)
     seen = in_field(moving.grid, fixed.grid, matrix)
@@ -44,7 +47,9 @@ def measure(fixed: Body, moving: Body, matrix: FloatArray) -> Fit:
     if shared < needed or mask.sum() < needed:
         return Fit(matrix, -1.0, 0.0)
     overlap = 2.0 * both.sum() / max(1, shared + (mask & seen).sum())
-    return Fit(matrix, _correlation(fixed.image[either], image[either]), float(overlap))
+    where = seen if likeness == "wide" else either
+    alike = _information if likeness == "information" else _correlation
+    return Fit(matrix, alike(fixed.image[where], image[where]), float(overlap))
 
 
 def shared_centre_mm(fixed: Body, moving: Body, matrix: FloatArray) -> FloatArray:
@@ -65,39 +70,6 @@ def moved(
     return image, resample(body, fixed.grid, matrix, Sampling("linear", 0.0)) >= 0.5
 
 
-def starts(fixed: Body, moving: Body) -> list[Fit]:
-    """Starting positions, best first: as scanned, centres, tops of the bodies, slides along
-    the body from there, and turns.
-
-    Scored on every second voxel of the working grid.
-    """
-    few, few_moving = _thinned(fixed), _thinned(moving)
-    centre = moving.centre_mm() - fixed.centre_mm()
-    top = centre.copy()
-    top[2] = moving.top_mm() - fixed.top_mm()
-    shifts = [np.zeros(3), centre, top]
-    shifts += [centre + np.array([0.0, 0.0, float(step)]) for step in SLIDES_MM if step]
-    fits = sorted((measure(few, few_moving, _translation(s)) for s in shifts), key=_score)
-    pivot = fixed.centre_mm()
-    turned = [
-        measure(few, few_moving, fits[0].matrix @ _turn(axis, angle, pivot))
-        for axis in range(3)
-        for angle in TURNS_DEG
-    ]
-    return sorted([*fits, *turned], key=_score)
-
-
-def distinct(fits: list[Fit], pivot: FloatArray, wanted: int) -> list[Fit]:
-    """The best starts that differ by 15 mm or 8 degrees from all better ones."""
-    chosen: list[Fit] = []
-    for fit in fits:
-        if all(_apart(fit.matrix, other.matrix, pivot) for other in chosen):
-            chosen.append(fit)
-        if len(chosen) == wanted:
-            break
-    return chosen
-
-
 def rotation_deg(matrix: FloatArray) -> float:
     """Angle of a rigid transform's rotation (degrees)."""
     cosine = (np.trace(matrix[:3, :3]) - 1.0) / 2.0
@@ -107,23 +79,6 @@ def rotation_deg(matrix: FloatArray) -> float:
 def shift_mm(matrix: FloatArray, point: FloatArray) -> FloatArray:
     """Where a transform moves a point to, relative to the point (LPS mm)."""
     return np.asarray(matrix[:3, :3] @ point + matrix[:3, 3] - point, dtype=np.float64)
-
-
-def _score(fit: Fit) -> float:
-    return -fit.similarity
-
-
-def _apart(first: FloatArray, second: FloatArray, pivot: FloatArray) -> bool:
-    gap = float(np.linalg.norm(shift_mm(first, pivot) - shift_mm(second, pivot)))
-    return gap > 15.0 or rotation_deg(inverse(first) @ second) > 8.0
-
-
-def _thinned(body: Body) -> Body:
-    grid, few = body.grid, slice(None, None, 2)
-    image, mask = body.image[few, few, few], body.mask[few, few, few]
-    a, b, c = (2 * s for s in grid.spacing_mm)
-    thin = Grid((image.shape[0], image.shape[1], image.shape[2]), (a, b, c), grid.origin_mm, grid.direction)
-    return Body(image, mask, thin)
 
 
 def _ratio(fixed: Body, moving: Body) -> float:
@@ -136,17 +91,13 @@ def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]
     return float((a * b).sum() / scale) if scale > 0 else -1.0
 
 
-def _translation(shift: FloatArray) -> FloatArray:
-    matrix: FloatArray = np.eye(4, dtype=np.float64)
-    matrix[:3, 3] = shift
-    return matrix
+def _information(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+    joint, _, _ = np.histogram2d(first, second, bins=BINS)
+    share = joint / joint.sum()
+    entropies = _entropy(share.sum(axis=0)) + _entropy(share.sum(axis=1))
+    return float(2.0 * (entropies - _entropy(share)) / entropies) if entropies > 0 else 0.0
 
 
-def _turn(axis: int, angle_deg: float, pivot: FloatArray) -> FloatArray:
-    angle = np.radians(angle_deg)
-    first, second = [i for i in range(3) if i != axis]
-    matrix: FloatArray = np.eye(4, dtype=np.float64)
-    matrix[first, first] = matrix[second, second] = np.cos(angle)
-    matrix[first, second], matrix[second, first] = -np.sin(angle), np.sin(angle)
-    matrix[:3, 3] = pivot - matrix[:3, :3] @ pivot
-    return matrix
+def _entropy(share: FloatArray) -> float:
+    filled = share[share > 0]
+    return float(-(filled * np.log(filled)).sum())

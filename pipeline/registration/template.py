@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import SettingsError
+from pipeline.errors import RegistrationError, SettingsError
 from pipeline.provenance import file_sha256
 from pipeline.registration.bodies import Modality, coarse_volume, make_body
 from pipeline.settings.geometry import RegistrationSettings
@@ -21,9 +21,23 @@ IMAGE, FACTS = "template.nii.gz", "template.json"
 log = logging.getLogger(__name__)
 
 
+FILES: dict[Modality, str] = {"ct": "ct_hu.nii.gz", "pet": "pet_stored.nii.gz"}
+
+
 def image_path(convert: Path, modality: Modality) -> Path:
-    """The image of a converted patient that is registered."""
-    return convert / ("ct_hu.nii.gz" if modality == "ct" else "pet_stored.nii.gz")
+    """The image of a converted patient that is registered.
+
+    Raises:
+        RegistrationError: The patient was converted without it.
+    """
+    path = convert / FILES[modality]
+    if not path.is_file():
+        raise RegistrationError(
+            f"the patient has no {modality.upper()}, which registration.moving asks for",
+            where="stage convert",
+            action="set index.modalities: [pet, ct], or registration.moving to the image that all have",
+        )
+    return path
 
 
 def choose_template(
@@ -48,7 +62,8 @@ def choose_template(
         RegistrationError: The template shows no body.
     """
     folders = list(candidates)
-    usable = {path.name: path for path in folders if read_status(path).state != "excluded"}
+    kept = [path for path in folders if read_status(path).state != "excluded"]
+    usable = {path.name: path for path in kept if (path / FILES[settings.moving]).is_file()}
     source, patient, image = _choice(usable, settings, seed)
     volume = coarse_volume(image, settings.moving, settings.working_mm)
     make_body(volume, settings.moving, str(image))

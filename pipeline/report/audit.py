@@ -22,11 +22,17 @@ SUV_COLUMNS = {
     "factor": "Factor",
     "uptake_minutes": "Uptake (min)",
     "suvmax": "SUVmax",
+    "body": "Body SUV",
+    "region": "Reference SUV",
     "flags": "Flags",
     "assumptions": "Assumptions",
     "path": "Path taken",
 }
-"""Entry of `suv.json` → title; the factor is in g/mL per stored unit."""
+"""Entry of `suv.json` → title; the factor is in g/mL per stored unit.
+
+`body` is the median SUV of all voxels that are body by uptake, `region` the mean in the ROI of
+`contours.reference_roi`, where one is drawn.
+"""
 DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 QUALITY = {
     "rotation_deg": "Rotation (°)",
@@ -59,10 +65,15 @@ def suv_audit(results: Path) -> pd.DataFrame:
     rows = []
     for path in sorted(results.glob("suv/*/suv.json")):
         record = read_json(path)
+        record["body"] = (record.get("reference") or {}).get("median")
+        contours = read_json(results / "contours" / path.parent.name / "contours.json")
+        record["region"] = (contours.get("reference") or {}).get("mean")
         row = {"Patient": path.parent.name}
         row.update({label: plain(record.get(key)) for key, label in SUV_COLUMNS.items()})
         rows.append(row)
     frame = pd.DataFrame(rows, columns=["Patient", *SUV_COLUMNS.values()])
+    if frame["Reference SUV"].isna().all():
+        frame = frame.drop(columns="Reference SUV")  # no study without contours.reference_roi has one
     order = frame.assign(_ok=frame["Flags"].fillna("").eq("")).sort_values(["_ok", "Patient"])
     return order.drop(columns="_ok").reset_index(drop=True)
 

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from pipeline.console import progress
-from pipeline.report import images, methods, origin, sections
+from pipeline.report import explanations, images, methods, origin, published, quality, sections
 from pipeline.report.job import ReportJob
 from pipeline.report.page import Content, render
 from pipeline.report.sections import Source
@@ -16,15 +16,18 @@ log = logging.getLogger(__name__)
 STEPS = (
     sections.cohort,
     sections.survival,
+    published.published,
     sections.models,
     sections.training,
+    explanations.explained,
     images.images,
+    quality.quality,
     sections.audited,
 )
 
 
 def build_report(job: ReportJob, out: Path) -> None:
-    """Write `index.html`, figures as SVG and PNG, tables as CSV.
+    """Write `index.html`, `quality.html` (every crop), figures as SVG and PNG, tables as CSV.
 
     The same results and settings give the same bytes.
 
@@ -38,8 +41,9 @@ def build_report(job: ReportJob, out: Path) -> None:
     for step in progress(STEPS, title="report"):
         step(source, canvas, content)
     _write_tables(content, out / "tables")
-    page = render(job, content, methods.methods(job), origin.provenance(job), canvas.folder)
-    (out / "index.html").write_text(page, encoding="utf-8")
+    for name in ("index.html", *(["quality.html"] if content.lists["sheets"] else [])):
+        page = render(job, content, methods.methods(job), origin.provenance(job), canvas.folder, name)
+        (out / name).write_text(page, encoding="utf-8")
     log.info("report written to %s", out / "index.html")
 
 

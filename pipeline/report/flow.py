@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.style import COLOURS, FAINT, INK, WIDTH, Canvas
+from pipeline.tables.splits import Splits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,18 +24,20 @@ class Flow:
         excluded: Stage → patients that it refused, in the stages' order.
         warned: Patients used with a warning.
         sets: Set → (patients, events).
-        folds: Folds of the cross-validation.
+        training: What becomes of development patients, e.g. `3-fold cross-validation`.
+        runs: How external patients are predicted, e.g. `predicted by all folds`.
     """
 
     listed: int
     excluded: dict[str, int]
     warned: int
     sets: dict[str, tuple[int, int]]
-    folds: int
+    training: str
+    runs: str
 
 
-def flow_of(cohort: pd.DataFrame, problems: pd.DataFrame, folds: int) -> Flow:
-    """Count the flow from the usable patients and the table of problems.
+def flow_of(cohort: pd.DataFrame, problems: pd.DataFrame, splits: Splits) -> Flow:
+    """Count the flow from the usable patients, the table of problems and the folds.
 
     A patient refused by several stages counts once, for the first.
     """
@@ -46,7 +49,18 @@ def flow_of(cohort: pd.DataFrame, problems: pd.DataFrame, folds: int) -> Flow:
         str(name): (len(group), int(group["event"].sum())) for name, group in cohort.groupby("set", sort=True)
     }
     excluded = {stage: counted[stage] for stage in order}
-    return Flow(len(cohort) + len(bad), excluded, len(warned), sets, folds)
+    training, runs = _fate(splits)
+    return Flow(len(cohort) + len(bad), excluded, len(warned), sets, training, runs)
+
+
+def _fate(splits: Splits) -> tuple[str, str]:
+    """What is done with development and with external patients."""
+    count = len(splits.folds)
+    if any(fold.heldout for fold in splits.folds):
+        return f"{count}-fold cross-validation", "predicted by all folds"
+    fold = splits.folds[0]
+    told = f"{len(fold.train)} training, {len(fold.inner)} inner validation"
+    return told, "predicted by the model" if count == 1 else f"predicted by {count} runs"
 
 
 def draw_flow(flow: Flow, canvas: Canvas) -> str:
@@ -68,7 +82,7 @@ def draw_flow(flow: Flow, canvas: Canvas) -> str:
     _arrow(axis, (0.05 + wide, top + 0.6), (3.5, top + 0.6))
     _arrow(axis, (0.05 + wide / 2, top), (0.05 + wide / 2, 0.05 + low))
     for name, (count, events) in flow.sets.items():
-        more = f"{flow.folds}-fold cross-validation" if name == "development" else "predicted by all folds"
+        more = flow.training if name == "development" else flow.runs
         bottom, height = (top, 1.2) if name == "development" else (0.05, max(low, 0.94))
         told = f"{count} patients, {events} events\n{more}"
         _box(axis, (6.95, bottom, wide, height), (name.capitalize(), told), INK)

@@ -55,7 +55,9 @@ def draw_concordance(metrics: pd.DataFrame, truths: Collection[str], canvas: Can
 
 def draw_differences(comparisons: pd.DataFrame, canvas: Canvas) -> str | None:
     """Each model's C-index less that of the model compared with, with interval and p-values."""
-    rows = comparisons[comparisons["difference"].notna()]
+    rows = comparisons[comparisons["difference"].notna() & (comparisons["metric"] == "c_index")]
+    # Against a second model (added value) there is a table; points of two would lie on one line.
+    rows = rows[rows["model_b"].isin(rows["model_b"].head(1))]
     sets = sets_in(rows)
     if not sets:
         return None
@@ -71,6 +73,7 @@ def draw_differences(comparisons: pd.DataFrame, canvas: Canvas) -> str | None:
                 text += f" (Holm {p_value(row['p_holm'])})"
             _estimate(axis, order.index(row["model_a"]), row, "difference", (text, COLOURS[0]))
         axis.set_title(name.capitalize())
+        axis.locator_params(axis="x", nbins=5)
         axis.set(xlim=(-reach, reach), xlabel=f"C-index less that of {pretty(str(rows['model_b'].iloc[0]))}")
     _label(axes, order)
     figure.tight_layout(w_pad=2)

@@ -58,7 +58,7 @@ def _line(axis: Any, x: pd.Series, y: pd.Series, look: tuple[int, bool]) -> None
     fold, bold = look
     axis.plot(
         x, y, color=COLOURS[fold % len(COLOURS)], lw=1.8 if bold else 0.8, alpha=1.0 if bold else 0.5,
-        marker="o" if bold else None, ms=3, label=f"fold {fold + 1}" if bold else None,
+        marker="o" if bold else None, ms=3, label=f"run {fold + 1}" if bold else None,
     )  # fmt: skip
 
 
@@ -107,11 +107,11 @@ def training_cost(job: ReportJob) -> pd.DataFrame:
             rows.append(
                 {
                     "Model": pretty(model),
-                    "Folds": len(told),
+                    "Runs": len(told),
                     "Device": ", ".join(sorted({str(t.get("name", t.get("device", "?"))) for t in told})),
                     "Precision": ", ".join(sorted({str(t.get("precision", "?")) for t in told})),
                     "Median ms per iteration": float(pd.Series([t["ms_per_step"] for t in told]).median()),
-                    "All folds, minutes": round(sum(t["seconds"] for t in told) / 60, 2),
+                    "All runs, minutes": round(sum(t["seconds"] for t in told) / 60, 2),
                 }
             )
     return pd.DataFrame(rows)

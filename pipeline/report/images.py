@@ -1,4 +1,4 @@
-"""The section of example slices and of all crops."""
+"""The section of example slices."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from pipeline.report.style import Canvas
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_TILES = 96
-
 
 def images(source: Source, canvas: Canvas, content: Content) -> None:
-    """Slices with contours from the lowest to the highest Dice, and a mosaic of all crops."""
+    """Slices with contours from the lowest to the highest Dice."""
     job = source.job
     stored = [p for p in slices.stored_patients(job.results) if p in source.cohort.index]
     if not stored:
@@ -35,12 +33,6 @@ def images(source: Source, canvas: Canvas, content: Content) -> None:
         mask = slices.predicted_mask(job.folds(model), patient_id, source.splits) if model else None
         examples.append(slices.load_example(job, patient_id, mask, caption(patient_id, table)))
     content.draw("examples", slices.draw_examples(examples, canvas))
-    # Outliers first; patients without Dice last.
-    dice = table["dice"] if "dice" in table else table["set"].map(lambda _: float("nan"))
-    order = sorted(stored, key=lambda p: (dice[p] if dice[p] == dice[p] else 2.0, p))[:MOST_TILES]
-    titles = {p: caption(p, table).replace("\nDice", "") for p in order}
-    content.draw("mosaic", slices.draw_mosaic(job, order, titles, canvas))
-    content.lists["mosaic"] = [len(order), len(stored)]
 
 
 def segmenter(job: ReportJob) -> str | None:

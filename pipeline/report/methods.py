@@ -18,6 +18,8 @@ CLASSICAL = {
     "gradient_boosting": "Gradient boosting of the Cox partial likelihood, at most {rounds} rounds.",
     "survival_svm": "Survival support vector machine; the weight of its loss by inner cross-validation.",
     "signed_bagging": "Mean of {members} signed features' ranks, over resamples of patients and features.",
+    "deepsurv": "DeepSurv, a network on columns with the Cox loss: the best of {trials} drawn at random, by "
+    "inner cross-validation; the mean log-hazard of {members} trainings.",
 }
 """Kind of classical model → what it is, with its settings' values."""
 
@@ -28,6 +30,8 @@ def methods(job: ReportJob) -> list[tuple[str, str]]:
     parts = []
     if settings["cohort"]["source"] in ("dicom", "nifti"):
         parts += [("Images", _images(settings)), ("Alignment and crop", _crop(settings))]
+    if settings["cohort"]["source"] in ("slices", "generated"):
+        parts.append(("Images", _arrays(settings)))
     parts.append(("Validation", _validation(settings)))
     parts += [(pretty(name).capitalize(), _model(job, name, model)) for name, model in job.models.items()]
     parts.append(("Ensembles", _ensembles(job)))
@@ -46,6 +50,20 @@ def _images(settings: dict[str, Any]) -> str:
         "CT was converted to Hounsfield units. PET was converted to standardised uptake values "
         f"by {kind}, decay-corrected as each file's Decay Correction attribute asks; the audit "
         "table lists units, decay path and factor of every patient."
+    )
+
+
+def _arrays(settings: dict[str, Any]) -> str:
+    if settings["cohort"]["source"] == "slices":
+        return "Images and masks were taken as they are, one array per patient."
+    disks = settings["disks"]
+    size, (low, high) = disks["size_px"], disks["radius_px"]
+    first, last = disks["time_range"]
+    return (
+        f"{disks['images']} images of {size}×{size} pixels were generated, each with one disk of contrast 1 in white "
+        f"Gaussian noise of SD {disks['noise']:g}; areas uniform between those of radii {low:g} and {high:g} pixels. "
+        f"Time: the area scaled to {first:g} … {last:g}, plus Gaussian noise of SD {disks['time_noise']:g}; every "
+        "event is observed."
     )
 
 
@@ -74,12 +92,19 @@ def _crop(settings: dict[str, Any]) -> str:
 def _validation(settings: dict[str, Any]) -> str:
     plan = settings["plan"]
     by = "whole centres held out" if plan["by_centre"] else "patients stratified by event"
+    rest = "development patients" if plan["folds"] == 1 else "each fold's remaining patients"
     inner = (
-        f"{plan['inner_fraction']:.0%} of each fold's remaining patients were kept as inner validation for the "
+        f"{plan['inner_fraction']:.0%} of {rest} were kept as inner validation for the "
         "choice of weights, Z-scores and baseline hazards."
         if plan["inner_fraction"] > 0
         else "No inner validation: Z-scores and baseline hazards come from held-out patients (marked)."
     )
+    if plan["folds"] == 1:
+        times = f", {plan['repeats']} times with other inner patients," if plan["repeats"] > 1 else ""
+        return (
+            f"No cross-validation: models were trained{times} on all development patients but the inner ones "
+            f"and judged on external patients. {inner}"
+        )
     return (
         f"{plan['folds']}-fold cross-validation, {by}. {inner} External patients were predicted by all folds."
     )
@@ -107,7 +132,31 @@ def _model(job: ReportJob, name: str, model: dict[str, Any]) -> str:
         f" Of two features with |Spearman's ρ| above {spearman:g} one was left out." if spearman < 1 else ""
     )
     harmonised = " Features were harmonised by centre (ComBat)." if model.get("harmonise") == "combat" else ""
-    return told + filtered + harmonised + with_clinical
+    deep = model.get("deep")
+    offered = (
+        f" It was offered deep features of {pretty(str(deep))}, from networks trained without the patient."
+        if deep
+        else ""
+    )
+    return told + _features_from(model) + filtered + offered + harmonised + with_clinical
+
+
+def _features_from(model: dict[str, Any]) -> str:
+    """The contour of a classical model's features, where it is not the drawn one, and their stability."""
+    contour = model.get("contour", "manual")
+    told = {
+        "manual": "",
+        "threshold": " Features are of the contour's part above a share of SUVmax.",
+        "peritumoral": " Features are of the shell around the contour.",
+        "predicted": f" Features are of contours drawn by {pretty(model.get('contour_network', ''))}, "
+        "of development patients by the fold that held them out.",
+    }[contour]
+    if model.get("min_icc", 0) > 0:
+        told += (
+            " Only features whose agreement over perturbed contours (lower end of the 95 % interval of "
+            f"ICC(1,1) among training patients) reached {model['min_icc']:g} were offered."
+        )
+    return told
 
 
 def _marked(training: dict[str, Any]) -> str:
@@ -121,9 +170,13 @@ def _ensembles(job: ReportJob) -> str:
         f"{pretty(name)} = {' + '.join(pretty(m) for m in members)}"
         for name, members in job.ensembles.items()
     )
+    plan = job.settings["plan"]
     text = (
         "Each fold's risks were Z-scored by the mean and SD of that fold's inner validation patients; an "
         "external patient's risk is the mean over folds, a development patient's that of the fold that held it out."
+        if plan["folds"] > 1
+        else "Risks were Z-scored by the mean and SD of the inner validation patients"
+        + (" and averaged over repeats." if plan["repeats"] > 1 else ".")
     )
     return text + (f" Averages of several models: {several}." if several else "")
 

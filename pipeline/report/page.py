@@ -114,8 +114,9 @@ def render(
     methods: list[tuple[str, str]],
     origin: list[tuple[str, str]],
     figures: Path,
+    name: str = "index.html",
 ) -> str:
-    """Fill the page's template.
+    """Fill a page's template.
 
     Args:
         job: The study.
@@ -123,6 +124,7 @@ def render(
         methods: (heading, text) paragraphs.
         origin: (what, value) pairs of the provenance.
         figures: Folder of the figures, for their sizes.
+        name: Of the page.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -130,7 +132,7 @@ def render(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    return environment.get_template("index.html.j2").render(
+    return environment.get_template(f"{name}.j2").render(
         job=job, figures=content.figures, tables=content.tables, lists=content.lists, marks=content.marks,
         methods=methods, origin=origin, style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
         pretty=pretty, picture_of=lambda file: picture_of(figures, file), long=LONG,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.report import audit, curves, flow, forests, histories, tables
+from pipeline.report import audit, curves, flow, forests, histories, stability, tables
 from pipeline.report.job import ReportJob
 from pipeline.report.page import Content, Table
 from pipeline.report.style import Canvas
@@ -57,7 +57,7 @@ def cohort(source: Source, canvas: Canvas, content: Content) -> None:
 
     job = source.job
     problems = pd.read_csv(job.results / "problems.csv", keep_default_na=False, dtype=str)
-    counted = flow.flow_of(source.cohort, problems, len(source.splits.folds))
+    counted = flow.flow_of(source.cohort, problems, source.splits)
     content.draw("flow", flow.draw_flow(counted, canvas))
     content.tell("cohort", Table("Patients", tables.cohort_table(source.cohort, job.cohort.time_unit)))
     content.tell("problems", Table("Patients with problems", problems))
@@ -97,10 +97,15 @@ def survival(source: Source, canvas: Canvas, content: Content) -> None:
     wide = tables.performance(metrics, job.evaluation.horizons_days, unit)
     content.tell("discrimination", Table("Discrimination", wide["discrimination"], marks=marks))
     content.tell("calibration", Table("Predicted probabilities", wide["calibration"], marks=marks))
+    content.tell("masks", Table("Masks of the networks", wide["masks"], marks=marks))
+    content.tell("labels", Table("Class outcomes", wide["labels"], marks=marks))
     comparisons = pd.read_csv(folder / "comparisons.csv")
     content.draw("differences", forests.draw_differences(comparisons, canvas))
     shown = tables.comparisons_on_page(comparisons)
     content.tell("comparisons", Table("Differences between models", comparisons, shown, marks=marks))
+    added = tables.added_value_on_page(comparisons)
+    note = "Cox models on held-out risks: this model’s risk beside the other’s, against the other’s alone."
+    content.tell("added", Table("Added value", added, note=note, marks=marks))
     look = (headline, job.evaluation.risk_groups, unit)
     km = pd.read_csv(folder / "km.csv")
     content.draw("kaplan_meier", curves.draw_kaplan_meier(km, metrics, look, canvas))
@@ -125,6 +130,11 @@ def models(source: Source, canvas: Canvas, content: Content) -> None:
     features = source.job.results / "radiomics" / "features.parquet"
     if features.is_file():
         content.tell("radiomics", Table("Radiomics features", tables.radiomics_overview(features)))
+    measured = stability.read_stability(source.job.results)
+    if measured is not None and len(measured):
+        shown = stability.stability_summary(measured)
+        title = "Stability of features under perturbed contours"
+        content.tell("stability", Table(title, measured, shown, note=stability.NOTE))
 
 
 def training(source: Source, canvas: Canvas, content: Content) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.crops.store import read_crop
 from pipeline.report.job import ReportJob
 from pipeline.report.style import COLOURS, WIDTH, Canvas
+from pipeline.store.crops import Crop, read_crop
 from pipeline.tables.splits import Splits
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CT_WINDOW = (-160.0, 240.0)
 MANUAL, PREDICTED = COLOURS[2], COLOURS[1]
+MOST_TILE_PIXELS = 128
 Mask = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.float32]
 
@@ -63,14 +64,20 @@ def choose_examples(table: pd.DataFrame, count: int) -> list[str]:
 
 def load_example(job: ReportJob, patient_id: str, predicted: Mask | None, caption: str) -> Example:
     """Read a patient's crop; a mask that does not fit its grid is left out."""
-    crop = read_crop(job.results / "crops" / f"{patient_id}.zarr")
+    return example_of(read_crop(job.results / "crops" / f"{patient_id}.zarr"), predicted, caption)
+
+
+def example_of(crop: Crop, predicted: Mask | None, caption: str) -> Example:
+    """A crop without its margin; a predicted mask that does not fit its grid is left out."""
     z, y, x = crop.attributes.spacing_mm
     inner = without_margin(crop.image.shape[1:], crop.attributes.margin)
     images = {name: crop.image[i][inner] for i, name in enumerate(crop.attributes.channels)}
     shape = next(iter(images.values())).shape
     manual = None if crop.mask is None else crop.mask[inner].astype(bool)
     fits = predicted is not None and predicted.shape == shape
-    return Example(patient_id, images, manual, predicted if fits else None, caption, (y / x, z / x))
+    return Example(
+        crop.attributes.patient_id, images, manual, predicted if fits else None, caption, (y / x, z / x)
+    )
 
 
 def without_margin(shape: tuple[int, ...], margin: int) -> tuple[slice, ...]:
@@ -126,8 +133,13 @@ def window(name: str, image: Image) -> tuple[float, float]:
 
 
 def draw_examples(examples: list[Example], canvas: Canvas) -> str:
-    """A row per patient, each channel axial and (of volumes) coronal, through the contour."""
+    """A row per patient, each channel axial and (of volumes) coronal, through the contour.
+
+    Images of one slice and one channel stand in a grid instead.
+    """
     views = _views(examples[0])
+    if len(views) == 1:
+        return _draw_grid(examples, canvas)
     height, width = 2.2 * len(examples) + 0.5, min(WIDTH, 1.2 + 2.1 * len(views))
     figure, axes = canvas.new(width, height, len(examples), len(views))
     for row, example in enumerate(examples):
@@ -141,6 +153,25 @@ def draw_examples(examples: list[Example], canvas: Canvas) -> str:
         axes[0, column].set_title(f"{title}, {'axial' if axial else 'coronal'}" if len(views) > 1 else title)
     _legend(figure, examples)
     figure.tight_layout(h_pad=0.3, w_pad=0.3, rect=(0, 0.22 / height, 1, 1))
+    return canvas.save(figure, "examples")
+
+
+def _draw_grid(examples: list[Example], canvas: Canvas) -> str:
+    columns = min(3, len(examples))
+    rows = -(-len(examples) // columns)
+    shape = next(iter(examples[0].images.values())).shape
+    tall = shape[1] / shape[2] * examples[0].aspect[0]
+    width = max(4.8, WIDTH * columns / 4)
+    height = rows * (width / columns * tall + 0.25) + 0.4
+    figure, axes = canvas.new(width, height, rows, columns)
+    for axis in axes.flat[len(examples) :]:
+        axis.set_visible(False)
+    for axis, example in zip(axes.flat, examples, strict=False):
+        name = next(iter(example.images))
+        _panel(axis, example, name, (True, focus(example)[0]))
+        axis.set_title(example.caption.replace("\n", ", "), fontsize=8, weight="normal")
+    _legend(figure, examples)
+    figure.tight_layout(h_pad=0.4, w_pad=0.4, rect=(0, 0.25 / height, 1, 1))
     return canvas.save(figure, "examples")
 
 
@@ -168,10 +199,11 @@ def _panel(axis: Any, example: Example, name: str, where: tuple[bool, int]) -> N
     )  # fmt: skip
     for mask, colour, style in ((example.manual, MANUAL, "-"), (example.predicted, PREDICTED, "--")):
         if mask is not None:
-            _outline(axis, cut(mask), colour, style)
+            outline(axis, cut(mask), colour, style)
 
 
-def _outline(axis: Any, mask: Mask, colour: str, style: str, width: float = 1.2) -> None:
+def outline(axis: Any, mask: Mask, colour: str, style: str, width: float = 1.2) -> None:
+    """Draw a mask's border."""
     if mask.any() and not mask.all() and min(mask.shape) > 1:
         axis.contour(mask.astype(float), levels=[0.5], colors=colour, linewidths=width, linestyles=style)
 
@@ -188,43 +220,12 @@ def _legend(figure: Any, examples: list[Example]) -> None:
         figure.legend(handles=handles, loc="lower right", ncols=2, fontsize=8)
 
 
-def draw_mosaic(job: ReportJob, order: list[str], captions: dict[str, str], canvas: Canvas) -> str:
-    """Every crop's PET (else its first channel) through its contour, in the given order.
-
-    All tiles are one image, which draws a hundred patients as fast as one.
-    """
-    tiles = [_tile(load_example(job, patient_id, None, "")) for patient_id in order]
-    high, wide = (max(t[0].shape[a] for t in tiles) for a in (0, 1))
-    columns, pad = min(8, len(tiles)), max(2, high // 6)
-    rows = -(-len(tiles) // columns)
-    sheet = np.zeros((rows * (high + pad), columns * (wide + 2)), dtype=np.float32)
-    masks = np.zeros(sheet.shape, dtype=bool)
-    width = WIDTH * max(columns, 4) / 8
-    figure, axes = canvas.new(width, width * sheet.shape[0] / sheet.shape[1] * tiles[0][2])
-    axis = axes[0, 0]
-    for number, (patient_id, (image, mask, _)) in enumerate(zip(order, tiles, strict=True)):
-        y, x = (number // columns) * (high + pad) + pad, (number % columns) * (wide + 2)
-        place = (slice(y, y + image.shape[0]), slice(x, x + image.shape[1]))
-        sheet[place], masks[place] = image, mask
-        axis.text(x + wide / 2, y - 1, captions.get(patient_id, patient_id), fontsize=6, ha="center")
-    axis.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect=tiles[0][2])
-    _outline(axis, masks, MANUAL, "-", 0.8)
-    if any(title != patient_id for patient_id, title in captions.items()):
-        axis.set_title("Number: Dice of the predicted mask", fontsize=8, weight="normal")
-    axis.axis("off")
-    figure.tight_layout(pad=0.1)
-    return canvas.save(figure, "mosaic")
-
-
-def _tile(example: Example) -> tuple[Image, Mask, float]:
-    """Grey levels in [0, 1] (PET dark on white), contour and aspect of a patient's slice."""
-    z = focus(example)[0]
-    name = "pet" if "pet" in example.images else next(iter(example.images))
-    image = example.images[name][z]
-    low, high = window(name, example.images[name])
-    grey = np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
-    mask = example.manual[z] if example.manual is not None else np.zeros(image.shape, dtype=bool)
-    return grey if name == "pet" else 1 - grey, mask, example.aspect[0]
+def thinned(image: Image) -> Image:
+    """Block means of a slice (y, x) that is finer than a tile of the mosaic can show."""
+    step = max(1, -(-max(image.shape) // MOST_TILE_PIXELS))
+    y, x = (n // step for n in image.shape)
+    blocks = image[: y * step, : x * step].reshape(y, step, x, step)
+    return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
 
 
 def stored_patients(results: Path) -> list[str]:

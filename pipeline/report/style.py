@@ -46,6 +46,9 @@ class Canvas:
         import matplotlib.pyplot as plt
 
         self.folder.mkdir(parents=True, exist_ok=True)
+        for legend in figure.legends:
+            # Held to the figure itself: the box that grows for the note would take it along.
+            legend.set_bbox_to_anchor((0, 0, 1, 1), transform=figure.transFigure)
         foot = self.foot(float(figure.get_size_inches()[0]))
         if foot:
             # Below the axes: the saved box grows to hold it, nothing is covered.

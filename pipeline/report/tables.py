@@ -60,7 +60,10 @@ def summary(values: pd.Series, levels: bool) -> str:
 
 
 def performance(metrics: pd.DataFrame, horizons: Iterable[float], unit: str) -> dict[str, pd.DataFrame]:
-    """Tables `discrimination` and `calibration`: a row per set and model, intervals in brackets."""
+    """Tables `discrimination`, `calibration`, `masks` and `labels`, those with rows.
+
+    A row per set and model, intervals in brackets.
+    """
     horizons = sorted(horizons)
     concordance = {"C-index": "c_index", "C-index, pooled": "c_index_pooled", "Uno’s C": "c_index_uno"}
     aucs = {f"AUC, {horizon_name(d, unit)}": f"auc_{d:g}d" for d in horizons}
@@ -72,9 +75,22 @@ def performance(metrics: pd.DataFrame, horizons: Iterable[float], unit: str) -> 
         probabilities[f"Observed/expected, {name}"] = f"observed_expected_{days:g}d"
     probabilities["Integrated Brier"] = "ibs"
     return {
-        "discrimination": _wide(metrics, {**concordance, **aucs, "Dice": "dice"}),
+        "discrimination": _wide(metrics, {**concordance, **aucs}),
+        "masks": _wide(metrics, {"Dice": "dice", "HD95, mm": "hd95_mm", "ASSD, mm": "assd_mm"}),
+        "labels": _wide(metrics, _label_columns(metrics)),
         "calibration": _wide(metrics, probabilities),
     }
+
+
+def _label_columns(metrics: pd.DataFrame) -> dict[str, str]:
+    """Title → metric of every class outcome: accuracy, AUC and F1."""
+    titles = {"accuracy": "accuracy", "auc": "AUC", "f1": "F1"}
+    found = {}
+    for metric in metrics["metric"].unique():
+        name, _, score = str(metric).rpartition("_")
+        if name.startswith("label_") and score in titles:
+            found[f"{pretty(name.removeprefix('label_')).capitalize()}, {titles[score]}"] = str(metric)
+    return found
 
 
 def _wide(metrics: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
@@ -97,19 +113,33 @@ def _wide(metrics: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
 
 def comparisons_on_page(comparisons: pd.DataFrame) -> pd.DataFrame:
     """Differences in C-index with interval and p-values, as printed."""
+    return _printed(comparisons, "c_index", ("Compared with", "Difference in C-index"))
+
+
+def added_value_on_page(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Nested Cox models on held-out risks: hazard ratio per SD of the added risk, as printed."""
+    import numpy as np
+
+    numbers = ["difference", "ci_low", "ci_high"]
+    ratios = comparisons.assign(**{c: np.exp(comparisons[c].astype(float)) for c in numbers})
+    return _printed(ratios, "added_log_hazard_ratio", ("Given", "Hazard ratio per SD"))
+
+
+def _printed(comparisons: pd.DataFrame, metric: str, titles: tuple[str, str]) -> pd.DataFrame:
     import pandas as pd
 
+    chosen = comparisons[comparisons["metric"] == metric]
     rows = [
         {
             "Set": str(row["set"]).capitalize(),
             "Model": pretty(str(row["model_a"])),
-            "Compared with": pretty(str(row["model_b"])),
-            "Difference in C-index": interval(row["difference"], row["ci_low"], row["ci_high"]),
+            titles[0]: pretty(str(row["model_b"])),
+            titles[1]: interval(row["difference"], row["ci_low"], row["ci_high"]),
             "p": p_value(row["p_value"]),
             "p, Holm": p_value(row.get("p_holm")),
         }
-        for name in sets_in(comparisons)
-        for row in comparisons[comparisons["set"] == name].to_dict("records")
+        for name in sets_in(chosen)
+        for row in chosen[chosen["set"] == name].to_dict("records")
     ]
     return pd.DataFrame(rows)
 

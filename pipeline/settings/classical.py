@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.settings.base import Section
+from pipeline.settings.deepsurv import Activation
 
 
 class Classical(Section):
@@ -22,10 +23,38 @@ class Classical(Section):
     )
 
 
-class FeatureSelecting(Classical):
-    """A classical model that is offered many radiomics features."""
+class OnFeatures(Classical):
+    """A classical model that is offered radiomics features."""
 
-    features: tuple[str, ...] = Field(("*",), description="Patterns of feature names offered.")
+    contour: Literal["manual", "threshold", "peritumoral", "predicted"] = Field(
+        "manual",
+        description="What the features are taken from: the manual contour, its part above a share of "
+        "SUVmax, the shell around it, or the contour that `contour_network` predicted.",
+    )
+    contour_network: str = Field(
+        "",
+        description="`predicted`: model of this study that segments. Development patients get the contour "
+        "of the fold that held them out, external patients that of each fold.",
+    )
+
+    @model_validator(mode="after")
+    def _network_for_predicted(self) -> OnFeatures:
+        if (self.contour == "predicted") != bool(self.contour_network):
+            raise ValueError("contour_network belongs to contour `predicted`, and only there")
+        return self
+
+
+class FeatureSelecting(OnFeatures):
+    """A classical model that selects among many radiomics features."""
+
+    features: tuple[str, ...] = Field(
+        ("*",), description="Patterns of radiomics feature names offered; an empty list: none."
+    )
+    deep: str = Field(
+        "",
+        description="Network of this study whose deep features are offered as well, from networks trained "
+        "without the patient (plan.cross_parts more trainings per fold); empty: none.",
+    )
     spearman: float = Field(
         0.7,
         gt=0,
@@ -38,6 +67,19 @@ class FeatureSelecting(Classical):
         description="ComBat by `centre`, learned from the fold's training patients; patients of a centre "
         "with fewer than three of them keep their values.",
     )
+    min_icc: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Least agreement of a feature over perturbed contours: lower end of the 95 % interval "
+        "of ICC(1,1) among the fold's training patients; 0: no filter.",
+    )
+
+    @model_validator(mode="after")
+    def _perturbed_as_used(self) -> FeatureSelecting:
+        if self.min_icc > 0 and self.contour not in ("manual", "predicted"):
+            raise ValueError("min_icc is of whole contours: set contour: manual or predicted, or min_icc: 0")
+        return self
 
 
 class ColumnModel(Classical):
@@ -47,7 +89,7 @@ class ColumnModel(Classical):
     column: str = Field(description="Column of the cohort table; higher = worse.")
 
 
-class FeatureModel(Classical):
+class FeatureModel(OnFeatures):
     """One named radiomics feature in a univariate Cox model (e.g. tumour volume alone)."""
 
     kind: Literal["feature"] = "feature"
@@ -153,6 +195,49 @@ class SignedBagging(FeatureSelecting):
     )
 
 
+class DeepSurvModel(FeatureSelecting):
+    """DeepSurv: a network on columns, its layers drawn at random, the best by inner cross-validation."""
+
+    kind: Literal["deepsurv"] = "deepsurv"
+    trials: int = Field(12, ge=1, le=200, description="Networks drawn from the ranges below.")
+    inner_folds: int = Field(5, ge=2, le=10, description="Inner cross-validation for network and epochs.")
+    epochs: tuple[int, ...] = Field(
+        (25, 50, 100, 200),
+        min_length=1,
+        description="Numbers of epochs tried of each network; it is trained once and looked at after each.",
+    )
+    members: int = Field(
+        3, ge=1, le=50, description="Networks of the chosen kind from different seeds, log-hazards averaged."
+    )
+    layers: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="Hidden layers, one is drawn.")
+    nodes: tuple[int, int] = Field((16, 96), description="Nodes of each layer, least and most.")
+    activations: tuple[Activation, ...] = Field(("relu", "selu"), min_length=1, description="One is drawn.")
+    batch_norm: tuple[bool, ...] = Field((False, True), min_length=1, description="One is drawn.")
+    dropout: tuple[float, float] = Field((0.0, 0.3), description="Least and most.")
+    learning_rate: tuple[float, float] = Field(
+        (3e-3, 5e-2), description="Least and most, drawn on a logarithmic scale."
+    )
+    decay: tuple[float, float] = Field(
+        (1e-4, 1e-2), description="Of the learning rate per epoch, drawn on a logarithmic scale."
+    )
+    l2: tuple[float, float] = Field(
+        (1e-3, 0.3), description="Weight decay, least and most, drawn on a logarithmic scale."
+    )
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> DeepSurvModel:
+        for name in ("nodes", "dropout", "learning_rate", "decay", "l2"):
+            low, high = getattr(self, name)
+            least = 0.0 if name == "dropout" else 1e-9
+            if not least <= low <= high:
+                raise ValueError(f"{name} must be two numbers above 0, the smaller first, got {low}, {high}")
+        if self.dropout[1] >= 1:
+            raise ValueError(f"dropout must stay below 1, got {self.dropout[1]}")
+        if any(n < 1 for n in (*self.layers, *self.epochs)):
+            raise ValueError("layers and epochs must be 1 or more")
+        return self
+
+
 ClassicalModel = Annotated[
     ColumnModel
     | FeatureModel
@@ -163,6 +248,7 @@ ClassicalModel = Annotated[
     | SurvivalForest
     | BoostedCox
     | SurvivalSvm
-    | SignedBagging,
+    | SignedBagging
+    | DeepSurvModel,
     Field(discriminator="kind"),
 ]

@@ -23,8 +23,15 @@ class IndexSettings(Section):
     several_studies: Literal["refuse", "first", "last"] = Field(
         "refuse", description="A patient with several studies that hold PET and CT."
     )
-    different_frames: Literal["refuse", "accept"] = Field(
-        "refuse", description="PET and CT that do not share a frame of reference."
+    different_frames: Literal["refuse", "accept", "register"] = Field(
+        "refuse",
+        description="PET and CT that do not share a frame of reference: refuse, take them as aligned, "
+        "or register the PET to the CT.",
+    )
+    repeated_frames: Literal["refuse", "first", "last"] = Field(
+        "refuse",
+        description="A dynamic or gated series, several images at each position: refuse, or use its "
+        "first or last frame (phase), told in `series.json`.",
     )
 
 
@@ -33,6 +40,14 @@ class ConvertSettings(Section):
 
     spacing_tolerance_mm: float = Field(
         0.1, gt=0, description="Slice distances may differ by this much; more is a missing slice."
+    )
+    incomplete: Literal["refuse", "warn"] = Field(
+        "refuse", description="A series with fewer slices than (0054,0081) Number of Slices says."
+    )
+    gantry_tilt: Literal["refuse", "resample"] = Field(
+        "refuse",
+        description="Slices that shift sideways evenly: refuse, or move each slice back by linear "
+        "interpolation within its plane, told in the status.",
     )
     compression_level: int = Field(1, ge=0, le=9, description="Of the NIfTI files written.")
 
@@ -61,6 +76,10 @@ class SuvSettings(Section):
     uptake_minutes: tuple[float, float] = Field(
         (45.0, 90.0), description="Uptake times outside are flagged in the audit."
     )
+    body_suv: tuple[float, float] = Field(
+        (0.2, 2.0),
+        description="A median SUV of the body outside is flagged (g/mL; for `bsa` a quarter, in cm²/mL).",
+    )
     implausible_suvmax: float = Field(150.0, gt=0, description="A higher maximum is flagged.")
 
 
@@ -73,12 +92,22 @@ class ContourSettings(Section):
         description="Patterns of ROI names (case-insensitive, `*`), used where the cohort "
         "table's `roi` is blank. All that match are united.",
     )
+    same_roi: Literal["refuse", "newest"] = Field(
+        "refuse",
+        description="Several files that draw an ROI of one name differently: refuse, or take the one of "
+        "the latest date and time (where these tell), told in the status.",
+    )
+    reference_roi: tuple[str, ...] = Field(
+        (),
+        description="Patterns of the ROI of a reference region, e.g. `Liver*`: its mean SUV is written to "
+        "contours.json and to the audit.",
+    )
     crop_mask: Literal["ct", "pet"] = Field(
         "ct",
         description="The contour drawn on which image fills the crop's mask; the other one "
         "where only that exists (told in the status).",
     )
-    draw: Literal["none", "threshold_41", "fixed_2.5", "fixed_4.0"] = Field(
+    draw: Literal["none", "threshold_40", "threshold_41", "fixed_2.5", "fixed_4.0"] = Field(
         "none", description="Contour drawn by the software where none was drawn, marked as such."
     )
     draw_within: Literal["sphere", "image"] = Field(

@@ -22,12 +22,17 @@ class RegistrationSettings(Section):
     )
     moving: Literal["ct", "pet"] = Field("ct", description="The image that is registered.")
     working_mm: float = Field(4.0, gt=0.5, le=10, description="Voxel of the grid registered on.")
-    starts: int = Field(3, ge=1, le=20, description="Starting positions tried when the first one fails.")
+    starts: int = Field(
+        3, ge=1, le=20, description="Starting positions tried where one fails or others look as good."
+    )
     max_rotation_deg: float = Field(30.0, gt=0, le=180, description="A larger turn is a failure.")
     max_translation_mm: float = Field(
         400.0, gt=0, description="A larger shift of the body's centre after initial alignment is a failure."
     )
     min_overlap: float = Field(0.6, ge=0, le=1, description="Dice of the two bodies below which it failed.")
+    min_similarity: float = Field(
+        0.1, ge=0, le=1, description="Correlation of the two images below which it failed."
+    )
 
 
 class CropSettings(Section):

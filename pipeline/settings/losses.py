@@ -21,6 +21,7 @@ _NEEDED = {
     "reconstruction": frozenset({"reconstruction"}),
     "classification": frozenset({"labels"}),
     "detection": frozenset({"detection"}),
+    "distance": frozenset({"activation_coronal"}),
 }
 
 
@@ -58,6 +59,14 @@ class LossSettings(Section):
     ranking_sigma: float = Field(0.1, gt=0, description="Scale of the ranking's exponential.")
     reconstruction: float = Field(1.0, ge=0, description="Mean squared error of the reconstruction.")
     classification: float = Field(1.0, ge=0, description="Cross-entropy of the labels.")
+    detection: float = Field(
+        1.0, ge=0, description="Class, box and mask of detected lesions, and of their proposals (Mask R-CNN)."
+    )
+    distance: float = Field(
+        1.0,
+        ge=0,
+        description="Distance of class activation maps from the tumour's centre (weak supervision).",
+    )
     labels: tuple[str, ...] = Field(
         (), description="`label_*` columns, in the order of the network's logits."
     )

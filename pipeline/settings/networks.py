@@ -10,14 +10,17 @@ from pipeline.settings.losses import LossSettings
 from pipeline.settings.network import Network
 from pipeline.settings.networks_pet import (
     AlexNet,
+    ChenNet,
     Cnn6,
     DenseNet169,
     InceptionV3,
+    QuNet,
     ResNet50,
     RpetNet,
     Vgg,
     VNet,
     WNet,
+    WslCam,
 )
 
 
@@ -126,6 +129,10 @@ class DisksNetwork(Network):
         1.0, gt=0, le=4, description="Multiplies every number of filters; 1 = original U-Net."
     )
     batch_norm: bool = Field(True, description="Normalise after each convolution.")
+    unet_batch_norm: bool = Field(
+        True,
+        description="Also in the U-Net; the original U-Net has none, the residual blocks' paper has it.",
+    )
     dropout: float = Field(0.5, ge=0, lt=1, description="Before the last fully connected layer.")
     losses: LossSettings = Field(
         default_factory=lambda: LossSettings(cox=0.5, dice=0.25, cross_entropy=0.25, dice_form="sum"),
@@ -180,15 +187,22 @@ class Dlpm(Network):
 
 
 class ChestCt(Network):
-    """Chest CT multi-task network on slices: classification, segmentation, reconstruction."""
+    """Chest CT multi-task network on slices: classification, segmentation, reconstruction, detection."""
 
     kind: Literal["chest_ct"] = "chest_ct"
     encoder: Literal["vgg13", "resnet50"] = Field("vgg13", description="The shared encoder.")
-    tasks: tuple[Literal["classification", "segmentation", "reconstruction"], ...] = Field(
+    tasks: tuple[Literal["classification", "segmentation", "reconstruction", "detection"], ...] = Field(
         ("classification", "reconstruction"),
         min_length=1,
         description="The paper's steps: classification + reconstruction, then segmentation + "
-        "reconstruction; classification alone.",
+        "reconstruction, then detection + reconstruction; classification alone.",
+    )
+    lesions: int = Field(
+        3,
+        ge=1,
+        le=20,
+        description="Kinds of lesions that detection tells apart: the mask's values 1, 2 …; a yes/no mask "
+        "has the first only.",
     )
     width: float = Field(1.0, gt=0, le=4, description="Multiplies every number of filters; 1 = original.")
     losses: LossSettings = Field(
@@ -198,8 +212,8 @@ class ChestCt(Network):
 
     def gives(self) -> frozenset[str]:
         """Outputs of the tasks that are set."""
-        names = {"classification": "labels", "segmentation": "mask", "reconstruction": "reconstruction"}
-        return frozenset(names[task] for task in self.tasks)
+        names = {"classification": "labels", "segmentation": "mask"}
+        return frozenset(names.get(task, task) for task in self.tasks)
 
 
 NetworkModel = Annotated[
@@ -226,6 +240,9 @@ NetworkModel = Annotated[
     | RpetNet
     | Cnn6
     | VNet
+    | ChenNet
+    | QuNet
+    | WslCam
     | ChestCt,
     Field(discriminator="kind"),
 ]

@@ -134,3 +134,52 @@ class VNet(Classifier):
     def gives(self) -> frozenset[str]:
         """The mask, and the outcome where there is the branch."""
         return frozenset({"mask"}) | (super().gives() if self.classify else frozenset())
+
+
+class ChenNet(Classifier):
+    """Chen's multi-task U-Net: segmentation, and the outcome from a spatial pyramid."""
+
+    kind: Literal["chen_net"] = "chen_net"
+
+    def gives(self) -> frozenset[str]:
+        """The mask and the outcome that is set."""
+        return frozenset({"mask"}) | super().gives()
+
+
+class QuNet(Classifier):
+    """Qu's network: a U-Net on ResNet-34, and the outcome from its last maps."""
+
+    kind: Literal["qu_net"] = "qu_net"
+
+    def gives(self) -> frozenset[str]:
+        """The mask and the outcome that is set."""
+        return frozenset({"mask"}) | super().gives()
+
+
+class WslCam(Classifier):
+    """Weakly supervised: class activation maps of two projections locate the tumour."""
+
+    kind: Literal["wsl_cam"] = "wsl_cam"
+    losses: LossSettings = Field(
+        default_factory=lambda: LossSettings(dice=0.0, labels=("label_pathology",)),
+        description="The loss; no mask is learned from, only its centre by `distance`. The first label "
+        "is the kind of cancer.",
+    )
+
+    def gives(self) -> frozenset[str]:
+        """The tumour, both activation maps, the kind of cancer and the outcome."""
+        return frozenset({"mask", "activation_coronal", "activation_sagittal", "labels"}) | super().gives()
+
+    def outcome_losses(self) -> LossSettings:
+        """The losses as the outcome's head sees them: without the first label."""
+        return self.losses.model_copy(update={"labels": self.losses.labels[1:], "label_weights": ()})
+
+    @model_validator(mode="after")
+    def _kind_is_a_label(self) -> WslCam:
+        needed = 2 if self.outcome == "label" else 1
+        if len(self.losses.labels) < needed or self.losses.classes != 2:
+            raise ValueError(
+                f"losses.labels must name at least {needed} yes/no label(s): the kind of cancer"
+                + (", then the outcome's" if needed == 2 else "")
+            )
+        return self

@@ -73,6 +73,8 @@ class DiskSettings(Section):
     @model_validator(mode="after")
     def _possible(self) -> DiskSettings:
         low, high = self.radius_px
+        if self.development > self.images:
+            raise ValueError("development: at most images")
         if not 0 < low < high <= (self.size_px - 1) / 2:
             raise ValueError("radius_px: 0 < smallest < largest, and the largest disk fits the image")
         if not 0 < self.time_range[0] < self.time_range[1]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.settings.base import Section
 
@@ -10,7 +10,20 @@ from pipeline.settings.base import Section
 class PlanSettings(Section):
     """How development patients are divided."""
 
-    folds: int = Field(5, ge=2, le=20, description="Folds of the cross-validation.")
+    folds: int = Field(
+        5,
+        ge=1,
+        le=20,
+        description="Folds of the cross-validation; 1: none is made, all development patients are "
+        "learned from, and only external patients are judged.",
+    )
+    repeats: int = Field(
+        1,
+        ge=1,
+        le=20,
+        description="With `folds: 1`: how often training is repeated, each time with other inner "
+        "validation patients and another start.",
+    )
     inner_fraction: float = Field(
         0.2,
         ge=0,
@@ -19,3 +32,28 @@ class PlanSettings(Section):
         "inside the fold (epoch, Z-scores, baseline hazard); 0: none, marked in every table.",
     )
     by_centre: bool = Field(False, description="Hold out whole centres.")
+    cross_parts: int = Field(
+        2,
+        ge=2,
+        le=10,
+        description="Parts a fold's training patients are dealt into where a classical model is offered "
+        "deep features: a network is trained without each part, a model fitted on it.",
+    )
+
+    @property
+    def runs(self) -> int:
+        """How often each model is fitted: once a fold, or once a repeat where there is no fold."""
+        return self.repeats if self.folds == 1 else self.folds
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PlanSettings:
+        if self.folds > 1 and self.repeats > 1:
+            raise ValueError("repeats are for folds: 1; with more folds every fold is one run")
+        if self.folds == 1 and self.by_centre:
+            raise ValueError("by_centre holds out centres, and folds: 1 holds out nobody")
+        if self.folds == 1 and self.inner_fraction == 0:
+            raise ValueError(
+                "folds: 1 holds out nobody, so inner_fraction must be above 0: Z-scores and baseline "
+                "hazards come from inner validation patients"
+            )
+        return self

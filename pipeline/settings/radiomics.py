@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from pipeline.settings.base import Section
 
 Modality = Literal["pet", "ct"]
+Contour = Literal["manual", "threshold", "peritumoral"]
+"""What of the drawn contour features are taken from."""
 TextureClass = Literal["glcm", "glrlm", "glszm", "gldm", "ngtdm"]
 
 
@@ -26,26 +28,26 @@ class RadiomicsSettings(Section):
     zscored_bin_width_sd: float = Field(
         0.25, gt=0, description="Bin width in standard deviations where intensities are `zscored`."
     )
-    region: Literal["contour", "threshold", "rim"] = Field(
-        "contour",
-        description="Voxels features are taken from: the contour, its part above a share of SUVmax, "
-        "or the shell around it. `pet_index_*` are of the contour always.",
+    contours: tuple[Literal["threshold", "peritumoral"], ...] = Field(
+        (),
+        description="Feature tables made beside that of the manual contour: of its part above a share of "
+        "SUVmax, of the shell around it. Those that a model's `contour` names are made in any case. "
+        "`pet_index_*` are of the manual contour in all of them.",
     )
     threshold_share: float = Field(0.41, gt=0, lt=1, description="`threshold`: share of SUVmax.")
-    rim_mm: float = Field(8.0, gt=0, le=50, description="`rim`: thickness of the shell.")
+    rim_mm: float = Field(8.0, gt=0, le=50, description="`peritumoral`: thickness of the shell.")
     min_voxels: int = Field(8, ge=1, description="Smaller lesions give no texture features (told).")
+    stability: bool = Field(
+        False,
+        description="Also extract under perturbed contours, for the report; done in any case where a model "
+        "asks for `min_icc`.",
+    )
     perturb_mm: float = Field(
         2.0,
         gt=0,
         le=20,
         description="Stability: how far contours are moved, grown and shrunk (at least a voxel).",
     )
-
-    @model_validator(mode="after")
-    def _region_has_one_grid(self) -> RadiomicsSettings:
-        if self.region == "threshold" and self.images == "native":
-            raise ValueError("region `threshold` needs images `crop`: PET and CT on one grid")
-        return self
 
 
 class Discretisation(Section):

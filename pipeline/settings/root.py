@@ -10,13 +10,15 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import SettingsError
 from pipeline.settings.base import Section
+from pipeline.settings.bundle import BundleSettings
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSettings, SuvSettings
 from pipeline.settings.evaluation import EvaluationSettings, ReportSettings
+from pipeline.settings.explain import ExplainSettings
 from pipeline.settings.geometry import CropSettings, RegistrationSettings
 from pipeline.settings.models import ModelEntry
 from pipeline.settings.network import Network
-from pipeline.settings.phantom import PhantomSettings
+from pipeline.settings.phantom import DiskSettings, PhantomSettings
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.settings.study import StudySettings
@@ -30,6 +32,7 @@ class Settings(Section):
     study: StudySettings = Field(default_factory=StudySettings)
     cohort: CohortSettings = Field(default_factory=CohortSettings)
     phantom: PhantomSettings = Field(default_factory=PhantomSettings)
+    disks: DiskSettings = Field(default_factory=DiskSettings)
     index: IndexSettings = Field(default_factory=IndexSettings)
     convert: ConvertSettings = Field(default_factory=ConvertSettings)
     suv: SuvSettings = Field(default_factory=SuvSettings)
@@ -48,7 +51,9 @@ class Settings(Section):
         "folds are averaged in any case.",
     )
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    explain: ExplainSettings = Field(default_factory=ExplainSettings)
     report: ReportSettings = Field(default_factory=ReportSettings)
+    bundle: BundleSettings = Field(default_factory=BundleSettings)
     threads: ThreadSettings = Field(default_factory=ThreadSettings)
 
     @model_validator(mode="after")
@@ -65,13 +70,96 @@ class Settings(Section):
                         f"ensemble {name!r} names {member!r}, which is not among the models: "
                         + ", ".join(self.models)
                     )
-        compared = self.evaluation.compare_with
-        if compared and compared not in (*self.models, *self.ensembles):
-            raise ValueError(f"evaluation.compare_with names {compared!r}, which is no model")
-        over = self.evaluation.added_value_over
-        if over and over not in (*self.models, *self.ensembles):
-            raise ValueError(f"evaluation.added_value_over names {over!r}, which is no model")
+        self._require_named()
+        self._require_contours()
+        self._require_deep_sources()
+        self._require_published()
+        self._require_units()
         return self
+
+    def _require_named(self) -> None:
+        """Models that other sections name are among this study's."""
+        for where, name in (
+            ("evaluation.compare_with", self.evaluation.compare_with),
+            ("evaluation.added_value_over", self.evaluation.added_value_over),
+            ("bundle.ensemble", self.bundle.ensemble),
+        ):
+            if name and name not in (*self.models, *self.ensembles):
+                raise ValueError(f"{where} names {name!r}, which is no model")
+        for name in self.explain.models:
+            if name not in self.networks():
+                raise ValueError(f"explain.models names {name!r}, which is no network of this study")
+
+    def _require_contours(self) -> None:
+        """Contours that models take features from can be had in this study."""
+        for name, model in self.models.items():
+            network = getattr(model, "contour_network", "")
+            if not network:
+                continue
+            source = self.models.get(network)
+            if not isinstance(source, Network) or "mask" not in source.gives():
+                raise ValueError(
+                    f"model {name!r} takes contours of {network!r}, which is no model that segments"
+                )
+            if "masks" not in merge_training(self.training, source.training).outputs:
+                raise ValueError(f"model {name!r} needs `masks` among training.outputs of {network!r}")
+        if self.radiomics.images == "native" and "threshold" in self.region_tables():
+            raise ValueError("contour `threshold` needs radiomics.images: crop, PET and CT on one grid")
+
+    def region_tables(self) -> tuple[str, ...]:
+        """Regions of the manual contour that feature tables are made of, beside the whole of it."""
+        asked = {getattr(model, "contour", "manual") for model in self.models.values()}
+        wanted = {*self.radiomics.contours, *asked} - {"manual", "predicted"}
+        return tuple(sorted(wanted))
+
+    def contour_networks(self) -> tuple[str, ...]:
+        """Networks on whose contours some model takes features."""
+        return tuple(sorted({getattr(m, "contour_network", "") for m in self.models.values()} - {""}))
+
+    def needs_stability(self) -> bool:
+        """Whether features under perturbed contours are extracted."""
+        return self.radiomics.stability or any(getattr(m, "min_icc", 0) > 0 for m in self.models.values())
+
+    def _require_deep_sources(self) -> None:
+        """Networks that models take deep features from are among this study's."""
+        networks = self.networks()
+        for name, model in self.models.items():
+            source = getattr(model, "deep", "")
+            if source and source not in networks:
+                raise ValueError(
+                    f"model {name!r} is offered deep features of {source!r}, which is no network of this "
+                    f"study ({', '.join(networks) or 'there is none'})"
+                )
+
+    def bundled(self) -> str:
+        """The model or ensemble that is packed; empty in a study without models."""
+        named = self.bundle.ensemble or self.evaluation.compare_with
+        several = [name for name, members in self.ensembles.items() if len(members) > 1]
+        return named or next(iter([*several, *self.models]), "")
+
+    def _require_units(self) -> None:
+        """Thresholds in g/mL meet values in g/mL: SUV by body surface has cm²/mL."""
+        if self.suv.normalisation != "bsa":
+            return
+        meets = {
+            "radiomics.enabled (bin widths and thresholds of indices)": self.radiomics.enabled
+            and self.cohort.source in ("dicom", "nifti"),
+            "crop.position: uptake": self.crop.position == "uptake",
+            f"contours.draw: {self.contours.draw}": self.contours.draw.startswith("fixed"),
+        }
+        for name, used in meets.items():
+            if used:
+                raise ValueError(
+                    f"suv.normalisation: bsa is in cm²/mL, but {name} is in g/mL; change one of them"
+                )
+
+    def _require_published(self) -> None:
+        """Published figures are of models and sets of this study."""
+        for figure in self.report.published:
+            if figure.model not in self.models:
+                raise ValueError(f"report.published names {figure.model!r}, which is no model")
+            if figure.set == "heldout" and self.plan.folds == 1:
+                raise ValueError("report.published names held-out patients, and plan.folds: 1 has none")
 
     def networks(self) -> dict[str, Network]:
         """Models trained by gradient descent."""
@@ -80,6 +168,10 @@ class Settings(Section):
     def classical(self) -> dict[str, ModelEntry]:
         """Models fitted by scikit-survival and lifelines."""
         return {name: m for name, m in self.models.items() if not isinstance(m, Network)}
+
+    def deep_sources(self) -> list[str]:
+        """Networks whose deep features classical models are offered, sorted."""
+        return sorted({d for m in self.models.values() if (d := getattr(m, "deep", ""))})
 
     def training_of(self, name: str) -> TrainingSettings:
         """The training section with a model's overrides."""
@@ -111,11 +203,25 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         raise SettingsError(explain(error, Settings)) from None
     for name in settings.networks():
+        if settings.training_of(name).select == "best_heldout" and settings.plan.folds == 1:
+            raise SettingsError(
+                f"model {name!r} chooses its weights on held-out patients, and there are none",
+                where="training.select: best_heldout with plan.folds: 1",
+                action="set training.select: best_inner or last",
+            )
         if settings.training_of(name).select == "best_inner" and settings.plan.inner_fraction == 0:
             raise SettingsError(
                 f"model {name!r} chooses its weights on inner validation patients, and there are none",
                 where="training.select: best_inner with plan.inner_fraction: 0",
                 action="set plan.inner_fraction above 0, or training.select: last",
+            )
+    for name in settings.deep_sources():
+        if settings.training_of(name).select == "best_heldout":
+            raise SettingsError(
+                f"model {name!r} gives deep features, and chooses its weights on the patients whose "
+                "features are used",
+                where="training.select: best_heldout",
+                action="set training.select: best_inner or last for this model",
             )
     return settings
 

@@ -64,13 +64,15 @@ class TrainingSettings(Section):
         False,
         description="On an accelerator: only kernels that repeat bit for bit (slower). A CPU always does.",
     )
-    compile: Literal["auto", "never", "always"] = Field(
-        "never",
+    compile: Literal["auto", "never", "always", "graphs"] = Field(
+        "auto",
         description="`torch.compile`: `auto` decides by a short measured trial on an accelerator and "
-        "never compiles on a CPU, where timing must not decide the numbers.",
+        "never compiles on a CPU, where timing must not decide the numbers; `graphs` also replays "
+        "CUDA graphs.",
     )
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     checkpoint_every: int = Field(250, ge=1, description="Iterations between checkpoints.")
+    tensorboard: bool = Field(False, description="Also write the history as TensorBoard scalars.")
     tta_flip: bool = Field(False, description="Average predictions over the sagittal mirror image.")
     start_from: str = Field(
         "", description="Model of this study whose weights of the same fold are the start; empty: random."

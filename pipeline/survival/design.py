@@ -6,6 +6,7 @@ import difflib
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,13 @@ class Design:
     def clinical(self) -> int:
         """How many columns are clinical; they come first."""
         return len(self.encoder.names())
+
+    def state(self, used: set[str]) -> dict[str, Any]:
+        """Plain values that a linear risk can be computed from again: `clinical`, the encoder's
+        state, and `features`, [name, median, mean, SD] of those in `used`."""
+        of = self.scaler
+        rows = zip(of.names, of.median.tolist(), of.mean.tolist(), of.deviation.tolist(), strict=True)
+        return {"clinical": self.encoder.state(), "features": [list(row) for row in rows if row[0] in used]}
 
     def transform(self, patients: Patients) -> Array:
         """(n, columns) numbers without missing values."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import Baseline, breslow
 from pipeline.metrics.concordance import concordance_index
+from pipeline.metrics.stability import PerturbedFeatures
 from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.fitted import Context, Fitted, event_folds
-from pipeline.survival.harmonise import Harmoniser
-from pipeline.survival.patients import Patients, load_patients
-from pipeline.survival.registry import FITTERS, WITHOUT_FEATURES
+from pipeline.survival.cross_fit import DeepSource as DeepSource
+from pipeline.survival.cross_fit import with_deep_features
+from pipeline.survival.fitted import Context, Fitted, Learner, event_folds
+from pipeline.survival.patients import Patients, load_patients, with_features
+from pipeline.survival.recipe import fit_recipe
+from pipeline.survival.registry import WITHOUT_FEATURES
+from pipeline.tables.predicted_features import contour_marks, read_predicted_features
 from pipeline.tables.predictions import survival_column, write_predictions
 from pipeline.tables.splits import Splits, read_splits
 
@@ -46,6 +50,10 @@ class ModelJob:
         horizons_days: Times of the survival probabilities.
         seed: The study's seed.
         threads: CPU threads.
+        predicted: Features on predicted contours, a table per fold, in place of `features`.
+        stability: `stability.parquet`, for models with `min_icc`.
+        learner: Trains networks on columns; only DeepSurv needs it.
+        deep: Cross-fitted deep features, for models that name a network.
     """
 
     name: str
@@ -56,6 +64,15 @@ class ModelJob:
     horizons_days: tuple[float, ...]
     seed: int
     threads: int = 1
+    predicted: tuple[Path, ...] = ()
+    stability: Path | None = None
+    learner: Learner | None = None
+    deep: DeepSource | None = None
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether the model reads a feature table at all."""
+        return self.model.kind not in WITHOUT_FEATURES and getattr(self.model, "features", ("*",)) != ()
 
 
 @dataclass(frozen=True)
@@ -85,8 +102,7 @@ def fit_model(job: ModelJob, out: Path) -> None:
     Raises:
         ModelError: A patient lacks features, or the model cannot be fitted; names the fold.
     """
-    needs = job.model.kind not in WITHOUT_FEATURES
-    if needs and job.features is None:
+    if job.needs_features and job.features is None and not job.predicted:
         raise ModelError(
             f"a model of kind {job.model.kind} needs radiomics features",
             where=f"model {job.name}",
@@ -94,22 +110,37 @@ def fit_model(job: ModelJob, out: Path) -> None:
         )
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    patients = load_patients(job.outcomes, job.features if needs else None)
+    table = job.features if job.needs_features and not job.predicted else None
+    patients = load_patients(job.outcomes, table)
+    perturbed = PerturbedFeatures.read(job.stability) if job.stability else None
     splits = read_splits(job.splits)
     for fold in range(len(splits.folds)):
         try:
             # Several jobs share a machine; a BLAS that takes all cores makes each slower.
             with threadpool_limits(job.threads):
-                _fit_fold(job, (patients, splits), fold, out / f"fold{fold}")
+                _fit_fold(job, (patients, splits, perturbed), fold, out / f"fold{fold}")
         except ModelError as error:
             error.where = f"model {job.name}, fold {fold}" + (f", {error.where}" if error.where else "")
             raise
 
 
-def _fit_fold(job: ModelJob, data: tuple[Patients, Splits], fold: int, out: Path) -> None:
-    patients, splits = data
+def _of_fold(job: ModelJob, patients: Patients, splits: Splits, fold: int) -> Patients:
+    """Patients with what differs from fold to fold: features of predicted contours, deep features."""
+    if job.needs_features and job.predicted:
+        frame = read_predicted_features(job.predicted, splits, fold)
+        patients = with_features(patients.table, frame, str(job.predicted[fold]))
+    if job.deep is not None:
+        patients = with_deep_features(patients, job.deep, fold, splits)
+    return patients
+
+
+def _fit_fold(
+    job: ModelJob, data: tuple[Patients, Splits, PerturbedFeatures | None], fold: int, out: Path
+) -> None:
+    patients, splits, perturbed = data
+    patients = _of_fold(job, patients, splits, fold)
     sets = {name: patients.select(ids) for name, ids in splits.sets(fold).items()}
-    context = Context(job.seed + fold, job.threads, sets["inner"])
+    context = Context(job.seed + fold, job.threads, sets["inner"], perturbed, job.learner)
     train = sets["train"]
     if not train.event.any():
         raise ModelError("no training patient had the event", action="use fewer folds")
@@ -125,31 +156,6 @@ def _fit_fold(job: ModelJob, data: tuple[Patients, Splits], fold: int, out: Path
     (out / "model.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     for line in report["warnings"]:
         log.warning("model %s, fold %d: %s", job.name, fold, line)
-
-
-def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> Fitted:
-    """The whole recipe of a model on given patients: harmonisation, then its fitter.
-
-    Args:
-        model: The model's settings.
-        train: The only patients anything is learned from.
-        context: Seed and threads.
-    """
-    fitter = FITTERS[model.kind]
-    if getattr(model, "harmonise", "none") == "none":
-        return fitter(model, train, context)
-    harmoniser = Harmoniser.fit(train)
-    if context.inner is not None:
-        context = replace(context, inner=harmoniser.transform(context.inner))
-    fitted = fitter(model, harmoniser.transform(train), context)
-    told = () if harmoniser.centres else ("fewer than two centres of three patients; nothing is harmonised",)
-    return Fitted(
-        lambda patients: fitted.score(harmoniser.transform(patients)),
-        {"harmonisation": harmoniser.report(), **fitted.report},
-        (*fitted.warnings, *told),
-        fitted.log_hazard,
-        fitted.marks,
-    )
 
 
 def out_of_sample(
@@ -266,6 +272,6 @@ def _report(
             "times_days": baseline.times.tolist(),
             "cumulative_hazard": baseline.hazard.tolist(),
         },
-        "marks": list(model.marks),
+        "marks": [*model.marks, *contour_marks(job.predicted)],
         "warnings": told,
     }

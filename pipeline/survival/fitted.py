@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.metrics.stability import PerturbedFeatures
+from pipeline.settings.deepsurv import DeepSurvNet
 from pipeline.survival.design import Design
 from pipeline.survival.patients import Patients
 
 Array = NDArray[np.float64]
+
+
+class Learned(Protocol):
+    """A network trained on columns, after several numbers of epochs."""
+
+    def risk(self, matrix: Array, epochs: int) -> Array:
+        """(n,) log-hazards, higher = worse, of (n, K) columns after so many epochs."""
+
+
+class Learner(Protocol):
+    """Trains one network; this room knows no torch, so it is handed in by the rule."""
+
+    def __call__(
+        self,
+        settings: DeepSurvNet,
+        data: tuple[Array, Array, NDArray[np.bool_]],
+        looks: Sequence[int],
+        seed: int,
+    ) -> Learned:
+        """Columns (n, K), times and events of training patients → the network after `looks` epochs."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +45,15 @@ class Context:
         seed: Of inner folds, bootstraps and forests.
         threads: CPU threads.
         inner: The fold's inner validation patients; only for recipes that are marked.
+        perturbed: Features under perturbed contours; for models with `min_icc`.
+        learner: Trains networks on columns; for DeepSurv.
     """
 
     seed: int
     threads: int = 1
     inner: Patients | None = None
+    perturbed: PerturbedFeatures | None = None
+    learner: Learner | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +89,7 @@ def linear(design: Design, coefficients: Array, **more: Any) -> Fitted:
         more: `report` (merged with the coefficients that are not 0) and `warnings`.
     """
     chosen = {n: float(b) for n, b in zip(design.names, coefficients, strict=True) if b != 0}
-    report = {"coefficients": chosen, **more.pop("report", {})}
+    report = {"coefficients": chosen, "design": design.state(set(chosen)), **more.pop("report", {})}
     return Fitted(lambda patients: design.transform(patients) @ coefficients, report, **more)
 
 

@@ -73,14 +73,12 @@ class Patients:
 def load_patients(outcomes: Path, features: Path | None) -> Patients:
     """Read the usable patients and their features.
 
-    Infinite values count as missing (told). Columns that are not numbers are refused.
-
     Args:
         outcomes: `cohort.parquet`.
         features: `features.parquet`; None for models that need none.
 
     Raises:
-        ModelError: A patient has no row of features, or a column is not numeric.
+        ModelError: As :func:`with_features`.
     """
     import pandas as pd
 
@@ -90,11 +88,27 @@ def load_patients(outcomes: Path, features: Path | None) -> Patients:
     frame = pd.read_parquet(features)
     if "patient_id" in frame.columns:
         frame = frame.set_index("patient_id")
+    return with_features(table, frame, str(features))
+
+
+def with_features(table: pd.DataFrame, frame: pd.DataFrame, where: str) -> Patients:
+    """Patients with their rows of a feature table.
+
+    Infinite values count as missing (told). Columns that are not numbers are refused.
+
+    Args:
+        table: Of :func:`read_outcomes`.
+        frame: Features, indexed by patient_id.
+        where: Names the feature table.
+
+    Raises:
+        ModelError: A patient has no row of features, or a column is not numeric.
+    """
     absent = [str(p) for p in table.index if p not in frame.index]
     if absent:
         raise ModelError(
             "patients without radiomics features",
-            where=str(features),
+            where=where,
             expected="a row per patient of the cohort table",
             got=f"{len(absent)} absent: {', '.join(absent[:5])}",
             action="see why their features failed, or exclude them (study.on_bad_patient: exclude)",
@@ -102,7 +116,7 @@ def load_patients(outcomes: Path, features: Path | None) -> Patients:
     frame = frame.loc[table.index]
     text = [str(c) for c in frame.columns if frame[c].dtype.kind not in "fiub"]
     if text:
-        raise ModelError("features that are not numbers", where=str(features), got=", ".join(text[:5]))
+        raise ModelError("features that are not numbers", where=where, got=", ".join(text[:5]))
     values = frame.to_numpy(dtype=float, copy=True)
     endless = np.isinf(values)
     if endless.any():

@@ -71,7 +71,12 @@ def lasso_path(
             "a penalised Cox model cannot be fitted",
             got=f"{matrix.shape[1]} columns, {int(train.event.sum())} events of {len(train)} ({error})",
         ) from None
-    return PenaltyPath(np.asarray(model.alphas_, dtype=float), np.asarray(model.coef_, dtype=float))
+    found = np.asarray(model.coef_, dtype=float)
+    if penalties is None:
+        return PenaltyPath(np.asarray(model.alphas_, dtype=float), found)
+    # The descent ends early where the fit is all but perfect; smaller penalties change nothing more.
+    missing = len(penalties) - found.shape[1]
+    return PenaltyPath(penalties, np.pad(found, ((0, 0), (0, missing)), mode="edge"))
 
 
 def cross_validate(settings: LassoCox, train: Patients, context: Context, penalties: Array) -> Array:

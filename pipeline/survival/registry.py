@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.survival.fitted import Fitter
 from pipeline.survival.machines import fit_boosting, fit_forest, fit_svm
+from pipeline.survival.networks import fit_deepsurv
 from pipeline.survival.penalised import fit_lasso
 from pipeline.survival.recipes import fit_hecktor, fit_signed_bagging, fit_univariate
 from pipeline.survival.simple import fit_clinical_cox, fit_column, fit_feature
@@ -19,6 +20,7 @@ FITTERS: dict[str, Fitter] = {
     "gradient_boosting": fit_boosting,
     "survival_svm": fit_svm,
     "signed_bagging": fit_signed_bagging,
+    "deepsurv": fit_deepsurv,
 }
 """Kind → fitter; kinds are those of `pipeline/settings/classical.py`."""
 WITHOUT_FEATURES = frozenset({"column", "clinical_cox"})

@@ -12,6 +12,7 @@ from pipeline.errors import ModelError
 from pipeline.metrics.concordance import TIE_TOLERANCE, comparable, concordance_index
 from pipeline.settings.classical import Classical, FeatureSelecting
 from pipeline.survival.cox import informative_clinical
+from pipeline.survival.cross_fit import PREFIX
 from pipeline.survival.design import Design, Scaler, correlation_filter, matching
 from pipeline.survival.fitted import Fitted, event_folds
 from pipeline.survival.patients import Patients
@@ -30,8 +31,12 @@ def clinical_encoder(settings: Classical, train: Patients) -> ClinicalEncoder:
 
 
 def offered_design(settings: FeatureSelecting, train: Patients) -> Design:
-    """Clinical columns, and the features that match, vary and pass the correlation filter."""
-    scaler = Scaler.fit(train, matching(train.names, settings.features))
+    """Clinical columns, and the features that match, vary and pass the correlation filter.
+
+    Deep features of the network a model names are offered whatever its patterns.
+    """
+    patterns = (*settings.features, *([f"{PREFIX}*"] if settings.deep else []))
+    scaler = Scaler.fit(train, matching(train.names, patterns))
     kept = correlation_filter(scaler.transform(train), settings.spearman)
     return Design(clinical_encoder(settings, train), scaler.keep(np.sort(kept)))
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SETS = ("train", "inner", "heldout", "external")
+DISTANCES = ("hd95_mm", "assd_mm")
+"""Surface distances of predicted and manual mask, mm; infinite where one of them is empty."""
 
 
 def survival_column(days: float) -> str:
@@ -23,7 +25,8 @@ def write_predictions(path: Path, frame: pd.DataFrame) -> None:
 
     Columns: patient_id, set (train, inner, heldout, external), risk (float64; the
     log-hazard, higher = worse; 1 − S(36 months) of discrete-time models),
-    `survival_{days}d` in [0, 1], dice in [0, 1] or missing, and label probabilities.
+    `survival_{days}d` in [0, 1], dice in [0, 1] or missing, hd95_mm and assd_mm, and label
+    probabilities: `label_x` (chance of yes) or `label_x_0`, `label_x_1`, … (of each class).
 
     Raises:
         TableError: A column is missing, a patient occurs twice, or a risk is not finite.

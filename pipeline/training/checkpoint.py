@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import CheckpointError
+from pipeline.errors import CheckpointError, TrainingError
 
 if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
+LOCK = "lock"
 Fingerprint = Mapping[str, str]
 
 
@@ -37,6 +40,34 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a run's folder to this process; the system lets go of it however the process ends.
+
+    Where Snakemake alone was killed, its job may still be running when the same command starts
+    another one: two writers of one checkpoint.
+
+    Raises:
+        TrainingError: Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            raise TrainingError(
+                "another process is training this fold",
+                where=str(folder),
+                got=f"process {stream.read().strip() or 'unknown'}",
+                action="wait until it is done, or end it; then run the same command again",
+            ) from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
 
 
 def pack(content: Mapping[str, Any]) -> bytes:

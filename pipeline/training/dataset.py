@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.errors import TrainingError
 from pipeline.training.checkpoint import digest
+from pipeline.training.feed import Feed
 from pipeline.training.machine import Machine
 from pipeline.training.standardise import How, standardise
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from pipeline.crops.store import Crop
+    from pipeline.store.crops import Crop
 
 log = logging.getLogger(__name__)
 # What networks, activations and optimizer need beside the cohort, as a share of free memory.
@@ -47,6 +48,8 @@ class Cohort:
         spacing_mm: (z, y, x).
         margin: Voxels stored beyond what networks see, on each side.
         device: Where batches go.
+        stored: Hash of every array of every patient's crop.
+        feed: What brings batches from host memory, or None where the cohort is on the device.
     """
 
     ids: tuple[str, ...]
@@ -62,6 +65,8 @@ class Cohort:
     spacing_mm: tuple[float, float, float]
     margin: int
     device: torch.device
+    stored: str = ""
+    feed: Feed | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -79,21 +84,26 @@ class Cohort:
         """Images, masks and row numbers of a batch, on the device."""
         import torch
 
-        where = torch.tensor(list(rows), device=self.images.device)
-        images = self.images.index_select(0, where).to(self.device, non_blocking=True)
-        masks = self.masks.index_select(0, where).to(self.device, non_blocking=True)
-        return images, masks, where.to(self.device, non_blocking=True)
+        where = torch.tensor(list(rows), device=self.device)
+        if self.feed is not None:
+            return *self.feed.take(rows), where
+        return self.images.index_select(0, where), self.masks.index_select(0, where), where
+
+    def place(self) -> str:
+        """Where images and masks lie, in words."""
+        if self.feed is None:
+            return "on the device"
+        return "in pinned host memory" if self.images.is_pinned() else "in host memory"
 
     def fingerprint(self) -> str:
-        """Hash of ids, outcomes, covariates and each patient's statistics.
-
-        The images enter through the standardised air, which any changed voxel changes.
-        """
+        """Hash of ids, outcomes, covariates, and of what the crops hold and how it was standardised."""
         parts = [self.air, self.time, self.event, self.has_mask.float()]
         parts += [self.targets[name] for name in sorted(self.targets)]
         if self.clinical is not None:
             parts.append(self.clinical)
-        return digest("\n".join(self.ids).encode(), *(p.cpu().numpy().tobytes() for p in parts))
+        return digest(
+            self.stored.encode(), "\n".join(self.ids).encode(), *(p.cpu().numpy().tobytes() for p in parts)
+        )
 
 
 def load_cohort(
@@ -114,12 +124,13 @@ def load_cohort(
     """
     import torch
 
-    from pipeline.crops.store import read_crop
+    from pipeline.store.crops import read_crop
 
     first: Crop | None = None
     images = masks = None
     has_mask = np.zeros(len(outcomes), dtype=bool)
     air: list[np.ndarray] = []
+    stored: list[str] = []
     for row, patient_id in enumerate(outcomes.index):
         crop = read_crop(folder / f"{patient_id}.zarr")
         if first is None or images is None or masks is None:
@@ -130,17 +141,18 @@ def load_cohort(
         ready = standardise(crop, how)
         images[row] = ready.image
         air.append(ready.air)
+        stored.append(str(sorted(crop.attributes.checksums.items())))
         if crop.mask is not None:
             has_mask[row] = True
             masks[row] = crop.mask
     if first is None or images is None or masks is None:
         raise TrainingError("there is no patient to load", where=str(folder))
     encoded = torch.from_numpy(clinical.to_numpy(np.float32)) if clinical.shape[1] else None
-    stored, kept = _store(torch.from_numpy(images), torch.from_numpy(masks), machine)
+    on_device, kept, feed = _store(torch.from_numpy(images), torch.from_numpy(masks), machine)
     z, y, x = first.attributes.spacing_mm
     return Cohort(
         ids=tuple(outcomes.index),
-        images=stored,
+        images=on_device,
         masks=kept,
         has_mask=torch.from_numpy(has_mask).to(machine.device),
         air=torch.from_numpy(np.stack(air)).to(machine.device),
@@ -152,6 +164,8 @@ def load_cohort(
         spacing_mm=(float(z), float(y), float(x)),
         margin=int(first.attributes.margin),
         device=machine.device,
+        stored=digest(*(text.encode() for text in stored)),
+        feed=feed,
     )
 
 
@@ -186,18 +200,31 @@ def _check_alike(crop: Crop, first: Crop) -> None:
             )
 
 
-def _store(images: torch.Tensor, masks: torch.Tensor, machine: Machine) -> tuple[torch.Tensor, torch.Tensor]:
-    """The cohort where it is drawn from: the device, or pinned host memory where it does not fit."""
+def free_bytes(device: torch.device) -> float:
+    """Free memory of an accelerator; a CPU's cohort is in its memory already."""
     import torch
 
-    if machine.device.type == "cpu":
-        return images, masks
-    if machine.half:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
+
+
+def _store(
+    images: torch.Tensor, masks: torch.Tensor, machine: Machine
+) -> tuple[torch.Tensor, torch.Tensor, Feed | None]:
+    """The cohort where it is drawn from: the device, or host memory (pinned) where it does not fit."""
+    device = machine.device
+    if machine.half and device.type == "cuda":
         images = images.half()
-    size = images.nbytes + masks.nbytes
-    free = torch.cuda.mem_get_info(machine.device)[0]
+    size, free = images.nbytes + masks.nbytes, free_bytes(device)
     if size <= SHARE_OF_MEMORY * free:
-        log.info("cohort on the device: %.2f GB of %.1f GB free", size / 1e9, free / 1e9)
-        return images.to(machine.device), masks.to(machine.device)
-    log.warning("cohort in pinned host memory: %.2f GB, %.1f GB free on the device", size / 1e9, free / 1e9)
-    return images.pin_memory(), masks.pin_memory()
+        log.info("cohort on the device (%s): %.2f GB of %.1f GB free", device, size / 1e9, free / 1e9)
+        return images.to(device), masks.to(device), None
+    log.warning(
+        "cohort in host memory, fetched one batch ahead: it has %.2f GB, and of %.1f GB free on the device "
+        "at most %.0f %% are given to it",
+        size / 1e9,
+        free / 1e9,
+        100 * SHARE_OF_MEMORY,
+    )
+    if device.type == "cuda":
+        images, masks = images.pin_memory(), masks.pin_memory()
+    return images, masks, Feed(images, masks, device)

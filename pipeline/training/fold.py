@@ -19,6 +19,8 @@ from pipeline.tables.clinical import ClinicalEncoder
 from pipeline.tables.outcomes import read_outcomes
 from pipeline.tables.splits import Splits, read_splits
 from pipeline.training.batches import plain_batch
+from pipeline.training.board import FOLDER, write_board
+from pipeline.training.checkpoint import held
 from pipeline.training.compile import caller_of
 from pipeline.training.dataset import Cohort, load_cohort
 from pipeline.training.job import FoldJob
@@ -56,18 +58,20 @@ def train_fold(job: FoldJob, out: Path) -> None:
     threads), but for `timing.json`.
 
     Raises:
-        TrainingError: Training cannot start or go on; the message says what to change.
+        TrainingError: Training cannot start or go on; the message says what to change. Or
+            another process is training this fold.
+        Interrupted: SIGTERM; the run is saved.
         CheckpointError: `job.work` holds a checkpoint of other settings, data or code.
     """
     begun = time.perf_counter()
     machine = choose_machine(job.training)
-    with exact(machine, job.threads, job.training.deterministic):
+    with held(job.work), exact(machine, job.threads, job.training.deterministic):
         splits = read_splits(job.splits)
         _check_fold(job, splits)
         cohort, encoder = load_fold(job, splits, machine)
         bench = make_bench(job, cohort, machine, _rows(cohort, splits, job.fold)["train"])
         run = _start(job, bench, splits)
-        log.info("%s", {**machine.describe(), "patients": len(cohort.ids)})
+        log.info("%s", {**machine.describe(), "patients": len(cohort.ids), "cohort": cohort.place()})
         train(run)
         if run.progress.best_weights is not None:
             bench.net.load_state_dict(run.progress.best_weights)
@@ -145,13 +149,12 @@ def make_bench(job: FoldJob, cohort: Cohort, machine: Machine, train_rows: list[
         from pipeline.training.transfer import start_from
 
         start_from(net, job.initial)
-    net = machine.place(net, compiled=job.training.compile == "always")
+    net = machine.place(net, compiled=job.training.compile in ("always", "graphs"))
     events = cohort.event.cpu().numpy()[train_rows].astype(int).tolist()
     training = job.training
     sampler = make_sampler(train_rows, events, training.batch, seed, balance=training.balance_events)
     for note in sampler.notes():
         log.warning("%s", note)
-    job.work.mkdir(parents=True, exist_ok=True)
     rows = sampler.batch_at(0)
     call = caller_of(net, training.compile, machine, plain_batch(cohort, rows), job.work)
     return Bench(net, call, cohort, machine, sampler, training, job.network.losses, seed)
@@ -162,6 +165,7 @@ def _start(job: FoldJob, bench: Bench, splits: Splits) -> Run:
     training = job.training.model_dump(mode="json")
     # A pace that changes nothing in the result may differ between one start and the next.
     training.pop("checkpoint_every")
+    training.pop("tensorboard")
     settings = {
         "model": job.model,
         "fold": job.fold,
@@ -195,6 +199,8 @@ def finish(job: FoldJob, run: Run, splits: Splits, encoder: ClinicalEncoder, out
     survival = survival_of(predicted, baseline, job.horizons_days, job.network.losses)
     table = predictions_table(predicted, set_of, survival, job.horizons_days, job.network.losses)
     write_fold(out, table, history_csv(run.progress.history), fold_marks(training, rows))
+    if training.tensorboard:
+        write_board(out / FOLDER, run.progress.history)
     if "masks" in training.outputs:
         write_masks(out / "masks.zarr", predicted.masks)
     if wants_features:
@@ -260,5 +266,6 @@ def _write_timing(out: Path, run: Run, machine: Machine, seconds: float) -> None
         "ms_per_step": round(1000 * run.seconds["steps"] / max(run.steps, 1), 2),
         "validation_seconds": round(run.seconds["validation"], 3),
         **machine.describe(),
+        "cohort": run.bench.cohort.place(),
     }
     (out / "timing.json").write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import TrainingError
 from pipeline.settings.training import TrainingSettings
+from pipeline.training.allocator import kept_memory
 
 if TYPE_CHECKING:
     import torch
@@ -51,15 +52,16 @@ class Machine:
         """
         import torch
 
+        from pipeline.training import dropout, narrow, norm
+
         net = net.to(self.device)
-        if self.half and self.device.type == "cpu":
-            from pipeline.training.narrow import guard
-
-            guard(net)
-        if self.channels_last and self.device.type == "cpu" and not compiled:
-            from pipeline.training.norm import speed_up
-
-            speed_up(net)
+        on_cpu = self.device.type == "cpu"
+        if self.half and on_cpu:
+            narrow.guard(net)
+        if self.half and on_cpu and not compiled:
+            dropout.speed_up(net)
+        if self.channels_last and on_cpu and not compiled:
+            norm.speed_up(net)
         if self.channels_last:
             for module in net.modules():
                 if isinstance(module, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
@@ -151,7 +153,8 @@ def exact(machine: Machine, threads: int, deterministic: bool) -> Iterator[None]
         torch.backends.cudnn.allow_tf32 = not deterministic
         torch.backends.cudnn.benchmark = not deterministic
     try:
-        yield
+        with contextlib.nullcontext() if accelerator else kept_memory():
+            yield
     finally:
         torch.set_num_threads(before[0])
         torch.set_deterministic_debug_mode(before[1])

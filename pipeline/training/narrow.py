@@ -1,11 +1,11 @@
-"""Convolutions that a processor gets wrong in bf16, run in float32.
+"""Convolutions that a processor gets wrong or does slowly in bf16, run another way.
 
 oneDNN's bf16 weight gradient of a 3D convolution reads memory nobody wrote where the input is
 thinner along z than the kernel, so that padding meets from both sides: seen with torch 2.13.0
 on AVX512-BF16, kernel 3, padding 1, z = 2, gradients of any size or NaN; all other gradients
 and sizes agree with float32 to 0.3 %. A known relative: strided convolutions whose output is
 one voxel wide (pytorch issue 169688). Such convolutions are the smallest of a network, so
-float32 costs next to nothing there.
+float32 costs next to nothing there. Convolutions to few channels take the way of `pairs.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def guard(net: torch.nn.Module) -> None:
-    """Make every 3D convolution of a network choose float32 for thin inputs."""
+    """Make every 3D convolution of a network choose its way by the size of its input."""
     import torch
 
     for module in net.modules():
@@ -29,7 +29,12 @@ def guard(net: torch.nn.Module) -> None:
 def _forward(module: torch.nn.Conv3d, image: torch.Tensor) -> torch.Tensor:
     import torch
 
+    from pipeline.training.pairs import convolve, pays
+
     if not is_thin(module, image):
+        grows = torch.is_grad_enabled() and module.weight.requires_grad
+        if grows and torch.is_autocast_enabled("cpu") and pays(module, image):
+            return convolve(module, image)
         return type(module).forward(module, image)
     with torch.autocast(image.device.type, enabled=False):
         wide = type(module).forward(module, image.float())

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tables.predictions import survival_column, write_predictions
+from pipeline.errors import TrainingError
+from pipeline.tables.predictions import DISTANCES, survival_column, write_predictions
 from pipeline.training.checkpoint import pack, write_atomically
 from pipeline.training.predict import THRESHOLD, Predictor, dice_of, risk_of
 from pipeline.training.step import UNLOSSY
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.metrics.baseline import Baseline
     from pipeline.settings.losses import LossSettings
+    from pipeline.training.batches import Batch
     from pipeline.training.dataset import Cohort
 
 MASKED_SETS = ("inner", "heldout", "external")
@@ -36,6 +38,7 @@ class Predicted:
         ids: Patient ids.
         risk: (n) float64, higher = worse.
         dice: (n) float64, NaN without a mask.
+        distances: (n, 2) HD95 and ASSD in mm of the patients whose masks are kept, else NaN.
         masks: uint8 (Z, Y, X) by patient id, of the patients asked for.
         features: (n, F) float32 deep features, or None.
         logits: (n, I) of a discrete-time network, or None.
@@ -45,6 +48,7 @@ class Predicted:
     ids: list[str] = field(default_factory=list)
     risk: list[float] = field(default_factory=list)
     dice: list[float] = field(default_factory=list)
+    distances: list[tuple[float, float]] = field(default_factory=list)
     masks: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     features: list[NDArray[np.float32]] = field(default_factory=list)
     logits: list[torch.Tensor] = field(default_factory=list)
@@ -73,12 +77,34 @@ def predict_patients(
             for patient_id, mask in zip(batch.ids, binary, strict=True):
                 if patient_id in masks_of:
                     found.masks[patient_id] = mask
+        found.distances.extend(_distances(batch, found.masks, cohort.spacing_mm))
         if features and UNLOSSY in outputs:
             found.features.extend(outputs[UNLOSSY].cpu().numpy())
         if "interval_logits" in outputs:
             found.logits.append(outputs["interval_logits"].cpu())
         if "labels" in outputs:
             found.labels.append(outputs["labels"].cpu())
+    return found
+
+
+def _distances(
+    batch: Batch, masks: dict[str, NDArray[np.uint8]], spacing_mm: tuple[float, ...]
+) -> list[tuple[float, float]]:
+    """(HD95, ASSD) in mm of each patient of a batch; NaN without a kept or without a manual mask.
+
+    Training patients' masks are not kept, so no time goes into distances nobody reads.
+    """
+    from pipeline.metrics.segmentation import surface_distances
+
+    known = batch.targets["mask_known"].bool().tolist()
+    found = []
+    for row, patient_id in enumerate(batch.ids):
+        if patient_id not in masks or not known[row]:
+            found.append((np.nan, np.nan))
+            continue
+        truth = (batch.targets["mask"][row] > THRESHOLD).cpu().numpy()
+        both = surface_distances(masks[patient_id].astype(bool), truth, spacing_mm)
+        found.append((both.hd95, both.assd))
     return found
 
 
@@ -89,7 +115,7 @@ def predictions_table(
     horizons_days: Sequence[float],
     losses: LossSettings,
 ) -> pd.DataFrame:
-    """`predictions.parquet`'s rows: patient_id, set, risk, survival_{days}d, dice, labels.
+    """`predictions.parquet`'s rows: patient_id, set, risk, survival_{days}d, dice, distances, labels.
 
     Args:
         predicted: Of all patients.
@@ -108,6 +134,8 @@ def predictions_table(
     for column, days in enumerate(horizons_days):
         columns[survival_column(days)] = survival[:, column]
     columns["dice"] = np.asarray(predicted.dice, dtype=np.float64)
+    for column, name in enumerate(DISTANCES):
+        columns[name] = np.asarray([both[column] for both in predicted.distances], dtype=np.float64)
     columns.update(label_probabilities(predicted, losses))
     return pd.DataFrame(columns)
 
@@ -155,9 +183,19 @@ def write_masks(path: Path, masks: dict[str, NDArray[np.uint8]]) -> None:
 
 
 def write_features(path: Path, predicted: Predicted) -> None:
-    """`deep_features.parquet`: patient_id and deep_000 … of every patient, before dropout."""
+    """`deep_features.parquet`: patient_id and deep_000 … of every patient, before dropout.
+
+    Raises:
+        TrainingError: The network has none.
+    """
     import pandas as pd
 
+    if not predicted.features:
+        raise TrainingError(
+            "deep features are asked for, and this network has none",
+            where=str(path),
+            action="take them from another network (e.g. deepmts), or leave them out",
+        )
     values = np.stack(predicted.features)
     names = [f"deep_{i:03d}" for i in range(values.shape[1])]
     frame = pd.DataFrame(values, columns=names)

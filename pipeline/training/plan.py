@@ -71,6 +71,12 @@ def make_plan(job: PlanJob, out: PlanPaths) -> Splits:
         )
     folds = divide(development, job.settings, job.seed)
     external = tuple(sorted(p.patient_id for p in usable if p.set == "external"))
+    if job.settings.folds == 1 and not external:
+        raise TrainingError(
+            "there is nobody to judge the models on",
+            where="plan.folds: 1 without usable external patients",
+            action="set plan.folds to 2 or more, or give the cohort table external patients",
+        )
     splits = Splits(folds, external, job.seed)
     for path in (out.splits, out.cohort):
         path.parent.mkdir(parents=True, exist_ok=True)

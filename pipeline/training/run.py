@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.console import progress as progress_bar
-from pipeline.errors import TrainingError
+from pipeline.errors import Interrupted, TrainingError
 from pipeline.training.batches import training_batch
+from pipeline.training.board import FOLDER, Board
 from pipeline.training.checkpoint import (
     Fingerprint,
     check_fingerprint,
@@ -56,6 +57,7 @@ class Run:
         optimizer: With its moments.
         memory: Of log-hazards.
         progress: How far it has come.
+        board: TensorBoard's event file, or None.
         waiting: Losses on the device that nobody has looked at yet.
         seconds: Spent in steps and in validations, of this process.
     """
@@ -67,6 +69,7 @@ class Run:
     optimizer: Optimizer
     memory: RiskMemory
     progress: Progress
+    board: Board | None = None
     waiting: list[tuple[int, tuple[str, ...], Tensors]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"steps": 0.0, "validation": 0.0})
     steps: int = 0
@@ -91,6 +94,8 @@ def start_run(bench: Bench, sets: dict[str, list[int]], fingerprint: Fingerprint
         run.progress = Progress.from_state(content["progress"])
         restore_random_states(content["random"], bench.machine.device)
         log.info("going on from iteration %d (%s)", run.progress.iteration, path)
+    if bench.training.tensorboard:
+        run.board = Board(work / FOLDER, run.progress.iteration)
     return run
 
 
@@ -113,7 +118,8 @@ def train(run: Run) -> None:
 
     Raises:
         TrainingError: A loss that is not finite, with the batch's patient ids; memory that
-            does not suffice; or SIGTERM, after saving.
+            does not suffice.
+        Interrupted: SIGTERM, after saving.
     """
     import torch
 
@@ -135,20 +141,35 @@ def train(run: Run) -> None:
                     saved = run.progress.iteration
                 if termination.asked:
                     save(run)
-                    raise TrainingError(
+                    raise Interrupted(
                         "stopped by SIGTERM; nothing is lost",
                         where=f"iteration {run.progress.iteration} of {training.iterations}",
                         action=f"run the same command again: it goes on from {run.work / CHECKPOINT}",
                     )
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
             raise TrainingError(
                 "the device's memory does not suffice",
                 where=f"iteration {run.progress.iteration}, batches of {training.batch}",
+                got=str(error).splitlines()[0] if str(error) else "",
                 action="raise training.accumulate (parts a batch is run in), lower training.batch, "
                 "set training.precision: bf16, or make the crop smaller",
             ) from None
+        finally:
+            if run.board is not None:
+                run.board.close()
     if saved != run.progress.iteration:
         save(run)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; PyTorch on a CPU says it by a RuntimeError."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def _advance(run: Run, iteration: int) -> None:
@@ -160,6 +181,8 @@ def _advance(run: Run, iteration: int) -> None:
     rows = bench.sampler.batch_at(iteration)
     seed = int(np.random.SeedSequence([bench.seed, iteration]).generate_state(1, np.uint64)[0] >> 1)
     batch = training_batch(bench.cohort, rows, training.augment, seed)
+    if bench.cohort.feed is not None:
+        bench.cohort.feed.ahead(bench.sampler.batch_at(iteration + 1))
     run.optimizer.zero_grad()
     loss, parts = loss_and_gradients(bench, batch, run.memory)
     # As in validation, the L2 term stands beside the loss, not in it.
@@ -199,6 +222,7 @@ def _look_at_sets(run: Run, bar: Any) -> None:
     look(run)
     training, state = run.bench.training, run.progress
     rate = learning_rate(training.schedule, state.iteration - 1, training.iterations)
+    known = len(state.history)
     state.add_training_row(rate)
     shown = [f"loss {state.history[-1]['loss']:.3f}"]
     chooser = training.select.removeprefix("best_")
@@ -210,6 +234,8 @@ def _look_at_sets(run: Run, bar: Any) -> None:
             state.consider(scores, run.bench.net, training)
     log.info("iteration %d: %s", state.iteration, ", ".join(shown))
     write_atomically(run.work / HISTORY, history_csv(state.history))
+    if run.board is not None:
+        run.board.add(state.history[known:])
     if hasattr(bar, "set_postfix_str"):
         bar.set_postfix_str(", ".join(shown))
     run.seconds["validation"] += time.perf_counter() - begun

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.errors import TrainingError
 
 if TYPE_CHECKING:
-    from pipeline.crops.store import Crop
+    from pipeline.store.crops import Crop
 
 How = Literal["zscore", "hecktor", "none"]
 AIR = {"ct": -1024.0, "pet": 0.0}

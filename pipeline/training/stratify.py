@@ -43,12 +43,19 @@ def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tup
     Raises:
         TrainingError: Too few patients, events or centres for this many folds.
     """
-    held = by_centre(patients, settings, seed) if settings.by_centre else by_event(patients, settings, seed)
+    held = held_out(patients, settings, seed)
     folds = tuple(_fold(patients, held[k], settings.inner_fraction, f"{seed}:{k}") for k in range(len(held)))
     occurred = {p.patient_id for p in patients if p.event}
     for number, fold in enumerate(folds):
-        check_fold(number, fold, occurred, settings.inner_fraction > 0)
+        check_fold(number, fold, occurred, settings)
     return folds
+
+
+def held_out(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
+    """Held-out patients of each run; nobody where there is one fold, however often it is repeated."""
+    if settings.folds == 1:
+        return [set() for _ in range(settings.repeats)]
+    return by_centre(patients, settings, seed) if settings.by_centre else by_event(patients, settings, seed)
 
 
 def shuffled(patients: Iterable[Member], salt: str) -> list[Member]:
@@ -109,7 +116,7 @@ def _fold(patients: Sequence[Member], held: set[str], fraction: float, salt: str
     return Fold(tuple(sorted(train)), tuple(sorted(inner)), tuple(sorted(held)))
 
 
-def check_fold(number: int, fold: Fold, occurred: set[str], with_inner: bool) -> None:
+def check_fold(number: int, fold: Fold, occurred: set[str], settings: PlanSettings) -> None:
     """Refuse a fold that cannot be trained or judged.
 
     Training needs two events (a Cox loss of one event ranks nobody twice), a validation or
@@ -119,8 +126,10 @@ def check_fold(number: int, fold: Fold, occurred: set[str], with_inner: bool) ->
         TrainingError: Naming the fold, the set and its numbers.
     """
     needs = {"train": (3, 2), "inner": (2, 1), "heldout": (2, 1)}
-    if not with_inner:
+    if settings.inner_fraction == 0:
         del needs["inner"]
+    if settings.folds == 1:
+        del needs["heldout"]
     for name, (patients, events) in needs.items():
         members = getattr(fold, name)
         have = sum(p in occurred for p in members)

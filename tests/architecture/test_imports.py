@@ -25,16 +25,30 @@ ALLOWED: dict[str, set[str]] = {
     "phantoms": IMAGES,
     "dicom": IMAGES,
     "registration": IMAGES,
-    "crops": IMAGES,
-    "radiomics": IMAGES,
+    "store": IMAGES,
+    "crops": IMAGES | {"store"},
+    "radiomics": IMAGES | {"store"},
     "metrics": DATA,
     "nets": BASE | {"settings"},
     "losses": BASE | {"settings"},
     "augment": BASE | {"settings"},
     "survival": DATA | {"metrics"},
-    "training": IMAGES | {"nets", "losses", "augment", "metrics", "crops"},
+    "training": IMAGES | {"nets", "losses", "augment", "metrics", "store"},
     "ensemble": DATA | {"metrics"},
-    "report": IMAGES | {"metrics", "crops"},
+    "report": IMAGES | {"metrics", "store"},
+    "deploy": IMAGES
+    | {
+        "dicom",
+        "registration",
+        "crops",
+        "store",
+        "radiomics",
+        "metrics",
+        "nets",
+        "losses",
+        "training",
+        "ensemble",
+    },
 }
 
 # Packages that must not be reached from a room, at any depth.
@@ -48,6 +62,7 @@ FORBIDDEN_EXTERNAL: dict[str, set[str]] = {
             "phantoms",
             "dicom",
             "registration",
+            "store",
             "crops",
             "radiomics",
         )

@@ -52,6 +52,20 @@ def test_equals_scipy_in_float64(seed: int) -> None:
             assert np.abs(got[b, c].numpy() - want)[core].max() < 2e-4
 
 
+def test_masks_equal_scipys_nearest_neighbour() -> None:
+    """Voxel by voxel, but for the few whose source lies half-way between two."""
+    rng = np.random.default_rng(5)
+    blobs = ndimage.gaussian_filter(rng.normal(size=(3, 18, 24, 20)), (0, 2, 2, 2))
+    mask = (blobs > blobs.std()).astype(np.uint8)
+    affine = matrices(3, 5, AugmentSettings(translation_voxels=3, rotation_deg=20))
+    image = torch.zeros(3, 1, 18, 24, 20)
+    _, got = resample(image, torch.from_numpy(mask), affine, air=torch.zeros(3, 1), shape=(12, 16, 14))
+    assert got is not None
+    for b in range(3):
+        want = reference(mask[b], affine[b].numpy(), (12, 16, 14), 0.0, 0)
+        assert want.sum() > 100 and (got[b].numpy() != want).mean() < 0.002
+
+
 def test_padding_is_the_patients_air() -> None:
     image = torch.full((2, 2, 8, 8, 8), 5.0)
     air = torch.tensor([[-1.0, -2.0], [-3.0, 0.5]])

@@ -33,8 +33,17 @@ class PatientWriter:
     root: Path
 
     def __call__(
-        self, name="P", *, drawn_on=("ct",), matrix=None, lesion=LESION_MM, brain=None, contour="manual"
+        self,
+        name="P",
+        *,
+        drawn_on=("ct",),
+        matrix=None,
+        lesion=LESION_MM,
+        brain=None,
+        contour="manual",
+        own=None,
     ) -> CropSources:
+        """`own`: 4×4 from scanner points to those of a PET of another frame of reference."""
         rng = np.random.default_rng(sum(name.encode()))
         folders = {
             stage: self.root / stage / name for stage in ("convert", "suv", "contours", "registration")
@@ -47,9 +56,14 @@ class PatientWriter:
             pet[ball(PET, *brain)] = 9.0
         write_nifti(folders["convert"] / "ct_hu.nii.gz", Volume(ct, CT))
         write_nifti(folders["suv"] / "pet_suvbw.nii.gz", Volume(pet, PET))
+        to_pet = np.eye(4) if own is None else own
+        if own is not None:
+            (folders["convert"] / "pet.json").write_text('{"pet_to_ct": "register"}')
+            write_matrix(folders["registration"] / "pet_to_ct.mat", own)
         for kind in drawn_on:
             grid = CT if kind == "ct" else PET
-            mask = ball(grid, lesion, RADIUS_MM).astype(np.uint8)
+            at = lesion if kind == "ct" else to_pet[:3, :3] @ lesion + to_pet[:3, 3]
+            mask = ball(grid, at, RADIUS_MM).astype(np.uint8)
             write_nifti(folders["contours"] / f"gtv_{kind}.nii.gz", Volume(mask, grid))
         report = {"contour": contour if drawn_on else "none"}
         (folders["contours"] / "contours.json").write_text(json.dumps(report))
@@ -83,4 +97,12 @@ def turned() -> np.ndarray:
     matrix = np.eye(4)
     matrix[:3, :3] = about_z @ about_x
     matrix[:3, 3] = (4.0, -3.0, 5.0)
+    return matrix
+
+
+@pytest.fixture
+def own_frame(turned) -> np.ndarray:
+    """4×4, scanner points to points of a PET of another frame: turned back a little and shifted."""
+    matrix = np.linalg.inv(turned)
+    matrix[:3, 3] += (-6.0, 4.0, 3.0)
     return matrix

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from pipeline.crops.ingest import ingest_patient, write_arrays
-from pipeline.crops.store import read_crop, read_status
 from pipeline.errors import CropError
+from pipeline.store.crops import read_crop, read_status
 from pipeline.tables.files import PatientFiles
 
 SLICE = np.arange(48, dtype=np.uint8).reshape(6, 8)

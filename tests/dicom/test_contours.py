@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pydicom
 import pytest
 
 from pipeline.dicom.contours import ContourSources, contours_patient
@@ -314,3 +315,42 @@ def test_a_contour_that_exists_is_never_replaced_by_a_drawn_one(tmp_path):
     path = rtstruct(tmp_path / "a.dcm", [Drawn("GTV", LESION)])
     report = run(patient(tmp_path, [path]), tmp_path / "out", draw="threshold_41", draw_within="image")
     assert report["contour"] == "manual" and list(report["masks"]) == ["ct"]
+
+
+def dated(path, day):
+    dataset = pydicom.dcmread(path)
+    dataset.StructureSetDate, dataset.StructureSetTime = day, "101500"
+    dataset.save_as(path)
+    return path
+
+
+def test_of_two_files_the_newest_is_taken_where_that_is_the_rule(tmp_path):
+    old = dated(rtstruct(tmp_path / "a.dcm", [Drawn("GTV", LESION)]), "20200310")
+    new = dated(rtstruct(tmp_path / "b.dcm", [Drawn("GTV", LESION[:2])]), "20200402")
+    sources = patient(tmp_path, [new, old])
+    refused(tmp_path, sources, "draw the ROI 'GTV' differently.*same_roi: newest")
+    report = run(sources, tmp_path / "o", same_roi="newest")
+    assert report["masks"]["ct"]["voxels"] == 200
+    assert "the newest" in read_status(tmp_path / "o").problem
+    # The same dates, or none, do not tell.
+    dated(new, "20200310")
+    refused(tmp_path, sources, "do not tell which is newer", same_roi="newest")
+
+
+def test_a_third_file_that_agrees_does_not_hide_one_that_does_not(tmp_path):
+    files = [rtstruct(tmp_path / f"{n}.dcm", [Drawn("GTV", LESION[:k])]) for n, k in enumerate((3, 3, 2))]
+    refused(tmp_path, patient(tmp_path, files), "draw the ROI 'GTV' differently")
+
+
+@pytest.mark.parametrize("series", [CT, PET])
+def test_suv_in_a_reference_region(tmp_path, series):
+    """Truth: the PET of the helper is 1, and 10 in voxels 4 to 5 of each axis (x, y from -4.5 mm)."""
+    hot = [square(-4.5, 3.5, z, -14.5, -6.5) for z in (112.0, 115.0)]
+    rois = [Drawn("GTV", LESION), Drawn("Liver", hot)]
+    sources = patient(tmp_path, [rtstruct(tmp_path / "a.dcm", rois, (series,))])
+    report = run(sources, tmp_path / "o", reference_roi=["liver*"])
+    assert report["reference"]["rois"] == ["Liver"]
+    assert report["reference"]["mean"] == pytest.approx(10.0) and report["reference"]["sd"] == 0
+    report = run(sources, tmp_path / "none", reference_roi=["aorta"])
+    assert report["reference"] is None
+    assert "no reference region" in read_status(tmp_path / "none").problem

@@ -3,11 +3,20 @@
 import itertools
 import json
 import random
+import shutil
+import subprocess
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from pipeline.dicom.convert import convert_patient
 from pipeline.dicom.index import index_patient
@@ -16,6 +25,7 @@ from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import read_status
 from pipeline.volumes.nifti import read_nifti
+from tests.dicom import jpeg_lossless
 from tests.dicom.write_dicom import Recipe, voxels, write_pair, write_series
 
 CT_ONLY = IndexSettings(modalities=("ct",), min_slices=2)
@@ -92,6 +102,72 @@ def test_compressed_pixels(tmp_path, syntax):
 
     folder = write_series(tmp_path / "in", values, Recipe(), edit)
     assert np.array_equal(ct_of(convert(folder, tmp_path)).array, values.astype(int) - 1024)
+
+
+LOSSLESS = [(JPEGLossless, selection) for selection in range(1, 8)] + [(JPEGLosslessSV1, 1)]
+
+
+@pytest.mark.parametrize(("syntax", "selection"), LOSSLESS, ids=lambda v: str(getattr(v, "name", v)))
+def test_jpeg_lossless_of_an_encoder_of_our_own(tmp_path, syntax, selection):
+    values = voxels((2, 24, 17))
+    values[0, 3, :4] = (0, 65535, 0, 32768)  # the largest differences, 32768 among them
+
+    def edit(ds, _):
+        jpeg_lossless.compress(ds, syntax, selection)
+
+    folder = write_series(tmp_path / "in", values, Recipe(intercept=0.0), edit)
+    volume = ct_of(convert(folder, tmp_path))
+    assert np.array_equal(volume.array, values)
+
+
+def test_jpeg_lossless_of_signed_12_bits(tmp_path):
+    values = voxels((3, 16, 16)).astype(np.int16) - 1024
+
+    def edit(ds, _):
+        ds.BitsStored, ds.HighBit = 12, 11
+        jpeg_lossless.compress(ds, JPEGLosslessSV1, 1)
+
+    folder = write_series(tmp_path / "in", values, Recipe(intercept=0.0), edit)
+    assert np.array_equal(ct_of(convert(folder, tmp_path)).array, values)
+
+
+@pytest.mark.parametrize("selection", [0, 2, 5])
+def test_a_broken_jpeg_is_refused(tmp_path, selection):
+    def edit(ds, number):
+        jpeg_lossless.compress(ds, JPEGLossless, 1)
+        if number == 1:
+            whole = bytes(ds.PixelData)
+            ds.PixelData = [whole[:60] + b"\xff\xd9", whole[:16] + b"\xff\xd8" * 40, whole[:30]][
+                selection // 2
+            ]
+
+    folder = write_series(tmp_path / "in", voxels((3, 16, 16)), Recipe(), edit)
+    with pytest.raises(DicomError, match="cannot be (decoded|read)"):
+        convert(folder, tmp_path)
+
+
+ENCODERS = {
+    "dcmcjpeg": (["+e1"], JPEGLosslessSV1),
+    "dcmcjpeg process 14": (["+el", "+sv", "6"], JPEGLossless),
+    "dcmcjpls": (["+el"], JPEGLSLossless),
+    "dcmcrle": ([], RLELossless),
+}
+
+
+@pytest.mark.parametrize(("name", "entry"), ENCODERS.items(), ids=ENCODERS.keys())
+def test_compressed_by_dcmtk(tmp_path, name, entry):
+    """Files of DCMTK's encoders, which share no code with the decoders here."""
+    program = shutil.which(name.split()[0])
+    if program is None:
+        pytest.skip(f"{name} is not installed (Debian package dcmtk)")
+    values = voxels((3, 40, 33))
+    plain = write_series(tmp_path / "plain", values, Recipe())
+    (tmp_path / "in").mkdir()
+    for path in plain.iterdir():
+        target = tmp_path / "in" / path.name
+        subprocess.run([program, *entry[0], path, target], check=True, capture_output=True)
+        assert pydicom.dcmread(target).file_meta.TransferSyntaxUID == entry[1]
+    assert np.array_equal(ct_of(convert(tmp_path / "in", tmp_path)).array, values.astype(int) - 1024)
 
 
 @pytest.mark.parametrize("implicit", [True, False])
@@ -225,6 +301,56 @@ def test_tolerance_decides_what_is_uneven(tmp_path):
     with pytest.raises(DicomError, match="unevenly"):
         convert(folder, tmp_path / "a")
     assert convert(folder, tmp_path / "b", settings=ConvertSettings(spacing_tolerance_mm=0.5)).is_dir()
+
+
+TILT = np.tan(np.radians(10.0))
+
+
+def test_a_tilted_gantry_is_made_straight_where_allowed(tmp_path):
+    """Truth: every slice shows the same oblique rod, defined in the patient's coordinates (LPS mm)."""
+    recipe = Recipe(spacing=(2.0, 1.0, 1.0), intercept=-1024.0)
+    z, y, x = np.mgrid[0:15, 0:40, 0:30].astype(float)
+    # Slice n lies 2·tan(10°)·n mm further along y; a smooth field in y and x is linear nearly everywhere.
+    world_y = y + recipe.origin[1] + z * 2.0 * TILT
+    values = (1000 + 20 * (world_y - recipe.origin[1]) + 5 * x).round().astype(np.uint16)
+    folder = write_series(tmp_path / "in", values, recipe, moved(lambda n: (0, n * 2.0 * TILT, 0)))
+    with pytest.raises(DicomError, match="gantry_tilt: resample"):
+        convert(folder, tmp_path / "a")
+    out = convert(folder, tmp_path / "b", settings=ConvertSettings(gantry_tilt="resample"))
+    assert "tilt of 10.0°" in read_status(out).problem
+    volume = ct_of(out)
+    assert volume.array.shape == (15, 45, 30)  # 14 · 2 · tan 10° = 4.94 mm wider
+    for k, j, i in itertools.product((0, 7, 14), (8, 20, 35), (1, 15, 28)):
+        place = volume.grid.points([k, j, i])[0]
+        truth = 1000 + 20 * (place[1] - recipe.origin[1]) + 5 * (place[0] - recipe.origin[0]) - 1024
+        assert volume.array[k, j, i] == pytest.approx(truth, abs=1.0)
+    # Nothing was imaged beyond the slices' own edges: least value of the stack.
+    assert volume.array[14, 0, 0] == volume.array.min() == values.min().astype(int) - 1024
+
+
+def test_a_moved_table_is_refused_even_where_tilt_is_allowed(tmp_path):
+    folder = write_series(tmp_path / "in", voxels(), Recipe(), moved(lambda n: (5.0 if n > 6 else 0, 0, 0)))
+    with pytest.raises(DicomError, match="sideways"):
+        convert(folder, tmp_path, settings=ConvertSettings(gantry_tilt="resample"))
+
+
+def announce(keyword, count):
+    return lambda ds, _: setattr(ds, keyword, count)
+
+
+def test_slices_missing_at_the_ends_are_told(tmp_path):
+    folder = write_pair(tmp_path / "in", pet_edit=announce("NumberOfSlices", 11))
+    index = IndexSettings()
+    with pytest.raises(DicomError, match=r"2 slices are missing at the ends.*0054,0081.*convert.incomplete"):
+        convert(folder, tmp_path / "a", index)
+    out = convert(folder, tmp_path / "b", index, ConvertSettings(incomplete="warn"))
+    assert read_status(out).state == "warned" and "11, 9 arrived" in read_status(out).problem
+
+
+@pytest.mark.parametrize(("count", "state"), [(12, "ok"), (15, "warned")])
+def test_images_in_acquisition_may_warn_but_never_refuse(tmp_path, count, state):
+    folder = write_series(tmp_path / "in", voxels(), Recipe(), announce("ImagesInAcquisition", count))
+    assert read_status(convert(folder, tmp_path)).state == state
 
 
 def test_excluded_patient_passes_through(tmp_path):

@@ -32,6 +32,14 @@ def test_41_percent_of_the_seeds_maximum():
     assert np.argwhere(mask).tolist() == [[2, 4, 4], [2, 4, 5]]
 
 
+def test_40_percent_takes_what_41_leaves():
+    values = volume()
+    values.array[2, 5, 4] = 4.05
+    assert draw_lesion(values, seed(), "threshold_41")[0].sum() == 2
+    mask, threshold = draw_lesion(values, seed(), "threshold_40")
+    assert threshold == pytest.approx(4.0) and mask[2, 5, 4]
+
+
 def test_fixed_thresholds_and_connection():
     assert draw_lesion(volume(), seed(), "fixed_4.0")[0].sum() == 3
     assert draw_lesion(volume(), seed(), "fixed_2.5")[1] == 2.5

@@ -128,3 +128,49 @@ def test_each_frame_has_its_own_transformation(tmp_path):
 def test_units_unknown(tmp_path):
     with pytest.raises(SuvError, match="units"):
         run(pair(tmp_path / "in", "mm"), tmp_path)
+
+
+def test_decay_corrected_to_an_unknown_moment_is_refused(tmp_path):
+    folder = pair(tmp_path / "in")
+    ds = pydicom.dcmread(folder / "pet.dcm")
+    del ds.DecayCorrectionDateTime
+    save(ds, folder / "pet.dcm")
+    with pytest.raises(SuvError, match="decay correction"):
+        run(folder, tmp_path)
+
+
+def test_moments_in_utc_count_in_utc(tmp_path):
+    folder = pair(tmp_path / "in")
+    ds = pydicom.dcmread(folder / "pet.dcm")
+    (drug,) = ds.RadiopharmaceuticalInformationSequence
+    del drug.RadiopharmaceuticalStartTime
+    drug.RadiopharmaceuticalStartDateTime = "20200310080000+0000"  # 09:00 where it is 10:00 in +0100
+    ds.DecayCorrectionDateTime = "20200310100000+0100"
+    for number, group in zip(ORDER, ds.PerFrameFunctionalGroupsSequence, strict=True):
+        group.FrameContentSequence[0].FrameAcquisitionDateTime = f"2020031010{number:02d}00+0100"
+    save(ds, folder / "pet.dcm")
+    run(folder, tmp_path)
+    factor = json.loads((tmp_path / "suv" / "suv.json").read_text())["factor"]
+    assert factor == pytest.approx(2.92127349244366e-4, rel=1e-9)
+
+
+def test_legacy_converted_object(tmp_path):
+    """PS3.3 A.71: what a multi-frame object has no place for lies in (0020,9170) and (0020,9171)."""
+    folder = pair(tmp_path / "in", units="")
+    ds = pydicom.dcmread(folder / "pet.dcm")
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.128.1"
+    del ds.DecayCorrected, ds.AttenuationCorrected, ds.DecayCorrectionDateTime
+    ds.SeriesTime = "100000"
+    unassigned = item(Units="BQML", DecayCorrection="START", CorrectedImage=["ATTN", "DECY"])
+    unassigned.RadiopharmaceuticalInformationSequence = ds.RadiopharmaceuticalInformationSequence
+    del ds.RadiopharmaceuticalInformationSequence
+    ds.SharedFunctionalGroupsSequence[0].UnassignedSharedConvertedAttributesSequence = [unassigned]
+    for number, group in zip(ORDER, ds.PerFrameFunctionalGroupsSequence, strict=True):
+        own = item(AcquisitionDate="20200310", AcquisitionTime=f"10{number:02d}00")
+        group.UnassignedPerFrameConvertedAttributesSequence = [own]
+        del group.FrameContentSequence
+    save(ds, folder / "pet.dcm")
+    run(folder, tmp_path)
+    account = json.loads((tmp_path / "suv" / "suv.json").read_text())
+    assert account["factor"] == pytest.approx(2.92127349244366e-4, rel=1e-9)
+    assert account["slice_times"][3]["acquisition_time"] == "100300"

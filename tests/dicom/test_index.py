@@ -12,12 +12,14 @@ import pytest
 from pydicom.fileset import FileSet
 from pydicom.uid import generate_uid
 
+from pipeline.dicom.convert import convert_patient
 from pipeline.dicom.index import index_patient
 from pipeline.dicom.series import chosen, files_of, find_chosen, of_role, read_index
 from pipeline.dicom.series_scan import scan_folder
 from pipeline.errors import DicomError
-from pipeline.settings.dicom import IndexSettings
+from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
+from pipeline.volumes.nifti import read_nifti
 from tests.dicom.write_dicom import Recipe, plain_dataset, save, set_pixels, voxels, write_pair, write_series
 
 PET = Recipe("PT", (4.0, 4.0, 4.0), slope=2.5, intercept=0.0, description="pet")
@@ -197,10 +199,56 @@ def test_several_studies_are_refused_by_default(tmp_path):
 def test_different_frames(tmp_path):
     folder = write_series(tmp_path / "in" / "ct", voxels(), Recipe(frame_uid=generate_uid())).parent
     write_series(folder / "pet", voxels((9, 7, 6)), PET)
-    with pytest.raises(DicomError, match="frame of reference"):
+    with pytest.raises(DicomError, match="frame of reference.*different_frames: register"):
         index(folder, tmp_path / "a")
-    index(folder, tmp_path / "b", different_frames="accept")
-    assert json.loads((tmp_path / "b" / "status.json").read_text())["state"] == "warned"
+    for policy, recorded in (("accept", "accepted"), ("register", "register")):
+        assert index(folder, tmp_path / policy, different_frames=policy).pet_to_ct == recorded
+        assert json.loads((tmp_path / policy / "status.json").read_text())["state"] == "warned"
+        convert_patient(tmp_path / policy, tmp_path / "out" / policy, ConvertSettings(), "stop")
+        content = json.loads((tmp_path / "out" / policy / "pet.json").read_text())
+        assert content["pet_to_ct"] == recorded
+
+
+def test_one_frame_is_told_from_one_image_alone(tmp_path):
+    folder = write_pair(tmp_path / "in")
+    assert index(folder, tmp_path / "a").pet_to_ct == "same_frame"
+    assert index(folder / "pet", tmp_path / "b", modalities=("pet",)).pet_to_ct == "alone"
+
+
+def dynamic(folder):
+    """Three frames at each of nine positions, in one series; frame n holds voxels of seed n."""
+    write_series(folder / "ct", voxels(), Recipe(description="ct"))
+    for frame, names in enumerate(("c", "a", "b")):
+
+        def edit(ds, number, frame=frame):
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ds.SOPInstanceUID}.{frame}"
+            ds.SeriesType = ["DYNAMIC", "IMAGE"]
+            ds.AcquisitionTime = f"1{frame}0000"
+
+        write_series(
+            folder / f"pet {names}", voxels((9, 7, 6), seed=frame), replace(PET, description="dyn"), edit
+        )
+    return folder
+
+
+def test_dynamic_series_are_refused_unless_a_frame_is_asked_for(tmp_path):
+    folder = dynamic(tmp_path / "in")
+    with pytest.raises(DicomError, match="dynamic or repeated"):
+        index(folder, tmp_path / "a")
+    for which, seed in (("first", 0), ("last", 2)):
+        found = index(folder, tmp_path / which, repeated_frames=which)
+        assert f"the {which} of 3 images" in chosen(found, "pet").reason
+        assert json.loads((tmp_path / which / "status.json").read_text())["state"] == "warned"
+        convert_patient(tmp_path / which, tmp_path / "out" / which, ConvertSettings(), "stop")
+        pet = read_nifti(tmp_path / "out" / which / "pet_stored.nii.gz").array
+        np.testing.assert_allclose(pet, voxels((9, 7, 6), seed=seed) * 2.5, rtol=1e-6)
+
+
+def test_a_position_that_lacks_a_frame_stays_refused(tmp_path):
+    folder = dynamic(tmp_path / "in")
+    (folder / "pet a" / "004.dcm").unlink()
+    with pytest.raises(DicomError, match="dynamic or repeated"):
+        index(folder, tmp_path / "a", repeated_frames="last")
 
 
 def test_several_patients_are_refused_without_naming_them(tmp_path):

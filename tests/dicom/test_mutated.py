@@ -32,7 +32,7 @@ def survive(sound, folder, seed):
     """Run one broken patient through the stages; only PatientErrors may come out."""
     shutil.copytree(sound, folder / "in")
     told = mutate(sorted((folder / "in").iterdir()), seed)
-    start = time.monotonic()
+    start = time.process_time()
     try:
         index_patient(PatientFiles("P1", folder / "in"), INDEX, folder / "index", "stop")
         convert_patient(folder / "index", folder / "convert", ConvertSettings(), "stop")
@@ -44,7 +44,7 @@ def survive(sound, folder, seed):
     else:
         result = "used"
         check(folder, told)
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 30
     shutil.rmtree(folder)
     return result
 

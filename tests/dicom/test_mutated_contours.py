@@ -43,7 +43,7 @@ def broken(data: bytes, seed: int) -> bytes:
 def survive_rtstruct(folder, sound, seed):
     path = folder / "a.dcm"
     path.write_bytes(broken(sound, seed))
-    start = time.monotonic()
+    start = time.process_time()
     try:
         contours_patient(patient(folder, [path]), folder / "out", ContourSettings(), "stop")
     except PatientError as error:
@@ -54,7 +54,7 @@ def survive_rtstruct(folder, sound, seed):
             mask = read_nifti(path).array
             assert mask.any() and set(np.unique(mask)) <= {0, 1}
         result = "used"
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
     return result
 
 

@@ -1,5 +1,6 @@
 """PET headers from DICOM files as scanners write them, private elements included."""
 
+import copy
 import io
 
 import pydicom
@@ -163,3 +164,33 @@ def test_private_blocks_and_broken_numbers():
     assert private_value(ds, 0x0009, 0x0D, "GEMS_PETD_01") == ""
     assert number_of(ds, "PatientSize") == 1.75
     assert text_of(ds, "SeriesInstanceUID") == PET.uid
+
+
+def test_a_radiopharmaceutical_written_twice_is_one():
+    def edit(ds):
+        ds.RadiopharmaceuticalInformationSequence = [*ds.RadiopharmaceuticalInformationSequence] * 2
+
+    assert factor_of(stored(edit)) == pytest.approx(70000 / 350e6 * 2 ** (3600 / 6586.2), rel=1e-9)
+
+    def other(ds):
+        edit(ds)
+        second = copy.deepcopy(ds.RadiopharmaceuticalInformationSequence[1])
+        second.RadionuclideTotalDose = "120000000"
+        ds.RadiopharmaceuticalInformationSequence[1] = second
+
+    with pytest.raises(SuvError, match="several radiopharmaceuticals"):
+        factor_of(stored(other))
+
+
+def test_an_empty_value_of_a_broken_representation_is_absent():
+    """Found by the fuzzer: pydicom decodes such an element when it is merely looked up."""
+
+    def edit(ds):
+        (drug,) = ds.RadiopharmaceuticalInformationSequence
+        tag = drug["RadionuclideTotalDose"].tag
+        drug._dict[tag] = pydicom.dataelem.RawDataElement(tag, "D\0", 0, None, 0, False, True, True)
+
+    ds = stored(lambda ds: None)
+    edit(ds)
+    with pytest.raises(SuvError, match="dose"):
+        factor_of(ds)

@@ -402,6 +402,159 @@ ROWS = [
         {},
         1.23849964614296,
     ),
+    # 70000 / 350e6 * 2 ** (3480 / 6586.2)
+    (
+        "acquisitions without dates run past midnight",
+        {
+            "series_date": "20200310",
+            "series_time": "235800",
+            "slices": (PetSlice("", "235800"), PetSlice("", "000100"), PetSlice("", "000400")),
+            "injection_time": "230000",
+        },
+        {},
+        0.000288461247394032,
+    ),
+    # 70000 / 350e6 * 2 ** (3480 / 6586.2)
+    (
+        "no date anywhere, past midnight, no series time",
+        {
+            "series_date": "",
+            "series_time": "",
+            "slices": (PetSlice("", "000100"), PetSlice("", "235800")),
+            "injection_time": "230000",
+        },
+        {},
+        0.000288461247394032,
+    ),
+    # 70000 / 350e6 * 2 ** (3480 / 6586.2)
+    (
+        "series time without date before midnight, acquisitions dated after it",
+        {
+            "series_date": "",
+            "series_time": "235800",
+            "slices": (PetSlice("20200311", "000100"),),
+            "injection_time": "230000",
+        },
+        {},
+        0.000288461247394032,
+    ),
+    # 70000 / 350e6 * 2 ** (3600 / 6586.2)
+    (
+        "injection and scan after midnight",
+        dict(**clock("20200310", "011000"), injection_time="001000"),
+        {},
+        0.000292127349244366,
+    ),
+    # 70000 / 350e6 * 2 ** (3600 / 6586.2)
+    (
+        "injection before midnight dated to the scan's day, times of day allowed",
+        dict(**clock("20200310", "003000"), injection_datetime="20200310233000", injection_time="233000"),
+        {"date_shift": "use_times"},
+        0.000292127349244366,
+    ),
+    # 70000 / 350e6 * 2 ** (3600 / 6586.2)
+    (
+        "time zone west of Greenwich",
+        {
+            "injection_time": "",
+            "injection_datetime": "20200310140000+0000",
+            "timezone": "-0500",
+            **clock("20200310", "100000"),
+        },
+        {},
+        0.000292127349244366,
+    ),
+    # 70000 / 350e6 * 2 ** (3600 / 6586.2)
+    (
+        "zone of the injection unrelated, but its time of day stands beside it",
+        {"injection_time": "090000", "injection_datetime": "20200310090000+0100"},
+        {},
+        0.000292127349244366,
+    ),
+    # 70000 / 350e6 * 2 ** (3600 / 6586.2): 11:00 in +0200 is 10:00 in +0100
+    (
+        "enhanced PET: both moments in UTC offsets of their own",
+        {
+            "decay_datetime": "20200310110000+0200",
+            "injection_time": "",
+            "injection_datetime": "20200310090000+0100",
+            "slices": (PetSlice("20200310", "110100", None, 120000.0, None, "+0200"),),
+            "series_time": "",
+        },
+        {},
+        0.000292127349244366,
+    ),
+    # 70000 / 350e6 * 2 ** (3600 / 6586.2)
+    (
+        "Philips: Bq/mL with a private SUV factor of 0",
+        {"manufacturer": "Philips Medical Systems", "philips_suv_factor": 0.0},
+        {},
+        0.000292127349244366,
+    ),
+    # 70000 / 350e6 * 2 ** (3600 / 6588)
+    (
+        "United Imaging: half-life of 6588 s, date-less injection",
+        {"manufacturer": "UIH", "model": "uMI 780", "half_life_s": 6588.0, "radionuclide": ("C-111A1",)},
+        {},
+        0.000292097110642877,
+    ),
+    # 70000 / 350e6 * 2 ** (3600 / 6586.2)
+    (
+        "Canon: nuclide by its text alone",
+        {
+            "manufacturer": "CANON_MEC",
+            "model": "Cartesion Prime",
+            "radionuclide": ("Fluorine-18",),
+            "half_life_s": None,
+        },
+        {},
+        0.000292127349244366,
+    ),
+    # 70000 / 350e6 * 2 ** (3600 / 6586.2)
+    (
+        "Mediso: no radionuclide named, half-life of F-18",
+        {"manufacturer": "Mediso", "radionuclide": ()},
+        {},
+        0.000292127349244366,
+    ),
+    # 70000 / 350e6 * 2 ** (3791.234 / 6586.2): 12:00:37 to 13:03:48.234
+    (
+        "CPS: series time after the scan, frame reference time 0",
+        {
+            "manufacturer": "CPS",
+            "series_time": "134918.000000",
+            "slices": frames(("130348.234000", 0, 180000)),
+            "injection_time": "120037.000000",
+        },
+        {},
+        0.000298066242102262,
+    ),
+    # 70000 / 150e6 * 2 ** (3600 / 45725)
+    (
+        "copper named in words",
+        {"radionuclide": ("^64^Copper",), "half_life_s": 45725.0, "total_dose_bq": 150e6},
+        {},
+        0.000492841576699432,
+    ),
+    # 70000 / 1000e6 * 2 ** (120 / 76.3)
+    (
+        "rubidium two minutes after injection",
+        {
+            "radionuclide": ("C-159A2", "^82^Rubidium"),
+            "half_life_s": 76.3,
+            "total_dose_bq": 1e9,
+            "injection_time": "095800",
+        },
+        {},
+        0.00020822827951605,
+    ),
+    # 70000 / 350e6
+    (
+        "values that refer to the injection by their own decay correction time",
+        {"decay_datetime": "20200310090000"},
+        {},
+        0.0002,
+    ),
     # 0.000551 * 70 ** 0.425 * 175 ** 0.725 * 0.007184 * 1e4 / 70000
     (
         "Philips counts, asked for by body surface",
@@ -442,11 +595,24 @@ REFUSED = [
     ("negative Philips factor", {"units": "CNTS", "philips_suv_factor": -1.0}, {}, "7053"),
     ("no weight", {"weight_kg": None}, {}, "weight"),
     ("weight of 0", {"weight_kg": 0.0}, {}, "weight"),
-    ("weight in grams", {"weight_kg": 70000.0}, {}, "weight"),
+    ("weight in grams", {"weight_kg": 70000.0}, {}, r"weight.*grams\?"),
     ("no dose", {"total_dose_bq": None}, {}, "dose"),
     ("dose of 0", {"total_dose_bq": 0.0}, {}, "dose"),
     ("dose in MBq", {"total_dose_bq": 350.0}, {}, "MBq where Bq"),
     ("dose in kBq", {"total_dose_bq": 350e3}, {}, "impossible dose"),
+    ("dose in Ci", {"total_dose_bq": 0.0095}, {}, "impossible dose.*Ci"),
+    ("dose in mCi", {"total_dose_bq": 9.5}, {}, "impossible dose.*mCi"),
+    ("dose in mCi, though MBq may be read", {"total_dose_bq": 9.5}, {"dose_in_mbq": "convert"}, "mCi"),
+    ("body surface units", {"units": "CM2ML"}, {}, "CM2ML"),
+    ("counts per second", {"units": "PROPCPS"}, {}, "PROPCPS"),
+    ("stored SUV by body surface in g/mL", {"units": "GML", "suv_type": "BSA"}, {}, "BSA"),
+    ("stored lean SUV of no named formula", {"units": "GML", "suv_type": "LBM"}, {}, "LBM"),
+    (
+        "negative Philips SUV factor, no activity factor",
+        {"units": "CNTS", "philips_suv_factor": -0.5, "philips_activity_factor": 0.0},
+        {},
+        "7053",
+    ),
     (
         "negative dose, even where MBq may be read",
         {"total_dose_bq": -350.0},
@@ -466,6 +632,25 @@ REFUSED = [
     ),
     ("half-life of C-11 on F-18", {"half_life_s": 1223.4}, {}, "half-life"),
     ("half-life in minutes", {"half_life_s": 109.8}, {}, "half-life"),
+    (
+        "half-life in minutes, no radionuclide",
+        {"half_life_s": 109.8, "radionuclide": ()},
+        {},
+        "none of those",
+    ),
+    ("half-life in minutes says so", {"half_life_s": 109.77}, {}, r"minutes\?"),
+    (
+        "injection in UTC, scan's zone unknown",
+        {"injection_time": "", "injection_datetime": "20200310090000+0000"},
+        {},
+        "time zone",
+    ),
+    (
+        "injection before midnight dated to the scan's day",
+        dict(**clock("20200310", "003000"), injection_datetime="20200310233000", injection_time="233000"),
+        {},
+        "after the scan.*use_times",
+    ),
     ("no half-life, no radionuclide", {"half_life_s": None, "radionuclide": ()}, {}, "half-life"),
     ("half-life of 0, no radionuclide", {"half_life_s": 0.0, "radionuclide": ()}, {}, "half-life"),
     ("no injection time", {"injection_time": ""}, {}, "injection time"),
@@ -545,6 +730,23 @@ def test_assumptions_are_told():
 def test_uptake_time_is_flagged_outside_45_to_90_minutes(start, flagged):
     result = suv_factor(dataclasses.replace(BASE, injection_time=start), SuvSettings())
     assert any("uptake time" in flag for flag in result.trace.flags) == flagged
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    # 2 ** ((1200 + 60) / 6586.2), to 10:00; 2 ** ((1200 + 3600 + 60) / 6586.2), to the injection at 09:00
+    [(1.1418, ""), (1.0, ""), (1.6678, "60 min earlier")],
+)
+def test_decay_factors_that_speak_for_another_time_are_flagged(factor, words):
+    slices = (PetSlice("20200310", "102000", 1260000.0, 120000.0, factor),)
+    flags = suv_factor(dataclasses.replace(BASE, slices=slices), SuvSettings()).trace.flags
+    told = [flag for flag in flags if "Decay Factor" in flag]
+    assert bool(told) == bool(words) and words in "".join(told)
+
+
+def test_a_tracer_of_another_nuclide_is_flagged():
+    header = dataclasses.replace(BASE, radiopharmaceutical="68Ga-DOTATATE")
+    assert any("Ga-68" in flag for flag in suv_factor(header, SuvSettings()).trace.flags)
 
 
 def test_header_survives_json():

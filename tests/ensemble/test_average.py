@@ -145,6 +145,15 @@ def test_no_external_patients(tmp_path):
     assert set(table["set"]) == {"development"} and len(table) == 12
 
 
+def test_nobody_held_out(tmp_path):
+    def outside(frame, k):
+        return frame[frame["set"] != "heldout"]
+
+    table, info = run(tmp_path, {"m": write_model(tmp_path / "m", 1, change=outside)[0]})
+    assert list(table.index) == EXTERNAL and set(table["fold"]) == {-1}
+    assert table["spread"].notna().all() and info["members"]["m"][0]["from"] == "inner"
+
+
 def test_members_must_agree(tmp_path):
     one, _ = write_model(tmp_path / "a", 1)
     two, _ = write_model(tmp_path / "b", 2, change=lambda f, k: f[f["patient_id"] != "E1"])

@@ -53,7 +53,9 @@ def test_200_cohorts_against_lifelines():
     from lifelines import CoxPHFitter
 
     compared = 0
-    for seed in range(200):
+    for seed in range(400):
+        if compared == 200:
+            break
         covariate, time, event = cohort(seed)
         if sum(event) < 2 or len(time) < 5:
             continue
@@ -70,7 +72,7 @@ def test_200_cohorts_against_lifelines():
         loss = cox_loss(hazard, torch.tensor(time), torch.tensor(event), ties="efron")
         assert -loss.item() * sum(event) == pytest.approx(fitter.log_likelihood_, abs=1e-6), seed
         compared += 1
-    assert compared >= 150
+    assert compared == 200
 
 
 @pytest.mark.parametrize("ties", TIES)

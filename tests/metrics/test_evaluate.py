@@ -112,6 +112,34 @@ def test_risk_groups_follow_the_training_cuts(tmp_path):
     assert value(found["metrics"], "logrank_p") < 1e-3
 
 
+def test_observed_survival_of_a_whole_set(tmp_path):
+    study = Study(tmp_path)
+    rows = study.run({"truth": study.model("truth", study.hazard)})["observed"]
+    mine = study.cohort[study.cohort["set"] == "external"].sort_values("time_days")
+    # Kaplan and Meier 1958, equation 2b: the product of (n − d) / n over the event times.
+    survival, expected = 1.0, [(0.0, 1.0, 40)]
+    for left, (time, event) in zip(range(40, 0, -1), mine[["time_days", "event"]].to_numpy(), strict=True):
+        survival *= (left - event) / left
+        expected.append((time, survival, left))
+    found = [
+        (float(r["time"]), float(r["survival"]), int(r["at_risk"])) for r in rows if r["set"] == "external"
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    assert {r["set"] for r in rows} == {"development", "external"}
+
+
+def test_without_held_out_patients_only_external_ones_are_scored(tmp_path):
+    study = Study(tmp_path)
+    path = study.model("truth", study.hazard)
+    table = pd.read_parquet(path)
+    table[table["set"] == "external"].to_parquet(path, index=False)
+    everyone = tuple(study.ids[:90])
+    write_splits(tmp_path / "splits.json", Splits((Fold(everyone, (), ()),), tuple(study.ids[90:]), 0))
+    found = study.run({"truth": path})
+    assert {r["set"] for r in found["metrics"]} == {"external"}
+    assert value(found["metrics"], "c_index", which="external") > 0.6
+
+
 def test_three_groups(tmp_path):
     study = Study(tmp_path)
     settings = SETTINGS.model_copy(update={"risk_groups": 3})

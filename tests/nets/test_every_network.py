@@ -26,29 +26,34 @@ from pipeline.settings.networks import (
 )
 from pipeline.settings.networks_pet import (
     AlexNet,
+    ChenNet,
     Cnn6,
     DenseNet169,
     InceptionV3,
+    QuNet,
     ResNet50,
     RpetNet,
     Vgg,
     VNet,
     WNet,
+    WslCam,
 )
 
 CUBE, SLICE = (32, 32, 32), (1, 64, 64)
 LABELS = LossSettings(labels=("label_a", "label_b"))
 WNET_LOSSES = LossSettings(labels=("label_a", "label_b"), dice_form="sum")
+# reconstruction costs least, as in the paper; Dice most, so that one batch is learned within a minute
+WNET_ALL = WNET_LOSSES.model_copy(update={"dice": 2.0, "reconstruction": 0.2, "label_weights": (0.3, 0.3)})
 NETWORKS = [
     (DeepMts(width=0.25, map_gradient=0.0), CUBE),
-    (DeepMts(width=0.25, backbone="unet"), CUBE),
+    (DeepMts(width=0.25, backbone="unet", map_gradient=0.0), CUBE),
     (SegBackbone(width=0.25), CUBE),
     (SurHs(width=0.25), CUBE),
     (SurHs(width=0.25, masked=True), CUBE),
     (SurCasNet(width=0.25), CUBE),
     (MtHs(width=0.25), CUBE),
     (BaselineMtHs(width=0.25), CUBE),
-    (MtCasNet(width=0.25, map_gradient=0.5), CUBE),
+    (MtCasNet(width=0.25, map_gradient=0.0), CUBE),
     (Hecktor(filters=2), CUBE),
     (Hecktor(filters=2, norm="batch"), CUBE),
     (Hecktor(filters=2, task="segmentation"), CUBE),
@@ -60,7 +65,7 @@ NETWORKS = [
     (CnnSurvival(width=0.5), CUBE),
     (Mdsn(width=0.25), CUBE),
     (Dlpm(width=0.125), CUBE),
-    (WNet(width=0.0625, losses=WNET_LOSSES), CUBE),
+    (WNet(width=0.0625, losses=WNET_ALL), (16, 32, 32)),
     (WNet(width=0.0625, losses=WNET_LOSSES, decoder_features=True), CUBE),
     (WNet(width=0.0625, tasks=("segmentation", "prediction"), outcome="hazard"), CUBE),
     (AlexNet(width=0.0625), CUBE),
@@ -70,11 +75,17 @@ NETWORKS = [
     (InceptionV3(width=0.0625, outcome="label", losses=LABELS), CUBE),
     (RpetNet(outcome="label", losses=LABELS), CUBE),
     (Cnn6(width=0.5), CUBE),
-    (VNet(width=0.25), CUBE),
-    (VNet(width=0.25, classify=True), CUBE),
+    (VNet(width=0.125), CUBE),
+    (VNet(width=0.125, classify=True), CUBE),
     (ChestCt(width=0.0625, losses=LABELS), SLICE),
     (ChestCt(width=0.0625, tasks=("segmentation", "reconstruction")), SLICE),
     (ChestCt(width=0.0625, encoder="resnet50", tasks=("segmentation",)), SLICE),
+    (ChestCt(width=0.125, tasks=("detection", "reconstruction")), SLICE),
+    (ChestCt(width=0.0625, encoder="resnet50", tasks=("detection", "reconstruction")), SLICE),
+    (ChenNet(width=0.0625), CUBE),
+    (QuNet(width=0.0625), CUBE),
+    (WslCam(width=0.25, losses=LossSettings(dice=0, labels=("label_a",))), CUBE),
+    (WslCam(width=0.25, outcome="label", losses=LossSettings(dice=0, labels=("label_a", "label_b"))), CUBE),
 ]
 IDS = [f"{s.kind}-{number}" for number, (s, _) in enumerate(NETWORKS)]
 
@@ -104,6 +115,11 @@ def batch(shape, size=4):
     return image, torch.zeros(size, 1), mask, targets
 
 
+def visible(outputs):
+    """Outputs but for features and for what only the loss of a detection reads."""
+    return {name for name in outputs if name != "deep_features" and not name.startswith("detection_")}
+
+
 def risk_of(outputs):
     if "interval_logits" in outputs:
         return -interval_survival(outputs["interval_logits"]).sum(1)  # what follows an event is not learned
@@ -115,7 +131,7 @@ class TestEvery:
     def test_outputs_are_those_declared(self, settings, shape):
         image, clinical, mask, _ = batch(shape)
         outputs = fresh(settings)(image, clinical, mask)
-        assert settings.gives() == set(outputs) - {"deep_features"}
+        assert settings.gives() == visible(outputs)
         for name, dims in (("log_hazard", ()), ("mask", shape), ("reconstruction", (2, *shape))):
             if name in outputs:
                 assert outputs[name].shape == (4, *dims)
@@ -164,28 +180,48 @@ class TestEvery:
             runs.append(net(image, clinical, mask))
         assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
 
+    def test_bf16_autocast_stays_close(self, settings, shape):
+        # before any training: running statistics of a few voxels would magnify rounding
+        image, clinical, mask, _ = batch(shape)
+        net = fresh(settings).eval()
+        with torch.no_grad():
+            exact = net(image, clinical, mask)
+            with torch.autocast("cpu", torch.bfloat16):
+                rough = net(image, clinical, mask)
+        for name in visible(exact) - {"detection"}:  # which boxes are best is no number
+            assert rough[name].dtype == torch.float32, name
+            limit = 0.02 if name == "mask" else 0.1 * exact[name].abs().mean()
+            assert (rough[name] - exact[name]).abs().mean() <= limit, name
 
-def overfit(settings, shape, steps, rate=3e-3):
+
+ENOUGH = {"wsl_cam": 0.7}
+"""Dice to reach where it is not 0.95: no mask is learned from, only its centre (published: 0.73, 0.77)."""
+
+RATES = {"v_net": 1e-3, "w_net": 1e-3}
+"""Learning rates where 3e-3 is too much: these have no normalisation, and their map dies."""
+
+
+def overfit(settings, shape, steps):
     """Train on one batch until it is learned: Dice above 0.95, the right order of risks, right labels.
 
     The network stays in training mode but for dropout: its running statistics lag behind.
     """
     image, clinical, mask, targets = batch(shape)
     net = fresh(settings)
-    optimizer = torch.optim.Adam(net.parameters(), rate)
+    optimizer = torch.optim.Adam(net.parameters(), RATES.get(settings.kind, 3e-3))
     for step in range(steps):
         optimizer.zero_grad()
         loss, _ = combined_loss(net(image, clinical, mask), targets, settings.losses)
         loss.backward()
         optimizer.step()
-        if step % 20 == 19 and learned(net, image, clinical, mask, targets):
+        if step % 20 == 19 and learned(net, settings, image, clinical, mask, targets):
             return
     raise AssertionError("not learned")
 
 
-def learned(net, image, clinical, mask, targets):
+def learned(net, settings, image, clinical, mask, targets):
     for module in net.modules():
-        if isinstance(module, torch.nn.Dropout):
+        if isinstance(module, torch.nn.Dropout | torch.nn.Dropout3d):
             module.eval()
     with torch.no_grad():
         outputs = net(image, clinical, mask)
@@ -193,11 +229,12 @@ def learned(net, image, clinical, mask, targets):
     right = True
     if "mask" in outputs:
         hard = (outputs["mask"] > 0.5).float()
-        right &= bool(2 * (hard * mask).sum() / (hard.sum() + mask.sum()) > 0.95)
+        dice = 2 * (hard * mask).sum() / (hard.sum() + mask.sum())
+        right &= bool(dice > ENOUGH.get(settings.kind, 0.95))
     if "log_hazard" in outputs or "interval_logits" in outputs:
         right &= bool((risk_of(outputs).diff() > 0).all())
     if "labels" in outputs:
-        truth = torch.stack([targets["label_a"], targets["label_b"]], 1)
+        truth = torch.stack([targets[name] for name in settings.losses.labels], 1)
         right &= bool(((outputs["labels"] > 0) == (truth > 0)).all())
     return right
 
@@ -208,8 +245,23 @@ def test_deepmts_overfits_one_batch():
 
 @pytest.mark.long
 @pytest.mark.parametrize(("settings", "shape"), NETWORKS, ids=IDS)
+def test_compiles_whole(settings, shape):
+    """`torch.compile` traces every network and the traced one gives the same to 1e-4 of its largest value."""
+    image, clinical, mask, _ = batch(shape)
+    net = fresh(settings).eval()
+    torch.compiler.reset()
+    compiled = torch.compile(net, backend="aot_eager")
+    with torch.no_grad():
+        exact, got = net(image, clinical, mask), compiled(image, clinical, mask)
+    for name in visible(exact):
+        limit = 1e-4 * max(1.0, float(exact[name].abs().max()))
+        assert torch.allclose(exact[name], got[name], atol=limit, rtol=0), name
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("settings", "shape"), NETWORKS, ids=IDS)
 def test_overfits_one_batch(settings, shape):
-    overfit(settings, shape, 300)
+    overfit(settings, shape, 600)
 
 
 def test_uncertainty_weights_are_learned():
@@ -217,7 +269,7 @@ def test_uncertainty_weights_are_learned():
     image, clinical, mask, targets = batch(CUBE)
     net = fresh(settings)
     outputs = net(image, clinical, mask)
-    assert outputs["log_variances"].shape == (4, 8)
+    assert outputs["log_variances"].shape == (4, 10)
     loss, _ = combined_loss(outputs, targets, settings.losses, net.penalised_weights())
     loss.backward()
     learned = net.log_variances.grad

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from pipeline.errors import TableError
-from pipeline.phantoms.disks import disk, disk_id, disk_number, draw_disk, write_disk_table
+from pipeline.phantoms.disk_table import main
+from pipeline.phantoms.disks import disk, disk_id, disk_number, disk_of_row, draw_disk, write_disk_table
+from pipeline.provenance import ROOT
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.phantom import DiskSettings
+from pipeline.settings.root import load_settings
 from pipeline.tables.cohort import read_cohort
 
 SETTINGS = DiskSettings()
@@ -67,6 +71,43 @@ def test_pure_and_independent_of_the_others() -> None:
     np.testing.assert_array_equal(first[0], again[0])
     assert first[2] == again[2]
     assert not np.array_equal(first[0], disk(8, SETTINGS)[0])
+
+
+@pytest.mark.parametrize("study", ["disks", "disks_quick"])
+def test_the_committed_table_is_what_its_studies_generate(study: str, tmp_path: Path) -> None:
+    settings = load_settings(yaml.safe_load((ROOT / "config" / "studies" / f"{study}.yaml").read_text()))
+    # Fixed before any network was trained: half the disk's contrast.
+    assert settings.disks.noise == 0.5
+    write_disk_table(settings.disks, tmp_path / "disks.csv")
+    assert (ROOT / settings.cohort.table).read_bytes() == (tmp_path / "disks.csv").read_bytes()
+
+
+def test_the_command_writes_the_table_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    table = tmp_path / "made" / "disks.csv"
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        f"cohort: {{source: generated, table: {table}}}\ndisks: {{images: 12, development: 8, seed: 3}}\n"
+    )
+    assert main([str(study)]) == 0
+    rows = read_cohort(CohortSettings(table=str(table), time_unit="none"))
+    assert (len(rows.ids("development")), len(rows.ids("external"))) == (8, 4)
+    assert main([str(tmp_path / "absent.yaml")]) == 1 and "absent.yaml" in capsys.readouterr().err
+    assert main([]) == 2
+    study.write_text(f"cohort: {{table: {table}}}\n")
+    before = table.read_bytes()
+    assert main([str(study)]) == 1 and "source dicom" in capsys.readouterr().err
+    assert table.read_bytes() == before, "a table of patients is never written over"
+
+
+def test_a_row_gives_its_disk_and_another_generators_table_is_refused() -> None:
+    image, mask, time = disk(3, SETTINGS)
+    again = disk_of_row("D0003", round(time, 6), SETTINGS)
+    np.testing.assert_array_equal(again[0], image)
+    np.testing.assert_array_equal(again[1], mask)
+    with pytest.raises(TableError, match=r"disagree.*row D0003.*disk_table STUDY.yaml"):
+        disk_of_row("D0003", time, SETTINGS.model_copy(update={"seed": 8}))
+    with pytest.raises(TableError, match="disagree"):
+        disk_of_row("D0003", time * 30.4375, SETTINGS)
 
 
 def test_ids() -> None:

@@ -6,20 +6,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import zarr
 
 from benchmarks.radiomics_features import pictures, synthetic
-from pipeline.crops import store
-from pipeline.crops.attributes import CropAttributes
 from pipeline.errors import RadiomicsError, SettingsError
 from pipeline.radiomics import features as features_module
-from pipeline.radiomics.extract import radiomics_native, radiomics_patient, radiomics_predicted
+from pipeline.radiomics.extract import radiomics_patient
 from pipeline.radiomics.features import extract_features
 from pipeline.radiomics.regions import with_region
 from pipeline.radiomics.sets import load_feature_set
 from pipeline.radiomics.sources import NativeSources
 from pipeline.radiomics.table import read_metadata
 from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
+from pipeline.store import crops as store
+from pipeline.store.attributes import CropAttributes
 from pipeline.tables.status import Status, write_status
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Grid, Volume
@@ -127,14 +126,12 @@ def test_regions_by_hand() -> None:
     inside[3] = False
     shown = pictures({"pet": pet, "ct": pet * 0}, mask, (1.0, 1.0, 1.0))
     shown = {name: replace(picture, inside=inside) for name, picture in shown.items()}
-    hot = with_region(shown, RadiomicsSettings(region="threshold"))
+    hot = with_region(shown, "threshold", RadiomicsSettings())
     assert np.argwhere(hot["ct"].mask).tolist() == [[4, 4, 4]]  # 4 lies below 41 % of 10
-    rim = with_region(shown, RadiomicsSettings(region="rim", rim_mm=1.0))["pet"].mask
+    rim = with_region(shown, "peritumoral", RadiomicsSettings(rim_mm=1.0))["pet"].mask
     assert rim.sum() == 10 - 2 and not (rim & (mask | ~inside)).any()
-    with pytest.raises(RadiomicsError, match="`rim` is empty"):
-        with_region(shown, RadiomicsSettings(region="rim", rim_mm=0.5))
-    with pytest.raises(ValueError, match="one grid"):
-        RadiomicsSettings(region="threshold", images="native")
+    with pytest.raises(RadiomicsError, match="`peritumoral` is empty"):
+        with_region(shown, "peritumoral", RadiomicsSettings(rim_mm=0.5))
 
 
 def test_zscored_features_do_not_change_with_the_units(tmp_path: Path) -> None:
@@ -155,26 +152,6 @@ def test_zscored_features_do_not_change_with_the_units(tmp_path: Path) -> None:
     assert two["pet_index_suvmax"] == pytest.approx(4 * one["pet_index_suvmax"])
 
 
-def test_predicted_contours_lie_on_the_crop_without_its_margin(tmp_path: Path) -> None:
-    path = crop(tmp_path / "P1.zarr", None, margin=2)
-    inner = ball()[2:-2, 2:-2, 2:-2]
-    masks = zarr.open_group(str(tmp_path / "masks.zarr"), mode="w")
-    masks.create_array("P1", data=inner.astype(np.uint8))
-    out = tmp_path / "P1.parquet"
-    radiomics_predicted(path, tmp_path / "masks.zarr", out, DEMO, "stop")
-    radiomics_patient(crop(tmp_path / "P2.zarr", ball()), tmp_path / "P2.parquet", DEMO, "stop")
-    found, drawn = (
-        pd.read_parquet(tmp_path / f"{p}.parquet").drop(columns="patient_id") for p in ("P1", "P2")
-    )
-    pd.testing.assert_frame_equal(found, drawn)
-    masks["P1"][...] = 0
-    radiomics_predicted(path, tmp_path / "masks.zarr", out, DEMO, "stop")
-    assert len(pd.read_parquet(out)) == 0
-    assert "found no lesion" in read_metadata(out)[b"status"]["problem"]
-    with pytest.raises(RadiomicsError, match="no predicted contour"):
-        radiomics_predicted(tmp_path / "P2.zarr", tmp_path / "masks.zarr", out, DEMO, "stop")
-
-
 def native(folder: Path, contours: tuple[str, ...]) -> NativeSources:
     grid = Grid(SHAPE, (3.0, 2.0, 2.0), (-5.0, 7.0, 11.0))
     sources = NativeSources("P1", folder / "convert", folder / "suv", folder / "contours")
@@ -192,7 +169,7 @@ def native(folder: Path, contours: tuple[str, ...]) -> NativeSources:
 def test_native_volumes_give_what_a_crop_of_the_same_voxels_gives(tmp_path: Path, contours: tuple) -> None:
     out = tmp_path / "native.parquet"
     settings = DEMO.model_copy(update={"images": "native"})
-    radiomics_native(native(tmp_path, contours), out, settings, "stop")
+    radiomics_patient(native(tmp_path, contours), out, settings, "stop")
     status = read_metadata(out)[b"status"]
     if not contours:
         assert "no contour" in status["problem"] and len(pd.read_parquet(out)) == 0
@@ -202,12 +179,20 @@ def test_native_volumes_give_what_a_crop_of_the_same_voxels_gives(tmp_path: Path
     pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(tmp_path / "crop.parquet"))
 
 
+def test_a_contour_is_not_carried_between_frames_of_reference(tmp_path: Path) -> None:
+    settings = DEMO.model_copy(update={"images": "native"})
+    sources = native(tmp_path, ("ct",))
+    (sources.convert / "pet.json").write_text('{"pet_to_ct": "register"}')
+    with pytest.raises(RadiomicsError, match="different frames of reference"):
+        radiomics_patient(sources, tmp_path / "P1.parquet", settings, "stop")
+
+
 def test_images_asked_for_are_never_swapped(tmp_path: Path) -> None:
     settings = DEMO.model_copy(update={"images": "native"})
     with pytest.raises(SettingsError, match="asks for 'native'"):
         radiomics_patient(crop(tmp_path / "P1.zarr", ball()), tmp_path / "P1.parquet", settings, "stop")
     with pytest.raises(SettingsError, match="asks for 'crop'"):
-        radiomics_native(native(tmp_path, ("ct",)), tmp_path / "P1.parquet", DEMO, "stop")
+        radiomics_patient(native(tmp_path, ("ct",)), tmp_path / "P1.parquet", DEMO, "stop")
 
 
 def test_a_set_without_a_discretisation_is_refused(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
-from pipeline.crops import store
-from pipeline.crops.attributes import CropAttributes
 from pipeline.errors import RadiomicsError, SettingsError, TableError
 from pipeline.radiomics.extract import radiomics_patient
 from pipeline.radiomics.gather import gather_features
 from pipeline.radiomics.indices import INDEX_COLUMNS
 from pipeline.radiomics.table import read_metadata
 from pipeline.settings.radiomics import RadiomicsSettings
+from pipeline.store import crops as store
+from pipeline.store.attributes import CropAttributes
 from pipeline.tables.status import Status
 
 DEMO = RadiomicsSettings(feature_set="demo")

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.radiomics_features import pictures, plain_features, synthetic
 from pipeline.radiomics.features import extract_features
-from pipeline.radiomics.images import discretise
+from pipeline.radiomics.images import Picture, discretise
 from pipeline.radiomics.sets import feature_columns, load_feature_set
 from pipeline.settings.radiomics import Discretisation, FeatureSet, RadiomicsSettings
 
@@ -182,15 +182,38 @@ def sarcoma_patients() -> list:
     return [pytest.param(n, marks=() if k in (0, 13) else pytest.mark.long) for k, n in enumerate(names)]
 
 
+def unpacked(patient: str, folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray, tuple]]:
+    with tarfile.open(STS / f"{patient}.tar.xz") as packed:
+        packed.extractall(folder, filter="data")
+    return {m: rasterised(folder / patient / m.upper(), f"GTV_Mass_{m.upper()}") for m in ("pet", "ct")}
+
+
 @pytest.mark.skipif(not STS.is_dir(), reason=f"no sarcoma patients at {STS}")
 @pytest.mark.parametrize("patient", sarcoma_patients() or ["none"])
 @pytest.mark.parametrize("name", ["deepmts", "hecktor", "ibsi"])
 def test_real_patients(patient: str, name: str, tmp_path: Path) -> None:
-    with tarfile.open(STS / f"{patient}.tar.xz") as packed:
-        packed.extractall(tmp_path, filter="data")
+    """Each image on its own grid."""
     values: dict[str, float] = {}
-    for modality, folder in (("pet", "PET"), ("ct", "CT")):
-        image, mask, spacing = rasterised(tmp_path / patient / folder, f"GTV_Mass_{folder}")
+    for modality, (image, mask, spacing) in unpacked(patient, tmp_path).items():
         one = named(name).model_copy(update={"modalities": (modality,)})
         values |= assert_same(one, {modality: image}, mask, spacing)
+    # Taken one by one, the images have shape once each; the set has the CT's.
+    found = [column for column in values if not column.startswith("pet_original_shape_")]
+    assert sorted(found) == sorted(feature_columns(named(name)))
     assert np.isfinite(list(values.values())).all()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not STS.is_dir(), reason=f"no sarcoma patients at {STS}")
+def test_no_column_is_constant_over_real_patients(tmp_path: Path) -> None:
+    names = ["deepmts", "hecktor", "ibsi"]
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for patient in [p.values[0] for p in sarcoma_patients()[:6]]:
+        loaded = unpacked(patient, tmp_path)
+        shown = {m: Picture(i, k, np.ones_like(k), s) for m, (i, k, s) in loaded.items()}
+        for name in names:
+            rows[name].append(extract_features(shown, named(name)).values)
+    for name in names:
+        values = np.array([[row[column] for column in feature_columns(named(name))] for row in rows[name]])
+        still = np.ptp(values, axis=0) <= 1e-9 * np.abs(values).max(axis=0)
+        assert [c for c, s in zip(feature_columns(named(name)), still, strict=True) if s] == []

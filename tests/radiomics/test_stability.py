@@ -1,51 +1,21 @@
 """Agreement under perturbed contours."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.crops import store
-from pipeline.crops.attributes import CropAttributes
-from pipeline.errors import TableError
+from pipeline.errors import RadiomicsError, TableError
+from pipeline.metrics.stability import gather_stability
 from pipeline.radiomics.extract import radiomics_patient
-from pipeline.radiomics.gather import gather_features
-from pipeline.radiomics.stability import (
-    gather_stability,
-    intraclass_correlation,
-    perturbed,
-    stability_patient,
-    stable_features,
-)
+from pipeline.radiomics.stability import perturbed, stability_patient
 from pipeline.settings.radiomics import RadiomicsSettings
+from pipeline.store import crops as store
+from pipeline.store.attributes import CropAttributes
 
 DEMO = RadiomicsSettings(feature_set="demo", perturb_mm=2.0)
-
-
-def test_icc_of_shrout_and_fleiss() -> None:
-    # Shrout & Fleiss 1979, table 2: six targets, four judges; ICC(1,1) = .17 (table 4).
-    # Interval of R's psych::ICC on the same data: -0.13 … 0.72.
-    ratings = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
-    found = intraclass_correlation(ratings)
-    assert found.icc == pytest.approx(0.17, abs=0.005)
-    assert (found.low, found.high) == pytest.approx((-0.13, 0.72), abs=0.005)
-
-
-def test_icc_recovers_the_share_of_variance_between_patients() -> None:
-    # Variances 4 between and 1 within: 4 / (4 + 1).
-    rng = np.random.default_rng(0)
-    values = rng.normal(0, 2, (4000, 1)) + rng.normal(0, 1, (4000, 3))
-    found = intraclass_correlation(values)
-    assert found.icc == pytest.approx(0.8, abs=0.02)
-    assert found.low < 0.8 < found.high
-
-
-def test_icc_at_its_ends() -> None:
-    assert intraclass_correlation([[1, 1], [2, 2]]).icc == 1
-    assert np.isnan(intraclass_correlation([[3, 3], [3, 3]]).icc)
-    with pytest.raises(TableError, match="two patients"):
-        intraclass_correlation([[1, 2, 3]])
 
 
 def test_perturbations_by_hand() -> None:
@@ -92,28 +62,73 @@ def cohort(folder: Path, patients: int) -> list[Path]:
     return paths
 
 
-def test_from_crops_to_a_filtered_table(tmp_path: Path) -> None:
-    crops = cohort(tmp_path, 5)
-    rows, features = [], []
-    for crop in crops:
+def test_rows_are_features_of_the_perturbed_contours(tmp_path: Path) -> None:
+    (path,) = cohort(tmp_path, 1)
+    out = tmp_path / "rows.parquet"
+    stability_patient(path, out, DEMO, "stop")
+    rows = pd.read_parquet(out).set_index("perturbation")
+    drawn = store.read_crop(path)
+    masks = dict(perturbed(drawn.mask > 0, (2.0, 2.0, 2.0), 2.0))
+    assert list(rows.index) == list(masks) and len(rows) == 9
+    for name in ("as drawn", "grown", "moved -y"):
+        crop = tmp_path / "moved" / "P0.zarr"
+        store.write_crop(crop, replace(drawn, mask=masks[name].astype(np.uint8)))
+        radiomics_patient(crop, tmp_path / "one.parquet", DEMO, "stop")
+        expected = pd.read_parquet(tmp_path / "one.parquet").iloc[0]
+        assert rows.loc[name, list(expected.index)].equals(expected), name
+
+
+@pytest.mark.parametrize(("voxel_mm", "rows"), [(5.0, 8), (9.0, None)])
+def test_a_contour_that_vanishes_on_the_sets_grid(tmp_path: Path, voxel_mm: float, rows: int | None) -> None:
+    """8 mm a side: at 5 mm only the shrunk contour falls between voxel centres, at 9 mm the drawn one."""
+    (path,) = cohort(tmp_path, 1)
+    mine = tmp_path / "coarse.yaml"
+    mine.write_text(
+        f"title: coarse\nresample_mm: {voxel_mm}\nfirstorder: [Mean]\n"
+        "discretisations: {pet: [{bin_width: 0.5}], ct: [{bin_width: 25}]}\n"
+    )
+    drawn = store.read_crop(path)
+    small = np.zeros_like(drawn.mask)
+    small[6:10, 8:12, 7:11] = 1
+    store.write_crop(path, replace(drawn, mask=small))
+    out, settings = tmp_path / "rows.parquet", RadiomicsSettings(feature_set=str(mine), perturb_mm=2.0)
+    if rows is None:
+        with pytest.raises(RadiomicsError, match="vanishes"):
+            stability_patient(path, out, settings, "stop")
+        return
+    stability_patient(path, out, settings, "stop")
+    names = set(pd.read_parquet(out)["perturbation"])
+    assert len(names) == rows and "shrunk" not in names and "as drawn" in names
+
+
+def test_patients_that_cannot_be_extracted_follow_the_policy(tmp_path: Path) -> None:
+    (path,) = cohort(tmp_path, 1)
+    drawn = store.read_crop(path)
+    store.write_crop(path, replace(drawn, mask=np.zeros_like(drawn.mask)))
+    out = tmp_path / "rows.parquet"
+    with pytest.raises(RadiomicsError, match="patient"):
+        stability_patient(path, out, DEMO, "stop")
+    stability_patient(path, out, DEMO, "exclude")
+    assert len(pd.read_parquet(out)) == 0
+    store.write_crop(path, replace(drawn, mask=None))
+    stability_patient(path, out, DEMO, "stop")
+    assert len(pd.read_parquet(out)) == 0
+
+
+def test_from_crops_to_agreement(tmp_path: Path) -> None:
+    rows = []
+    for crop in cohort(tmp_path, 5):
         rows.append(tmp_path / f"{crop.stem}_stability.parquet")
-        stability_patient(crop, rows[-1], DEMO)
-        features.append(tmp_path / f"{crop.stem}.parquet")
-        radiomics_patient(crop, features[-1], DEMO, "stop")
-    assert len(pd.read_parquet(rows[0])) == 9
-    gather_stability(rows, tmp_path / "stability.csv")
-    table = pd.read_csv(tmp_path / "stability.csv").set_index("feature")
-    assert (table["patients"] == 5).all()
+        stability_patient(crop, rows[-1], DEMO, "stop")
+    values, summary = tmp_path / "stability.parquet", tmp_path / "stability.csv"
+    gather_stability(rows, [f"P{i}" for i in range(4)], values, summary)
+    assert len(pd.read_parquet(values)) == 45
+    table = pd.read_csv(summary).set_index("feature")
+    assert (table["patients"] == 4).all()
     # Mean uptake differs by 2 between patients and hardly within; CT is the same noise in all.
     assert table.loc["pet_original_firstorder_Mean", "icc"] > 0.99
     assert table.loc["ct_original_firstorder_Mean", "icc"] < 0.9
-    keep = stable_features(tmp_path / "stability.csv", 0.75)
-    gather_features(features, tmp_path / "features.parquet", keep)
-    columns = set(pd.read_parquet(tmp_path / "features.parquet").columns)
-    assert "pet_original_firstorder_Mean" in columns
-    assert "ct_original_firstorder_Mean" not in columns
-    assert {"patient_id", "pet_index_volume_ml"} <= columns
-    assert stable_features(tmp_path / "stability.csv", 0.0)("ct_original_firstorder_Mean")
+    assert 0 < table.loc["pet_index_volume_ml", "icc"] < 1
 
 
 def test_mixed_settings_are_refused(tmp_path: Path) -> None:
@@ -121,6 +136,6 @@ def test_mixed_settings_are_refused(tmp_path: Path) -> None:
     other = DEMO.model_copy(update={"perturb_mm": 4.0})
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     for crop, path, settings in zip(crops, paths, (DEMO, other), strict=True):
-        stability_patient(crop, path, settings)
+        stability_patient(crop, path, settings, "stop")
     with pytest.raises(TableError, match="different settings"):
-        gather_stability(paths, tmp_path / "stability.csv")
+        gather_stability(paths, ["P0", "P1"], tmp_path / "stability.parquet", tmp_path / "stability.csv")

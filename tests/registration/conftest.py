@@ -97,3 +97,8 @@ def make_pose():
 @pytest.fixture
 def make_grid():
     return grid
+
+
+@pytest.fixture
+def make_head():
+    return head

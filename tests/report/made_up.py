@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.crops.attributes import CropAttributes
-from pipeline.crops.store import Crop, write_crop, write_excluded
 from pipeline.report.job import ReportJob, job_from_settings
 from pipeline.settings.root import load_settings
+from pipeline.store.attributes import CropAttributes
+from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.status import Status
 
 HOSTILE = '<script>document.title="taken"</script> $\\frac{ & "quotes"'
@@ -214,3 +214,7 @@ def _radiomics(results: Path, ids: tuple[str, ...]) -> None:
         frame[name] = 1.0
     frame["pet_index_volume_ml"] = [np.nan, *[2.0] * (len(ids) - 1)]
     frame.to_parquet(results / "radiomics" / "features.parquet")
+    agreement = ["feature,icc,icc_low,icc_high,patients", "pet_original_glcm_Contrast,0.95,0.91,0.97,6"]
+    agreement += ["pet_wavelet-LLH_glcm_Contrast,0.8,0.75,0.9,6", "pet_wavelet-HHH_glcm_Idm,0.2,-0.1,0.5,6"]
+    agreement += ["pet_index_volume_ml,,,,1"]
+    (results / "radiomics" / "stability.csv").write_text("\n".join(agreement) + "\n")

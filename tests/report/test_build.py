@@ -49,20 +49,23 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report"
 
 
-def page_of(report: Path) -> Reader:
-    return Reader((report / "index.html").read_text(encoding="utf-8"))
+def page_of(report: Path, name: str = "index.html") -> Reader:
+    return Reader((report / name).read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("name", ["index.html", "quality.html"])
 @pytest.mark.parametrize("which", ["full", "bare"])
-def test_every_link_leads_somewhere_and_nothing_outside(which: str, request: pytest.FixtureRequest) -> None:
+def test_every_link_leads_somewhere_and_nothing_outside(
+    which: str, name: str, request: pytest.FixtureRequest
+) -> None:
     report = request.getfixturevalue(which)
-    page = page_of(report)
+    page = page_of(report, name)
     for link in page.links:
         assert not re.match(r"(https?:)?//", link)
         if not link.startswith(("#", "data:,")):
             assert (report / link).is_file(), link
     anchors = {link[1:] for link in page.links if link.startswith("#")}
-    assert anchors <= set(re.findall(r'id="(\w+)"', (report / "index.html").read_text()))
+    assert anchors <= set(re.findall(r'id="(\w+)"', (report / name).read_text()))
 
 
 def test_hostile_text_is_text(full: Path) -> None:
@@ -95,7 +98,7 @@ def test_everything_is_there(full: Path) -> None:
     names = {path.stem for path in (full / "figures").glob("*.svg")}
     assert names == {
         "flow", "concordance", "differences", "kaplan_meier_both", "calibration_both", "dice", "examples",
-        "mosaic", "training_deepmts", "registration",
+        "crops_1", "training_deepmts", "registration",
     }  # fmt: skip
     assert names == {path.stem for path in (full / "figures").glob("*.png")}
     for path in (full / "tables").glob("*.csv"):
@@ -107,7 +110,14 @@ def test_everything_is_there(full: Path) -> None:
 def test_a_study_without_the_rest_says_nothing_of_it(bare: Path) -> None:
     """No external set, network, radiomics, registration, SUV or comparison; 2D; no time unit."""
     names = {path.stem for path in (bare / "figures").glob("*.svg")}
-    assert names == {"flow", "concordance", "kaplan_meier_volume", "calibration_volume", "examples", "mosaic"}
+    assert names == {
+        "flow",
+        "concordance",
+        "kaplan_meier_volume",
+        "calibration_volume",
+        "examples",
+        "crops_1",
+    }
     page = page_of(bare)
     assert "External:" not in page.text.replace("External: the mean", "")
     assert not {"#training", "#audit"} & set(page.links)

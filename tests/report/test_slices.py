@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report import slices
+from pipeline.report import quality, slices
 from pipeline.report.images import caption
 from pipeline.tables.splits import read_splits
 from tests.report.made_up import SHAPE, Made, make_study
@@ -68,3 +68,29 @@ def test_focus_is_the_largest_slice_or_the_peak() -> None:
 def test_excluded_patients_have_no_picture(made: Made, tmp_path: Path) -> None:
     assert "X1" not in slices.stored_patients(made.results)
     assert slices.stored_patients(tmp_path) == []
+
+
+def test_strips_are_true_to_scale_and_carry_their_contours(made: Made) -> None:
+    # Slices of (z, y, x) 3 × 8 × 10 voxels of 2 × 1 × 1 mm: 8 rows axial; coronal 3 rows of 2 mm = 6.
+    image = np.zeros((3, 8, 10), np.float32)
+    manual = np.zeros(image.shape, bool)
+    manual[1, 2:5, 3:7] = True
+    example = slices.Example("a", {"pet": image, "ct": image}, manual, None, "", (1.0, 2.0))
+    found = quality.strip(example)
+    assert found.image.shape == (8, 4 * (10 + quality.GAP))
+    first = found.manual[:, :10]
+    assert first.sum() == 12 and first[2:5, 3:7].all()
+    # head up: slice 1 of 3 stays in the middle, each row stands twice
+    coronal = found.manual[:, 24:34]
+    assert np.flatnonzero(coronal.any(axis=1)).tolist() == [2, 3]
+    assert not found.predicted.any()
+
+
+def test_tiles_of_the_mosaic_are_block_means() -> None:
+    fine = np.arange(260 * 390, dtype=np.float32).reshape(260, 390)
+    thin = slices.thinned(fine)
+    # 390 pixels in tiles of at most 128: blocks of 4 (97 of them), of 3 would leave 130.
+    assert thin.shape == (65, 97)
+    assert thin[1, 2] == pytest.approx(fine[4:8, 8:12].mean())
+    small = fine[:20, :30]
+    np.testing.assert_array_equal(slices.thinned(small), small)

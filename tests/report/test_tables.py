@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 
 from pipeline.report import audit, curves, flow, tables
 from pipeline.report.words import Clock, cell, horizon_name, interval, p_value
+from pipeline.tables.splits import Fold, Splits, read_splits
 from tests.report.made_up import Made, make_study
 
 
@@ -20,13 +23,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def test_flow_counts_each_patient_once(made: Made) -> None:
     cohort = pd.read_parquet(made.results / "cohort.parquet")
     problems = pd.read_csv(made.results / "problems.csv", keep_default_na=False)
-    counted = flow.flow_of(cohort, problems, 2)
+    counted = flow.flow_of(cohort, problems, read_splits(made.results / "splits.json"))
     # 8 usable; X1 and X3 refused by suv (X3 passed on by crop), X2 by contours.
     assert counted.listed == 11
     assert counted.excluded == {"suv": 2, "contours": 1}
     assert list(counted.excluded) == ["suv", "contours"], "the stages' order"
     assert counted.warned == 1, "A1 twice warned is one patient; X1 is excluded"
     assert counted.sets == {"development": (6, 3), "external": (2, 1)}
+    assert (counted.training, counted.runs) == ("2-fold cross-validation", "predicted by all folds")
+
+
+def test_flow_without_folds_says_who_was_trained_on(made: Made) -> None:
+    cohort = pd.read_parquet(made.results / "cohort.parquet")
+    problems = pd.DataFrame(columns=["patient_id", "stage", "state"])
+    fold = Fold(("A1", "A2", "A3", "A4"), ("A5", "A6"), ())
+    once = flow.flow_of(cohort, problems, Splits((fold,), ("E1", "E2"), 1))
+    assert (once.training, once.runs) == ("4 training, 2 inner validation", "predicted by the model")
+    thrice = flow.flow_of(cohort, problems, Splits((fold,) * 3, ("E1", "E2"), 1))
+    assert thrice.runs == "predicted by 3 runs"
 
 
 @pytest.mark.parametrize(
@@ -119,6 +133,19 @@ def test_suv_audit_puts_flagged_first_and_tells_no_date(made: Made) -> None:
     assert short == "dose decayed 4417 s; Series Time"
 
 
+def test_suv_audit_tells_reference_regions(made: Made) -> None:
+    assert "Reference SUV" not in audit.suv_audit(made.results)
+    path, folder = made.results / "suv" / "A1" / "suv.json", made.results / "contours" / "A1"
+    kept = path.read_text()
+    path.write_text(json.dumps({**json.loads(kept), "reference": {"median": 0.61234567}}))
+    folder.mkdir(parents=True)
+    (folder / "contours.json").write_text(json.dumps({"reference": {"mean": 2.25}}))
+    table = audit.suv_audit(made.results).set_index("Patient")
+    assert table.loc["A1", "Body SUV"] == 0.61235 and table.loc["A1", "Reference SUV"] == 2.25
+    path.write_text(kept)
+    shutil.rmtree(made.results / "contours")
+
+
 def test_registration_is_ranked_after_alignment(made: Made, tmp_path: Path) -> None:
     quality = audit.registration_quality(made.results)
     assert quality.set_index("patient_id").loc["A1", "translation_mm"] == pytest.approx(13.0)
@@ -156,3 +183,39 @@ def test_time_axes() -> None:
     assert Clock.of("none", 6).ticks(6) == [0, 1, 2, 3, 4, 5, 6]
     assert [horizon_name(d, "days") for d in (365.25, 730.5, 182.625)] == ["1 year", "2 years", "6 months"]
     assert horizon_name(2.0, "none") == "time 2"
+
+
+def test_added_value_and_differences_are_tables_of_their_own() -> None:
+    common = {"set": "development", "p_holm": 0.2, "patients": 20, "events": 9}
+    rows = pd.DataFrame(
+        [
+            {"model_a": "net", "model_b": "age", "metric": "c_index", "difference": 0.1,
+             "ci_low": -0.1, "ci_high": 0.3, "p_value": 0.1, **common},
+            {"model_a": "net", "model_b": "age", "metric": "added_log_hazard_ratio", "difference": 0.0,
+             "ci_low": -0.69314718, "ci_high": 0.69314718, "p_value": 0.1, **common},
+        ]
+    )  # fmt: skip
+    (difference,) = tables.comparisons_on_page(rows)["Difference in C-index"]
+    assert difference.startswith("0.100")
+    (ratio,) = tables.added_value_on_page(rows)["Hazard ratio per SD"]
+    assert ratio == "1.000 (0.50–2.00)"
+
+
+def test_masks_and_class_outcomes_are_tables_of_their_own() -> None:
+    metrics = pd.DataFrame(
+        [
+            {
+                "model": "net",
+                "set": "external",
+                "metric": m,
+                "value": v,
+                "ci_low": v - 0.1,
+                "ci_high": v + 0.1,
+            }
+            for m, v in (("hd95_mm", 4.0), ("label_lung_metastasis_auc", 0.7), ("c_index", 0.6))
+        ]
+    )
+    wide = tables.performance(metrics, [365.25], "days")
+    assert list(wide["masks"].columns) == ["Set", "Model", "HD95, mm"]
+    assert list(wide["labels"].columns) == ["Set", "Model", "Lung metastasis, AUC"]
+    assert wide["calibration"].empty

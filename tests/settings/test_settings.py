@@ -39,7 +39,31 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
         ({"models": {"net": {"kind": "deepmts", "widht": 1}}}, "did you mean 'width'"),
         ({"models": {"net": {"kind": "deepmst"}}}, "'deepmst'.*'deepmts'"),
         ({"models": {"net": {"kind": "deepmts", "training": {"iteration": 3}}}}, "did you mean 'iterations'"),
-        ({"plan": {"folds": 1}}, "plan.folds.*greater than or equal to 2, got 1"),
+        ({"plan": {"folds": 0}}, "plan.folds.*greater than or equal to 1, got 0"),
+        ({"plan": {"repeats": 2}}, "repeats are for folds: 1"),
+        ({"plan": {"folds": 1, "by_centre": True}}, "folds: 1 holds out nobody"),
+        ({"plan": {"folds": 1, "inner_fraction": 0}}, "inner_fraction must be above 0"),
+        (
+            {
+                "plan": {"folds": 1},
+                "models": {"net": {"kind": "deepmts"}},
+                "training": {"select": "best_heldout"},
+            },
+            "'net' chooses its weights on held-out patients, and there are none",
+        ),
+        (
+            {"report": {"published": [{"model": "nets", "metric": "dice", "set": "train", "value": 0.9}]}},
+            "report.published names 'nets', which is no model",
+        ),
+        (
+            {
+                "plan": {"folds": 1},
+                "models": {"net": {"kind": "deepmts"}},
+                "report": {"published": [{"model": "net", "metric": "dice", "set": "heldout", "value": 0.9}]},
+            },
+            "names held-out patients, and plan.folds: 1 has none",
+        ),
+        ({"disks": {"images": 300}}, "development: at most images"),
         ({"ensembles": {"mean": ["nothing"]}}, "names 'nothing', which is not among the models"),
         ({"study": {"name": "../up"}}, "study.name"),
         (
@@ -82,3 +106,18 @@ def test_every_setting_has_a_description() -> None:
         if "description" not in prop and name != "kind"
     ]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({}, "radiomics.enabled"),
+        ({"radiomics": {"enabled": False}, "crop": {"position": "uptake"}}, "crop.position"),
+        ({"radiomics": {"enabled": False}, "contours": {"draw": "fixed_4.0"}}, "contours.draw"),
+    ],
+)
+def test_surface_suv_does_not_meet_thresholds_by_weight(changes: dict, named: str) -> None:
+    settings = {"study": {"name": "some"}, "cohort": {"table": "some.csv"}, "suv": {"normalisation": "bsa"}}
+    with pytest.raises(SettingsError, match=f"(?s)cm²/mL.*{named}"):
+        load_settings({**settings, **changes})
+    load_settings({**settings, "radiomics": {"enabled": False}})

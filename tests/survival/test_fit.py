@@ -14,13 +14,14 @@ from pipeline.settings.classical import ClassicalModel
 from pipeline.survival.fit import ModelJob, calibration_slope, fit_model
 from pipeline.survival.registry import FITTERS
 from pipeline.tables.predictions import read_predictions
+from pipeline.training.features import learn_columns
 
 HORIZONS = (365.25, 1095.75)
 
 
 def run(study, spec, **more):
     model = TypeAdapter(ClassicalModel).validate_python(spec)
-    options = {"features": study.features, "horizons_days": HORIZONS, **more}
+    options = {"features": study.features, "horizons_days": HORIZONS, "learner": learn_columns, **more}
     out = study.folder / spec["kind"]
     fit_model(
         ModelJob(spec["kind"], model, outcomes=study.outcomes, splits=study.splits, seed=7, **options), out
@@ -252,6 +253,7 @@ SPARE = {
     "survival_svm": {"weights": [0.01]},
     "hecktor_cox": {"thresholds": [0.7]},
     "signed_bagging": {"members": 20, "harmonise": "combat"},
+    "deepsurv": {"trials": 2, "epochs": [5], "inner_folds": 2, "members": 1, "layers": [1]},
 }
 
 

@@ -9,10 +9,12 @@ from pydantic import TypeAdapter
 
 from pipeline.metrics.concordance import concordance_index
 from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.fit import ModelJob, fit_model, fit_recipe
+from pipeline.survival.fit import ModelJob, fit_model
 from pipeline.survival.fitted import Context, event_folds
 from pipeline.survival.patients import Patients
+from pipeline.survival.recipe import fit_recipe
 from pipeline.survival.selection import univariate_concordance
+from pipeline.training.features import learn_columns
 
 MODELS = {
     "clinical_cox": {"clinical": ["clinical_age", "clinical_stage"]},
@@ -24,6 +26,7 @@ MODELS = {
     "gradient_boosting": {"rounds": 15},
     "survival_svm": {"weights": [1e-3, 1e-2]},
     "signed_bagging": {"members": 40, "harmonise": "combat"},
+    "deepsurv": {"trials": 2, "epochs": [4, 8], "inner_folds": 2, "members": 1, "layers": [1]},
 }
 
 
@@ -33,8 +36,9 @@ def settings(kind, **more):
 
 def job(study, kind, **more):
     return ModelJob(
-        kind, settings(kind, **more), study.features, study.outcomes, study.splits, (365.25, 1095.75), seed=7
-    )
+        kind, settings(kind, **more), study.features, study.outcomes, study.splits, (365.25, 1095.75), seed=7,
+        learner=learn_columns,
+    )  # fmt: skip
 
 
 def predictions(folder, *sets):
@@ -112,7 +116,7 @@ def mean_c_index(kind, permutations, prepare=lambda patients: patients, features
         fold = event_folds(data.event, 3, seed)
         risk = np.empty(len(data))
         for k in range(3):
-            fitted = fit_recipe(settings(kind), data.pick(fold != k), Context(seed))
+            fitted = fit_recipe(settings(kind), data.pick(fold != k), Context(seed, learner=learn_columns))
             risk[fold == k] = fitted.score(data.pick(fold == k))
         values.append(concordance_index(data.time, data.event.astype(float), risk, fold))
     return float(np.mean(values))

@@ -60,6 +60,56 @@ def test_breslow_ties_of_veterans_agree_with_scikit_survivals_user_guide():
     assert values[0] > values[1:].max()
 
 
+def test_gbsg2_agrees_with_r():
+    # R survival, coxph(Surv(time, cens) ~ ., data = GBSG2), printed in Everitt and Hothorn, A
+    # Handbook of Statistical Analyses Using R, chapter on survival analysis (package HSAUR): 686
+    # women, 299 events, likelihood ratio 104.8 on 9 df, concordance 0.692. tgrade is ordered:
+    # linear and quadratic contrasts.
+    from sksurv.datasets import load_gbsg2
+
+    table, outcome = load_gbsg2()
+    expected = {
+        "horThyes": -0.3462784,
+        "age": -0.0094592,
+        "menostatPost": 0.2584448,
+        "tsize": 0.0077961,
+        "tgrade.L": 0.5512988,
+        "tgrade.Q": -0.2010905,
+        "pnodes": 0.0487886,
+        "progrec": -0.0022172,
+        "estrec": 0.0001973,
+    }
+    grade = np.array([["I", "II", "III"].index(g) for g in table["tgrade"]]) - 1.0
+    columns = [table["horTh"] == "yes", table["age"], table["menostat"] == "Post", table["tsize"]]
+    columns += [grade / np.sqrt(2), (3 * grade**2 - 2) / np.sqrt(6)]
+    matrix = np.column_stack([*columns, table["pnodes"], table["progrec"], table["estrec"]]).astype(float)
+    time, event = outcome["time"], outcome["cens"]
+    fit = fit_cox(matrix, time, event)
+    assert fit.coefficients == pytest.approx(list(expected.values()), abs=6e-8)
+    assert 2 * (fit.log_likelihood - fit.null) == pytest.approx(104.8, abs=0.06)
+    c_index = concordance_index(time, event.astype(float), matrix @ fit.coefficients)
+    assert c_index == pytest.approx(0.692, abs=5e-4)
+
+
+def test_breslow_ties_of_whas500_agree_with_sas():
+    # SAS proc phreg, model lenfol*fstat(0) = gender age, Breslow's ties, printed in UCLA's "Introduction
+    # to survival analysis in SAS": −2 log L 2455.158 without, 2313.140 with covariates;
+    # gender −0.06556, age 0.06683.
+    from sksurv.datasets import load_whas500
+
+    table, outcome = load_whas500()
+    matrix = np.column_stack([table["gender"], table["age"]]).astype(float)
+    time, event = outcome["lenfol"], outcome["fstat"]
+    beta = np.array([-0.06556, 0.06683])
+    steps = [np.zeros(2), -beta, [0.01, 0], [-0.01, 0], [0, 4e-4], [0, -4e-4]]
+    risks = np.column_stack([matrix @ (beta + step) for step in steps])
+    values = -2 * breslow_log_likelihood(risks, time, event)
+    assert values[:2] == pytest.approx([2313.140, 2455.158], abs=1e-3)
+    assert values[0] < values[2:].min()
+    # Efron's likelihood, which this package maximises, lies close by.
+    assert fit_cox(matrix, time, event).coefficients == pytest.approx(beta, abs=1e-3)
+
+
 def test_gehan_agrees_with_r():
     # R: coxph(Surv(time, cens) ~ treat, gehan) gives 1.572 (Efron), 1.509 with Breslow's ties
     # (Venables and Ripley, Modern Applied Statistics with S, sec. 13.3; Freireich 1963).

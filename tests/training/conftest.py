@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.crops.attributes import CropAttributes
-from pipeline.crops.store import Crop, write_crop
 from pipeline.settings.networks import MtHs
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
+from pipeline.store.attributes import CropAttributes
+from pipeline.store.crops import Crop, write_crop
 from pipeline.tables.cohort import Patient
 from pipeline.training.gather import gather_problems
 from pipeline.training.job import FoldJob

@@ -13,6 +13,7 @@ import torch
 import zarr
 
 from pipeline.errors import CheckpointError, TrainingError
+from pipeline.metrics.segmentation import surface_distances
 from pipeline.settings.networks import MtHs
 from pipeline.tables.predictions import read_predictions
 from pipeline.tables.splits import read_splits
@@ -36,6 +37,12 @@ def test_outputs_keep_their_contract(job: Job, study: Path, tmp_path: Path) -> N
     assert set(masks) == {*sets["inner"], *sets["heldout"], *sets["external"]}
     one = masks[sets["heldout"][0]]
     assert one.shape == (16, 16, 16) and one.dtype == np.uint8 and set(np.unique(one)) <= {0, 1}
+    far = table.set_index("patient_id")[["hd95_mm", "assd_mm"]]
+    assert far.loc[list(sets["train"])].isna().all(axis=None)
+    for patient in (*sets["inner"], *sets["heldout"], *sets["external"]):
+        truth = zarr.open_group(study / "crops" / f"{patient}.zarr", mode="r")["mask"][:] > 0
+        both = surface_distances(masks[patient][:] > 0, truth, (4.0, 4.0, 4.0))
+        assert tuple(far.loc[patient]) == pytest.approx((both.hd95, both.assd))
     features = pd.read_parquet(tmp_path / "out" / "deep_features.parquet")
     assert list(features["patient_id"]) == list(table["patient_id"]) and features.shape[1] > 10
     history = pd.read_csv(tmp_path / "out" / "history.csv")

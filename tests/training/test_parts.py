@@ -6,18 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.crops.attributes import CropAttributes
-from pipeline.crops.store import Crop
 from pipeline.errors import TrainingError
 from pipeline.losses.cox import cox_loss
 from pipeline.settings.networks import MtHs
 from pipeline.settings.training import ScheduleSettings, TrainingSettings
+from pipeline.store.attributes import CropAttributes
+from pipeline.store.crops import Crop
 from pipeline.tables.splits import read_splits
 from pipeline.training import fold as folds
 from pipeline.training.batches import Batch, plain_batch, training_batch
@@ -271,6 +270,23 @@ def test_flipped_prediction_is_the_mean_of_both(job: Job) -> None:
     assert torch.allclose(mean["mask"], (one["mask"] + turned["mask"].flip(-1)) / 2, atol=1e-5)
 
 
+def test_a_cohort_is_predicted_in_one_pass(job: Job) -> None:
+    """Everybody once, in the order asked for, `batch` at a time and no more forward passes than that."""
+    bench = _bench(job())
+    bench.net.eval()
+    sizes: list[int] = []
+
+    def counted(image: torch.Tensor, *rest: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        sizes.append(len(image))
+        found: dict[str, torch.Tensor] = bench.net(image, *rest)
+        return found
+
+    rows = [*range(11, -1, -1), 15, 13]
+    plain = Predictor(counted, bench.machine, bench.losses, 4)
+    ids = [patient_id for batch, _ in plain.over(bench.cohort, rows) for patient_id in batch.ids]
+    assert sizes == [4, 4, 4, 2] and ids == [bench.cohort.ids[row] for row in rows]
+
+
 def test_dice_and_risk_by_hand() -> None:
     truth = torch.zeros(3, 1, 2, 2)
     truth[0, 0, 0] = truth[1, 0, 0] = 1
@@ -319,51 +335,3 @@ def test_the_frame_is_put_back(job: Job) -> None:
     with exact(choose_machine(job().training), 1, False):
         assert torch.are_deterministic_algorithms_enabled()
     assert (torch.get_num_threads(), torch.get_deterministic_debug_mode()) == before
-
-
-def test_no_job_imports_the_compiler(job: Job, tmp_path: Path) -> None:
-    """`torch._dynamo` takes 2 s to import, in every fold's process."""
-    import pickle
-    import subprocess
-    import sys
-
-    saved = tmp_path / "job.pickle"
-    saved.write_bytes(pickle.dumps(job(iterations=1, validate_every=1)))
-    code = (
-        "import pickle, sys; from pathlib import Path; from pipeline.training.fold import train_fold\n"
-        "train_fold(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]))\n"
-        "assert 'torch._dynamo' not in sys.modules and 'ants' not in sys.modules, 'too much imported'"
-    )
-    root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", code, str(saved), str(tmp_path / "out")], cwd=root, check=True)
-
-
-def test_the_compile_trial_takes_the_faster_and_touches_nothing(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pipeline.training import compile as compiling
-
-    bench = _bench(job(batch=2))
-    batch = plain_batch(bench.cohort, [0, 1])
-    weights = {k: v.clone() for k, v in bench.net.state_dict().items()}
-    before = torch.get_rng_state()
-    monkeypatch.setattr(torch, "compile", lambda net: net)
-    monkeypatch.setattr(compiling, "WORTHWHILE", 1e9)
-    assert compiling.trial(bench.net, bench.machine, batch)["compile"]
-    monkeypatch.setattr(compiling, "WORTHWHILE", 0.0)
-    assert not compiling.trial(bench.net, bench.machine, batch)["compile"]
-    torch.set_rng_state(before)
-    assert all(torch.equal(v, bench.net.state_dict()[k]) for k, v in weights.items())
-    assert compiling.caller_of(bench.net, "auto", bench.machine, batch, tmp_path) is bench.net
-
-
-@pytest.mark.long
-def test_compiled_training_goes_the_same_way(job: Job, tmp_path: Path) -> None:
-    import pandas as pd
-
-    histories = []
-    for name in ("never", "always"):
-        fast = job(compile=name, precision="fp32", iterations=4, work=tmp_path / f"w{name}")
-        folds.train_fold(fast, tmp_path / name)
-        histories.append(pd.read_csv(tmp_path / name / "history.csv")["loss_dice"])
-    assert np.allclose(histories[0], histories[1], rtol=0.05)

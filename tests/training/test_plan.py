@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from pipeline.crops.store import write_excluded
 from pipeline.errors import TableError, TrainingError
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
+from pipeline.store.crops import write_excluded
 from pipeline.tables.cohort import Patient
 from pipeline.tables.outcomes import read_outcomes
 from pipeline.tables.splits import Splits, read_splits
@@ -75,6 +75,23 @@ def test_folds_are_stratified_disjoint_and_cover_everyone(n: int, folds: int, in
         if inner:
             share = len(events & (train | inside)) / rest
             assert abs(len(events & inside) - share * len(inside)) <= 1
+
+
+def test_one_fold_holds_out_nobody_and_repeats_draw_other_inner_patients() -> None:
+    people = cohort(50)
+    made = divide(people, PlanSettings(folds=1, repeats=3, inner_fraction=0.2), 3)
+    assert [f.heldout for f in made] == [(), (), ()]
+    for fold in made:
+        assert set(fold.train) | set(fold.inner) == {p.patient_id for p in people}
+        assert not set(fold.train) & set(fold.inner) and len(fold.inner) == 10
+    assert len({f.inner for f in made}) == 3
+
+
+def test_one_fold_needs_external_patients(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="nobody to judge the models on"):
+        plan(tmp_path, cohort(30), folds=1)
+    made = plan(tmp_path, cohort(30, external=5), folds=1)
+    assert len(made.external) == 5 and len(made.folds) == 1
 
 
 def test_order_of_the_table_changes_nothing_and_the_seed_does() -> None:

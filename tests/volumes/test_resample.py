@@ -111,7 +111,7 @@ def test_padding_of_the_scanner_is_raised_before_interpolation():
 @pytest.mark.parametrize("angle", [0.0, 7.0, 15.0])
 @pytest.mark.parametrize("radius", [8.0, 14.0])
 def test_mask_volume_is_kept_under_rotation(spacing, angle, radius):
-    # Issue: within 2 %. A ball on a CT grid; rotation about a point off its centre.
+    # Target: within 2 %. A ball on a CT grid; rotation about a point off its centre.
     source = Grid((24, 50, 50), (3.0, 1.2, 1.2), (-29.4, -29.4, -34.5))
     mask = ball(source, radius, (2.0, 1.0, -1.5))
     shape = tuple(int(60 / s) for s in spacing)

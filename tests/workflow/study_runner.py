@@ -75,7 +75,7 @@ def tiny_config() -> dict:
             "lasso": {"kind": "lasso_cox"},
             "volume": {"kind": "feature", "feature": "pet_index_volume_ml"},
         },
-        "ensembles": {"both": ["deepmts", "lasso"]},
+        "ensembles": {"both": ["deepmts", "lasso", "volume"]},
         "training": {"iterations": 4, "batch": 4, "validate_every": 2, "checkpoint_every": 2},
         "evaluation": {"bootstraps": 100},
         "report": {"examples": 2},

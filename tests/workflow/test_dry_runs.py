@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from study_runner import ROOT, Study, copy_house, tiny_config, tiny_rows
 
@@ -32,7 +33,7 @@ def test_the_whole_graph(house: Path) -> None:
     jobs = study(house).planned()
     jobs.pop("all")
     assert jobs == PER_PATIENT | {
-        "template": 1, "crop_position": 1, "radiomics": 1, "problems": 1, "plan": 1, "resolve": 1,
+        "template": 1, "crop_position": 1, "radiomics_table": 1, "problems": 1, "plan": 1, "resolve": 1,
         "train_fold": 2, "survival": 2, "ensemble": 4, "evaluate": 1, "report": 1,
     }  # fmt: skip
 
@@ -41,7 +42,7 @@ def test_the_whole_graph(house: Path) -> None:
     ("target", "last", "absent"),
     [
         ("preprocess", "crop", {"radiomics_patient", "plan"}),
-        ("radiomics", "radiomics", {"plan", "train_fold"}),
+        ("radiomics", "radiomics_table", {"plan", "train_fold"}),
         ("train", "train_fold", {"survival", "report"}),
     ],
 )
@@ -50,14 +51,58 @@ def test_partial_targets(house: Path, target: str, last: str, absent: set[str]) 
     assert last in output and not any(f"\n{name} " in output for name in absent)
 
 
+def test_deep_features_need_networks_without_the_patient(house: Path) -> None:
+    deep = {"deep": {"kind": "lasso_cox", "features": [], "deep": "deepmts"}}
+    jobs = study(house, models={**tiny_config()["models"], **deep}).planned()
+    # Two folds of two parts each.
+    assert (jobs["train_fold"], jobs["train_cross"], jobs["cross_splits"]) == (2, 4, 1)
+
+
 def test_unregistered_lesion_crops_need_no_template(house: Path) -> None:
     jobs = study(house, registration={"method": "none"}, crop={"position": "lesion"}).planned()
     assert "template" not in jobs and "crop_position" not in jobs
 
 
+def test_features_of_other_contours_and_under_perturbed_ones(house: Path) -> None:
+    models = tiny_config()["models"] | {
+        "rim": {"kind": "lasso_cox", "contour": "peritumoral"},
+        "drawn": {"kind": "lasso_cox", "contour": "predicted", "contour_network": "deepmts"},
+        "stable": {"kind": "lasso_cox", "min_icc": 0.75},
+    }
+    jobs = study(house, models=models, radiomics={"contours": ["threshold"]}).planned()
+    assert jobs["radiomics_patient"] == jobs["stability_patient"] == 14
+    assert jobs["radiomics_region"] == 28 and jobs["radiomics_region_table"] == 2
+    assert jobs["radiomics_predicted"] == 2 and jobs["stability"] == 1
+    plain = study(house).planned()
+    assert not {"radiomics_region", "radiomics_predicted", "stability"} & set(plain)
+
+
+def test_native_features_need_no_crop(house: Path) -> None:
+    native = study(house, radiomics={"images": "native", "stability": True})
+    output = native.snakemake("radiomics", "-n", "--quiet", "rules")
+    assert "radiomics_table " in output and "stability_patient " in output
+    assert not any(f"\n{name} " in output for name in ("crop", "register", "template"))
+
+
 def test_nifti_has_no_index(house: Path) -> None:
     jobs = study(house, cohort={"source": "nifti", "image_root": "images"}).planned()
     assert "index" not in jobs and jobs["convert"] == 14
+
+
+def test_slices_go_straight_to_the_store(house: Path) -> None:
+    jobs = study(house, cohort={"source": "slices", "image_root": "images"}).planned()
+    assert jobs["ingest"] == 14 and not {"index", "convert", "crop", "radiomics"} & set(jobs)
+
+
+def test_the_disks_are_generated_in_one_job_and_judged_on_external_images(house: Path) -> None:
+    config = yaml.safe_load((ROOT / "config" / "studies" / "disks.yaml").read_text())
+    config["plan"]["repeats"] = 2
+    jobs = Study(house, config).planned()
+    jobs.pop("all")
+    assert jobs == {
+        "generate": 1, "problems": 1, "plan": 1, "resolve": 1, "train_fold": 6, "survival": 1, "ensemble": 4,
+        "evaluate": 1, "report": 1,
+    }  # fmt: skip
 
 
 def test_the_embedded_default_and_the_slurm_profile(house: Path) -> None:
@@ -70,7 +115,7 @@ def test_the_embedded_default_and_the_slurm_profile(house: Path) -> None:
         'names = [r.name for r in workflow.rules if "gpu" in r.resources]\nprint("gpu:", names, file=sys.stderr)\n'
     )
     asked = run.snakemake("-n", "-s", "asked.smk", "--profile", "config/profiles/slurm", "--quiet", "rules")
-    assert "gpu: ['train_fold']" in asked, "only training asks for an accelerator"
+    assert "gpu: ['train_fold', 'train_cross', 'explain_model']" in asked, "only these ask for an accelerator"
 
 
 @pytest.mark.parametrize(

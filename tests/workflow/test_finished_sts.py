@@ -50,7 +50,7 @@ def test_every_figure_says_how_few_the_patients_are() -> None:
 
 def test_crops_know_what_was_imaged() -> None:
     """The images end 5 cm from the tumour, so a crop of 256 mm is partly not imaged."""
-    from pipeline.crops.store import read_crop
+    from pipeline.store.crops import read_crop
 
     shares = [read_crop(p).inside.mean() for p in sorted((RESULTS / "crops").glob("*.zarr"))]
     assert len(shares) == 30

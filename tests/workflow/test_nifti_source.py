@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline.crops.store import read_crop
+from pipeline.store.crops import read_crop
 from pipeline.volumes.nifti import read_nifti
 from study_runner import Study, copy_house, tiny_config, tiny_rows
 

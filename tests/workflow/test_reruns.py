@@ -55,7 +55,9 @@ def test_one_more_patient_reruns_no_other_patient(finished_study: Study) -> None
     per_patient = ("phantom", "index", "convert", "suv", "contours", "register", "crop", "radiomics_patient")
     assert {name: jobs.get(name) for name in per_patient} == dict.fromkeys(per_patient, 1)
     assert "template" not in jobs and "crop_position" not in jobs
-    assert {"radiomics", "plan", "train_fold", "survival", "ensemble", "evaluate", "report"} <= set(jobs)
+    assert {"radiomics_table", "plan", "train_fold", "survival", "ensemble", "evaluate", "report"} <= set(
+        jobs
+    )
 
 
 @pytest.mark.parametrize(

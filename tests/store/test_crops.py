@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import zarr
 
-from pipeline.crops.attributes import CropAttributes
-from pipeline.crops.load import as_dask, load_cohort
-from pipeline.crops.store import Crop, read_crop, read_status, write_crop, write_excluded
 from pipeline.errors import CropError
+from pipeline.store.attributes import CropAttributes
+from pipeline.store.crops import Crop, read_crop, read_status, write_crop, write_excluded
+from pipeline.store.load import as_dask, load_cohort
 from pipeline.tables.status import Status
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def test_what_is_written_is_read(tmp_path):
     assert np.array_equal(back.image, crop.image)
     assert np.array_equal(back.mask, crop.mask)
     assert np.array_equal(back.inside, crop.inside)
-    assert replace(back.attributes, checksums={}) == crop.attributes
+    assert replace(back.attributes, checksums={}, crc32={}) == crop.attributes
     assert read_status(tmp_path / "P7.zarr").problem == "something"
     write_crop(tmp_path / "P7.zarr", make(mask=False))
     assert read_crop(tmp_path / "P7.zarr").mask is None
@@ -99,8 +99,8 @@ def test_a_killed_writer_leaves_nothing_a_reader_accepts(tmp_path):
     code = f"""
 import time, numpy as np
 from pathlib import Path
-import pipeline.crops.store as store
-from pipeline.crops.attributes import CropAttributes
+import pipeline.store.crops as store
+from pipeline.store.attributes import CropAttributes
 plain, count = store._write_array, [0]
 def slow(group, name, array):
     plain(group, name, array)

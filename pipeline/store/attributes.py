@@ -32,6 +32,8 @@ class CropAttributes:
         direction: 3×3, columns are the unit vectors (LPS) of the x, y and z axes.
         transform: 4×4 from the space the crop was placed in (template or patient) to the
             patient's scanner coordinates (LPS mm).
+        pet_transform: The same to the PET's coordinates where the PET has a frame of reference of
+            its own and was registered; None: scanner coordinates are the PET's too.
         margin: Voxels stored beyond the crop on each side.
         position: How the crop was placed (`fixed`, `lesion`, `box`, `uptake`, `whole`).
         contour: Whether the mask was drawn by hand, by the software, or is missing.
@@ -40,7 +42,8 @@ class CropAttributes:
             None without contour.
         lesion_ml: Volume of the contour on its native grid (mL); None without contour.
         notes: What else should be known.
-        checksums: SHA-256 of each array's bytes (little-endian, C order).
+        checksums: SHA-256 of each array's bytes (little-endian, C order): which crop it is.
+        crc32: CRC-32 of the same bytes, checked at each reading; three times as fast.
     """
 
     patient_id: str
@@ -50,6 +53,7 @@ class CropAttributes:
     origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: Rows = UNTURNED
     transform: Rows = IDENTITY
+    pet_transform: Rows | None = None
     margin: int = 0
     position: str = "whole"
     contour: Contour = "none"
@@ -59,6 +63,7 @@ class CropAttributes:
     lesion_ml: float | None = None
     notes: tuple[str, ...] = ()
     checksums: dict[str, str] = field(default_factory=dict)
+    crc32: dict[str, int] = field(default_factory=dict)
 
     def grid(self, shape: tuple[int, ...]) -> Grid:
         """Grid of the stored arrays (in the space the crop was placed in).

@@ -1,8 +1,7 @@
 """Crops as zarr v3 stores: written whole or not at all, checked when read.
 
-One chunk per channel, blosc lz4 with byte shuffle, no shards: training reads whole crops.
-Measured on 2×112×128×128 float32 (14.7 MB): write 0.05 s, read 0.010 s in 8 files, against
-0.041 s with one chunk for both channels and 0.018 s with chunks of 2×16×64×64 in 68 files.
+One chunk per channel, blosc lz4 with byte shuffle, no shards: training reads whole crops. The
+measured choice is tabled in docs/stages/crop.md (`python -m benchmarks.store_layouts`).
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.crops.attributes import CropAttributes, from_json, status_json
 from pipeline.errors import CropError
+from pipeline.store.attributes import CropAttributes, from_json, status_json
 from pipeline.tables.status import Status
 
-VERSION = 1
+VERSION = 2
 DTYPES = {"image": "<f4", "mask": "|u1", "inside": "|u1"}
 
 
@@ -54,7 +54,11 @@ def write_crop(path: Path, crop: Crop, status: Status | None = None) -> None:
     import zarr
 
     arrays = _arrays(crop)
-    attributes = replace(crop.attributes, checksums={name: _sha256(a) for name, a in arrays.items()})
+    attributes = replace(
+        crop.attributes,
+        checksums={name: hashlib.sha256(a.data).hexdigest() for name, a in arrays.items()},
+        crc32={name: zlib.crc32(a.data) for name, a in arrays.items()},
+    )
     part = _part(path)
     group = zarr.create_group(part, zarr_format=3, attributes=_root(status, attributes))
     for name, array in arrays.items():
@@ -97,15 +101,15 @@ def read_crop(path: Path) -> Crop:
             message names the patient.
     """
     attributes = read_attributes(path)
-    found = {name: read_array(path, name, attributes) for name in attributes.checksums}
+    found = {name: read_array(path, name, attributes) for name in attributes.crc32}
     for name in ("image", "inside"):
         if name not in found:
             raise _damaged(path, attributes.patient_id, f"the array `{name}` has no checksum")
     return Crop(found["image"], found.get("mask"), found["inside"], attributes)
 
 
-def read_array(path: Path, name: str, attributes: CropAttributes) -> npt.NDArray[Any]:
-    """One array of a store, checked against its checksum.
+def stored_shape(path: Path, attributes: CropAttributes) -> tuple[int, ...]:
+    """Shape (C, Z, Y, X) of a stored image.
 
     Raises:
         CropError: It is missing or damaged.
@@ -113,12 +117,44 @@ def read_array(path: Path, name: str, attributes: CropAttributes) -> npt.NDArray
     import zarr
 
     try:
-        array: npt.NDArray[Any] = zarr.open_array(path / name, mode="r", zarr_format=3)[...]
+        return tuple(zarr.open_array(path / "image", mode="r", zarr_format=3).shape)
+    except Exception as error:  # zarr raises many kinds
+        raise _damaged(
+            path, attributes.patient_id, f"array `image`: {type(error).__name__}: {error}"
+        ) from None
+
+
+def read_array(
+    path: Path, name: str, attributes: CropAttributes, out: npt.NDArray[Any] | None = None
+) -> npt.NDArray[Any]:
+    """One array of a store, checked against its checksum.
+
+    Args:
+        path: The store.
+        name: `image`, `mask` or `inside`.
+        attributes: The store's.
+        out: Array of the same shape and kind to unpack into, which spares a copy.
+
+    Raises:
+        CropError: It is missing or damaged.
+    """
+    import zarr
+
+    try:
+        stored = zarr.open_array(path / name, mode="r", zarr_format=3)
+        array: npt.NDArray[Any]
+        if out is None:
+            array = stored[...]
+        else:
+            from zarr.core.buffer import default_buffer_prototype
+
+            stored.get_basic_selection(..., out=default_buffer_prototype().nd_buffer.from_numpy_array(out))
+            array = out
     except Exception as error:  # zarr and its codecs raise many kinds
         raise _damaged(
             path, attributes.patient_id, f"array `{name}`: {type(error).__name__}: {error}"
         ) from None
-    if _sha256(array) != attributes.checksums[name]:
+    if zlib.crc32(np.ascontiguousarray(array).data) != attributes.crc32[name]:
         raise _damaged(path, attributes.patient_id, f"array `{name}` does not match its checksum")
     return array
 
@@ -229,7 +265,3 @@ def _damaged(path: Path, patient_id: str, got: str) -> CropError:
         got=" ".join(got.split())[:300],
         action="delete it and run the rule `crop` again",
     )
-
-
-def _sha256(array: npt.NDArray[Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.crops.attributes import CropAttributes
-from pipeline.crops.store import read_attributes, read_crop
 from pipeline.errors import CropError
+from pipeline.store.attributes import CropAttributes
+from pipeline.store.crops import read_array, read_attributes, read_crop, stored_shape
 
 if TYPE_CHECKING:
     import dask.array
@@ -81,12 +81,15 @@ def load_cohort(paths: Sequence[Path], readers: int = READERS) -> CropCohort:
     has_mask = np.zeros(count, dtype=bool)
 
     def fill(row: int) -> CropAttributes:
-        crop = read_crop(paths[row])
-        _require_alike(first.attributes, first.image.shape, crop.attributes, crop.image.shape)
-        image[row], inside[row] = crop.image, crop.inside
-        if crop.mask is not None:
-            mask[row], has_mask[row] = crop.mask, True
-        return crop.attributes
+        own = read_attributes(paths[row])
+        _require_alike(first.attributes, first.image.shape, own, stored_shape(paths[row], own))
+        # Unpacked where it stays: a copy of each array would cost as much as unpacking it.
+        read_array(paths[row], "image", own, image[row])
+        read_array(paths[row], "inside", own, inside[row])
+        if "mask" in own.crc32:
+            read_array(paths[row], "mask", own, mask[row])
+            has_mask[row] = True
+        return own
 
     with ThreadPoolExecutor(max_workers=readers) as pool:
         attributes = tuple(pool.map(fill, range(count)))

@@ -1,0 +1,1 @@
+"""A study's bundle, and its use on new patients."""

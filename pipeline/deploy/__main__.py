@@ -1,0 +1,112 @@
+"""The command line: `python -m pipeline.deploy predict --bundle B --images FOLDER --out OUT`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.console import configure_logging
+from pipeline.deploy.manifest import BundleError, Manifest, read_manifest
+from pipeline.deploy.outputs import PAGE, write_prediction
+from pipeline.deploy.predict import predict_patient
+from pipeline.deploy.stages import NewPatient
+from pipeline.environment import prepare_environment
+from pipeline.errors import PipelineError
+from pipeline.provenance import ROOT
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    top = argparse.ArgumentParser(prog="python -m pipeline.deploy", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    show = commands.add_parser("show", help="check a bundle and say what it needs")
+    show.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
+    one = commands.add_parser("predict", help="predict a new patient")
+    one.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
+    one.add_argument("--images", type=Path, required=True, help="one patient's DICOM (or NIfTI) files")
+    one.add_argument("--out", type=Path, required=True, help="new folder for the prediction")
+    one.add_argument("--name", default="patient", help="what outputs call the patient; no real name")
+    one.add_argument(
+        "--clinical", action="append", default=[], metavar="NAME=VALUE", help="NAME= says it is unknown"
+    )
+    one.add_argument(
+        "--roi", default="", help="contour: ROI pattern, mask file, sphere(x, y, z, r), or study"
+    )
+    one.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    one.add_argument("--threads", type=int, default=1, help="CPU threads")
+    one.add_argument("--identity", action="store_true", help="keep who the patient is in the DICOM SEG")
+    one.add_argument("--keep-work", type=Path, help="keep what the stages leave (holds UIDs) in this folder")
+    return top
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code."""
+    given = parser().parse_args(arguments)
+    prepare_environment(ROOT)
+    configure_logging(logging.WARNING)
+    try:
+        manifest = read_manifest(given.bundle)
+        if given.command == "show":
+            print(described(manifest))
+            return 0
+        return _predict(given, manifest)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _predict(given: argparse.Namespace, manifest: Manifest) -> int:
+    _require_new(given.out)
+    patient = NewPatient(given.name, given.images, given.roi, _pairs(given.clinical))
+    with tempfile.TemporaryDirectory(prefix="suvival-") as temporary:
+        work = given.keep_work or Path(temporary)
+        _require_new(work)
+        machine = {"device": given.device, "threads": given.threads}
+        one = predict_patient(given.bundle, manifest, patient, work, machine)
+        write_prediction(manifest, one, given.out, identity=given.identity)
+    for flag in one.flags:
+        if flag.level == "warning":
+            print(f"warning: {flag.about}: {flag.text}", file=sys.stderr)
+    print(f"risk {one.risk:.4f} (Z, higher is worse); {given.out / PAGE}")
+    return 0
+
+
+def _require_new(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BundleError(
+            "the output folder is not empty", where=str(folder), action="name a new one, or empty it"
+        )
+
+
+def _pairs(given: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or name in found:
+            raise BundleError(
+                "a clinical value must be given once as NAME=VALUE", where="--clinical", got=text[:80]
+            )
+        found[name] = value.strip()
+    return found
+
+
+def described(manifest: Manifest) -> str:
+    """What the bundle is and needs, for the terminal."""
+    members = ", ".join(f"{name} ({member.kind})" for name, member in manifest.members.items())
+    lines = [
+        f"{manifest.model} of study {manifest.study['name']}: {members}; {manifest.folds()} folds",
+        f"images: {manifest.source.upper()} PET and CT",
+        f"clinical: {', '.join(manifest.clinical) or 'none'}",
+        f"contour: {manifest.needs_contour or 'not needed'}",
+        f"learned from {manifest.cohort.patients} patients, {manifest.cohort.events} events",
+        *(f"holds: {line}" for line in manifest.privacy),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

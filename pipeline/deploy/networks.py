@@ -1,0 +1,128 @@
+"""The networks of all folds over one new patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.deploy.linear import survival
+from pipeline.deploy.manifest import BundleError, Manifest, NetworkFold, inside
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.training.restore import Restored
+
+
+@dataclass(frozen=True)
+class NetworkPatient:
+    """What networks are given.
+
+    Attributes:
+        crop: The crop store, `{patient_id}.zarr`.
+        clinical: One row with the clinical columns, indexed by patient_id.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads.
+    """
+
+    crop: Path
+    clinical: pd.DataFrame
+    device: str = "auto"
+    threads: int = 1
+
+
+@dataclass
+class NetworkResult:
+    """Of one network in one fold.
+
+    Attributes:
+        risk: Higher = worse.
+        survival: At the manifest's horizons; NaN beyond follow-up.
+        probability: (Z, Y, X) tumour probability on the crop without margin; None without mask.
+        labels: Probability by label column.
+    """
+
+    risk: float
+    survival: list[float]
+    probability: np.ndarray | None = None
+    labels: dict[str, float] = field(default_factory=dict)
+
+
+def run_network(
+    bundle: Path, manifest: Manifest, fold: NetworkFold, patient: NetworkPatient
+) -> NetworkResult:
+    """Build a network, load its weights, and predict the patient as the study predicted its own.
+
+    Device aside, everything that moves digits is as in training: precision, memory order,
+    averaging over the mirror image.
+
+    Raises:
+        BundleError: The crop does not have the channels and shape the network was trained on.
+        CheckpointError: The weights do not fit the network.
+    """
+    from pipeline.training.dataset import load_cohort
+    from pipeline.training.machine import Machine, choose_machine, exact
+    from pipeline.training.predict import Predictor
+
+    restored = _restore(bundle, fold)
+    training = restored.training.model_copy(update={"device": patient.device})
+    chosen = choose_machine(training)
+    machine = Machine(chosen.device, fold.precision == "bf16", chosen.channels_last)
+    rows = patient.clinical.assign(time_days=0.0, event=0, centre="")
+    with exact(machine, patient.threads, training.deterministic):
+        encoded = restored.encoder.transform(patient.clinical)
+        cohort = load_cohort(patient.crop.parent, rows, encoded, training.standardise, machine)
+        expected = (tuple(restored.about["channels"]), tuple(restored.about["shape"]))
+        if (cohort.channels, cohort.shape) != expected:
+            raise BundleError(
+                "the crop is not what the network was trained on",
+                expected=str(expected),
+                got=str((cohort.channels, cohort.shape)),
+            )
+        net = machine.place(restored.net).eval()
+        predictor = Predictor(net, machine, restored.network.losses, 1, training.tta_flip)
+        (_, outputs) = next(iter(predictor.over(cohort, [0])))
+        return _result(outputs, restored, fold, manifest.horizons_days)
+
+
+def _restore(bundle: Path, fold: NetworkFold) -> Restored:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from pipeline.training.restore import rebuild
+
+    path = inside(bundle, fold.weights)
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BundleError("weights cannot be read", where=fold.weights, got=str(error)) from None
+    return rebuild(fold.about, weights, fold.weights)
+
+
+def _result(
+    outputs: dict, restored: Restored, fold: NetworkFold, horizons_days: tuple[float, ...]
+) -> NetworkResult:
+    from pipeline.losses.discrete_time import survival_at
+    from pipeline.training.outputs import Predicted, label_probabilities
+    from pipeline.training.predict import risk_of
+
+    losses = restored.network.losses
+    risk = float(risk_of(outputs, losses).double().cpu()[0])
+    if not np.isfinite(risk):
+        raise PipelineError("a network gave a risk that is not finite", where=fold.weights)
+    if "interval_logits" in outputs:
+        logits = outputs["interval_logits"].cpu()
+        curve = [float(survival_at(logits, days, losses.interval_edges_days)) for days in horizons_days]
+    else:
+        curve = survival(fold.hazard, risk, horizons_days)
+    found = NetworkResult(risk, curve)
+    if "mask" in outputs:
+        found.probability = outputs["mask"][0].float().cpu().numpy()
+    if "labels" in outputs:
+        predicted = Predicted(labels=[outputs["labels"].cpu()])
+        found.labels = {name: float(v[0]) for name, v in label_probabilities(predicted, losses).items()}
+    return found

@@ -1,0 +1,44 @@
+"""Explanations of networks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.settings.base import Section
+
+
+class ExplainSettings(Section):
+    """Which parts of an image a network's output depends on, and whether the maps mean anything."""
+
+    models: tuple[str, ...] = Field(
+        (), description="Networks of this study that are explained (target `explain`); none by default."
+    )
+    patients: int = Field(
+        2,
+        ge=1,
+        le=20,
+        description="Held-out patients from each end of the model's risks: the highest and the lowest.",
+    )
+    methods: tuple[Literal["grad_cam", "occlusion"], ...] = Field(
+        ("grad_cam", "occlusion"), min_length=1, description="Grad-CAM at every scale; occlusion by cubes."
+    )
+    target: Literal["auto", "risk", "label", "mask"] = Field(
+        "auto",
+        description="What is explained: the log-hazard (of a discrete-time network 1 − S(36 months)), the "
+        "first label's logit (of several classes: that of the predicted one), or the mean tumour "
+        "probability; `auto`: the first of these the network has.",
+    )
+    occlusion_voxels: int = Field(8, ge=1, le=64, description="Side of the cube that is covered.")
+    occlusion_stride_voxels: int = Field(4, ge=1, le=64, description="Distance of neighbouring cubes.")
+    sanity_steps: int = Field(
+        6, ge=1, le=100, description="Steps in which layers are randomised, from the output downwards."
+    )
+    insensitive_above: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="A map that still has this rank correlation (absolute) with that of a network of random "
+        "weights shows the image, not what was learned, and is flagged.",
+    )

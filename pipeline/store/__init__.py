@@ -1,0 +1,1 @@
+"""Crops as zarr stores: written whole, checked when read, brought into memory."""

@@ -1,0 +1,69 @@
+"""Features that perturbed contours change too much, found among training patients and left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ModelError
+from pipeline.metrics.stability import PerturbedFeatures
+from pipeline.survival.patients import Patients
+
+
+@dataclass(frozen=True)
+class StableFeatures:
+    """Which features are not stable enough; they count as missing, and so are not offered.
+
+    Attributes:
+        unstable: (p,) of the features' table.
+        min_icc: Least lower end of the agreement's 95 % interval.
+        patients: Training patients the agreement was computed among.
+    """
+
+    unstable: NDArray[np.bool_]
+    min_icc: float
+    patients: int
+
+    @classmethod
+    def fit(cls, train: Patients, perturbed: PerturbedFeatures | None, min_icc: float) -> StableFeatures:
+        """Learn from training patients alone.
+
+        A feature without known agreement (constant, or missing in all but one patient) counts
+        as unstable; one that was not extracted under perturbed contours stays.
+
+        Raises:
+            ModelError: Nothing was perturbed, or fewer than two of these patients.
+        """
+        if perturbed is None:
+            raise ModelError(
+                "a model with min_icc needs features under perturbed contours",
+                action="hand stability.parquet to the job, as the rule does; or set min_icc: 0",
+            )
+        ids = {str(p) for p in train.table.index}
+        among = len(ids & set(perturbed.patients))
+        if among < 2:
+            raise ModelError(
+                "too few training patients were perturbed to judge stability",
+                expected="at least 2",
+                got=str(among),
+                action="set min_icc: 0",
+            )
+        table = perturbed.agreement(ids).set_index("feature")["icc_low"]
+        bad = set(table.index[~(table >= min_icc)])
+        return cls(np.array([name in bad for name in train.names], dtype=bool), min_icc, among)
+
+    def transform(self, patients: Patients) -> Patients:
+        """Patients whose unstable features are missing."""
+        return Patients(patients.table, np.where(self.unstable, np.nan, patients.features), patients.names)
+
+    def report(self) -> dict[str, Any]:
+        """What was learned, for `model.json`."""
+        return {
+            "min_icc": self.min_icc,
+            "patients": self.patients,
+            "unstable": int(self.unstable.sum()),
+            "features": len(self.unstable),
+        }

@@ -1,0 +1,138 @@
+"""Risks from coefficients in JSON equal those of the models fitted in the study."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import TypeAdapter
+
+from pipeline.deploy.linear import linear_risk, survival, z_score
+from pipeline.deploy.manifest import BundleError, Hazard, LinearFold, Scale
+from pipeline.deploy.members import LINEAR, require_packable
+from pipeline.errors import ModelError
+from pipeline.metrics.baseline import breslow
+from pipeline.settings.classical import ClassicalModel
+from pipeline.survival.fit import fit_recipe
+from pipeline.survival.fitted import Context
+from pipeline.survival.patients import Patients
+from tests.deploy.made_up import make_fold
+
+NAMES = (*(f"ct_original_shape_f{i}" for i in range(8)), "pet_index_volume_ml")
+CLINICAL = ["clinical_age", "clinical_stage"]
+
+
+def patients(count: int, seed: int) -> Patients:
+    """A cohort with missing features, ages and stages."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(3, 2, (count, len(NAMES)))
+    features[:, -1] = np.exp(rng.normal(2, 0.5, count))
+    hazard = 0.6 * (features[:, 0] - 3) + 0.8 * np.log(features[:, -1])
+    features[rng.random((count, len(NAMES))) < 0.04] = np.nan
+    features[:, -1] = np.where(np.isnan(features[:, -1]), 7.0, features[:, -1])
+    table = pd.DataFrame(
+        {
+            "time_days": rng.exponential(900, count) * np.exp(-hazard + hazard.mean()),
+            "event": (rng.random(count) < 0.7).astype(int),
+            "centre": "one",
+            "clinical_age": np.where(rng.random(count) < 0.1, np.nan, rng.normal(60, 8, count)),
+            "clinical_stage": rng.choice(["II", "III", "IV"], count),
+        },
+        index=pd.Index([f"p{i}" for i in range(count)], name="patient_id"),
+    )
+    table.loc[table.index[3], "clinical_stage"] = None
+    return Patients(table, features, NAMES)
+
+
+MODELS = [
+    {"kind": "clinical_cox", "clinical": CLINICAL},
+    {"kind": "feature", "feature": "pet_index_volume_ml", "log": True},
+    {"kind": "feature", "feature": "pet_index_vol*", "log": False, "clinical": CLINICAL},
+    {"kind": "lasso_cox", "clinical": CLINICAL},
+    {"kind": "univariate"},
+    {"kind": "hecktor_cox", "clinical": ["clinical_age"]},
+    {"kind": "signed_bagging", "members": 20},
+]
+
+
+@pytest.mark.parametrize("settings", MODELS, ids=lambda s: s["kind"])
+def test_a_risk_from_json_is_the_fitted_models(settings: dict) -> None:
+    train, new = patients(70, 0), patients(9, 1)
+    model = TypeAdapter(ClassicalModel).validate_python(settings)
+    fitted = fit_recipe(model, train, Context(5))
+    report = json.loads(json.dumps(fitted.report))
+    fold = LinearFold(
+        coefficients=report["coefficients"],
+        features=tuple(tuple(row) for row in report["design"]["features"]),
+        clinical=report["design"]["clinical"],
+        scale=Scale(mean=0, sd=1),
+        hazard=Hazard(times_days=(), cumulative_hazard=(), centre=0, last_days=1),
+    )
+    assert fold.coefficients, "a model shrunk to nothing tests nothing"
+    expected = fitted.score(new)
+    found = [
+        linear_risk(
+            fold,
+            dict(zip(NAMES, new.features[i].tolist(), strict=True)),
+            new.table[["clinical_age", "clinical_stage"]].iloc[[i]],
+            log=bool(settings.get("log", False)),
+        )
+        for i in range(len(new))
+    ]
+    assert np.isnan(new.features).any() and found == pytest.approx(expected.tolist(), abs=1e-10)
+
+
+def test_every_kind_that_is_packed_is_tested() -> None:
+    assert {settings["kind"] for settings in MODELS} == set(LINEAR)
+
+
+def test_by_hand() -> None:
+    clinical = pd.DataFrame({"clinical_age": [81.0], "clinical_stage": ["III"]})
+    risk = linear_risk(make_fold(), {"pet_index_volume_ml": 6.0}, clinical)
+    assert risk == pytest.approx(0.5 * 2 + 1 + 2 * 1)
+    # A missing volume is the median 5, an unknown stage the reference level.
+    clinical = pd.DataFrame({"clinical_age": [np.nan], "clinical_stage": [None]})
+    assert linear_risk(make_fold(), {"pet_index_volume_ml": math.nan}, clinical) == pytest.approx(-0.05 + 1)
+    with pytest.raises(ModelError, match="was not extracted"):
+        linear_risk(make_fold(), {"other": 1.0}, clinical)
+    with pytest.raises(ModelError, match="no logarithm"):
+        linear_risk(make_fold(), {"pet_index_volume_ml": 0.0}, clinical, log=True)
+
+
+def test_survival_is_breslows() -> None:
+    rng = np.random.default_rng(0)
+    time, event, risk = rng.exponential(500, 50), rng.random(50) < 0.6, rng.normal(0, 1, 50)
+    base = breslow(time, event.astype(float), 0.7 * risk)
+    hazard = Hazard(
+        times_days=tuple(base.times.tolist()), cumulative_hazard=tuple(base.hazard.tolist()),
+        centre=base.centre, last_days=base.last, slope=0.7,
+    )  # fmt: skip
+    found = survival(hazard, 1.3, (100.0, 400.0, 1e6))
+    expected = base.survival(np.array([0.7 * 1.3]), np.array([100.0, 400.0]))[0]
+    assert found[:2] == pytest.approx(expected.tolist(), abs=1e-14) and math.isnan(found[2])
+
+
+def test_z_scores() -> None:
+    assert z_score(Scale(mean=1, sd=2), 5) == 2 and z_score(Scale(mean=1, sd=0), 5) == 0
+
+
+def test_what_cannot_be_packed_is_named() -> None:
+    models = {
+        "good": {"kind": "lasso_cox", "harmonise": "none"},
+        "net": {"kind": "deepmts", "losses": {}},
+        "forest": {"kind": "rsf", "harmonise": "none"},
+        "even": {"kind": "lasso_cox", "harmonise": "combat"},
+        "truth": {"kind": "column"},
+        "deep": {"kind": "lasso_cox", "deep": "net"},
+        "rim": {"kind": "univariate", "contour": "peritumoral"},
+    }
+    with pytest.raises(BundleError) as told:
+        require_packable(models)
+    text = str(told.value)
+    assert "forest (rsf)" in text and "even (lasso_cox) harmonises" in text and "truth (column)" in text
+    assert "deep (lasso_cox) reads deep features" in text and "contour 'peritumoral'" in text
+    assert "good" not in text and "net (" not in text
+    require_packable({name: models[name] for name in ("good", "net")})

@@ -1,0 +1,97 @@
+"""Files of a prediction: the mask where it belongs, nothing unescaped, valid JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.deploy.flags import Flag
+from pipeline.deploy.measures import PatientStages
+from pipeline.deploy.outputs import mask_on_ct, write_prediction
+from pipeline.deploy.predict import Prediction
+from pipeline.store.attributes import CropAttributes
+from pipeline.store.crops import Crop, write_crop
+from pipeline.volumes.nifti import read_nifti, write_nifti
+from pipeline.volumes.volume import Grid, Volume
+from tests.deploy.made_up import HOSTILE, make_manifest
+
+SHAPE, MARGIN = (16, 20, 24), 3
+CT = Grid((40, 50, 60), (2.5, 2.0, 2.0), (-60.0, -50.0, -45.0))
+
+
+def turn(degrees: float) -> np.ndarray:
+    """4×4 from template to patient: a rotation about z and a shift."""
+    angle, matrix = np.radians(degrees), np.eye(4)
+    matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    matrix[:3, 3] = [5.0, -8.0, 3.0]
+    return matrix
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Prediction:
+    """A ball of 9 mm at (6, −4, 2) mm of template space, in a turned patient."""
+    stored = tuple(n + 2 * MARGIN for n in SHAPE)
+    attributes = CropAttributes(
+        "p", ("pet", "ct"), ("g/mL", "HU"), (2.0, 2.0, 2.0), origin_mm=(-23.0, -26.0, -18.0),
+        transform=tuple(tuple(float(v) for v in row) for row in turn(20)), margin=MARGIN,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    crop = Crop(
+        rng.normal(0, 1, (2, *stored)).astype(np.float32), None, np.ones(stored, np.uint8), attributes
+    )
+    write_crop(tmp_path / "crops" / "p.zarr", crop)
+    write_nifti(tmp_path / "convert" / "p" / "ct_hu.nii.gz", Volume(np.zeros(CT.shape, np.int16), CT))
+    points = attributes.grid(stored).points(np.argwhere(np.ones(stored, bool)))
+    distance = np.linalg.norm(points - [6, -4, 2], axis=1).reshape(stored)
+    inner = tuple(slice(MARGIN, n - MARGIN) for n in stored)
+    probability = 1 / (1 + np.exp(distance[inner] - 9.0))
+    folder = tmp_path
+    stages = PatientStages(
+        folder / "convert" / "p", folder / "suv" / "p", folder / "r" / "p", folder / "crops/p.zarr"
+    )
+    return Prediction(
+        "p", 0.25, 0.1, 56.0, 2, {365.25: 0.7, 1000.0: math.nan}, {HOSTILE: 0.5}, {"linear": 0.25},
+        probability.astype(np.float32), "none", {"suvmax": 7.0, HOSTILE: 1.0},
+        (Flag("warning", HOSTILE, HOSTILE),), stages,
+    )  # fmt: skip
+
+
+def test_the_mask_lies_where_the_tumour_is_in_the_patient(one: Prediction) -> None:
+    manifest = make_manifest(shape=SHAPE)
+    mask, grid = mask_on_ct(manifest, one)
+    assert grid.matches(CT)
+    centre = (turn(20) @ [6, -4, 2, 1])[:3]
+    truth = np.linalg.norm(CT.points(np.argwhere(np.ones(CT.shape, bool))) - centre, axis=1) <= 9
+    truth = truth.reshape(CT.shape)
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.95
+    assert mask.sum() * CT.voxel_ml() == pytest.approx(4 / 3 * math.pi * 0.9**3, rel=0.05)
+
+
+class Reader(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+
+def test_files(one: Prediction, tmp_path: Path) -> None:
+    manifest = make_manifest(shape=SHAPE, source="nifti")
+    write_prediction(manifest, one, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert content["survival"] == {"365.25": 0.7, "1000": None} and content["warnings"] == 1
+    mask = read_nifti(tmp_path / "out" / "mask_ct.nii.gz")
+    assert content["mask_ml"] == pytest.approx(mask.array.sum() * CT.voxel_ml())
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "script" not in Reader(page).tags and "{{ 7 * 7 }}" in page and page.count("&lt;script&gt;") >= 5
+    assert "not known" in page and "1 warning below" in page and "data:image/png;base64," in page
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "mask_ct.nii.gz", "prediction.json", "report.html",
+    ]  # fmt: skip

@@ -1,0 +1,54 @@
+"""A cohort that does not fit the device: same batches, fetched ahead, and it is told."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.training import dataset
+from pipeline.training.feed import Feed
+from pipeline.training.fold import train_fold
+from pipeline.training.job import FoldJob
+
+Job = Callable[..., FoldJob]
+
+
+def test_announced_or_not_a_batch_is_the_same() -> None:
+    images, masks = torch.rand(9, 2, 4, 4, 4), torch.randint(0, 2, (9, 4, 4, 4)).byte()
+    feed = Feed(images, masks, torch.device("cpu"))
+    for rows, announced in (([3, 1, 1], [3, 1, 1]), ([0, 8], [2, 2]), ([5], None)):
+        if announced is not None:
+            feed.ahead(announced)
+        got = feed.take(rows)
+        assert torch.equal(got[0], images[rows]) and torch.equal(got[1], masks[rows])
+    assert feed.hits == 1
+
+
+def test_a_device_too_small_changes_nothing_but_where_it_lies(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"iterations": 6, "validate_every": 3}
+    train_fold(job(work=tmp_path / "w", **settings), tmp_path / "fits")
+    monkeypatch.setattr(dataset, "free_bytes", lambda device: 1e5)
+    feeds: list[Feed] = []
+    real = Feed.__init__
+
+    def kept(self: Feed, *given: object) -> None:
+        real(self, *given)  # type: ignore[arg-type]
+        feeds.append(self)
+
+    monkeypatch.setattr(Feed, "__init__", kept)
+    with caplog.at_level(logging.WARNING):
+        train_fold(job(**settings), tmp_path / "not")
+    assert "cohort in host memory, fetched one batch ahead" in caplog.text
+    places = [json.loads((tmp_path / n / "timing.json").read_text())["cohort"] for n in ("fits", "not")]
+    assert places == ["on the device", "in host memory"]
+    for name in ("checkpoint.pt", "history.csv", "predictions.parquet"):
+        assert (tmp_path / "fits" / name).read_bytes() == (tmp_path / "not" / name).read_bytes(), name
+    # Five of six batches followed another one; validation between them takes the place of two.
+    assert feeds[0].hits >= 4

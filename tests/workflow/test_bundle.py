@@ -1,0 +1,109 @@
+"""A bundle gives a patient the prediction that the study gave, and names nobody."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.dicom.seg import segment_masks
+from pipeline.phantoms.identifiers import PLANTED
+from pipeline.tables.cohort import Patient
+from pipeline.volumes.nifti import read_nifti
+from study_runner import Study
+
+
+def predict(study: Study, patient: str, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line from the house, as a user would."""
+    row = pd.read_parquet(study.results / "cohort.parquet").loc[patient]
+    return subprocess.run(
+        [
+            sys.executable, "-m", "pipeline.deploy", "predict", "--bundle", str(study.results / "bundle"),
+            "--images", str(study.results / "phantom" / patient / "dicom"), "--out", str(out),
+            "--clinical", f"clinical_performance={row['clinical_performance']}", *more,
+        ],
+        cwd=study.house, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def external(finished_study: Study) -> str:
+    """Packs the finished study; returns an external patient's id."""
+    finished_study.snakemake("bundle")
+    table = pd.read_parquet(finished_study.results / "ensemble" / "both.parquet")
+    return str(table.loc[table["set"] == "external", "patient_id"].iloc[0])
+
+
+@pytest.fixture(scope="session")
+def prediction(finished_study: Study, external: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The patient, predicted from DICOM with the contour that the study had."""
+    out = tmp_path_factory.mktemp("prediction") / "out"
+    done = predict(finished_study, external, out, "--roi", "study", "--name", "someone")
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_the_risk_is_the_studys(finished_study: Study, external: str, prediction: Path) -> None:
+    table = pd.read_parquet(finished_study.results / "ensemble" / "both.parquet").set_index("patient_id")
+    found = json.loads((prediction / "prediction.json").read_text())
+    expected = table.loc[external]
+    assert found["risk"] == pytest.approx(expected["risk"], abs=1e-5)
+    assert found["spread"] == pytest.approx(expected["spread"], abs=1e-5)
+    for column in (c for c in table.columns if c.startswith("survival_")):
+        value = found["survival"][column.removeprefix("survival_").removesuffix("d")]
+        same = value == pytest.approx(expected[column], abs=1e-5)
+        assert same or (value is None and np.isnan(expected[column])), column
+
+
+def test_members_are_the_studys_too(finished_study: Study, external: str, prediction: Path) -> None:
+    found = json.loads((prediction / "prediction.json").read_text())
+    for member in ("deepmts", "lasso", "volume"):
+        table = pd.read_parquet(finished_study.results / "ensemble" / f"{member}.parquet")
+        expected = table.set_index("patient_id").loc[external, "risk"]
+        assert found["members"][member] == pytest.approx(expected, abs=1e-5)
+
+
+def test_nobody_is_named(finished_study: Study, prediction: Path) -> None:
+    uid = re.compile(rb"\b[0-2]\.\d+(?:\.\d+){6,}\b")
+    bundle = finished_study.results / "bundle"
+    ids = {p.patient_id for p in everybody(finished_study)}
+    for path in [*prediction.iterdir(), *(p for p in bundle.rglob("*") if p.is_file())]:
+        content = path.read_bytes()
+        values = PLANTED.values() if isinstance(PLANTED, dict) else PLANTED
+        assert not [value for value in values if str(value).encode() in content], path
+        if path.suffix in (".json", ".html", ".yaml", ".sha256"):
+            assert not uid.search(content) and not [i for i in ids if i.encode() in content], path
+            assert str(finished_study.house).encode() not in content, path
+
+
+def everybody(study: Study) -> list[Patient]:
+    from pipeline.settings.root import load_settings
+    from pipeline.tables.cohort import read_cohort
+
+    settings = load_settings(study.config).cohort
+    table = settings.model_copy(update={"table": str(study.house / settings.table)})
+    return list(read_cohort(table, "exclude").patients)
+
+
+def test_the_segmentation_is_the_mask(prediction: Path) -> None:
+    from pydicom import dcmread
+
+    mask = read_nifti(prediction / "mask_ct.nii.gz")
+    assert mask.array.any(), "a mask without voxels tests nothing"
+    seg = dcmread(prediction / "mask_ct_seg.dcm")
+    assert np.array_equal(segment_masks(seg, [1], mask.grid)[1], mask.array > 0)
+
+
+@pytest.mark.long
+def test_a_bundle_without_contour_draws_its_own(finished_study: Study, external: str, tmp_path: Path) -> None:
+    done = predict(finished_study, external, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert found["contour"] == "predicted" and found["patient_id"] == "patient"
+    assert any("predicted contour" in flag["text"] for flag in found["flags"])

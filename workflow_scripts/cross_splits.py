@@ -1,0 +1,13 @@
+from pathlib import Path
+
+from pipeline.console import job
+from pipeline.survival.cross_fit import write_cross_splits
+
+with job(snakemake.log[0]):
+    write_cross_splits(
+        Path(snakemake.input.splits),
+        Path(snakemake.input.cohort),
+        snakemake.params.parts,
+        snakemake.params.seed,
+        Path(snakemake.output[0]),
+    )

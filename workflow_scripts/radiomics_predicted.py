@@ -1,0 +1,18 @@
+from pathlib import Path
+
+from pipeline.console import job
+from pipeline.radiomics.predicted import FoldContours, radiomics_predicted
+from pipeline.settings.radiomics import RadiomicsSettings
+
+with job(snakemake.log[0]):
+    source = FoldContours(
+        network=snakemake.wildcards.network,
+        fold=int(snakemake.wildcards.fold),
+        folder=Path(snakemake.input.network),
+        crops=Path(snakemake.input.crops[0]).parent,
+        splits=Path(snakemake.input.splits),
+    )
+    settings = RadiomicsSettings.model_validate(
+        {**snakemake.params.settings, "feature_set": snakemake.input.feature_set}
+    )
+    radiomics_predicted(source, Path(snakemake.output[0]), settings, snakemake.params.policy)

@@ -1,0 +1,12 @@
+from pathlib import Path
+
+from pipeline.console import job
+from pipeline.metrics.stability import gather_stability
+
+with job(snakemake.log[0]):
+    gather_stability(
+        [Path(path) for path in snakemake.input.patients],
+        snakemake.params.development,
+        Path(snakemake.output.values),
+        Path(snakemake.output.summary),
+    )
