@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -44,48 +45,57 @@ def cox_loss(
         return ((risk - hazard) * deaths).sum() / deaths.sum().clamp(min=1)
 
 
+@dataclass(frozen=True)
 class _Groups:
     """Where strata and tied times lie in the sorted batch.
 
     Sorted by stratum, then by falling time: a risk set is what came before, ties included.
+
+    Attributes:
+        tie: (B,) number of the group of tied times, rising.
+        first, last: (B,) position of the first and last patient of one's group.
+        sizes: Patients of each stratum.
     """
 
-    def __init__(self, stratum: Tensor, tie: Tensor) -> None:
-        self.stratum, self.tie = stratum, tie
-        self.size = int(stratum.shape[0])
+    tie: Tensor
+    first: Tensor
+    last: Tensor
+    sizes: list[int]
 
 
 def _sort(time: Tensor, strata: Tensor | None) -> tuple[Tensor, _Groups]:
     order = torch.argsort(time, descending=True, stable=True)
+    sizes = [int(order.shape[0])]
     if strata is not None:
         order = order[torch.argsort(strata[order], stable=True)]
     times = time[order]
-    stratum = torch.zeros_like(order) if strata is None else strata[order].long()
     fresh = torch.ones_like(order, dtype=torch.bool)
-    fresh[1:] = (times[1:] != times[:-1]) | (stratum[1:] != stratum[:-1])
-    return order, _Groups(stratum, fresh.long().cumsum(0) - 1)
+    fresh[1:] = times[1:] != times[:-1]
+    if strata is not None:
+        stratum = strata[order]
+        fresh[1:] |= stratum[1:] != stratum[:-1]
+        sizes = stratum.unique_consecutive(return_counts=True)[1].tolist()
+    tie = fresh.long().cumsum(0) - 1
+    first, last = torch.searchsorted(tie, tie), torch.searchsorted(tie, tie, right=True) - 1
+    return order, _Groups(tie, first, last, sizes)
 
 
 def _log_risk_set(hazard: Tensor, groups: _Groups) -> Tensor:
-    """log Σ exp(h) over each patient's risk set, ties included.
-
-    Batches are small (tens to hundreds): a masked B × B log-sum-exp is as fast as a sorted
-    running one and is exact in every stratum.
-    """
-    inside = (groups.stratum[:, None] == groups.stratum[None]) & (groups.tie[:, None] >= groups.tie[None])
-    return hazard.expand(groups.size, -1).masked_fill(~inside, -torch.inf).logsumexp(1)
+    """log Σ exp(h) over each patient's risk set, ties included."""
+    # Centred, so that a shift of all log-hazards costs no digits.
+    centre = hazard.detach().max()
+    running = [part.logcumsumexp(0) for part in (hazard - centre).split(groups.sizes)]
+    return torch.cat(running)[groups.last] + centre
 
 
 def _efron(risk: Tensor, hazard: Tensor, happened: Tensor, groups: _Groups) -> Tensor:
     """Less k/d of the tied events' hazard for the k-th (k = 0 … d − 1) of d tied events."""
-    tied = (groups.tie[:, None] == groups.tie[None]) & happened[None]
-    count = tied.sum(1).clamp(min=1)
-    before = tied.tril(-1).sum(1)
+    counted = happened.long().cumsum(0)
+    earlier = counted - happened.long()
+    before = earlier - earlier[groups.first]
+    count = (counted[groups.last] - earlier[groups.first]).clamp(min=1)
     share = before.to(hazard.dtype) / count.to(hazard.dtype)
-    # the row of a censored patient with no tied event is all -inf: kept finite, it is not used
-    alone = ~tied.any(1)
-    rows = hazard.expand(groups.size, -1).masked_fill(~(tied | alone[:, None]), -torch.inf)
-    # share of the risk set, in (0, 1]; above 1 only in rows not used, whose overflow would still reach
-    # the gradient as 0 × inf
-    ratio = torch.exp((rows.logsumexp(1) - risk).clamp(max=0.0))
-    return risk + torch.log1p(-torch.where(happened, share * ratio, torch.zeros_like(share)))
+    # The tied events' part of the risk set, by whose logarithm the exponentials stay at or below 1.
+    part = torch.exp(hazard - risk).masked_fill(~happened, 0.0)
+    ratio = torch.zeros_like(hazard).index_add(0, groups.tie, part)[groups.tie].clamp(max=1.0)
+    return risk + torch.log1p(-share * ratio)

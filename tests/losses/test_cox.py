@@ -164,3 +164,22 @@ def test_agrees_with_torchsurv_without_ties():
         theirs = torchsurv.neg_partial_log_likelihood(hazard, event.bool(), time, reduction="sum")
         ours = cox_loss(hazard, time, event) * event.sum()
         assert ours.item() == pytest.approx(theirs.item(), rel=1e-4, abs=1e-4), seed
+
+
+@pytest.mark.parametrize("ties", TIES)
+def test_a_whole_cohort_in_any_order(ties):
+    # 600 patients, few distinct times, four centres: each centre by the textbook's sums
+    draw = random.Random(0)
+    hazard = [draw.gauss(0, 3) for _ in range(600)]
+    time = [draw.randint(1, 40) for _ in range(600)]
+    event = [int(draw.random() < 0.5) for _ in range(600)]
+    centre = [draw.randrange(4) for _ in range(600)]
+    total = 0.0
+    for c in range(4):
+        own = [i for i in range(600) if centre[i] == c]
+        picked = ([x[i] for i in own] for x in (hazard, time, event))
+        total += brute_force(*picked, ties) * sum(event[i] for i in own)
+    got = cox_loss(
+        torch.tensor(hazard), torch.tensor(time), torch.tensor(event), ties=ties, strata=torch.tensor(centre)
+    )
+    assert got.item() == pytest.approx(total / sum(event), abs=1e-5)
