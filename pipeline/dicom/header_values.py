@@ -106,9 +106,9 @@ def _representation(tag: BaseTag) -> str:
 
 
 def number_of(dataset: Dataset, tag: int | str) -> float | None:
-    """An element as a finite number; the first of several; None if there is none."""
+    """An element as a finite number; None if there is none, or several that differ (`70\\80`)."""
     values = numbers_of(dataset, tag)
-    return values[0] if values else None
+    return values[0] if len(set(values)) == 1 else None
 
 
 def numbers_of(dataset: Dataset, tag: int | str) -> tuple[float, ...]:
@@ -155,7 +155,9 @@ def private_value(dataset: Dataset, group: int, element: int, creator: str) -> s
     for tag in [int(tag) for tag in dataset.keys() if int(tag) >> 16 == group]:  # noqa: SIM118
         block = tag & 0xFFFF
         if 0x10 <= block <= 0xFF and text_of(dataset, tag).lower() == creator.lower():
-            return _private_text(dataset, (group << 16) | (block << 8) | element)
+            found = _private_text(dataset, (group << 16) | (block << 8) | element)
+            if found:  # a creator may own several blocks
+                return found
     return ""
 
 

@@ -47,7 +47,7 @@ def decay_reference(header: PetHeader, half_life_s: float, trace: Trace) -> Mome
 def _implied(header: PetHeader, half_life_s: float, trace: Trace) -> Moment:
     """The reference time where no element names it: series time, vendor's time, frames, acquisitions."""
     series, acquired = series_moment(header), earliest_acquisition(header)
-    if series is not None and (acquired is None or series.after(acquired) <= 0):
+    if series is not None and (acquired is None or -_HALF_DAY_S < series.after(acquired) <= 0):
         if acquired is None:
             trace.assumptions.append("series time is the scan's start: no slice has an acquisition time")
         trace.path.append(
@@ -62,9 +62,8 @@ def _implied(header: PetHeader, half_life_s: float, trace: Trace) -> Moment:
             expected="the time that decay was corrected to",
         )
     if series is not None:
-        trace.path.append(
-            f"series time {series.text()} is later than the first acquisition {acquired.text()}"
-        )
+        order = "later than" if series.after(acquired) > 0 else "half a day or more before"
+        trace.path.append(f"series time {series.text()} is {order} the first acquisition {acquired.text()}")
     return _vendor_start(header, acquired, half_life_s, trace)
 
 
@@ -99,8 +98,12 @@ def _explicit(header: PetHeader, trace: Trace) -> Moment | None:
     ):
         moment = local_moment(text, header.timezone)
         if moment is not None:
-            moment = _same_day(moment, earliest_acquisition(header), name, trace)
+            acquired = earliest_acquisition(header)
+            moment = _same_day(moment, acquired, name, trace)
             trace.path.append(f"reference time {moment.text()}: {name}")
+            late = 0.0 if acquired is None else moment.after(acquired)
+            if late > 60:
+                trace.flags.append(f"{name} is {late / 60:.0f} min after the first acquisition")
             return moment
     return None
 
