@@ -54,6 +54,7 @@ def _implied(header: PetHeader, half_life_s: float, trace: Trace) -> Moment:
             f"reference time {series.text()}: (0008,0031) Series Time, not after any acquisition"
         )
         _flag_late(series, acquired, trace)
+        _flag_frames(header, series, half_life_s, trace)
         return series
     if acquired is None:
         raise SuvError(
@@ -122,6 +123,21 @@ def _flag_late(series: Moment, acquired: Moment | None, trace: Trace) -> None:
     wait = 0.0 if acquired is None else acquired.after(series)
     if wait > 3600:
         trace.flags.append(f"the first acquisition is {wait / 60:.0f} min after the series time")
+
+
+def _flag_frames(header: PetHeader, series: Moment, half_life_s: float, trace: Trace) -> None:
+    """Flag frames that agree on a scan start long after the series time (altered, or the CT's).
+
+    An earlier start says nothing: Philips gives all slices the first one's acquisition time.
+    """
+    back = back_computed_start(header, half_life_s)
+    if back is None or back.spread_s > _SPREAD_S:
+        return
+    wait = back.start.after(series)
+    if wait > _FACTOR_TOLERANCE_S:
+        trace.flags.append(
+            f"(0054,1300) Frame Reference Time speaks for a scan start {wait / 60:.0f} min after the series time"
+        )
 
 
 def _vendor_start(header: PetHeader, acquired: Moment, half_life_s: float, trace: Trace) -> Moment:

@@ -79,6 +79,17 @@ def test_a_decay_time_after_the_first_acquisition_is_flagged():
     assert "first acquisition" not in flags_of(siemens_decay_datetime="20200310100000")
 
 
+@pytest.mark.parametrize(
+    ("reference_ms", "words"),
+    # Slices from 10:20 on; 2 min frames' average lies 1 min after their start. 21 min after 10:00 is
+    # the series time itself; 1 min says that the scan started at 10:20.
+    [(1260000.0, ""), (60000.0, "scan start 20 min after the series time")],
+)
+def test_frames_that_speak_for_another_start_are_flagged(reference_ms, words):
+    told = flags_of(slices=(PetSlice("20200310", "102000", reference_ms, 120000.0),))
+    assert ("Frame Reference Time" in told) == bool(words) and words in told
+
+
 def test_stored_suv_that_says_not_to_be_decay_corrected_is_flagged():
     changes = {"units": "GML", "suv_type": "BW", "corrected_image": ("ATTN",)}
     assert "not corrected for decay" in flags_of(**changes, decay_correction="NONE")
