@@ -20,6 +20,10 @@ from pipeline.settings.dicom import SuvSettings
 _TYPES = {"BW": "bw", "LBMJAMES128": "lbm_james", "LBMJANMA": "lbm_janmahasatian", "IBW": "ibw"}
 
 
+# A real scanner's two factors agree to 0.06 %.
+_FACTORS_APART = 0.05
+
+
 @dataclass(frozen=True)
 class SuvFactor:
     """How stored values become SUV.
@@ -99,6 +103,7 @@ def _counts(header: PetHeader, settings: SuvSettings, trace: Trace) -> tuple[flo
     if direct is not None and direct > 0:
         trace.path.append(f"units CNTS: Philips private (7053,xx00) SUV scale factor {direct:g}")
         _require_corrected_counts(header, trace)
+        _compare_factors(header, settings, trace)
         return (direct * _other_normalisation(header, "bw", settings, trace),)
     if activity is not None and activity > 0:
         trace.path.append(
@@ -131,6 +136,26 @@ def _activity(header: PetHeader, settings: SuvSettings, trace: Trace, bqml: floa
     seconds = scan.after(injection)
     trace.path.append(f"decay correction START: dose decayed over {seconds:.6f} s, half-life {half_life:g} s")
     return (undecayed / remaining(seconds, half_life),)
+
+
+def _compare_factors(header: PetHeader, settings: SuvSettings, trace: Trace) -> None:
+    """Flag an SUV factor that weight, dose and times of the same headers contradict.
+
+    Weight or dose was then corrected after the reconstruction, or not written into it.
+    """
+    direct, activity = header.philips_suv_factor, header.philips_activity_factor
+    if not direct or not activity or activity < 0:
+        return
+    try:
+        by_weight = settings.model_copy(update={"normalisation": "bw"})
+        found = _activity(header, by_weight, Trace(), activity)
+    except SuvError:
+        return  # what the SUV factor does not need is no reason to refuse
+    apart = found[0] / direct - 1.0
+    if abs(apart) > _FACTORS_APART:
+        trace.flags.append(
+            f"weight, dose and times make an SUV that differs by {100 * apart:+.0f} % from (7053,xx00), which is used"
+        )
 
 
 def _require_corrected_counts(header: PetHeader, trace: Trace) -> None:

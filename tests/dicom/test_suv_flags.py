@@ -90,6 +90,18 @@ def test_frames_that_speak_for_another_start_are_flagged(reference_ms, words):
     assert ("Frame Reference Time" in told) == bool(words) and words in told
 
 
+@pytest.mark.parametrize(
+    ("direct", "words"),
+    # By weight, dose and times: 1.602563 * 70000 / 350e6 * 2 ** (3600 / 6586.2) = 0.000468152481187098.
+    # 0.000468152 / 0.000551 - 1 = -15.04 %
+    [(0.000468, ""), (0.000551, "differs by -15 %")],
+)
+def test_a_philips_factor_that_weight_and_dose_contradict_is_flagged(direct, words):
+    changes = {"units": "CNTS", "philips_suv_factor": direct, "philips_activity_factor": 1.602563}
+    assert ("(7053,xx00)" in flags_of(**changes)) == bool(words) and words in flags_of(**changes)
+    assert "(7053,xx00)" not in flags_of(**changes, weight_kg=None)
+
+
 def test_stored_suv_that_says_not_to_be_decay_corrected_is_flagged():
     changes = {"units": "GML", "suv_type": "BW", "corrected_image": ("ATTN",)}
     assert "not corrected for decay" in flags_of(**changes, decay_correction="NONE")
