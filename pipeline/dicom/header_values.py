@@ -57,6 +57,14 @@ def text_of(dataset: Dataset, tag: int | str) -> str:
     return values[0] if values else ""
 
 
+def one_text_of(dataset: Dataset, tag: int | str) -> str:
+    """An element that has one value, as text; several that differ come as written (`BQML\\CNTS`).
+
+    No consumer knows such a text, so that none of the values is chosen.
+    """
+    return "\\".join(dict.fromkeys(texts_of(dataset, tag)))
+
+
 def texts_of(dataset: Dataset, tag: int | str) -> tuple[str, ...]:
     """An element's values as texts without padding."""
     raw = _raw_text(dataset, tag)
@@ -118,7 +126,9 @@ def numbers_of(dataset: Dataset, tag: int | str) -> tuple[float, ...]:
 
 
 def parse_number(text: str) -> float | None:
-    """A finite number of a text, or None."""
+    """A finite number of a text, or None; Python's own digit groups (`7_0`) are none."""
+    if "_" in text:
+        return None
     try:
         number = float(text)
     except ValueError:

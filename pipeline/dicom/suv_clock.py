@@ -63,6 +63,9 @@ def _implied(header: PetHeader, half_life_s: float, trace: Trace) -> Moment:
             expected="the time that decay was corrected to",
         )
     if series is not None:
+        days = abs(series.after(acquired)) / DAY_S
+        if days >= 0.5:
+            trace.flags.append(f"series and acquisitions are dated {days:.1f} days apart")
         order = "later than" if series.after(acquired) > 0 else "half a day or more before"
         trace.path.append(f"series time {series.text()} is {order} the first acquisition {acquired.text()}")
     return _vendor_start(header, acquired, half_life_s, trace)

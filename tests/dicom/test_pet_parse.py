@@ -97,6 +97,35 @@ def test_of_two_blocks_of_one_creator_the_filled_one_is_read():
     assert factor_of(stored(edit)) == pytest.approx(0.000551, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "text", "words"),
+    [
+        ("Units", "BQML\\CNTS", "units"),
+        ("DecayCorrection", "START\\NONE", "decay correction"),
+        ("PatientWeight", "7_0", "weight"),  # Python's float() would read 70
+    ],
+)
+def test_no_value_is_chosen_where_one_belongs(keyword, text, words):
+    def edit(ds):
+        tag = ds[keyword].tag
+        ds._dict[tag] = pydicom.dataelem.RawDataElement(
+            tag, ds[keyword].VR, len(text), text.encode(), 0, False, True, True
+        )
+
+    ds = stored(lambda ds: None)
+    edit(ds)
+    with pytest.raises(SuvError, match=words):
+        factor_of(ds)
+
+
+def test_of_two_injection_times_none_is_chosen():
+    def edit(ds):
+        ds.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartTime = ["090000", "093000"]
+
+    with pytest.raises(SuvError, match="injection time"):
+        factor_of(stored(edit))
+
+
 @pytest.mark.parametrize(("text", "refused"), [("70\\80", True), ("70\\70", False), ("70\\", True)])
 def test_of_several_weights_none_is_chosen(text, refused):
     def edit(ds):

@@ -102,6 +102,12 @@ def test_a_philips_factor_that_weight_and_dose_contradict_is_flagged(direct, wor
     assert "(7053,xx00)" not in flags_of(**changes, weight_kg=None)
 
 
+def test_series_and_slices_of_different_days_are_flagged():
+    # 10 March 2017 to 10 March 2020: 3 × 365 + 1 days
+    assert "dated 1096.0 days apart" in flags_of(series_date="20170310")
+    assert "days apart" not in flags_of()
+
+
 def test_stored_suv_that_says_not_to_be_decay_corrected_is_flagged():
     changes = {"units": "GML", "suv_type": "BW", "corrected_image": ("ATTN",)}
     assert "not corrected for decay" in flags_of(**changes, decay_correction="NONE")
