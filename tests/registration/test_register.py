@@ -279,6 +279,14 @@ def test_the_limit_of_similarity_lies_between_aligned_and_astray(make_pose, make
         assert measure(fixed, same, make_pose((0, 0, 0), shift)).similarity < limit
 
 
+def test_a_poor_likeness_within_the_limits_is_told(write_head):
+    # A head of 10 to 15 % other size: laid right by the phantom's truth its correlation is 0.13.
+    lax = NAMED.model_copy(update={"min_similarity": 0.0, "starts": 1})
+    out = run(write_head, "P", settings=lax, scale=(1.15, 0.9, 1.1))
+    status = read_status(out)
+    assert status.state == "warned" and "similarity to the template is 0." in status.problem
+
+
 def test_what_is_not_alike_is_refused(write_head):
     body = make_body(coarse_volume(write_head("T") / "ct_hu.nii.gz", "ct", 8.0), "ct", "T")
     noise = np.random.default_rng(0).normal(0, 300, body.image.shape).astype(np.float32)
