@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.console import configure_logging
+from pipeline.dicom.file_tree import is_zip, list_files
 from pipeline.dicom.header_values import quiet_reading
-from pipeline.dicom.series_scan import Instance, _list_files, _starts_with, scan_folder
+from pipeline.dicom.series_scan import Instance, scan_folder
 from pipeline.errors import DicomError, PipelineError, TableError
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ def _scan(dicom: Path) -> list[tuple[str, list[Found]]]:
     if not dicom.is_dir():
         raise DicomError("the DICOM folder does not exist", where=str(dicom), action="give DICOM=folder")
     root = dicom.absolute()
-    archives = [path for path in _list_files(root) if _starts_with(path, b"PK\x03\x04")]
+    archives = [path for path in list_files(root)[0] if is_zip(path)]
     groups: dict[str, list[Found]] = {}
     unnamed = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -194,7 +195,7 @@ def _owners(patients: Sequence[DraftPatient]) -> dict[Path, set[str]]:
 def _image_path(patient: DraftPatient, owners: Mapping[Path, set[str]], out: Path) -> str:
     """The patient's own folder; a folder of links where it holds others' files, too."""
     folder = patient.files[0] if len(patient.files) == 1 else Path(os.path.commonpath(patient.files))
-    if folder.is_file() and not _starts_with(folder, b"PK\x03\x04"):
+    if folder.is_file() and not is_zip(folder):
         folder = folder.parent
     if owners[folder] == {patient.patient_id}:
         return _relative(folder)

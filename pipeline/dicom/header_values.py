@@ -57,6 +57,14 @@ def text_of(dataset: Dataset, tag: int | str) -> str:
     return values[0] if values else ""
 
 
+def one_text_of(dataset: Dataset, tag: int | str) -> str:
+    """An element that has one value, as text; several that differ come as written (`BQML\\CNTS`).
+
+    No consumer knows such a text, so that none of the values is chosen.
+    """
+    return "\\".join(dict.fromkeys(texts_of(dataset, tag)))
+
+
 def texts_of(dataset: Dataset, tag: int | str) -> tuple[str, ...]:
     """An element's values as texts without padding."""
     raw = _raw_text(dataset, tag)
@@ -106,9 +114,9 @@ def _representation(tag: BaseTag) -> str:
 
 
 def number_of(dataset: Dataset, tag: int | str) -> float | None:
-    """An element as a finite number; the first of several; None if there is none."""
+    """An element as a finite number; None if there is none, or several that differ (`70\\80`)."""
     values = numbers_of(dataset, tag)
-    return values[0] if values else None
+    return values[0] if len(set(values)) == 1 else None
 
 
 def numbers_of(dataset: Dataset, tag: int | str) -> tuple[float, ...]:
@@ -118,7 +126,9 @@ def numbers_of(dataset: Dataset, tag: int | str) -> tuple[float, ...]:
 
 
 def parse_number(text: str) -> float | None:
-    """A finite number of a text, or None."""
+    """A finite number of a text, or None; Python's own digit groups (`7_0`) are none."""
+    if "_" in text:
+        return None
     try:
         number = float(text)
     except ValueError:
@@ -155,7 +165,9 @@ def private_value(dataset: Dataset, group: int, element: int, creator: str) -> s
     for tag in [int(tag) for tag in dataset.keys() if int(tag) >> 16 == group]:  # noqa: SIM118
         block = tag & 0xFFFF
         if 0x10 <= block <= 0xFF and text_of(dataset, tag).lower() == creator.lower():
-            return _private_text(dataset, (group << 16) | (block << 8) | element)
+            found = _private_text(dataset, (group << 16) | (block << 8) | element)
+            if found:  # a creator may own several blocks
+                return found
     return ""
 
 

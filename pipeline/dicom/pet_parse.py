@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pipeline.dicom.header_values import (
     items_of,
     number_of,
+    one_text_of,
     parse_number,
     private_value,
     text_of,
@@ -121,9 +122,9 @@ def corrections_of(dataset: Dataset) -> tuple[str, ...]:
 
 
 def _slice_part(dataset: Dataset) -> PetSlice:
-    moment, written = text_of(dataset, "AcquisitionDateTime"), text_of(dataset, "AcquisitionTime")
+    moment, written = one_text_of(dataset, "AcquisitionDateTime"), one_text_of(dataset, "AcquisitionTime")
     return PetSlice(
-        acquisition_date=text_of(dataset, "AcquisitionDate") or moment[:8],
+        acquisition_date=one_text_of(dataset, "AcquisitionDate") or moment[:8],
         acquisition_time=written or _clock(moment),
         frame_reference_ms=number_of(dataset, "FrameReferenceTime"),
         frame_duration_ms=number_of(dataset, "ActualFrameDuration"),
@@ -135,25 +136,25 @@ def _slice_part(dataset: Dataset) -> PetSlice:
 def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
     return PetHeader(
         slices=(),
-        units=text_of(dataset, "Units").upper(),
-        suv_type=text_of(dataset, "SUVType").upper(),
-        decay_correction=text_of(dataset, "DecayCorrection").upper(),
+        units=one_text_of(dataset, "Units").upper(),
+        suv_type=one_text_of(dataset, "SUVType").upper(),
+        decay_correction=one_text_of(dataset, "DecayCorrection").upper(),
         corrected_image=corrections_of(dataset),
         manufacturer=text_of(dataset, "Manufacturer"),
         model=text_of(dataset, "ManufacturerModelName"),
-        series_date=text_of(dataset, "SeriesDate"),
-        series_time=text_of(dataset, "SeriesTime"),
-        timezone=text_of(dataset, "TimezoneOffsetFromUTC"),
+        series_date=one_text_of(dataset, "SeriesDate"),
+        series_time=one_text_of(dataset, "SeriesTime"),
+        timezone=one_text_of(dataset, "TimezoneOffsetFromUTC"),
         weight_kg=number_of(dataset, "PatientWeight"),
         height_m=number_of(dataset, "PatientSize"),
-        sex=text_of(dataset, "PatientSex").upper(),
+        sex=one_text_of(dataset, "PatientSex").upper(),
         radiopharmaceutical=text_of(drug, "Radiopharmaceutical"),
         radionuclide=_radionuclide(drug),
         half_life_s=number_of(drug, "RadionuclideHalfLife"),
         total_dose_bq=number_of(drug, "RadionuclideTotalDose"),
-        injection_datetime=text_of(drug, "RadiopharmaceuticalStartDateTime"),
-        injection_time=text_of(drug, "RadiopharmaceuticalStartTime"),
-        decay_datetime=text_of(dataset, "DecayCorrectionDateTime"),
+        injection_datetime=one_text_of(drug, "RadiopharmaceuticalStartDateTime"),
+        injection_time=one_text_of(drug, "RadiopharmaceuticalStartTime"),
+        decay_datetime=one_text_of(dataset, "DecayCorrectionDateTime"),
         siemens_decay_datetime=private_value(dataset, 0x0071, 0x22, "SIEMENS MED PT"),
         ge_scan_datetime=private_value(dataset, 0x0009, 0x0D, "GEMS_PETD_01"),
         philips_suv_factor=_philips(dataset, 0x00),

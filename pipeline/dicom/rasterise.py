@@ -65,7 +65,7 @@ class Rasterised:
         mask: Boolean (z, y, x).
         polygon_ml: Area of the polygons × thickness of their slabs.
         outside_share: Share of that volume that lies outside the image, 0 to 1.
-        crossing_planes: Planes on which contours cross each other (XOR is then a guess).
+        crossing_planes: Planes on which contours cross each other or themselves (XOR is then a guess).
         planes: The contours by plane.
     """
 
@@ -89,14 +89,19 @@ def rasterise(contours: Sequence[FloatArray], grid: Grid, lines: int) -> Rasteri
     """
     _require_near(contours, grid)
     planes = group_planes([grid.indices(points)[:, ::-1] for points in contours], grid.spacing_mm[0])
-    mask, total, kept = _covered(planes, grid.shape, lines)
+    mask, covered, kept = _covered(planes, grid.shape, lines)
+    # A slab's rim beyond the first or last slice is not lost tissue where its plane is on it.
+    total = float((covered * _thickness_inside(planes, grid.shape[0])).sum())
     pixel_ml = grid.spacing_mm[1] * grid.spacing_mm[2] * grid.spacing_mm[0] / 1000.0
     areas = np.array([xor_area(polygons) for polygons in planes.polygons])
     return Rasterised(
         mask=mask,
         polygon_ml=float((areas * (planes.upper - planes.lower)).sum()) * pixel_ml,
         outside_share=max(0.0, 1.0 - kept / total) if total > 0 else 0.0,
-        crossing_planes=sum(_any_cross(polygons) for polygons in planes.polygons),
+        crossing_planes=sum(
+            _any_cross(polygons) or _areas_differ(polygons, own, even_odd, lines)
+            for polygons, own, even_odd in zip(planes.polygons, areas, covered, strict=True)
+        ),
         planes=planes,
     )
 
@@ -152,8 +157,8 @@ def _slabs(positions: FloatArray, widest: float) -> tuple[FloatArray, FloatArray
     return lower, upper, step, int((~joined).sum())
 
 
-def _covered(planes: Planes, shape: tuple[int, int, int], lines: int) -> tuple[Mask, float, float]:
-    """Voxels covered by more than half, and the area × slices of all and of what lies inside."""
+def _covered(planes: Planes, shape: tuple[int, int, int], lines: int) -> tuple[Mask, FloatArray, float]:
+    """Voxels covered by more than half, each plane's whole area, and area × slices of what lies inside."""
     crossings = _crossings(planes.polygons, lines)
     top, bottom, left, right = box = _box(crossings, shape[1:], lines)
     shares, areas = _coverage(crossings, box, lines, len(planes.polygons))
@@ -172,9 +177,7 @@ def _covered(planes: Planes, shape: tuple[int, int, int], lines: int) -> tuple[M
     mask = np.zeros(shape, dtype=bool)
     # Coverages of exactly one half come out as one half plus or minus rounding.
     mask[first:last, top:bottom, left:right] = volume > 0.5 + 1e-6
-    # A slab's rim beyond the first or last slice is not lost tissue where its plane is on it.
-    total = float((areas * _thickness_inside(planes, shape[0])).sum())
-    return mask, total, kept
+    return mask, areas, kept
 
 
 def _thickness_inside(planes: Planes, slices: int) -> FloatArray:
@@ -289,6 +292,13 @@ def _contains(polygon: FloatArray, point: FloatArray) -> bool:
     with np.errstate(divide="ignore", invalid="ignore"):
         meets = x0 + (point[1] - y0) * (x1 - x0) / (y1 - y0)
     return bool(np.count_nonzero(spans & (point[0] < meets)) % 2)
+
+
+def _areas_differ(polygons: Sequence[FloatArray], own: float, even_odd: float, lines: int) -> bool:
+    """Whether the even-odd area is not that of the corners: contours that cross themselves, or
+    that run along each other (drawn along pixel edges) and overlap."""
+    width = sum(float(np.ptp(polygon[:, 0])) for polygon in polygons)
+    return abs(own - even_odd) > 0.02 * max(own, even_odd) + width / lines
 
 
 def _any_cross(polygons: Sequence[FloatArray]) -> bool:

@@ -158,6 +158,8 @@ def _one_file(files: list[list[Region]], tell: Callable[[str], None], rule: str)
     """Of the files that draw an ROI of one name: the first if all agree, else the newest or none."""
     first = files[0]
     name = first[0].name
+    if len(first) > 1 and first[0].source == "rtstruct":
+        tell(f"{len(first)} ROIs of one file are named {name!r}; they are united")
     apart = [(file, dice(union(first), union(file))) for file in files[1:]]
     differing = [(file, overlap) for file, overlap in apart if overlap < 0.999]
     if not differing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -68,9 +69,14 @@ class StructureSet:
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
     """Whether a name is, or fits, one of the patterns (`*`, `?`, `[…]`), whatever the case."""
-    plain = name.strip().lower()
-    wanted = [pattern.strip().lower() for pattern in patterns]
+    plain = _plain(name)
+    wanted = [_plain(pattern) for pattern in patterns]
     return plain in wanted or any(fnmatchcase(plain, pattern) for pattern in wanted)
+
+
+def _plain(text: str) -> str:
+    """A name as it is compared: an umlaut may be one character or two, and spaces wide or many."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 @contextlib.contextmanager
@@ -108,14 +114,14 @@ def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") 
     with reading("an RTSTRUCT", label):
         dataset = _read(path, label)
         listed = list(dataset.get("StructureSetROISequence") or ())
-        contours: dict[int, Any] = {}
+        contours: dict[int, list[Any]] = {}
         for item in dataset.get("ROIContourSequence") or ():
-            contours.setdefault(int(item.get("ReferencedROINumber", -1)), item)
-        rois = [
-            _roi(item, contours.get(int(item.get("ROINumber", -2))), label)
-            for item in listed
-            if matches(str(item.get("ROIName", "")), patterns)
-        ]
+            contours.setdefault(int(item.get("ReferencedROINumber", -1)), []).append(item)
+        fitting = [item for item in listed if matches(str(item.get("ROIName", "")), patterns)]
+        numbers = [int(item.get("ROINumber", -2)) for item in listed]
+        for item in fitting:
+            _require_one(item, numbers, contours, label)
+        rois = [_roi(item, contours.get(int(item.get("ROINumber", -2)), []), label) for item in fitting]
         series, frames = _references(dataset)
         frames |= {str(item.get("ReferencedFrameOfReferenceUID", "")) for item in listed}
         return StructureSet(
@@ -160,21 +166,37 @@ def _references(dataset: Dataset) -> tuple[set[str], set[str]]:
     return series, frames
 
 
-def _roi(item: Dataset, drawn: Dataset | None, label: str) -> Roi:
+def _require_one(item: Dataset, numbers: list[int], contours: dict[int, list[Any]], label: str) -> None:
+    """Refuse an ROI whose number others bear, too: nobody knows whose the contours are."""
+    number = int(item.get("ROINumber", -2))
+    bearers, drawn = numbers.count(number), len(contours.get(number, []))
+    if bearers > 1 or drawn > 1:
+        raise ContourError(
+            "several ROIs of one number",
+            where=f"{label}, ROI {str(item.get('ROIName', '')).strip()!r}, (3006,0022), (3006,0084) ROI Number",
+            expected="a number for each ROI",
+            got=f"{bearers} ROIs and {drawn} sets of contours of number {number}",
+            action="export the RTSTRUCT again",
+        )
+
+
+def _roi(item: Dataset, drawn: Sequence[Dataset], label: str) -> Roi:
     name = str(item.get("ROIName", "")).strip()
     points: list[FloatArray] = []
+    seen: set[bytes] = set()
     skipped: Counter[str] = Counter()
     sops: set[str] = set()
-    for contour in (drawn.get("ContourSequence") if drawn is not None else None) or ():
+    for contour in (drawn[0].get("ContourSequence") if drawn else None) or ():
         kind = str(contour.get("ContourGeometricType", "none"))
         found = _points(contour, f"{label}, ROI {name!r}, (3006,0050) Contour Data")
         if kind not in CLOSED:
             skipped[kind] += 1
         elif len(found) < 3:
             skipped["of fewer than 3 points"] += 1
-        elif any(np.array_equal(found, other) for other in points):
+        elif _corners(found) in seen:
             skipped["repeated"] += 1  # XOR of a contour with itself would be nothing
         else:
+            seen.add(_corners(found))
             points.append(found)
             for image in contour.get("ContourImageSequence") or ():
                 sops.add(str(image.get("ReferencedSOPInstanceUID", "")))
@@ -186,6 +208,12 @@ def _roi(item: Dataset, drawn: Dataset | None, label: str) -> Roi:
         dict(skipped),
         frozenset(sops - {""}),
     )
+
+
+def _corners(points: FloatArray) -> bytes:
+    """A contour's corners to 0.01 mm, wherever it starts and whichever way it runs."""
+    rounded = np.round(np.clip(points, -1e9, 1e9) * 100.0).astype(np.int64)
+    return np.unique(rounded, axis=0).tobytes()
 
 
 def _points(contour: Dataset, where: str) -> FloatArray:

@@ -96,7 +96,7 @@ def segment_masks(dataset: Dataset, numbers: Sequence[int], grid: Grid, where: s
             got=kind or "nothing",
         )
     masks = {number: np.zeros(grid.shape, dtype=bool) for number in numbers}
-    half = float(dataset.get("MaximumFractionalValue", 255)) / 2 if kind == "FRACTIONAL" else 0.0
+    half = _full_fraction(dataset, where) / 2 if kind == "FRACTIONAL" else 0.0
     for frame, groups in _frames(dataset, where):
         if kind == "LABELMAP":
             marked = {number: frame == number for number in numbers}
@@ -107,6 +107,20 @@ def segment_masks(dataset: Dataset, numbers: Sequence[int], grid: Grid, where: s
             if pixels.any():
                 _place(pixels, groups, grid, masks[number], where)
     return masks
+
+
+def _full_fraction(dataset: Dataset, where: str) -> float:
+    """The value that stands for 1; of type 1C, and no default is right for all writers."""
+    value = dataset.get("MaximumFractionalValue")
+    if value is None or not float(value) > 0:
+        raise ContourError(
+            "a fractional SEG does not say which value means 1",
+            where=f"{where}, (0062,000E) Maximum Fractional Value",
+            expected="a positive number",
+            got="none" if value is None else str(value),
+            action="export the SEG again",
+        )
+    return float(value)
 
 
 def _fits(item: Dataset, patterns: Sequence[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 
+from pipeline.dicom.file_tree import CLOSED_FOLDER, NO_FILE, is_zip, list_files
 from pipeline.dicom.header_values import (
     integer_of,
     items_of,
@@ -30,7 +31,7 @@ DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 _NO_UID = "DICOM without (0008,0018) SOP or (0020,000E) Series Instance UID"
 _UNREADABLE = "unreadable DICOM"
 _ARCHIVE = "archive that cannot be unpacked"
-BROKEN = frozenset({_NO_UID, _UNREADABLE, _ARCHIVE})
+BROKEN = frozenset({_NO_UID, _UNREADABLE, _ARCHIVE, CLOSED_FOLDER, NO_FILE})
 """Reasons of passing over a file that may have been part of a series."""
 _MULTI_FRAME = 0x00280008
 _LAST = 0x30060010  # ReferencedFrameOfReferenceSequence; contours and pixels come after it
@@ -108,9 +109,9 @@ def scan_folder(folder: Path, unpacked: Path, workers: int = 1) -> Scan:
         unpacked: Where members of archives go.
         workers: Processes for thousands of files.
     """
-    files = _list_files(folder)
-    scan = Scan()
-    for number, archive in enumerate([p for p in files if _starts_with(p, b"PK\x03\x04")]):
+    files, passed = list_files(folder)
+    scan = Scan(skipped=passed)
+    for number, archive in enumerate([path for path in files if is_zip(path)]):
         files.remove(archive)
         files.extend(_unpack(archive, unpacked / f"{number:03d}", scan))
     found: Iterable[Instance | str]
@@ -130,24 +131,6 @@ def scan_folder(folder: Path, unpacked: Path, workers: int = 1) -> Scan:
     return scan
 
 
-def _list_files(folder: Path) -> list[Path]:
-    if folder.is_file():
-        return [folder]
-    found: list[Path] = []
-    for root, folders, names in os.walk(folder):
-        folders.sort()
-        found.extend(Path(root, name) for name in sorted(names))
-    return found
-
-
-def _starts_with(path: Path, magic: bytes) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(len(magic)) == magic
-    except OSError:
-        return False
-
-
 def _unpack(archive: Path, target: Path, scan: Scan) -> list[Path]:
     """Members of a ZIP archive as numbered files; a broken archive counts as unreadable."""
     found: list[Path] = []
@@ -156,7 +139,8 @@ def _unpack(archive: Path, target: Path, scan: Scan) -> list[Path]:
             for number, member in enumerate(m for m in content.infolist() if not m.is_dir()):
                 target.mkdir(parents=True, exist_ok=True)
                 path = target / f"{number:06d}.dcm"
-                path.write_bytes(content.read(member))
+                with content.open(member) as packed, path.open("wb") as stream:
+                    shutil.copyfileobj(packed, stream)  # a member may be larger than memory
                 found.append(path)
     except Exception:  # the decompressors' errors share no base
         scan.skipped[_ARCHIVE] += 1

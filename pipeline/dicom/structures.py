@@ -139,7 +139,9 @@ def _notes(
     if drawn.outside_share > 1e-3:
         found.append(f"{name}: {100 * drawn.outside_share:.1f} % of its volume lies outside the image")
     if drawn.crossing_planes:
-        found.append(f"{name}: contours cross each other on {drawn.crossing_planes} planes (XOR taken)")
+        found.append(
+            f"{name}: contours cross each other or themselves on {drawn.crossing_planes} planes (XOR taken)"
+        )
     if planes.gaps:
         found.append(f"{name}: planes are missing in {planes.gaps} places; nothing was filled in there")
     share = on_slices(image.grid, roi.contours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.dicom.nuclide import nuclide_of
 from pipeline.dicom.pet_header import PetHeader
 from pipeline.dicom.suv_trace import Trace
 from pipeline.errors import PipelineError, SuvError
@@ -12,6 +13,12 @@ _DOSE_BQ = (1e6, 1e10)
 # Below 25 a number may be millicuries as well (an adult gets 5 to 20 mCi of FDG).
 _DOSE_MBQ = (25.0, 10_000.0)
 _WEIGHT_KG = (1.0, 500.0)
+# A weight of at most so many kg beside a height of at least so many m.
+_SWAPPED = (2.5, 25.0)
+_HEIGHT_CM = (30.0, 260.0)
+_BODY_MASS_INDEX = (9.0, 90.0)
+# FDG is given at 2 to 7 MBq/kg (EANM 2.0, SNMMI 1.0); long fields of view ask for a tenth.
+_F18_MBQ_KG = (0.2, 20.0)
 
 
 def require_usable(header: PetHeader) -> None:
@@ -86,6 +93,14 @@ def usable_weight(header: PetHeader) -> float:
         SuvError: Missing or impossible.
     """
     weight = header.weight_kg
+    if weight is not None and weight <= _SWAPPED[0] and (header.height_m or 0) >= _SWAPPED[1]:
+        raise SuvError(
+            "weight and height look swapped",
+            where="(0010,1030) Patient's Weight, (0010,1020) Patient's Size",
+            expected="kg and m",
+            got=f"{weight:g} kg and {header.height_m:g} m",
+            action="correct them; no weight is assumed",
+        )
     if weight is None or not _WEIGHT_KG[0] <= weight <= _WEIGHT_KG[1]:
         grams = weight is not None and _WEIGHT_KG[1] < weight <= 1000 * _WEIGHT_KG[1]
         raise SuvError(
@@ -96,6 +111,29 @@ def usable_weight(header: PetHeader) -> float:
             action="take it from the patient's records; no weight is assumed",
         )
     return weight
+
+
+def flag_odd_measures(header: PetHeader, trace: Trace) -> None:
+    """Flag a weight that the height contradicts, and a dose that the weight does.
+
+    SUVbw needs no height, so that a wrong one is no reason to refuse; a digit lost in either
+    weight or dose shows here and nowhere else.
+    """
+    weight, height, dose = header.weight_kg, header.height_m, header.total_dose_bq
+    if not weight or weight <= 0:
+        return
+    if height is not None and _HEIGHT_CM[0] <= height <= _HEIGHT_CM[1]:
+        height /= 100.0
+    if height is not None and 0.3 <= height <= 2.6:
+        index = weight / height**2
+        if not _BODY_MASS_INDEX[0] <= index <= _BODY_MASS_INDEX[1]:
+            trace.flags.append(
+                f"weight {weight:g} kg and height {height:g} m make a body mass index of {index:.1f}"
+            )
+    if nuclide_of(header) == "F-18" and dose is not None and dose >= _DOSE_BQ[0]:
+        each = dose / 1e6 / weight
+        if not _F18_MBQ_KG[0] <= each <= _F18_MBQ_KG[1]:
+            trace.flags.append(f"dose of {dose / 1e6:g} MBq is {each:.3g} MBq per kg of body weight")
 
 
 def usable_dose(header: PetHeader, settings: SuvSettings, trace: Trace) -> float:

@@ -47,13 +47,14 @@ def decay_reference(header: PetHeader, half_life_s: float, trace: Trace) -> Mome
 def _implied(header: PetHeader, half_life_s: float, trace: Trace) -> Moment:
     """The reference time where no element names it: series time, vendor's time, frames, acquisitions."""
     series, acquired = series_moment(header), earliest_acquisition(header)
-    if series is not None and (acquired is None or series.after(acquired) <= 0):
+    if series is not None and (acquired is None or -_HALF_DAY_S < series.after(acquired) <= 0):
         if acquired is None:
             trace.assumptions.append("series time is the scan's start: no slice has an acquisition time")
         trace.path.append(
             f"reference time {series.text()}: (0008,0031) Series Time, not after any acquisition"
         )
         _flag_late(series, acquired, trace)
+        _flag_frames(header, series, half_life_s, trace)
         return series
     if acquired is None:
         raise SuvError(
@@ -62,9 +63,11 @@ def _implied(header: PetHeader, half_life_s: float, trace: Trace) -> Moment:
             expected="the time that decay was corrected to",
         )
     if series is not None:
-        trace.path.append(
-            f"series time {series.text()} is later than the first acquisition {acquired.text()}"
-        )
+        days = abs(series.after(acquired)) / DAY_S
+        if days >= 0.5:
+            trace.flags.append(f"series and acquisitions are dated {days:.1f} days apart")
+        order = "later than" if series.after(acquired) > 0 else "half a day or more before"
+        trace.path.append(f"series time {series.text()} is {order} the first acquisition {acquired.text()}")
     return _vendor_start(header, acquired, half_life_s, trace)
 
 
@@ -99,8 +102,12 @@ def _explicit(header: PetHeader, trace: Trace) -> Moment | None:
     ):
         moment = local_moment(text, header.timezone)
         if moment is not None:
-            moment = _same_day(moment, earliest_acquisition(header), name, trace)
+            acquired = earliest_acquisition(header)
+            moment = _same_day(moment, acquired, name, trace)
             trace.path.append(f"reference time {moment.text()}: {name}")
+            late = 0.0 if acquired is None else moment.after(acquired)
+            if late > 60:
+                trace.flags.append(f"{name} is {late / 60:.0f} min after the first acquisition")
             return moment
     return None
 
@@ -119,6 +126,21 @@ def _flag_late(series: Moment, acquired: Moment | None, trace: Trace) -> None:
     wait = 0.0 if acquired is None else acquired.after(series)
     if wait > 3600:
         trace.flags.append(f"the first acquisition is {wait / 60:.0f} min after the series time")
+
+
+def _flag_frames(header: PetHeader, series: Moment, half_life_s: float, trace: Trace) -> None:
+    """Flag frames that agree on a scan start long after the series time (altered, or the CT's).
+
+    An earlier start says nothing: Philips gives all slices the first one's acquisition time.
+    """
+    back = back_computed_start(header, half_life_s)
+    if back is None or back.spread_s > _SPREAD_S:
+        return
+    wait = back.start.after(series)
+    if wait > _FACTOR_TOLERANCE_S:
+        trace.flags.append(
+            f"(0054,1300) Frame Reference Time speaks for a scan start {wait / 60:.0f} min after the series time"
+        )
 
 
 def _vendor_start(header: PetHeader, acquired: Moment, half_life_s: float, trace: Trace) -> Moment:

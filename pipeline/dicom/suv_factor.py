@@ -9,7 +9,7 @@ from pipeline.dicom.decay import average_time, remaining
 from pipeline.dicom.nuclide import usable_half_life
 from pipeline.dicom.pet_clock import Moment, earliest_acquisition, slice_moment
 from pipeline.dicom.pet_header import PetHeader
-from pipeline.dicom.suv_checks import require_usable, usable_dose, usable_weight
+from pipeline.dicom.suv_checks import flag_odd_measures, require_usable, usable_dose, usable_weight
 from pipeline.dicom.suv_clock import decay_reference, injection_moment
 from pipeline.dicom.suv_trace import Trace
 from pipeline.errors import SuvError
@@ -18,6 +18,10 @@ from pipeline.settings.dicom import SuvSettings
 # (0054,1006) SUV Type by the normalisation it stands for. LBM alone does not name its formula
 # (James' factor for men is 120 or 128), and BSA is in cm²/mL, which GML contradicts.
 _TYPES = {"BW": "bw", "LBMJAMES128": "lbm_james", "LBMJANMA": "lbm_janmahasatian", "IBW": "ibw"}
+
+
+# A real scanner's two factors agree to 0.06 %.
+_FACTORS_APART = 0.05
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def suv_factor(header: PetHeader, settings: SuvSettings) -> SuvFactor:
         factors = _activity(header, settings, trace, 1.0)
     uptake = _uptake_minutes(header, settings, trace)
     _flag_uptake(uptake, settings, trace)
+    flag_odd_measures(header, trace)
     return SuvFactor(factors, uptake, trace)
 
 
@@ -76,6 +81,8 @@ def _stored_suv(header: PetHeader, settings: SuvSettings, trace: Trace) -> float
             got=kind,
         )
     trace.path.append(f"units GML, SUV type {kind}: stored values are SUV already")
+    if header.decay_correction == "NONE":
+        trace.flags.append("stored SUV of values that (0054,1102) says were not corrected for decay")
     return _other_normalisation(header, stored, settings, trace)
 
 
@@ -95,6 +102,8 @@ def _counts(header: PetHeader, settings: SuvSettings, trace: Trace) -> tuple[flo
     direct, activity = header.philips_suv_factor, header.philips_activity_factor
     if direct is not None and direct > 0:
         trace.path.append(f"units CNTS: Philips private (7053,xx00) SUV scale factor {direct:g}")
+        _require_corrected_counts(header, trace)
+        _compare_factors(header, settings, trace)
         return (direct * _other_normalisation(header, "bw", settings, trace),)
     if activity is not None and activity > 0:
         trace.path.append(
@@ -129,6 +138,42 @@ def _activity(header: PetHeader, settings: SuvSettings, trace: Trace, bqml: floa
     return (undecayed / remaining(seconds, half_life),)
 
 
+def _compare_factors(header: PetHeader, settings: SuvSettings, trace: Trace) -> None:
+    """Flag an SUV factor that weight, dose and times of the same headers contradict.
+
+    Weight or dose was then corrected after the reconstruction, or not written into it.
+    """
+    direct, activity = header.philips_suv_factor, header.philips_activity_factor
+    if not direct or not activity or activity < 0:
+        return
+    try:
+        by_weight = settings.model_copy(update={"normalisation": "bw"})
+        found = _activity(header, by_weight, Trace(), activity)
+    except SuvError:
+        return  # what the SUV factor does not need is no reason to refuse
+    apart = found[0] / direct - 1.0
+    if abs(apart) > _FACTORS_APART:
+        trace.flags.append(
+            f"weight, dose and times make an SUV that differs by {100 * apart:+.0f} % from (7053,xx00), which is used"
+        )
+
+
+def _require_corrected_counts(header: PetHeader, trace: Trace) -> None:
+    """The SUV factor is one for all slices, so that the counts must be corrected for decay."""
+    if header.decay_correction:
+        _require_consistent_decay(header, trace)
+    elif not header.corrected_image:
+        trace.assumptions.append("counts taken as corrected for decay: (0054,1102), (0028,0051) are absent")
+    if header.decay_correction == "NONE" or (header.corrected_image and "DECY" not in header.corrected_image):
+        raise SuvError(
+            "one SUV factor for counts that were not corrected for decay",
+            where="(0054,1102) Decay Correction, (0028,0051) Corrected Image, (7053,xx00)",
+            expected="counts corrected for decay",
+            got=header.decay_correction or "no (0054,1102), and (0028,0051) without DECY",
+            action="export the decay-corrected reconstruction",
+        )
+
+
 def _require_consistent_decay(header: PetHeader, trace: Trace) -> None:
     kind, corrected = header.decay_correction, header.corrected_image
     where = "(0054,1102) Decay Correction, (0028,0051) Corrected Image"
@@ -138,6 +183,14 @@ def _require_consistent_decay(header: PetHeader, trace: Trace) -> None:
             where="(0054,1102) Decay Correction",
             expected="START, ADMIN or NONE",
             got=kind or "none",
+        )
+    applied = {one.decay_factor for one in header.slices if one.decay_factor not in (None, 0.0, 1.0)}
+    if kind == "NONE" and applied:
+        raise SuvError(
+            "decay fields contradict each other",
+            where="(0054,1102) Decay Correction, (0054,1321) Decay Factor",
+            expected="factors of 1 where decay was not corrected",
+            got=f"NONE with factors up to {max(a for a in applied if a is not None):g}",
         )
     if not corrected:
         trace.assumptions.append("corrections as by (0054,1102): (0028,0051) Corrected Image is absent")

@@ -70,12 +70,17 @@ class Rescale:
         return self.slope == int(self.slope) and self.intercept == int(self.intercept)
 
 
-def rescale_of(dataset: Dataset) -> Rescale | None:
-    """The linear rescale of an image or of a frame's transformation; None where there is none."""
+def rescale_of(dataset: Dataset, pet: bool) -> Rescale | None:
+    """The linear rescale of an image or of a frame's transformation; None where it is not whole.
+
+    Both are of type 1 in CT (PS3.3 C.8.2.1) and PET (C.8.9.4), and a PET's intercept is 0 by
+    the standard, so that only this one may be supplied. A slope of 1 or an intercept of -1024
+    would often be right, and wrong unnoticed where it is not.
+    """
     slope, intercept = number_of(dataset, "RescaleSlope"), number_of(dataset, "RescaleIntercept")
-    if slope is None and intercept is None:
-        return None
-    return Rescale(1.0 if slope is None else slope, 0.0 if intercept is None else intercept)
+    if pet and intercept is None and not text_of(dataset, "RescaleIntercept"):
+        intercept = 0.0
+    return None if slope is None or intercept is None else Rescale(slope, intercept)
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,14 @@ def frame_values(dataset: Dataset) -> list[FrameValues]:
     that is known it goes before (0028,9145) Pixel Value Transformation Sequence.
     """
     groups = items_of(dataset, "PerFrameFunctionalGroupsSequence")
+    pet = text_of(dataset, "Modality").upper() == "PT"
     if not groups:
-        return [FrameValues(rescale_of(dataset), text_of(dataset, "Units").upper())]
+        return [FrameValues(rescale_of(dataset, pet), text_of(dataset, "Units").upper())]
     shared = items_of(dataset, "SharedFunctionalGroupsSequence")
-    return [_enhanced_values(group, shared) for group in groups]
+    return [_enhanced_values(group, shared, pet) for group in groups]
 
 
-def _enhanced_values(group: Dataset, shared: list[Dataset]) -> FrameValues:
+def _enhanced_values(group: Dataset, shared: list[Dataset], pet: bool) -> FrameValues:
     mapping = functional_group(group, shared, "RealWorldValueMappingSequence")
     slope = number_of(mapping, "RealWorldValueSlope")
     for code in items_of(mapping, "MeasurementUnitsCodeSequence"):
@@ -116,4 +122,4 @@ def _enhanced_values(group: Dataset, shared: list[Dataset]) -> FrameValues:
             return FrameValues(Rescale(slope, intercept), *known)
     transformation = functional_group(group, shared, "PixelValueTransformationSequence")
     kind = text_of(transformation, "RescaleType").upper()
-    return FrameValues(rescale_of(transformation), kind if kind in ("BQML", "CNTS", "GML") else "")
+    return FrameValues(rescale_of(transformation, pet), kind if kind in ("BQML", "CNTS", "GML") else "")

@@ -77,7 +77,8 @@ def read_series(
                 stack = _new_stack(quantity, frames, len(files))
             for plane, frame, values in zip(planes, frames, frame_values(dataset), strict=True):
                 _require_shape(stack, frame, where)
-                stack.add(frame, _usable(values.rescale, quantity, where), plane)
+                whole = frame.dtype.kind in "iu"
+                stack.add(frame, _usable(values.rescale, quantity, whole, where), plane)
     if stack is None:
         raise DicomError("the series has no files", where=where)
     return _in_order(stack, settings, where)
@@ -133,15 +134,19 @@ def _require_shape(stack: Stack, frame: Array, where: str) -> None:
         raise DicomError("files of one series differ in their number of frames", where=where)
 
 
-def _usable(rescale: Rescale | None, quantity: Quantity, where: str) -> Rescale:
+def _usable(rescale: Rescale | None, quantity: Quantity, whole: bool, where: str) -> Rescale:
+    """The rescale; stored floating-point numbers (7FE0,0008) of a PET need none."""
     if rescale is not None and rescale.slope != 0:
         return rescale
-    if rescale is None and quantity == "pet_stored":
+    if rescale is None and quantity == "pet_stored" and not whole:
         return Rescale(1.0, 0.0)
+    meant = "Hounsfield units" if quantity == "ct_hu" else "activity or SUV"
     raise DicomError(
-        "stored values cannot be turned into Hounsfield units" if rescale is None else "a rescale slope of 0",
+        f"stored values cannot be turned into {meant}" if rescale is None else "a rescale slope of 0",
         where=f"{where}, (0028,1052) Rescale Intercept, (0028,1053) Rescale Slope",
-        expected="both",
+        expected="both in every slice (of a PET the slope alone will do)",
+        got="one of them is missing in a slice" if rescale is None else "0",
+        action="send the series as the scanner wrote it",
     )
 
 

@@ -133,8 +133,9 @@ def _judged(
         faults.append(f"moved by {shift:.0f} mm from its start (limit {settings.max_translation_mm:g} mm)")
     if end.overlap < settings.min_overlap:
         faults.append(f"bodies overlap by a Dice of {end.overlap:.2f} (limit {settings.min_overlap:g})")
-    if likeness == "correlation" and end.similarity < settings.min_similarity:
-        faults.append(f"similarity is {end.similarity:.3f} (limit {settings.min_similarity:g})")
+    least = settings.min_similarity if likeness == "correlation" else settings.min_information
+    if end.similarity < least:
+        faults.append(f"similarity is {end.similarity:.3f} (limit {least:g})")
     return Trial(end, tuple(faults), origin)
 
 
@@ -153,6 +154,7 @@ def quality(found: Alignment, settings: RegistrationSettings) -> dict[str, Any]:
             "max_translation_mm": settings.max_translation_mm,
             "min_overlap": settings.min_overlap,
             "min_similarity": settings.min_similarity,
+            "min_information": settings.min_information,
         },
         "kept": kept.origin,
         "starts_tried": len(found.trials),

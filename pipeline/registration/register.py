@@ -25,6 +25,8 @@ from pipeline.volumes.volume import FloatArray
 
 MATRIX, QUALITY = "to_template.mat", "quality.json"
 PICTURE, PET_PICTURE = "quality.png", "pet_to_ct.png"
+LOOK_BELOW = 0.4
+"""Correlation below which a person should look: shapes that differ, or an error of some 10 mm."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,9 @@ def _to_template(
         warnings.tell(f"{len(found.failed)} of {len(found.trials)} starts failed")
     if found.best.origin != "search":
         warnings.tell(f"no search was better than the start `{found.best.origin}`, which is kept")
+    similarity = found.best.end.similarity
+    if similarity < LOOK_BELOW:
+        warnings.tell(f"similarity to the template is {similarity:.2f}, below {LOOK_BELOW:g}: see {PICTURE}")
     draw((fixed, moving), (found.scanned.matrix, found.best.end.matrix), out / PICTURE)
     return found
 

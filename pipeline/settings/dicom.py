@@ -67,7 +67,7 @@ class SuvSettings(Section):
     )
     dose_in_mbq: Literal["refuse", "convert"] = Field(
         "refuse",
-        description="A dose between 1 and 10,000 is MBq where Bq belongs: refuse, or convert, told in "
+        description="A dose between 25 and 10,000 is MBq where Bq belongs: refuse, or convert, told in "
         "`suv.json`.",
     )
     max_uptake_minutes: float = Field(

@@ -73,6 +73,14 @@ def test_rois_that_fit_are_united_and_kept_on_request(tmp_path):
     assert [roi["name"] for roi in report["masks"]["ct"]["rois"]] == ["GTVp", "GTVn"]
 
 
+def test_two_rois_of_one_name_are_united_and_told(tmp_path):
+    other = [square(6.5, 8.5, 109.0, -14.5, -12.5)]  # 2 × 2 voxels apart from the lesion's 300
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("GTV", LESION), Drawn("gtv ", other)])
+    report = run(patient(tmp_path, [path]), tmp_path / "out")
+    assert report["masks"]["ct"]["voxels"] == 304
+    assert any("2 ROIs of one file are named 'GTV'" in text for text in report["warnings"])
+
+
 def test_the_tables_patterns_come_before_the_studys(tmp_path):
     path = rtstruct(tmp_path / "a.dcm", [Drawn("GTVp", LESION), Drawn("Lesion 2", LESION[:1])])
     sources = patient(tmp_path, [path])

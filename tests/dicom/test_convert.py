@@ -273,7 +273,9 @@ REFUSED = [
     ("pixel spacing", respaced, (), "pixel spacing"),
     ("truncated pixels", cut_pixels, (), "cannot be decoded"),
     ("no pixels", without("PixelData"), (), "cannot be decoded"),
-    ("no rescale in a CT", without("RescaleSlope"), (), None),
+    # PS3.3 C.8.2.1: both are of type 1 in a CT; 1 and -1024 would be guesses.
+    ("no slope in one slice", without("RescaleSlope"), (), "Hounsfield"),
+    ("no intercept in one slice", without("RescaleIntercept"), (), "Hounsfield"),
 ]
 
 
@@ -281,11 +283,30 @@ REFUSED = [
 def test_refused(tmp_path, edit, gone, words):
     folder = write_series(tmp_path / "in", voxels(), Recipe(), edit)
     drop(gone)(folder)
-    if words is None:  # a slope that is absent beside an intercept is 1 by PS3.3 C.11.1.1.2
-        assert ct_of(convert(folder, tmp_path)).array.dtype == np.int16
-        return
     with pytest.raises(DicomError, match=words):
         convert(folder, tmp_path)
+
+
+@pytest.mark.parametrize("gone", [("RescaleSlope",), ("RescaleSlope", "RescaleIntercept")])
+@pytest.mark.parametrize("where", [range(9), (4,)], ids=["everywhere", "in one slice"])
+def test_a_pet_without_its_slope_is_refused(tmp_path, gone, where):
+    # PS3.3 C.8.9.4: of type 1; slopes of PET slices differ by orders of magnitude, and none is 1.
+    def edit(ds, number):
+        for keyword in gone if number in where else ():
+            delattr(ds, keyword)
+
+    folder = write_pair(tmp_path / "in", pet_edit=edit)
+    with pytest.raises(DicomError, match="activity or SUV"):
+        convert(folder, tmp_path, IndexSettings(min_slices=2))
+
+
+def test_a_pets_intercept_is_0_where_it_is_absent(tmp_path):
+    # PS3.3 C.8.9.4: "Rescale Intercept … shall be 0".
+    def edit(ds, _):
+        del ds.RescaleIntercept
+
+    folder = convert(write_pair(tmp_path / "in", pet_edit=edit), tmp_path, IndexSettings(min_slices=2))
+    assert np.array_equal(read_nifti(folder / "pet_stored.nii.gz").array, voxels((9, 7, 6), seed=4) * 2.5)
 
 
 def test_ct_without_any_rescale_is_refused(tmp_path):

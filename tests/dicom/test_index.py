@@ -291,6 +291,49 @@ def test_any_tree_of_files(tmp_path):
     assert "passed over" in status["problem"]
 
 
+def test_linked_folders_are_entered_once(tmp_path):
+    # The PET lies behind a link; another link leads back to the top, and one to nowhere.
+    folder = write_pair(tmp_path / "in")
+    (folder / "pet").rename(tmp_path / "archive")
+    (folder / "pet").symlink_to(tmp_path / "archive")
+    (folder / "ct" / "top").symlink_to(folder)
+    (folder / "gone").symlink_to(tmp_path / "nowhere")
+    found = index(folder, tmp_path / "index")
+    assert chosen(found, "pet").instances == 9 and chosen(found, "ct").instances == 12
+    assert found.skipped == {"not a regular file (a pipe, a device or a broken link)": 1}
+    assert all(path.is_file() for path in files_of(found, chosen(found, "pet")))
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_does_not_hang(tmp_path):
+    folder = write_pair(tmp_path / "in")
+    os.mkfifo(folder / "pipe.dcm")
+    assert "pipe" in "".join(index(folder, tmp_path / "index").skipped)
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    folder = write_pair(tmp_path / "in")
+    (folder / "closed").mkdir()
+    scandir = os.scandir
+
+    def guarded(path):  # tests may run as root, who may read everything
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert index(folder, tmp_path / "index").skipped == {"folder that cannot be read": 1}
+    assert "folder that cannot be read" in (tmp_path / "index" / "status.json").read_text()
+
+
+def test_names_that_are_no_utf8(tmp_path):
+    folder = write_pair(tmp_path / "in")
+    for path in sorted((folder / "pet").iterdir()):
+        path.rename(os.fsdecode(os.fsencode(folder / "pet") + b"/\xe9\xff" + os.fsencode(path.name)))
+    found = index(folder, tmp_path / "index")
+    assert all(path.is_file() for path in files_of(found, chosen(found, "pet")))
+
+
 def test_dicomdir_is_passed_over_and_its_files_found(tmp_path):
     def edit(ds, _):
         ds.StudyID, ds.SeriesNumber = "1", 1

@@ -58,7 +58,7 @@ def siemens(ds):
     block.add_new(0x22, "DT", "20200310100005.500000")
 
 
-# Expected values: the same literals as in test_suv_factor.py, from the formulas there.
+# Expected values: the same as in test_suv_vendors.py, from the formulas there.
 @pytest.mark.parametrize(
     "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=["explicit", "implicit"]
 )
@@ -84,6 +84,62 @@ def test_private_group_without_its_creator_is_not_believed():
 
     with pytest.raises(SuvError, match="7053"):
         factor_of(stored(edit))
+
+
+def test_of_two_blocks_of_one_creator_the_filled_one_is_read():
+    # PS3.5 7.8.1: a creator may reserve several blocks of a group.
+    def edit(ds):
+        ds.add_new(0x70530010, "LO", "Philips PET Private Group")
+        ds.add_new(0x70530011, "LO", "Philips PET Private Group")
+        ds.add_new(0x70531100, "DS", "0.000551")
+        ds.Units = "CNTS"
+
+    assert factor_of(stored(edit)) == pytest.approx(0.000551, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text", "words"),
+    [
+        ("Units", "BQML\\CNTS", "units"),
+        ("DecayCorrection", "START\\NONE", "decay correction"),
+        ("PatientWeight", "7_0", "weight"),  # Python's float() would read 70
+    ],
+)
+def test_no_value_is_chosen_where_one_belongs(keyword, text, words):
+    def edit(ds):
+        tag = ds[keyword].tag
+        ds._dict[tag] = pydicom.dataelem.RawDataElement(
+            tag, ds[keyword].VR, len(text), text.encode(), 0, False, True, True
+        )
+
+    ds = stored(lambda ds: None)
+    edit(ds)
+    with pytest.raises(SuvError, match=words):
+        factor_of(ds)
+
+
+def test_of_two_injection_times_none_is_chosen():
+    def edit(ds):
+        ds.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartTime = ["090000", "093000"]
+
+    with pytest.raises(SuvError, match="injection time"):
+        factor_of(stored(edit))
+
+
+@pytest.mark.parametrize(("text", "refused"), [("70\\80", True), ("70\\70", False), ("70\\", True)])
+def test_of_several_weights_none_is_chosen(text, refused):
+    def edit(ds):
+        ds._dict[ds["PatientWeight"].tag] = pydicom.dataelem.RawDataElement(
+            ds["PatientWeight"].tag, "DS", len(text), text.encode(), 0, False, True, True
+        )
+
+    ds = stored(lambda ds: None)
+    edit(ds)
+    if refused:
+        with pytest.raises(SuvError, match="weight"):
+            factor_of(ds)
+    else:
+        assert factor_of(ds) == pytest.approx(70000 / 350e6 * 2 ** (3600 / 6586.2), rel=1e-9)
 
 
 def test_values_that_differ_between_slices_are_refused():

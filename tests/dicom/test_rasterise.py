@@ -59,6 +59,22 @@ def test_separate_contours_on_one_slice_are_both_in():
     assert counts([square(0.5, 4.5, 0.0), square(8.5, 12.5, 0.0)])[0] == 32
 
 
+def test_contours_that_overlap_along_pixel_edges_are_told():
+    # 8 × 8 voxels twice, 5 apart: no edge crosses another at an angle, and XOR leaves 2 × 5 × 8.
+    first, second = square(2.5, 10.5, 0.0, 2.5, 10.5), square(7.5, 15.5, 0.0, 2.5, 10.5)
+    found = rasterise([first, second], GRID, 15)
+    assert found.mask.sum() == 80 and found.crossing_planes == 1
+
+
+def test_a_contour_that_crosses_itself_is_told():
+    # A bow tie of two triangles of 8 × 4 / 2 voxels; its corners' signed area is 0.
+    bow = np.array([[2.5, 2.5, 0.0], [10.5, 10.5, 0.0], [10.5, 2.5, 0.0], [2.5, 10.5, 0.0]])
+    assert rasterise([bow], GRID, 15).crossing_planes == 1
+    for lines in (1, 3, 15):  # neither a keyhole nor coarse sampling of a small contour is a crossing
+        for side in (1.3, 2.6, 8.0):
+            assert rasterise([square(2.4, 2.4 + side, 0.0)], GRID, lines).crossing_planes == 0
+
+
 def test_crossing_contours_are_told():
     assert rasterise([square(2.5, 8.5, 0.0), square(5.5, 12.5, 0.0)], GRID, 15).crossing_planes == 1
     assert rasterise([square(2.5, 8.5, 0.0), square(8.5, 12.5, 0.0)], GRID, 15).crossing_planes == 0

@@ -16,6 +16,12 @@ def test_names_fit_patterns_whatever_the_case():
     assert not matches("PTV", ["GTV*"]) and matches("PTV", ["GTV*", "ptv"])
 
 
+def test_names_fit_however_their_characters_are_composed():
+    # U+00E4, or a followed by U+0308; a name with a double or a non-breaking space.
+    assert matches("La\u0308sion", ["l\u00e4sion*"]) and matches("GTV\u00a0 links", ["gtv links"])
+    assert matches("GTV [PET]", ["gtv [pet]"]) and not matches("GTVlinks", ["gtv links"])
+
+
 def test_points_references_and_names_are_read(tmp_path):
     path = rtstruct(
         tmp_path / "a.dcm", [Drawn("GTVp", [square(0, 5, 1)], sop="7.7"), Drawn("Heart", [])], (CT, PET)
@@ -49,6 +55,30 @@ def test_a_contour_given_twice_counts_once(tmp_path):
     path = rtstruct(tmp_path / "a.dcm", [Drawn("G", [square(0, 5, 1), square(0, 5, 1), square(0, 5, 4)])])
     (roi,) = read_rtstruct(path, ["g"]).rois
     assert len(roi.contours) == 2 and roi.skipped == {"repeated": 1}
+
+
+@pytest.mark.parametrize(
+    "again",
+    [square(0, 5, 1)[::-1], np.roll(square(0, 5, 1), 1, axis=0), square(0, 5, 1) + 0.0004],
+    ids=["the other way round", "from another corner", "rounded otherwise"],
+)
+def test_a_contour_repeated_in_other_words_counts_once(tmp_path, again):
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("G", [square(0, 5, 1), again, square(0, 5, 4)])])
+    (roi,) = read_rtstruct(path, ["g"]).rois
+    assert len(roi.contours) == 2 and roi.skipped == {"repeated": 1}
+
+
+@pytest.mark.parametrize("sequence", ["StructureSetROISequence", "ROIContourSequence"])
+def test_two_rois_of_one_number_are_refused(tmp_path, sequence):
+    # PS3.3 C.8.8.5: ROI Number is unique in a structure set; otherwise contours have two owners.
+    path = rtstruct(tmp_path / "a.dcm", [Drawn("GTV", [square(0, 5, 1)]), Drawn("Heart", [square(9, 12, 1)])])
+    dataset = dcmread(path)
+    number = "ROINumber" if sequence.startswith("Structure") else "ReferencedROINumber"
+    setattr(dataset[sequence].value[1], number, 1)
+    dataset.save_as(path)
+    with pytest.raises(ContourError, match="several ROIs of one number"):
+        read_rtstruct(path, ["gtv"])
+    assert read_rtstruct(path, ["nothing"]).rois == ()
 
 
 def test_xor_contours_are_closed_ones(tmp_path):

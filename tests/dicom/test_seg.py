@@ -167,6 +167,10 @@ def test_damaged_objects_are_refused(tmp_path):
     short.PixelData = short.PixelData[:20]
     with pytest.raises(ContourError, match="cannot be decoded"):
         segment_masks(short, [1], grid)
+    unscaled = made()
+    del unscaled.MaximumFractionalValue  # type 1C, PS3.3 C.8.20.2: 255 would be a guess
+    with pytest.raises(ContourError, match="which value means 1"):
+        segment_masks(unscaled, [1], grid)
     lacking = made()
     lacking.PerFrameFunctionalGroupsSequence = list(lacking.PerFrameFunctionalGroupsSequence)[:1]
     with pytest.raises(ContourError, match="another number of frames"):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from pipeline.errors import RegistrationError
+from pipeline.registration.bodies import make_body
+from pipeline.registration.quality import measure
 from pipeline.registration.register import RegistrationSources, register_patient
 from pipeline.registration.template import choose_template
 from pipeline.settings.geometry import RegistrationSettings
 from pipeline.tables.status import read_status
-from pipeline.volumes.nifti import write_nifti
+from pipeline.volumes.nifti import read_nifti, write_nifti
+from pipeline.volumes.resample import coarsen
 from pipeline.volumes.transform import read_matrix
 from pipeline.volumes.volume import Volume
 
@@ -76,6 +80,46 @@ def test_limits_refuse_a_pet_that_does_not_fit(write_both, tmp_path):
         register_patient(sources, tmp_path / "out", tight, "stop")
     register_patient(sources, tmp_path / "out", tight, "exclude")
     assert read_status(tmp_path / "out").state == "excluded"
+
+
+@pytest.fixture
+def strange_pet(write_both, make_grid):
+    """A patient whose PET fills the CT's body but shows nothing of what lies in it."""
+    folder, _ = write_both("P")
+    volume = read_nifti(folder / "pet_stored.nii.gz", "pet_stored")
+    blobs = _blurred(np.random.default_rng(5).normal(0.0, 1.0, volume.array.shape))
+    body = np.where(volume.array > 1500.0, 5000.0 * np.exp(3.0 * blobs), 10.0)
+    write_nifti(folder / "pet_stored.nii.gz", volume.with_array(body.astype(np.float32), "pet_stored"))
+    return folder
+
+
+def test_a_pet_that_shows_nothing_of_the_ct_is_excluded(strange_pet, tmp_path):
+    quick = NONE.model_copy(update={"starts": 1, "working_mm": 6.0})
+    sources = RegistrationSources("P", strange_pet)
+    register_patient(sources, tmp_path / "out", quick, "exclude")
+    status = read_status(tmp_path / "out")
+    assert status.state == "excluded"
+    assert re.search(r"alignment of PET and CT.*similarity is 0\.0\d+ \(limit 0\.1\)", status.problem)
+    # nothing but the limit speaks against it
+    lax = quick.model_copy(update={"min_information": 0.0})
+    register_patient(sources, tmp_path / "lax", lax, "stop")
+    facts = json.loads((tmp_path / "lax/quality.json").read_text())["pet_to_ct"]
+    assert facts["overlap_after"] > quick.min_overlap
+    assert facts["limits"]["min_information"] == 0.0
+
+
+def test_the_limit_lies_between_aligned_and_astray(make_head, make_pose, make_grid):
+    # By the phantom's own truth: aligned well above the limit, 40 mm off sideways below it.
+    fixed = make_body(coarsen(make_head(np.eye(4), make_grid(), 1), 4.0, -1000.0, -1000.0), "ct", "head")
+    anatomy = make_head(np.eye(4), make_grid(), 2)
+    uptake = np.select([anatomy.array > 500, anatomy.array > 20, anatomy.array > -150], [2e3, 9e3, 5e3], 10.0)
+    pet = make_body(
+        coarsen(Volume(_blurred(uptake), anatomy.grid, "pet_stored"), 4.0, 0.0, 0.0), "pet", "head"
+    )
+    limit = RegistrationSettings().min_information
+    assert measure(fixed, pet, np.eye(4), "information").similarity > 2.5 * limit
+    for shift in ((40, 0, 0), (-40, 0, 0), (0, 40, 0), (0, -40, 0)):
+        assert measure(fixed, pet, make_pose((0, 0, 0), shift), "information").similarity < limit
 
 
 def test_registering_on_pet_still_maps_to_the_ct(write_both, make_pose, landmarks, tmp_path):

@@ -259,6 +259,34 @@ def test_refining_climbs_to_the_truth_and_stays_there(make_pose, make_grid, make
     assert found[:3, :3] @ found[:3, :3].T == pytest.approx(np.eye(3), abs=1e-9)
 
 
+@pytest.mark.parametrize("scene", ["whole head and neck", "skull only", "neck only"])
+def test_the_limit_of_similarity_lies_between_aligned_and_astray(make_pose, make_grid, make_head, scene):
+    # By the phantom's own truth: another head of 5 to 8 % other size, laid right, is above the
+    # limit; the same head 20 mm off is below it.
+    shape, centre = SCENES[scene]
+    fixed, same, other = (
+        make_body(coarsen(make_head(np.eye(4), on, seed, scale), 4.0, -1000.0, -1000.0), "ct", "head")
+        for on, seed, scale in (
+            (make_grid(), 1, (1.0, 1.0, 1.0)),
+            (make_grid(shape, centre=centre), 2, (1.0, 1.0, 1.0)),
+            (make_grid(shape, centre=centre), 3, (1.08, 0.94, 1.05)),
+        )
+    )
+    limit = RegistrationSettings().min_similarity
+    assert measure(fixed, same, np.eye(4)).similarity > 3 * limit
+    assert measure(fixed, other, np.eye(4)).similarity > 1.3 * limit
+    for shift in ((20, 0, 0), (0, 20, 0), (0, 0, 20)):
+        assert measure(fixed, same, make_pose((0, 0, 0), shift)).similarity < limit
+
+
+def test_a_poor_likeness_within_the_limits_is_told(write_head):
+    # A head of 10 to 15 % other size: laid right by the phantom's truth its correlation is 0.13.
+    lax = NAMED.model_copy(update={"min_similarity": 0.0, "starts": 1})
+    out = run(write_head, "P", settings=lax, scale=(1.15, 0.9, 1.1))
+    status = read_status(out)
+    assert status.state == "warned" and "similarity to the template is 0." in status.problem
+
+
 def test_what_is_not_alike_is_refused(write_head):
     body = make_body(coarse_volume(write_head("T") / "ct_hu.nii.gz", "ct", 8.0), "ct", "T")
     noise = np.random.default_rng(0).normal(0, 300, body.image.shape).astype(np.float32)
