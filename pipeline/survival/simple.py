@@ -22,7 +22,7 @@ def fit_column(settings: ColumnModel, train: Patients, context: Context) -> Fitt
     """A column of the cohort table as the risk; nothing is fitted.
 
     Raises:
-        ModelError: The column is absent, not numeric, or has a missing value.
+        ModelError: The column is absent, not numeric, or has a missing or infinite value.
     """
     name = settings.column
     _column(train, name)
@@ -34,12 +34,14 @@ def _column(patients: Patients, name: str) -> Array:
         numeric = [str(c) for c in patients.table.columns if patients.table[c].dtype.kind in "fiub"]
         raise ModelError(f"the cohort table has no column {name!r}", expected=", ".join(numeric))
     column = patients.table[name]
-    if column.dtype.kind not in "fiub" or column.isna().any():
-        empty = [str(p) for p in column.index[column.isna()]]
+    numeric = column.dtype.kind in "fiub"
+    bad = ~np.isfinite(column.astype(float)) if numeric else column.isna()
+    if not numeric or bad.any():
+        empty = ", ".join(str(p) for p in column.index[bad][:5])
         raise ModelError(
             f"column {name!r} cannot be a risk",
-            expected="a number for every patient",
-            got=f"missing for {', '.join(empty[:5])}" if empty else f"values of type {column.dtype}",
+            expected="a finite number for every patient",
+            got=f"missing or infinite for {empty}" if empty else f"values of type {column.dtype}",
         )
     return np.asarray(column, dtype=float)
 
