@@ -47,7 +47,8 @@ def lasso_path(
         train: Their outcomes.
         settings: l1_ratio.
         unpenalised: How many leading columns are not shrunk.
-        penalties: Descending; None: from the smallest that leaves nothing downwards.
+        penalties: Of each column's |β|, beside the mean log partial likelihood; descending.
+            None: from the smallest that leaves nothing downwards.
 
     Raises:
         ModelError: The descent diverges.
@@ -58,8 +59,12 @@ def lasso_path(
         return PenaltyPath(grid, np.repeat(alone[:, None], len(grid), axis=1))
     factor = np.ones(matrix.shape[1])
     factor[:unpenalised] = 0.0
-    model = _descend((matrix, factor), train, settings, penalties)
-    found, grid = np.asarray(model.coef_, dtype=float), penalties
+    # scikit-survival makes the factors' mean 1: what it calls a penalty depends on how many columns
+    # are not shrunk, and inner folds have other columns.
+    mean = float(factor.mean())
+    grid = None if penalties is None else penalties * mean
+    model = _descend((matrix, factor), train, settings, grid)
+    found = np.asarray(model.coef_, dtype=float)
     if grid is None:
         grid = float(model.alphas_[0]) * SMALLEST ** (np.arange(PENALTIES) / (PENALTIES - 1))
     # The descent ends where six penalties in a row change nothing. That is so where the fit is all
@@ -70,10 +75,12 @@ def lasso_path(
             break
         model = _descend((matrix, factor), train, settings, grid[found.shape[1] :])
         found = np.concatenate([found, np.asarray(model.coef_, dtype=float)], axis=1)
-    return PenaltyPath(grid, found)
+    return PenaltyPath(grid / mean, found)
 
 
-def _descend(columns: tuple[Array, Array], train: Patients, settings: LassoCox, penalties: Array | None) -> Any:
+def _descend(
+    columns: tuple[Array, Array], train: Patients, settings: LassoCox, penalties: Array | None
+) -> Any:
     """scikit-survival's coordinate descent on a matrix with its columns' penalty factors."""
     from sksurv.linear_model import CoxnetSurvivalAnalysis
 

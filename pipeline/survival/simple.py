@@ -50,9 +50,17 @@ def fit_feature(settings: FeatureModel, train: Patients, context: Context) -> Fi
     """Cox on one feature, or its logarithm, and the clinical columns if any.
 
     Raises:
-        ModelError: The feature is absent or does not vary, or a logarithm of a value ≤ 0.
+        ModelError: The feature is absent, is several, does not vary, or a logarithm of a value ≤ 0.
     """
-    position = int(matching(train.names, [settings.feature])[0])
+    found = matching(train.names, [settings.feature])
+    if len(found) > 1:
+        raise ModelError(
+            f"{settings.feature!r} names several features",
+            expected="one column of the feature table",
+            got=", ".join(train.names[i] for i in found[:5]),
+            action="name one of them in the model's `feature`",
+        )
+    position = int(found[0])
 
     def narrowed(patients: Patients) -> Patients:
         values = patients.features[:, [position]]

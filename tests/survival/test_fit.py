@@ -224,6 +224,7 @@ def test_what_cannot_be_fitted_is_refused_with_names(breaks, words, make_study):
     ("spec", "words"),
     [
         ({"kind": "feature", "feature": "pet_f00"}, "expected: pet_f0"),
+        ({"kind": "feature", "feature": "pet_f1?"}, "several features.*pet_f10, pet_f11"),
         ({"kind": "column", "column": "truth_risk"}, "no column 'truth_risk'"),
         ({"kind": "column", "column": "clinical_stage"}, "cannot be a risk"),
         ({"kind": "column", "column": "truth_endless"}, "missing or infinite for P007"),
@@ -259,6 +260,16 @@ def test_without_a_varying_feature_clinical_columns_are_still_used(kind, make_st
     alone = run(study, {"kind": "clinical_cox", "clinical": clinical})
     assert report(out)["coefficients"] == pytest.approx(report(alone)["coefficients"], abs=1e-12)
     assert any("clinical columns alone" in line for line in report(out)["warnings"])
+
+
+def test_a_centre_that_harmonisation_has_not_learned_is_told(make_study):
+    study = make_study()
+    spec = {"kind": "signed_bagging", "members": 20, "harmonise": "combat"}
+    assert not [line for line in report(run(study, spec))["warnings"] if "centres" in line]
+    study.cohort.loc[list(study.folds.external), "centre"] = "Z"
+    study.write()
+    told = [line for line in report(run(study, spec))["warnings"] if "centres" in line]
+    assert len(told) == 1 and "external" in told[0] and told[0].endswith(": Z")
 
 
 SPARE = {

@@ -63,4 +63,6 @@ def test_a_word_among_many_numbers_is_refused_and_few_coded_levels_are_not() -> 
     with pytest.raises(TableError, match="20 different numbers, and 'old'"):
         ClinicalEncoder.fit(pd.DataFrame({"clinical_age": [*ages, "old"]}), ["clinical_age"])
     stage = pd.DataFrame({"clinical_t": ["1", "2", "2", "4a", "4b"]})
-    assert ClinicalEncoder.fit(stage, ["clinical_t"]).names() == [f"clinical_t={v}" for v in ("1", "4a", "4b")]
+    assert ClinicalEncoder.fit(stage, ["clinical_t"]).names() == [
+        f"clinical_t={v}" for v in ("1", "4a", "4b")
+    ]
