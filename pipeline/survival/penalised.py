@@ -55,8 +55,8 @@ def lasso_path(
     """
     if unpenalised >= matrix.shape[1]:
         alone = fit_cox(matrix, train.time, train.event, ridge=0.01).coefficients
-        grid = np.zeros(1) if penalties is None else penalties
-        return PenaltyPath(grid, np.repeat(alone[:, None], len(grid), axis=1))
+        every = np.zeros(1) if penalties is None else penalties
+        return PenaltyPath(every, np.repeat(alone[:, None], len(every), axis=1))
     factor = np.ones(matrix.shape[1])
     factor[:unpenalised] = 0.0
     # scikit-survival makes the factors' mean 1: what it calls a penalty depends on how many columns

@@ -35,9 +35,9 @@ def _column(patients: Patients, name: str) -> Array:
         raise ModelError(f"the cohort table has no column {name!r}", expected=", ".join(numeric))
     column = patients.table[name]
     numeric = column.dtype.kind in "fiub"
-    bad = ~np.isfinite(column.astype(float)) if numeric else column.isna()
-    if not numeric or bad.any():
-        empty = ", ".join(str(p) for p in column.index[bad][:5])
+    unusable = ~np.isfinite(column.astype(float)) if numeric else column.isna()
+    if not numeric or unusable.any():
+        empty = ", ".join(str(p) for p in column.index[unusable][:5])
         raise ModelError(
             f"column {name!r} cannot be a risk",
             expected="a finite number for every patient",
