@@ -34,9 +34,9 @@ def _column(patients: Patients, name: str) -> Array:
         numeric = [str(c) for c in patients.table.columns if patients.table[c].dtype.kind in "fiub"]
         raise ModelError(f"the cohort table has no column {name!r}", expected=", ".join(numeric))
     column = patients.table[name]
-    numeric = column.dtype.kind in "fiub"
-    unusable = ~np.isfinite(column.astype(float)) if numeric else column.isna()
-    if not numeric or unusable.any():
+    number = column.dtype.kind in "fiub"
+    unusable = ~np.isfinite(column.astype(float)) if number else column.isna()
+    if not number or unusable.any():
         empty = ", ".join(str(p) for p in column.index[unusable][:5])
         raise ModelError(
             f"column {name!r} cannot be a risk",
