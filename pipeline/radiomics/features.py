@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from pipeline.errors import SettingsError
-from pipeline.radiomics.firstorder import FirstOrder
+from pipeline.radiomics.firstorder import FirstOrder, UnknownFeature
 from pipeline.radiomics.images import (
     BoolArray,
     Box,
@@ -55,13 +55,21 @@ class Extraction:
         """
         try:
             found = compute()
-        except LookupError as error:
+        except UnknownFeature as error:
             raise SettingsError(
                 "a radiomics feature set names a feature that PyRadiomics does not have",
                 where=prefix,
                 got=str(error),
             ) from None
-        except (ValueError, ArithmeticError, RuntimeError, MemoryError, np.linalg.LinAlgError) as error:
+        # LookupError: an index out of range is a lesion's fault, not the feature set's.
+        except (
+            ValueError,
+            ArithmeticError,
+            RuntimeError,
+            MemoryError,
+            LookupError,
+            np.linalg.LinAlgError,
+        ) as error:
             self.problems.append(f"{prefix} failed: {type(error).__name__}: {error}")
             found = {}
         self.values.update({f"{prefix}_{name}": found.get(name, float("nan")) for name in names})

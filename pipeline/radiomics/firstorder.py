@@ -8,6 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 
+class UnknownFeature(LookupError):
+    """PyRadiomics has no feature of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Feature not found: {name}")
+
+
 class FirstOrder:
     """PyRadiomics' 19 first-order features of one lesion (`radiomics.firstorder`, 3.0.1).
 
@@ -32,10 +39,10 @@ class FirstOrder:
         return {name: self.feature(name) for name in names}
 
     def feature(self, name: str) -> float:
-        """A feature by PyRadiomics' name; LookupError where there is none."""
+        """A feature by PyRadiomics' name; UnknownFeature where there is none."""
         method = getattr(self, f"_{name.lower()}", None)
         if method is None:
-            raise LookupError(f"Feature not found: {name}")
+            raise UnknownFeature(name)
         return float(method())
 
     @cached_property

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.radiomics.firstorder import UnknownFeature
 from pipeline.radiomics.images import BoolArray, Spacing
 from pipeline.radiomics.mesh import mesh_coefficients
 
@@ -24,7 +25,7 @@ def shape_features(names: tuple[str, ...], mask: BoolArray, spacing_mm: Spacing)
         elongation of one voxel.
 
     Raises:
-        LookupError: PyRadiomics has no such feature.
+        UnknownFeature: PyRadiomics has no such feature.
     """
     calculator = _calculator(mask, spacing_mm)
     with np.errstate(all="ignore"):
@@ -34,7 +35,7 @@ def shape_features(names: tuple[str, ...], mask: BoolArray, spacing_mm: Spacing)
 def _value(calculator: Any, name: str) -> float:
     method = getattr(calculator, f"get{name}FeatureValue", None)
     if method is None:
-        raise LookupError(f"Feature not found: {name}")
+        raise UnknownFeature(name)
     return float(np.squeeze(method()))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.radiomics.firstorder import UnknownFeature
 from pipeline.radiomics.images import Levels
 from pipeline.radiomics.matrices import glcm, glrlm, ngtdm
 from pipeline.radiomics.region import Region
@@ -38,7 +39,7 @@ def texture_features(kind: str, names: tuple[str, ...], levels: Levels, region: 
         Values by name; NaN where PyRadiomics' formula has none.
 
     Raises:
-        LookupError: PyRadiomics has no such feature.
+        UnknownFeature: PyRadiomics has no such feature.
     """
     calculator = _calculator(kind, levels, region)
     with np.errstate(all="ignore"):
@@ -65,7 +66,7 @@ def _fill(calculator: Any, kind: str, levels: Levels, region: Region) -> None:
 def _value(calculator: Any, name: str) -> float:
     method = getattr(calculator, f"get{name}FeatureValue", None)
     if method is None:
-        raise LookupError(f"Feature not found: {name}")
+        raise UnknownFeature(name)
     # Values come as arrays of one element, of one axis or none.
     return float(np.real(np.squeeze(method())))
 

@@ -114,7 +114,8 @@ def survival(source: Source, canvas: Canvas, content: Content) -> None:
     bins = pd.read_csv(folder / "calibration.csv")
     content.draw("calibration", curves.draw_calibration(bins, headline, unit, canvas))
     content.tell("metrics", Table("All metrics", metrics, marks=marks))
-    content.lists["remarks"] = tables.ensemble_remarks(job.results, list(metrics["model"].unique()))
+    ensembles = tables.ensemble_remarks(job.results, list(metrics["model"].unique()))
+    content.lists["remarks"] = [*tables.model_remarks(job), *ensembles]
 
 
 def _foot(source: Source, marks: tuple[str, ...]) -> str:
@@ -124,7 +125,10 @@ def _foot(source: Source, marks: tuple[str, ...]) -> str:
 
 def models(source: Source, canvas: Canvas, content: Content) -> None:
     """Variables of linear models, and what radiomics offered."""
-    note = "Log-hazard ratios per standard deviation (levels: against the first); positive = worse."
+    note = (
+        "Log-hazard ratios per standard deviation; positive = worse. Levels: against the most frequent "
+        "one among the fold’s training patients, which may be another one in another fold."
+    )
     chosen = tables.chosen_variables(source.job)
     content.tell("variables", Table("Variables of the linear models", chosen, note=note))
     features = source.job.results / "radiomics" / "features.parquet"

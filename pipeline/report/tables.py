@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 FEW_EVENTS = 20
 MOST_LEVELS = 6
+NUMBERS = re.compile(r"\d+(\.\d+)?")
 
 
 def cohort_table(cohort: pd.DataFrame, time_unit: str) -> pd.DataFrame:
@@ -260,6 +262,24 @@ def few_events(sets: dict[str, tuple[int, int]]) -> str:
     return (
         f"Few events ({', '.join(few)}; fewer than {FEW_EVENTS}): the values are unsure, read the intervals."
     )
+
+
+def model_remarks(job: ReportJob) -> list[str]:
+    """What the fits had to tell (`warnings` of `model.json`), once per model, with in how many folds.
+
+    Sentences that differ in their numbers only count as one; those of the first fold are shown.
+    """
+    remarks = []
+    for model in job.models:
+        folders, found = job.folds(model), dict[str, list[str]]()
+        for path in (folder / "model.json" for folder in folders):
+            told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            for line in told.get("warnings", []):
+                found.setdefault(NUMBERS.sub("#", line), []).append(line)
+        for lines in found.values():
+            first = "" if len(set(lines)) == 1 else ", the first of them"
+            remarks.append(f"{pretty(model)}, {len(lines)} of {len(folders)} folds{first}: {lines[0]}")
+    return remarks
 
 
 def ensemble_remarks(results: Path, names: Sequence[str]) -> list[str]:

@@ -242,6 +242,24 @@ def _predict(
     return pd.concat([f for f in frames if len(f)], ignore_index=True)
 
 
+def unharmonised(model: Fitted, sets: dict[Any, Patients]) -> list[str]:
+    """A warning where patients are predicted whose centre harmonisation has not learned."""
+    learned = set(model.report.get("harmonisation", {}).get("centres", []))
+    if not learned:
+        return []
+    found = {
+        str(name): sorted(set(p.table["centre"].astype(str)) - learned)
+        for name, p in sets.items()
+        if name in ("heldout", "external") and len(p)
+    }
+    return [
+        f"harmonisation has not learned centres of {name} patients, whose features stay as they are: "
+        + ", ".join(centres)
+        for name, centres in found.items()
+        if centres
+    ]
+
+
 def _report(
     job: ModelJob, fold: int, model: Fitted, probabilities: Probabilities, sets: dict[Any, Patients]
 ) -> dict[str, Any]:
@@ -250,6 +268,7 @@ def _report(
     late = [f"{days:g}" for days in job.horizons_days if days > baseline.last]
     if late:
         told.append(f"no survival probability at {', '.join(late)} days: follow-up ends at {baseline.last:g}")
+    told.extend(unharmonised(model, sets))
     c_index = {
         name: concordance_index(p.time, p.event.astype(float), model.score(p))
         for name, p in sets.items()

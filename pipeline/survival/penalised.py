@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.settings.classical import LassoCox
-from pipeline.survival.cox import breslow_log_likelihood, events_warning, surv
+from pipeline.survival.cox import breslow_log_likelihood, events_warning, fit_cox, surv
 from pipeline.survival.fitted import Context, Fitted, event_folds, linear
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design
@@ -19,6 +20,8 @@ Array = NDArray[np.float64]
 PENALTIES = 40
 SMALLEST = 0.05
 """The path ends at this share of the smallest penalty that shrinks everything to 0."""
+PERFECT = 0.99
+"""Share of the deviance explained beyond which smaller penalties change nothing that counts."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,44 @@ def lasso_path(
         train: Their outcomes.
         settings: l1_ratio.
         unpenalised: How many leading columns are not shrunk.
-        penalties: Descending; None: from the smallest that leaves nothing downwards.
+        penalties: Of each column's |β|, beside the mean log partial likelihood; descending.
+            None: from the smallest that leaves nothing downwards.
 
     Raises:
         ModelError: The descent diverges.
     """
-    from sksurv.linear_model import CoxnetSurvivalAnalysis
-
+    if unpenalised >= matrix.shape[1]:
+        alone = fit_cox(matrix, train.time, train.event, ridge=0.01).coefficients
+        every = np.zeros(1) if penalties is None else penalties
+        return PenaltyPath(every, np.repeat(alone[:, None], len(every), axis=1))
     factor = np.ones(matrix.shape[1])
     factor[:unpenalised] = 0.0
+    # scikit-survival makes the factors' mean 1: what it calls a penalty depends on how many columns
+    # are not shrunk, and inner folds have other columns.
+    mean = float(factor.mean())
+    grid = None if penalties is None else penalties * mean
+    model = _descend((matrix, factor), train, settings, grid)
+    found = np.asarray(model.coef_, dtype=float)
+    if grid is None:
+        grid = float(model.alphas_[0]) * SMALLEST ** (np.arange(PENALTIES) / (PENALTIES - 1))
+    # The descent ends where six penalties in a row change nothing. That is so where the fit is all
+    # but perfect; but also while only unpenalised columns are in: then it goes on from there.
+    while found.shape[1] < len(grid):
+        if model.deviance_ratio_[-1] > PERFECT:
+            found = np.pad(found, ((0, 0), (0, len(grid) - found.shape[1])), mode="edge")
+            break
+        model = _descend((matrix, factor), train, settings, grid[found.shape[1] :])
+        found = np.concatenate([found, np.asarray(model.coef_, dtype=float)], axis=1)
+    return PenaltyPath(grid / mean, found)
+
+
+def _descend(
+    columns: tuple[Array, Array], train: Patients, settings: LassoCox, penalties: Array | None
+) -> Any:
+    """scikit-survival's coordinate descent on a matrix with its columns' penalty factors."""
+    from sksurv.linear_model import CoxnetSurvivalAnalysis
+
+    matrix, factor = columns
     model = CoxnetSurvivalAnalysis(
         n_alphas=PENALTIES,
         alphas=penalties,
@@ -66,17 +98,14 @@ def lasso_path(
             # That all is shrunk to 0 is a result here, and told.
             warnings.simplefilter("ignore")
             model.fit(matrix, surv(train.time, train.event))
-    except (ArithmeticError, ValueError) as error:
+    # scikit-survival asserts that coefficients are finite.
+    except (ArithmeticError, ValueError, AssertionError) as error:
         raise ModelError(
             "a penalised Cox model cannot be fitted",
             got=f"{matrix.shape[1]} columns, {int(train.event.sum())} events of {len(train)} ({error})",
+            action="let clinical columns be shrunk as well (penalise_clinical: true), or offer fewer columns",
         ) from None
-    found = np.asarray(model.coef_, dtype=float)
-    if penalties is None:
-        return PenaltyPath(np.asarray(model.alphas_, dtype=float), found)
-    # The descent ends early where the fit is all but perfect; smaller penalties change nothing more.
-    missing = len(penalties) - found.shape[1]
-    return PenaltyPath(penalties, np.pad(found, ((0, 0), (0, missing)), mode="edge"))
+    return model
 
 
 def cross_validate(settings: LassoCox, train: Patients, context: Context, penalties: Array) -> Array:
@@ -144,6 +173,8 @@ def fit_lasso(settings: LassoCox, train: Patients, context: Context) -> Fitted:
     told = events_warning(int(train.event.sum()), candidates)
     if not coefficients.any():
         told.append("the penalty shrinks everything to 0; the risk is the same for all patients")
+    elif unpenalised == candidates:
+        told.append("no feature varies among the training patients; clinical columns alone, not shrunk")
     elif at == len(path.penalties) - 1:
         told.append("the smallest penalty of the path was chosen; a smaller one might fit better")
     report = {

@@ -21,6 +21,7 @@ from pipeline.survival.simple import cox_on
 
 Array = NDArray[np.float64]
 NOTHING = "no column varies among the training patients; the risk is 0"
+CLINICAL_ONLY = "no feature varies among the training patients; the risk is of clinical columns alone"
 
 
 def ranked_features(design: Design, train: Patients) -> tuple[NDArray[np.int64], Array]:
@@ -39,12 +40,20 @@ def fit_univariate(settings: UnivariateCox, train: Patients, context: Context) -
     design = offered_design(settings, train)
     candidates = len(design.names)
     if not design.scaler.names:
-        return linear(design, np.zeros(candidates), warnings=(NOTHING,))
+        return _without_features(design, train, 0.01)
     order, concordance = ranked_features(design, train)
     best = Design(design.encoder, design.scaler.keep(order[:1]))
     fitted = cox_on(best, train, 0.01, candidates)
     report = {**fitted.report, "candidates": candidates, "c_index_univariate": float(concordance[order[0]])}
     return replace(fitted, report=report)
+
+
+def _without_features(design: Design, train: Patients, ridge: float) -> Fitted:
+    """Cox on the clinical columns where there is no feature to choose among."""
+    if not design.names:
+        return linear(design, np.zeros(0), warnings=(NOTHING,))
+    fitted = cox_on(design, train, ridge)
+    return replace(fitted, warnings=(*fitted.warnings, CLINICAL_ONLY))
 
 
 def fit_hecktor(settings: HecktorCox, train: Patients, context: Context) -> Fitted:
@@ -71,7 +80,8 @@ def _hecktor_on(
     """Limit → model fitted on `part`; features ranked on `judges`, if given, else on `part`."""
     design = offered_design(settings, part)
     if not design.scaler.names:
-        return lambda limit: linear(design, np.zeros(len(design.names)), warnings=(NOTHING,))
+        alone = _without_features(design, part, settings.ridge)
+        return lambda limit: alone
     order = ranked_features(design, judges or part)[0][: settings.top]
     ranked = design.scaler.transform(part)[:, order]
 

@@ -22,7 +22,7 @@ def fit_column(settings: ColumnModel, train: Patients, context: Context) -> Fitt
     """A column of the cohort table as the risk; nothing is fitted.
 
     Raises:
-        ModelError: The column is absent, not numeric, or has a missing value.
+        ModelError: The column is absent, not numeric, or has a missing or infinite value.
     """
     name = settings.column
     _column(train, name)
@@ -34,12 +34,14 @@ def _column(patients: Patients, name: str) -> Array:
         numeric = [str(c) for c in patients.table.columns if patients.table[c].dtype.kind in "fiub"]
         raise ModelError(f"the cohort table has no column {name!r}", expected=", ".join(numeric))
     column = patients.table[name]
-    if column.dtype.kind not in "fiub" or column.isna().any():
-        empty = [str(p) for p in column.index[column.isna()]]
+    number = column.dtype.kind in "fiub"
+    unusable = ~np.isfinite(column.astype(float)) if number else column.isna()
+    if not number or unusable.any():
+        empty = ", ".join(str(p) for p in column.index[unusable][:5])
         raise ModelError(
             f"column {name!r} cannot be a risk",
-            expected="a number for every patient",
-            got=f"missing for {', '.join(empty[:5])}" if empty else f"values of type {column.dtype}",
+            expected="a finite number for every patient",
+            got=f"missing or infinite for {empty}" if empty else f"values of type {column.dtype}",
         )
     return np.asarray(column, dtype=float)
 
@@ -48,9 +50,17 @@ def fit_feature(settings: FeatureModel, train: Patients, context: Context) -> Fi
     """Cox on one feature, or its logarithm, and the clinical columns if any.
 
     Raises:
-        ModelError: The feature is absent or does not vary, or a logarithm of a value ≤ 0.
+        ModelError: The feature is absent, is several, does not vary, or a logarithm of a value ≤ 0.
     """
-    position = int(matching(train.names, [settings.feature])[0])
+    found = matching(train.names, [settings.feature])
+    if len(found) > 1:
+        raise ModelError(
+            f"{settings.feature!r} names several features",
+            expected="one column of the feature table",
+            got=", ".join(train.names[i] for i in found[:5]),
+            action="name one of them in the model's `feature`",
+        )
+    position = int(found[0])
 
     def narrowed(patients: Patients) -> Patients:
         values = patients.features[:, [position]]

@@ -11,17 +11,21 @@ from pipeline.errors import TableError
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_NUMBERS = 10
+"""A text column with more different numbers than this is a column of numbers that holds a word."""
+
 
 @dataclass(frozen=True)
 class ClinicalEncoder:
     """Imputation, standardisation and levels of clinical columns.
 
-    Numbers: missing → training median, then (x − mean) / SD of training patients. Text:
+    Numbers: missing → training median, then (x − mean) / SD of training patients; 0 for everybody
+    where training patients do not differ, as nothing was learned of other values. Text:
     one indicator per level seen in training but the most frequent one; levels not seen in
     training, and missing values, are the most frequent one.
 
     Attributes:
-        numbers: Column → (median, mean, SD).
+        numbers: Column → (median, mean, SD), SD 0 where training patients do not differ.
         levels: Column → levels with an indicator, sorted.
         order: Columns in the order asked for.
     """
@@ -35,7 +39,8 @@ class ClinicalEncoder:
         """Learn from a table of training patients.
 
         Raises:
-            TableError: A column is not in the cohort table.
+            TableError: A column is not in the cohort table, holds an infinite number, or holds
+                numbers with a word among them.
         """
         numbers: dict[str, tuple[float, float, float]] = {}
         levels: dict[str, tuple[str, ...]] = {}
@@ -49,12 +54,15 @@ class ClinicalEncoder:
                 )
             values = table[name]
             if values.dtype.kind in "fiub":
-                filled = values.astype(float)
+                filled = _finite(values, name)
                 median = float(filled.median()) if filled.notna().any() else 0.0
                 filled = filled.fillna(median)
-                deviation = float(filled.std(ddof=0))
-                numbers[name] = (median, float(filled.mean()), deviation if deviation > 1e-12 else 1.0)
+                mean, deviation = float(filled.mean()), float(filled.std(ddof=0))
+                # Rounding gives equal numbers a spread of some 1e-16 of their size.
+                varies = deviation > 1e-9 * max(abs(mean), 1e-300)
+                numbers[name] = (median, mean, deviation if varies else 0.0)
             else:
+                _require_levels(values, name)
                 counts = values.dropna().astype(str).value_counts()
                 # Ties in frequency are broken by name, so that the reference level is stable.
                 ranked = sorted(counts.index, key=lambda level: (-int(counts[level]), level))
@@ -76,7 +84,8 @@ class ClinicalEncoder:
         for name in self.order:
             if name in self.numbers:
                 median, mean, deviation = self.numbers[name]
-                columns[name] = (table[name].astype(float).fillna(median) - mean) / deviation
+                filled = _finite(table[name], name).fillna(median)
+                columns[name] = (filled - mean) / deviation if deviation > 0 else 0.0 * filled
             else:
                 for level in self.levels[name]:
                     columns[f"{name}={level}"] = (table[name].astype(str) == level).astype(float)
@@ -94,3 +103,35 @@ class ClinicalEncoder:
             {k: tuple(v) for k, v in state["levels"].items()},
             tuple(state["order"]),
         )
+
+
+def _finite(values: pd.Series, name: str) -> pd.Series:
+    """Numbers as float64; infinite ones are refused."""
+    numbers = values.astype(float)
+    endless = [str(p) for p in numbers.index[numbers.abs() == float("inf")]]
+    if endless:
+        raise TableError(
+            f"column {name!r} holds an infinite number",
+            where=f"patient {', '.join(endless[:5])}",
+            expected="a number, or a blank where it is not known",
+            action="mend the cohort table",
+        )
+    return numbers
+
+
+def _require_levels(values: pd.Series, name: str) -> None:
+    """Refuse a column of numbers that one word has made a text of as many levels as it has values."""
+    import pandas as pd
+
+    text = values.dropna().astype(str)
+    numbers = pd.to_numeric(text, errors="coerce")
+    if numbers.nunique() <= MOST_NUMBERS:
+        return
+    words = sorted(set(text[numbers.isna()]))
+    raise TableError(
+        f"column {name!r} holds numbers and words",
+        where="clinical columns of a model",
+        expected="numbers, blank where one is not known; or text of few levels",
+        got=f"{numbers.nunique()} different numbers, and {', '.join(map(repr, words[:5])) or 'a word elsewhere'}",
+        action="leave the words blank in the cohort table, or name the levels by words",
+    )

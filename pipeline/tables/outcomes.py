@@ -11,15 +11,16 @@ from pipeline.tables.cohort import Patient
 if TYPE_CHECKING:
     import pandas as pd
 
-NUMBERS = ("truth_", "label_")
+MISSING = frozenset({"na", "n/a", "nan", "null"})
+"""What other programs write for a number that is not known (R, pandas, SQL)."""
 
 
 def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
     """A row per patient, indexed by patient_id.
 
     Columns: set, centre, time_days (float64), event (int64), then the table's `clinical_*`
-    (float64 where every entry is a number or blank, else text), `label_*`, `truth_*` and
-    further endpoints. Blank entries are missing values.
+    (float64 where every entry is a number or missing, else text), `label_*`, `truth_*` and
+    further endpoints. Blank entries are missing values; among numbers, :data:`MISSING` as well.
     """
     import pandas as pd
 
@@ -35,7 +36,10 @@ def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
     for name in patients[0].extra if patients else ():
         text = pd.Series([p.extra[name] or None for p in patients], dtype="object")
         numbers = pd.to_numeric(text, errors="coerce")
-        frame[name] = numbers.astype("float64") if (numbers.notna() == text.notna()).all() else text
+        words = text[numbers.isna() & text.notna()]
+        # One `NA` must not make a text of all ages, with as many levels as patients.
+        known = numbers.notna().any() or not len(words)
+        frame[name] = numbers.astype("float64") if known and words.str.lower().isin(MISSING).all() else text
     return frame.set_index("patient_id")
 
 

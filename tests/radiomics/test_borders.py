@@ -77,19 +77,23 @@ def test_touching_the_border_is_told(tmp_path: Path) -> None:
     assert problem.count("touches the border") == 1
 
 
-def test_a_failing_class_leaves_the_rest_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failure", [RuntimeError, IndexError, KeyError, MemoryError])
+def test_a_failing_class_leaves_the_rest_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
+) -> None:
     whole = features_module.texture_features
 
     def failing(kind: str, *arguments: object) -> dict[str, float]:
         if kind == "glrlm":
-            raise RuntimeError("out of luck")
+            raise failure("out of luck")
         return whole(kind, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(features_module, "texture_features", failing)
     found = extract_features(pictures(images(), ball(), (3.0, 2.0, 2.0)), named("demo"))
     bad = {key for key, value in found.values.items() if np.isnan(value)}
     assert bad and all("_glrlm_" in key for key in bad)
-    assert found.problems == [f"{m}_original_glrlm failed: RuntimeError: out of luck" for m in ("pet", "ct")]
+    told = f"{failure.__name__}: {failure('out of luck')}"
+    assert found.problems == [f"{m}_original_glrlm failed: {told}" for m in ("pet", "ct")]
 
 
 def test_workers_give_the_same_table() -> None:

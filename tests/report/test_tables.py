@@ -122,6 +122,20 @@ def test_variables_of_linear_models(made: Made) -> None:
     assert row["Mean log-hazard ratio"] == pytest.approx(0.3)
 
 
+def test_what_the_fits_had_to_tell_is_told_once_per_model(made: Made) -> None:
+    assert tables.model_remarks(made.job) == []
+    model = next(name for name in made.job.models if len(made.job.folds(name)) == 2)
+    for folder, events in zip(made.job.folds(model), (19, 21), strict=True):
+        path = folder / "model.json"
+        about = json.loads(path.read_text()) if path.is_file() else {}
+        lines = [f"{events} events for 80 candidate variables (0.{events} per variable)"]
+        lines += ["the risk is 0"] * (events == 21)
+        path.write_text(json.dumps({**about, "warnings": lines}))
+    few, nothing = tables.model_remarks(made.job)
+    assert "2 of 2 folds, the first of them: 19 events for 80" in few
+    assert nothing.endswith("1 of 2 folds: the risk is 0")
+
+
 def test_suv_audit_puts_flagged_first_and_tells_no_date(made: Made) -> None:
     table = audit.suv_audit(made.results)
     assert table["Patient"].tolist() == ["A2", "A1"]

@@ -224,14 +224,19 @@ def test_what_cannot_be_fitted_is_refused_with_names(breaks, words, make_study):
     ("spec", "words"),
     [
         ({"kind": "feature", "feature": "pet_f00"}, "expected: pet_f0"),
+        ({"kind": "feature", "feature": "pet_f1?"}, "several features.*pet_f10, pet_f11"),
         ({"kind": "column", "column": "truth_risk"}, "no column 'truth_risk'"),
         ({"kind": "column", "column": "clinical_stage"}, "cannot be a risk"),
+        ({"kind": "column", "column": "truth_endless"}, "missing or infinite for P007"),
         ({"kind": "clinical_cox"}, "no columns"),
     ],
 )
 def test_wrong_names_are_refused(spec, words, make_study):
+    study = make_study()
+    study.cohort["truth_endless"] = study.cohort["clinical_age"].where(study.cohort.index != "P007", np.inf)
+    study.write()
     with pytest.raises(ModelError, match=words) as caught:
-        run(make_study(), spec)
+        run(study, spec)
     assert "fold 0" in str(caught.value)
 
 
@@ -242,6 +247,29 @@ def test_a_logarithm_of_zero_is_refused(make_study):
     with pytest.raises(ModelError, match="P000"):
         run(study, {"kind": "feature", "feature": "pet_f0"})
     run(study, {"kind": "feature", "feature": "pet_f0", "log": False})
+
+
+@pytest.mark.parametrize("kind", ["univariate", "hecktor_cox"])
+def test_without_a_varying_feature_clinical_columns_are_still_used(kind, make_study):
+    study = make_study(sizes=(60, 6, 3))
+    study.table[:] = 1.0
+    study.cohort["clinical_hazard"] = study.cohort["truth_log_hazard"]
+    study.write()
+    clinical = ["clinical_hazard", "clinical_age"]
+    out = run(study, {"kind": kind, "clinical": clinical})
+    alone = run(study, {"kind": "clinical_cox", "clinical": clinical})
+    assert report(out)["coefficients"] == pytest.approx(report(alone)["coefficients"], abs=1e-12)
+    assert any("clinical columns alone" in line for line in report(out)["warnings"])
+
+
+def test_a_centre_that_harmonisation_has_not_learned_is_told(make_study):
+    study = make_study()
+    spec = {"kind": "signed_bagging", "members": 20, "harmonise": "combat"}
+    assert not [line for line in report(run(study, spec))["warnings"] if "centres" in line]
+    study.cohort.loc[list(study.folds.external), "centre"] = "Z"
+    study.write()
+    told = [line for line in report(run(study, spec))["warnings"] if "centres" in line]
+    assert len(told) == 1 and "external" in told[0] and told[0].endswith(": Z")
 
 
 SPARE = {

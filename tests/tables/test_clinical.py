@@ -38,3 +38,31 @@ def test_constant_and_unknown_columns() -> None:
     assert ClinicalEncoder.fit(constant, ["clinical_x"]).transform(constant).to_numpy().tolist() == [[0], [0]]
     with pytest.raises(TableError, match="clinical_y.*clinical_x"):
         ClinicalEncoder.fit(constant, ["clinical_y"])
+
+
+def test_a_column_that_does_not_vary_in_training_says_nothing_of_other_patients() -> None:
+    # Nothing is learned of 61 or 90 where all training patients are 60: by hand, 0.
+    for value in (60.0, 1e6 + 0.1, float("nan")):
+        train = pd.DataFrame({"clinical_age": [value] * 7})
+        new = pd.DataFrame({"clinical_age": [61.0, 90.0, float("nan")]})
+        encoder = ClinicalEncoder.fit(train, ["clinical_age"])
+        assert encoder.transform(new)["clinical_age"].tolist() == [0, 0, 0]
+        assert encoder.transform(train)["clinical_age"].tolist() == [0] * 7
+
+
+def test_an_infinite_number_is_refused_with_its_patient() -> None:
+    endless = TRAIN.assign(clinical_age=[50.0, float("inf"), 60.0, 70.0])
+    with pytest.raises(TableError, match="clinical_age.*patient b"):
+        ClinicalEncoder.fit(endless, ["clinical_age"])
+    with pytest.raises(TableError, match="clinical_age.*patient b"):
+        ClinicalEncoder.fit(TRAIN, ["clinical_age"]).transform(endless)
+
+
+def test_a_word_among_many_numbers_is_refused_and_few_coded_levels_are_not() -> None:
+    ages = [str(age) for age in range(40, 60)]
+    with pytest.raises(TableError, match="20 different numbers, and 'old'"):
+        ClinicalEncoder.fit(pd.DataFrame({"clinical_age": [*ages, "old"]}), ["clinical_age"])
+    stage = pd.DataFrame({"clinical_t": ["1", "2", "2", "4a", "4b"]})
+    assert ClinicalEncoder.fit(stage, ["clinical_t"]).names() == [
+        f"clinical_t={v}" for v in ("1", "4a", "4b")
+    ]

@@ -29,6 +29,15 @@ def test_reads_rows(tmp_path: Path) -> None:
     assert table.loc["P1", "clinical_stage"] == 2.0 and table["clinical_stage"].isna()["P2"]
 
 
+def test_what_other_programs_write_for_a_missing_number_is_missing(tmp_path: Path) -> None:
+    rows = "".join(f"P{i},development,A,P,,9,1,{v}\n" for i, v in enumerate(["60", "NA", "nan", "", "71.5"]))
+    table = outcome_table(read(tmp_path, HEADER + rows).patients)
+    assert table["clinical_stage"].dtype == "float64"
+    assert table["clinical_stage"].isna().tolist() == [False, True, True, True, False]
+    words = HEADER + rows.replace("60", "II").replace("71.5", "III")
+    assert outcome_table(read(tmp_path, words).patients)["clinical_stage"].iloc[0] == "II"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
