@@ -143,15 +143,15 @@ def detection_scores(
     Yields:
         Metric, interval, patients with boxes, note.
     """
-    parts: dict[int, list[tuple[Boxes, Array]]] = {}
+    parts: dict[int, list[Boxes]] = {}
     seen: set[str] = set()
     for number, frame in folds.items():
-        inside = np.ones(len(ids)) if fold is None else (np.asarray(fold) == number).astype(float)
+        inside = np.ones(len(ids), dtype=bool) if fold is None else np.asarray(fold) == number
         mine = [patient_id for patient_id, there in zip(ids, inside, strict=True) if there]
         known = frame[frame["patient_id"].isin(mine) & frame["contour"].astype(bool)]
         seen |= set(known["patient_id"])
         for kind, boxes in boxes_of(known, ids).items():
-            parts.setdefault(kind, []).append((boxes, inside))
+            parts.setdefault(kind, []).append(boxes)
     value = float(_mean(parts, np.ones((1, len(ids))))[0])
     if not np.isfinite(value):
         yield METRIC, Interval(NAN, NAN, NAN), 0, "no patient has a manual lesion"
@@ -162,15 +162,14 @@ def detection_scores(
     yield METRIC, percentile_interval(value, samples, confidence), len(seen), note
 
 
-def _mean(parts: Mapping[int, list[tuple[Boxes, Array]]], counts: Array) -> Array:
+def _mean(parts: Mapping[int, list[Boxes]], counts: Array) -> Array:
     """(B,) mean over kinds of the means over folds, weighted by lesions."""
     above, present = np.zeros(len(counts)), np.zeros(len(counts))
     for members in parts.values():
         area, lesions = np.zeros(len(counts)), np.zeros(len(counts))
-        for boxes, inside in members:
-            weights = counts * inside
-            there = weights @ boxes.lesions
-            area += np.where(there > 0, np.nan_to_num(average_precision(boxes, weights)) * there, 0.0)
+        for boxes in members:
+            there = counts @ boxes.lesions
+            area += np.where(there > 0, np.nan_to_num(average_precision(boxes, counts)) * there, 0.0)
             lesions += there
         above += np.divide(area, lesions, out=np.zeros_like(area), where=lesions > 0)
         present += lesions > 0
