@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.metrics.added import added_value
 from pipeline.metrics.bootstrap import Interval, holm, percentile_interval, resample_counts, two_sided_p
+from pipeline.metrics.detection import read_folds
 from pipeline.metrics.groups import assign_groups, curve_rows, cuts_by_fold, logrank_of, observed_rows
 from pipeline.metrics.horizons import Followup, calibration_bins
 from pipeline.metrics.labels import labels_of
@@ -63,29 +64,39 @@ Rows = dict[str, list[dict[str, object]]]
 
 
 @dataclass(frozen=True)
+class Sources:
+    """What there is to score models on.
+
+    Attributes:
+        cohort: `cohort.parquet`.
+        splits: `splits.json`.
+        detectors: Detecting network → the folders of its folds, in fold order.
+    """
+
+    cohort: Path
+    splits: Path
+    detectors: Mapping[str, Sequence[str | Path]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Model:
-    """An ensemble's table and information."""
+    """An ensemble's table and information; of a detecting network the boxes of each fold."""
 
     name: str
     table: pd.DataFrame
     info: Mapping[str, Any]
+    boxes: Mapping[int, pd.DataFrame]
 
 
 def evaluate(
-    ensembles: Mapping[str, Path],
-    cohort: Path,
-    splits: Path,
-    settings: EvaluationSettings,
-    seed: int,
-    out: Path,
+    ensembles: Mapping[str, Path], sources: Sources, settings: EvaluationSettings, seed: int, out: Path
 ) -> None:
     """Score all models on the development and external patients.
 
     Args:
         ensembles: Name → parquet of :func:`pipeline.ensemble.average.ensemble`; its JSON
             lies beside it.
-        cohort: `cohort.parquet`.
-        splits: `splits.json`.
+        sources: Outcomes, splits and boxes.
         settings: Horizons, bootstraps, groups and comparison.
         seed: Of the bootstraps; all models see the same resamples.
         out: Folder for metrics.csv, comparisons.csv (difference = model_a − model_b in C-index;
@@ -98,8 +109,8 @@ def evaluate(
     """
     if not ensembles:
         raise ModelError("there is no model to evaluate", action="name at least one under models")
-    models = [_read_model(name, path) for name, path in ensembles.items()]
-    outcomes, folds = read_outcomes(cohort), read_splits(splits)
+    models = [_read_model(name, path, sources) for name, path in ensembles.items()]
+    outcomes, folds = read_outcomes(sources.cohort), read_splits(sources.splits)
     rows: Rows = {name: [] for name in COLUMNS}
     for which in ("development", "external"):
         expected = _expected(folds, which)
@@ -116,11 +127,12 @@ def evaluate(
         _write(out / f"{name}.csv", columns, rows[name])
 
 
-def _read_model(name: str, path: Path) -> Model:
+def _read_model(name: str, path: Path, sources: Sources) -> Model:
     import pandas as pd
 
     info = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    return Model(name, pd.read_parquet(path).set_index("patient_id"), info)
+    boxes = read_folds(sources.detectors.get(name, ()))
+    return Model(name, pd.read_parquet(path).set_index("patient_id"), info, boxes)
 
 
 def _expected(splits: Splits, which: str) -> dict[str, int]:
@@ -170,6 +182,7 @@ def _scored(
         "; ".join(marks),
         {c: table[c].to_numpy(float) for c in DISTANCES if c in table and table[c].notna().any()},
         tuple(labels_of(table, mine)),
+        model.boxes,
     )
 
 

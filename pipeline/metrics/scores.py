@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.metrics.bootstrap import Interval, percentile_interval
 from pipeline.metrics.concordance import Pairs, harrell_pairs, uno_pairs
+from pipeline.metrics.detection import detection_scores
 from pipeline.metrics.horizons import Followup, auc_pairs, brier_terms, survival_at, weighted_mean
 from pipeline.metrics.labels import Label, label_scores, medians
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.float64]
 NAN = float("nan")
@@ -35,6 +40,7 @@ class Scored:
         remark: What holds for every number of this model, e.g. held-out Z-scores.
         distances: `hd95_mm`, `assd_mm` → (n,), NaN where there is none; of models with masks.
         labels: Class outcomes with predicted probabilities.
+        boxes: Fold → `detections.parquet`; of detecting networks.
     """
 
     model: str
@@ -48,6 +54,7 @@ class Scored:
     remark: str = ""
     distances: dict[str, Array] = field(default_factory=dict)
     labels: tuple[Label, ...] = ()
+    boxes: Mapping[int, pd.DataFrame] = field(default_factory=dict)
 
     def headline(self) -> Pairs:
         """Pairs of the headline concordance: within folds in development, else all."""
@@ -76,7 +83,8 @@ def score(one: Scored, counts: Array, confidence: float) -> Iterator[Row]:
     Yields:
         c_index (headline), c_index_pooled, c_index_uno, per-fold C-indices with mean and
         SD, auc_{days}d, brier_{days}d, brier_skill_{days}d, observed_expected_{days}d,
-        ibs, dice, hd95_mm, assd_mm, and {label}_accuracy, _auc and _f1. A metric that cannot be
+        ibs, dice, hd95_mm, assd_mm, {label}_accuracy, _auc and _f1, and average_precision_iou50 of
+        boxes. A metric that cannot be
         computed is NaN with the reason.
     """
     n, events = len(one.risk), int(one.data.event.sum())
@@ -104,6 +112,8 @@ def score(one: Scored, counts: Array, confidence: float) -> Iterator[Row]:
         yield _dice(one, counts, confidence)
     more = [medians(one.distances, counts, confidence)]
     more.extend(label_scores(label, counts, confidence, one.fold) for label in one.labels)
+    if one.boxes:
+        more.append(detection_scores(one.boxes, one.patients, one.fold, counts, confidence))
     for parts in more:
         for metric, interval, patients, note in parts:
             yield Row(metric, interval, patients, events, note)

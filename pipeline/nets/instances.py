@@ -34,8 +34,13 @@ class Lesions:
 
 
 @torch.no_grad()
-def lesions_of(mask: Tensor) -> Lesions:
-    """Connected regions (8 neighbours) of each kind in a mask (H, W) of 0, 1, 2 …"""
+def lesions_of(mask: Tensor, largest: int | None = LARGEST) -> Lesions:
+    """Connected regions (8 neighbours) of each kind in a mask (H, W) of 0, 1, 2 …
+
+    Args:
+        mask: (H, W).
+        largest: How many are kept, the largest first; None: all.
+    """
     height, width = mask.shape
     kinds = mask.round().long()
     fresh = torch.arange(1, height * width + 1, device=mask.device, dtype=torch.float64).view(height, width)
@@ -46,12 +51,12 @@ def lesions_of(mask: Tensor) -> Lesions:
             names = _spread(fresh * inside, inside)
             found += [(names == name, kind) for name in names.unique().tolist() if name]
     found.sort(key=lambda pair: -int(pair[0].sum()))
-    regions = [region for region, _ in found[:LARGEST]]
+    regions = [region for region, _ in found[:largest]]
     if not regions:
         nothing = mask.new_zeros(0)
         return Lesions(nothing.view(0, 4), nothing.long(), nothing.view(0, height, width))
     boxes = mask.new_tensor([_box(region) for region in regions])
-    numbers = torch.tensor([kind for _, kind in found[:LARGEST]], device=mask.device)
+    numbers = torch.tensor([kind for _, kind in found[:largest]], device=mask.device)
     return Lesions(boxes, numbers, torch.stack(regions).to(mask.dtype))
 
 

@@ -98,6 +98,7 @@ def survival(source: Source, canvas: Canvas, content: Content) -> None:
     content.tell("discrimination", Table("Discrimination", wide["discrimination"], marks=marks))
     content.tell("calibration", Table("Predicted probabilities", wide["calibration"], marks=marks))
     content.tell("masks", Table("Masks of the networks", wide["masks"], marks=marks))
+    content.tell("boxes", Table("Boxes of the networks", wide["boxes"], marks=marks))
     content.tell("labels", Table("Class outcomes", wide["labels"], marks=marks))
     comparisons = pd.read_csv(folder / "comparisons.csv")
     content.draw("differences", forests.draw_differences(comparisons, canvas))

@@ -62,7 +62,7 @@ def summary(values: pd.Series, levels: bool) -> str:
 
 
 def performance(metrics: pd.DataFrame, horizons: Iterable[float], unit: str) -> dict[str, pd.DataFrame]:
-    """Tables `discrimination`, `calibration`, `masks` and `labels`, those with rows.
+    """Tables `discrimination`, `calibration`, `masks`, `boxes` and `labels`, those with rows.
 
     A row per set and model, intervals in brackets.
     """
@@ -79,6 +79,7 @@ def performance(metrics: pd.DataFrame, horizons: Iterable[float], unit: str) -> 
     return {
         "discrimination": _wide(metrics, {**concordance, **aucs}),
         "masks": _wide(metrics, {"Dice": "dice", "HD95, mm": "hd95_mm", "ASSD, mm": "assd_mm"}),
+        "boxes": _wide(metrics, {"Average precision, overlap 0.5": "average_precision_iou50"}),
         "labels": _wide(metrics, _label_columns(metrics)),
         "calibration": _wide(metrics, probabilities),
     }

@@ -41,6 +41,13 @@ class TrainingSettings(Section):
     batch: int = Field(8, ge=2, description="Patients in a batch.")
     balance_events: bool = Field(True, description="As many events as censored patients in a batch.")
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimizer.")
+    weight_decay: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="L2 of all weights, added to the gradient (`adam`, `sgd`), or AdamW's decoupled decay; "
+        "empty: 0, of `adamw` 0.01.",
+    )
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings, description="Learning rate.")
     augment: AugmentSettings = Field(default_factory=AugmentSettings, description="Augmentation.")
     validate_every: int = Field(250, ge=1, description="Iterations between looks at validation patients.")

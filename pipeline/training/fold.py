@@ -16,13 +16,15 @@ from pipeline.errors import TrainingError
 from pipeline.provenance import code_digest
 from pipeline.settings.training import TrainingSettings
 from pipeline.tables.clinical import ClinicalEncoder
+from pipeline.tables.detections import FILE, write_detections
 from pipeline.tables.outcomes import read_outcomes
 from pipeline.tables.splits import Splits, read_splits
 from pipeline.training.batches import plain_batch
 from pipeline.training.board import FOLDER, write_board
-from pipeline.training.checkpoint import held
+from pipeline.training.checkpoint import digest, held
 from pipeline.training.compile import caller_of
 from pipeline.training.dataset import Cohort, load_cohort
+from pipeline.training.detections import DETECTION, detections_table
 from pipeline.training.job import FoldJob
 from pipeline.training.machine import Machine, choose_machine, exact
 from pipeline.training.outputs import (
@@ -52,10 +54,10 @@ def train_fold(job: FoldJob, out: Path) -> None:
     """Train one network in one fold and predict every patient of the fold.
 
     Writes to `out`: `checkpoint.pt`, `history.csv`, `predictions.parquet`, `timing.json`,
-    and, as the settings ask, `masks.zarr` and `deep_features.parquet`. While it runs,
-    `job.work` holds the checkpoint to go on from; it is removed at the end. A run that was
-    killed at any moment and started again ends in the same bytes (CPU, same number of
-    threads), but for `timing.json`.
+    of a detecting network `detections.parquet`, and, as the settings ask, `masks.zarr` and
+    `deep_features.parquet`. While it runs, `job.work` holds the checkpoint to go on from; it is
+    removed at the end. A run that was killed at any moment and started again ends in the same
+    bytes (CPU, same number of threads), but for `timing.json`.
 
     Raises:
         TrainingError: Training cannot start or go on; the message says what to change. Or
@@ -180,6 +182,9 @@ def _start(job: FoldJob, bench: Bench, splits: Splits) -> Run:
         "data": bench.cohort.fingerprint() + str(sorted((k, tuple(v)) for k, v in sets.items())),
         "code": code_digest("pipeline.training.fold", type(bench.net).__module__),
     }
+    if job.initial is not None:
+        # A stage that was trained anew is another start, though it lies at the same place.
+        fingerprint["start"] = digest(job.initial.read_bytes())
     return start_run(bench, looked_at(job.training.select, sets), fingerprint, job.work)
 
 
@@ -205,6 +210,9 @@ def finish(job: FoldJob, run: Run, splits: Splits, encoder: ClinicalEncoder, out
         write_masks(out / "masks.zarr", predicted.masks)
     if wants_features:
         write_features(out / "deep_features.parquet", predicted)
+    if DETECTION in job.network.gives():
+        kept = {p: name for p, name in set_of.items() if name in MASKED_SETS}
+        write_detections(out / FILE, detections_table(predicted.boxes, kept, job.fold))
     about = {**describe(job, run, encoder), "baseline": _plain(baseline), "baseline_from": source}
     write_network(out / "checkpoint.pt", run.bench.net, about)
 

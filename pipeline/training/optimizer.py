@@ -28,6 +28,7 @@ class Optimizer:
         kind: `adam`, `adamw` or `sgd`.
         parameters: What is trained.
         rate: Learning rate of the next step.
+        decay: Weight decay: L2 in the gradient, of AdamW apart from it.
     """
 
     def __init__(self, net: torch.nn.Module, training: TrainingSettings) -> None:
@@ -36,6 +37,8 @@ class Optimizer:
         self.kind = training.optimizer
         self.parameters = [p for p in net.parameters() if p.requires_grad]
         self.rate = training.schedule.learning_rate
+        usual = ADAMW_DECAY if self.kind == "adamw" else 0.0
+        self.decay = usual if training.weight_decay is None else training.weight_decay
         self._first = [torch.zeros_like(p) for p in self.parameters]
         self._second = [torch.zeros_like(p) for p in self.parameters] if self.kind != "sgd" else []
         self._steps = [torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters]
@@ -63,7 +66,7 @@ class Optimizer:
                 fused(
                     parameters, gradients, first, [self._second[i] for i in moved], [], steps,
                     lr=self.rate, beta1=BETA1, beta2=BETA2, eps=EPSILON, amsgrad=False, maximize=False,
-                    weight_decay=ADAMW_DECAY if self.kind == "adamw" else 0.0,
+                    weight_decay=self.decay,
                 )  # fmt: skip
 
     def _sgd(
@@ -74,7 +77,7 @@ class Optimizer:
         # A momentum that starts at 0 makes the first step the plain gradient, as torch.optim's does.
         torch._fused_sgd_(
             parameters, gradients, first, lr=self.rate, momentum=SGD_MOMENTUM, dampening=0.0,
-            weight_decay=0.0, nesterov=False, maximize=False, is_first_step=False,
+            weight_decay=self.decay, nesterov=False, maximize=False, is_first_step=False,
         )  # fmt: skip
 
     def state(self) -> dict[str, Any]:

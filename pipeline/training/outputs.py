@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import TrainingError
 from pipeline.tables.predictions import DISTANCES, survival_column, write_predictions
 from pipeline.training.checkpoint import pack, write_atomically
+from pipeline.training.detections import Boxes
 from pipeline.training.predict import THRESHOLD, Predictor, dice_of, risk_of
 from pipeline.training.step import UNLOSSY
 
@@ -43,6 +44,7 @@ class Predicted:
         features: (n, F) float32 deep features, or None.
         logits: (n, I) of a discrete-time network, or None.
         labels: (n, L) label logits, or None.
+        boxes: What a detecting network finds, and what there is to find.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -53,6 +55,7 @@ class Predicted:
     features: list[NDArray[np.float32]] = field(default_factory=list)
     logits: list[torch.Tensor] = field(default_factory=list)
     labels: list[torch.Tensor] = field(default_factory=list)
+    boxes: Boxes = field(default_factory=Boxes)
 
 
 def predict_patients(
@@ -84,6 +87,7 @@ def predict_patients(
             found.logits.append(outputs["interval_logits"].cpu())
         if "labels" in outputs:
             found.labels.append(outputs["labels"].cpu())
+        found.boxes.add(batch, outputs)
     return found
 
 

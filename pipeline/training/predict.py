@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.settings.losses import LossSettings
 from pipeline.training.batches import Batch, plain_batch
+from pipeline.training.detections import DETECTION
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ THRESHOLD = 0.5
 RISK_DAYS = 36 * 30.4375
 """Risk of a discrete-time network: 1 − S at 36 months (Meng et al., section 4.4)."""
 # Mirroring both sides: what is averaged is what a mirror image leaves comparable.
-MIRRORED = ("mask", "reconstruction")
+MIRRORED = ("mask", "reconstruction", "activation_coronal")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Predictor:
         machine: Device and precision.
         losses: Its loss settings, which hold the intervals of a discrete-time network.
         batch: Patients at a time.
-        flip: Average over the sagittal mirror image.
+        flip: Average over the sagittal mirror image; boxes are those of the image itself.
     """
 
     call: Callable[..., Tensors]
@@ -67,6 +68,9 @@ def _mirrored(batch: Batch) -> Batch:
 
 
 def _mean(name: str, plain: torch.Tensor, mirror: torch.Tensor) -> torch.Tensor:
+    # The first box of an image and the first of its mirror image need not be of one lesion.
+    if name.startswith(DETECTION):
+        return plain
     return (plain + (mirror.flip(-1) if name in MIRRORED else mirror)) / 2
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import concordance_index
-from pipeline.metrics.evaluate import COLUMNS, evaluate
+from pipeline.metrics.evaluate import COLUMNS, Sources, evaluate
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.splits import Fold, Splits, write_splits
 
@@ -62,9 +62,10 @@ class Study:
         path.with_suffix(".json").write_text(json.dumps(info))
         return path
 
-    def run(self, models, settings=SETTINGS):
+    def run(self, models, settings=SETTINGS, detectors=None):
         out = self.folder / "metrics"
-        evaluate(models, self.folder / "cohort.parquet", self.folder / "splits.json", settings, 5, out)
+        sources = Sources(self.folder / "cohort.parquet", self.folder / "splits.json", detectors or {})
+        evaluate(models, sources, settings, 5, out)
         found = {}
         for name in COLUMNS:
             with (out / f"{name}.csv").open() as stream:

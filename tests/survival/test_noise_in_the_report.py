@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from pipeline.ensemble.average import ensemble
-from pipeline.metrics.evaluate import evaluate
+from pipeline.metrics.evaluate import Sources, evaluate
 from pipeline.report.tables import added_value_on_page, comparisons_on_page
 from pipeline.settings.classical import ClassicalModel
 from pipeline.settings.evaluation import EvaluationSettings
@@ -36,7 +36,7 @@ def evaluated(study) -> Path:
         ensemble(
             {name: [out / f"fold{k}" for k in range(3)]}, tables[name], tables[name].with_suffix(".json")
         )
-    evaluate(tables, study.outcomes, study.splits, SETTINGS, 1, study.folder / "metrics")
+    evaluate(tables, Sources(study.outcomes, study.splits), SETTINGS, 1, study.folder / "metrics")
     return study.folder / "metrics"
 
 

@@ -34,18 +34,21 @@ from pipeline.training.step import Bench, loss_and_gradients
 Job = Callable[..., FoldJob]
 
 
+@pytest.mark.parametrize("decay", [None, 0.0, 0.1])
 @pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
-def test_optimizer_equals_torch(kind: str) -> None:
+def test_optimizer_equals_torch(kind: str, decay: float | None) -> None:
     torch.manual_seed(0)
     ours, theirs = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
     theirs.load_state_dict(ours.state_dict())
-    mine = Optimizer(ours, TrainingSettings(optimizer=kind))
+    mine = Optimizer(ours, TrainingSettings(optimizer=kind, weight_decay=decay))
+    given = {} if decay is None else {"weight_decay": decay}
     rates = (0.01, 0.01, 0.003, 0.001)
     reference: torch.optim.Optimizer
     if kind == "sgd":
-        reference = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9)
+        reference = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9, **given)
     else:
-        reference = (torch.optim.Adam if kind == "adam" else torch.optim.AdamW)(theirs.parameters(), lr=0.01)
+        made = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
+        reference = made(theirs.parameters(), lr=0.01, **given)
     for number, rate in enumerate(rates):
         x = torch.randn(7, 5)
         mine.rate = reference.param_groups[0]["lr"] = rate
@@ -55,7 +58,7 @@ def test_optimizer_equals_torch(kind: str) -> None:
             optimizer.step()
         if number == 1:  # state survives the way through a checkpoint
             kept = mine.state()
-            mine = Optimizer(ours, TrainingSettings(optimizer=kind))
+            mine = Optimizer(ours, TrainingSettings(optimizer=kind, weight_decay=decay))
             mine.restore(kept)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)

@@ -150,6 +150,23 @@ def test_two_processes_do_not_train_one_fold(job: Job, tmp_path: Path) -> None:
         pass
 
 
+def killed_at(work: FoldJob, iteration: int, out: Path) -> None:
+    """Train until an iteration, and then be gone."""
+    real = run._advance
+
+    def killed(state: run.Run, number: int) -> None:
+        if number == iteration:
+            raise KeyboardInterrupt
+        real(state, number)
+
+    run._advance = killed
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train_fold(work, out)
+    finally:
+        run._advance = real
+
+
 def test_a_changed_contour_is_other_data(job: Job, study: Path, tmp_path: Path) -> None:
     """One voxel of one mask: the checkpoint of the run before does not fit."""
     import shutil
@@ -157,23 +174,23 @@ def test_a_changed_contour_is_other_data(job: Job, study: Path, tmp_path: Path) 
     crops = tmp_path / "crops"
     shutil.copytree(study / "crops", crops)
     work = job(crops=crops, iterations=8)
-    real = run._advance
-
-    def killed(state: run.Run, number: int) -> None:
-        if number == 4:
-            raise KeyboardInterrupt
-        real(state, number)
-
-    run._advance = killed
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train_fold(work, tmp_path / "out")
-    finally:
-        run._advance = real
+    killed_at(work, 4, tmp_path / "out")
     crop = read_crop(crops / "p00.zarr")
     assert crop.mask is not None
     crop.mask[0, 0, 0] = 1 - crop.mask[0, 0, 0]
     shutil.rmtree(crops / "p00.zarr")
     write_crop(crops / "p00.zarr", crop)
     with pytest.raises(CheckpointError, match="belongs to other data"):
+        train_fold(work, tmp_path / "out")
+
+
+def test_a_stage_trained_anew_is_another_start(job: Job, tmp_path: Path) -> None:
+    """The second stage was stopped, the first was trained again at the same place: nothing is mixed."""
+    for name, seed in (("one", 1), ("two", 2)):
+        train_fold(job(iterations=2, seed=seed, work=tmp_path / name), tmp_path / f"first_{name}")
+    start = tmp_path / "first_one" / "checkpoint.pt"
+    work = job(model="second", iterations=8, initial=start)
+    killed_at(work, 4, tmp_path / "out")
+    start.write_bytes((tmp_path / "first_two" / "checkpoint.pt").read_bytes())
+    with pytest.raises(CheckpointError, match="belongs to other start"):
         train_fold(work, tmp_path / "out")

@@ -94,6 +94,16 @@ def test_slices_go_straight_to_the_store(house: Path) -> None:
     assert jobs["ingest"] == 14 and not {"index", "convert", "crop", "radiomics"} & set(jobs)
 
 
+def test_boxes_of_every_fold_reach_the_evaluation(house: Path) -> None:
+    """Of networks that detect, and of no others."""
+    boxes = {"boxes": {"kind": "chest_ct", "tasks": ["detection"], "lesions": 1}}
+    models = {**tiny_config()["models"], **boxes}
+    one = study(house, cohort={"source": "slices", "image_root": "images"}, models=models)
+    told = one.snakemake("-n").split(": Evaluate: ")[1].splitlines()[1]  # its reason: inputs to come
+    assert all(f"models/boxes/fold{fold}" in told for fold in (0, 1))
+    assert "models/deepmts" not in told
+
+
 def test_the_disks_are_generated_in_one_job_and_judged_on_external_images(house: Path) -> None:
     config = yaml.safe_load((ROOT / "config" / "studies" / "disks.yaml").read_text())
     config["plan"]["repeats"] = 2
