@@ -40,7 +40,7 @@ rule bundle:
     params:
         model=BUNDLED,
         members=MEMBERS,
-        folds=len(FOLDS),
+        folds=settings.plan.folds,
         settings=settings.model_dump(mode="json"),
         results=lambda wildcards, input: os.path.dirname(input.cohort),
         code=code_digest("pipeline.deploy.bundle"),
