@@ -92,9 +92,11 @@ def test_events_coded_1_and_2_are_refused_whatever_the_policy(tmp_path: Path, po
         read(tmp_path, HEADER + rows, policy=policy)
 
 
-def test_a_text_column_may_hold_such_words(tmp_path: Path) -> None:
-    cohort = read(tmp_path, HEADER + "P1,development,A,P1,,9,1,none\nP2,external,B,P2,,9,0,distant\n")
-    assert cohort["P1"].extra["clinical_stage"] == "none"
+@pytest.mark.parametrize("pair", [("none", "distant"), ("none", "none"), ("3", "4a")])
+def test_categories_may_be_such_words_or_begin_with_digits(tmp_path: Path, pair: tuple[str, str]) -> None:
+    rows = f"P1,development,A,P1,,9,1,{pair[0]}\nP2,external,B,P2,,9,0,{pair[1]}\n"
+    cohort = read(tmp_path, HEADER + rows)
+    assert [p.extra["clinical_stage"] for p in cohort.patients] == list(pair)
 
 
 def test_mapping_onto_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:

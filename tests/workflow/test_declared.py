@@ -20,6 +20,8 @@ told = {
     "template": list(rules.template.input.named),
     "masks": list(masks_of(SimpleNamespace(patient=first))),
     "cross": len(CROSS_FOLDS),
+    "suv_moves_crops": section("suv") in rules.crop_position.params.upstream,
+    "plan": sorted(rules.plan.params.settings),
 }
 print("told:", json.dumps(told), file=sys.stderr)
 """
@@ -56,6 +58,15 @@ def test_files_that_settings_and_table_name_are_inputs(told: dict) -> None:
 
 def test_every_repeat_is_cross_fitted(told: dict) -> None:
     assert told["cross"] == 3 * 2
+
+
+def test_crop_positions_follow_the_suv_though_contours_are_ancient(told: dict) -> None:
+    # Drawn contours are thresholds of SUV; nothing else tells the position that these moved.
+    assert told["suv_moves_crops"]
+
+
+def test_parts_within_folds_rerun_no_fold(told: dict) -> None:
+    assert "cross_parts" not in told["plan"] and "folds" in told["plan"]
 
 
 def test_an_image_changed_in_place_reruns_its_patient(tmp_path: Path) -> None:

@@ -66,9 +66,6 @@ def test_one_more_patient_reruns_no_other_patient(finished_study: Study) -> None
         ("evaluation", {"bootstraps": 101}, "evaluate", {"ensemble", "train_fold", "suv"}),
         ("training", {"iterations": 5}, "train_fold", {"plan", "survival", "crop"}),
         ("contours", {"supersampling": 5}, "contours", {"suv", "convert", "register", "index"}),
-        # Drawn and PET contours follow the SUV, and the crop's place follows them, though `ancient`.
-        ("suv", {"max_uptake_minutes": 230.0}, "crop_position", {"convert", "register", "template"}),
-        ("plan", {"cross_parts": 3}, "resolve", {"plan", "train_fold", "survival"}),
     ],
 )
 def test_settings_of_one_stage_rerun_it(
