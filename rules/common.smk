@@ -23,7 +23,7 @@ prepare_environment(ROOT)
 try:
     settings = load_settings(config)
     cohort = read_cohort(settings.cohort, settings.study.on_bad_patient)
-    require_columns(settings, cohort)
+    require_columns(settings.models, cohort)
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 
@@ -209,7 +209,7 @@ def announce_start():
     )
     for patient, problem in cohort.problems.items():
         print(f"warning: patient {patient} left out: {problem}", file=sys.stderr)
-    for doubt in doubts(settings, cohort):
+    for doubt in doubts(settings.plan, cohort):
         print(f"warning: {doubt}", file=sys.stderr)
     absent = (
         []
