@@ -108,11 +108,11 @@ def crops_of(patients):
 def feature_set_path(name):
     """File of a named feature set, or the path itself."""
     named = ROOT / "config" / "radiomics" / f"{name}.yaml"
-    return (
-        str(named.relative_to(Path.cwd()))
-        if named.is_relative_to(Path.cwd()) and named.exists()
-        else name
-    )
+    if not named.exists():
+        return name
+    # With --directory the results lie elsewhere, and the checkout is named in full.
+    here = Path.cwd()
+    return str(named.relative_to(here) if named.is_relative_to(here) else named)
 
 
 RADIOMICS = settings.radiomics.enabled and FROM_SCANNER

@@ -69,6 +69,14 @@ def test_parts_within_folds_rerun_no_fold(told: dict) -> None:
     assert "cross_parts" not in told["plan"] and "folds" in told["plan"]
 
 
+def test_results_may_lie_on_another_disk(tmp_path: Path) -> None:
+    house, elsewhere = copy_house(tmp_path / "repo"), tmp_path / "disk"
+    elsewhere.mkdir()
+    (elsewhere / "cohort.csv").write_text("\n".join(tiny_rows()) + "\n")
+    output = Study(house, tiny_config()).snakemake("-n", "--directory", str(elsewhere), "--quiet", "rules")
+    assert "radiomics_patient 14" in " ".join(output.split())
+
+
 def test_an_image_changed_in_place_reruns_its_patient(tmp_path: Path) -> None:
     house = copy_house(tmp_path / "repo")
     rows = tiny_rows()[:4]
