@@ -1,6 +1,7 @@
 # Paths, the code digest and the settings that rules are given; no stage lives here.
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from pipeline.environment import accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.provenance import code_digest
 from pipeline.settings.root import load_settings
+from pipeline.tables.agreement import doubts, require_columns
 from pipeline.tables.cohort import read_cohort
-from pipeline.tables.files import orphan_folders
+from pipeline.tables.files import files_digest, orphan_folders
 from pipeline.tables.pins import pinned_patients
 
 prepare_environment(ROOT)
@@ -21,6 +23,7 @@ prepare_environment(ROOT)
 try:
     settings = load_settings(config)
     cohort = read_cohort(settings.cohort, settings.study.on_bad_patient)
+    require_columns(settings.models, cohort)
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 
@@ -58,6 +61,10 @@ def section(name):
     return getattr(settings, name).model_dump(mode="json")
 
 
+# How NIfTI is read: the only settings of the cohort that its conversion depends on.
+NIFTI = {k: v for k, v in section("cohort").items() if k.startswith("nifti_")}
+
+
 def image_folder(patient):
     """Folder of a patient's images as the cohort table names it."""
     return str(Path(settings.cohort.image_root, cohort[patient].image_path))
@@ -71,6 +78,25 @@ def images_of(wildcards):
     return folder if os.path.exists(folder) else []
 
 
+def files_of(wildcards):
+    """What lies in a patient's folder; Snakemake itself sees only the time of its uppermost folder."""
+    return "" if IS_PHANTOM else files_digest(Path(image_folder(wildcards.patient)))
+
+
+def named_files(entries):
+    """Files that a setting or the cohort table names by path: inputs, as they decide values."""
+    return [entry for entry in entries if entry and os.path.isfile(entry)]
+
+
+def masks_of(wildcards):
+    """Mask files outside the patient's folder that the cohort table's `roi` names."""
+    entries = cohort[wildcards.patient].roi.split(";")
+    # Labels may follow the path: mask.nii.gz:1,3
+    return named_files(
+        [re.sub(r":\d+(,\d+)*$", "", entry.strip()) for entry in entries]
+    )
+
+
 def of_patients(stage, patients, ending=""):
     return [f"{R}/{stage}/{patient}{ending}" for patient in patients]
 
@@ -82,11 +108,11 @@ def crops_of(patients):
 def feature_set_path(name):
     """File of a named feature set, or the path itself."""
     named = ROOT / "config" / "radiomics" / f"{name}.yaml"
-    return (
-        str(named.relative_to(Path.cwd()))
-        if named.is_relative_to(Path.cwd()) and named.exists()
-        else name
-    )
+    if not named.exists():
+        return name
+    # With --directory the results lie elsewhere, and the checkout is named in full.
+    here = Path.cwd()
+    return str(named.relative_to(here) if named.is_relative_to(here) else named)
 
 
 RADIOMICS = settings.radiomics.enabled and FROM_SCANNER
@@ -152,7 +178,7 @@ def initial_weights(wildcards):
     return f"{R}/models/{start}/fold{wildcards.fold}" if start else []
 
 
-CROSS_FOLDS = range(settings.plan.folds * settings.plan.cross_parts)
+CROSS_FOLDS = range(settings.plan.runs * settings.plan.cross_parts)
 
 
 def cross_weights(wildcards):
@@ -183,12 +209,30 @@ def announce_start():
     )
     for patient, problem in cohort.problems.items():
         print(f"warning: patient {patient} left out: {problem}", file=sys.stderr)
+    for doubt in doubts(settings.plan, cohort):
+        print(f"warning: {doubt}", file=sys.stderr)
+    absent = (
+        []
+        if IS_PHANTOM or SOURCE == "generated"
+        else [p for p in cohort.ids() if not os.path.exists(image_folder(p))]
+    )
+    if absent:
+        print(
+            f"warning: no images of {len(absent)} of {images} patients; the first: {absent[0]}, "
+            f"{image_folder(absent[0])} (cohort.image_root, then the table's image_path)",
+            file=sys.stderr,
+        )
     for folder in orphan_folders(settings.cohort, cohort):
         print(
             f"warning: {folder} holds images, but no row of {settings.cohort.table} names it; "
             "add a row, or move the folder",
             file=sys.stderr,
         )
+
+
+# A dry run starts nothing, so `onstart` is silent; what is wrong is asked for there first.
+if workflow.output_settings.dryrun and workflow.is_main_process:
+    announce_start()
 
 
 def announce_end():

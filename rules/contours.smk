@@ -3,6 +3,7 @@ rule contours:
         index=f"{R}/index/{{patient}}" if SOURCE == "dicom" else [],
         convert=f"{R}/convert/{{patient}}",
         suv=f"{R}/suv/{{patient}}",
+        masks=masks_of,
     output:
         directory(f"{R}/contours/{{patient}}"),
     log:

@@ -16,7 +16,8 @@ if SOURCE == "nifti":
             **stage_resources(4000, 30),
         params:
             folder=lambda wildcards: image_folder(wildcards.patient),
-            settings=section("cohort"),
+            files=files_of,
+            settings=NIFTI,
             policy=POLICY,
             code=code_digest("pipeline.dicom.nifti"),
         message:

@@ -9,6 +9,11 @@ if FROM_SCANNER:
             position=(
                 f"{R}/crop_position.json" if settings.crop.position == "fixed" else []
             ),
+            boxes=(
+                named_files([settings.crop.boxes])
+                if settings.crop.position == "box"
+                else []
+            ),
         output:
             directory(f"{R}/crops/{{patient}}.zarr"),
         log:
@@ -48,6 +53,7 @@ elif SOURCE == "slices":
             **stage_resources(1000, 10),
         params:
             folder=lambda wildcards: image_folder(wildcards.patient),
+            files=files_of,
             spacing_mm=settings.crop.spacing_mm,
             roi=lambda wildcards: cohort[wildcards.patient].roi,
             policy=POLICY,

@@ -14,6 +14,7 @@ rule index:
         **stage_resources(1000, 30),
     params:
         folder=lambda wildcards: image_folder(wildcards.patient),
+        files=files_of,
         settings=section("index"),
         policy=POLICY,
         code=code_digest("pipeline.dicom.index"),

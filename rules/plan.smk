@@ -39,7 +39,8 @@ rule plan:
         **stage_resources(2000, 10),
     params:
         patients=[vars(patient) for patient in cohort.patients],
-        settings=section("plan"),
+        # Parts within folds are dealt later: they move no fold.
+        settings={k: v for k, v in section("plan").items() if k != "cross_parts"},
         seed=settings.study.seed,
         code=code_digest("pipeline.training.plan"),
     message:

@@ -2,7 +2,7 @@
 # are `ancient`: one patient's new data must not move every other patient's crop. Code and
 # settings that would change the files of all patients are named under `upstream`.
 CONVERTED_BY = (
-    [section("cohort"), code_digest("pipeline.dicom.nifti")]
+    [NIFTI, code_digest("pipeline.dicom.nifti")]
     if SOURCE == "nifti"
     else [
         section("index"),
@@ -24,6 +24,7 @@ POSITION_FROM = pinned_patients(Path(POSITION_PIN), cohort.ids("development"))
 rule template:
     input:
         candidates=ancient(of_patients("convert", TEMPLATE_FROM)),
+        named=named_files([settings.registration.template]),
     output:
         directory(f"{R}/template"),
     log:
@@ -68,10 +69,15 @@ rule crop_position:
         pin=POSITION_PIN,
         mask_from=settings.contours.crop_mask,
         upstream=[
+            section("suv"),
             section("contours"),
             section("registration"),
             CONVERTED_BY,
-            code_digest("pipeline.dicom.contours", "pipeline.registration.register"),
+            code_digest(
+                "pipeline.dicom.suv",
+                "pipeline.dicom.contours",
+                "pipeline.registration.register",
+            ),
         ],
         code=code_digest("pipeline.crops.position"),
     message:

@@ -138,6 +138,13 @@ def _require_repeatable(job: BundleJob, models: Mapping[str, Mapping[str, Any]])
             where="crop.position: box",
             action="train with crop.position fixed, uptake or lesion",
         )
+    if settings["plan"]["folds"] == 1:
+        raise BundleError(
+            "without held-out patients there are no risks that a new patient's could be placed among",
+            where="plan.folds: 1",
+            expected="2 folds or more",
+            action="train with folds, external patients or not",
+        )
     if any(map(uses_features, models.values())) and settings["radiomics"]["images"] != "crop":
         raise BundleError(
             "a bundle takes radiomics from the crop",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -113,17 +114,26 @@ def clinical_flags(manifest: Manifest, given: Mapping[str, str]) -> list[Flag]:
             filled = "median" if name in numbers else "most frequent level"
             flags.append(Flag("note", "clinical", f"{name} is unknown; the training {filled} is taken"))
         elif name in numbers:
-            try:
-                float(text)
-            except ValueError:
+            if not _is_number(text):
                 raise PipelineError(
-                    "a clinical value is no number", where=f"--clinical {name}", got=repr(text[:40])
-                ) from None
+                    "a clinical value is no number",
+                    where=f"--clinical {name}",
+                    got=repr(text[:40]),
+                    action=f"give a number, or {name}= where it is unknown",
+                )
         elif text not in manifest.cohort.levels.get(name, ()):
             known = ", ".join(manifest.cohort.levels.get(name, ()))
             told = f"{name} {text[:40]!r} is new (known: {known}); it counts as the most frequent level"
             flags.append(Flag("warning", "clinical", told))
     return flags
+
+
+def _is_number(text: str) -> bool:
+    """Python reads `nan` and `inf` as numbers; neither is a measurement."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def number_columns(manifest: Manifest) -> set[str]:

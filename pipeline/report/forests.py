@@ -68,7 +68,7 @@ def draw_differences(comparisons: pd.DataFrame, canvas: Canvas) -> str | None:
     for axis, name in zip(axes, sets, strict=True):
         axis.axvline(0, color=FAINT, lw=1, ls=(0, (3, 3)), zorder=0)
         for row in rows[rows["set"] == name].to_dict("records"):
-            text = f"{row['difference']:+.3f}, p {_equals(row['p_value'])}"
+            text = f"{row['difference']:+.3f}".replace("-", "−") + f", p {_equals(row['p_value'])}"
             if "p_holm" in row and known(row["p_holm"]):
                 text += f" (Holm {p_value(row['p_holm'])})"
             _estimate(axis, order.index(row["model_a"]), row, "difference", (text, COLOURS[0]))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.report.words import fixed
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -67,7 +69,7 @@ def ranked(facts: pd.DataFrame) -> pd.DataFrame:
         furthest = np.maximum(furthest, looked)
         for row in np.flatnonzero(looked > FAR):
             side = "high" if scored[row] > 0 else "low"
-            flags[row].append(f"{title} {values[row]:.{digits}f} is {side}")
+            flags[row].append(f"{title} {fixed(values[row], digits)} is {side}")
     found = facts.assign(
         flags=["; ".join(texts) for texts in flags], furthest=furthest, _count=[len(texts) for texts in flags]
     )

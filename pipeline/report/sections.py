@@ -18,6 +18,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+RANKS = (
+    "0.5 = chance, 1 = every pair in the right order. Pooled, and Uno’s C of development patients: pairs "
+    "across folds too, by Z-scores. Uno’s C: pairs weighted for censoring. AUC: those with an event by that "
+    "time against those still without."
+)
+SCORES = (
+    "Brier: mean squared error of the predicted survival, lower is better. Skill: 1 − Brier / Brier of the "
+    "set’s own Kaplan–Meier curve; above 0 is better than that curve. Observed/expected: events by that "
+    "time over those predicted; above 1 the model foretold too few."
+)
+MASKS = (
+    "Dice: mean over patients, 1 = the same mask. HD95 (95th percentile of surface distance) and ASSD (mean "
+    "surface distance): median over patients, lower is better."
+)
+
+
 @dataclass(frozen=True)
 class Source:
     """What most sections read.
@@ -95,9 +111,11 @@ def survival(source: Source, canvas: Canvas, content: Content) -> None:
     unit, headline = job.cohort.time_unit, job.headline
     content.draw("concordance", forests.draw_concordance(metrics, job.truths(), canvas))
     wide = tables.performance(metrics, job.evaluation.horizons_days, unit)
-    content.tell("discrimination", Table("Discrimination", wide["discrimination"], marks=marks))
-    content.tell("calibration", Table("Predicted probabilities", wide["calibration"], marks=marks))
-    content.tell("masks", Table("Masks of the networks", wide["masks"], marks=marks))
+    content.tell("discrimination", Table("Discrimination", wide["discrimination"], note=RANKS, marks=marks))
+    content.tell(
+        "calibration", Table("Predicted probabilities", wide["calibration"], note=SCORES, marks=marks)
+    )
+    content.tell("masks", Table("Masks of the networks", wide["masks"], note=MASKS, marks=marks))
     content.tell("boxes", Table("Boxes of the networks", wide["boxes"], marks=marks))
     content.tell("labels", Table("Class outcomes", wide["labels"], marks=marks))
     comparisons = pd.read_csv(folder / "comparisons.csv")

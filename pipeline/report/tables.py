@@ -40,7 +40,9 @@ def cohort_table(cohort: pd.DataFrame, time_unit: str) -> pd.DataFrame:
         }
         for column in (str(c) for c in cohort.columns if str(c).startswith("clinical_")):
             levels = cohort[column].nunique() <= MOST_LEVELS
-            row[pretty(column.removeprefix("clinical_")).capitalize()] = summary(part[column], levels)
+            counted = levels or cohort[column].dtype.kind != "f"
+            title = pretty(column.removeprefix("clinical_")).capitalize()
+            row[title + (": patients" if counted else ": median (range)")] = summary(part[column], levels)
         rows.append(row)
     return pd.DataFrame(rows).set_index("Set").T.reset_index(names="")
 

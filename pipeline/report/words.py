@@ -66,7 +66,10 @@ def known(value: Any) -> bool:
 
 def fixed(value: Any, digits: int) -> str:
     """A number with so many decimals, or a dash."""
-    return f"{float(value):.{digits}f}".replace("-", "−") if known(value) else NOTHING
+    if not known(value):
+        return NOTHING
+    # + 0.0: what rounds to nothing has no sign.
+    return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def interval(value: Any, low: Any, high: Any, digits: int = 3) -> str:

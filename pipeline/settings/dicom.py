@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.settings.base import Section
 
@@ -81,6 +81,14 @@ class SuvSettings(Section):
         description="A median SUV of the body outside is flagged (g/mL; for `bsa` a quarter, in cm²/mL).",
     )
     implausible_suvmax: float = Field(150.0, gt=0, description="A higher maximum is flagged.")
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> SuvSettings:
+        for name in ("uptake_minutes", "body_suv"):
+            low, high = getattr(self, name)
+            if not low < high:
+                raise ValueError(f"{name} must be [low, high], got [{low:g}, {high:g}]")
+        return self
 
 
 class ContourSettings(Section):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from pipeline.settings.base import Section
 
+Days = Annotated[float, Field(gt=0)]
+
 
 class EvaluationSettings(Section):
     """What is measured, and how sure."""
 
-    horizons_days: tuple[float, ...] = Field(
+    horizons_days: tuple[Days, ...] = Field(
         (365.25, 730.5, 1095.75), description="Times at which survival probabilities are judged."
     )
-    curve_days: tuple[float, ...] = Field(
+    curve_days: tuple[Days, ...] = Field(
         (),
         description="Further times at which survival is predicted; the report then draws each network's "
         "mean predicted survival beside what was observed.",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.settings.base import Section
+
+Count = Annotated[int, Field(ge=1)]
+Length = Annotated[float, Field(gt=0)]
 
 
 class RegistrationSettings(Section):
@@ -66,8 +69,8 @@ class CropSettings(Section):
     uptake_threshold_gml: float = Field(
         3.0, gt=0, description="`uptake`: smoothed SUV above which the largest region on top is the brain."
     )
-    shape: tuple[int, int, int] = Field((112, 128, 128), description="Voxels (z, y, x).")
-    spacing_mm: tuple[float, float, float] = Field((1.0, 1.0, 1.0), description="Voxel size (z, y, x).")
+    shape: tuple[Count, Count, Count] = Field((112, 128, 128), description="Voxels (z, y, x).")
+    spacing_mm: tuple[Length, Length, Length] = Field((1.0, 1.0, 1.0), description="Voxel size (z, y, x).")
     margin: int = Field(
         0,
         ge=0,
@@ -82,3 +85,9 @@ class CropSettings(Section):
         "warn", description="A lesion that the crop cuts off."
     )
     min_coverage: float = Field(0.95, ge=0, le=1, description="Share of the lesion that must lie inside.")
+
+    @model_validator(mode="after")
+    def _boxes_named(self) -> CropSettings:
+        if self.position == "box" and not self.boxes:
+            raise ValueError("position: box needs boxes, the table of them")
+        return self

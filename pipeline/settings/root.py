@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSetti
 from pipeline.settings.evaluation import EvaluationSettings, ReportSettings
 from pipeline.settings.explain import ExplainSettings
 from pipeline.settings.geometry import CropSettings, RegistrationSettings
+from pipeline.settings.messages import explain
 from pipeline.settings.models import ModelEntry
 from pipeline.settings.network import Network
 from pipeline.settings.phantom import DiskSettings, PhantomSettings
@@ -58,12 +58,21 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Settings:
+        folders: dict[str, str] = {}
         for name in (*self.models, *self.ensembles):
+            # A file system that ignores case would let two models write into one folder.
+            other = folders.setdefault(name.lower(), name)
+            if other != name:
+                raise ValueError(f"the names {other!r} and {name!r} differ in nothing but case; rename one")
             if not name.replace("_", "").isalnum() or not name[0].isalpha() or len(name) < 2:
                 raise ValueError(f"model name {name!r} must be letters, digits and _")
         for name, members in self.ensembles.items():
             if name in self.models:
                 raise ValueError(f"ensemble {name!r} has the name of a model")
+            if not members or len(set(members)) < len(members):
+                raise ValueError(
+                    f"ensemble {name!r} must name one model or more, each once, got {list(members)}"
+                )
             for member in members:
                 if member not in self.models:
                     raise ValueError(
@@ -175,7 +184,10 @@ class Settings(Section):
 
     def training_of(self, name: str) -> TrainingSettings:
         """The training section with a model's overrides."""
-        return merge_training(self.training, self.networks()[name].training)
+        try:
+            return merge_training(self.training, self.networks()[name].training)
+        except SettingsError as error:
+            raise SettingsError(error.problem, where=f"models.{name}.training") from None
 
 
 def merge_training(base: TrainingSettings, overrides: Mapping[str, Any]) -> TrainingSettings:
@@ -215,6 +227,7 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
                 where="training.select: best_inner with plan.inner_fraction: 0",
                 action="set plan.inner_fraction above 0, or training.select: last",
             )
+    _require_starts(settings)
     for name in settings.deep_sources():
         if settings.training_of(name).select == "best_heldout":
             raise SettingsError(
@@ -226,49 +239,23 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def explain(error: ValidationError, model: type[Section]) -> str:
-    """Every problem of a validation in one readable line each."""
-    lines = []
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"]) or "the settings"
-        if item["type"] == "extra_forbidden":
-            lines.append(f"settings: unknown key {where!r}" + _nearest(model, item["loc"]))
-        else:
-            got = f", got {item['input']!r}" if not isinstance(item["input"], dict) else ""
-            lines.append(f"settings: {where}: {item['msg'].removeprefix('Value error, ')}{got}")
-    return "\n".join(lines)
-
-
-def _nearest(model: type[Section], location: tuple[int | str, ...]) -> str:
-    valid = _keys_at(model, location[:-1])
-    close = difflib.get_close_matches(str(location[-1]), valid, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; valid here: {', '.join(valid)}" if valid else ""
-
-
-def _keys_at(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
-    current: Any = model.model_json_schema()
-    definitions = current.get("$defs", {})
-    for part in location:
-        if not isinstance(current, dict):
-            return []
-        options = current.get("properties", {})
-        if part in options:
-            current = _resolve(options[str(part)], definitions, None)
-        elif "additionalProperties" in current:
-            current = current["additionalProperties"]
-        else:  # the tag of a discriminated union, or an index
-            current = _resolve(current, definitions, str(part))
-    return list(current.get("properties", {})) if isinstance(current, dict) else []
-
-
-def _resolve(schema: Any, definitions: Any, tag: str | None) -> Any:
-    if tag is not None and "discriminator" in schema:
-        schema = {"$ref": schema["discriminator"]["mapping"].get(tag, "")}
-    for key in ("allOf", "anyOf"):
-        if key in schema:
-            schema = schema[key][0]
-    if "$ref" in schema:
-        return definitions.get(schema["$ref"].rsplit("/", 1)[-1], {})
-    return schema
+def _require_starts(settings: Settings) -> None:
+    """Every network that another one starts from is of this study, and no chain of them is a ring."""
+    starts = {name: settings.training_of(name).start_from for name in settings.networks()}
+    for name, start in starts.items():
+        if start and start not in starts:
+            raise SettingsError(
+                f"model {name!r} starts from {start!r}, which is no network of this study",
+                where="training.start_from",
+                expected=", ".join(sorted(set(starts) - {name})) or "empty: there is no other network",
+            )
+    for name in starts:
+        chain = [name]
+        while start := starts[chain[-1]]:
+            chain.append(start)
+            if start in chain[:-1]:
+                raise SettingsError(
+                    "models start from one another in a ring: " + " → ".join(chain),
+                    where="training.start_from",
+                    action="set it in the later model's own `training`, not for all models",
+                )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import math
 import re
@@ -14,6 +13,7 @@ from typing import Literal
 from pipeline.errors import TableError
 from pipeline.settings.base import Policy
 from pipeline.settings.cohort import CohortSettings
+from pipeline.tables.cohort_rows import check_event_coding, check_missing_words, read_rows, require_once
 
 DAYS_PER_MONTH = 30.4375
 PATIENT_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
@@ -80,44 +80,36 @@ def read_cohort(settings: CohortSettings, policy: Policy = "stop") -> Cohort:
             `stop`) has a bad value; every bad row is named.
     """
     path = Path(settings.table)
-    rows = _read_rows(path)
-    header = _rename(list(rows[0]) if rows else [], settings, path)
-    table = [_fill(dict(zip(header, row.values(), strict=False)), settings) for row in rows]
-    if not table:
+    header, rows = read_rows(path)
+    if not rows:
         raise TableError("the cohort table has no rows", where=str(path), action="add a row per patient")
-    _check_columns(list(table[0]), settings, path)
-    _check_unique(table, path)
+    names = _rename(header, settings, path)
+    table = [(line, _fill(dict(zip(names, row.values(), strict=True)), settings)) for line, row in rows]
+    _check_columns(list(table[0][1]), settings, path)
+    _check_whole(table, settings, path)
     patients: list[Patient] = []
     problems: dict[str, str] = {}
-    for number, row in enumerate(table, start=2):
+    for line, row in table:
         try:
-            patients.append(_parse(row, settings, f"{path}, line {number}"))
+            patients.append(_parse(row, settings, f"{path}, line {line}"))
         except TableError as error:
             if not PATIENT_ID.match(row["patient_id"]) or policy == "stop":
                 raise
             problems[row["patient_id"]] = str(error)
+    if not patients:
+        raise TableError(
+            f"no row of the cohort table can be used; the first: {next(iter(problems.values()))}"
+        )
     return Cohort(tuple(patients), problems)
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise TableError(
-            "the cohort table does not exist",
-            where=str(path),
-            expected="a CSV with a row per patient",
-            action="set cohort.table, or draft one: make cohort DICOM=folder OUT=table.csv",
-        )
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, restkey="\0extra", restval="\0missing")
-        rows = list(reader)
-    for number, row in enumerate(rows, start=2):
-        if "\0extra" in row or "\0missing" in row.values():
-            raise TableError(
-                "a row has another number of fields than the header",
-                where=f"{path}, line {number}",
-                action="check commas and quotes in this line",
-            )
-    return [{k.strip(): v.strip() for k, v in row.items()} for row in rows]
+def _check_whole(table: list[tuple[int, dict[str, str]]], settings: CohortSettings, path: Path) -> None:
+    """What only all rows together tell."""
+    rows = [row for _, row in table]
+    _check_unique(rows, path)
+    event_column = endpoint_columns(settings)[1]
+    check_event_coding([row[event_column] for row in rows], event_column, path)
+    check_missing_words(table, [name for name in rows[0] if name.startswith(PREFIXES)], path)
 
 
 def _rename(header: list[str], settings: CohortSettings, path: Path) -> list[str]:
@@ -131,7 +123,11 @@ def _rename(header: list[str], settings: CohortSettings, path: Path) -> list[str
                 action=_suggest(theirs, header),
             )
         theirs_to_ours[theirs] = ours
-    return [theirs_to_ours.get(name, name) for name in header]
+    names = [theirs_to_ours.get(name, name) for name in header]
+    require_once(
+        names, path, "cohort.columns gives a column a name that another one has: rename that one in the table"
+    )
+    return names
 
 
 def _fill(row: dict[str, str], settings: CohortSettings) -> dict[str, str]:

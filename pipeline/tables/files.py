@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pipeline.settings.cohort import CohortSettings
@@ -36,3 +39,33 @@ def orphan_folders(settings: CohortSettings, cohort: Cohort) -> list[Path]:
     named = {Path(p.image_path).parts[0] for p in cohort.patients if p.image_path}
     named |= set(cohort.problems)
     return sorted(p for p in root.iterdir() if p.is_dir() and p.name not in named and p.name[0] != ".")
+
+
+@cache
+def files_digest(folder: Path) -> str:
+    """Hash of the names, sizes and times of all files below a folder, or of one file.
+
+    Snakemake looks at the time of a folder itself, which does not move when a file deeper
+    down is replaced or changed in place. Names and times stand for the content: reading
+    every image at every start would take minutes.
+
+    Args:
+        folder: A patient's images; need not exist.
+
+    Returns:
+        16 hexadecimal digits; empty where there is nothing.
+    """
+    files = [folder] if folder.is_file() else []
+    for root, _, names in os.walk(folder, followlinks=False):
+        files.extend(Path(root, name) for name in names)
+    if not files:
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        try:
+            told = path.stat()
+        except OSError:  # a dangling link, or a file that went meanwhile: its stage reports it
+            digest.update(f"{path.relative_to(folder)}\0absent\0".encode())
+            continue
+        digest.update(f"{path.relative_to(folder)}\0{told.st_size}\0{told.st_mtime_ns}\0".encode())
+    return digest.hexdigest()[:16]

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.tables.cohort import Patient
+from pipeline.tables.cohort_rows import MISSING
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MISSING = frozenset({"na", "n/a", "nan", "null"})
-"""What other programs write for a number that is not known (R, pandas, SQL)."""
 
 
 def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
@@ -20,7 +18,7 @@ def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
 
     Columns: set, centre, time_days (float64), event (int64), then the table's `clinical_*`
     (float64 where every entry is a number or missing, else text), `label_*`, `truth_*` and
-    further endpoints. Blank entries are missing values; among numbers, :data:`MISSING` as well.
+    further endpoints. Blank entries are missing values; among numbers, `NA` and its like as well.
     """
     import pandas as pd
 

@@ -48,6 +48,8 @@ def test_clinical_values() -> None:
         ({"clinical_age": "63"}, "not those the bundle needs.*clinical_stage="),
         ({**given, "clinical_sex": "F"}, "not those the bundle needs"),
         ({**given, "clinical_age": "old"}, "no number.*'old'"),
+        ({**given, "clinical_age": "nan"}, "no number.*'nan'.*clinical_age= where it is unknown"),
+        ({**given, "clinical_age": "inf"}, "no number.*'inf'"),
     ):
         with pytest.raises(PipelineError, match=message):
             flags.clinical_flags(manifest, wrong)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.report import audit, curves, flow, tables
+from pipeline.report import audit, curves, flow, tables, words
 from pipeline.report.words import Clock, cell, horizon_name, interval, p_value
 from pipeline.tables.splits import Fold, Splits, read_splits
 from tests.report.made_up import Made, make_study
@@ -91,6 +91,11 @@ def test_marks_of_plan_and_of_evaluate_are_told(made: Made) -> None:
     ]
 
 
+def test_what_rounds_to_nothing_has_no_sign() -> None:
+    assert words.interval(0.065, -0.0009, 0.14) == "0.065 (0.00 to 0.14)"
+    assert words.fixed(-0.06, 3) == "−0.060"
+
+
 def test_few_events() -> None:
     assert tables.few_events({"development": (40, 20), "external": (90, 45)}) == ""
     told = tables.few_events({"development": (40, 20), "external": (40, 19)})
@@ -102,8 +107,8 @@ def test_cohort_table(made: Made) -> None:
     cohort = pd.read_parquet(made.results / "cohort.parquet")
     table = tables.cohort_table(cohort, "days").set_index("")
     assert table.loc["Events"].tolist() == ["3 (50%)", "1 (50%)"]
-    assert table.loc["Age", "Development"] == "52 (50–54); missing: 1"
-    assert table.loc["Sex", "Development"] == "F: 3, M: 2; missing: 1"
+    assert table.loc["Age: median (range)", "Development"] == "52 (50–54); missing: 1"
+    assert table.loc["Sex: patients", "Development"] == "F: 3, M: 2; missing: 1"
     follow = "Time to event or last follow-up, days: median (range)"
     assert table.loc[follow, "External"] == "3000 (2800–3200)"
 

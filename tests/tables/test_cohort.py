@@ -55,6 +55,12 @@ def test_what_other_programs_write_for_a_missing_number_is_missing(tmp_path: Pat
         (HEADER + GOOD.replace("P2,external", "../P2,external"), "not safe in file names"),
         (HEADER + GOOD + "P3,external\n", "another number of fields.*|line 4"),
         (HEADER, "no rows"),
+        (HEADER.replace(",", ";") + GOOD.replace(",", ";"), "divided by semicolons"),
+        (HEADER.replace("clinical_stage", "event") + GOOD, "a column twice: 'event'"),
+        # lung$status of R's survival package: 1 = censored, 2 = dead.
+        (HEADER + GOOD.replace(",1,2", ",2,2").replace(",0,", ",1,"), "coded 1 and 2"),
+        (HEADER + GOOD.replace("200.5,0,", "200.5,0,unknown"), "line 3.*got: 'unknown'"),
+        (HEADER + ",,,,,,,\n" + GOOD.replace("200.5", "-5"), "line 4.*got: -5"),
     ],
 )
 def test_bad_tables_are_told(tmp_path: Path, text: str, message: str) -> None:
@@ -85,6 +91,36 @@ def test_columns_are_mapped_and_filled(tmp_path: Path) -> None:
     # 1 month = 365.25 / 12 days.
     assert cohort["S1"].time_days == pytest.approx(365.25)
     assert cohort["S1"].image_path == "S1/CT" and cohort["S1"].extra["clinical_age"] == "60"
+
+
+@pytest.mark.parametrize("policy", ["stop", "exclude"])
+def test_events_coded_1_and_2_are_refused_whatever_the_policy(tmp_path: Path, policy: str) -> None:
+    # Excluding the 2s one by one would leave the 1s, the censored, as events.
+    rows = "".join(f"P{n},development,A,P{n},,{100 + n},{1 + n % 2},\n" for n in range(6))
+    with pytest.raises(TableError, match="coded 1 and 2"):
+        read(tmp_path, HEADER + rows, policy=policy)
+
+
+@pytest.mark.parametrize("pair", [("none", "distant"), ("none", "none"), ("3", "4a")])
+def test_categories_may_be_such_words_or_begin_with_digits(tmp_path: Path, pair: tuple[str, str]) -> None:
+    rows = f"P1,development,A,P1,,9,1,{pair[0]}\nP2,external,B,P2,,9,0,{pair[1]}\n"
+    cohort = read(tmp_path, HEADER + rows)
+    assert [p.extra["clinical_stage"] for p in cohort.patients] == list(pair)
+
+
+def test_mapping_onto_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    text = HEADER.replace("event,clinical_stage", "dead,event") + GOOD
+    with pytest.raises(TableError, match="a column twice: 'event'.*cohort.columns"):
+        read(tmp_path, text.replace(",1,2", ",1,0").replace(",0,\n", ",0,1\n"), columns={"event": "dead"})
+
+
+def test_a_table_of_another_encoding_or_without_a_usable_row_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "cohort.csv"
+    path.write_bytes((HEADER + GOOD.replace(",A,", ",Zürich,")).encode("latin-1"))
+    with pytest.raises(TableError, match="no UTF-8 text"):
+        read_cohort(CohortSettings(table=str(path)))
+    with pytest.raises(TableError, match=r"no row .* can be used.*must be 0 or 1"):
+        read(tmp_path, HEADER + GOOD.replace(",1,2", ",yes,2").replace(",0,", ",no,"), policy="exclude")
 
 
 def test_mapping_an_absent_column_is_told(tmp_path: Path) -> None:

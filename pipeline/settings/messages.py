@@ -1,0 +1,93 @@
+"""What is wrong with a study's settings, in words of the settings file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.settings.base import Section
+
+_WORDS = {
+    "tuple_type": "must be a list, e.g. [a, b]",
+    "dict_type": "must be a group of keys",
+    "model_type": "must be a group of keys",
+    "model_attributes_type": "must be a group of keys",
+    "union_tag_not_found": "lacks the key 'kind', which says what model this is",
+    "missing": "is missing",
+    "too_long": "has too many entries",
+    "string_type": "must be text (put it in quotes)",
+}
+
+
+def explain(error: ValidationError, model: type[Section]) -> str:
+    """Every problem of a validation in one readable line each."""
+    return "\n".join(_line(item, model) for item in error.errors())
+
+
+def _line(item: Any, model: type[Section]) -> str:
+    kind, location = item["type"], item["loc"]
+    where = ".".join(_as_written(location))
+    if kind == "extra_forbidden":
+        return f"settings: unknown key {where!r}" + _nearest(model, location)
+    if kind == "union_tag_invalid":
+        return _unknown_kind(where, item["ctx"])
+    got = "" if isinstance(item["input"], dict) or kind == "missing" else f", got {item['input']!r}"
+    text = _WORDS.get(kind, ": " + item["msg"].removeprefix("Value error, ")).removeprefix(": ")
+    joint = " " if kind in _WORDS else ": "
+    # Pydantic's text of these speaks of Python's types, and its last clause of what is got.
+    return f"settings: {where}{joint}{text}{got}" if where else f"settings: {text}{got}"
+
+
+def _as_written(location: tuple[int | str, ...]) -> list[str]:
+    """Keys as the file has them: without the tag that pydantic puts after a model's name."""
+    parts = [str(part) for part in location]
+    if len(parts) > 2 and parts[0] == "models":
+        del parts[2]
+    return parts
+
+
+def _unknown_kind(where: str, context: Any) -> str:
+    kinds = [tag.strip().strip("'") for tag in str(context["expected_tags"]).split(",")]
+    return f"settings: {where}: unknown kind {context['tag']!r}" + _hint(str(context["tag"]), kinds)
+
+
+def _nearest(model: type[Section], location: tuple[int | str, ...]) -> str:
+    return _hint(str(location[-1]), _keys_at(model, location[:-1]))
+
+
+def _hint(name: str, valid: Iterable[str]) -> str:
+    known = list(valid)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; valid here: {', '.join(known)}" if known else ""
+
+
+def _keys_at(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
+    current: Any = model.model_json_schema()
+    definitions = current.get("$defs", {})
+    for part in location:
+        if not isinstance(current, dict):
+            return []
+        options = current.get("properties", {})
+        if part in options:
+            current = _resolve(options[str(part)], definitions, None)
+        elif "additionalProperties" in current:
+            current = current["additionalProperties"]
+        else:  # the tag of a discriminated union, or an index
+            current = _resolve(current, definitions, str(part))
+    return list(current.get("properties", {})) if isinstance(current, dict) else []
+
+
+def _resolve(schema: Any, definitions: Any, tag: str | None) -> Any:
+    if tag is not None and "discriminator" in schema:
+        schema = {"$ref": schema["discriminator"]["mapping"].get(tag, "")}
+    for key in ("allOf", "anyOf"):
+        if key in schema:
+            schema = schema[key][0]
+    if "$ref" in schema:
+        return definitions.get(schema["$ref"].rsplit("/", 1)[-1], {})
+    return schema

@@ -1,0 +1,121 @@
+"""The cohort table as text: its rows with their line numbers, and what no row alone can tell."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.errors import TableError
+
+MISSING = frozenset({"na", "n/a", "nan", "null"})
+"""What other programs write for a number that is not known (R, pandas, SQL)."""
+DOUBTFUL = frozenset({"none", "missing", "unknown", ".", "-", "?"})
+"""What people write for it, and might mean as a level."""
+
+
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Header, and rows with the line each ends on in the file; blank ones are left out.
+
+    Raises:
+        TableError: The file is missing, no UTF-8 CSV with commas, has a column twice, or a
+            row with another number of fields than the header.
+    """
+    if not path.is_file():
+        raise TableError(
+            "the cohort table does not exist",
+            where=str(path),
+            expected="a CSV with a row per patient",
+            action="set cohort.table, or draft one: make cohort DICOM=folder OUT=table.csv",
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TableError(
+            "the cohort table is no UTF-8 text",
+            where=f"{path}, byte {error.start + 1}",
+            expected="CSV in UTF-8",
+            action="save it as 'CSV UTF-8 (comma delimited)'; a workbook (.xlsx) is no CSV",
+        ) from None
+    lines = csv.reader(io.StringIO(text, newline=""))
+    header = [name.strip() for name in next(lines, [])]
+    _check_header(header, path)
+    rows = []
+    for fields in lines:
+        if not any(map(str.strip, fields)):
+            continue
+        if len(fields) != len(header):
+            raise TableError(
+                "a row has another number of fields than the header",
+                where=f"{path}, line {lines.line_num}",
+                expected=str(len(header)),
+                got=str(len(fields)),
+                action="check commas and quotes in this line; a decimal comma belongs in quotes or is a point",
+            )
+        values = [value.strip() for value in fields]
+        rows.append((lines.line_num, dict(zip(header, values, strict=True))))
+    return header, rows
+
+
+def _check_header(header: Sequence[str], path: Path) -> None:
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and mark in header[0]:
+            raise TableError(
+                f"the cohort table is divided by {name}",
+                where=f"{path}, line 1",
+                expected="commas",
+                action="save it as 'CSV UTF-8 (comma delimited)', numbers with a decimal point",
+            )
+    require_once(header, path, "remove or rename one of them")
+
+
+def require_once(names: Sequence[str], path: Path, action: str) -> None:
+    """Every column's name once: of two, one would be read and nobody could say which."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TableError(
+            "the cohort table has a column twice: " + ", ".join(map(repr, twice)),
+            where=str(path),
+            got=", ".join(names),
+            action=action,
+        )
+
+
+def check_event_coding(values: Sequence[str], column: str, path: Path) -> None:
+    """Refuse events coded 1 and 2 (1 = censored in some packages, occurred in others)."""
+    coded = {value.removesuffix(".0") for value in values if value}
+    if "2" in coded and coded <= {"1", "2"}:
+        # Row by row each 2 would be left out, and the 1s, perhaps the censored, taken as events.
+        raise TableError(
+            f"column {column!r} is coded 1 and 2",
+            where=str(path),
+            expected="1 = the event occurred, 0 = censored",
+            got="only 1 and 2, which may mean censored and occurred",
+            action="recode the column",
+        )
+
+
+def check_missing_words(
+    rows: Sequence[tuple[int, Mapping[str, str]]], names: Sequence[str], path: Path
+) -> None:
+    """Refuse people's words for missing values among numbers, which would make each number a category."""
+    for name in names:
+        known = [(line, row[name]) for line, row in rows if row[name] and row[name].lower() not in MISSING]
+        words = [(line, text) for line, text in known if not _is_number(text)]
+        if words and len(words) < len(known) and all(word.lower() in DOUBTFUL for _, word in words):
+            raise TableError(
+                f"column {name!r} holds numbers and a word for missing values",
+                where=f"{path}, line {words[0][0]}",
+                expected="a number, or nothing where it is missing",
+                got=repr(words[0][1]) + (f" and {len(words) - 1} more" if len(words) > 1 else ""),
+                action="empty these fields",
+            )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,119 @@
+"""What decides a value is declared to Snakemake, so that a change of it reruns what it decides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from study_runner import Study, copy_house, tiny_config, tiny_rows
+
+ASKED = """
+include: "Snakefile"
+import json, sys
+from types import SimpleNamespace
+first = cohort.ids()[0]
+told = {
+    "boxes": list(rules.crop.input.boxes),
+    "template": list(rules.template.input.named),
+    "masks": list(masks_of(SimpleNamespace(patient=first))),
+    "cross": len(CROSS_FOLDS),
+    "suv_moves_crops": section("suv") in rules.crop_position.params.upstream,
+    "plan": sorted(rules.plan.params.settings),
+}
+print("told:", json.dumps(told), file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """A study whose settings and table name files, three repeats without folds."""
+    house = copy_house(tmp_path_factory.mktemp("declared") / "repo")
+    rows = tiny_rows()
+    at = rows[0].split(",").index("roi")
+    fields = rows[1].split(",")
+    fields[at] = "drawn.nii.gz:1;inside.nii.gz"
+    (house / "cohort.csv").write_text("\n".join([rows[0], ",".join(fields), *rows[2:]]) + "\n")
+    for name in ("drawn.nii.gz", "boxes.csv", "template.nii.gz"):
+        (house / name).touch()
+    config = tiny_config() | {
+        "plan": {"folds": 1, "repeats": 3, "inner_fraction": 0.4, "cross_parts": 2},
+        "crop": {"position": "box", "boxes": "boxes.csv"},
+        "registration": {"template": "template.nii.gz"},
+    }
+    (house / "asked.smk").write_text(ASKED)
+    output = Study(house, config).snakemake("-n", "-s", "asked.smk", "--quiet", "rules")
+    line = next(line for line in output.splitlines() if line.startswith("told:"))
+    return json.loads(line.removeprefix("told:"))
+
+
+def test_files_that_settings_and_table_name_are_inputs(told: dict) -> None:
+    assert told["boxes"] == ["boxes.csv"]
+    assert told["template"] == ["template.nii.gz"]
+    # The other mask lies in the patient's folder, whose digest is a parameter.
+    assert told["masks"] == ["drawn.nii.gz"]
+
+
+def test_every_repeat_is_cross_fitted(told: dict) -> None:
+    assert told["cross"] == 3 * 2
+
+
+def test_crop_positions_follow_the_suv_though_contours_are_ancient(told: dict) -> None:
+    # Drawn contours are thresholds of SUV; nothing else tells the position that these moved.
+    assert told["suv_moves_crops"]
+
+
+def test_parts_within_folds_rerun_no_fold(told: dict) -> None:
+    assert "cross_parts" not in told["plan"] and "folds" in told["plan"]
+
+
+def test_results_may_lie_on_another_disk(tmp_path: Path) -> None:
+    house, elsewhere = copy_house(tmp_path / "repo"), tmp_path / "disk"
+    elsewhere.mkdir()
+    (elsewhere / "cohort.csv").write_text("\n".join(tiny_rows()) + "\n")
+    output = Study(house, tiny_config()).snakemake("-n", "--directory", str(elsewhere), "--quiet", "rules")
+    assert "radiomics_patient 14" in " ".join(output.split())
+
+
+def test_an_image_changed_in_place_reruns_its_patient(tmp_path: Path) -> None:
+    house = copy_house(tmp_path / "repo")
+    rows = tiny_rows()[:4]
+    (house / "cohort.csv").write_text("\n".join(rows) + "\n")
+    at = rows[0].split(",").index("image_path")
+    images = [house / "images" / row.split(",")[at] for row in rows[1:]]
+    for number, folder in enumerate(images):
+        folder.mkdir(parents=True)
+        np.save(folder / "image.npy", np.full((8, 8), number, dtype=np.float32))
+        np.save(folder / "mask.npy", np.eye(8, dtype=np.uint8))
+    config = tiny_config() | {"crop": {"shape": [1, 8, 8], "spacing_mm": [1, 1, 1]}}
+    config["cohort"] |= {"source": "slices", "image_root": "images"}
+    study = Study(house, config)
+    study.snakemake("preprocess")
+    assert "Nothing to be done" in study.snakemake("preprocess", "-n")
+    before = images[1].stat().st_mtime_ns
+    np.save(images[1] / "image.npy", np.full((8, 8), 9, dtype=np.float32))
+    assert images[1].stat().st_mtime_ns == before, "the folder's own time must not give it away"
+    output = study.snakemake("preprocess", "-n", "--quiet", "rules")
+    assert "ingest 1" in " ".join(output.split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"models": {"net": {"kind": "deepmts", "clinical": ["clinical_performanc"]}}},
+            "clinical_performance",
+        ),
+        ({"plan": {"folds": 9}}, "too few for plan.folds: 9"),
+        ({"cohort": {"table": "cohort.csv", "image_root": "nowhere"}}, "no images of 14 of 14 patients"),
+    ],
+)
+def test_a_dry_run_tells_what_the_run_would_stumble_over(
+    tmp_path_factory: pytest.TempPathFactory, changes: dict, message: str
+) -> None:
+    house = copy_house(tmp_path_factory.mktemp("told") / "repo")
+    (house / "cohort.csv").write_text("\n".join(tiny_rows()) + "\n")
+    config = tiny_config() | {"ensembles": {}} | changes
+    assert message in Study(house, config).snakemake("-n", "--quiet", "rules", check=False)
