@@ -2,12 +2,12 @@
 
 Forward, loss, backward and Adam, in float32 unless told otherwise, after one step that is not
 counted. Each network runs in a process of its own, so that its
-peak memory is its own. On a CPU with two images of a small size (64³, slices of 128²) and a quarter
-of the filters unless told otherwise, on an accelerator with two at the paper's size and width.
+peak memory is its own. At the paper's width; on a CPU with two images of a small size (64³, slices
+of 128²) unless told otherwise, on an accelerator with two at the paper's size.
 
     python -m benchmarks.networks                       # the CPU, and an accelerator if there is one
     python -m benchmarks.networks --only deepmts        # rows whose kind contains a word
-    python -m benchmarks.networks --full                # the paper's size and width on the CPU too
+    python -m benchmarks.networks --full                # the paper's size on the CPU too
 """
 
 from __future__ import annotations
@@ -23,19 +23,9 @@ import torch
 from pipeline.losses.combined import combined_loss
 from pipeline.nets.catalogue import ENTRIES, Entry, shown
 from pipeline.nets.registry import build, kind_of
-from pipeline.settings.network import Network
 
-SMALL_CUBE, SMALL_SLICE, SMALL_WIDTH = (64, 64, 64), (1, 128, 128), 0.25
+SMALL_CUBE, SMALL_SLICE = (64, 64, 64), (1, 128, 128)
 MIB = 1 << 20
-
-
-def small(settings: Network) -> Network:
-    """The same network with a quarter of its filters."""
-    if "width" in type(settings).model_fields:
-        return settings.model_copy(update={"width": SMALL_WIDTH})
-    if "filters" in type(settings).model_fields:
-        return settings.model_copy(update={"filters": 2})
-    return settings
 
 
 def made_up(entry: Entry, shape: tuple[int, int, int], batch: int) -> dict[str, torch.Tensor]:
@@ -57,7 +47,7 @@ def made_up(entry: Entry, shape: tuple[int, int, int], batch: int) -> dict[str, 
 
 def measure(entry: Entry, device: str, full: bool, batch: int, rough: bool) -> dict[str, Any]:
     """Seconds of a step (wall and processor) and peak MiB of one network."""
-    settings = entry.settings if full else small(entry.settings)
+    settings = entry.settings
     shape = entry.shape if full else (SMALL_SLICE if entry.shape[0] == 1 else SMALL_CUBE)
     net = build(settings, entry.channels, entry.clinical).to(device).train()
     optimizer = torch.optim.Adam(net.parameters(), 1e-4)
@@ -123,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", default="", help="kinds that contain this")
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--full", action="store_true", help="the paper's size and width on the CPU too")
+    parser.add_argument("--full", action="store_true", help="the paper's size on the CPU too")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--limit", type=float, default=600, help="seconds a network may take")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="one device only")
