@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.console import configure_logging
-from pipeline.dicom.file_tree import is_zip, list_files
 from pipeline.dicom.header_values import quiet_reading
 from pipeline.dicom.series_scan import Instance, scan_folder
 from pipeline.errors import DicomError, PipelineError, TableError
+from pipeline.tables.file_tree import is_zip, list_files
 
 log = logging.getLogger(__name__)
 COLUMNS = ("patient_id", "set", "centre", "image_path", "roi", "time_days", "event")

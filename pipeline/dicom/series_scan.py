@@ -14,7 +14,6 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 
-from pipeline.dicom.file_tree import CLOSED_FOLDER, NO_FILE, is_zip, list_files
 from pipeline.dicom.header_values import (
     integer_of,
     items_of,
@@ -26,6 +25,7 @@ from pipeline.dicom.header_values import (
 from pipeline.dicom.pet_parse import corrections_of
 from pipeline.dicom.volume_frames import planes_of
 from pipeline.dicom.volume_geometry import Plane
+from pipeline.tables.file_tree import CLOSED_FOLDER, NO_FILE, is_zip, list_files
 
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 _NO_UID = "DICOM without (0008,0018) SOP or (0020,000E) Series Instance UID"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import Cohort
+from pipeline.tables.file_tree import list_files
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,16 @@ def files_digest(folder: Path) -> str:
         folder: A patient's images; need not exist.
 
     Returns:
-        16 hexadecimal digits; empty where there is nothing.
+        16 hexadecimal digits; empty where there is no such folder.
     """
-    files = [folder] if folder.is_file() else []
-    for root, _, names in os.walk(folder, followlinks=False):
-        files.extend(Path(root, name) for name in names)
-    if not files:
+    if not folder.exists():
         return ""
-    digest = hashlib.sha256()
-    for path in sorted(files):
+    files, passed = list_files(folder)
+    digest = hashlib.sha256(json.dumps(sorted(passed.items())).encode())
+    for path in files:
         try:
             told = path.stat()
-        except OSError:  # a dangling link, or a file that went meanwhile: its stage reports it
-            digest.update(f"{path.relative_to(folder)}\0absent\0".encode())
+        except OSError:  # it went meanwhile: its stage reports it
             continue
         digest.update(f"{path.relative_to(folder)}\0{told.st_size}\0{told.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]

@@ -33,3 +33,14 @@ def test_one_file_and_none(tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(b"1")
     assert len(digest(tmp_path / "image.png")) == 16
     assert digest(tmp_path / "absent") == ""
+
+
+def test_linked_folders_count_and_end(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "1.dcm").write_bytes(b"1")
+    (tmp_path / "P1").mkdir()
+    (tmp_path / "P1" / "pet").symlink_to(tmp_path / "archive")
+    (tmp_path / "P1" / "again").symlink_to(tmp_path / "P1")
+    before = digest(tmp_path / "P1")
+    (tmp_path / "archive" / "1.dcm").write_bytes(b"22")
+    assert before and digest(tmp_path / "P1") != before
