@@ -304,10 +304,13 @@ def test_linked_folders_are_entered_once(tmp_path):
     assert all(path.is_file() for path in files_of(found, chosen(found, "pet")))
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120)
 def test_a_pipe_does_not_hang(tmp_path):
     folder = write_pair(tmp_path / "in")
-    os.mkfifo(folder / "pipe.dcm")
+    try:
+        os.mkfifo(folder / "pipe.dcm")
+    except OSError:
+        pytest.skip("a file system without pipes")
     assert "pipe" in "".join(index(folder, tmp_path / "index").skipped)
 
 
@@ -329,7 +332,10 @@ def test_a_folder_that_may_not_be_read_is_told(tmp_path, monkeypatch):
 def test_names_that_are_no_utf8(tmp_path):
     folder = write_pair(tmp_path / "in")
     for path in sorted((folder / "pet").iterdir()):
-        path.rename(os.fsdecode(os.fsencode(folder / "pet") + b"/\xe9\xff" + os.fsencode(path.name)))
+        try:
+            path.rename(os.fsdecode(os.fsencode(folder / "pet") + b"/\xe9\xff" + os.fsencode(path.name)))
+        except OSError:
+            pytest.skip("a file system of UTF-8 names")
     found = index(folder, tmp_path / "index")
     assert all(path.is_file() for path in files_of(found, chosen(found, "pet")))
 
