@@ -103,6 +103,6 @@ def test_nothing_grows_over_two_thousand_iterations(job: Job, tmp_path: Path) ->
     iterations, resident, tensors = (np.array(column) for column in zip(*seen, strict=True))
     settled = iterations > 500
     slope = np.polyfit(iterations[settled], resident[settled], 1)[0]
-    assert abs(slope) * 1500 < 0.02 * resident[-1]
+    assert slope * 1500 <= 0.02 * resident[-1]
     assert tensors[-1] <= tensors[settled][0] + 10
     assert len(run.progress.history) == 40 and not run.waiting
