@@ -207,7 +207,7 @@ def overfit(settings, shape, steps, seed=0):
     The network stays in training mode but for dropout: its running statistics lag behind.
     """
     image, clinical, mask, targets = batch(shape)
-    net = fresh(settings, seed)
+    net = fresh(settings, seed=seed)
     optimizer = torch.optim.Adam(net.parameters(), RATES.get(settings.kind, 3e-3))
     for step in range(steps):
         optimizer.zero_grad()
