@@ -159,3 +159,15 @@ def sampled_mask(contours: Sequence[np.ndarray], grid: Grid, samples: int) -> np
         blocks = inside.reshape(grid.shape[1], samples, grid.shape[2], samples)
         mask[k] = blocks.sum(axis=(1, 3)) * 2 > samples**2
     return mask
+
+
+def with_roi(sources, roi):
+    return ContourSources("P1", sources.index, sources.convert, sources.suv, roi)
+
+
+def write_mask(path, grid, array=None):
+    if array is None:
+        array = np.zeros(grid.shape, np.uint8)
+        array[2:4, 2:5, 3:7] = 1
+    write_nifti(path, Volume(array, grid))
+    return array
