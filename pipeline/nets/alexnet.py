@@ -13,7 +13,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, fast_layout, initialise
+from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import AlexNet
@@ -37,10 +37,10 @@ class AlexNet3d(nn.Module):
         self.normalise = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
         self.dense = nn.Sequential(
             nn.Dropout(settings.dropout),
-            nn.Linear(f[4] * GRID**3, dense),
+            Linear(f[4] * GRID**3, dense),
             nn.ReLU(),
             nn.Dropout(settings.dropout),
-            nn.Linear(dense, dense),
+            Linear(dense, dense),
             nn.ReLU(),
         )
         self.head = OutcomeHead(dense, clinical, settings.outcome, settings.losses)

@@ -31,6 +31,22 @@ class Conv3d(nn.Conv3d):
             return result.to(kind)
 
 
+class Linear(nn.Linear):
+    """Linear layer that stays float32 under bfloat16 autocast.
+
+    The Cox loss leaves a constant open, so log-hazards may lie far from 0, and bfloat16's 8 bits then
+    round the differences between patients away; clinical features would be rounded, too. On vectors
+    float32 costs next to nothing.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `torch.nn.Linear`; float32 from bfloat16."""
+        if not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(precise(x))
+
+
 class ConvNormRelu(nn.Sequential):
     """Convolution with padding, batch normalisation, ReLU; keeps the image's size.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import ConvNormRelu, TumourProbability, fast_layout, initialise
+from pipeline.nets.blocks import ConvNormRelu, Linear, TumourProbability, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import ChenNet
@@ -50,7 +50,7 @@ class ChenUNet(nn.Module):
         below = (f[-1], *up[:-1])
         self.up = nn.ModuleList(_double(b + s, t) for b, s, t in zip(below, skips, up, strict=True))
         self.probability = TumourProbability(up[-1])
-        self.dense = nn.Linear(f[LEVEL] * sum(bins**3 for bins in BINS), dense)
+        self.dense = Linear(f[LEVEL] * sum(bins**3 for bins in BINS), dense)
         self.head = OutcomeHead(dense, clinical, settings.outcome, settings.losses, settings.dropout)
         initialise(self)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import fast_layout, initialise, precise, up
+from pipeline.nets.blocks import Linear, fast_layout, initialise, precise, up
 from pipeline.nets.heads import outcome_size
 from pipeline.nets.mask_rcnn import MaskRcnn
 from pipeline.nets.resnet50 import BLOCKS, EXPANSION, FILTERS, Bottleneck, conv_norm
@@ -125,11 +125,11 @@ class ChestCtNet(nn.Module):
         if "classification" in tasks:
             first, second = (scaled(number, settings.width) for number in DENSE)
             self.classification = nn.Sequential(
-                nn.Linear(sources[-1] * GRID**2, first),
+                Linear(sources[-1] * GRID**2, first),
                 nn.ReLU(),
-                nn.Linear(first, second),
+                Linear(first, second),
                 nn.ReLU(),
-                nn.Linear(second, outcome_size("label", settings.losses)),
+                Linear(second, outcome_size("label", settings.losses)),
             )
         initialise(self)
 

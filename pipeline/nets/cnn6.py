@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise
+from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import Cnn6
@@ -33,7 +33,7 @@ class SixLayers(nn.Module):
                 source = target
             layers.append(nn.MaxPool3d(2))
         self.convolutions = nn.Sequential(*layers)
-        self.dense = nn.Linear(source, DENSE)
+        self.dense = Linear(source, DENSE)
         self.head = OutcomeHead(DENSE, clinical, settings.outcome, settings.losses, settings.dropout)
         initialise(self)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import fast_layout, global_mean, initialise, join_clinical, masked, precise
+from pipeline.nets.blocks import Linear, fast_layout, global_mean, initialise, join_clinical, masked, precise
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import CnnSurvival
 
@@ -42,8 +42,8 @@ class CnnSurvivalNet(nn.Module):
                 source = number
             layers.append(nn.MaxPool2d(2))
         self.convolutions = nn.Sequential(*layers)
-        self.hidden = nn.Linear(filters[-1], HIDDEN)
-        self.last = nn.Linear(HIDDEN + clinical, len(settings.losses.interval_edges_days))
+        self.hidden = Linear(filters[-1], HIDDEN)
+        self.last = Linear(HIDDEN + clinical, len(settings.losses.interval_edges_days))
         self.dropout = nn.Dropout(settings.dropout)
         self.clinical = clinical
         initialise(self)

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from pipeline.nets.blocks import (
     ConvNormRelu,
+    Linear,
     TumourProbability,
     fast_layout,
     global_mean,
@@ -150,8 +151,8 @@ class Head(nn.Module):
     def __init__(self, sizes: Sequence[int], clinical: int, dropout: float) -> None:
         super().__init__()
         self.clinical = clinical
-        self.branches = nn.ModuleList(nn.Linear(size, HEAD_NODES) for size in sizes)
-        self.last = nn.Linear(HEAD_NODES * len(sizes) + clinical, 1)
+        self.branches = nn.ModuleList(Linear(size, HEAD_NODES) for size in sizes)
+        self.last = Linear(HEAD_NODES * len(sizes) + clinical, 1)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: list[Tensor], clinical: Tensor | None) -> Tensor:

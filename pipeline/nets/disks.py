@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import initialise, join_clinical, precise, up
+from pipeline.nets.blocks import Linear, initialise, join_clinical, precise, up
 from pipeline.nets.sizes import scaled
 
 UNET_FILTERS = (64, 128, 256, 512, 1024)
@@ -99,8 +99,8 @@ class Regression(nn.Module):
     def __init__(self, channels: int, clinical: int, dropout: float) -> None:
         super().__init__()
         self.clinical = clinical
-        self.hidden = nn.Linear(channels * GRID**2, HIDDEN)
-        self.last = nn.Linear(HIDDEN + clinical, 1)
+        self.hidden = Linear(channels * GRID**2, HIDDEN)
+        self.last = Linear(HIDDEN + clinical, 1)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, maps: Tensor, clinical: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, join_clinical, precise
+from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise, join_clinical, precise
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import Dlpm
 
@@ -62,7 +62,7 @@ class DlpmNet(nn.Module):
                 layers.append(nn.AvgPool3d(2))
                 channels = narrow
         self.layers = nn.Sequential(*layers)
-        self.last = nn.Linear(channels + clinical, len(settings.losses.interval_edges_days))
+        self.last = Linear(channels + clinical, len(settings.losses.interval_edges_days))
         initialise(self)
         nn.init.zeros_(self.last.weight)
 

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from pipeline.errors import SettingsError
-from pipeline.nets.blocks import join_clinical, precise
+from pipeline.nets.blocks import Linear, join_clinical, precise
 from pipeline.settings.losses import LossSettings
 
 Outcome = Literal["label", "hazard", "intervals"]
@@ -49,7 +49,7 @@ class OutcomeHead(nn.Module):
     ) -> None:
         super().__init__()
         self.outcome, self.clinical = outcome, clinical
-        self.last = nn.Linear(features + clinical, outcome_size(outcome, losses))
+        self.last = Linear(features + clinical, outcome_size(outcome, losses))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor, clinical: Tensor | None) -> dict[str, Tensor]:

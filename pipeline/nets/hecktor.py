@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from pipeline.nets.blocks import (
     Conv3d,
+    Linear,
     TumourProbability,
     fast_layout,
     global_mean,
@@ -125,7 +126,7 @@ class RadiomicsBranch(nn.Module):
     def __init__(self, inputs: int, clinical: int, dropout: float) -> None:
         super().__init__()
         self.clinical = clinical
-        self.hidden, self.last = nn.Linear(inputs, HIDDEN), nn.Linear(HIDDEN + clinical, 1)
+        self.hidden, self.last = Linear(inputs, HIDDEN), Linear(HIDDEN + clinical, 1)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor, clinical: Tensor | None) -> Tensor:

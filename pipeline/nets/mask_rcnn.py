@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import precise
+from pipeline.nets.blocks import Linear, precise
 from pipeline.nets.boxes import decode, encode, make_anchors, non_maximum_suppression, roi_align
 from pipeline.nets.instances import (
     LARGEST,
@@ -54,9 +54,9 @@ class MaskRcnn(nn.Module):
         self.propose = nn.Conv2d(channels, hidden, 3, padding=1)
         self.objectness, self.offsets = nn.Conv2d(hidden, count, 1), nn.Conv2d(hidden, 4 * count, 1)
         self.dense = nn.Sequential(
-            nn.Linear(channels * BOX_GRID**2, dense), nn.ReLU(), nn.Linear(dense, dense), nn.ReLU()
+            Linear(channels * BOX_GRID**2, dense), nn.ReLU(), Linear(dense, dense), nn.ReLU()
         )
-        self.kind, self.box = nn.Linear(dense, kinds + 1), nn.Linear(dense, 4 * kinds)
+        self.kind, self.box = Linear(dense, kinds + 1), Linear(dense, 4 * kinds)
         layers: list[nn.Module] = []
         for source in (channels, filters, filters, filters):
             layers += [nn.Conv2d(source, filters, 3, padding=1), nn.ReLU()]

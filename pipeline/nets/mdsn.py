@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, join_clinical, precise
+from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise, join_clinical, precise
 from pipeline.nets.csn import BOTTLENECK, GROWTH, SMALLEST_SIDE, STEM, DenseBlock, DenseUnit
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import Mdsn
@@ -45,7 +45,7 @@ class MdsnNet(nn.Module):
                 )
                 channels = half
         self.norm = nn.BatchNorm3d(channels)
-        self.last = nn.Linear(channels + clinical, 1)
+        self.last = Linear(channels + clinical, 1)
         initialise(self)
 
     def forward(

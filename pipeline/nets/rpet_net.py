@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, fast_layout, initialise
+from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import RpetNet
@@ -35,7 +35,7 @@ class RpetNet3d(nn.Module):
             nn.ReLU(inplace=True),
             nn.MaxPool3d(2),
         )
-        self.dense = nn.Linear(many * GRID**3, DENSE)
+        self.dense = Linear(many * GRID**3, DENSE)
         self.dropout = nn.Dropout(settings.dropout)
         self.head = OutcomeHead(DENSE, clinical, settings.outcome, settings.losses, settings.dropout)
         initialise(self)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, TumourProbability, fast_layout, global_mean, initialise
+from pipeline.nets.blocks import Conv3d, Linear, TumourProbability, fast_layout, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import VNet
@@ -65,7 +65,7 @@ class VNet3d(nn.Module):
         )
         self.up = nn.ModuleList(Level(2 * w, w, n) for w, n in zip(reversed(filters[:-1]), UP, strict=True))
         self.probability = TumourProbability(filters[0])
-        self.dense = nn.Linear(sum(filters[-SCALES:]), DENSE) if settings.classify else None
+        self.dense = Linear(sum(filters[-SCALES:]), DENSE) if settings.classify else None
         self.head = (
             OutcomeHead(DENSE, clinical, settings.outcome, settings.losses, settings.dropout)
             if settings.classify

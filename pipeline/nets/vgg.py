@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, fast_layout, initialise
+from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import Vgg
@@ -36,10 +36,10 @@ class VggNet(nn.Module):
             layers.append(nn.MaxPool3d(2))
         self.convolutions = nn.Sequential(*layers)
         self.dense = nn.Sequential(
-            nn.Linear(source, dense),
+            Linear(source, dense),
             nn.ReLU(),
             nn.Dropout(settings.dropout),
-            nn.Linear(dense, dense),
+            Linear(dense, dense),
             nn.ReLU(),
         )
         self.head = OutcomeHead(dense, clinical, settings.outcome, settings.losses, settings.dropout)

@@ -15,7 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, join_clinical, precise, up
+from pipeline.nets.blocks import (
+    Conv3d,
+    Linear,
+    fast_layout,
+    global_mean,
+    initialise,
+    join_clinical,
+    precise,
+    up,
+)
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import WNet
 
@@ -81,13 +90,13 @@ class Classification(nn.Module):
         super().__init__()
         self.conv = _conv(inputs, filters)
         self.layers = nn.Sequential(
-            nn.Linear(filters * GRID**3, 128),
+            Linear(filters * GRID**3, 128),
             nn.ELU(),
             nn.Dropout(dropout),
-            nn.Linear(128, 64),
+            Linear(128, 64),
             nn.ELU(),
             nn.Dropout(dropout),
-            nn.Linear(64, logits),
+            Linear(64, logits),
         )
 
     def forward(self, bottleneck: Tensor) -> Tensor:
@@ -119,8 +128,8 @@ class Outcome(nn.Module):
             else None
         )
         self.size = inputs + (many if local else 0)
-        self.dense = nn.Sequential(nn.Linear(self.size, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU())
-        self.last = nn.Linear(128 + clinical, logits)
+        self.dense = nn.Sequential(Linear(self.size, 128), nn.ReLU(), Linear(128, 128), nn.ReLU())
+        self.last = Linear(128 + clinical, logits)
 
     def forward(
         self, whole: list[Tensor], probability: Tensor | None, clinical: Tensor | None

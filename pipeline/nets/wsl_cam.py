@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, precise
+from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise, precise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import WslCam
@@ -47,7 +47,7 @@ class View(nn.Module):
             if number < POOLED:
                 stages.append(nn.MaxPool2d(2))
         self.convolutions = nn.Sequential(*stages)
-        self.classes = nn.Linear(filters[-1], 2)
+        self.classes = Linear(filters[-1], 2)
 
     def forward(self, projection: Tensor) -> tuple[Tensor, Tensor]:
         """Logit (B,) of the second class, and the activation (B, Y, X) in [0, 1] at the projection's size."""
@@ -83,7 +83,7 @@ class WslNet(nn.Module):
                 layers += [Conv3d(inputs, target, 3, padding=1), nn.ReLU(inplace=True)]
             layers.append(nn.MaxPool3d(2))
         self.convolutions = nn.Sequential(*layers)
-        self.dense = nn.Linear(filters[-1], DENSE)
+        self.dense = Linear(filters[-1], DENSE)
         losses = settings.outcome_losses()
         self.head = OutcomeHead(DENSE, clinical, settings.outcome, losses, settings.dropout)
         initialise(self)
