@@ -41,9 +41,10 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """As `torch.nn.Linear`; float32 from bfloat16."""
-        if not torch.is_autocast_enabled(x.device.type):
+        device = x.device.type
+        if device == "meta" or not torch.is_autocast_enabled(device):
             return super().forward(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(device, enabled=False):
             return super().forward(precise(x))
 
 
