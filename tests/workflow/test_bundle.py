@@ -101,6 +101,7 @@ def test_the_segmentation_is_the_mask(prediction: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_a_bundle_without_contour_draws_its_own(finished_study: Study, external: str, tmp_path: Path) -> None:
     done = predict(finished_study, external, tmp_path / "out")
     assert done.returncode == 0, done.stderr
