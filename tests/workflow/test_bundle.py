@@ -49,15 +49,19 @@ def prediction(finished_study: Study, external: str, tmp_path_factory: pytest.Te
     return out
 
 
+ROUNDED = 1e-3
+"""Of a network's Z: bf16 convolutions of one patient round otherwise than those of a batch (seen: 1e-5)."""
+
+
 def test_the_risk_is_the_studys(finished_study: Study, external: str, prediction: Path) -> None:
     table = pd.read_parquet(finished_study.results / "ensemble" / "both.parquet").set_index("patient_id")
     found = json.loads((prediction / "prediction.json").read_text())
     expected = table.loc[external]
-    assert found["risk"] == pytest.approx(expected["risk"], abs=1e-5)
-    assert found["spread"] == pytest.approx(expected["spread"], abs=1e-5)
+    assert found["risk"] == pytest.approx(expected["risk"], abs=ROUNDED)
+    assert found["spread"] == pytest.approx(expected["spread"], abs=ROUNDED)
     for column in (c for c in table.columns if c.startswith("survival_")):
         value = found["survival"][column.removeprefix("survival_").removesuffix("d")]
-        same = value == pytest.approx(expected[column], abs=1e-5)
+        same = value == pytest.approx(expected[column], abs=ROUNDED)
         assert same or (value is None and np.isnan(expected[column])), column
 
 
@@ -66,7 +70,8 @@ def test_members_are_the_studys_too(finished_study: Study, external: str, predic
     for member in ("deepmts", "lasso", "volume"):
         table = pd.read_parquet(finished_study.results / "ensemble" / f"{member}.parquet")
         expected = table.set_index("patient_id").loc[external, "risk"]
-        assert found["members"][member] == pytest.approx(expected, abs=1e-5)
+        limit = ROUNDED if member == "deepmts" else 1e-5
+        assert found["members"][member] == pytest.approx(expected, abs=limit)
 
 
 def test_nobody_is_named(finished_study: Study, prediction: Path) -> None:
