@@ -71,7 +71,7 @@ class Scores:
 def predict_patient(
     bundle: Path, manifest: Manifest, patient: NewPatient, work: Path, machine: Mapping[str, Any]
 ) -> Prediction:
-    """Predict one patient; the numbers are those the study would give an external patient.
+    """Predict one patient; the numbers are those the study would give an external patient, but for rounding.
 
     Args:
         bundle: The bundle's folder.

@@ -10,21 +10,7 @@ from torch import Tensor
 from pipeline.errors import TrainingError
 from pipeline.losses import detection, discrete_time, labels, localisation, overlap, ranking
 from pipeline.losses.cox import cox_loss
-from pipeline.settings.losses import LossSettings
-
-TERMS = (
-    "cox",
-    "dice",
-    "cross_entropy",
-    "focal",
-    "discrete",
-    "ranking",
-    "reconstruction",
-    "classification",
-    "detection",
-    "distance",
-)
-"""The order of the log-variances under uncertainty weighting."""
+from pipeline.settings.losses import TERMS, LossSettings
 
 Term = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], LossSettings], Tensor]
 

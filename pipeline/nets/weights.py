@@ -7,19 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LOSS_TERMS = (
-    "cox",
-    "dice",
-    "cross_entropy",
-    "focal",
-    "discrete",
-    "ranking",
-    "reconstruction",
-    "classification",
-    "detection",
-    "distance",
-)
-"""The terms that may be weighted, in the order of the log-variances."""
+from pipeline.settings.losses import TERMS
 
 
 def learn_loss_weights(net: nn.Module) -> None:
@@ -29,7 +17,7 @@ def learn_loss_weights(net: nn.Module) -> None:
     forward pass returns them as ``log_variances`` (B, T), one equal row per patient, so that
     parts of a batch can be joined like any other output.
     """
-    net.register_parameter("log_variances", nn.Parameter(torch.zeros(len(LOSS_TERMS))))
+    net.register_parameter("log_variances", nn.Parameter(torch.zeros(len(TERMS))))
 
     def add_output(module: nn.Module, inputs: Any, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         first = next(iter(outputs.values()))

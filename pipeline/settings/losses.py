@@ -23,6 +23,8 @@ _NEEDED = {
     "detection": frozenset({"detection"}),
     "distance": frozenset({"activation_coronal"}),
 }
+TERMS = tuple(_NEEDED)
+"""The terms that may be weighted, in the order of the log-variances under uncertainty weighting."""
 
 
 def terms_needing(name: str) -> frozenset[str]:

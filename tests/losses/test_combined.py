@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.errors import TrainingError
-from pipeline.losses.combined import TERMS, combined_loss
+from pipeline.losses.combined import combined_loss
 from pipeline.losses.cox import cox_loss
 from pipeline.losses.discrete_time import (
     discrete_time_loss,
@@ -16,8 +16,7 @@ from pipeline.losses.discrete_time import (
 )
 from pipeline.losses.labels import label_loss
 from pipeline.losses.ranking import deephit_ranking, hazard_ranking
-from pipeline.nets.weights import LOSS_TERMS
-from pipeline.settings.losses import LossSettings
+from pipeline.settings.losses import TERMS, LossSettings
 
 EDGES = (10.0, 20.0, 40.0)
 
@@ -158,10 +157,6 @@ def test_uncertainty_weighting():
     total, terms = combined_loss(outputs, targets, LossSettings(weighting="uncertainty"))
     expected = math.exp(-0.7) * terms["cox"] + 0.35 + (1 + terms["dice"])
     assert total.item() == pytest.approx(expected.item(), rel=1e-5)
-
-
-def test_networks_learn_one_log_variance_per_term():
-    assert LOSS_TERMS == TERMS
 
 
 def test_bf16_outputs_are_summed_in_float32():
