@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +24,7 @@ from pipeline.training.checkpoint import digest, held
 from pipeline.training.compile import caller_of
 from pipeline.training.dataset import Cohort, load_cohort
 from pipeline.training.detections import DETECTION, detections_table
+from pipeline.training.finished import clear, keep, take_up
 from pipeline.training.job import FoldJob
 from pipeline.training.machine import Machine, choose_machine, exact
 from pipeline.training.outputs import (
@@ -55,9 +55,10 @@ def train_fold(job: FoldJob, out: Path) -> None:
 
     Writes to `out`: `checkpoint.pt`, `history.csv`, `predictions.parquet`, `timing.json`,
     of a detecting network `detections.parquet`, and, as the settings ask, `masks.zarr` and
-    `deep_features.parquet`. While it runs, `job.work` holds the checkpoint to go on from; it is
-    removed at the end. A run that was killed at any moment and started again ends in the same
-    bytes (CPU, same number of threads), but for `timing.json`.
+    `deep_features.parquet`. While it runs, `job.work` holds the checkpoint to go on from, and
+    afterwards the chosen weights: a job whose data, settings, code and start are those of the
+    finished training predicts with them and trains nothing. A run that was killed at any moment
+    and started again ends in the same bytes (CPU, same number of threads), but for `timing.json`.
 
     Raises:
         TrainingError: Training cannot start or go on; the message says what to change. Or
@@ -74,14 +75,19 @@ def train_fold(job: FoldJob, out: Path) -> None:
         bench = make_bench(job, cohort, machine, _rows(cohort, splits, job.fold)["train"])
         run = _start(job, bench, splits)
         log.info("%s", {**machine.describe(), "patients": len(cohort.ids), "cohort": cohort.place()})
-        train(run)
-        if run.progress.best_weights is not None:
-            bench.net.load_state_dict(run.progress.best_weights)
+        timing = take_up(run)
+        if timing is None:
+            train(run)
+            if run.progress.best_weights is not None:
+                bench.net.load_state_dict(run.progress.best_weights)
+            timing = _timing(run, machine, time.perf_counter() - begun)
+            keep(run, timing)
         bench.net.eval()
         out.mkdir(parents=True, exist_ok=True)
         finish(job, run, splits, encoder, out)
-        _write_timing(out, run, machine, time.perf_counter() - begun)
-    shutil.rmtree(job.work)
+        # Of one process; no two runs share it, so it is a file of its own.
+        (out / "timing.json").write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")
+        clear(job.work)
 
 
 def _check_fold(job: FoldJob, splits: Splits) -> None:
@@ -165,9 +171,9 @@ def make_bench(job: FoldJob, cohort: Cohort, machine: Machine, train_rows: list[
 def _start(job: FoldJob, bench: Bench, splits: Splits) -> Run:
     sets = _rows(bench.cohort, splits, job.fold)
     training = job.training.model_dump(mode="json")
-    # A pace that changes nothing in the result may differ between one start and the next.
-    training.pop("checkpoint_every")
-    training.pop("tensorboard")
+    # What changes nothing in the weights may differ between one start and the next.
+    for name in ("checkpoint_every", "tensorboard", "outputs"):
+        training.pop(name)
     settings = {
         "model": job.model,
         "fold": job.fold,
@@ -266,9 +272,9 @@ def describe(job: FoldJob, run: Run, encoder: ClinicalEncoder) -> dict[str, Any]
     }
 
 
-def _write_timing(out: Path, run: Run, machine: Machine, seconds: float) -> None:
-    """`timing.json`: of this process; no two runs share it, so it is a file of its own."""
-    timing = {
+def _timing(run: Run, machine: Machine, seconds: float) -> dict[str, Any]:
+    """`timing.json`: of the process that ended the training, its predictions not counted."""
+    return {
         "seconds": round(seconds, 3),
         "steps": run.steps,
         "ms_per_step": round(1000 * run.seconds["steps"] / max(run.steps, 1), 2),
@@ -276,4 +282,3 @@ def _write_timing(out: Path, run: Run, machine: Machine, seconds: float) -> None
         **machine.describe(),
         "cohort": run.bench.cohort.place(),
     }
-    (out / "timing.json").write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")

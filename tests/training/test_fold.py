@@ -49,7 +49,7 @@ def test_outputs_keep_their_contract(job: Job, study: Path, tmp_path: Path) -> N
     assert list(history["iteration"]) == [4, 4, 8, 8, 12, 12]
     assert list(history["set"]) == ["train", "inner"] * 3
     assert {"loss", "dice", "c_index", "learning_rate", "loss_cox", "loss_dice"} <= set(history.columns)
-    assert not (tmp_path / "work").exists()
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["finished.pt", "lock"]
 
 
 def test_the_checkpoint_says_all_that_prediction_needs(job: Job, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,3 +80,22 @@ def test_settings_of_one_stage_rerun_it(
     finally:
         finished_study.config = before
     assert first in jobs and not untouched & set(jobs)
+
+
+@pytest.mark.long
+def test_a_change_of_radiomics_trains_no_network(finished_study: Study, tmp_path: Path) -> None:
+    """The plan is made again, with the same content; the networks' jobs run and only predict."""
+    house = tmp_path / "repo"
+    shutil.copytree(finished_study.house, house, symlinks=True)
+    radiomics = {**finished_study.config["radiomics"], "min_voxels": 9}
+    study = Study(house, {**finished_study.config, "radiomics": radiomics})
+    folds = [Path("models/deepmts", fold) for fold in ("fold0", "fold1")]
+    names = ("checkpoint.pt", "predictions.parquet", "history.csv", "timing.json")
+    before = {(f, n): (study.results / f / n).read_bytes() for f in folds for n in names}
+    planned = study.planned()
+    assert planned["radiomics_patient"] == 14 and {"plan", "train_fold"} <= set(planned)
+    study.snakemake()
+    logs = [(study.results / "logs/train_fold" / f"deepmts_{k}.log").read_text() for k in (0, 1)]
+    assert all("nothing is trained" in text for text in logs)
+    assert before == {(f, n): (study.results / f / n).read_bytes() for f in folds for n in names}
+    assert json.loads(before[folds[0], "timing.json"])["steps"] == 4
