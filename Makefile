@@ -29,7 +29,7 @@ $(STAMP): $(PINS)
 	quiet() { "$$@" 2> >(grep -v -E "^(WARNING: Location|WARNING: Running pip as)" >&2); }
 	quiet $$pip torch==2.13.0
 	quiet $$pip wheel -c envs/constraints.txt -r envs/requirements.txt -r envs/requirements-dev.txt
-	quiet $$pip --no-build-isolation -c envs/constraints.txt pyradiomics==3.0.1
+	PYTHONPATH=$$PWD/envs/build quiet $$pip --no-build-isolation -c envs/constraints.txt pyradiomics==3.0.1
 	$(BIN)/python -m pip check --disable-pip-version-check
 	touch $(STAMP)
 

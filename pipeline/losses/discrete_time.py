@@ -47,7 +47,10 @@ def interval_targets(time: Tensor, event: Tensor, edges: Sequence[float]) -> tup
 
 def interval_survival(interval_logits: Tensor) -> Tensor:
     """Probability (B, I) of surviving to the end of each interval: the product of 1 − hazard."""
-    return torch.exp(functional.logsigmoid(-interval_logits.float()).cumsum(1))
+    log_survive = functional.logsigmoid(-interval_logits.float())
+    # Not `cumsum`, which on an accelerator does not repeat bit for bit.
+    until = torch.ones(log_survive.shape[1], log_survive.shape[1], device=log_survive.device).tril()
+    return torch.exp((log_survive[:, None] * until).sum(2))
 
 
 def survival_at(interval_logits: Tensor, days: float, edges: Sequence[float]) -> Tensor:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
+from pipeline.nets.pooling import max_grid, max_pool, strict
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import AlexNet
 
@@ -22,6 +24,16 @@ DENSE = 4096
 GRID = 2
 SMALLEST_SIDE = 31
 """First convolution (31 → 7 with padding 2), poolings (→ 3 → 1)."""
+
+
+def normalise(x: Tensor) -> Tensor:
+    """Local response normalisation over five channels (Krizhevsky et al. 2012, section 3.3)."""
+    if not strict(x):
+        return functional.local_response_norm(x, 5, alpha=5e-4, beta=0.75, k=2.0)
+    # PyTorch's own pools means over channels, which has no gradient that repeats bit for bit.
+    squares = functional.pad(x * x, (0, 0) * 3 + (2, 2))
+    mean = torch.stack([squares[:, at : at + x.shape[1]] for at in range(5)]).mean(0)
+    return x / (2.0 + 5e-4 * mean) ** 0.75
 
 
 class AlexNet3d(nn.Module):
@@ -34,7 +46,6 @@ class AlexNet3d(nn.Module):
         self.first = Conv3d(in_channels, f[0], 11, stride=4, padding=2)
         self.second = Conv3d(f[0], f[1], 5, padding=2)
         self.rest = nn.ModuleList(Conv3d(a, b, 3, padding=1) for a, b in pairwise(f[1:]))
-        self.normalise = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
         self.dense = nn.Sequential(
             nn.Dropout(settings.dropout),
             Linear(f[4] * GRID**3, dense),
@@ -53,10 +64,10 @@ class AlexNet3d(nn.Module):
         require_divisible(image, 1, "alexnet", SMALLEST_SIDE)
         x = fast_layout(image)
         for convolution in (self.first, self.second):
-            x = functional.max_pool3d(self.normalise(functional.relu(convolution(x))), 3, stride=2)
+            x = max_pool(normalise(functional.relu(convolution(x))), 3, stride=2)
         for layer in self.rest:
             x = functional.relu(layer(x))
-        features = self.dense(functional.adaptive_max_pool3d(x, GRID).flatten(1))
+        features = self.dense(max_grid(x, GRID).flatten(1))
         return self.head(features, clinical)  # type: ignore[no-any-return]
 
 

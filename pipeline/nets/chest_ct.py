@@ -19,6 +19,7 @@ from torch.nn import functional
 from pipeline.nets.blocks import Linear, fast_layout, initialise, precise, up
 from pipeline.nets.heads import outcome_size
 from pipeline.nets.mask_rcnn import MaskRcnn
+from pipeline.nets.pooling import max_grid, max_pool
 from pipeline.nets.resnet50 import BLOCKS, EXPANSION, FILTERS, Bottleneck, conv_norm
 from pipeline.nets.sizes import require_2d, require_divisible, scaled
 from pipeline.settings.networks import ChestCt
@@ -52,7 +53,7 @@ class Vgg13(nn.Module):
         """Maps of the five stages, sides 1, 1/2 … 1/16 of the image."""
         levels = [self.stages[0](image)]
         for stage in self.stages[1:]:
-            levels.append(stage(functional.max_pool2d(levels[-1], 2)))
+            levels.append(stage(max_pool(levels[-1], 2)))
         return levels
 
 
@@ -76,7 +77,7 @@ class ResNet50(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         """Maps of the stem and the four stages, sides 1/2 … 1/32 of the image."""
         levels = [self.stem(image)]
-        x = functional.max_pool2d(levels[0], 3, stride=2, padding=1)
+        x = max_pool(levels[0], 3, stride=2, padding=1)
         for stage in self.stages:
             x = stage(x)
             levels.append(x)
@@ -149,7 +150,7 @@ class ChestCtNet(nn.Module):
         if self.segmentation is not None:
             outputs["mask"] = torch.sigmoid(self.segmentation(levels, x.shape[2:]))
         if self.classification is not None:
-            pooled = functional.adaptive_max_pool2d(levels[-1], GRID).flatten(1)
+            pooled = max_grid(levels[-1], GRID).flatten(1)
             outputs["labels"] = precise(self.classification(pooled))
         if self.detection is not None:
             flat = None if mask is None else mask.squeeze(1)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
+from pipeline.nets.pooling import MaxPool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import Cnn6
 
@@ -31,7 +32,7 @@ class SixLayers(nn.Module):
                 target = scaled(number, settings.width)
                 layers += [Conv3d(source, target, 3, padding=1), nn.ReLU(inplace=True)]
                 source = target
-            layers.append(nn.MaxPool3d(2))
+            layers.append(MaxPool(2))
         self.convolutions = nn.Sequential(*layers)
         self.dense = Linear(source, DENSE)
         self.head = OutcomeHead(DENSE, clinical, settings.outcome, settings.losses, settings.dropout)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.nets.blocks import Linear, fast_layout, global_mean, initialise, join_clinical, masked, precise
+from pipeline.nets.pooling import MaxPool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import CnnSurvival
 
@@ -40,7 +41,7 @@ class CnnSurvivalNet(nn.Module):
                 conv = nn.Conv2d(source, number, 3, padding=1)
                 layers += [conv, nn.BatchNorm2d(number), nn.ReLU(inplace=True)]
                 source = number
-            layers.append(nn.MaxPool2d(2))
+            layers.append(MaxPool(2))
         self.convolutions = nn.Sequential(*layers)
         self.hidden = Linear(filters[-1], HIDDEN)
         self.last = Linear(HIDDEN + clinical, len(settings.losses.interval_edges_days))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.nets.blocks import Conv3d, global_mean
+from pipeline.nets.pooling import max_pool, mean_pool
 from pipeline.nets.sizes import scaled
 
 STEM = 24
@@ -86,9 +87,9 @@ class CascadedSurvivalNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (B, 112) at width 1 from (B, channels, Z, Y, X), every side at least 19."""
-        x = functional.max_pool3d(self.dropout(self.stem(x)), 3, stride=2)
+        x = max_pool(self.dropout(self.stem(x)), 3, stride=2)
         features = []
         for number, (block, transition) in enumerate(zip(self.blocks, self.transitions, strict=True)):
-            x, pooled = transition(block(x if number == 0 else functional.avg_pool3d(x, 2)))
+            x, pooled = transition(block(x if number == 0 else mean_pool(x, 2)))
             features.append(pooled)
         return torch.cat(features, 1)

@@ -28,6 +28,7 @@ from pipeline.nets.blocks import (
     up,
 )
 from pipeline.nets.csn import SMALLEST_SIDE, CascadedSurvivalNetwork
+from pipeline.nets.pooling import max_pool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import DeepMtsFamily
 
@@ -100,7 +101,7 @@ class Encoder(nn.Module):
         """The output of each level, the first at full resolution."""
         outputs = [self.levels[0](image)]
         for level in self.levels[1:]:
-            outputs.append(level(functional.max_pool3d(outputs[-1], 2, ceil_mode=True)))
+            outputs.append(level(max_pool(outputs[-1], 2, ceil=True)))
         return outputs
 
 

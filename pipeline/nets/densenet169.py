@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise
 from pipeline.nets.csn import DenseBlock
 from pipeline.nets.heads import OutcomeHead
+from pipeline.nets.pooling import MaxPool, MeanPool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import DenseNet169
 
@@ -44,7 +45,7 @@ class DenseNet3d(nn.Module):
             Conv3d(in_channels, channels, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm3d(channels),
             nn.ReLU(inplace=True),
-            nn.MaxPool3d(3, 2, padding=1),
+            MaxPool(3, 2, padding=1),
         ]
         for number, units in enumerate(UNITS):
             sources = [channels + growth * unit for unit in range(units)]
@@ -52,7 +53,7 @@ class DenseNet3d(nn.Module):
             channels = sources[-1] + growth
             layers += [nn.BatchNorm3d(channels), nn.ReLU(inplace=True)]
             if number < len(UNITS) - 1:
-                layers += [Conv3d(channels, channels // 2, 1, bias=False), nn.AvgPool3d(2)]
+                layers += [Conv3d(channels, channels // 2, 1, bias=False), MeanPool(2)]
                 channels //= 2
         self.layers = nn.Sequential(*layers)
         self.head = OutcomeHead(channels, clinical, settings.outcome, settings.losses)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.nets.blocks import Linear, initialise, join_clinical, precise, up
+from pipeline.nets.pooling import MaxPool, max_grid, max_pool
 from pipeline.nets.sizes import scaled
 
 UNET_FILTERS = (64, 128, 256, 512, 1024)
@@ -75,7 +76,7 @@ class UNet(nn.Module):
         """The output of every level, the first at full resolution."""
         levels = [self.down[0](image)]
         for level in self.down[1:]:
-            levels.append(level(functional.max_pool2d(levels[-1], 2)))
+            levels.append(level(max_pool(levels[-1], 2)))
         return levels
 
     def expand(self, levels: list[Tensor]) -> Tensor:
@@ -105,7 +106,7 @@ class Regression(nn.Module):
 
     def forward(self, maps: Tensor, clinical: Tensor | None) -> tuple[Tensor, Tensor]:
         """Log-hazard (B,), higher = worse, and the features before the last layer (B, 128)."""
-        pooled = functional.adaptive_max_pool2d(maps, GRID).flatten(1)
+        pooled = max_grid(maps, GRID).flatten(1)
         features = functional.relu(self.hidden(pooled))
         joined = join_clinical(self.dropout(features), clinical, self.clinical)
         return precise(self.last(joined).squeeze(1)), precise(features)
@@ -129,5 +130,5 @@ class ResidualPath(nn.Sequential):
     def __init__(self, inputs: int, filters: Sequence[int], batch_norm: bool) -> None:
         layers: list[nn.Module] = []
         for source, number in zip((inputs, *filters[:-1]), filters, strict=True):
-            layers += [ResidualBlock(source, number, batch_norm), nn.MaxPool2d(2)]
+            layers += [ResidualBlock(source, number, batch_norm), MaxPool(2)]
         super().__init__(*layers[:-1])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise, join_clinical, precise
+from pipeline.nets.pooling import MeanPool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import Dlpm
 
@@ -59,7 +60,7 @@ class DlpmNet(nn.Module):
             layers += [nn.BatchNorm3d(channels), nn.ReLU(inplace=True)]
             if number < len(LAYERS) - 1:
                 layers += [Conv3d(channels, narrow, 1, bias=False), nn.Dropout(settings.dropout)]
-                layers.append(nn.AvgPool3d(2))
+                layers.append(MeanPool(2))
                 channels = narrow
         self.layers = nn.Sequential(*layers)
         self.last = Linear(channels + clinical, len(settings.losses.interval_edges_days))

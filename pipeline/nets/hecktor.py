@@ -25,6 +25,7 @@ from pipeline.nets.blocks import (
     join_clinical,
     precise,
 )
+from pipeline.nets.pooling import MaxPool, grow
 from pipeline.nets.sizes import require_divisible
 from pipeline.settings.networks import Hecktor
 
@@ -86,7 +87,7 @@ def _encoder(in_channels: int, filters: Sequence[int], norm: str) -> nn.ModuleLi
     levels = [first]
     for below, width in pairwise(filters):
         convolutions = (ResidualConv(s, width, 3, norm) for s in (below, width, width))
-        levels.append(nn.Sequential(nn.MaxPool3d(2), *convolutions))
+        levels.append(nn.Sequential(MaxPool(2), *convolutions))
     return nn.ModuleList(levels)
 
 
@@ -116,7 +117,7 @@ class Decoder(nn.Module):
                 x = torch.stack([x, *spoken]).sum(0)
             x = self.refine[number](x)
             if number < len(self.speak):
-                spoken.append(functional.interpolate(self.speak[number](x), size, mode="trilinear"))
+                spoken.append(grow(self.speak[number](x), size))
         return self.probability(x)  # type: ignore[no-any-return]
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
+from pipeline.nets.pooling import MaxPool, mean_pool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import InceptionV3
 
@@ -55,7 +56,7 @@ class MeanOfNeighbours(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""
-        return functional.avg_pool3d(functional.pad(x, (1,) * 6), 3, stride=1)
+        return mean_pool(functional.pad(x, (1,) * 6), 3, stride=1)
 
 
 def _pooled(inputs: int, filters: int) -> nn.Sequential:
@@ -105,7 +106,7 @@ class Inception3d(nn.Module):
         super().__init__()
         used = (32, 48, 64, 80, 96, 128, 160, 192, 320, 384, 448)
         n = {number: scaled(number, settings.width) for number in used}
-        pool = nn.MaxPool3d(3, 2, padding=1)
+        pool = MaxPool(3, 2, padding=1)
         layers: list[nn.Module] = [
             Conv(in_channels, n[32], 3, 2),
             Conv(n[32], n[32], 3),

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise, join_clinical, precise
 from pipeline.nets.csn import BOTTLENECK, GROWTH, SMALLEST_SIDE, STEM, DenseBlock, DenseUnit
+from pipeline.nets.pooling import MeanPool, max_pool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks import Mdsn
 
@@ -40,7 +41,7 @@ class MdsnNet(nn.Module):
                         nn.BatchNorm3d(channels),
                         nn.ReLU(inplace=True),
                         Conv3d(channels, half, 1),
-                        nn.AvgPool3d(2),
+                        MeanPool(2),
                     )
                 )
                 channels = half
@@ -53,7 +54,7 @@ class MdsnNet(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, 1, "mdsn", SMALLEST_SIDE)
-        x = functional.max_pool3d(self.stem(fast_layout(image)), 3, stride=2)
+        x = max_pool(self.stem(fast_layout(image)), 3, stride=2)
         for number, block in enumerate(self.blocks):
             x = block(x)
             if number < len(self.transitions):

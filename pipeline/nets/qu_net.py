@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, precise
 from pipeline.nets.heads import OutcomeHead
+from pipeline.nets.pooling import max_pool
 from pipeline.nets.resnet50 import conv_norm
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import QuNet
@@ -87,7 +88,7 @@ class QuUNet(nn.Module):
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, DIVISOR, "qu_net")
         levels = [self.stem(fast_layout(image))]
-        x = functional.max_pool3d(levels[0], 3, stride=2, padding=1)
+        x = max_pool(levels[0], 3, stride=2, padding=1)
         for stage in self.stages:
             x = stage(x)
             levels.append(x)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
+from pipeline.nets.pooling import MaxPool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import ResNet50
 
@@ -57,9 +58,7 @@ class ResNet3d(nn.Module):
     def __init__(self, settings: ResNet50, in_channels: int, clinical: int) -> None:
         super().__init__()
         source = scaled(64, settings.width)
-        self.stem = nn.Sequential(
-            conv_norm(in_channels, source, 7, 2), nn.ReLU(), nn.MaxPool3d(3, 2, padding=1)
-        )
+        self.stem = nn.Sequential(conv_norm(in_channels, source, 7, 2), nn.ReLU(), MaxPool(3, 2, padding=1))
         stages: list[nn.Module] = []
         for stage, (blocks, number) in enumerate(zip(BLOCKS, FILTERS, strict=True)):
             filters = scaled(number, settings.width)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
+from pipeline.nets.pooling import MaxPool, max_grid
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import RpetNet
 
@@ -30,10 +31,10 @@ class RpetNet3d(nn.Module):
         self.convolutions = nn.Sequential(
             Conv3d(in_channels, few, 5, padding=2),
             nn.ReLU(inplace=True),
-            nn.MaxPool3d(2),
+            MaxPool(2),
             Conv3d(few, many, 5, padding=2),
             nn.ReLU(inplace=True),
-            nn.MaxPool3d(2),
+            MaxPool(2),
         )
         self.dense = Linear(many * GRID**3, DENSE)
         self.dropout = nn.Dropout(settings.dropout)
@@ -45,7 +46,7 @@ class RpetNet3d(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, 1, "rpet_net", SMALLEST_SIDE)
-        maps = functional.adaptive_max_pool3d(self.convolutions(fast_layout(image)), GRID)
+        maps = max_grid(self.convolutions(fast_layout(image)), GRID)
         features = functional.relu(self.dense(self.dropout(maps.flatten(1))))
         return self.head(features, clinical)  # type: ignore[no-any-return]
 

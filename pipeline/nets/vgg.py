@@ -8,10 +8,10 @@ belongs to its 224 × 224 images.
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
+from pipeline.nets.pooling import MaxPool, max_grid
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import Vgg
 
@@ -33,7 +33,7 @@ class VggNet(nn.Module):
                 target = scaled(number, settings.width)
                 layers += [Conv3d(source, target, 3, padding=1), nn.ReLU(inplace=True)]
                 source = target
-            layers.append(nn.MaxPool3d(2))
+            layers.append(MaxPool(2))
         self.convolutions = nn.Sequential(*layers)
         self.dense = nn.Sequential(
             Linear(source, dense),
@@ -51,7 +51,7 @@ class VggNet(nn.Module):
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, 1, "vgg", SMALLEST_SIDE)
         maps = self.convolutions(fast_layout(image))
-        features = self.dense(functional.adaptive_max_pool3d(maps, 1).flatten(1))
+        features = self.dense(max_grid(maps, 1).flatten(1))
         return self.head(features, clinical)  # type: ignore[no-any-return]
 
 

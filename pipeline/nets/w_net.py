@@ -13,7 +13,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.nets.blocks import (
     Conv3d,
@@ -25,6 +24,7 @@ from pipeline.nets.blocks import (
     precise,
     up,
 )
+from pipeline.nets.pooling import MaxPool, max_grid, max_pool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import WNet
 
@@ -55,7 +55,7 @@ class Encoder(nn.Module):
         """The output of levels 1 to 5."""
         levels = [self.levels[0](image)]
         for level in self.levels[1:]:
-            levels.append(level(functional.max_pool3d(levels[-1], 2)))
+            levels.append(level(max_pool(levels[-1], 2)))
         levels[-1] = self.dropout(levels[-1])
         return levels
 
@@ -101,7 +101,7 @@ class Classification(nn.Module):
 
     def forward(self, bottleneck: Tensor) -> Tensor:
         """Logits (B, L)."""
-        pooled = functional.adaptive_max_pool3d(self.conv(bottleneck), GRID)
+        pooled = max_grid(self.conv(bottleneck), GRID)
         return self.layers(pooled.flatten(1))  # type: ignore[no-any-return]
 
 
@@ -121,9 +121,7 @@ class Outcome(nn.Module):
         self.clinical = clinical
         few, many = (scaled(number, width) for number in LOCAL_FILTERS)
         self.local = (
-            nn.Sequential(
-                _conv(1, few), _conv(few, few), nn.MaxPool3d(2), _conv(few, many), _conv(many, many)
-            )
+            nn.Sequential(_conv(1, few), _conv(few, few), MaxPool(2), _conv(few, many), _conv(many, many))
             if local
             else None
         )

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise, precise
 from pipeline.nets.heads import OutcomeHead
+from pipeline.nets.pooling import MaxPool, grow
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import WslCam
 
@@ -45,7 +46,7 @@ class View(nn.Module):
             for inputs in (source, target):
                 stages += [nn.Conv2d(inputs, target, 3, padding=1), nn.BatchNorm2d(target), nn.ReLU()]
             if number < POOLED:
-                stages.append(nn.MaxPool2d(2))
+                stages.append(MaxPool(2))
         self.convolutions = nn.Sequential(*stages)
         self.classes = Linear(filters[-1], 2)
 
@@ -57,7 +58,7 @@ class View(nn.Module):
         chances = torch.softmax(logits, 1)
         response = (evidence * chances[:, None, None]).sum(3)
         small = torch.sigmoid(response)[:, None]
-        grown = functional.interpolate(small, projection.shape[2:], mode="bilinear")
+        grown = grow(small, projection.shape[2:])
         return logits[:, 1] - logits[:, 0], grown.squeeze(1)
 
 
@@ -81,7 +82,7 @@ class WslNet(nn.Module):
         for source, target in pairwise((in_channels, *filters)):
             for inputs in (source, target):
                 layers += [Conv3d(inputs, target, 3, padding=1), nn.ReLU(inplace=True)]
-            layers.append(nn.MaxPool3d(2))
+            layers.append(MaxPool(2))
         self.convolutions = nn.Sequential(*layers)
         self.dense = Linear(filters[-1], DENSE)
         losses = settings.outcome_losses()

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.losses.combined import combined_loss
 from pipeline.losses.discrete_time import interval_survival
+from pipeline.nets import pooling
 from pipeline.nets.registry import build
 from pipeline.settings.losses import LossSettings
 from pipeline.settings.networks import (
@@ -126,6 +128,46 @@ def risk_of(outputs):
     return outputs["log_hazard"]
 
 
+# Operators that raise an error on CUDA in deterministic mode: documentation of
+# `torch.use_deterministic_algorithms` in PyTorch 2.11 (MaxPool3d among them) and 2.13.
+UNREPEATABLE = {
+    "aten.max_pool2d_with_indices_backward",
+    "aten.max_pool3d_with_indices_backward",
+    "aten.avg_pool3d_backward",
+    "aten._adaptive_avg_pool2d_backward",
+    "aten._adaptive_avg_pool3d_backward",
+    "aten.adaptive_max_pool2d_backward",
+    "aten.adaptive_max_pool3d_backward",
+    "aten.upsample_bilinear2d_backward",
+    "aten.upsample_trilinear3d_backward",
+    "aten.grid_sampler_2d_backward",
+    "aten.grid_sampler_3d_backward",
+    "aten.reflection_pad2d_backward",
+    "aten.reflection_pad3d_backward",
+    "aten.nll_loss2d_forward",
+    "aten.put_",
+    "aten.histc",
+    "aten.bincount",
+    "aten.median",
+    "aten.kthvalue",
+    "aten.cumsum of fractions",
+}
+
+
+class Called(TorchDispatchMode):
+    """Notes which operators run, forwards and backwards."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = str(func.overloadpacket)
+        fractions = name == "aten.cumsum" and args[0].is_floating_point()
+        self.names.add(f"{name} of fractions" if fractions else name)
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.mark.parametrize(("settings", "shape"), NETWORKS, ids=IDS)
 class TestEvery:
     def test_outputs_are_those_declared(self, settings, shape):
@@ -179,6 +221,17 @@ class TestEvery:
             net = fresh(settings)
             runs.append(net(image, clinical, mask))
         assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+
+    def test_deterministic_mode_meets_no_operator_without_such_a_form(self, settings, shape, monkeypatch):
+        """A processor stands in for an accelerator: which operators are called does not depend on it."""
+        monkeypatch.setattr(pooling, "strict", lambda x: True)
+        image, clinical, mask, targets = batch(shape)
+        net = fresh(settings)
+        with Called() as called:
+            loss, _ = combined_loss(net(image, clinical, mask), targets, settings.losses)
+            loss.backward()
+        assert "aten.convolution_backward" in called.names
+        assert called.names & UNREPEATABLE == set()
 
     def test_bf16_autocast_stays_close(self, settings, shape):
         # before any training: running statistics of a few voxels would magnify rounding
