@@ -1,4 +1,4 @@
-"""Translation, rotation and mirroring of a batch in one resampling.
+"""Translation, rotation, mirroring and elastic deformation of a batch in one resampling.
 
 All voxel coordinates are offsets from an array's centre, ordered x, y, z, in voxels;
 arrays are (..., Z, Y, X). A matrix maps an output voxel to the input voxel it is read from.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pipeline.augment.elastic import Bend, bent
 from pipeline.settings.training import AugmentSettings
 
 if TYPE_CHECKING:
@@ -89,8 +90,9 @@ def resample(
     *,
     air: torch.Tensor,
     shape: tuple[int, int, int],
+    bend: Bend | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Read every output voxel from where its matrix points, once.
+    """Read every output voxel from where its matrix, and deformation, point, once.
 
     Images are interpolated linearly, masks by nearest neighbour on the same grid, so the
     two cannot part. What lies outside the input is the patient's own air, and 0 in masks.
@@ -101,6 +103,7 @@ def resample(
         matrices: (B, 3, 4) from :func:`draw_affine`; any device.
         air: (B, C) value of air of each patient and channel, in the image's units.
         shape: Output (z, y, x), about the input's centre; smaller where the input holds a margin.
+        bend: Deformations, applied before the matrices, or None.
 
     Returns:
         float32 image (B, C, *shape) and float32 mask (B, *shape), or None.
@@ -108,8 +111,10 @@ def resample(
     import torch
     from torch.nn.functional import affine_grid, grid_sample
 
-    theta = normalised(matrices, tuple(image.shape[2:]), shape).to(image.device, torch.float32)
-    grid = affine_grid(theta, [len(image), 1, *shape], align_corners=False)
+    theta = normalised(matrices, tuple(image.shape[2:]), shape)
+    grid = affine_grid(theta.to(image.device, torch.float32), [len(image), 1, *shape], align_corners=False)
+    if bend is not None:
+        grid = bent(grid, bend, theta)
     background = air.to(image.device, torch.float32)[:, :, None, None, None]
     # grid_sample pads with 0: with air as the zero, padding is air, also half-way over the edge.
     moved = grid_sample(image.float() - background, grid, align_corners=False) + background
