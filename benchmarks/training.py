@@ -34,8 +34,9 @@ import engine
 from engine import Arrays, Times, timed
 
 from pipeline.augment.affine import identity, resample
+from pipeline.augment.elastic import Bend, draw_elastic
 from pipeline.settings.networks import DeepMts
-from pipeline.settings.training import TrainingSettings
+from pipeline.settings.training import AugmentSettings, TrainingSettings
 from pipeline.training.batches import plain_batch, training_batch
 from pipeline.training.machine import Machine, choose_machine, exact
 from pipeline.training.run import Run, _advance, look
@@ -80,9 +81,11 @@ def ours(run: Run, steps: int) -> dict[str, Times]:
     fixed = plain_batch(bench.cohort, rows)
     image, mask, where = bench.cohort.take(rows)
     matrices, air = identity(len(rows)), bench.cohort.air[where]
+    shape, generator = bench.cohort.shape, torch.Generator()
+    elastic = AugmentSettings(elastic_voxels=4.0)
 
-    def augment() -> None:
-        resample(image, mask, matrices, air=air, shape=bench.cohort.shape)
+    def augment(bend: Bend | None = None) -> None:
+        resample(image, mask, matrices, air=air, shape=shape, bend=bend)
 
     found = {"ours: step": timed(lambda: _advance(run, next(numbers)), device, steps)}
     look(run)
@@ -91,6 +94,9 @@ def ours(run: Run, steps: int) -> dict[str, Times]:
             bench.cohort, rows, bench.training.augment, next(numbers)
         ),
         "ours: augmentation alone": augment,
+        "ours: augmentation, elastic too": lambda: augment(
+            draw_elastic(len(rows), elastic, shape, generator)
+        ),
         "ours: forward and backward alone": lambda: loss_and_gradients(bench, fixed, run.memory),
         "ours: optimizer alone": run.optimizer.step,
     }

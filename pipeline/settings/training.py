@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.settings.base import Section
+
+UNFOLDED = 0.4
+"""Displacement of cubic B-splines' control points, over their distance, up to which nothing folds: 1/2.4795
+in 3D, 1/2.0464 in 2D (Choi and Lee 2000)."""
 
 
 class AugmentSettings(Section):
@@ -16,6 +20,25 @@ class AugmentSettings(Section):
     translation_voxels: float = Field(10.0, ge=0, description="Uniform in ± this, each axis.")
     rotation_deg: float = Field(5.0, ge=0, le=180, description="Uniform in ± this, about each axis.")
     flip_sagittal: bool = Field(True, description="Mirror left and right with probability one half.")
+    elastic_voxels: float = Field(
+        0.0,
+        ge=0,
+        description="Elastic deformation: control points move uniformly in ± this, each axis, at most 0.4 of their "
+        "distance; 0: none. Voxels between move less: SD 0.28 of it in slices, 0.19 in volumes.",
+    )
+    elastic_spacing_voxels: float = Field(
+        16.0, ge=2, description="Distance of the control points of elastic deformation, each axis."
+    )
+
+    @model_validator(mode="after")
+    def _cannot_fold(self) -> AugmentSettings:
+        limit = UNFOLDED * self.elastic_spacing_voxels
+        if self.elastic_voxels > limit * (1 + 1e-9):
+            raise ValueError(
+                f"elastic_voxels {self.elastic_voxels:g} could fold an image onto itself: with "
+                f"elastic_spacing_voxels {self.elastic_spacing_voxels:g} it must be at most {limit:g}"
+            )
+        return self
 
 
 class ScheduleSettings(Section):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.augment.affine import draw_affine, identity, resample
+from pipeline.augment.elastic import Bend, draw_elastic
 from pipeline.settings.training import AugmentSettings
 from pipeline.training.dataset import Cohort
 
@@ -43,7 +44,7 @@ class Batch:
 
 
 def training_batch(cohort: Cohort, rows: Sequence[int], augment: AugmentSettings, seed: int) -> Batch:
-    """A batch for training, each patient turned, shifted and mirrored at random.
+    """A batch for training, each patient turned, shifted, mirrored and bent at random.
 
     Args:
         cohort: All patients.
@@ -58,7 +59,7 @@ def training_batch(cohort: Cohort, rows: Sequence[int], augment: AugmentSettings
     generator = torch.Generator().manual_seed(seed)
     flat = cohort.images.shape[2] == 1
     matrices = draw_affine(len(rows), augment, cohort.spacing_mm, flat=flat, generator=generator)
-    return _batch(cohort, rows, matrices)
+    return _batch(cohort, rows, matrices, draw_elastic(len(rows), augment, cohort.shape, generator))
 
 
 def plain_batch(cohort: Cohort, rows: Sequence[int]) -> Batch:
@@ -68,12 +69,15 @@ def plain_batch(cohort: Cohort, rows: Sequence[int]) -> Batch:
     return _batch(cohort, rows, identity(len(rows)))
 
 
-def _batch(cohort: Cohort, rows: Sequence[int], matrices: torch.Tensor | None) -> Batch:
+def _batch(
+    cohort: Cohort, rows: Sequence[int], matrices: torch.Tensor | None, bend: Bend | None = None
+) -> Batch:
     image, mask, where = cohort.take(rows)
     if matrices is None:
         image, labels = image.float(), mask.float()
     else:
-        moved, turned = resample(image, mask, matrices, air=cohort.air[where], shape=cohort.shape)
+        air = cohort.air[where]
+        moved, turned = resample(image, mask, matrices, air=air, shape=cohort.shape, bend=bend)
         image, labels = moved, mask if turned is None else turned
     targets = {name: values[where] for name, values in cohort.targets.items()}
     targets.update(

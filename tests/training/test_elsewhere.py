@@ -55,6 +55,7 @@ def test_the_benchmark_needs_no_more_than_torch_and_the_settings(tmp_path: Path)
         "ours: step",
         "ours: data (draw, augment)",
         "ours: augmentation alone",
+        "ours: augmentation, elastic too",
         "ours: forward and backward alone",
         "memory: peak / sum of the four",
         "floor: H200 ms by bytes",

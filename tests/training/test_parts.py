@@ -257,6 +257,22 @@ def test_batches_repeat_and_have_their_own_air(job: Job) -> None:
     assert torch.allclose(lowest, air[:, 1], atol=1e-4)
 
 
+def test_batches_are_bent_and_masks_with_them(job: Job) -> None:
+    """Elastic deformation alone: image and mask are read from elsewhere, and again from the same place."""
+    bench = _bench(job())
+    rows = bench.sampler.batch_at(0)
+    still = {"translation_voxels": 0.0, "rotation_deg": 0.0, "flip_sagittal": False}
+    unbent = bench.training.augment.model_copy(update=still)
+    bent = unbent.model_copy(update={"elastic_voxels": 3.0, "elastic_spacing_voxels": 8.0})
+    first, again = (training_batch(bench.cohort, rows, bent, 5) for _ in range(2))
+    plain = training_batch(bench.cohort, rows, unbent, 5)
+    for value, same, other in (
+        (first.image, again.image, plain.image),
+        (first.targets["mask"], again.targets["mask"], plain.targets["mask"]),
+    ):
+        assert torch.equal(value, same) and not torch.equal(value, other)
+
+
 def test_flipped_prediction_is_the_mean_of_both(job: Job) -> None:
     bench = _bench(job(precision="fp32"))
     bench.net.eval()
