@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.training.detections import Box
     from pipeline.training.restore import Restored
 
 
@@ -44,12 +45,14 @@ class NetworkResult:
         survival: At the manifest's horizons; NaN beyond follow-up.
         probability: (Z, Y, X) tumour probability on the crop without margin; None without mask.
         labels: Probability by label column.
+        boxes: (x1, y1, x2, y2, score, kind) of what it detects, the best first; None where it does not detect.
     """
 
     risk: float
     survival: list[float]
     probability: np.ndarray | None = None
     labels: dict[str, float] = field(default_factory=dict)
+    boxes: list[Box] | None = None
 
 
 def run_network(
@@ -107,6 +110,7 @@ def _result(
     outputs: dict, restored: Restored, fold: NetworkFold, horizons_days: tuple[float, ...]
 ) -> NetworkResult:
     from pipeline.losses.discrete_time import survival_at
+    from pipeline.training.detections import DETECTION, real_boxes
     from pipeline.training.outputs import Predicted, label_probabilities
     from pipeline.training.predict import risk_of
 
@@ -122,6 +126,8 @@ def _result(
     found = NetworkResult(risk, curve)
     if "mask" in outputs:
         found.probability = outputs["mask"][0].float().cpu().numpy()
+    if DETECTION in outputs:
+        found.boxes = real_boxes(outputs[DETECTION][0])
     if "labels" in outputs:
         predicted = Predicted(labels=[outputs["labels"].cpu()])
         found.labels = {name: float(v[0]) for name, v in label_probabilities(predicted, losses).items()}

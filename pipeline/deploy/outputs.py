@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.deploy.boxes import FILE as BOXES
 from pipeline.deploy.manifest import Manifest
 from pipeline.deploy.measures import label
 from pipeline.deploy.predict import Prediction
@@ -26,7 +27,7 @@ PREDICTION, PAGE, MASK, SEG = "prediction.json", "report.html", "mask_ct.nii.gz"
 
 
 def write_prediction(manifest: Manifest, one: Prediction, out: Path, *, identity: bool = False) -> None:
-    """Write `prediction.json`, `report.html` and, where a network segments, the mask.
+    """Write `prediction.json`, `report.html`, the mask (where a network segments), the boxes (where one detects).
 
     The mask lies on the CT's grid. It is also written as DICOM SEG where the images are DICOM
     and it is not empty. No file holds what the DICOM files say of who the patient is, unless
@@ -46,6 +47,8 @@ def write_prediction(manifest: Manifest, one: Prediction, out: Path, *, identity
         write_nifti(out / MASK, Volume(mask.astype(np.uint8), grid, "mask"))
         if manifest.source == "dicom" and mask.any():
             _write_seg(one, mask, grid, out / SEG, identity=identity)
+    if one.boxes is not None:
+        one.boxes.to_csv(out / BOXES, index=False)
     content = {**_plain(one), "mask_ml": volume, "bundle": _origin(manifest)}
     (out / PREDICTION).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (out / PAGE).write_text(page(manifest, one, volume), encoding="utf-8")
@@ -87,6 +90,7 @@ def _plain(one: Prediction) -> dict[str, Any]:
         "survival": {f"{days:g}": None if math.isnan(p) else p for days, p in one.survival.items()},
         "labels": one.labels,
         "members": one.members,
+        "boxes": None if one.boxes is None else len(one.boxes),
         "contour": one.contour,
         "measures": one.measures,
         "flags": [asdict(flag) for flag in one.flags],

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.deploy import flags as flagging
+from pipeline.deploy.boxes import boxes_table
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.linear import linear_risk, survival, z_score
 from pipeline.deploy.manifest import LinearMember, Manifest, NetworkMember, digest_of
@@ -22,6 +23,8 @@ from pipeline.deploy.stages import NewPatient, features_of, run_stages, warnings
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pipeline.training.detections import Box
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Prediction:
         measures: Quantities compared with the development patients.
         flags: What has to be known.
         stages: What the per-patient stages left.
+        boxes: See :func:`pipeline.deploy.boxes.boxes_table`; None where no network detects.
     """
 
     patient_id: str
@@ -57,15 +61,17 @@ class Prediction:
     measures: dict[str, float]
     flags: tuple[Flag, ...]
     stages: PatientStages
+    boxes: pd.DataFrame | None = None
 
 
 @dataclass
 class Scores:
-    """Of every member and fold: Z, survival; of networks also maps and labels."""
+    """Of every member and fold: Z, survival; of networks also maps, labels, and boxes by network and fold."""
 
     z: dict[str, list[float]] = field(default_factory=dict)
     survival: list[list[float]] = field(default_factory=list)
     results: list[NetworkResult] = field(default_factory=list)
+    boxes: dict[str, list[list[Box]]] = field(default_factory=dict)
 
 
 def predict_patient(
@@ -96,6 +102,9 @@ def predict_patient(
             scores.survival += [one.survival for one in found]
             pairs = zip(member.folds, found, strict=True)
             scores.z[name] = [z_score(fold.scale, one.risk) for fold, one in pairs]
+            boxes = [one.boxes for one in found if one.boxes is not None]
+            if boxes:
+                scores.boxes[name] = boxes
     probability = _mean_map(scores.results)
     contour = "given" if contours is not None else "none"
     features: dict[str, float] = {}
@@ -178,6 +187,9 @@ def _joined(
     known = {**measures, **_numbers(manifest, patient)}
     if probability is not None:
         told += _mask_flags(manifest, probability, known)
+    boxes = boxes_table(patient.patient_id, scores.boxes, stages.crop)
+    if boxes is not None and boxes.empty:
+        told.append(Flag("warning", "boxes", "no network found a lesion"))
     told += flagging.out_of_domain(manifest, known)
     told += flagging.unknown_scanner(manifest, scanner_of(stages))
     told += flagging.suv_flags(account)
@@ -199,6 +211,7 @@ def _joined(
         measures=measures,
         flags=tuple(sorted(told, key=lambda flag: flag.level != "warning")),
         stages=stages,
+        boxes=boxes,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
     from pipeline.training.batches import Batch, Tensors
 
@@ -36,9 +37,7 @@ class Boxes:
             return
         known = batch.targets["mask_known"].bool().tolist()
         for row, patient_id in enumerate(batch.ids):
-            boxes = outputs[DETECTION][row].double().cpu()
-            real = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-            self.found[patient_id] = [tuple(box) for box in boxes[real].tolist()]
+            self.found[patient_id] = real_boxes(outputs[DETECTION][row])
             if not known[row]:
                 self.manual[patient_id] = None
                 continue
@@ -46,6 +45,13 @@ class Boxes:
             lesions = lesions_of(batch.targets["mask"][row].squeeze(0).cpu(), largest=None)
             pairs = zip(lesions.boxes.tolist(), lesions.kinds.tolist(), strict=True)
             self.manual[patient_id] = [(*box, kind) for box, kind in pairs]
+
+
+def real_boxes(boxes: torch.Tensor) -> list[Box]:
+    """Boxes (N, 6) of one patient without the empty ones that fill the output up."""
+    boxes = boxes.double().cpu()
+    real = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    return [tuple(box) for box in boxes[real].tolist()]
 
 
 def detections_table(boxes: Boxes, sets: Mapping[str, str], fold: int) -> pd.DataFrame:
