@@ -17,6 +17,7 @@ from pipeline.tables.agreement import doubts, outcomes_told, require_columns
 from pipeline.tables.cohort import read_cohort
 from pipeline.tables.files import files_digest, orphan_folders
 from pipeline.tables.pins import pinned_patients
+from pipeline.training.stratify import refusal
 
 prepare_environment(ROOT)
 
@@ -214,6 +215,12 @@ def announce_start():
         print(line, file=sys.stderr)
     for doubt in doubts(settings.plan, cohort, settings.evaluation.horizons_days, unit):
         print(f"warning: {doubt}", file=sys.stderr)
+    development = [p for p in cohort.patients if p.set == "development"]
+    if refused := refusal(development, settings.plan, settings.study.seed):
+        print(
+            f"warning: even if no patient is left out, the plan will refuse: {refused}",
+            file=sys.stderr,
+        )
     absent = (
         []
         if IS_PHANTOM or SOURCE == "generated"

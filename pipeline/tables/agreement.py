@@ -68,18 +68,8 @@ def doubts(plan: PlanSettings, cohort: Cohort, horizons: Sequence[float], time_u
         time_unit: The table's unit (`cohort.time_unit`).
     """
     development = [p for p in cohort.patients if p.set == "development"]
-    return _few(plan, development, cohort) + _times(development, horizons, time_unit)
-
-
-def _few(plan: PlanSettings, development: list[Patient], cohort: Cohort) -> list[str]:
-    found = []
-    events, folds = sum(p.event for p in development), plan.folds
-    if events < folds or len(development) < 2 * folds:
-        found.append(
-            f"{len(development)} development patients with {events} events are too few for plan.folds: "
-            f"{folds}; the plan will refuse them"
-        )
-    if folds == 1 and len(development) == len(cohort.patients):
+    found = _times(development, horizons, time_unit)
+    if plan.folds == 1 and len(development) == len(cohort.patients):
         found.append("plan.folds: 1 judges models on external patients, and the cohort table has none")
     return found
 
