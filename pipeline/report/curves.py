@@ -106,7 +106,7 @@ def _at_risk(axis: Any, part: pd.DataFrame, count: int, clock: Clock) -> None:
 
 
 def survival_at(curve: pd.DataFrame, time: float) -> tuple[float, float, float]:
-    """Kaplan–Meier survival of one group at a time with its interval; NaN after its last row, unless nobody was left."""
+    """Kaplan–Meier survival of one group at a time, with interval; NaN after its last row, unless that is 0."""
     before = curve[curve["time"] <= time + 1e-9].sort_values("time")
     if before.empty:
         return (float("nan"),) * 3
