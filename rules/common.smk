@@ -13,10 +13,11 @@ from pipeline.environment import accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.provenance import code_digest
 from pipeline.settings.root import load_settings
-from pipeline.tables.agreement import doubts, require_columns
+from pipeline.tables.agreement import doubts, outcomes_told, require_columns
 from pipeline.tables.cohort import read_cohort
 from pipeline.tables.files import files_digest, orphan_folders
 from pipeline.tables.pins import pinned_patients
+from pipeline.training.stratify import refusal
 
 prepare_environment(ROOT)
 
@@ -209,8 +210,17 @@ def announce_start():
     )
     for patient, problem in cohort.problems.items():
         print(f"warning: patient {patient} left out: {problem}", file=sys.stderr)
-    for doubt in doubts(settings.plan, cohort):
+    unit = settings.cohort.time_unit
+    for line in outcomes_told(cohort, unit):
+        print(line, file=sys.stderr)
+    for doubt in doubts(settings.plan, cohort, settings.evaluation.horizons_days, unit):
         print(f"warning: {doubt}", file=sys.stderr)
+    development = [p for p in cohort.patients if p.set == "development"]
+    if refused := refusal(development, settings.plan, settings.study.seed):
+        print(
+            f"warning: even if no patient is left out, the plan will refuse: {refused}",
+            file=sys.stderr,
+        )
     absent = (
         []
         if IS_PHANTOM or SOURCE == "generated"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -81,9 +82,16 @@ def observed_rows(which: str, data: Followup, confidence: float) -> Iterator[dic
         }
 
 
+SMALLEST_GROUP = 5
+"""Patients of a risk group that the log-rank test needs. Its χ² is of large samples: of one patient
+among ten, the first to have the event, it says p = 0.003, where chance gives that one time in ten."""
+
+
 def logrank_of(one: Scored, group: NDArray[np.int64]) -> tuple[float, float, str]:
     """Chi-square and p-value of a log-rank test between the groups, and a note."""
+    counts = [int((group == g).sum()) for g in np.unique(group)]
+    note = f"groups of {', '.join(map(str, counts))} patients, cut on training patients"
+    if len(counts) > 1 and min(counts) < SMALLEST_GROUP:
+        return math.nan, math.nan, f"{note}: no log-rank test of a group under {SMALLEST_GROUP}"
     chi_square, p_value = logrank(one.data.time, one.data.event, group)
-    sizes = ", ".join(str(int((group == g).sum())) for g in np.unique(group))
-    note = f"groups of {sizes} patients, cut on training patients"
     return chi_square, p_value, note if np.isfinite(p_value) else "fewer than two groups or no event"

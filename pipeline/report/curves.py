@@ -106,11 +106,13 @@ def _at_risk(axis: Any, part: pd.DataFrame, count: int, clock: Clock) -> None:
 
 
 def survival_at(curve: pd.DataFrame, time: float) -> tuple[float, float, float]:
-    """Kaplan–Meier survival of one group at a time with its interval; NaN after its last row."""
+    """Kaplan–Meier survival of one group at a time, with interval; NaN after its last row, unless that is 0."""
     before = curve[curve["time"] <= time + 1e-9].sort_values("time")
-    if before.empty or time > float(curve["time"].max()) + 1e-9:
+    if before.empty:
         return (float("nan"),) * 3
     row = before.iloc[-1]
+    if time > float(curve["time"].max()) + 1e-9 and float(row["survival"]) > 0:
+        return (float("nan"),) * 3
     return float(row["survival"]), float(row["ci_low"]), float(row["ci_high"])
 
 

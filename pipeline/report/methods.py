@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.report.job import ReportJob
+from pipeline.report.tables import ensemble_remarks
 from pipeline.report.words import pretty
 
 CLASSICAL = {
@@ -178,6 +179,10 @@ def _ensembles(job: ReportJob) -> str:
         else "Risks were Z-scored by the mean and SD of the inner validation patients"
         + (" and averaged over repeats." if plan["repeats"] > 1 else ".")
     )
+    if any(
+        "Z-scores from held-out patients" in line for line in ensemble_remarks(job.results, [*job.models])
+    ):
+        text += " Where a fold had too few inner patients, its held-out patients stood in for them (marked)."
     return text + (f" Averages of several models: {several}." if several else "")
 
 

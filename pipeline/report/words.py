@@ -50,7 +50,8 @@ def horizon_name(days: float, time_unit: str) -> str:
         return f"time {days:g}"
     if days < YEAR_DAYS * 0.999:
         return f"{days / MONTH_DAYS:.3g} months"
-    years = f"{days / YEAR_DAYS:.3g}"
+    # 365 days are a year to whoever wrote them, not 0.999.
+    years = f"{round(days / YEAR_DAYS, 2):.3g}"
     return f"{years} year" + ("" if years == "1" else "s")
 
 

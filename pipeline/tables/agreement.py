@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 
 from pipeline.errors import SettingsError
 from pipeline.settings.models import ModelEntry
 from pipeline.settings.plan import PlanSettings
-from pipeline.tables.cohort import Cohort
+from pipeline.tables.cohort import Cohort, Patient
+
+LONGEST_DAYS = 36525.0
+"""A hundred years: nobody is followed for longer."""
 
 
 def require_columns(models: Mapping[str, ModelEntry], cohort: Cohort) -> None:
@@ -33,16 +37,65 @@ def require_columns(models: Mapping[str, ModelEntry], cohort: Cohort) -> None:
                 )
 
 
-def doubts(plan: PlanSettings, cohort: Cohort) -> list[str]:
-    """What a study will stumble over after its images are prepared, told before."""
-    found = []
+def outcomes_told(cohort: Cohort, time_unit: str) -> list[str]:
+    """A line per set: patients, events and times as read, so that a wrong unit or coding shows.
+
+    Args:
+        cohort: Usable patients; times in days, or dimensionless where `time_unit` is `none`.
+        time_unit: The table's unit (`cohort.time_unit`).
+    """
+    lines = []
+    unit = "" if time_unit == "none" else " days"
+    read = f" (read from {time_unit})" if time_unit == "months" else ""
+    for which in ("development", "external"):
+        patients = [p for p in cohort.patients if p.set == which]
+        if patients:
+            times = [p.time_days for p in patients]
+            lines.append(
+                f"{which}: {len(patients)} patients, {sum(p.event for p in patients)} events, times "
+                f"{min(times):.4g} to {max(times):.4g}{unit}, median {statistics.median(times):.4g}{unit}{read}"
+            )
+    return lines
+
+
+def doubts(plan: PlanSettings, cohort: Cohort, horizons: Sequence[float], time_unit: str) -> list[str]:
+    """What a study will stumble over after its images are prepared, told before.
+
+    Args:
+        plan: Folds.
+        cohort: Usable patients.
+        horizons: `evaluation.horizons_days`.
+        time_unit: The table's unit (`cohort.time_unit`).
+    """
     development = [p for p in cohort.patients if p.set == "development"]
-    events, folds = sum(p.event for p in development), plan.folds
-    if events < folds or len(development) < 2 * folds:
-        found.append(
-            f"{len(development)} development patients with {events} events are too few for plan.folds: "
-            f"{folds}; the plan will refuse them"
-        )
-    if folds == 1 and len(development) == len(cohort.patients):
+    found = _times(development, horizons, time_unit)
+    if plan.folds == 1 and len(development) == len(cohort.patients):
         found.append("plan.folds: 1 judges models on external patients, and the cohort table has none")
+    return found
+
+
+def _times(development: list[Patient], horizons: Sequence[float], time_unit: str) -> list[str]:
+    """Signs that times or horizons are in another unit than declared."""
+    if not development:
+        return []
+    found = []
+    longest = max(p.time_days for p in development)
+    if time_unit != "none" and longest > LONGEST_DAYS:
+        found.append(
+            f"the longest follow-up is {longest / 365.25:.0f} years: the table's times are no {time_unit}; "
+            "set cohort.time_unit"
+        )
+    late = [f"{day:g}" for day in horizons if day > longest]
+    if late:
+        found.append(
+            f"nobody is followed to evaluation.horizons_days: {', '.join(late)} (the longest: {longest:.4g}); "
+            "are the table's times in days? (cohort.time_unit)"
+        )
+    first = min((p.time_days for p in development if p.event), default=0.0)
+    early = [f"{day:g}" for day in horizons if day < first]
+    if early:
+        found.append(
+            f"no event before evaluation.horizons_days: {', '.join(early)} (the first: {first:.4g}); "
+            "are the horizons in days?"
+        )
     return found

@@ -13,7 +13,14 @@ from typing import Literal
 from pipeline.errors import TableError
 from pipeline.settings.base import Policy
 from pipeline.settings.cohort import CohortSettings
-from pipeline.tables.cohort_rows import check_event_coding, check_missing_words, read_rows, require_once
+from pipeline.tables.cohort_rows import (
+    check_decimal_commas,
+    check_event_coding,
+    check_images,
+    check_missing_words,
+    read_rows,
+    require_once,
+)
 
 DAYS_PER_MONTH = 30.4375
 PATIENT_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
@@ -109,7 +116,10 @@ def _check_whole(table: list[tuple[int, dict[str, str]]], settings: CohortSettin
     _check_unique(rows, path)
     event_column = endpoint_columns(settings)[1]
     check_event_coding([row[event_column] for row in rows], event_column, path)
-    check_missing_words(table, [name for name in rows[0] if name.startswith(PREFIXES)], path)
+    ours = [name for name in rows[0] if name.startswith(PREFIXES)]
+    check_missing_words(table, ours, path)
+    check_decimal_commas(table, ours, path)
+    check_images(table, Path(settings.image_root), path)
 
 
 def _rename(header: list[str], settings: CohortSettings, path: Path) -> list[str]:
@@ -145,7 +155,7 @@ def endpoint_columns(settings: CohortSettings) -> tuple[str, str]:
 
 def _check_columns(header: list[str], settings: CohortSettings, path: Path) -> None:
     wanted = [*REQUIRED, *endpoint_columns(settings)]
-    known = [*REQUIRED, *OPTIONAL, *endpoint_columns(settings)]
+    known = list(dict.fromkeys([*REQUIRED, *OPTIONAL, *endpoint_columns(settings)]))
     missing = [name for name in wanted if name not in header]
     unknown = [
         name
@@ -206,6 +216,14 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
             expected=" or ".join(SETS),
             got=repr(row["set"]),
             action="mend this row",
+        )
+    if not row["image_path"]:
+        # Blank would be the image root itself: somebody else's images.
+        raise TableError(
+            "column 'image_path' is empty",
+            where=where,
+            expected="the patient's folder, below cohort.image_root",
+            action="name it, or remove the patient",
         )
     time_column, event_column = endpoint_columns(settings)
     time = _number(row[time_column], time_column, where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ MISSING = frozenset({"na", "n/a", "nan", "null"})
 """What other programs write for a number that is not known (R, pandas, SQL)."""
 DOUBTFUL = frozenset({"none", "missing", "unknown", ".", "-", "?"})
 """What people write for it, and might mean as a level."""
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
@@ -111,6 +113,41 @@ def check_missing_words(
                 got=repr(words[0][1]) + (f" and {len(words) - 1} more" if len(words) > 1 else ""),
                 action="empty these fields",
             )
+
+
+def check_decimal_commas(
+    rows: Sequence[tuple[int, Mapping[str, str]]], names: Sequence[str], path: Path
+) -> None:
+    """Refuse `61,5`, which is no number here and would make each age a category of its own."""
+    for name in names:
+        for line, row in rows:
+            if DECIMAL_COMMA.fullmatch(row[name]):
+                raise TableError(
+                    f"column {name!r} holds a number with a decimal comma",
+                    where=f"{path}, line {line}",
+                    expected="a decimal point",
+                    got=repr(row[name]),
+                    action="write the numbers of this column with points",
+                )
+
+
+def check_images(rows: Sequence[tuple[int, Mapping[str, str]]], root: Path, path: Path) -> None:
+    """Refuse two rows with one folder of images: a patient to learn from would be judged, too."""
+    seen: dict[Path, tuple[int, str]] = {}
+    for line, row in rows:
+        if not row["image_path"]:
+            continue
+        folder = (root / row["image_path"]).resolve()
+        if folder in seen:
+            first, owner = seen[folder]
+            raise TableError(
+                f"patients {owner!r} and {row['patient_id']!r} have the same images",
+                where=f"{path}, lines {first} and {line}",
+                expected="a folder of its own for each patient, and one row per patient",
+                got=row["image_path"],
+                action="mend image_path, or remove one of the rows",
+            )
+        seen[folder] = (line, row["patient_id"])
 
 
 def _is_number(text: str) -> bool:

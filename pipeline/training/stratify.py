@@ -51,6 +51,23 @@ def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tup
     return folds
 
 
+def refusal(patients: Sequence[Member], settings: PlanSettings, seed: int) -> str:
+    """Why the plan would refuse these patients even where no stage leaves one out; empty: it would not.
+
+    Asked before hours of preparing images.
+
+    Args:
+        patients: Development patients of the cohort table.
+        settings: As for :func:`divide`.
+        seed: Of the study.
+    """
+    try:
+        divide(patients, settings, seed)
+    except TrainingError as error:
+        return str(error)
+    return ""
+
+
 def held_out(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
     """Held-out patients of each run; nobody where there is one fold, however often it is repeated."""
     if settings.folds == 1:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import concordance_index
 from pipeline.metrics.evaluate import COLUMNS, Sources, evaluate
+from pipeline.metrics.groups import logrank_of
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.splits import Fold, Splits, write_splits
 
@@ -255,6 +257,18 @@ def test_a_constant_risk_has_a_coin_toss_and_no_groups(tmp_path):
     assert {r["group"] for r in found["risk_groups"]} == {"1"}
     for which in ("development", "external"):
         assert np.isnan(value(found["metrics"], "logrank_p", which=which))
+
+
+@pytest.mark.parametrize(("high", "tested"), [(1, False), (4, False), (5, True)])
+def test_a_group_of_a_few_patients_has_no_logrank_test(high, tested):
+    """Of ten patients the first to have the event, alone in his group: χ² = Σ(O − E)²/V with
+    O = 1, E = 1/10, V = 9/100 is 9, p = 0.003, but by chance he is the first one time in ten.
+    """
+    time, group = np.arange(1.0, 11.0), np.where(np.arange(10) < high, 2, 1)
+    one = SimpleNamespace(data=SimpleNamespace(time=time, event=np.ones(10, dtype=int)))
+    chi_square, p_value, note = logrank_of(one, group)
+    assert np.isfinite(p_value) == np.isfinite(chi_square) == tested
+    assert f"groups of {10 - high}, {high} patients" in note and ("no log-rank test" in note) != tested
 
 
 def test_intervals_of_noise_seldom_leave_out_a_half(tmp_path):

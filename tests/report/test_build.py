@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.report.build import build_report
+from pipeline.report.methods import methods
 from tests.report.made_up import HOSTILE, make_study
 
 
@@ -165,3 +167,14 @@ def test_methods_name_every_kind_of_classical_model() -> None:
             fields = found.model_fields.items()
             values |= {name: str(field.default) for name, field in fields if not field.is_required()}
             assert "{" not in CLASSICAL[values["kind"]].format(**values)
+
+
+def test_methods_say_whose_z_scores_they_are(tmp_path: Path) -> None:
+    made = make_study(tmp_path / "results")
+    folder = made.results / "ensemble"
+    folder.mkdir(exist_ok=True)
+    instead = "its held-out patients stood in for them"
+    for told, expected in (("", False), ("model m, fold 0: Z-scores from held-out patients, since", True)):
+        name = next(iter(made.job.models))
+        (folder / f"{name}.json").write_text(json.dumps({"told": [told] if told else []}))
+        assert (instead in dict(methods(made.job))["Ensembles"]) == expected

@@ -59,6 +59,8 @@ def test_survival_is_read_off_the_step_before() -> None:
     assert curves.survival_at(curve, 2.9) == (0.5, 0.2, 0.8)
     assert curves.survival_at(curve, 3) == (0.25, 0.1, 0.6)
     assert curves.survival_at(curve, 3.1)[0] != curves.survival_at(curve, 3.1)[0], "unknown after follow-up"
+    died = curve.assign(survival=[1, 0.5, 0.0])
+    assert curves.survival_at(died, 3.1)[0] == 0, "known where the last patient had the event"
 
 
 def test_group_names() -> None:
@@ -201,6 +203,7 @@ def test_time_axes() -> None:
     assert Clock.of("none", 2000) == Clock(1.0, "Time (no unit)")
     assert Clock.of("none", 6).ticks(6) == [0, 1, 2, 3, 4, 5, 6]
     assert [horizon_name(d, "days") for d in (365.25, 730.5, 182.625)] == ["1 year", "2 years", "6 months"]
+    assert [horizon_name(d, "days") for d in (365, 730, 548)] == ["1 year", "2 years", "1.5 years"]
     assert horizon_name(2.0, "none") == "time 2"
 
 

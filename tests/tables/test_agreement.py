@@ -7,7 +7,7 @@ import pytest
 from pipeline.errors import SettingsError
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.root import load_settings
-from pipeline.tables.agreement import doubts, require_columns
+from pipeline.tables.agreement import doubts, outcomes_told, require_columns
 from pipeline.tables.cohort import Cohort, Patient
 
 
@@ -38,9 +38,44 @@ def test_columns_that_are_there() -> None:
     require_columns(models, cohort(1, 2))
 
 
-def test_too_few_for_the_folds_is_told() -> None:
-    assert doubts(PlanSettings(folds=5), cohort(5, 10)) == []
-    assert "4 events are too few for plan.folds: 5" in doubts(PlanSettings(folds=5), cohort(4, 10))[0]
-    assert "9 development patients" in doubts(PlanSettings(folds=5), cohort(9, 9))[0]
-    assert "the cohort table has none" in doubts(PlanSettings(folds=1), cohort(5, 10))[0]
-    assert doubts(PlanSettings(folds=1), cohort(5, 10, external=2)) == []
+def followed(*outcomes: tuple[float, int]) -> Cohort:
+    """Development patients with these times and events."""
+    rows = (Patient(f"P{n}", "development", "A", "x", "", t, e) for n, (t, e) in enumerate(outcomes))
+    return Cohort(tuple(rows), {})
+
+
+def test_one_fold_without_external_patients_is_told() -> None:
+    one = PlanSettings(folds=1)
+    assert "the cohort table has none" in doubts(one, cohort(5, 10), (9.0,), "days")[0]
+    assert doubts(one, cohort(5, 10, external=2), (9.0,), "days") == []
+
+
+@pytest.mark.parametrize(
+    ("days", "horizons", "unit", "message"),
+    [
+        # Follow-up of 1 to 5 years.
+        ((400.0, 1800.0), (365.25, 730.5), "days", "no event before evaluation.horizons_days: 365.25"),
+        ((300.0, 1800.0), (365.25, 730.5), "days", ""),
+        # The same in months, not declared; and with horizons in years.
+        ((10.0, 60.0), (365.25, 730.5), "days", "365.25, 730.5 (the longest: 60)"),
+        ((300.0, 1800.0), (1.0, 2.0), "days", "no event before evaluation.horizons_days: 1, 2"),
+        # Days declared to be months: 1800 × 30.4375 days are 150 years.
+        ((9131.25, 54787.5), (10000.0,), "months", "150 years: the table's times are no months"),
+        ((4.0, 11.0), (5.0,), "none", ""),
+    ],
+)
+def test_times_and_horizons_of_different_units_are_told(
+    days: tuple[float, float], horizons: tuple[float, ...], unit: str, message: str
+) -> None:
+    first, last = days
+    people = followed(*[(first, 1), (last, 0)] * 10)
+    found = doubts(PlanSettings(folds=2), people, horizons, unit)
+    assert [message in line for line in found] == [True] * bool(message), found
+
+
+def test_outcomes_are_told_as_read() -> None:
+    people = followed((30.4375, 1), (60.875, 0), (365.25, 1))
+    told = "development: 3 patients, 2 events, times 30.44 to 365.2 days, median 60.88 days"
+    assert outcomes_told(people, "days") == [told]
+    assert outcomes_told(people, "months") == [told + " (read from months)"]
+    assert "days" not in outcomes_told(people, "none")[0]

@@ -30,7 +30,9 @@ def test_reads_rows(tmp_path: Path) -> None:
 
 
 def test_what_other_programs_write_for_a_missing_number_is_missing(tmp_path: Path) -> None:
-    rows = "".join(f"P{i},development,A,P,,9,1,{v}\n" for i, v in enumerate(["60", "NA", "nan", "", "71.5"]))
+    rows = "".join(
+        f"P{i},development,A,P{i},,9,1,{v}\n" for i, v in enumerate(["60", "NA", "nan", "", "71.5"])
+    )
     table = outcome_table(read(tmp_path, HEADER + rows).patients)
     assert table["clinical_stage"].dtype == "float64"
     assert table["clinical_stage"].isna().tolist() == [False, True, True, True, False]
@@ -60,6 +62,9 @@ def test_what_other_programs_write_for_a_missing_number_is_missing(tmp_path: Pat
         # lung$status of R's survival package: 1 = censored, 2 = dead.
         (HEADER + GOOD.replace(",1,2", ",2,2").replace(",0,", ",1,"), "coded 1 and 2"),
         (HEADER + GOOD.replace("200.5,0,", "200.5,0,unknown"), "line 3.*got: 'unknown'"),
+        (HEADER + GOOD.replace("200.5,0,", '200.5,0,"61,5"'), "line 3.*decimal point.*got: '61,5'"),
+        (HEADER + GOOD.replace("A,P1", "A,"), "'image_path' is empty.*line 2"),
+        (HEADER + GOOD.replace("B,P2", "B,./P1/"), "'P1' and 'P2' have the same images.*lines 2 and 3"),
         (HEADER + ",,,,,,,\n" + GOOD.replace("200.5", "-5"), "line 4.*got: -5"),
     ],
 )
@@ -99,6 +104,14 @@ def test_events_coded_1_and_2_are_refused_whatever_the_policy(tmp_path: Path, po
     rows = "".join(f"P{n},development,A,P{n},,{100 + n},{1 + n % 2},\n" for n in range(6))
     with pytest.raises(TableError, match="coded 1 and 2"):
         read(tmp_path, HEADER + rows, policy=policy)
+
+
+def test_a_link_to_another_patients_images_is_the_same_folder(tmp_path: Path) -> None:
+    # Excluding nobody: which of the two rows is right cannot be known.
+    (tmp_path / "P1").mkdir()
+    (tmp_path / "P2").symlink_to(tmp_path / "P1")
+    with pytest.raises(TableError, match="have the same images"):
+        read(tmp_path, HEADER + GOOD, policy="exclude", image_root=str(tmp_path))
 
 
 @pytest.mark.parametrize("pair", [("none", "distant"), ("none", "none"), ("3", "4a")])

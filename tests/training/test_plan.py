@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from pipeline.tables.status import Status, write_status
 from pipeline.training.gather import gather_problems
 from pipeline.training.plan import PlanJob, PlanPaths, make_plan, patients_from
 from pipeline.training.resolve import ModelPlan, ResolveJob, resolve_training
-from pipeline.training.stratify import divide
+from pipeline.training.stratify import divide, refusal
 
 
 def cohort(n: int, rate: float = 0.4, centres: int = 4, external: int = 0) -> list[Patient]:
@@ -126,6 +127,22 @@ def test_fewer_centres_than_folds_is_refused() -> None:
 def test_too_few_events_or_patients_are_refused(n: int, rate: float, folds: int) -> None:
     with pytest.raises(TrainingError, match=r"too few patients or events .* fold \d, set \w+"):
         divide(cohort(n, rate), PlanSettings(folds=folds), 1)
+
+
+@pytest.mark.parametrize(
+    ("events", "patients", "inner", "message"),
+    [
+        # Two folds hold out 3 and 2 of 5 events; of the 2 left one is inner, and one trains no Cox loss.
+        (5, 10, 0.2, "fold 0, set train; .* got: . patients and 1 event"),
+        (6, 12, 0.2, "^$"),
+        (5, 10, 0.0, "^$"),
+    ],
+)
+def test_what_the_plan_would_refuse_is_known_before(
+    events: int, patients: int, inner: float, message: str
+) -> None:
+    people = [replace(p, event=int(n < events)) for n, p in enumerate(cohort(patients))]
+    assert re.search(message, refusal(people, PlanSettings(folds=2, inner_fraction=inner), 1))
 
 
 def _stages(root: Path, people: list[Patient]) -> dict[str, list[Path]]:

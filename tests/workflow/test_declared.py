@@ -106,7 +106,8 @@ def test_an_image_changed_in_place_reruns_its_patient(tmp_path: Path) -> None:
             {"models": {"net": {"kind": "deepmts", "clinical": ["clinical_performanc"]}}},
             "clinical_performance",
         ),
-        ({"plan": {"folds": 9}}, "too few for plan.folds: 9"),
+        ({"plan": {"folds": 9}}, "the plan will refuse: too few patients or events"),
+        ({"evaluation": {"horizons_days": [1, 2]}}, "no event before evaluation.horizons_days: 1, 2"),
         ({"cohort": {"table": "cohort.csv", "image_root": "nowhere"}}, "no images of 14 of 14 patients"),
     ],
 )
