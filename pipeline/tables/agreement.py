@@ -6,8 +6,9 @@ import difflib
 from collections.abc import Mapping
 
 from pipeline.errors import SettingsError
-from pipeline.settings.models import ModelEntry
+from pipeline.settings.models import ModelEntry, ranking
 from pipeline.settings.plan import PlanSettings
+from pipeline.settings.root import Settings
 from pipeline.tables.cohort import Cohort
 
 
@@ -33,14 +34,50 @@ def require_columns(models: Mapping[str, ModelEntry], cohort: Cohort) -> None:
                 )
 
 
+def require_outcomes(settings: Settings, cohort: Cohort) -> None:
+    """Refuse what needs times and events in a study whose cohort table has none.
+
+    Raises:
+        SettingsError: Naming the model, or the setting, and what to do.
+    """
+    if cohort.has_outcomes:
+        return
+    table = settings.cohort.table
+    add = f"give {table} the columns time_days and event (another table's: cohort.columns, cohort.endpoint)"
+    if settings.cohort.source == "generated":
+        raise SettingsError(
+            f"generated images are drawn by each patient's time, and {table} has none",
+            where="cohort.source: generated",
+            action=add,
+        )
+    ranked = ranking(settings.models)
+    if ranked:
+        name = ranked[0]
+        more = f" (as do {', '.join(ranked[1:])})" if len(ranked) > 1 else ""
+        raise SettingsError(
+            f"model {name!r} predicts survival{more}, and the cohort table has no outcomes",
+            where=f"models.{name}, kind {settings.models[name].kind}",
+            expected="without time and event, networks that segment, classify, detect or reconstruct only",
+            action=f"{add}, or remove the model",
+        )
+    balanced = [name for name in settings.networks() if settings.training_of(name).balance_events]
+    if balanced:
+        raise SettingsError(
+            f"batches of model {balanced[0]!r} balance events, and the cohort table has no outcomes",
+            where="training.balance_events: true",
+            action="set training.balance_events: false, or " + add,
+        )
+
+
 def doubts(plan: PlanSettings, cohort: Cohort) -> list[str]:
     """What a study will stumble over after its images are prepared, told before."""
     found = []
     development = [p for p in cohort.patients if p.set == "development"]
-    events, folds = sum(p.event for p in development), plan.folds
-    if events < folds or len(development) < 2 * folds:
+    events, folds = sum(p.event or 0 for p in development), plan.folds
+    if (cohort.has_outcomes and events < folds) or len(development) < 2 * folds:
+        told = f" with {events} events" if cohort.has_outcomes else ""
         found.append(
-            f"{len(development)} development patients with {events} events are too few for plan.folds: "
+            f"{len(development)} development patients{told} are too few for plan.folds: "
             f"{folds}; the plan will refuse them"
         )
     if folds == 1 and len(development) == len(cohort.patients):
