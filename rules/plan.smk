@@ -44,7 +44,7 @@ rule plan:
         seed=settings.study.seed,
         code=code_digest("pipeline.training.plan"),
     message:
-        "Plan: folds by patient, stratified by event"
+        "Plan: folds by patient"
     script:
         "../workflow_scripts/plan.py"
 

@@ -71,7 +71,12 @@ def _predict(given: argparse.Namespace, manifest: Manifest) -> int:
     for flag in one.flags:
         if flag.level == "warning":
             print(f"warning: {flag.about}: {flag.text}", file=sys.stderr)
-    print(f"risk {one.risk:.4f} (Z, higher is worse); {given.out / PAGE}")
+    told = (
+        "no risk: no member predicts survival"
+        if one.risk is None
+        else f"risk {one.risk:.4f} (Z, higher is worse)"
+    )
+    print(f"{told}; {given.out / PAGE}")
     return 0
 
 
@@ -102,10 +107,15 @@ def described(manifest: Manifest) -> str:
         f"images: {manifest.source.upper()} PET and CT",
         f"clinical: {', '.join(manifest.clinical) or 'none'}",
         f"contour: {manifest.needs_contour or 'not needed'}",
-        f"learned from {manifest.cohort.patients} patients, {manifest.cohort.events} events",
+        f"learned from {manifest.cohort.patients} patients{_events(manifest)}",
         *(f"holds: {line}" for line in manifest.privacy),
     ]
     return "\n".join(lines)
+
+
+def _events(manifest: Manifest) -> str:
+    events = manifest.cohort.events
+    return ", no outcomes" if events is None else f", {events} events"
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from pipeline.deploy.measures import PatientStages, measure, scanner_of
 from pipeline.deploy.members import WITHOUT_FEATURES, Folds, is_network, pack_member, require_packable
 from pipeline.metrics.groups import cuts_by_fold
 from pipeline.provenance import file_sha256, versions
-from pipeline.tables.outcomes import read_outcomes
+from pipeline.tables.outcomes import has_outcomes, read_outcomes
 
 log = logging.getLogger(__name__)
 LIBRARIES = ("torch", "numpy", "SimpleITK", "antspyx", "pyradiomics", "pydicom")
@@ -96,7 +96,7 @@ def write_bundle(job: BundleJob, out: Path) -> None:
         needs_contour=_contour_reason(job, models),
         uses_radiomics=any(map(uses_features, models.values())),
         horizons_days=job.settings["evaluation"]["horizons_days"],
-        risk_cuts=tuple(cuts_by_fold(info, job.settings["evaluation"]["risk_groups"])[-1].tolist()),
+        risk_cuts=_risk_cuts(job, info),
         threshold=job.settings["bundle"]["threshold"],
         cohort=cohort_facts(job, clinical),
         privacy=privacy,
@@ -152,6 +152,13 @@ def _require_repeatable(job: BundleJob, models: Mapping[str, Mapping[str, Any]])
             expected="crop",
             got=settings["radiomics"]["images"],
         )
+
+
+def _risk_cuts(job: BundleJob, info: Mapping[str, Any]) -> tuple[float, ...]:
+    """Mean cuts over folds; none where no member predicts survival."""
+    if not info["folds"]:
+        return ()
+    return tuple(cuts_by_fold(info, job.settings["evaluation"]["risk_groups"])[-1].tolist())
 
 
 def _endpoint(job: BundleJob) -> dict[str, str]:
@@ -235,12 +242,15 @@ def cohort_facts(job: BundleJob, clinical: Iterable[str]) -> CohortFacts:
             low, high = np.percentile(known, [1, 99])
             spans[str(name)] = Span(low=float(low), high=float(high), patients=len(known))
     risks = pd.read_parquet(job.results / "ensemble" / f"{job.model}.parquet")
-    held = risks.loc[risks["set"] == "development", "risk"].to_numpy(dtype=float)
+    percentiles: tuple[float, ...] = ()
+    if "risk" in risks:
+        held = risks.loc[risks["set"] == "development", "risk"].to_numpy(dtype=float)
+        percentiles = tuple(np.percentile(held, PERCENTILES).tolist())
     return CohortFacts(
         spans=spans,
         scanners=tuple(sorted(s for s in scanners if s)),
         levels=levels,
-        risk_percentiles=tuple(np.percentile(held, PERCENTILES).tolist()),
+        risk_percentiles=percentiles,
         patients=len(cohort),
-        events=int(cohort["event"].sum()),
+        events=int(cohort["event"].sum()) if has_outcomes(cohort) else None,
     )

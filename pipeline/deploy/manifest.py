@@ -13,7 +13,8 @@ from pipeline.errors import PipelineError
 from pipeline.provenance import code_digest, file_sha256
 from pipeline.settings.base import Section
 
-FORMAT = 1
+FORMAT = 2
+"""2: a network that does not predict survival has neither Z-score nor hazard, and no part in a risk."""
 MANIFEST, CHECKSUMS = "manifest.json", "checksums.sha256"
 MARKER = ".snakemake_timestamp"
 """Left in every output folder by Snakemake; never read."""
@@ -42,13 +43,21 @@ class Hazard(Section):
 
 
 class NetworkFold(Section):
-    """A network of one fold: its weights' file, and all that is needed to build and run it."""
+    """A network of one fold: its weights' file, and all that is needed to build and run it.
+
+    Attributes:
+        weights: File of the bundle.
+        about: How the network is built and fed.
+        precision: It was trained in.
+        scale: None of a network that does not predict survival.
+        hazard: The same.
+    """
 
     weights: str
     about: dict[str, Any]
     precision: Literal["bf16", "fp32"]
-    scale: Scale
-    hazard: Hazard
+    scale: Scale | None = None
+    hazard: Hazard | None = None
 
 
 class LinearFold(Section):
@@ -102,9 +111,9 @@ class CohortFacts(Section):
         spans: By quantity (see `measures.py`).
         scanners: Manufacturer and model of the PET.
         levels: By clinical column of text, its levels.
-        risk_percentiles: Held-out risk (Z) at 0, 5, … 100 %.
+        risk_percentiles: Held-out risk (Z) at 0, 5, … 100 %; empty where nothing predicts survival.
         patients: How many.
-        events: Of them.
+        events: Of them; None in a study without outcomes.
     """
 
     spans: dict[str, Span]
@@ -112,7 +121,7 @@ class CohortFacts(Section):
     levels: dict[str, tuple[str, ...]]
     risk_percentiles: tuple[float, ...]
     patients: int
-    events: int
+    events: int | None
 
 
 class Manifest(Section):
@@ -133,14 +142,15 @@ class Manifest(Section):
         needs_contour: Why a contour must be given; empty: none is needed.
         uses_radiomics: Whether a member reads features.
         horizons_days: Times of survival probabilities.
-        risk_cuts: Cuts of the risk groups, ascending, means over folds.
+        risk_cuts: Cuts of the risk groups, ascending, means over folds; empty where nothing
+            predicts survival.
         threshold: Of the tumour probability.
         cohort: The development patients.
         privacy: What the bundle holds of patients.
         files: SHA-256 of every file but this one, by path within the bundle.
     """
 
-    format: Literal[1]
+    format: Literal[2]
     software: dict[str, str]
     study: dict[str, str]
     model: str

@@ -35,7 +35,7 @@ class Folds:
         name: Of the model.
         settings: Its section as plain values.
         folders: Of its folds, in fold order.
-        scales: mean and sd by fold, of the ensemble's JSON.
+        scales: mean and sd by fold, of the ensemble's JSON; none of a network without survival.
     """
 
     name: str
@@ -112,30 +112,34 @@ def _network(folds: Folds, out: Path) -> NetworkMember:
     from safetensors.torch import save_file
 
     parts = []
-    for number, (folder, scale) in enumerate(zip(folds.folders, folds.scales, strict=True)):
+    scales: list[Scale | None] = [_scale(scale) for scale in folds.scales]
+    scales = scales or [None] * len(folds.folders)
+    for number, (folder, scale) in enumerate(zip(folds.folders, scales, strict=True)):
         content = unpack(folder / "checkpoint.pt")
         about = json.loads(content["about"])
         name = f"weights/{folds.name}_fold{number}.safetensors"
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         save_file(content["net"], out / name)
-        base = about["baseline"]
-        hazard = Hazard(
-            times_days=base["times"],
-            cumulative_hazard=base["hazard"],
-            centre=base["centre"],
-            last_days=base["last"],
-        )
         machine = json.loads(about["fingerprint"]["settings"])["machine"]
         parts.append(
             NetworkFold(
                 weights=name,
                 about={key: about[key] for key in KEPT},
                 precision=machine["precision"],
-                scale=_scale(scale),
-                hazard=hazard,
+                scale=scale,
+                hazard=_hazard(about["baseline"]) if "baseline" in about else None,
             )
         )
     return NetworkMember(kind=folds.settings["kind"], folds=tuple(parts))
+
+
+def _hazard(base: Mapping[str, Any]) -> Hazard:
+    return Hazard(
+        times_days=base["times"],
+        cumulative_hazard=base["hazard"],
+        centre=base["centre"],
+        last_days=base["last"],
+    )
 
 
 def _scale(values: Mapping[str, Any]) -> Scale:

@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.settings.losses import LossSettings
     from pipeline.training.detections import Box
     from pipeline.training.restore import Restored
 
@@ -41,15 +42,15 @@ class NetworkResult:
     """Of one network in one fold.
 
     Attributes:
-        risk: Higher = worse.
-        survival: At the manifest's horizons; NaN beyond follow-up.
+        risk: Higher = worse; None of a network that does not predict survival.
+        survival: At the manifest's horizons; NaN beyond follow-up; None without risk.
         probability: (Z, Y, X) tumour probability on the crop without margin; None without mask.
         labels: Probability by label column.
         boxes: (x1, y1, x2, y2, score, kind) of what it detects, the best first; None where it does not detect.
     """
 
-    risk: float
-    survival: list[float]
+    risk: float | None
+    survival: list[float] | None
     probability: np.ndarray | None = None
     labels: dict[str, float] = field(default_factory=dict)
     boxes: list[Box] | None = None
@@ -75,7 +76,7 @@ def run_network(
     training = restored.training.model_copy(update={"device": patient.device})
     chosen = choose_machine(training)
     machine = Machine(chosen.device, fold.precision == "bf16", chosen.channels_last)
-    rows = patient.clinical.assign(time_days=0.0, event=0, centre="")
+    rows = patient.clinical.assign(centre="")
     with exact(machine, patient.threads, training.deterministic):
         encoded = restored.encoder.transform(patient.clinical)
         cohort = load_cohort(patient.crop.parent, rows, encoded, training.standardise, machine)
@@ -109,21 +110,11 @@ def _restore(bundle: Path, fold: NetworkFold) -> Restored:
 def _result(
     outputs: dict, restored: Restored, fold: NetworkFold, horizons_days: tuple[float, ...]
 ) -> NetworkResult:
-    from pipeline.losses.discrete_time import survival_at
     from pipeline.training.detections import DETECTION, real_boxes
     from pipeline.training.outputs import Predicted, label_probabilities
-    from pipeline.training.predict import risk_of
 
     losses = restored.network.losses
-    risk = float(risk_of(outputs, losses).double().cpu()[0])
-    if not np.isfinite(risk):
-        raise PipelineError("a network gave a risk that is not finite", where=fold.weights)
-    if "interval_logits" in outputs:
-        logits = outputs["interval_logits"].cpu()
-        curve = [float(survival_at(logits, days, losses.interval_edges_days)) for days in horizons_days]
-    else:
-        curve = survival(fold.hazard, risk, horizons_days)
-    found = NetworkResult(risk, curve)
+    found = NetworkResult(*_risk_and_curve(outputs, losses, fold, horizons_days))
     if "mask" in outputs:
         found.probability = outputs["mask"][0].float().cpu().numpy()
     if DETECTION in outputs:
@@ -132,3 +123,23 @@ def _result(
         predicted = Predicted(labels=[outputs["labels"].cpu()])
         found.labels = {name: float(v[0]) for name, v in label_probabilities(predicted, losses).items()}
     return found
+
+
+def _risk_and_curve(
+    outputs: dict, losses: LossSettings, fold: NetworkFold, horizons_days: tuple[float, ...]
+) -> tuple[float | None, list[float] | None]:
+    from pipeline.losses.discrete_time import survival_at
+    from pipeline.training.predict import risk_of
+
+    predicted = risk_of(outputs, losses)
+    if predicted is None:
+        return None, None
+    risk = float(predicted.double().cpu()[0])
+    if not np.isfinite(risk):
+        raise PipelineError("a network gave a risk that is not finite", where=fold.weights)
+    if "interval_logits" in outputs:
+        logits = outputs["interval_logits"].cpu()
+        return risk, [float(survival_at(logits, days, losses.interval_edges_days)) for days in horizons_days]
+    if fold.hazard is None:
+        raise BundleError("a network that predicts survival has no baseline hazard", where=fold.weights)
+    return risk, survival(fold.hazard, risk, horizons_days)

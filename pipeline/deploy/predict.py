@@ -16,7 +16,14 @@ from pipeline.deploy import flags as flagging
 from pipeline.deploy.boxes import boxes_table
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.linear import linear_risk, survival, z_score
-from pipeline.deploy.manifest import LinearMember, Manifest, NetworkMember, digest_of
+from pipeline.deploy.manifest import (
+    BundleError,
+    LinearMember,
+    Manifest,
+    NetworkFold,
+    NetworkMember,
+    digest_of,
+)
 from pipeline.deploy.measures import PatientStages, measure, scanner_of
 from pipeline.deploy.networks import NetworkPatient, NetworkResult, run_network
 from pipeline.deploy.stages import NewPatient, features_of, run_stages, warnings_of
@@ -33,13 +40,14 @@ class Prediction:
 
     Attributes:
         patient_id: The name given.
-        risk: Mean over folds of the members' mean Z; higher = worse.
+        risk: Mean over folds of the members' mean Z; higher = worse. None, as all that follows
+            from it, where no member predicts survival.
         spread: SD over folds of that Z.
         percentile: Of the risk among the development patients' held-out risks, 0 to 100.
         group: Risk group, 1 the lowest; cut on training patients.
-        survival: Probability by horizon in days; NaN beyond the study's follow-up.
+        survival: Probability by horizon in days; NaN beyond the study's follow-up; else empty.
         labels: Probability by label, mean over folds and networks.
-        members: Mean Z by member.
+        members: Mean Z by member that predicts survival.
         probability: (Z, Y, X) mean tumour probability on the crop without margin, or None.
         contour: `given`, `predicted` (features were taken from it) or `none`.
         measures: Quantities compared with the development patients.
@@ -49,10 +57,10 @@ class Prediction:
     """
 
     patient_id: str
-    risk: float
-    spread: float
-    percentile: float
-    group: int
+    risk: float | None
+    spread: float | None
+    percentile: float | None
+    group: int | None
     survival: dict[float, float]
     labels: dict[str, float]
     members: dict[str, float]
@@ -66,7 +74,7 @@ class Prediction:
 
 @dataclass
 class Scores:
-    """Of every member and fold: Z, survival; of networks also maps, labels, and boxes by network and fold."""
+    """Per fold: Z and survival of members that predict survival; maps, labels and boxes of networks."""
 
     z: dict[str, list[float]] = field(default_factory=dict)
     survival: list[list[float]] = field(default_factory=list)
@@ -99,9 +107,11 @@ def predict_patient(
         if isinstance(member, NetworkMember):
             found = [run_network(bundle, manifest, fold, given) for fold in member.folds]
             scores.results += found
-            scores.survival += [one.survival for one in found]
-            pairs = zip(member.folds, found, strict=True)
-            scores.z[name] = [z_score(fold.scale, one.risk) for fold, one in pairs]
+            scores.survival += [one.survival for one in found if one.survival is not None]
+            z = [_z_of(*pair) for pair in zip(member.folds, found, strict=True)]
+            ranks = [value for value in z if value is not None]
+            if ranks:
+                scores.z[name] = ranks
             boxes = [one.boxes for one in found if one.boxes is not None]
             if boxes:
                 scores.boxes[name] = boxes
@@ -125,6 +135,15 @@ def predict_patient(
         if isinstance(member, LinearMember):
             _score_linear(manifest, name, member, (features, clinical), scores)
     return _joined(manifest, patient, stages, (scores, probability, contour), told, contours)
+
+
+def _z_of(fold: NetworkFold, found: NetworkResult) -> float | None:
+    """Z of a network in one fold; None where it does not predict survival."""
+    if found.risk is None:
+        return None
+    if fold.scale is None:
+        raise BundleError("a network that predicts survival has no Z-score", where=fold.weights)
+    return z_score(fold.scale, found.risk)
 
 
 def clinical_row(manifest: Manifest, patient: NewPatient) -> pd.DataFrame:
@@ -178,10 +197,6 @@ def _joined(
     contours: Path | None,
 ) -> Prediction:
     scores, probability, contour = found
-    by_fold = np.mean([scores.z[name] for name in manifest.members], axis=0)
-    risk = float(by_fold.mean())
-    spread = float(by_fold.std(ddof=1)) if len(by_fold) > 1 else 0.0
-    curve = np.mean(np.array(scores.survival, dtype=float), axis=0)
     measures = measure(stages)
     account = json.loads((stages.suv / "suv.json").read_text(encoding="utf-8"))
     known = {**measures, **_numbers(manifest, patient)}
@@ -194,16 +209,13 @@ def _joined(
     told += flagging.unknown_scanner(manifest, scanner_of(stages))
     told += flagging.suv_flags(account)
     told += [Flag("note", "stages", text) for text in warnings_of(stages, contours)]
-    told += flagging.disagreement(spread)
+    of_risk = ranked(manifest, scores)
+    told += flagging.disagreement(of_risk["spread"]) if of_risk["spread"] is not None else []
     told += flagging.other_code(manifest, digest_of(manifest.members))
     names = sorted({name for one in scores.results for name in one.labels})
     return Prediction(
         patient_id=patient.patient_id,
-        risk=risk,
-        spread=spread,
-        percentile=percentile_of(risk, manifest.cohort.risk_percentiles),
-        group=1 + int(np.searchsorted(np.array(manifest.risk_cuts), risk, side="left")),
-        survival=dict(zip(manifest.horizons_days, curve.tolist(), strict=True)),
+        **of_risk,
         labels={n: float(np.mean([o.labels[n] for o in scores.results if n in o.labels])) for n in names},
         members={name: float(np.mean(values)) for name, values in scores.z.items()},
         probability=probability,
@@ -213,6 +225,22 @@ def _joined(
         stages=stages,
         boxes=boxes,
     )
+
+
+def ranked(manifest: Manifest, scores: Scores) -> dict[str, Any]:
+    """Risk, spread, percentile, group and survival of a prediction; None and empty without risk."""
+    if not scores.z:
+        return {"risk": None, "spread": None, "percentile": None, "group": None, "survival": {}}
+    by_fold = np.mean([scores.z[name] for name in manifest.members if name in scores.z], axis=0)
+    risk = float(by_fold.mean())
+    curve = np.mean(np.array(scores.survival, dtype=float), axis=0)
+    return {
+        "risk": risk,
+        "spread": float(by_fold.std(ddof=1)) if len(by_fold) > 1 else 0.0,
+        "percentile": percentile_of(risk, manifest.cohort.risk_percentiles),
+        "group": 1 + int(np.searchsorted(np.array(manifest.risk_cuts), risk, side="left")),
+        "survival": dict(zip(manifest.horizons_days, curve.tolist(), strict=True)),
+    }
 
 
 def _numbers(manifest: Manifest, patient: NewPatient) -> dict[str, float]:

@@ -91,10 +91,12 @@ def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
         out: Parquet: patient_id, set (development, external), fold (−1: external), risk
             (mean Z, higher = worse), spread (SD over folds of external patients' risk),
             `survival_{days}d`, dice, hd95_mm, assd_mm and label probabilities (means; missing
-            where a member has none).
-        info: JSON: per member and fold mean, SD, from, train_cut; per fold the cuts of the
-            averaged training Z; what was told; marks of the members' `model.json` (key
-            `marks`), which are printed in every table.
+            where a member has none). Members that do not predict survival have no part in
+            the first three; where none does, they are left out.
+        info: JSON: per member and fold mean, SD, from, train_cut (no fold of a member without
+            risk); per fold the cuts of the averaged training Z (none without risk); what was
+            told; marks of the members' `model.json` (key `marks`), which are printed in every
+            table.
 
     Raises:
         ModelError: Members differ in folds or patients.
@@ -141,14 +143,18 @@ def _average_models(
     """One fold's predictions, risk = mean Z over models; appends to scales and told."""
     import pandas as pd
 
-    z_scored = []
+    z_scored, ranked = [], []
     for name, frame in frames.items():
+        if "risk" not in frame:
+            z_scored.append(frame.set_index("patient_id").sort_index())
+            continue
         scale = fit_scale(frame["set"].to_numpy(), frame["risk"].to_numpy(float))
         scales[name].append(scale)
         told.extend(_tell(name, fold, scale))
         z_scored.append(
             frame.assign(risk=scale.z(frame["risk"].to_numpy(float))).set_index("patient_id").sort_index()
         )
+        ranked.append(z_scored[-1])
     first = z_scored[0]
     for name, frame in zip(frames, z_scored, strict=True):
         if not (frame.index.equals(first.index) and frame["set"].equals(first["set"])):
@@ -158,16 +164,14 @@ def _average_models(
                 action="rerun the models on one splits.json",
             )
     of_masks = ("dice", *DISTANCES)
-    averaged = [
-        c for c in first.columns if c == "risk" or c in of_masks or c.startswith(("survival_", "label_"))
-    ]
+    of_risk = [c for c in ranked[0].columns if c == "risk" or c.startswith("survival_")] if ranked else []
     kept = pd.DataFrame({"set": first["set"]})
-    for column in averaged:
+    for column in [*of_risk, *(c for c in first.columns if c in of_masks or c.startswith("label_"))]:
         parts = [f[column].to_numpy(float) for f in z_scored if column in f]
-        # A probability is averaged only where all members give it; networks alone give masks.
-        present = (
-            parts if column in of_masks or len(parts) == len(z_scored) else [np.full(len(first), np.nan)]
-        )
+        # A probability is averaged only where all members give it, one of survival where all who
+        # predict survival do; networks alone give masks.
+        wanted = len(ranked) if column in of_risk else len(z_scored)
+        present = parts if column in of_masks or len(parts) == wanted else [np.full(len(first), np.nan)]
         kept[column] = np.mean(present, axis=0)
     return kept
 
@@ -193,17 +197,20 @@ def _join_folds(folds: list[pd.DataFrame]) -> pd.DataFrame:
     development = pd.concat(held)
     if development.index.duplicated().any():
         raise ModelError("a development patient is held out by two folds")
-    development["spread"] = np.nan
+    ranks = "risk" in development
+    if ranks:
+        development["spread"] = np.nan
     numbers = pd.concat(outside, keys=range(len(folds)))
     by_patient = numbers.groupby(level=1, sort=True)
     external = by_patient.mean().assign(set="external", fold=-1)
     # pandas would average what is there; a probability some folds cannot give is missing.
     external = external.mask(by_patient.count() < len(folds)) if len(external) else external
     external["set"], external["fold"] = "external", -1
-    external["spread"] = by_patient["risk"].std(ddof=1) if len(external) else np.nan
+    if ranks:
+        external["spread"] = by_patient["risk"].std(ddof=1) if len(external) else np.nan
     table = pd.concat([part for part in (development, external) if len(part)])
     table["fold"] = table["fold"].astype("int64")
-    front = ["set", "fold", "risk", "spread"]
+    front = ["set", "fold", *(["risk", "spread"] if ranks else [])]
     rest = [c for c in table.columns if c not in front]
     return table[front + rest].rename_axis("patient_id").reset_index()
 
@@ -220,7 +227,7 @@ def _describe(
             rows.append({"fold": k, **row})
         members[name] = rows
     cuts = []
-    for k, frame in enumerate(folds):
+    for k, frame in enumerate(folds if any(scales.values()) else ()):
         train = frame.loc[frame["set"] == "train", "risk"].to_numpy(float)
         quantiles = np.quantile(train, QUANTILES) if len(train) else np.zeros(len(QUANTILES))
         cuts.append(

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.metrics.added import added_value
-from pipeline.metrics.bootstrap import Interval, holm, percentile_interval, resample_counts, two_sided_p
+from pipeline.metrics.bootstrap import resample_counts
+from pipeline.metrics.comparisons import compare
 from pipeline.metrics.detection import read_folds
 from pipeline.metrics.groups import assign_groups, curve_rows, cuts_by_fold, logrank_of, observed_rows
 from pipeline.metrics.horizons import Followup, calibration_bins
 from pipeline.metrics.labels import labels_of
-from pipeline.metrics.scores import Scored, score
+from pipeline.metrics.scores import Ranked, Scored, score
 from pipeline.settings.evaluation import EvaluationSettings
-from pipeline.tables.outcomes import read_outcomes
+from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.predictions import DISTANCES, survival_column
 from pipeline.tables.splits import Splits, read_splits
 
@@ -93,6 +93,9 @@ def evaluate(
 ) -> None:
     """Score all models on the development and external patients.
 
+    Models without risk have rows in metrics.csv only, of masks, labels and boxes; where the
+    cohort has no outcomes, numbers of events are empty there.
+
     Args:
         ensembles: Name → parquet of :func:`pipeline.ensemble.average.ensemble`; its JSON
             lies beside it.
@@ -111,6 +114,7 @@ def evaluate(
         raise ModelError("there is no model to evaluate", action="name at least one under models")
     models = [_read_model(name, path, sources) for name, path in ensembles.items()]
     outcomes, folds = read_outcomes(sources.cohort), read_splits(sources.splits)
+    _require_truth(models, outcomes)
     rows: Rows = {name: [] for name in COLUMNS}
     for which in ("development", "external"):
         expected = _expected(folds, which)
@@ -120,8 +124,13 @@ def evaluate(
         counts = resample_counts(len(expected), settings.bootstraps, seed, scored[0].fold)
         for model, one in zip(models, scored, strict=True):
             _add_model(rows, model, one, counts, settings)
-        rows["comparisons"].extend(_compare(models, scored, counts, settings))
-        rows["observed"].extend(observed_rows(which, scored[0].data, settings.confidence))
+        ranked = [one for one in scored if isinstance(one, Ranked)]
+        if ranked:
+            members = {model.name: len(model.info["members"]) for model in models}
+            rows["comparisons"].extend(compare(members, ranked, counts, settings))
+        if has_outcomes(outcomes):
+            data = _followup(outcomes.loc[list(expected)])
+            rows["observed"].extend(observed_rows(which, data, settings.confidence))
     out.mkdir(parents=True, exist_ok=True)
     for name, columns in COLUMNS.items():
         _write(out / f"{name}.csv", columns, rows[name])
@@ -160,7 +169,6 @@ def _scored(
             action="rerun the model on the present splits.json and cohort.parquet",
         )
     table, mine = table.loc[ids], outcomes.loc[ids]
-    data = Followup.of(mine["time_days"].to_numpy(float), mine["event"].to_numpy(float))
     survival = {
         days: table[survival_column(days)].to_numpy(float)
         for days in sorted(settings.horizons_days)
@@ -170,20 +178,35 @@ def _scored(
     marks = list(model.info.get("marks", []))
     if any(f["from"] == "heldout" for member in model.info["members"].values() for f in member):
         marks.append("marked: Z-scores from held-out patients")
-    return Scored(
+    common = (
         model.name,
         which,
         tuple(ids),
-        data,
-        table["risk"].to_numpy(float),
         np.array(list(expected.values())) if which == "development" else None,
-        survival,
+        mine["event"].to_numpy(float) if has_outcomes(outcomes) else None,
         table["dice"].to_numpy(float) if has_dice else None,
         "; ".join(marks),
         {c: table[c].to_numpy(float) for c in DISTANCES if c in table and table[c].notna().any()},
         tuple(labels_of(table, mine)),
         model.boxes,
     )
+    if "risk" not in table:
+        return Scored(*common)
+    return Ranked(*common, data=_followup(mine), risk=table["risk"].to_numpy(float), survival=survival)
+
+
+def _followup(outcomes: pd.DataFrame) -> Followup:
+    return Followup.of(outcomes["time_days"].to_numpy(float), outcomes["event"].to_numpy(float))
+
+
+def _require_truth(models: Sequence[Model], outcomes: pd.DataFrame) -> None:
+    ranked = [model.name for model in models if "risk" in model.table]
+    if ranked and not has_outcomes(outcomes):
+        raise ModelError(
+            f"model {ranked[0]} predicts survival, and the cohort has no outcomes to judge it by",
+            where="cohort.parquet",
+            action="give the cohort table times and events, or remove the model",
+        )
 
 
 def _add_model(rows: Rows, model: Model, one: Scored, counts: Array, settings: EvaluationSettings) -> None:
@@ -198,10 +221,17 @@ def _add_model(rows: Rows, model: Model, one: Scored, counts: Array, settings: E
                 "ci_low": row.interval.low,
                 "ci_high": row.interval.high,
                 "patients": row.patients,
-                "events": row.events,
+                "events": "" if row.events is None else row.events,
                 "note": "; ".join(filter(None, (row.note, one.remark))),
             }
         )
+    if isinstance(one, Ranked):
+        _add_risk(rows, model, one, settings)
+
+
+def _add_risk(rows: Rows, model: Model, one: Ranked, settings: EvaluationSettings) -> None:
+    """Append risk groups, their curves and test, and calibration."""
+    common: dict[str, object] = {"model": one.model, "set": one.set}
     group = assign_groups(one, cuts_by_fold(model.info, settings.risk_groups))
     chi_square, p_value, note = logrank_of(one, group)
     sizes: dict[str, object] = {"patients": len(one.risk), "events": int(one.data.event.sum())}
@@ -227,88 +257,6 @@ def _add_model(rows: Rows, model: Model, one: Scored, counts: Array, settings: E
         data = Followup(one.data.time[known], one.data.event[known], one.data.censoring[known])
         for line in calibration_bins(data, survival[known], days, settings.confidence):
             rows["calibration"].append({**common, "horizon": days, **line})
-
-
-def _compare(
-    models: Sequence[Model], scored: Sequence[Scored], counts: Array, settings: EvaluationSettings
-) -> list[dict[str, object]]:
-    """Differences in C-index on the same resamples, and added value where it is asked for."""
-    names = [m.name for m in models]
-    bases = [_reference(models, settings.compare_with)]
-    over = settings.added_value_over
-    if over:
-        bases.append(_position(names, over, "added_value_over"))
-    rows: list[dict[str, object]] = []
-    for base in dict.fromkeys(bases):
-        rows.extend(_differences(scored, base, counts, settings.confidence))
-    if over:
-        rows.extend(_added(scored, bases[-1], settings.confidence))
-    return rows
-
-
-def _differences(
-    scored: Sequence[Scored], base: int, counts: Array, confidence: float
-) -> list[dict[str, object]]:
-    """Every other model's headline C-index minus one model's."""
-    pairs = scored[base].headline()
-    drawn, value = pairs.index(counts), float(pairs.index()[0])
-    found = []
-    for one in scored:
-        pairs = one.headline()
-        samples = pairs.index(counts) - drawn
-        interval = percentile_interval(float(pairs.index()[0]) - value, samples, confidence)
-        found.append((interval, two_sided_p(samples)))
-    return _comparison_rows(scored, base, "c_index", found)
-
-
-def _added(scored: Sequence[Scored], base: int, confidence: float) -> list[dict[str, object]]:
-    """Every other model's log hazard ratio per SD of risk, given one model's risk."""
-    data, given = scored[base].data, scored[base].risk
-    found = []
-    for one in scored:
-        result = added_value((data.time, data.event), given, one.risk, confidence, one.fold)
-        found.append((result.log_hazard_ratio, result.p_value))
-    return _comparison_rows(scored, base, "added_log_hazard_ratio", found)
-
-
-def _comparison_rows(
-    scored: Sequence[Scored], base: int, metric: str, found: Sequence[tuple[Interval, float]]
-) -> list[dict[str, object]]:
-    """Rows of `comparisons.csv`, with Holm's correction over the models of this comparison."""
-    others = [i for i in range(len(scored)) if i != base]
-    adjusted = holm(np.array([found[i][1] for i in others]))
-    return [
-        {
-            "model_a": scored[i].model,
-            "model_b": scored[base].model,
-            "set": scored[i].set,
-            "metric": metric,
-            "difference": found[i][0].value,
-            "ci_low": found[i][0].low,
-            "ci_high": found[i][0].high,
-            "p_value": found[i][1],
-            "p_holm": float(p),
-            "patients": len(scored[i].risk),
-            "events": int(scored[i].data.event.sum()),
-        }
-        for i, p in zip(others, adjusted, strict=True)
-    ]
-
-
-def _reference(models: Sequence[Model], name: str) -> int:
-    """The model others are compared with: named, or the first of several members, or the first."""
-    if name:
-        return _position([m.name for m in models], name, "compare_with")
-    combined = [i for i, m in enumerate(models) if len(m.info["members"]) > 1]
-    return combined[0] if combined else 0
-
-
-def _position(names: Sequence[str], name: str, key: str) -> int:
-    if name not in names:
-        raise ModelError(
-            f"evaluation.{key} names {name!r}, which was not evaluated", expected=", ".join(names)
-        )
-    return names.index(name)
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

@@ -26,16 +26,14 @@ POOLED = "marked: Z-scored risks of different folds are pooled"
 
 @dataclass(frozen=True)
 class Scored:
-    """A model's predictions with the outcomes, in one order of patients for all models.
+    """A model's predictions beside the truth, in one order of patients for all models.
 
     Attributes:
         model: Its name.
         set: `development` or `external`.
         patients: (n,) ids.
-        data: Outcomes and censoring distribution.
-        risk: (n,) higher = worse.
         fold: (n,) the fold that held each patient out; None for external patients.
-        survival: Horizon in days → (n,) probabilities, NaN where unknown.
+        event: (n,) 1 = the event occurred; None in a study without outcomes.
         dice: (n,) Dice, NaN where there is none; None for models without masks.
         remark: What holds for every number of this model, e.g. held-out Z-scores.
         distances: `hd95_mm`, `assd_mm` → (n,), NaN where there is none; of models with masks.
@@ -46,15 +44,34 @@ class Scored:
     model: str
     set: str
     patients: tuple[str, ...]
-    data: Followup
-    risk: Array
     fold: Array | None
-    survival: dict[float, Array]
+    event: Array | None = None
     dice: Array | None = None
     remark: str = ""
     distances: dict[str, Array] = field(default_factory=dict)
     labels: tuple[Label, ...] = ()
     boxes: Mapping[int, pd.DataFrame] = field(default_factory=dict)
+
+    def events(self, among: NDArray[np.bool_] | None = None) -> int | None:
+        """How many had the event, of all or (n,) of some; None without outcomes."""
+        if self.event is None:
+            return None
+        return int((self.event if among is None else self.event[among]).sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked(Scored):
+    """Predictions of a model that ranks patients by risk.
+
+    Attributes:
+        data: Outcomes and censoring distribution.
+        risk: (n,) higher = worse.
+        survival: Horizon in days → (n,) probabilities, NaN where unknown.
+    """
+
+    data: Followup
+    risk: Array
+    survival: dict[float, Array]
 
     def headline(self) -> Pairs:
         """Pairs of the headline concordance: within folds in development, else all."""
@@ -68,7 +85,7 @@ class Row:
     metric: str
     interval: Interval
     patients: int
-    events: int
+    events: int | None
     note: str = ""
 
 
@@ -81,12 +98,27 @@ def score(one: Scored, counts: Array, confidence: float) -> Iterator[Row]:
         confidence: Of the intervals.
 
     Yields:
-        c_index (headline), c_index_pooled, c_index_uno, per-fold C-indices with mean and
-        SD, auc_{days}d, brier_{days}d, brier_skill_{days}d, observed_expected_{days}d,
-        ibs, dice, hd95_mm, assd_mm, {label}_accuracy, _auc and _f1, and average_precision_iou50 of
-        boxes. A metric that cannot be
-        computed is NaN with the reason.
+        Of a model that ranks c_index (headline), c_index_pooled, c_index_uno, per-fold C-indices
+        with mean and SD, auc_{days}d, brier_{days}d, brier_skill_{days}d,
+        observed_expected_{days}d and ibs; dice, hd95_mm, assd_mm, {label}_accuracy, _auc and _f1,
+        and average_precision_iou50 of boxes. A metric that cannot be computed is NaN with the
+        reason.
     """
+    if isinstance(one, Ranked):
+        yield from _of_risk(one, counts, confidence)
+    if one.dice is not None:
+        yield _dice(one, one.dice, counts, confidence)
+    more = [medians(one.distances, counts, confidence)]
+    more.extend(label_scores(label, counts, confidence, one.fold) for label in one.labels)
+    if one.boxes:
+        more.append(detection_scores(one.boxes, one.patients, one.fold, counts, confidence))
+    for parts in more:
+        for metric, interval, patients, note in parts:
+            yield Row(metric, interval, patients, one.events(), note)
+
+
+def _of_risk(one: Ranked, counts: Array, confidence: float) -> Iterator[Row]:
+    """Concordance, AUC and what survival probabilities are worth."""
     n, events = len(one.risk), int(one.data.event.sum())
 
     def row(metric: str, pairs: Pairs, note: str) -> Row:
@@ -108,18 +140,9 @@ def score(one: Scored, counts: Array, confidence: float) -> Iterator[Row]:
             note = WITHIN if one.fold is not None else ""
             yield row(f"auc_{days:g}d", auc_pairs(one.data, one.risk, days, one.fold), note)
     yield from _probabilities(one, counts, confidence)
-    if one.dice is not None:
-        yield _dice(one, counts, confidence)
-    more = [medians(one.distances, counts, confidence)]
-    more.extend(label_scores(label, counts, confidence, one.fold) for label in one.labels)
-    if one.boxes:
-        more.append(detection_scores(one.boxes, one.patients, one.fold, counts, confidence))
-    for parts in more:
-        for metric, interval, patients, note in parts:
-            yield Row(metric, interval, patients, events, note)
 
 
-def _uno(one: Scored, row: Callable[[str, Pairs, str], Row]) -> Row:
+def _uno(one: Ranked, row: Callable[[str, Pairs, str], Row]) -> Row:
     """Uno's C up to the last horizon that follow-up reaches, over all pairs."""
     usable = [days for days in one.survival if not one.data.why_not(days)]
     n, events = len(one.risk), int(one.data.event.sum())
@@ -131,7 +154,7 @@ def _uno(one: Scored, row: Callable[[str, Pairs, str], Row]) -> Row:
     return row("c_index_uno", pairs, note)
 
 
-def _by_fold(one: Scored) -> Iterator[Row]:
+def _by_fold(one: Ranked) -> Iterator[Row]:
     """C-index of each fold, their mean and SD (n − 1), as papers print them."""
     assert one.fold is not None
     values = []
@@ -152,7 +175,7 @@ def _by_fold(one: Scored) -> Iterator[Row]:
     yield Row("c_index_fold_sd", Interval(spread, NAN, NAN), n, events, note)
 
 
-def _probabilities(one: Scored, counts: Array, confidence: float) -> Iterator[Row]:
+def _probabilities(one: Ranked, counts: Array, confidence: float) -> Iterator[Row]:
     """Brier scores, their skill against Kaplan–Meier, observed/expected, and the IBS."""
     integrated: list[tuple[float, Array]] = []
     complete = np.all([np.isfinite(s) for s in one.survival.values()], axis=0) if one.survival else None
@@ -201,7 +224,7 @@ def _at_horizon(
         yield name, float(function(once)[0]), function(drawn)
 
 
-def _ibs(one: Scored, parts: list[tuple[float, Array]], counts: Array, confidence: float) -> Row:
+def _ibs(one: Ranked, parts: list[tuple[float, Array]], counts: Array, confidence: float) -> Row:
     """Integrated Brier score: trapezoid over the horizons, divided by their range."""
     days = np.array([d for d, _ in parts])
     order = np.argsort(days)
@@ -213,12 +236,11 @@ def _ibs(one: Scored, parts: list[tuple[float, Array]], counts: Array, confidenc
     return Row("ibs", interval, len(integral), int(one.data.event.sum()), note)
 
 
-def _dice(one: Scored, counts: Array, confidence: float) -> Row:
-    assert one.dice is not None
-    known = np.isfinite(one.dice)
-    n, events = int(known.sum()), int(one.data.event[known].sum())
+def _dice(one: Scored, dice: Array, counts: Array, confidence: float) -> Row:
+    known = np.isfinite(dice)
+    n, events = int(known.sum()), one.events(known)
     if not n:
-        return Row("dice", Interval(NAN, NAN, NAN), 0, 0, "no patient has a reference mask")
+        return Row("dice", Interval(NAN, NAN, NAN), 0, events, "no patient has a reference mask")
     drawn = counts[:, known]
-    samples = weighted_mean(one.dice[known], drawn[drawn.sum(axis=1) > 0])
-    return Row("dice", percentile_interval(float(one.dice[known].mean()), samples, confidence), n, events)
+    samples = weighted_mean(dice[known], drawn[drawn.sum(axis=1) > 0])
+    return Row("dice", percentile_interval(float(dice[known].mean()), samples, confidence), n, events)

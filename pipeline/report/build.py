@@ -11,6 +11,7 @@ from pipeline.report.job import ReportJob
 from pipeline.report.page import Content, render
 from pipeline.report.sections import Source
 from pipeline.report.style import Canvas
+from pipeline.tables.outcomes import has_outcomes
 
 log = logging.getLogger(__name__)
 STEPS = (
@@ -42,7 +43,8 @@ def build_report(job: ReportJob, out: Path) -> None:
         step(source, canvas, content)
     _write_tables(content, out / "tables")
     for name in ("index.html", *(["quality.html"] if content.lists["sheets"] else [])):
-        page = render(job, content, methods.methods(job), origin.provenance(job), canvas.folder, name)
+        told = methods.methods(job, outcomes=has_outcomes(source.cohort))
+        page = render(job, content, told, origin.provenance(job), canvas.folder, name)
         (out / name).write_text(page, encoding="utf-8")
     log.info("report written to %s", out / "index.html")
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.style import COLOURS, FAINT, INK, WIDTH, Canvas
+from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.splits import Splits
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Sets = dict[str, tuple[int, int | None]]
 STAGES = ("cohort", "index", "convert", "suv", "contours", "register", "crop", "ingest", "radiomics")
 
 
@@ -23,7 +25,7 @@ class Flow:
         listed: Patients in the cohort table.
         excluded: Stage → patients that it refused, in the stages' order.
         warned: Patients used with a warning.
-        sets: Set → (patients, events).
+        sets: Set → (patients, events); events are None in a study without outcomes.
         training: What becomes of development patients, e.g. `3-fold cross-validation`.
         runs: How external patients are predicted, e.g. `predicted by all folds`.
     """
@@ -31,7 +33,7 @@ class Flow:
     listed: int
     excluded: dict[str, int]
     warned: int
-    sets: dict[str, tuple[int, int]]
+    sets: Sets
     training: str
     runs: str
 
@@ -45,12 +47,17 @@ def flow_of(cohort: pd.DataFrame, problems: pd.DataFrame, splits: Splits) -> Flo
     counted = Counter(str(stage) for stage in bad["stage"])
     order = sorted(counted, key=lambda s: (STAGES.index(s) if s in STAGES else len(STAGES), s))
     warned = set(problems.loc[problems["state"] == "warned", "patient_id"]) & set(cohort.index)
-    sets = {
-        str(name): (len(group), int(group["event"].sum())) for name, group in cohort.groupby("set", sort=True)
-    }
     excluded = {stage: counted[stage] for stage in order}
     training, runs = _fate(splits)
-    return Flow(len(cohort) + len(bad), excluded, len(warned), sets, training, runs)
+    return Flow(len(cohort) + len(bad), excluded, len(warned), sets_of(cohort), training, runs)
+
+
+def sets_of(cohort: pd.DataFrame) -> Sets:
+    """Set → (patients, events), events None without outcomes."""
+    groups = cohort.groupby("set", sort=True)
+    if not has_outcomes(cohort):
+        return {str(name): (len(group), None) for name, group in groups}
+    return {str(name): (len(group), int(group["event"].sum())) for name, group in groups}
 
 
 def _fate(splits: Splits) -> tuple[str, str]:
@@ -84,7 +91,7 @@ def draw_flow(flow: Flow, canvas: Canvas) -> str:
     for name, (count, events) in flow.sets.items():
         more = flow.training if name == "development" else flow.runs
         bottom, height = (top, 1.2) if name == "development" else (0.05, max(low, 0.94))
-        told = f"{count} patients, {events} events\n{more}"
+        told = f"{count} patients{'' if events is None else f', {events} events'}\n{more}"
         _box(axis, (6.95, bottom, wide, height), (name.capitalize(), told), INK)
         _arrow(axis, (3.5 + wide, top + 0.6), (6.95, bottom + height / 2))
     return canvas.save(figure, "flow")

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.evaluation import EvaluationSettings, ReportSettings
+from pipeline.settings.models import ranking
 from pipeline.settings.study import StudySettings
 
 
@@ -40,12 +41,16 @@ class ReportJob:
         """The model that curves are drawn of: the one the others are compared with.
 
         As `evaluate` chooses it: the named one, else the first ensemble of several models,
-        else the first model.
+        else the first model that ranks; empty where none does.
         """
         if self.evaluation.compare_with:
             return self.evaluation.compare_with
         several = [name for name, members in self.ensembles.items() if len(members) > 1]
-        return [*several, *self.models][0]
+        return next(iter([*several, *self.ranked()]), "")
+
+    def ranked(self) -> tuple[str, ...]:
+        """Models that predict survival, and so rank patients by risk."""
+        return ranking(self.models)
 
     def truths(self) -> frozenset[str]:
         """Models that read a simulated truth, which no real study has."""

@@ -25,18 +25,24 @@ CLASSICAL = {
 """Kind of classical model → what it is, with its settings' values."""
 
 
-def methods(job: ReportJob) -> list[tuple[str, str]]:
-    """Paragraphs (heading, text) that say what was done, with the numbers used."""
-    settings = job.settings
+def methods(job: ReportJob, *, outcomes: bool = True) -> list[tuple[str, str]]:
+    """Paragraphs (heading, text) that say what was done, with the numbers used.
+
+    Args:
+        job: The study.
+        outcomes: Whether its patients have times and events.
+    """
+    settings, ranks = job.settings, bool(job.ranked())
     parts = []
     if settings["cohort"]["source"] in ("dicom", "nifti"):
         parts += [("Images", _images(settings)), ("Alignment and crop", _crop(settings))]
     if settings["cohort"]["source"] in ("slices", "generated"):
         parts.append(("Images", _arrays(settings)))
-    parts.append(("Validation", _validation(settings)))
+    parts.append(("Validation", _validation(settings, outcomes, ranks)))
     parts += [(pretty(name).capitalize(), _model(job, name, model)) for name, model in job.models.items()]
-    parts.append(("Ensembles", _ensembles(job)))
-    parts.append(("Statistics", _statistics(settings)))
+    if ranks:
+        parts.append(("Ensembles", _ensembles(job)))
+    parts.append(("Statistics", _statistics(settings, ranks)))
     return parts
 
 
@@ -90,15 +96,17 @@ def _crop(settings: dict[str, Any]) -> str:
     )
 
 
-def _validation(settings: dict[str, Any]) -> str:
+def _validation(settings: dict[str, Any], outcomes: bool, ranks: bool) -> str:
     plan = settings["plan"]
-    by = "whole centres held out" if plan["by_centre"] else "patients stratified by event"
+    dealt = "patients stratified by event" if outcomes else "patients dealt out at random"
+    by = "whole centres held out" if plan["by_centre"] else dealt
+    uses = "choice of weights, Z-scores and baseline hazards" if ranks else "choice of weights"
+    absent = ": Z-scores and baseline hazards come from held-out patients (marked)" if ranks else ""
     rest = "development patients" if plan["folds"] == 1 else "each fold's remaining patients"
     inner = (
-        f"{plan['inner_fraction']:.0%} of {rest} were kept as inner validation for the "
-        "choice of weights, Z-scores and baseline hazards."
+        f"{plan['inner_fraction']:.0%} of {rest} were kept as inner validation for the {uses}."
         if plan["inner_fraction"] > 0
-        else "No inner validation: Z-scores and baseline hazards come from held-out patients (marked)."
+        else f"No inner validation{absent}."
     )
     if plan["folds"] == 1:
         times = f", {plan['repeats']} times with other inner patients," if plan["repeats"] > 1 else ""
@@ -186,12 +194,16 @@ def _ensembles(job: ReportJob) -> str:
     return text + (f" Averages of several models: {several}." if several else "")
 
 
-def _statistics(settings: dict[str, Any]) -> str:
+def _statistics(settings: dict[str, Any], ranks: bool) -> str:
     evaluation = settings["evaluation"]
+    intervals = (
+        f"Intervals: {evaluation['confidence']:.0%} percentile bootstrap, {evaluation['bootstraps']} resamples of "
+        "patients; models were not refitted, so the intervals leave out the variation of training."
+    )
+    if not ranks:
+        return intervals
     return (
-        "C-index: Harrell's; in development over pairs within a fold. Intervals: "
-        f"{evaluation['confidence']:.0%} percentile bootstrap, {evaluation['bootstraps']} resamples of patients; "
-        "models were not refitted, so the intervals leave out the variation of training. Differences use the same "
+        f"C-index: Harrell's; in development over pairs within a fold. {intervals} Differences use the same "
         "resamples for both models; their p-values were adjusted within a set (Holm). Time-dependent AUC "
         "(cumulative/dynamic) and Brier scores weight by the inverse probability of censoring. "
         f"{evaluation['risk_groups']} risk groups were cut at values of training patients and compared by the "

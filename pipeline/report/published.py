@@ -36,10 +36,11 @@ def published(source: Source, canvas: Canvas, content: Content) -> None:
     if job.report.published:
         frame = compare(job, source.cohort)
         content.tell("published", Table("Published and ours", frame, on_page(frame), note=NOTE))
-    if job.evaluation.curve_days and job.networks():
+    networks = [model for model in job.networks() if model in job.ranked()]
+    if job.evaluation.curve_days and networks:
         observed = pd.read_csv(job.results / "metrics" / "observed.csv")
         which = "external" if "external" in set(observed["set"]) else "development"
-        curves = {m: predicted_survival(job, m, which) for m in job.networks()}
+        curves = {m: predicted_survival(job, m, which) for m in networks}
         truth = observed[observed["set"] == which]
         content.draw("predicted_survival", draw_survival(truth, curves, job.cohort.time_unit, canvas))
         content.lists["survival_runs"] = [max(int(c["runs"].max()) for c in curves.values()), which]
@@ -82,7 +83,9 @@ def _measured(run: pd.DataFrame, figure: PublishedFigure, cohort: pd.DataFrame) 
     """A run's value on a set, and its SD over patients (NaN where it has none)."""
     part = run[run["set"] == figure.set]
     if figure.metric == "dice":
-        known = part["dice"].dropna() if "dice" in part else part["risk"].iloc[:0]
+        if "dice" not in part:
+            return float("nan"), float("nan")
+        known = part["dice"].dropna()
         return float(known.mean()), float(known.std(ddof=1))
     outcome = cohort.loc[part["patient_id"]]
     time, event = outcome["time_days"].to_numpy(float), outcome["event"].to_numpy(float)

@@ -11,7 +11,7 @@ from pipeline.report.job import ReportJob
 from pipeline.report.page import Content, Table
 from pipeline.report.style import Canvas
 from pipeline.report.words import known, pretty
-from pipeline.tables.outcomes import read_outcomes
+from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.splits import Splits, read_splits
 
 if TYPE_CHECKING:
@@ -62,9 +62,18 @@ class Source:
             read_splits(job.results / "splits.json"),
         )
 
-    def sets(self) -> dict[str, tuple[int, int]]:
-        """Set → (patients, events)."""
-        return {str(name): (len(part), int(part["event"].sum())) for name, part in self.cohort.groupby("set")}
+    def sets(self) -> flow.Sets:
+        """Set → (patients, events), events None without outcomes."""
+        return flow.sets_of(self.cohort)
+
+    def unranked(self) -> str:
+        """Why there is no survival prediction to show; empty where there is one."""
+        if self.job.ranked():
+            return ""
+        why = "No model of this study predicts survival"
+        if not has_outcomes(self.cohort):
+            why = "The cohort table has no outcomes (time and event), so no model predicts survival"
+        return f"{why}: there is no C-index, no risk group, no Kaplan–Meier curve and no calibration."
 
 
 def cohort(source: Source, canvas: Canvas, content: Content) -> None:
@@ -83,10 +92,10 @@ def cohort(source: Source, canvas: Canvas, content: Content) -> None:
 def facts(source: Source) -> list[tuple[str, str]]:
     """(what, value) pairs for the head of the page."""
     sets, metrics, headline = source.sets(), source.metrics, source.job.headline
-    found = [
-        ("patients analysed", str(sum(n for n, _ in sets.values()))),
-        ("events", str(sum(e for _, e in sets.values()))),
-    ]
+    found = [("patients analysed", str(sum(n for n, _ in sets.values())))]
+    events = [count for _, count in sets.values() if count is not None]
+    if events:
+        found.append(("events", str(sum(events))))
     which = next(iter(forests.sets_in(metrics)), "development")
     rows = metrics[(metrics["set"] == which) & metrics["value"].notna()]
     mine = rows[(rows["model"] == headline) & (rows["metric"] == "c_index")]
@@ -102,22 +111,36 @@ def facts(source: Source) -> list[tuple[str, str]]:
 
 
 def survival(source: Source, canvas: Canvas, content: Content) -> None:
-    """Discrimination, differences, risk groups and calibration, with the marks they carry."""
+    """Scores of every model, and of those that rank differences, risk groups and calibration.
+
+    All with the marks they carry; without a model that ranks, a sentence says what is left out.
+    """
+    job, metrics = source.job, source.metrics
+    content.marks = marks = tuple(tables.survival_marks(job, metrics))
+    wide = tables.performance(metrics, job.evaluation.horizons_days, job.cohort.time_unit)
+    content.tell("masks", Table("Masks of the networks", wide["masks"], note=MASKS, marks=marks))
+    content.tell("boxes", Table("Boxes of the networks", wide["boxes"], marks=marks))
+    content.tell("labels", Table("Class outcomes", wide["labels"], marks=marks))
+    # Without outcomes the column of events is empty.
+    listed = metrics if has_outcomes(source.cohort) else metrics.drop(columns="events")
+    content.tell("metrics", Table("All metrics", listed, marks=marks))
+    ensembles = tables.ensemble_remarks(job.results, list(metrics["model"].unique()))
+    content.lists["remarks"] = [*tables.model_remarks(job), *ensembles]
+    content.lists["unranked"] = [source.unranked()] if source.unranked() else []
+    if not content.lists["unranked"]:
+        _ranked(source, replace(canvas, warning=_foot(source, marks)), content, wide)
+
+
+def _ranked(source: Source, canvas: Canvas, content: Content, wide: dict[str, pd.DataFrame]) -> None:
     import pandas as pd
 
     job, metrics, folder = source.job, source.metrics, source.job.results / "metrics"
-    content.marks = marks = tuple(tables.survival_marks(job, metrics))
-    canvas = replace(canvas, warning=_foot(source, marks))
-    unit, headline = job.cohort.time_unit, job.headline
+    unit, headline, marks = job.cohort.time_unit, job.headline, content.marks
     content.draw("concordance", forests.draw_concordance(metrics, job.truths(), canvas))
-    wide = tables.performance(metrics, job.evaluation.horizons_days, unit)
     content.tell("discrimination", Table("Discrimination", wide["discrimination"], note=RANKS, marks=marks))
     content.tell(
         "calibration", Table("Predicted probabilities", wide["calibration"], note=SCORES, marks=marks)
     )
-    content.tell("masks", Table("Masks of the networks", wide["masks"], note=MASKS, marks=marks))
-    content.tell("boxes", Table("Boxes of the networks", wide["boxes"], marks=marks))
-    content.tell("labels", Table("Class outcomes", wide["labels"], marks=marks))
     comparisons = pd.read_csv(folder / "comparisons.csv")
     content.draw("differences", forests.draw_differences(comparisons, canvas))
     shown = tables.comparisons_on_page(comparisons)
@@ -132,9 +155,6 @@ def survival(source: Source, canvas: Canvas, content: Content) -> None:
     content.tell("risk_groups", Table(title, tables.risk_groups(folder, job), marks=marks))
     bins = pd.read_csv(folder / "calibration.csv")
     content.draw("calibration", curves.draw_calibration(bins, headline, unit, canvas))
-    content.tell("metrics", Table("All metrics", metrics, marks=marks))
-    ensembles = tables.ensemble_remarks(job.results, list(metrics["model"].unique()))
-    content.lists["remarks"] = [*tables.model_remarks(job), *ensembles]
 
 
 def _foot(source: Source, marks: tuple[str, ...]) -> str:

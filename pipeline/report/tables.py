@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.curves import group_name, survival_at
+from pipeline.report.flow import Sets
 from pipeline.report.forests import sets_in
 from pipeline.report.job import ReportJob
 from pipeline.report.words import cell, horizon_name, interval, p_value, pretty
+from pipeline.tables.outcomes import has_outcomes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,21 +25,19 @@ NUMBERS = re.compile(r"\d+(\.\d+)?")
 
 
 def cohort_table(cohort: pd.DataFrame, time_unit: str) -> pd.DataFrame:
-    """Patients, events, follow-up and clinical columns, a column per set."""
+    """Patients, events and follow-up where there are outcomes, clinical columns; a column per set."""
     import pandas as pd
 
     unit = "" if time_unit == "none" else ", days"
     rows = []
     for name, part in cohort.groupby("set", sort=True):
-        time = part["time_days"]
-        row = {
-            "Set": str(name).capitalize(),
-            "Patients": str(len(part)),
-            "Events": f"{int(part['event'].sum())} ({part['event'].mean():.0%})",
-            f"Time to event or last follow-up{unit}: median (range)": f"{time.median():.4g} "
-            f"({time.min():.4g}–{time.max():.4g})",
-            "Centres": str(part["centre"].nunique()),
-        }
+        row = {"Set": str(name).capitalize(), "Patients": str(len(part))}
+        if has_outcomes(cohort):
+            time = part["time_days"]
+            row["Events"] = f"{int(part['event'].sum())} ({part['event'].mean():.0%})"
+            title = f"Time to event or last follow-up{unit}: median (range)"
+            row[title] = f"{time.median():.4g} ({time.min():.4g}–{time.max():.4g})"
+        row["Centres"] = str(part["centre"].nunique())
         for column in (str(c) for c in cohort.columns if str(c).startswith("clinical_")):
             levels = cohort[column].nunique() <= MOST_LEVELS
             counted = levels or cohort[column].dtype.kind != "f"
@@ -253,13 +253,15 @@ def survival_marks(job: ReportJob, metrics: pd.DataFrame) -> list[str]:
     return [str(mark) for mark in told] + found
 
 
-def few_events(sets: dict[str, tuple[int, int]]) -> str:
+def few_events(sets: Sets) -> str:
     """The warning of survival figures where a set has fewer events than 20, else empty.
 
     Args:
-        sets: Set → (patients, events).
+        sets: Set → (patients, events), events None without outcomes.
     """
-    few = [f"{name} {events}" for name, (_, events) in sets.items() if events < FEW_EVENTS]
+    few = [
+        f"{name} {events}" for name, (_, events) in sets.items() if events is not None and events < FEW_EVENTS
+    ]
     if not few:
         return ""
     return (

@@ -37,7 +37,8 @@ class CohortSettings(Section):
         "",
         pattern=r"^([a-z][a-z0-9_]*)?$",
         description="Primary endpoint: columns `{endpoint}_time_days` and `{endpoint}_event`; "
-        "empty: `time_days` and `event`.",
+        "empty: `time_days` and `event`. A table with no column of a time or an event makes a study "
+        "without outcomes: nothing of it predicts survival.",
     )
     endpoint_name: str = Field("Event-free survival", description="The endpoint's name in figures.")
     nifti_ct: str = Field("ct*.nii*", description="Source `nifti`: pattern of the CT in HU.")

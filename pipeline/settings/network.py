@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from pipeline.settings.base import Section
 from pipeline.settings.losses import LossSettings, terms_needing
 
+SURVIVAL = frozenset({"log_hazard", "interval_logits"})
+"""Outputs that patients are ranked by; they are learned from times and events alone."""
+
 
 class Network(Section):
     """What every network has."""
@@ -29,6 +32,10 @@ class Network(Section):
     def gives(self) -> frozenset[str]:
         """Outputs of the network, as set, that losses can act on."""
         return self.GIVES
+
+    def ranks(self) -> bool:
+        """Whether the network predicts survival, so that patients have a risk."""
+        return bool(self.gives() & SURVIVAL)
 
     @model_validator(mode="after")
     def _losses_fit(self) -> Network:

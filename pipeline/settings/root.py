@@ -16,7 +16,7 @@ from pipeline.settings.evaluation import EvaluationSettings, ReportSettings
 from pipeline.settings.explain import ExplainSettings
 from pipeline.settings.geometry import CropSettings, RegistrationSettings
 from pipeline.settings.messages import explain
-from pipeline.settings.models import ModelEntry
+from pipeline.settings.models import ModelEntry, ranking
 from pipeline.settings.network import Network
 from pipeline.settings.phantom import DiskSettings, PhantomSettings
 from pipeline.settings.plan import PlanSettings
@@ -84,6 +84,7 @@ class Settings(Section):
         self._require_deep_sources()
         self._require_published()
         self._require_units()
+        self._require_risks()
         return self
 
     def _require_named(self) -> None:
@@ -144,7 +145,7 @@ class Settings(Section):
         """The model or ensemble that is packed; empty in a study without models."""
         named = self.bundle.ensemble or self.evaluation.compare_with
         several = [name for name, members in self.ensembles.items() if len(members) > 1]
-        return named or next(iter([*several, *self.models]), "")
+        return named or next(iter([*several, *ranking(self.models), *self.models]), "")
 
     def _require_units(self) -> None:
         """Thresholds in g/mL meet values in g/mL: SUV by body surface has cm²/mL."""
@@ -169,6 +170,26 @@ class Settings(Section):
                 raise ValueError(f"report.published names {figure.model!r}, which is no model")
             if figure.set == "heldout" and self.plan.folds == 1:
                 raise ValueError("report.published names held-out patients, and plan.folds: 1 has none")
+
+    def _require_risks(self) -> None:
+        """What compares, averages or chooses by risk names models that give one."""
+        ranked = ranking(self.models)
+        for name, members in self.ensembles.items():
+            if not set(members) & set(ranked):
+                raise ValueError(
+                    f"ensemble {name!r} averages risks, and none of its models predicts survival: "
+                    f"{', '.join(members)}; add one that does, or remove the ensemble"
+                )
+        published = [f.model for f in self.report.published if f.metric == "c_index"]
+        for where, name in (
+            ("evaluation.compare_with", self.evaluation.compare_with),
+            ("evaluation.added_value_over", self.evaluation.added_value_over),
+            *(("report.published: c_index", name) for name in published),
+        ):
+            if name and name not in (*ranked, *self.ensembles):
+                raise ValueError(
+                    f"{where} names {name!r}, which does not predict survival; name one that does"
+                )
 
     def networks(self) -> dict[str, Network]:
         """Models trained by gradient descent."""
@@ -214,14 +235,21 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
         settings = Settings.model_validate(config)
     except ValidationError as error:
         raise SettingsError(explain(error, Settings)) from None
-    for name in settings.networks():
-        if settings.training_of(name).select == "best_heldout" and settings.plan.folds == 1:
+    for name, network in settings.networks().items():
+        chosen = settings.training_of(name)
+        if chosen.select_metric == "c_index" and chosen.select != "last" and not network.ranks():
+            raise SettingsError(
+                f"model {name!r} chooses its weights by C-index, and it does not predict survival",
+                where="training.select_metric: c_index",
+                action=f"set models.{name}.training.select_metric: loss",
+            )
+        if chosen.select == "best_heldout" and settings.plan.folds == 1:
             raise SettingsError(
                 f"model {name!r} chooses its weights on held-out patients, and there are none",
                 where="training.select: best_heldout with plan.folds: 1",
                 action="set training.select: best_inner or last",
             )
-        if settings.training_of(name).select == "best_inner" and settings.plan.inner_fraction == 0:
+        if chosen.select == "best_inner" and settings.plan.inner_fraction == 0:
             raise SettingsError(
                 f"model {name!r} chooses its weights on inner validation patients, and there are none",
                 where="training.select: best_inner with plan.inner_fraction: 0",

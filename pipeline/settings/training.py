@@ -62,7 +62,9 @@ class TrainingSettings(Section):
     )
     iterations: int = Field(15000, ge=1, description="Optimizer steps.")
     batch: int = Field(8, ge=2, description="Patients in a batch.")
-    balance_events: bool = Field(True, description="As many events as censored patients in a batch.")
+    balance_events: bool = Field(
+        True, description="As many events as censored patients in a batch; false in a study without outcomes."
+    )
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimizer.")
     weight_decay: float | None = Field(
         None,

@@ -7,8 +7,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from pipeline.errors import SettingsError
-from pipeline.settings.models import ModelEntry
+from pipeline.settings.models import ModelEntry, ranking
 from pipeline.settings.plan import PlanSettings
+from pipeline.settings.root import Settings
 from pipeline.tables.cohort import Cohort, Patient
 
 LONGEST_DAYS = 36525.0
@@ -37,8 +38,43 @@ def require_columns(models: Mapping[str, ModelEntry], cohort: Cohort) -> None:
                 )
 
 
+def require_outcomes(settings: Settings, cohort: Cohort) -> None:
+    """Refuse what needs times and events in a study whose cohort table has none.
+
+    Raises:
+        SettingsError: Naming the model, or the setting, and what to do.
+    """
+    if cohort.has_outcomes:
+        return
+    table = settings.cohort.table
+    add = f"give {table} the columns time_days and event (another table's: cohort.columns, cohort.endpoint)"
+    if settings.cohort.source == "generated":
+        raise SettingsError(
+            f"generated images are drawn by each patient's time, and {table} has none",
+            where="cohort.source: generated",
+            action=add,
+        )
+    ranked = ranking(settings.models)
+    if ranked:
+        name = ranked[0]
+        more = f" (as do {', '.join(ranked[1:])})" if len(ranked) > 1 else ""
+        raise SettingsError(
+            f"model {name!r} predicts survival{more}, and the cohort table has no outcomes",
+            where=f"models.{name}, kind {settings.models[name].kind}",
+            expected="without time and event, networks that segment, classify, detect or reconstruct only",
+            action=f"{add}, or remove the model",
+        )
+    balanced = [name for name in settings.networks() if settings.training_of(name).balance_events]
+    if balanced:
+        raise SettingsError(
+            f"batches of model {balanced[0]!r} balance events, and the cohort table has no outcomes",
+            where="training.balance_events: true",
+            action="set training.balance_events: false, or " + add,
+        )
+
+
 def outcomes_told(cohort: Cohort, time_unit: str) -> list[str]:
-    """A line per set: patients, events and times as read, so that a wrong unit or coding shows.
+    """A line per set: patients and, where there are outcomes, events and times as read: wrong units and codings show.
 
     Args:
         cohort: Usable patients; times in days, or dimensionless where `time_unit` is `none`.
@@ -49,12 +85,14 @@ def outcomes_told(cohort: Cohort, time_unit: str) -> list[str]:
     read = f" (read from {time_unit})" if time_unit == "months" else ""
     for which in ("development", "external"):
         patients = [p for p in cohort.patients if p.set == which]
-        if patients:
-            times = [p.time_days for p in patients]
+        times = [p.time_days for p in patients if p.time_days is not None]
+        if times:
             lines.append(
-                f"{which}: {len(patients)} patients, {sum(p.event for p in patients)} events, times "
+                f"{which}: {len(patients)} patients, {sum(p.event or 0 for p in patients)} events, times "
                 f"{min(times):.4g} to {max(times):.4g}{unit}, median {statistics.median(times):.4g}{unit}{read}"
             )
+        elif patients:
+            lines.append(f"{which}: {len(patients)} patients, no outcomes")
     return lines
 
 
@@ -76,10 +114,11 @@ def doubts(plan: PlanSettings, cohort: Cohort, horizons: Sequence[float], time_u
 
 def _times(development: list[Patient], horizons: Sequence[float], time_unit: str) -> list[str]:
     """Signs that times or horizons are in another unit than declared."""
-    if not development:
+    outcomes = [(p.time_days, p.event) for p in development if p.time_days is not None]
+    if not outcomes:
         return []
     found = []
-    longest = max(p.time_days for p in development)
+    longest = max(days for days, _ in outcomes)
     if time_unit != "none" and longest > LONGEST_DAYS:
         found.append(
             f"the longest follow-up is {longest / 365.25:.0f} years: the table's times are no {time_unit}; "
@@ -91,7 +130,7 @@ def _times(development: list[Patient], horizons: Sequence[float], time_unit: str
             f"nobody is followed to evaluation.horizons_days: {', '.join(late)} (the longest: {longest:.4g}); "
             "are the table's times in days? (cohort.time_unit)"
         )
-    first = min((p.time_days for p in development if p.event), default=0.0)
+    first = min((days for days, event in outcomes if event), default=0.0)
     early = [f"{day:g}" for day in horizons if day < first]
     if early:
         found.append(

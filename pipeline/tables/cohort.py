@@ -42,8 +42,8 @@ class Patient:
         image_path: Folder (or file) of the images.
         roi: Pattern of ROI names or path of a mask; empty: the study's patterns.
         time_days: Time to event or censoring, > 0, of the primary endpoint (days, or
-            dimensionless where the study says so).
-        event: 1 = the event occurred, 0 = censored.
+            dimensionless where the study says so); None in a study without outcomes.
+        event: 1 = the event occurred, 0 = censored; None in a study without outcomes.
         extra: The `clinical_*`, `label_*`, `truth_*` and further endpoints' columns, as text.
     """
 
@@ -52,8 +52,8 @@ class Patient:
     centre: str
     image_path: str
     roi: str
-    time_days: float
-    event: int
+    time_days: float | None
+    event: int | None
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -67,6 +67,11 @@ class Cohort:
     def ids(self, which: str | None = None) -> list[str]:
         """Patient ids of a set, or of all."""
         return [p.patient_id for p in self.patients if which in (None, p.set)]
+
+    @property
+    def has_outcomes(self) -> bool:
+        """Whether the table has times and events: of all patients, or of none."""
+        return self.patients[0].event is not None
 
     def __getitem__(self, patient_id: str) -> Patient:
         for patient in self.patients:
@@ -115,7 +120,8 @@ def _check_whole(table: list[tuple[int, dict[str, str]]], settings: CohortSettin
     rows = [row for _, row in table]
     _check_unique(rows, path)
     event_column = endpoint_columns(settings)[1]
-    check_event_coding([row[event_column] for row in rows], event_column, path)
+    # A study without outcomes has no such column.
+    check_event_coding([row[event_column] for row in rows if event_column in row], event_column, path)
     ours = [name for name in rows[0] if name.startswith(PREFIXES)]
     check_missing_words(table, ours, path)
     check_decimal_commas(table, ours, path)
@@ -154,7 +160,7 @@ def endpoint_columns(settings: CohortSettings) -> tuple[str, str]:
 
 
 def _check_columns(header: list[str], settings: CohortSettings, path: Path) -> None:
-    wanted = [*REQUIRED, *endpoint_columns(settings)]
+    wanted = [*REQUIRED, *(endpoint_columns(settings) if _names_outcomes(header, settings) else ())]
     known = list(dict.fromkeys([*REQUIRED, *OPTIONAL, *endpoint_columns(settings)]))
     missing = [name for name in wanted if name not in header]
     unknown = [
@@ -171,12 +177,21 @@ def _check_columns(header: list[str], settings: CohortSettings, path: Path) -> N
             action=_suggest(unknown[0], known) or "rename it, or map your table's names with cohort.columns",
         )
     if missing:
+        action = "add it, map it with cohort.columns, or give it by cohort.fill"
+        if not set(missing) & set(REQUIRED):
+            action += "; a study without outcomes has neither time nor event"
         raise TableError(
             "the cohort table lacks a column: " + ", ".join(missing),
             where=str(path),
             got=", ".join(header),
-            action="add it, map it with cohort.columns, or give it by cohort.fill",
+            action=action,
         )
+
+
+def _names_outcomes(header: list[str], settings: CohortSettings) -> bool:
+    """Whether settings or table speak of an outcome, so that both of its columns must be there."""
+    named = {*endpoint_columns(settings)} & set(header)
+    return bool(settings.endpoint or named or any(name.endswith(SUFFIXES) for name in header))
 
 
 def _suggest(name: str, known: list[str]) -> str:
@@ -226,6 +241,24 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
             action="name it, or remove the patient",
         )
     time_column, event_column = endpoint_columns(settings)
+    outcome = _outcome(row, (time_column, event_column), where) if event_column in row else None
+    days = DAYS_PER_MONTH if settings.time_unit == "months" else 1.0
+    used = {*REQUIRED, *OPTIONAL, time_column, event_column}
+    return Patient(
+        patient_id=patient_id,
+        set="development" if row["set"] == "development" else "external",
+        centre=row.get("centre", "") or "unknown",
+        image_path=row["image_path"],
+        roi=row.get("roi", ""),
+        time_days=None if outcome is None else outcome[0] * days,
+        event=None if outcome is None else outcome[1],
+        extra={k: v for k, v in row.items() if k not in used},
+    )
+
+
+def _outcome(row: dict[str, str], columns: tuple[str, str], where: str) -> tuple[float, int]:
+    """Time, in the table's unit, and event of a row."""
+    time_column, event_column = columns
     time = _number(row[time_column], time_column, where)
     if not time > 0:
         raise TableError(
@@ -243,17 +276,7 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
             got=repr(row[event_column]),
             action="mend this row",
         )
-    used = {*REQUIRED, *OPTIONAL, time_column, event_column}
-    return Patient(
-        patient_id=patient_id,
-        set="development" if row["set"] == "development" else "external",
-        centre=row.get("centre", "") or "unknown",
-        image_path=row["image_path"],
-        roi=row.get("roi", ""),
-        time_days=time * (DAYS_PER_MONTH if settings.time_unit == "months" else 1.0),
-        event=int(float(row[event_column])),
-        extra={k: v for k, v in row.items() if k not in used},
-    )
+    return time, int(float(row[event_column]))
 
 
 def _number(text: str, column: str, where: str) -> float:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
     """A row per patient, indexed by patient_id.
 
-    Columns: set, centre, time_days (float64), event (int64), then the table's `clinical_*`
-    (float64 where every entry is a number or missing, else text), `label_*`, `truth_*` and
-    further endpoints. Blank entries are missing values; among numbers, `NA` and its like as well.
+    Columns: set, centre, time_days (float64) and event (int64), neither of them in a study
+    without outcomes, then the table's `clinical_*` (float64 where every entry is a number or
+    missing, else text), `label_*`, `truth_*` and further endpoints. Blank entries are missing
+    values; among numbers, `NA` and its like as well.
     """
     import pandas as pd
 
@@ -27,10 +28,11 @@ def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
             "patient_id": [p.patient_id for p in patients],
             "set": [p.set for p in patients],
             "centre": [p.centre for p in patients],
-            "time_days": pd.Series([p.time_days for p in patients], dtype="float64"),
-            "event": pd.Series([p.event for p in patients], dtype="int64"),
         }
     )
+    if any(p.event is not None for p in patients):
+        frame["time_days"] = pd.Series([p.time_days for p in patients], dtype="float64")
+        frame["event"] = pd.Series([p.event for p in patients], dtype="int64")
     for name in patients[0].extra if patients else ():
         text = pd.Series([p.extra[name] or None for p in patients], dtype="object")
         numbers = pd.to_numeric(text, errors="coerce")
@@ -46,3 +48,8 @@ def read_outcomes(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     return pd.read_parquet(path)
+
+
+def has_outcomes(table: pd.DataFrame) -> bool:
+    """Whether a table of :func:`outcome_table` has times and events."""
+    return "event" in table

@@ -23,9 +23,9 @@ def survival_column(days: float) -> str:
 def write_predictions(path: Path, frame: pd.DataFrame) -> None:
     """Write predictions after checking the contract.
 
-    Columns: patient_id, set (train, inner, heldout, external), risk (float64; the
-    log-hazard, higher = worse; 1 − S(36 months) of discrete-time models),
-    `survival_{days}d` in [0, 1], dice in [0, 1] or missing, hd95_mm and assd_mm, and label
+    Columns: patient_id, set (train, inner, heldout, external); of models that predict survival
+    risk (float64; the log-hazard, higher = worse; 1 − S(36 months) of discrete-time models) and
+    `survival_{days}d` in [0, 1]; dice in [0, 1] or missing, hd95_mm and assd_mm, and label
     probabilities: `label_x` (chance of yes) or `label_x_0`, `label_x_1`, … (of each class).
 
     Raises:
@@ -49,13 +49,20 @@ def check_predictions(frame: pd.DataFrame, where: str) -> None:
     """Raise a TableError where the contract of :func:`write_predictions` is broken."""
     import numpy as np
 
-    missing = {"patient_id", "set", "risk"} - set(frame.columns)
+    missing = {"patient_id", "set"} - set(frame.columns)
     if missing:
         raise TableError(f"predictions lack columns: {', '.join(sorted(missing))}", where=where)
     if frame["patient_id"].duplicated().any():
         raise TableError("predictions name a patient twice", where=where)
     if not frame["set"].isin(SETS).all():
         raise TableError("predictions have an unknown set", where=where, expected=", ".join(SETS))
+    if "risk" not in frame:
+        probable = [c for c in frame.columns if str(c).startswith("survival_")]
+        if probable:
+            raise TableError(
+                "survival probabilities stand without a risk", where=where, got=", ".join(probable)
+            )
+        return
     bad = frame.loc[~np.isfinite(frame["risk"].astype(float)), "patient_id"]
     if len(bad):
         raise TableError("risks are not finite", where=where, got=", ".join(bad[:5]))

@@ -26,8 +26,8 @@ class Batch:
         rows: (B) row numbers in the cohort, on the device.
         image: (B, C, Z, Y, X) float32.
         clinical: (B, K) float32, or None.
-        targets: What losses compare with: time, event, mask, mask_known, image, centre and
-            each label of the cohort table.
+        targets: What losses compare with: mask, mask_known, image, centre, each label of the
+            cohort table and, where the study has outcomes, time and event.
     """
 
     ids: tuple[str, ...]
@@ -80,12 +80,8 @@ def _batch(
         moved, turned = resample(image, mask, matrices, air=air, shape=cohort.shape, bend=bend)
         image, labels = moved, mask if turned is None else turned
     targets = {name: values[where] for name, values in cohort.targets.items()}
-    targets.update(
-        time=cohort.time[where],
-        event=cohort.event[where],
-        mask=labels,
-        mask_known=cohort.has_mask[where],
-        image=image,
-    )
+    if cohort.time is not None and cohort.event is not None:
+        targets.update(time=cohort.time[where], event=cohort.event[where])
+    targets.update(mask=labels, mask_known=cohort.has_mask[where], image=image)
     clinical = None if cohort.clinical is None else cohort.clinical[where]
     return Batch(tuple(cohort.ids[row] for row in rows), where, image, clinical, targets)

@@ -39,8 +39,8 @@ class Cohort:
         masks: (N, Z, Y, X) uint8, 1 = tumour; 0 where a patient has none.
         has_mask: (N) whether a patient has a mask.
         air: (N, C) float32, each patient's standardised air.
-        time: (N) float32, days.
-        event: (N) float32, 1 = the event occurred.
+        time: (N) float32, days; None without outcomes.
+        event: (N) float32, 1 = the event occurred; None without outcomes.
         clinical: (N, K) float32, encoded, or None.
         targets: Further targets by name: `centre` (N) numbers of centres, and every `label_*`
             column of the cohort table (N) float32, NaN where unknown.
@@ -57,8 +57,8 @@ class Cohort:
     masks: torch.Tensor
     has_mask: torch.Tensor
     air: torch.Tensor
-    time: torch.Tensor
-    event: torch.Tensor
+    time: torch.Tensor | None
+    event: torch.Tensor | None
     clinical: torch.Tensor | None
     targets: dict[str, torch.Tensor]
     channels: tuple[str, ...]
@@ -99,10 +99,10 @@ class Cohort:
         """Hash of ids, outcomes, covariates, and of what the crops hold and how it was standardised."""
         parts = [self.air, self.time, self.event, self.has_mask.float()]
         parts += [self.targets[name] for name in sorted(self.targets)]
-        if self.clinical is not None:
-            parts.append(self.clinical)
+        parts.append(self.clinical)
+        known = [part for part in parts if part is not None]
         return digest(
-            self.stored.encode(), "\n".join(self.ids).encode(), *(p.cpu().numpy().tobytes() for p in parts)
+            self.stored.encode(), "\n".join(self.ids).encode(), *(p.cpu().numpy().tobytes() for p in known)
         )
 
 
@@ -113,7 +113,7 @@ def load_cohort(
 
     Args:
         folder: Of crop stores, `{patient_id}.zarr`.
-        outcomes: Patients to load, in this order, with time_days and event.
+        outcomes: Patients to load, in this order; with time_days and event where the study has them.
         clinical: Encoded covariates of the same patients; no columns where none are used.
         how: Standardisation.
         machine: Where to.
@@ -156,8 +156,8 @@ def load_cohort(
         masks=kept,
         has_mask=torch.from_numpy(has_mask).to(machine.device),
         air=torch.from_numpy(np.stack(air)).to(machine.device),
-        time=torch.from_numpy(outcomes["time_days"].to_numpy(np.float32)).to(machine.device),
-        event=torch.from_numpy(outcomes["event"].to_numpy(np.float32)).to(machine.device),
+        time=_column(outcomes, "time_days", machine.device),
+        event=_column(outcomes, "event", machine.device),
         clinical=None if encoded is None else encoded.to(machine.device),
         targets=_targets(outcomes, machine.device),
         channels=tuple(first.attributes.channels),
@@ -167,6 +167,12 @@ def load_cohort(
         stored=digest(*(text.encode() for text in stored)),
         feed=feed,
     )
+
+
+def _column(outcomes: pd.DataFrame, name: str, device: torch.device) -> torch.Tensor | None:
+    import torch
+
+    return torch.from_numpy(outcomes[name].to_numpy(np.float32)).to(device) if name in outcomes else None
 
 
 def _targets(outcomes: pd.DataFrame, device: torch.device) -> dict[str, torch.Tensor]:

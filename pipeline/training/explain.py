@@ -47,7 +47,7 @@ class ExplainJob:
     Attributes:
         model: Its name.
         folds: Folders of its folds, in fold order.
-        risks: Its table of `ensemble/`: patient_id, set, fold, risk.
+        risks: Its table of `ensemble/`: patient_id, set, fold, and risk, labels or Dice.
         crops: Folder of the crop stores.
         outcomes: `cohort.parquet`, for clinical columns.
         settings: What is explained, and how.
@@ -67,12 +67,22 @@ class ExplainJob:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A patient who is explained by the network that never saw him."""
+    """A patient who is explained by the network that never saw him.
+
+    Attributes:
+        patient_id: Whom.
+        end: `highest` or `lowest` of the predictions.
+        fold: That held him out.
+        by: What patients are ordered by: `risk`, or of a network without survival the first
+            label's column, or `dice`.
+        value: Of it.
+    """
 
     patient_id: str
     end: str
     fold: int
-    risk: float
+    by: str
+    value: float
 
 
 @dataclass
@@ -86,7 +96,7 @@ class Found:
 
 
 def explain_model(job: ExplainJob, out: Path) -> None:
-    """Explain a network for the held-out patients of highest and lowest risk.
+    """Explain a network for the held-out patients of highest and lowest risk (or label, or Dice).
 
     Each patient is explained by the fold that held him out. Writes `{patient_id}.npz` (float32
     maps (Z, Y, X) on the crop's grid without margin: Grad-CAM by scale, rectified, and
@@ -109,8 +119,8 @@ def explain_model(job: ExplainJob, out: Path) -> None:
     told = verdict_of(table, job.settings.insensitive_above)
     table.to_csv(out / "sanity.csv", index=False, lineterminator="\n")
     draw_sanity(table, job.settings.insensitive_above, out / "sanity.png")
-    shown = sorted(found.pictures, key=lambda picture: -picture[0].risk)
-    draw_maps([(f"{c.end} risk", i, m) for c, i, m in shown], out / "maps.png")
+    shown = sorted(found.pictures, key=lambda picture: -picture[0].value)
+    draw_maps([(f"{c.end} {c.by}", i, m) for c, i, m in shown], out / "maps.png")
     about = {
         "model": job.model,
         "target": found.target,
@@ -127,14 +137,24 @@ def explain_model(job: ExplainJob, out: Path) -> None:
 
 
 def choose_patients(risks: pd.DataFrame, count: int) -> list[Chosen]:
-    """The held-out development patients of highest and of lowest risk, without repetition."""
-    held = risks[risks["set"] == "development"].sort_values(["risk", "patient_id"], ascending=[False, True])
-    rows = list(held[["patient_id", "fold", "risk"]].itertuples(index=False))
+    """The held-out development patients of highest and of lowest risk, without repetition.
+
+    Of a network that does not predict survival: of its first label's probability, else of Dice.
+
+    Raises:
+        TrainingError: Fewer than two patients have a value.
+    """
+    labels = [str(c) for c in risks.columns if str(c).startswith("label_")]
+    by = next(name for name in ("risk", *labels, "dice") if name in risks)
+    held = risks[(risks["set"] == "development") & risks[by].notna()]
+    held = held.sort_values([by, "patient_id"], ascending=[False, True])
+    columns = (held["patient_id"].astype(str), held["fold"].astype(int), held[by].astype(float))
+    rows = list(zip(*columns, strict=True))
     count = min(count, len(rows) // 2)
     if count == 0:
-        raise TrainingError("there are too few held-out patients to explain", got=str(len(rows)))
+        raise TrainingError(f"there are too few held-out patients to explain by {by}", got=str(len(rows)))
     ends = [("highest", row) for row in rows[:count]] + [("lowest", row) for row in rows[-count:]]
-    return [Chosen(str(row.patient_id), end, int(row.fold), float(row.risk)) for end, row in ends]
+    return [Chosen(patient, end, fold, by, value) for end, (patient, fold, value) in ends]
 
 
 def _explain_fold(

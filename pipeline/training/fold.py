@@ -123,7 +123,7 @@ def load_fold(job: FoldJob, splits: Splits, machine: Machine) -> tuple[Cohort, C
     unknown = [patient_id for patient_id in members if patient_id not in outcomes.index]
     if unknown:
         raise TrainingError(
-            "splits name patients that have no outcome",
+            "splits name patients that the cohort lacks",
             where=f"{job.splits}, {job.outcomes}",
             got=", ".join(unknown[:5]),
             action="run the rule plan again",
@@ -158,7 +158,8 @@ def make_bench(job: FoldJob, cohort: Cohort, machine: Machine, train_rows: list[
 
         start_from(net, job.initial)
     net = machine.place(net, compiled=job.training.compile in ("always", "graphs"))
-    events = cohort.event.cpu().numpy()[train_rows].astype(int).tolist()
+    occurred = cohort.event
+    events = None if occurred is None else occurred.cpu().numpy()[train_rows].astype(int).tolist()
     training = job.training
     sampler = make_sampler(train_rows, events, training.batch, seed, balance=training.balance_events)
     for note in sampler.notes():
@@ -206,10 +207,14 @@ def finish(job: FoldJob, run: Run, splits: Splits, encoder: ClinicalEncoder, out
         predictor_of(run.bench), cohort, order, masks_of=masks_of, features=wants_features
     )
     source = "inner" if rows["inner"] else "heldout"
-    baseline = baseline_of(predicted, cohort, rows[source])
-    survival = survival_of(predicted, baseline, job.horizons_days, job.network.losses)
+    # Who ranks nobody has no hazard: a constant one would be the cohort's, not the network's.
+    baseline = baseline_of(predicted, cohort, rows[source]) if predicted.risk else None
+    survival = None
+    if baseline is not None:
+        survival = survival_of(predicted, baseline, job.horizons_days, job.network.losses)
     table = predictions_table(predicted, set_of, survival, job.horizons_days, job.network.losses)
-    write_fold(out, table, history_csv(run.progress.history), fold_marks(training, rows))
+    marks = fold_marks(training, rows, ranks=baseline is not None)
+    write_fold(out, table, history_csv(run.progress.history), marks)
     if training.tensorboard:
         write_board(out / FOLDER, run.progress.history)
     if "masks" in training.outputs:
@@ -219,16 +224,18 @@ def finish(job: FoldJob, run: Run, splits: Splits, encoder: ClinicalEncoder, out
     if DETECTION in job.network.gives():
         kept = {p: name for p, name in set_of.items() if name in MASKED_SETS}
         write_detections(out / FILE, detections_table(predicted.boxes, kept, job.fold))
-    about = {**describe(job, run, encoder), "baseline": _plain(baseline), "baseline_from": source}
+    about = describe(job, run, encoder)
+    if baseline is not None:
+        about |= {"baseline": _plain(baseline), "baseline_from": source}
     write_network(out / "checkpoint.pt", run.bench.net, about)
 
 
-def fold_marks(training: TrainingSettings, rows: dict[str, list[int]]) -> list[str]:
+def fold_marks(training: TrainingSettings, rows: dict[str, list[int]], *, ranks: bool) -> list[str]:
     """What every table that shows this fold has to say of how its weights were chosen."""
     found = []
     if training.select == "best_heldout":
         found.append("the epoch was chosen on the held-out fold that is reported")
-    if not rows["inner"]:
+    if ranks and not rows["inner"]:
         found.append("no inner validation: the baseline hazard comes from held-out patients")
     return found
 
@@ -237,6 +244,7 @@ def baseline_of(predicted: Predicted, cohort: Cohort, rows: list[int]) -> Baseli
     """Breslow's baseline hazard from patients the network was not fitted on."""
     from pipeline.metrics.baseline import breslow
 
+    assert cohort.time is not None and cohort.event is not None  # the network learned from them
     risk = dict(zip(predicted.ids, predicted.risk, strict=True))
     time = cohort.time.double().cpu().numpy()[rows]
     event = cohort.event.double().cpu().numpy()[rows]

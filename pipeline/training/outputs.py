@@ -37,7 +37,7 @@ class Predicted:
 
     Attributes:
         ids: Patient ids.
-        risk: (n) float64, higher = worse.
+        risk: (n) float64, higher = worse; empty of a network that does not predict survival.
         dice: (n) float64, NaN without a mask.
         distances: (n, 2) HD95 and ASSD in mm of the patients whose masks are kept, else NaN.
         masks: uint8 (Z, Y, X) by patient id, of the patients asked for.
@@ -73,7 +73,8 @@ def predict_patients(
     found = Predicted()
     for batch, outputs in predictor.over(cohort, rows):
         found.ids.extend(batch.ids)
-        found.risk.extend(risk_of(outputs, predictor.losses).double().cpu().tolist())
+        risk = risk_of(outputs, predictor.losses)
+        found.risk.extend([] if risk is None else risk.double().cpu().tolist())
         found.dice.extend(dice_of(outputs, batch.targets).double().cpu().tolist())
         if "mask" in outputs:
             binary = (outputs["mask"] > THRESHOLD).byte().cpu().numpy()
@@ -115,7 +116,7 @@ def _distances(
 def predictions_table(
     predicted: Predicted,
     sets: dict[str, str],
-    survival: NDArray[np.float64],
+    survival: NDArray[np.float64] | None,
     horizons_days: Sequence[float],
     losses: LossSettings,
 ) -> pd.DataFrame:
@@ -124,7 +125,8 @@ def predictions_table(
     Args:
         predicted: Of all patients.
         sets: Patient id → set.
-        survival: (n, m) survival probabilities at the horizons.
+        survival: (n, m) survival probabilities at the horizons; None of a network that does not
+            predict survival, whose table has neither them nor a risk.
         horizons_days: (m).
         losses: Names the labels.
     """
@@ -133,10 +135,11 @@ def predictions_table(
     columns: dict[str, Any] = {
         "patient_id": predicted.ids,
         "set": [sets[patient_id] for patient_id in predicted.ids],
-        "risk": np.asarray(predicted.risk, dtype=np.float64),
     }
-    for column, days in enumerate(horizons_days):
-        columns[survival_column(days)] = survival[:, column]
+    if survival is not None:
+        columns["risk"] = np.asarray(predicted.risk, dtype=np.float64)
+        for column, days in enumerate(horizons_days):
+            columns[survival_column(days)] = survival[:, column]
     columns["dice"] = np.asarray(predicted.dice, dtype=np.float64)
     for column, name in enumerate(DISTANCES):
         columns[name] = np.asarray([both[column] for both in predicted.distances], dtype=np.float64)

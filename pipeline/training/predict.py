@@ -74,11 +74,10 @@ def _mean(name: str, plain: torch.Tensor, mirror: torch.Tensor) -> torch.Tensor:
     return (plain + (mirror.flip(-1) if name in MIRRORED else mirror)) / 2
 
 
-def risk_of(outputs: Tensors, losses: LossSettings) -> torch.Tensor:
+def risk_of(outputs: Tensors, losses: LossSettings) -> torch.Tensor | None:
     """Risk (B), higher = worse: the log-hazard, or 1 − S(36 months) of a discrete-time network.
 
-    A network without survival output (segmentation alone) ranks nobody: 0 for all, which is
-    a tie in every pair and a concordance of one half.
+    None of a network without survival output (segmentation alone), which ranks nobody.
     """
     if "log_hazard" in outputs:
         return outputs["log_hazard"]
@@ -86,8 +85,7 @@ def risk_of(outputs: Tensors, losses: LossSettings) -> torch.Tensor:
         from pipeline.losses.discrete_time import survival_at
 
         return 1 - survival_at(outputs["interval_logits"], RISK_DAYS, losses.interval_edges_days)
-    first = next(iter(outputs.values()))
-    return first.new_zeros(len(first))
+    return None
 
 
 def dice_of(outputs: Tensors, targets: Tensors) -> torch.Tensor:

@@ -7,14 +7,14 @@ and with them the classical models, alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
-from pipeline.tables.outcomes import read_outcomes
+from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.splits import Fold, Splits, read_splits
 from pipeline.training.gather import excluded, read_problems
 
@@ -52,7 +52,10 @@ class ResolveJob:
 
 
 def resolve_training(job: ResolveJob, out: Path) -> None:
-    """Write `plan.json`: numbers of patients and events, each network's training, marks."""
+    """Write `plan.json`: numbers of patients and events, each network's training, marks.
+
+    Without outcomes numbers of events are null.
+    """
     text = json.dumps(describe(job), indent=1) + "\n"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
@@ -62,26 +65,31 @@ def describe(job: ResolveJob) -> dict[str, Any]:
     """What training will do, resolved, as plain values."""
     splits, cohort = read_splits(job.splits), read_outcomes(job.cohort)
     refused = excluded(read_problems(job.problems))
-    events = set(cohort.index[cohort["event"] == 1])
+    events = set(cohort.index[cohort["event"] == 1]) if has_outcomes(cohort) else None
     return {
         "patients": {
             "in_table": len(cohort) + len(refused),
             "usable": len(cohort),
             "excluded": sorted(refused),
-            "events": len(events),
+            "events": None if events is None else len(events),
             "centres": sorted({str(c) for c in cohort["centre"]}),
         },
         "plan": {**job.settings.model_dump(mode="json"), "seed": splits.seed},
         "folds": [_numbers(fold, events) for fold in splits.folds],
-        "external": {"patients": len(splits.external), "events": sum(p in events for p in splits.external)},
+        "external": _count(splits.external, events),
         "models": {name: _model(model, splits) for name, model in sorted(job.models.items())},
-        "marks": marks(job),
+        "marks": marks(job, outcomes=events is not None),
     }
 
 
-def _numbers(fold: Fold, events: set[str]) -> dict[str, dict[str, int]]:
+def _numbers(fold: Fold, events: set[str] | None) -> dict[str, dict[str, int | None]]:
     sets = {"train": fold.train, "inner": fold.inner, "heldout": fold.heldout}
-    return {k: {"patients": len(v), "events": sum(p in events for p in v)} for k, v in sets.items()}
+    return {name: _count(members, events) for name, members in sets.items()}
+
+
+def _count(members: Sequence[str], events: set[str] | None) -> dict[str, int | None]:
+    occurred = None if events is None else sum(p in events for p in members)
+    return {"patients": len(members), "events": occurred}
 
 
 def _model(model: ModelPlan, splits: Splits) -> dict[str, Any]:
@@ -97,10 +105,10 @@ def _model(model: ModelPlan, splits: Splits) -> dict[str, Any]:
     }
 
 
-def marks(job: ResolveJob) -> list[str]:
+def marks(job: ResolveJob, *, outcomes: bool) -> list[str]:
     """What every table of this study has to carry as a mark (nothing leaks unmarked)."""
     found = []
-    if job.settings.inner_fraction == 0:
+    if job.settings.inner_fraction == 0 and outcomes:
         found.append("no inner validation: Z-scores and baseline hazard come from held-out patients")
     for name, model in sorted(job.models.items()):
         if model.training.select == "best_heldout":

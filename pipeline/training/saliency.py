@@ -67,11 +67,17 @@ def target_of(name: str, outputs: set[str], losses: LossSettings) -> tuple[str, 
             got=name,
         )
     targets: dict[str, Target] = {
-        "risk": lambda found: risk_of(found, losses),
+        "risk": lambda found: _risk(found, losses),
         "label": lambda found: _label(found["labels"], single_class=len(losses.labels) == 1),
         "mask": lambda found: found["mask"].flatten(1).mean(1),
     }
     return chosen, targets[chosen]
+
+
+def _risk(outputs: dict[str, torch.Tensor], losses: LossSettings) -> torch.Tensor:
+    risk = risk_of(outputs, losses)
+    assert risk is not None  # only offered where the network has it
+    return risk
 
 
 def _label(logits: torch.Tensor, *, single_class: bool) -> torch.Tensor:

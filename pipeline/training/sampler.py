@@ -67,21 +67,29 @@ class Sampler:
 
 
 def make_sampler(
-    rows: Sequence[int], events: Sequence[int], batch: int, seed: int, *, balance: Literal[True, False]
+    rows: Sequence[int], events: Sequence[int] | None, batch: int, seed: int, *, balance: Literal[True, False]
 ) -> Sampler:
     """Divide training patients into the groups a batch is drawn from.
 
     Args:
         rows: Row numbers of training patients.
-        events: 1 = the event occurred, for each of them.
+        events: 1 = the event occurred, for each of them; None in a study without outcomes.
         batch: Patients in a batch.
         seed: Of the fold.
         balance: As many events as censored patients (one censored more where `batch` is
             odd). Where all patients have events, as in uncensored data, there is one group.
 
     Raises:
-        TrainingError: No training patient has an event.
+        TrainingError: No training patient has an event; or there are no outcomes to balance.
     """
+    if events is None:
+        if balance:
+            raise TrainingError(
+                "batches balance events, and the study has no outcomes",
+                where="training.balance_events: true",
+                action="set training.balance_events: false",
+            )
+        return Sampler((Group("patients", tuple(rows), batch),), seed)
     occurred = tuple(row for row, event in zip(rows, events, strict=True) if event)
     censored = tuple(row for row, event in zip(rows, events, strict=True) if not event)
     if not occurred:

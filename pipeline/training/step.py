@@ -53,8 +53,9 @@ class Bench:
         return list(named()) if named is not None else []
 
     def everyone(self) -> Tensors:
-        """Times and centres of all patients, for the risk memory."""
-        return {"time": self.cohort.time, "centre": self.cohort.targets["centre"]}
+        """Times, where the study has outcomes, and centres of all patients, for the risk memory."""
+        time = {} if self.cohort.time is None else {"time": self.cohort.time}
+        return {**time, "centre": self.cohort.targets["centre"]}
 
 
 def forward(bench: Bench, batch: Batch) -> Tensors:

@@ -10,6 +10,9 @@ from pipeline.errors import TrainingError
 from pipeline.settings.plan import PlanSettings
 from pipeline.tables.splits import Fold
 
+STRATA = (1, 0, None)
+"""Patients with the event, censored ones, and those of a study without outcomes."""
+
 
 class Member(Protocol):
     """What of a patient decides where he goes."""
@@ -23,8 +26,8 @@ class Member(Protocol):
         """Where the patient was treated."""
 
     @property
-    def event(self) -> int:
-        """1 = the event occurred."""
+    def event(self) -> int | None:
+        """1 = the event occurred; None in a study without outcomes."""
 
 
 def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tuple[Fold, ...]:
@@ -33,7 +36,8 @@ def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tup
     Events and censored patients are dealt to the folds separately, so that folds differ by
     at most one patient and one event; with `by_centre` whole centres are held out, largest
     first, each to the fold with the fewest events (then patients). The inner validation set
-    is drawn from a fold's other patients, stratified by event.
+    is drawn from a fold's other patients, stratified by event. Without outcomes all patients
+    are dealt as one stratum, at random.
 
     Args:
         patients: Development patients that are usable, in any order.
@@ -45,7 +49,8 @@ def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tup
     """
     held = held_out(patients, settings, seed)
     folds = tuple(_fold(patients, held[k], settings.inner_fraction, f"{seed}:{k}") for k in range(len(held)))
-    occurred = {p.patient_id for p in patients if p.event}
+    has_outcomes = any(p.event is not None for p in patients)
+    occurred = {p.patient_id for p in patients if p.event} if has_outcomes else None
     for number, fold in enumerate(folds):
         check_fold(number, fold, occurred, settings)
     return folds
@@ -86,7 +91,7 @@ def _draw(salt: str, name: str) -> bytes:
 
 def by_event(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
     """Held-out patients of each fold, events and then censored dealt out in turn."""
-    order = [p for event in (1, 0) for p in shuffled((q for q in patients if q.event == event), str(seed))]
+    order = [p for event in STRATA for p in shuffled((q for q in patients if q.event == event), str(seed))]
     held: list[set[str]] = [set() for _ in range(settings.folds)]
     for position, patient in enumerate(order):
         held[position % settings.folds].add(patient.patient_id)
@@ -116,14 +121,14 @@ def by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) -> 
     for name in order:
         fold = min(range(settings.folds), key=lambda k: (bool(held[k]), events[k], len(held[k]), k))
         held[fold].update(p.patient_id for p in centres[name])
-        events[fold] += sum(p.event for p in centres[name])
+        events[fold] += sum(p.event or 0 for p in centres[name])
     return held
 
 
 def _fold(patients: Sequence[Member], held: set[str], fraction: float, salt: str) -> Fold:
     rest = [p for p in patients if p.patient_id not in held]
     inner: set[str] = set()
-    for event in (1, 0):
+    for event in STRATA:
         stratum = shuffled((p for p in rest if p.event == event), f"inner:{salt}")
         count = round(fraction * len(stratum))
         if fraction > 0 and len(stratum) >= 2:
@@ -133,11 +138,12 @@ def _fold(patients: Sequence[Member], held: set[str], fraction: float, salt: str
     return Fold(tuple(sorted(train)), tuple(sorted(inner)), tuple(sorted(held)))
 
 
-def check_fold(number: int, fold: Fold, occurred: set[str], settings: PlanSettings) -> None:
+def check_fold(number: int, fold: Fold, occurred: set[str] | None, settings: PlanSettings) -> None:
     """Refuse a fold that cannot be trained or judged.
 
     Training needs two events (a Cox loss of one event ranks nobody twice), a validation or
-    held-out set one event and a second patient (a concordance needs a pair).
+    held-out set one event and a second patient (a concordance needs a pair). Without outcomes
+    (`occurred` is None) patients alone are counted.
 
     Raises:
         TrainingError: Naming the fold, the set and its numbers.
@@ -149,13 +155,17 @@ def check_fold(number: int, fold: Fold, occurred: set[str], settings: PlanSettin
         del needs["heldout"]
     for name, (patients, events) in needs.items():
         members = getattr(fold, name)
-        have = sum(p in occurred for p in members)
-        if len(members) < patients or have < events:
+        have = 0 if occurred is None else sum(p in occurred for p in members)
+        if len(members) < patients or (occurred is not None and have < events):
+            expected, got = f"at least {patients} patients", f"{len(members)} patients"
+            if occurred is not None:
+                expected += f" and {events} event{'s' * (events > 1)}"
+                got += f" and {have} event{'s' * (have != 1)}"
             raise TrainingError(
                 f"too few patients or events for this many folds: fold {number}, set {name}",
                 where="plan",
-                expected=f"at least {patients} patients and {events} event{'s' * (events > 1)}",
-                got=f"{len(members)} patients and {have} event{'s' * (have != 1)}",
+                expected=expected,
+                got=got,
                 action="lower plan.folds, change plan.inner_fraction, or see problems.csv for who was "
                 "excluded and why",
             )

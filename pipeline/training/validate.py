@@ -12,6 +12,8 @@ from pipeline.training.predict import Predictor, dice_of, risk_of
 from pipeline.training.step import UNLOSSY, Bench
 
 if TYPE_CHECKING:
+    import torch
+
     from pipeline.training.batches import Tensors
 
 
@@ -24,7 +26,8 @@ class Scores:
             hide when the rest begins to rise; its Cox term over the whole set.
         parts: Its terms by name.
         dice: Mean Dice at 0.5 over patients with a mask; NaN where there is none.
-        c_index: Harrell's C of the set; NaN where no pair can be compared.
+        c_index: Harrell's C of the set; NaN where no pair can be compared, or the network ranks
+            nobody.
     """
 
     loss: float
@@ -44,7 +47,6 @@ def validate(bench: Bench, rows: Sequence[int]) -> Scores:
     import torch
 
     from pipeline.losses.combined import combined_loss
-    from pipeline.metrics.concordance import concordance_index
 
     bench.net.eval()
     outputs: list[Tensors] = []
@@ -58,13 +60,18 @@ def validate(bench: Bench, rows: Sequence[int]) -> Scores:
     with torch.inference_mode():
         loss, parts = combined_loss(whole, truth, bench.losses)
         dice = dice_of(whole, truth).cpu().numpy()
-        risk = risk_of(whole, bench.losses).double().cpu().numpy()
+        risk = risk_of(whole, bench.losses)
     known = dice[np.isfinite(dice)]
-    time, event = truth["time"].double().cpu().numpy(), truth["event"].double().cpu().numpy()
-    finite = bool(np.isfinite(risk).all())
     return Scores(
         float(loss),
         {name: float(value) for name, value in parts.items()},
         float(known.mean()) if len(known) else float("nan"),
-        concordance_index(time, event, risk) if finite else float("nan"),
+        float("nan") if risk is None else _concordance(risk, truth),
     )
+
+
+def _concordance(risk: torch.Tensor, truth: Tensors) -> float:
+    from pipeline.metrics.concordance import concordance_index
+
+    values, time, event = (v.double().cpu().numpy() for v in (risk, truth["time"], truth["event"]))
+    return concordance_index(time, event, values) if np.isfinite(values).all() else float("nan")

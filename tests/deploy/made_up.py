@@ -28,7 +28,7 @@ def make_fold(mean: float = 0.0, sd: float = 1.0) -> LinearFold:
 def make_manifest(**changes: Any) -> Manifest:
     """Two folds of one linear member; further fields by name."""
     values: dict[str, Any] = {
-        "format": 1,
+        "format": 2,
         "software": {"version": "0", "code": "abc"},
         "study": {"name": "made_up", "title": HOSTILE, "note": HOSTILE, "endpoint_name": HOSTILE},
         "model": "linear",

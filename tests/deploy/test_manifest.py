@@ -80,7 +80,7 @@ def rewrite(key: str, value: object) -> Callable[[Path], None]:
         (remove, "missing or was changed"),
         (link, "leads out of the bundle"),
         (link_folder, "leads out of the bundle"),
-        (rewrite("format", 2), "not one that this software reads.*format 1"),
+        (rewrite("format", 1), "not one that this software reads.*format 2"),
         (rewrite("surprise", 1), "not one that this software reads"),
         (rewrite("files", {"../secret": "0"}), r"leads out of the bundle.*\.\./secret"),
         (rewrite("files", {"/etc/passwd": "0"}), "leads out of the bundle.*/etc/passwd"),

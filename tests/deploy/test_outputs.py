@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.measures import PatientStages
 from pipeline.deploy.outputs import mask_on_ct, write_prediction
-from pipeline.deploy.predict import Prediction
+from pipeline.deploy.predict import Prediction, Scores, ranked
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop
 from pipeline.volumes.nifti import read_nifti, write_nifti
@@ -95,3 +96,23 @@ def test_files(one: Prediction, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "mask_ct.nii.gz", "prediction.json", "report.html",
     ]  # fmt: skip
+
+
+def test_without_risk_the_page_shows_masks_and_labels_alone(one: Prediction, tmp_path: Path) -> None:
+    manifest = make_manifest(source="nifti")
+    nothing = ranked(manifest, Scores())
+    write_prediction(manifest, replace(one, **nothing, members={}), tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert told["risk"] is told["spread"] is told["percentile"] is told["risk_group"] is None
+    assert told["survival"] == {} and told["labels"] == {HOSTILE: 0.5} and told["mask_ml"] > 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Probability of" in page and "Volume of the predicted mask" in page
+    assert not any(word in page for word in ("Risk", "Survival", "risks", "endpoint"))
+
+
+def test_members_without_risk_have_no_part_in_it() -> None:
+    """Z of two folds 0.4 and 0.6: mean 0.5, SD √0.02; a network without survival is not among them."""
+    scores = Scores(z={"linear": [0.4, 0.6]}, survival=[[0.9, 0.5], [0.7, 0.3]])
+    found = ranked(make_manifest(), scores)
+    assert found["risk"] == pytest.approx(0.5) and found["spread"] == pytest.approx(math.sqrt(0.02))
+    assert found["survival"] == pytest.approx({365.25: 0.8, 1000.0: 0.4}) and found["group"] == 2

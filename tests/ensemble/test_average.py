@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.ensemble.average import ensemble, fit_scale
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, TableError
 from pipeline.tables.predictions import write_predictions
 
 DEVELOPMENT = [f"D{i}" for i in range(12)]
@@ -168,3 +168,34 @@ def test_members_must_agree(tmp_path):
 def test_too_few_patients_for_a_scale():
     with pytest.raises(ModelError, match="too few patients"):
         fit_scale(np.array(["inner", "inner", "heldout"]), np.arange(3.0))
+
+
+def segments(frame, k):
+    """Predictions of a network that only segments."""
+    return frame.drop(columns=["risk", "survival_365d"]).assign(dice=0.5 + 0.1 * k)
+
+
+def test_a_member_without_risk_has_no_part_in_it(tmp_path):
+    """The ensemble's risk and survival are the other member's; its masks are this one's."""
+    masks, _ = write_model(tmp_path / "s", 2, change=segments)
+    paths, _ = write_model(tmp_path / "m", 1)
+    alone, _ = run(tmp_path, {"m": paths})
+    for members in ({"s": masks, "m": paths}, {"m": paths, "s": masks}):
+        table, info = run(tmp_path, members)
+        columns = ["set", "fold", "risk", "spread", "survival_365d"]
+        pd.testing.assert_frame_equal(table[columns], alone[columns])
+        assert info["members"]["s"] == [] and len(info["members"]["m"]) == 3
+    table, _ = run(tmp_path, {"s": masks, "m": paths})
+    assert table.loc["D1", "dice"] == 0.6 and table.loc["E0", "dice"] == pytest.approx(0.6)
+
+
+def test_nobody_is_ranked_by_masks_alone(tmp_path):
+    masks, _ = write_model(tmp_path / "s", 2, inner=False, change=segments)
+    table, info = run(tmp_path, {"s": masks})
+    assert list(table.columns) == ["set", "fold", "dice"]
+    assert info["folds"] == [] and info["told"] == []
+
+
+def test_survival_without_risk_is_no_prediction(tmp_path):
+    with pytest.raises(TableError, match="survival probabilities stand without a risk.*survival_365d"):
+        write_model(tmp_path / "s", 2, change=lambda frame, k: frame.drop(columns="risk"))

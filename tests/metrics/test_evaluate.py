@@ -286,3 +286,44 @@ def test_intervals_of_noise_seldom_leave_out_a_half(tmp_path):
         interval = percentile_interval(float(pairs.index()[0]), samples, 0.95)
         outside += not interval.low <= 0.5 <= interval.high
     assert outside / 200 < 0.10
+
+
+def without_risk(study, name, dice):
+    path = study.model(name, study.hazard, dice=dice)
+    frame = pd.read_parquet(path)
+    dropped = [c for c in frame.columns if c in ("risk", "spread") or c.startswith("survival_")]
+    frame.drop(columns=dropped).to_parquet(path, index=False)
+    info = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**info, "members": {name: []}, "folds": []}))
+    return path
+
+
+def test_a_network_that_ranks_nobody_has_no_concordance(tmp_path):
+    """Its masks are scored as ever; the others are compared with the first that ranks."""
+    study = Study(tmp_path)
+    dice = np.linspace(0.2, 0.9, 130)
+    masks, truth, noise = without_risk(study, "masks", dice), study.hazard, np.roll(study.hazard, 1)
+    found = study.run(
+        {"masks": masks, "truth": study.model("truth", truth), "noise": study.model("noise", noise)}
+    )
+    assert [r["metric"] for r in found["metrics"] if r["model"] == "masks"] == ["dice", "dice"]
+    assert value(found["metrics"], "dice", "masks") == pytest.approx(dice[:90].mean())
+    assert value(found["metrics"], "dice", "masks", column="events") == study.cohort["event"][:90].sum()
+    assert {(r["model_a"], r["model_b"]) for r in found["comparisons"]} == {("noise", "truth")}
+    for name in ("risk_groups", "km", "calibration"):
+        assert {r["model"] for r in found[name]} == {"truth", "noise"}
+    alone = study.run({"truth": study.model("truth", truth), "noise": study.model("noise", noise)})
+    assert alone["metrics"] == [r for r in found["metrics"] if r["model"] != "masks"]
+
+
+def test_a_cohort_without_outcomes(tmp_path):
+    study = Study(tmp_path)
+    masks = without_risk(study, "masks", np.linspace(0.2, 0.9, 130))
+    study.cohort.drop(columns=["time_days", "event"]).to_parquet(tmp_path / "cohort.parquet")
+    found = study.run({"masks": masks})
+    assert [(r["metric"], r["patients"], r["events"]) for r in found["metrics"]] == [
+        ("dice", "90", ""), ("dice", "40", ""),
+    ]  # fmt: skip
+    assert not any(found[name] for name in COLUMNS if name != "metrics")
+    with pytest.raises(ModelError, match="model truth predicts survival, and the cohort has no outcomes"):
+        study.run({"masks": masks, "truth": study.model("truth", study.hazard)})

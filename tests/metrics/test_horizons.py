@@ -38,12 +38,15 @@ def test_integrated_brier_score_agrees_with_scikit_survival():
     from sksurv.metrics import integrated_brier_score
     from sksurv.util import Surv
 
-    from pipeline.metrics.scores import Scored, score
+    from pipeline.metrics.scores import Ranked, score
 
     time, event, risk = sample(11)
     horizons = [5.0, 12.0, 30.0]
     survival = {h: np.exp(-np.exp(risk) * h / 25) for h in horizons}
-    one = Scored("m", "external", ("a",) * 90, Followup.of(time, event), risk, None, survival)
+    patients = ("a",) * 90
+    one = Ranked(
+        "m", "external", patients, None, event, data=Followup.of(time, event), risk=risk, survival=survival
+    )
     rows = {r.metric: r for r in score(one, resample_counts(90, 100, 1), 0.95)}
     outcome = Surv.from_arrays(event == 1, time)
     expected = integrated_brier_score(

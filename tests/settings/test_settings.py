@@ -10,6 +10,7 @@ import yaml
 from pipeline.errors import SettingsError
 from pipeline.settings import export
 from pipeline.settings.embedded import phantom_study
+from pipeline.settings.models import ranking
 from pipeline.settings.root import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +106,50 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
 def test_wrong_settings_are_told(config: dict, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_settings(config)
+
+
+SEGMENTS = {"seg": {"kind": "seg_backbone"}, "cox": {"kind": "lasso_cox"}}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"ensembles": {"both": ["seg"]}},
+            "'both' averages risks, and none of its models predicts survival: seg",
+        ),
+        (
+            {"evaluation": {"compare_with": "seg"}},
+            "compare_with names 'seg', which does not predict survival",
+        ),
+        ({"evaluation": {"added_value_over": "seg"}}, "added_value_over names 'seg', which does not predict"),
+        (
+            {"report": {"published": [{"model": "seg", "metric": "c_index", "set": "train", "value": 0.7}]}},
+            "report.published: c_index names 'seg'",
+        ),
+        (
+            {"training": {"select_metric": "c_index"}},
+            "'seg' chooses its weights by C-index.*models.seg.training.select_metric: loss",
+        ),
+    ],
+)
+def test_what_goes_by_risk_names_models_that_give_one(config: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings({"models": SEGMENTS, **config})
+
+
+def test_masks_may_stand_beside_risks() -> None:
+    settings = load_settings(
+        {
+            "models": SEGMENTS,
+            "ensembles": {"both": ["seg", "cox"]},
+            "evaluation": {"compare_with": "both"},
+            "report": {"published": [{"model": "seg", "metric": "dice", "set": "train", "value": 0.7}]},
+        }
+    )
+    assert ranking(settings.models) == ranking(settings.model_dump(mode="json")["models"]) == ("cox",)
+    assert load_settings({"models": SEGMENTS}).bundled() == "cox"
+    assert load_settings({"models": {"seg": SEGMENTS["seg"]}}).bundled() == "seg"
 
 
 def test_overrides_of_a_model_merge_into_the_training_section() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pipeline.errors import SettingsError
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.root import load_settings
-from pipeline.tables.agreement import doubts, outcomes_told, require_columns
+from pipeline.tables.agreement import doubts, outcomes_told, require_columns, require_outcomes
 from pipeline.tables.cohort import Cohort, Patient
 
 
@@ -79,3 +79,52 @@ def test_outcomes_are_told_as_read() -> None:
     assert outcomes_told(people, "days") == [told]
     assert outcomes_told(people, "months") == [told + " (read from months)"]
     assert "days" not in outcomes_told(people, "none")[0]
+
+
+def without_outcomes() -> Cohort:
+    rows = (Patient(f"P{n}", "development", "A", "x", "", None, None) for n in range(4))
+    return Cohort(tuple(rows), {})
+
+
+PLAIN = {"balance_events": False}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"models": {"one": {"kind": "deepmts"}}},
+            r"model 'one' predicts survival, .*models\.one, kind deepmts",
+        ),
+        ({"models": {"one": {"kind": "hecktor", "task": "survival"}}}, "model 'one' predicts survival"),
+        ({"models": {"one": {"kind": "vgg", "outcome": "intervals"}}}, "model 'one' predicts survival"),
+        ({"models": {"one": {"kind": "lasso_cox"}, "two": {"kind": "rsf"}}}, r"\(as do two\)"),
+        ({"models": {"one": {"kind": "column", "column": "clinical_age"}}}, "model 'one' predicts survival"),
+        (
+            {"models": {"one": {"kind": "seg_backbone"}}, "training": {"balance_events": True}},
+            "batches of model 'one' balance events.*set training.balance_events: false",
+        ),
+        (
+            {"models": {"one": {"kind": "seg_backbone", "training": {"balance_events": True}}}},
+            "batches of model 'one' balance events",
+        ),
+        ({"cohort": {"source": "generated"}}, "drawn by each patient's time"),
+    ],
+)
+def test_what_needs_outcomes_is_refused_without_them(config: dict, message: str) -> None:
+    settings = load_settings({"training": PLAIN, **config})
+    with pytest.raises(SettingsError, match=message):
+        require_outcomes(settings, without_outcomes())
+    require_outcomes(settings, cohort(2, 4))
+
+
+def test_what_needs_no_outcomes() -> None:
+    models = {
+        "one": {"kind": "hecktor", "task": "segmentation"},
+        "two": {"kind": "vgg", "outcome": "label", "losses": {"labels": ["label_x"]}},
+        "three": {"kind": "chest_ct", "tasks": ["detection", "reconstruction"]},
+    }
+    require_outcomes(load_settings({"training": PLAIN, "models": models}), without_outcomes())
+    require_outcomes(load_settings({}), without_outcomes())
+    assert doubts(PlanSettings(folds=2), without_outcomes(), (365.25,), "days") == []
+    assert outcomes_told(without_outcomes(), "days") == ["development: 4 patients, no outcomes"]

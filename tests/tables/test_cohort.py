@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import TableError
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import read_cohort
-from pipeline.tables.outcomes import outcome_table
+from pipeline.tables.outcomes import has_outcomes, outcome_table
 
 HEADER = "patient_id,set,centre,image_path,roi,time_days,event,clinical_stage\n"
 GOOD = "P1,development,A,P1,,100,1,2\nP2,external,B,P2,,200.5,0,\n"
@@ -139,3 +139,38 @@ def test_a_table_of_another_encoding_or_without_a_usable_row_is_told(tmp_path: P
 def test_mapping_an_absent_column_is_told(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="did you mean 'event'"):
         read(tmp_path, HEADER + GOOD, columns={"event": "evemt"})
+
+
+BARE = "patient_id,set,image_path,label_kind\n"
+
+
+def test_a_table_without_any_outcome_is_a_study_without_outcomes(tmp_path: Path) -> None:
+    cohort = read(tmp_path, BARE + "P1,development,P1,1\nP2,external,P2,0\n")
+    assert not cohort.has_outcomes and (cohort["P1"].time_days, cohort["P1"].event) == (None, None)
+    table = outcome_table(cohort.patients)
+    assert list(table.columns) == ["set", "centre", "label_kind"] and not has_outcomes(table)
+    with_outcomes = read(tmp_path, HEADER + GOOD)
+    assert with_outcomes.has_outcomes and has_outcomes(outcome_table(with_outcomes.patients))
+
+
+@pytest.mark.parametrize(
+    ("column", "settings", "lacks"),
+    [
+        ("event", {}, "time_days"),
+        ("time_days", {}, "event"),
+        # A table that speaks of an outcome has one, and its name is asked for.
+        ("os_event", {}, "time_days, event"),
+        ("os_time_days", {"endpoint": "pfs"}, "pfs_time_days, pfs_event"),
+        ("label_kind", {"endpoint": "os"}, "os_time_days, os_event"),
+        ("label_kind", {"fill": {"event": "1"}}, "time_days"),
+    ],
+)
+def test_half_an_outcome_is_refused(tmp_path: Path, column: str, settings: dict, lacks: str) -> None:
+    text = BARE.replace("label_kind", column) + "P1,development,P1,1\n"
+    with pytest.raises(TableError, match=f"lacks a column: {lacks}\\b"):
+        read(tmp_path, text, **settings)
+
+
+def test_blank_outcomes_are_no_study_without_outcomes(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="'time_days' must be a number"):
+        read(tmp_path, HEADER + "P1,development,A,P1,,,,2\n")

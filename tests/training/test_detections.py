@@ -112,9 +112,9 @@ def test_boxes_are_not_averaged_with_those_of_the_mirror_image() -> None:
 
 @pytest.fixture(scope="module")
 def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty slices with a bright rectangle; outcomes as the study of chest CT fills them in."""
+    """Thirty slices with a bright rectangle, and no outcomes, as in the study of chest CT."""
     root = tmp_path_factory.mktemp("slices")
-    fill = yaml.safe_load(STUDY.read_text(encoding="utf-8"))["cohort"]["fill"]
+    centre = yaml.safe_load(STUDY.read_text(encoding="utf-8"))["cohort"]["fill"]["centre"]
     rng = np.random.default_rng(0)
     everyone = []
     for number in range(30):
@@ -126,9 +126,8 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
         about = CropAttributes(patient_id, ("ct",), ("1",), (1.0, 1.0, 1.0))
         kept = None if number == 29 else mask
         write_crop(root / "crops" / f"{patient_id}.zarr", Crop(image, kept, np.ones_like(mask), about))
-        outcome = (float(fill["time_days"]), int(fill["event"]))
         place = "external" if number > 21 else "development"
-        everyone.append(Patient(patient_id, place, fill["centre"], "-", "", *outcome, {}))
+        everyone.append(Patient(patient_id, place, centre, "-", "", None, None, {}))
     stages = {p.patient_id: [root / "crops" / f"{p.patient_id}.zarr"] for p in everyone}
     gather_problems(stages, {}, root / "problems.csv")
     plan = PlanJob(tuple(everyone), root / "problems.csv", PlanSettings(folds=1, inner_fraction=0.2), seed=1)

@@ -146,3 +146,22 @@ def test_choice_of_patients() -> None:
     assert found(1) == ["b", "c"] and found(2) == ["b", "a", "d", "c"] and found(9) == found(2)
     with pytest.raises(TrainingError, match="too few held-out patients"):
         choose_patients(risks[risks["set"] == "external"], 1)
+
+
+def test_without_risk_patients_are_chosen_by_label_or_dice() -> None:
+    table = pd.DataFrame(
+        {
+            "patient_id": ["a", "b", "c", "d", "e"],
+            "set": ["development"] * 4 + ["external"],
+            "fold": [0, 1, 0, 1, -1],
+            "label_x_0": [0.1, 0.2, 0.9, 0.3, 1.0],
+            "dice": [0.5, 0.1, np.nan, 0.7, 0.9],
+        }
+    )
+    chosen = [(one.patient_id, one.end, one.by, one.value) for one in choose_patients(table, 1)]
+    assert chosen == [("c", "highest", "label_x_0", 0.9), ("a", "lowest", "label_x_0", 0.1)]
+    chosen = [(one.patient_id, one.by) for one in choose_patients(table.drop(columns="label_x_0"), 9)]
+    assert chosen == [("d", "dice"), ("b", "dice")]  # three have a mask: one from each end
+    boxes = table.drop(columns="label_x_0").assign(dice=np.nan)
+    with pytest.raises(TrainingError, match="too few held-out patients to explain by dice"):
+        choose_patients(boxes, 1)

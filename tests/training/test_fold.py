@@ -14,9 +14,10 @@ import zarr
 
 from pipeline.errors import CheckpointError, TrainingError
 from pipeline.metrics.segmentation import surface_distances
-from pipeline.settings.networks import MtHs
+from pipeline.settings.networks import MtHs, SegBackbone
 from pipeline.tables.predictions import read_predictions
 from pipeline.tables.splits import read_splits
+from pipeline.training.checkpoint import unpack
 from pipeline.training.fold import train_fold
 from pipeline.training.job import FoldJob
 
@@ -235,3 +236,25 @@ def test_starting_from_another_model_takes_what_fits(job: Job, tmp_path: Path) -
     assert (a[name] - b[name]).abs().max() < 0.02 < (a[name] - c[name]).abs().max()
     with pytest.raises(CheckpointError, match="no layer"):
         train_fold(other, tmp_path / "other")
+
+
+def test_a_network_without_survival_leaves_no_number_of_it(job: Job, study: Path, tmp_path: Path) -> None:
+    """With outcomes or without: the same masks, and no risk, baseline hazard or survival probability."""
+    plain = tmp_path / "plain.parquet"
+    pd.read_parquet(study / "cohort.parquet").drop(columns=["time_days", "event"]).to_parquet(plain)
+    network, tables = SegBackbone(width=0.25), []
+    for name, changes in (("with", {}), ("without", {"outcomes": plain})):
+        one = job(
+            network=network, iterations=4, balance_events=False, outputs=("masks",), work=tmp_path / f"w{name}",
+            **changes,
+        )  # fmt: skip
+        train_fold(one, tmp_path / name)
+        tables.append(pd.read_parquet(tmp_path / name / "predictions.parquet"))
+        assert list(tables[-1].columns) == ["patient_id", "set", "dice", "hd95_mm", "assd_mm"]
+        about = json.loads(unpack(tmp_path / name / "checkpoint.pt")["about"])
+        assert not {"baseline", "baseline_from"} & set(about)
+        history = pd.read_csv(tmp_path / name / "history.csv")
+        assert history["c_index"].isna().all() and history["dice"].notna().any()
+    pd.testing.assert_frame_equal(*tables)
+    with pytest.raises(TrainingError, match="the loss term cox lacks its target"):
+        train_fold(job(outcomes=plain, balance_events=False), tmp_path / "cox")

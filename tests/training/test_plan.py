@@ -25,6 +25,7 @@ from pipeline.tables.status import Status, write_status
 from pipeline.training.gather import gather_problems
 from pipeline.training.plan import PlanJob, PlanPaths, make_plan, patients_from
 from pipeline.training.resolve import ModelPlan, ResolveJob, resolve_training
+from pipeline.training.sampler import make_sampler
 from pipeline.training.stratify import divide, refusal
 
 
@@ -230,3 +231,51 @@ def test_splits_keep_their_contract(study: Path) -> None:
     splits: Splits = read_splits(study / "splits.json")
     assert len(splits.folds) == 3 and len(splits.external) == 4
     assert isinstance(pd.read_parquet(study / "cohort.parquet"), pd.DataFrame)
+
+
+def bare(count: int, external: int = 0) -> list[Patient]:
+    """Patients without outcomes."""
+    return [replace(p, time_days=None, event=None) for p in cohort(count, external=external)]
+
+
+def test_without_outcomes_patients_are_dealt_out_at_random(tmp_path: Path) -> None:
+    splits = plan(tmp_path, bare(23, external=2), folds=4, inner_fraction=0.25)
+    # 23 in 4 folds; a quarter of the other 17 or 18, rounded, is 4.
+    assert sorted(len(f.heldout) for f in splits.folds) == [5, 6, 6, 6]
+    assert [len(f.inner) for f in splits.folds] == [4] * 4
+    assert sorted(p for f in splits.folds for p in f.heldout) == sorted(p.patient_id for p in bare(23))
+    assert list(read_outcomes(tmp_path / "cohort.parquet").columns) == ["set", "centre"]
+    told = json.loads((tmp_path / "plan.json").read_text())
+    assert (
+        told["patients"]["events"]
+        is told["external"]["events"]
+        is told["folds"][0]["inner"]["events"]
+        is None
+    )
+    assert told["external"]["patients"] == 2
+    people = bare(23)
+    random.Random(1).shuffle(people)
+    assert divide(people, PlanSettings(folds=4, inner_fraction=0.25), 1) == splits.folds
+
+
+def test_without_outcomes_patients_alone_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="at least 3 patients.*2 patients"):
+        plan(tmp_path, bare(4), folds=4, inner_fraction=0.2)
+
+
+def test_without_outcomes_nothing_is_marked_of_hazards(tmp_path: Path) -> None:
+    plan(tmp_path, bare(9), folds=3, inner_fraction=0)
+    assert json.loads((tmp_path / "plan.json").read_text())["marks"] == []
+
+
+def test_centres_are_held_out_without_outcomes() -> None:
+    folds = divide(bare(40), PlanSettings(folds=2, by_centre=True), 1)
+    centre = {p.patient_id: p.centre for p in bare(40)}
+    assert {centre[p] for p in folds[0].heldout}.isdisjoint(centre[p] for p in folds[1].heldout)
+
+
+def test_batches_without_outcomes_balance_nothing() -> None:
+    sampler = make_sampler([3, 5, 8], None, 2, seed=1, balance=False)
+    assert {row for i in range(9) for row in sampler.batch_at(i)} == {3, 5, 8}
+    with pytest.raises(TrainingError, match="batches balance events, and the study has no outcomes"):
+        make_sampler([3, 5, 8], None, 2, seed=1, balance=True)
