@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.deploy.flags import Flag
+from pipeline.deploy.manifest import NetworkMember
 from pipeline.deploy.measures import PatientStages
 from pipeline.deploy.outputs import mask_on_ct, write_prediction
 from pipeline.deploy.predict import Prediction, Scores, ranked
@@ -112,7 +113,8 @@ def test_without_risk_the_page_shows_masks_and_labels_alone(one: Prediction, tmp
 
 def test_members_without_risk_have_no_part_in_it() -> None:
     """Z of two folds 0.4 and 0.6: mean 0.5, SD √0.02; a network without survival is not among them."""
-    scores = Scores(z={"linear": [0.4, 0.6]}, survival=[[0.9, 0.5], [0.7, 0.3]])
-    found = ranked(make_manifest(), scores)
+    linear, segments = make_manifest().members["linear"], NetworkMember(kind="seg_backbone", folds=())
+    manifest = make_manifest(members={"segments": segments, "linear": linear})
+    found = ranked(manifest, Scores(z={"linear": [0.4, 0.6]}, survival=[[0.9, 0.5], [0.7, 0.3]]))
     assert found["risk"] == pytest.approx(0.5) and found["spread"] == pytest.approx(math.sqrt(0.02))
     assert found["survival"] == pytest.approx({365.25: 0.8, 1000.0: 0.4}) and found["group"] == 2

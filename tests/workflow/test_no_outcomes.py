@@ -12,7 +12,7 @@ import pytest
 
 from study_runner import Study, copy_house
 
-SIDE, DEVELOPMENT, EXTERNAL = 32, 10, 2
+SIDE, DEVELOPMENT, EXTERNAL = 32, 16, 3
 SURVIVAL = ("c_index", "auc_", "brier", "observed_expected", "ibs", "logrank")
 CONFIG = {
     "study": {"name": "seen", "title": "Slices", "on_bad_patient": "stop"},
@@ -26,7 +26,7 @@ CONFIG = {
         "masks": {"kind": "chest_ct", "tasks": ["segmentation", "reconstruction"], "width": 0.125},
     },
     "training": {
-        "standardise": "none", "iterations": 4, "batch": 2, "balance_events": False, "validate_every": 2,
+        "standardise": "none", "iterations": 4, "batch": 4, "balance_events": False, "validate_every": 2,
         "augment": {"translation_voxels": 2.0},
     },
     "evaluation": {"bootstraps": 100, "curve_days": [100.0]},
