@@ -13,7 +13,12 @@ from pipeline.environment import accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.provenance import code_digest
 from pipeline.settings.root import load_settings
-from pipeline.tables.agreement import doubts, outcomes_told, require_columns, require_outcomes
+from pipeline.tables.agreement import (
+    doubts,
+    outcomes_told,
+    require_columns,
+    require_outcomes,
+)
 from pipeline.tables.cohort import read_cohort
 from pipeline.tables.files import files_digest, orphan_folders
 from pipeline.tables.pins import pinned_patients
@@ -25,7 +30,12 @@ try:
     settings = load_settings(config)
     cohort = read_cohort(settings.cohort, settings.study.on_bad_patient)
     require_columns(settings.models, cohort)
-    require_outcomes(settings, cohort)
+    balanced = [
+        name
+        for name in settings.networks()
+        if settings.training_of(name).balance_events
+    ]
+    require_outcomes(settings.models, balanced, settings.cohort, cohort)
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 

@@ -81,6 +81,13 @@ def test_outcomes_are_told_as_read() -> None:
     assert "days" not in outcomes_told(people, "none")[0]
 
 
+def require(config: dict, people: Cohort) -> None:
+    """As the workflow asks it."""
+    settings = load_settings(config)
+    balanced = [name for name in settings.networks() if settings.training_of(name).balance_events]
+    require_outcomes(settings.models, balanced, settings.cohort, people)
+
+
 def without_outcomes() -> Cohort:
     rows = (Patient(f"P{n}", "development", "A", "x", "", None, None) for n in range(4))
     return Cohort(tuple(rows), {})
@@ -112,10 +119,9 @@ PLAIN = {"balance_events": False}
     ],
 )
 def test_what_needs_outcomes_is_refused_without_them(config: dict, message: str) -> None:
-    settings = load_settings({"training": PLAIN, **config})
     with pytest.raises(SettingsError, match=message):
-        require_outcomes(settings, without_outcomes())
-    require_outcomes(settings, cohort(2, 4))
+        require({"training": PLAIN, **config}, without_outcomes())
+    require({"training": PLAIN, **config}, cohort(2, 4))
 
 
 def test_what_needs_no_outcomes() -> None:
@@ -124,7 +130,7 @@ def test_what_needs_no_outcomes() -> None:
         "two": {"kind": "vgg", "outcome": "label", "losses": {"labels": ["label_x"]}},
         "three": {"kind": "chest_ct", "tasks": ["detection", "reconstruction"]},
     }
-    require_outcomes(load_settings({"training": PLAIN, "models": models}), without_outcomes())
-    require_outcomes(load_settings({}), without_outcomes())
+    require({"training": PLAIN, "models": models}, without_outcomes())
+    require({}, without_outcomes())
     assert doubts(PlanSettings(folds=2), without_outcomes(), (365.25,), "days") == []
     assert outcomes_told(without_outcomes(), "days") == ["development: 4 patients, no outcomes"]
