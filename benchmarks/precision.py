@@ -7,6 +7,7 @@ Crops much smaller than 32³ would only measure how badly batch norm's running s
 bottleneck of a few voxels: at 16³ the evaluated network calls everything tumour.
 
     python benchmarks/precision.py                       # five seeds, about 10 CPU minutes
+    python benchmarks/precision.py --iterations 360 --seeds 10        # the table in docs/stages/train.md
     python benchmarks/precision.py --device cuda --side 64 --width 1 --iterations 2000
 """
 
