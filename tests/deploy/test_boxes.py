@@ -120,6 +120,7 @@ def test_boxes_are_the_studys(made: Made, tmp_path: Path) -> None:
         known = known[known["patient_id"] == NEW]
         assert len(known) > 0 and set(known["set"]) == {"external"} and set(known["fold"]) == {fold}
         ours = found[found["fold"] == fold]
+        assert len(ours) == len(known)
         assert np.allclose(ours[SEEN].to_numpy(float), known[SEEN].to_numpy(float), atol=1e-3)
     assert json.loads((tmp_path / "out" / "prediction.json").read_text())["boxes"] == len(found)
     page = (tmp_path / "out" / "report.html").read_text()
