@@ -244,16 +244,27 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
             action="mend this row",
         )
     used = {*REQUIRED, *OPTIONAL, time_column, event_column}
+    days = DAYS_PER_MONTH if settings.time_unit == "months" else 1.0
     return Patient(
         patient_id=patient_id,
         set="development" if row["set"] == "development" else "external",
         centre=row.get("centre", "") or "unknown",
         image_path=row["image_path"],
         roi=row.get("roi", ""),
-        time_days=time * (DAYS_PER_MONTH if settings.time_unit == "months" else 1.0),
+        time_days=time * days,
         event=int(float(row[event_column])),
-        extra={k: v for k, v in row.items() if k not in used},
+        extra={k: _in_days(k, v, days) for k, v in row.items() if k not in used},
     )
+
+
+def _in_days(name: str, text: str, days: float) -> str:
+    """A further endpoint's time in the unit that its column's name says; other text as it is."""
+    if days == 1.0 or not name.endswith("_time_days"):
+        return text
+    try:
+        return repr(float(text) * days)
+    except ValueError:
+        return text
 
 
 def _number(text: str, column: str, where: str) -> float:
