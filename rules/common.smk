@@ -12,6 +12,7 @@ from snakemake.exceptions import WorkflowError
 from pipeline.environment import accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.provenance import code_digest
+from pipeline.settings.repeated import require_single_keys
 from pipeline.settings.root import load_settings
 from pipeline.tables.agreement import (
     doubts,
@@ -27,6 +28,7 @@ from pipeline.training.stratify import refusal
 prepare_environment(ROOT)
 
 try:
+    require_single_keys(map(Path, workflow.configfiles))
     settings = load_settings(config)
     cohort = read_cohort(settings.cohort, settings.study.on_bad_patient)
     require_columns(settings.models, cohort)

@@ -252,7 +252,7 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
         roi=row.get("roi", ""),
         time_days=None if outcome is None else outcome[0] * days,
         event=None if outcome is None else outcome[1],
-        extra={k: v for k, v in row.items() if k not in used},
+        extra={k: _in_days(k, v, days) for k, v in row.items() if k not in used},
     )
 
 
@@ -277,6 +277,16 @@ def _outcome(row: dict[str, str], columns: tuple[str, str], where: str) -> tuple
             action="mend this row",
         )
     return time, int(float(row[event_column]))
+
+
+def _in_days(name: str, text: str, days: float) -> str:
+    """A further endpoint's time in the unit that its column's name says; other text as it is."""
+    if days == 1.0 or not name.endswith("_time_days"):
+        return text
+    try:
+        return repr(float(text) * days)
+    except ValueError:
+        return text
 
 
 def _number(text: str, column: str, where: str) -> float:

@@ -98,6 +98,17 @@ def test_columns_are_mapped_and_filled(tmp_path: Path) -> None:
     assert cohort["S1"].image_path == "S1/CT" and cohort["S1"].extra["clinical_age"] == "60"
 
 
+def test_months_of_further_endpoints_become_days_too(tmp_path: Path) -> None:
+    # Their columns say days, and cohort.parquet carries them on.
+    header = HEADER.replace("clinical_stage", "death_time_days,death_event")
+    rows = "P1,development,A,P1,,12,1,24,0\nP2,development,A,P2,,12,1,,0\n"
+    table = outcome_table(read(tmp_path, header + rows, time_unit="months").patients)
+    assert table.loc["P1", "death_time_days"] == pytest.approx(730.5)  # 24 × 365.25 / 12
+    assert table["death_time_days"].isna()["P2"] and table.loc["P1", "death_event"] == 0
+    days = outcome_table(read(tmp_path, header + rows).patients)
+    assert days.loc["P1", "death_time_days"] == 24
+
+
 @pytest.mark.parametrize("policy", ["stop", "exclude"])
 def test_events_coded_1_and_2_are_refused_whatever_the_policy(tmp_path: Path, policy: str) -> None:
     # Excluding the 2s one by one would leave the 1s, the censored, as events.

@@ -1,0 +1,35 @@
+"""A key given twice is told, with both lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import SettingsError
+from pipeline.settings.repeated import require_single_keys
+
+ROOT = Path(__file__).parents[2]
+STUDY = "training:\n  iterations: 5000\n  batch: 4\nmodels:\n  net: {kind: deepmts}\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("training:\n  batch: 2\n", "training is given twice.*lines 1 and 6"),
+        ("  net: {kind: vgg}\n", "models.net is given twice.*lines 5 and 6"),
+        ("evaluation: {bootstraps: 100, bootstraps: 200}\n", "evaluation.bootstraps is given twice"),
+        ("report:\n  published:\n  - {model: a, model: b}\n", "report.published.model is given twice"),
+    ],
+)
+def test_a_key_given_twice_is_refused(tmp_path: Path, more: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(STUDY + more)
+    with pytest.raises(SettingsError, match=message):
+        require_single_keys([path])
+
+
+def test_equal_keys_of_different_groups_and_files_of_the_house_pass(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(STUDY + "  other: {kind: deepmts}\n")
+    require_single_keys([path, tmp_path / "absent.yaml", *sorted((ROOT / "config").rglob("*.yaml"))])
