@@ -24,7 +24,7 @@ try:
     settings = load_settings(config)
     cohort = read_cohort(settings.cohort, settings.study.on_bad_patient)
     require_columns(settings.models, cohort)
-    require_outcomes(settings, cohort)
+    require_outcomes(settings.cohort, settings.models, settings.balanced(), cohort)
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipeline.errors import SettingsError
+from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.models import ModelEntry, ranking
 from pipeline.settings.plan import PlanSettings
-from pipeline.settings.root import Settings
 from pipeline.tables.cohort import Cohort
 
 
@@ -34,33 +34,40 @@ def require_columns(models: Mapping[str, ModelEntry], cohort: Cohort) -> None:
                 )
 
 
-def require_outcomes(settings: Settings, cohort: Cohort) -> None:
+def require_outcomes(
+    settings: CohortSettings, models: Mapping[str, ModelEntry], balanced: Sequence[str], cohort: Cohort
+) -> None:
     """Refuse what needs times and events in a study whose cohort table has none.
+
+    Args:
+        settings: Where the table lies, and what the images are.
+        models: Of the study.
+        balanced: Networks among them whose batches balance events.
+        cohort: The table as read.
 
     Raises:
         SettingsError: Naming the model, or the setting, and what to do.
     """
     if cohort.has_outcomes:
         return
-    table = settings.cohort.table
+    table = settings.table
     add = f"give {table} the columns time_days and event (another table's: cohort.columns, cohort.endpoint)"
-    if settings.cohort.source == "generated":
+    if settings.source == "generated":
         raise SettingsError(
             f"generated images are drawn by each patient's time, and {table} has none",
             where="cohort.source: generated",
             action=add,
         )
-    ranked = ranking(settings.models)
+    ranked = ranking(models)
     if ranked:
         name = ranked[0]
         more = f" (as do {', '.join(ranked[1:])})" if len(ranked) > 1 else ""
         raise SettingsError(
             f"model {name!r} predicts survival{more}, and the cohort table has no outcomes",
-            where=f"models.{name}, kind {settings.models[name].kind}",
+            where=f"models.{name}, kind {models[name].kind}",
             expected="without time and event, networks that segment, classify, detect or reconstruct only",
             action=f"{add}, or remove the model",
         )
-    balanced = [name for name in settings.networks() if settings.training_of(name).balance_events]
     if balanced:
         raise SettingsError(
             f"batches of model {balanced[0]!r} balance events, and the cohort table has no outcomes",

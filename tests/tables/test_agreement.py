@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import SettingsError
 from pipeline.settings.plan import PlanSettings
-from pipeline.settings.root import load_settings
+from pipeline.settings.root import Settings, load_settings
 from pipeline.tables.agreement import doubts, require_columns, require_outcomes
 from pipeline.tables.cohort import Cohort, Patient
 
@@ -54,6 +54,11 @@ def without_outcomes() -> Cohort:
 PLAIN = {"balance_events": False}
 
 
+def ask(settings: Settings, table: Cohort) -> None:
+    """As the Snakefile asks."""
+    require_outcomes(settings.cohort, settings.models, settings.balanced(), table)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -79,8 +84,8 @@ PLAIN = {"balance_events": False}
 def test_what_needs_outcomes_is_refused_without_them(config: dict, message: str) -> None:
     settings = load_settings({"training": PLAIN, **config})
     with pytest.raises(SettingsError, match=message):
-        require_outcomes(settings, without_outcomes())
-    require_outcomes(settings, cohort(2, 4))
+        ask(settings, without_outcomes())
+    ask(settings, cohort(2, 4))
 
 
 def test_what_needs_no_outcomes() -> None:
@@ -89,7 +94,7 @@ def test_what_needs_no_outcomes() -> None:
         "two": {"kind": "vgg", "outcome": "label", "losses": {"labels": ["label_x"]}},
         "three": {"kind": "chest_ct", "tasks": ["detection", "reconstruction"]},
     }
-    require_outcomes(load_settings({"training": PLAIN, "models": models}), without_outcomes())
-    require_outcomes(load_settings({}), without_outcomes())
+    ask(load_settings({"training": PLAIN, "models": models}), without_outcomes())
+    ask(load_settings({}), without_outcomes())
     assert doubts(PlanSettings(folds=2), without_outcomes()) == []
     assert "4 development patients are too few" in doubts(PlanSettings(folds=3), without_outcomes())[0]
