@@ -32,12 +32,7 @@ try:
     settings = load_settings(config)
     cohort = read_cohort(settings.cohort, settings.study.on_bad_patient)
     require_columns(settings.models, cohort)
-    balanced = [
-        name
-        for name in settings.networks()
-        if settings.training_of(name).balance_events
-    ]
-    require_outcomes(settings.models, balanced, settings.cohort, cohort)
+    require_outcomes(settings.cohort, settings.models, settings.balanced(), cohort)
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 

@@ -203,6 +203,10 @@ class Settings(Section):
         """Networks whose deep features classical models are offered, sorted."""
         return sorted({d for m in self.models.values() if (d := getattr(m, "deep", ""))})
 
+    def balanced(self) -> list[str]:
+        """Networks whose batches balance events."""
+        return [name for name in self.networks() if self.training_of(name).balance_events]
+
     def training_of(self, name: str) -> TrainingSettings:
         """The training section with a model's overrides."""
         try:

@@ -39,14 +39,14 @@ def require_columns(models: Mapping[str, ModelEntry], cohort: Cohort) -> None:
 
 
 def require_outcomes(
-    models: Mapping[str, ModelEntry], balanced: Sequence[str], settings: CohortSettings, cohort: Cohort
+    settings: CohortSettings, models: Mapping[str, ModelEntry], balanced: Sequence[str], cohort: Cohort
 ) -> None:
     """Refuse what needs times and events in a study whose cohort table has none.
 
     Args:
-        models: The study's models by name.
-        balanced: Networks whose batches balance events (`training.balance_events`).
-        settings: Where the table lies, for messages.
+        settings: Where the table lies, and what the images are.
+        models: Of the study.
+        balanced: Networks among them whose batches balance events.
         cohort: The table as read.
 
     Raises:

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import SettingsError
 from pipeline.settings.plan import PlanSettings
-from pipeline.settings.root import load_settings
+from pipeline.settings.root import Settings, load_settings
 from pipeline.tables.agreement import doubts, outcomes_told, require_columns, require_outcomes
 from pipeline.tables.cohort import Cohort, Patient
 
@@ -81,19 +81,17 @@ def test_outcomes_are_told_as_read() -> None:
     assert "days" not in outcomes_told(people, "none")[0]
 
 
-def require(config: dict, people: Cohort) -> None:
-    """As the workflow asks it."""
-    settings = load_settings(config)
-    balanced = [name for name in settings.networks() if settings.training_of(name).balance_events]
-    require_outcomes(settings.models, balanced, settings.cohort, people)
-
-
 def without_outcomes() -> Cohort:
     rows = (Patient(f"P{n}", "development", "A", "x", "", None, None) for n in range(4))
     return Cohort(tuple(rows), {})
 
 
 PLAIN = {"balance_events": False}
+
+
+def ask(settings: Settings, table: Cohort) -> None:
+    """As the Snakefile asks."""
+    require_outcomes(settings.cohort, settings.models, settings.balanced(), table)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +117,10 @@ PLAIN = {"balance_events": False}
     ],
 )
 def test_what_needs_outcomes_is_refused_without_them(config: dict, message: str) -> None:
+    settings = load_settings({"training": PLAIN, **config})
     with pytest.raises(SettingsError, match=message):
-        require({"training": PLAIN, **config}, without_outcomes())
-    require({"training": PLAIN, **config}, cohort(2, 4))
+        ask(settings, without_outcomes())
+    ask(settings, cohort(2, 4))
 
 
 def test_what_needs_no_outcomes() -> None:
@@ -130,7 +129,7 @@ def test_what_needs_no_outcomes() -> None:
         "two": {"kind": "vgg", "outcome": "label", "losses": {"labels": ["label_x"]}},
         "three": {"kind": "chest_ct", "tasks": ["detection", "reconstruction"]},
     }
-    require({"training": PLAIN, "models": models}, without_outcomes())
-    require({}, without_outcomes())
+    ask(load_settings({"training": PLAIN, "models": models}), without_outcomes())
+    ask(load_settings({}), without_outcomes())
     assert doubts(PlanSettings(folds=2), without_outcomes(), (365.25,), "days") == []
     assert outcomes_told(without_outcomes(), "days") == ["development: 4 patients, no outcomes"]
