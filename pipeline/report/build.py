@@ -43,7 +43,8 @@ def build_report(job: ReportJob, out: Path) -> None:
         step(source, canvas, content)
     _write_tables(content, out / "tables")
     for name in ("index.html", *(["quality.html"] if content.lists["sheets"] else [])):
-        told = methods.methods(job, outcomes=has_outcomes(source.cohort))
+        external = bool((source.cohort["set"] == "external").any())
+        told = methods.methods(job, outcomes=has_outcomes(source.cohort), external=external)
         page = render(job, content, told, origin.provenance(job), canvas.folder, name)
         (out / name).write_text(page, encoding="utf-8")
     log.info("report written to %s", out / "index.html")

@@ -25,12 +25,13 @@ CLASSICAL = {
 """Kind of classical model → what it is, with its settings' values."""
 
 
-def methods(job: ReportJob, *, outcomes: bool = True) -> list[tuple[str, str]]:
+def methods(job: ReportJob, *, outcomes: bool = True, external: bool = True) -> list[tuple[str, str]]:
     """Paragraphs (heading, text) that say what was done, with the numbers used.
 
     Args:
         job: The study.
         outcomes: Whether its patients have times and events.
+        external: Whether there are external patients.
     """
     settings, ranks = job.settings, bool(job.ranked())
     parts = []
@@ -38,7 +39,10 @@ def methods(job: ReportJob, *, outcomes: bool = True) -> list[tuple[str, str]]:
         parts += [("Images", _images(settings)), ("Alignment and crop", _crop(settings))]
     if settings["cohort"]["source"] in ("slices", "generated"):
         parts.append(("Images", _arrays(settings)))
-    parts.append(("Validation", _validation(settings, outcomes, ranks)))
+    validation = _validation(settings, outcomes, ranks)
+    if external and settings["plan"]["folds"] > 1:
+        validation += " External patients were predicted by all folds."
+    parts.append(("Validation", validation))
     parts += [(pretty(name).capitalize(), _model(job, name, model)) for name, model in job.models.items()]
     if ranks:
         parts.append(("Ensembles", _ensembles(job)))
@@ -114,9 +118,7 @@ def _validation(settings: dict[str, Any], outcomes: bool, ranks: bool) -> str:
             f"No cross-validation: models were trained{times} on all development patients but the inner ones "
             f"and judged on external patients. {inner}"
         )
-    return (
-        f"{plan['folds']}-fold cross-validation, {by}. {inner} External patients were predicted by all folds."
-    )
+    return f"{plan['folds']}-fold cross-validation, {by}. {inner}"
 
 
 def _model(job: ReportJob, name: str, model: dict[str, Any]) -> str:

@@ -79,11 +79,11 @@ def performance(metrics: pd.DataFrame, horizons: Iterable[float], unit: str) -> 
         probabilities[f"Observed/expected, {name}"] = f"observed_expected_{days:g}d"
     probabilities["Integrated Brier"] = "ibs"
     return {
-        "discrimination": _wide(metrics, {**concordance, **aucs}),
+        "discrimination": _wide(metrics, {**concordance, **aucs}, events=True),
         "masks": _wide(metrics, {"Dice": "dice", "HD95, mm": "hd95_mm", "ASSD, mm": "assd_mm"}),
         "boxes": _wide(metrics, {"Average precision, overlap 0.5": "average_precision_iou50"}),
         "labels": _wide(metrics, _label_columns(metrics)),
-        "calibration": _wide(metrics, probabilities),
+        "calibration": _wide(metrics, probabilities, events=True),
     }
 
 
@@ -98,7 +98,8 @@ def _label_columns(metrics: pd.DataFrame) -> dict[str, str]:
     return found
 
 
-def _wide(metrics: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+def _wide(metrics: pd.DataFrame, columns: dict[str, str], *, events: bool = False) -> pd.DataFrame:
+    """A row per set and model: how many patients (and events) the first of its scores rests on, and the scores."""
     import pandas as pd
 
     known = metrics[metrics["value"].notna()]
@@ -106,13 +107,20 @@ def _wide(metrics: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
         (r["set"], r["model"], r["metric"]): interval(r["value"], r["ci_low"], r["ci_high"])
         for r in known.to_dict("records")
     }
+    people = {
+        (r["set"], r["model"], r["metric"]): f"{r['patients']:.0f}"
+        + (f" ({r['events']:.0f})" if events else "")
+        for r in known.to_dict("records")
+    }
     used = {title: metric for title, metric in columns.items() if metric in set(known["metric"])}
     rows = []
     for name in sets_in(metrics):
         for model in metrics.loc[metrics["set"] == name, "model"].unique():
             values = {title: found.get((name, model, metric), "–") for title, metric in used.items()}
-            if set(values.values()) - {"–"}:
-                rows.append({"Set": name.capitalize(), "Model": pretty(model), **values})
+            scored = [metric for metric in used.values() if (name, model, metric) in found]
+            if scored:
+                counted = {"Patients (events)" if events else "Patients": people[name, model, scored[0]]}
+                rows.append({"Set": name.capitalize(), "Model": pretty(model), **counted, **values})
     return pd.DataFrame(rows)
 
 

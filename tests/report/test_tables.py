@@ -80,8 +80,15 @@ def test_risk_groups(made: Made) -> None:
 def test_wide_tables_leave_out_what_nobody_has(made: Made) -> None:
     metrics = pd.read_csv(made.results / "metrics" / "metrics.csv")
     wide = tables.performance(metrics, made.job.evaluation.horizons_days, "days")
-    assert list(wide["discrimination"].columns) == ["Set", "Model", "C-index", "AUC, 1 year"]
-    assert wide["discrimination"].iloc[0].tolist() == ["External", "deepmts", "0.600 (0.41–0.87)", "0.700"]
+    assert list(wide["discrimination"].columns) == [
+        "Set",
+        "Model",
+        "Patients (events)",
+        "C-index",
+        "AUC, 1 year",
+    ]
+    first = wide["discrimination"].iloc[0].tolist()
+    assert first == ["External", "deepmts", "2 (1)", "0.600 (0.41–0.87)", "0.700"]
     assert wide["calibration"].empty
 
 
@@ -233,11 +240,14 @@ def test_masks_and_class_outcomes_are_tables_of_their_own() -> None:
                 "value": v,
                 "ci_low": v - 0.1,
                 "ci_high": v + 0.1,
+                "patients": 9,
+                "events": 5,
             }
             for m, v in (("hd95_mm", 4.0), ("label_lung_metastasis_auc", 0.7), ("c_index", 0.6))
         ]
     )
     wide = tables.performance(metrics, [365.25], "days")
-    assert list(wide["masks"].columns) == ["Set", "Model", "HD95, mm"]
-    assert list(wide["labels"].columns) == ["Set", "Model", "Lung metastasis, AUC"]
+    assert list(wide["masks"].columns) == ["Set", "Model", "Patients", "HD95, mm"]
+    assert list(wide["labels"].columns) == ["Set", "Model", "Patients", "Lung metastasis, AUC"]
+    assert wide["masks"].iloc[0].tolist()[:3] == ["External", "net", "9"]
     assert wide["calibration"].empty
