@@ -15,6 +15,7 @@ rule problems:
     params:
         stages={patient: stages_of(patient) for patient in cohort.ids()},
         table=dict(cohort.problems),
+        policy=POLICY,
         code=code_digest("pipeline.training.gather"),
     message:
         "Problems: what every stage said of every patient"

@@ -5,4 +5,4 @@ from pipeline.training.gather import gather_problems
 
 with job(snakemake.log[0]):
     stages = {patient: [Path(path) for path in paths] for patient, paths in snakemake.params.stages.items()}
-    gather_problems(stages, snakemake.params.table, Path(snakemake.output[0]))
+    gather_problems(stages, snakemake.params.table, Path(snakemake.output[0]), snakemake.params.policy)

@@ -9,7 +9,9 @@ from dataclasses import astuple
 from pathlib import Path
 
 from pipeline.errors import TableError
+from pipeline.settings.base import Policy
 from pipeline.tables.status import FILE, State, Status, read_status
+from pipeline.training.twins import twins
 
 COLUMNS = ("patient_id", "stage", "state", "problem", "consequence")
 Problem = tuple[str, Status]
@@ -115,7 +117,9 @@ def _state(text: str) -> State:
     raise ValueError(f"unknown state {text!r}")
 
 
-def gather_problems(stages: Mapping[str, Sequence[Path]], table: Mapping[str, str], out: Path) -> None:
+def gather_problems(
+    stages: Mapping[str, Sequence[Path]], table: Mapping[str, str], out: Path, policy: Policy = "stop"
+) -> None:
     """Write `problems.csv`: every status but ok.
 
     A rule of its own, so that the file is there to read when the plan is refused.
@@ -124,10 +128,11 @@ def gather_problems(stages: Mapping[str, Sequence[Path]], table: Mapping[str, st
         stages: Patient id → what the stages left, in the stages' order.
         table: Patient id → what was wrong with the row of the cohort table.
         out: The CSV.
+        policy: What two patients with the same images do: `stop`, or `exclude` both.
 
     Raises:
-        TableError: A stage's status cannot be read.
+        TableError: A stage's status cannot be read; or two patients hold the same images.
     """
     told: list[Problem] = [(p, Status("excluded", "cohort", text, "not read")) for p, text in table.items()]
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_problems(out, [*told, *gather(stages)])
+    write_problems(out, [*told, *gather(stages), *twins(stages, policy)])
