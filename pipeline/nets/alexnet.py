@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.nets import pooling
 from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
-from pipeline.nets.pooling import max_grid, max_pool, strict
+from pipeline.nets.pooling import max_grid, max_pool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks_pet import AlexNet
 
@@ -28,7 +29,7 @@ SMALLEST_SIDE = 31
 
 def normalise(x: Tensor) -> Tensor:
     """Local response normalisation over five channels (Krizhevsky et al. 2012, section 3.3)."""
-    if not strict(x):
+    if not pooling.strict(x):
         return functional.local_response_norm(x, 5, alpha=5e-4, beta=0.75, k=2.0)
     # PyTorch's own pools means over channels, which has no gradient that repeats bit for bit.
     squares = functional.pad(x * x, (0, 0) * 3 + (2, 2))
