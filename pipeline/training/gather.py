@@ -134,5 +134,8 @@ def gather_problems(
         TableError: A stage's status cannot be read; or two patients hold the same images.
     """
     told: list[Problem] = [(p, Status("excluded", "cohort", text, "not read")) for p, text in table.items()]
+    found = gather(stages)
+    # A copy that is left out for another reason harms nobody.
+    usable = {patient_id: paths for patient_id, paths in stages.items() if patient_id not in excluded(found)}
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_problems(out, [*told, *gather(stages), *twins(stages, policy)])
+    write_problems(out, [*told, *found, *twins(usable, policy)])

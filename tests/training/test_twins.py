@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import TableError
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
-from pipeline.tables.status import Status
+from pipeline.tables.status import Status, write_status
 from pipeline.training.gather import gather_problems, read_problems
 from pipeline.training.twins import twins
 
@@ -43,6 +43,15 @@ def test_copies_are_told_and_left_out_together(tmp_path: Path) -> None:
     problems = dict(read_problems(tmp_path / "problems.csv"))
     assert {name: status.state for name, status in problems.items()} == {"A": "excluded", "C": "excluded"}
     assert "the same images as patient C" in problems["A"].problem
+
+
+def test_a_copy_that_is_left_out_anyway_harms_nobody(tmp_path: Path) -> None:
+    stages = {p: [listed(tmp_path, p, ("CT", "1.2", True))] for p in ("A", "B", "C")}
+    for patient, state in (("A", Status("ok", "index")), ("B", Status("excluded", "suv", "no dose"))):
+        write_status(stages[patient][0], state)
+    write_status(stages["C"][0], Status("excluded", "contours", "no contour"))
+    gather_problems(stages, {}, tmp_path / "problems.csv")
+    assert [name for name, _ in read_problems(tmp_path / "problems.csv")] == ["B", "C"]
 
 
 def test_copies_stop_a_study_that_stops_at_bad_patients(tmp_path: Path) -> None:
