@@ -99,7 +99,7 @@ def _label_columns(metrics: pd.DataFrame) -> dict[str, str]:
 
 
 def _wide(metrics: pd.DataFrame, columns: dict[str, str], *, events: bool = False) -> pd.DataFrame:
-    """A row per set and model: how many patients (and events) the first of its scores rests on, and the scores."""
+    """A row per set and model: its scores, then how many patients (and events) the first of them rests on."""
     import pandas as pd
 
     known = metrics[metrics["value"].notna()]
@@ -120,7 +120,7 @@ def _wide(metrics: pd.DataFrame, columns: dict[str, str], *, events: bool = Fals
             scored = [metric for metric in used.values() if (name, model, metric) in found]
             if scored:
                 counted = {"Patients (events)" if events else "Patients": people[name, model, scored[0]]}
-                rows.append({"Set": name.capitalize(), "Model": pretty(model), **counted, **values})
+                rows.append({"Set": name.capitalize(), "Model": pretty(model), **values, **counted})
     return pd.DataFrame(rows)
 
 
