@@ -38,6 +38,8 @@ except PipelineError as error:
 
 STUDY = settings.study.name
 R = f"results/{STUDY}"
+# Checkpoints and finished trainings: no outputs, which Snakemake removes when a job is stopped.
+WORK = f"{R}/work"
 POLICY = settings.study.on_bad_patient
 SOURCE = settings.cohort.source
 FROM_SCANNER = SOURCE in ("dicom", "nifti")

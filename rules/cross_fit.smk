@@ -43,6 +43,6 @@ use rule train_fold as train_cross with:
             **settings.training_of(wildcards.model).model_dump(mode="json"),
             "outputs": ("deep_features",),
         },
-        work=lambda wildcards: f"{R}/work/{wildcards.model}_cross{wildcards.fold}",
+        work=lambda wildcards: f"{WORK}/{wildcards.model}_cross{wildcards.fold}",
     message:
         "Train {wildcards.model} without a part of the training patients, {wildcards.fold}"

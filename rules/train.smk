@@ -25,8 +25,7 @@ rule train_fold:
         ),
         horizons_days=settings.evaluation.predicted_days,
         seed=settings.study.seed,
-        # Outside the outputs, which Snakemake removes when a job is stopped.
-        work=lambda wildcards: f"{R}/work/{wildcards.model}_{wildcards.fold}",
+        work=lambda wildcards: f"{WORK}/{wildcards.model}_{wildcards.fold}",
         # The registry imports the network's module by its kind.
         code=lambda wildcards: code_digest(
             "pipeline.training.fold",
