@@ -59,7 +59,7 @@ settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/co
 
 cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=config/cohorts/mine.csv
 	@test -n "$(DICOM)" -a -n "$(OUT)" || { echo "error: say where the DICOM lies and where the table goes: make cohort DICOM=folder OUT=config/cohorts/mine.csv" >&2; exit 1; }
-	$(BIN)/python -m pipeline.dicom.draft "$(DICOM)" "$(OUT)"
+	$(BIN)/python -m pipeline.dicom.series.cohort_draft "$(DICOM)" "$(OUT)"
 
 clean: ## Remove what the demo made (results/phantom), nothing of yours
 	rm -rf results/phantom .snakemake

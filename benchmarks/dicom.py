@@ -27,7 +27,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 INDEX = """
 import sys
 from pathlib import Path
-from pipeline.dicom.series_scan import scan_folder
+from pipeline.dicom.series.scan import scan_folder
 if __name__ == "__main__":
     scan = scan_folder(Path(sys.argv[1]), Path(sys.argv[2]) / "unpacked", workers=2)
     assert len(scan.instances) == int(sys.argv[3]), scan.skipped
@@ -44,8 +44,8 @@ assert n == int(sys.argv[3])
 CONVERT = """
 import sys
 from pathlib import Path
-from pipeline.dicom.convert import convert_patient
-from pipeline.dicom.index import index_patient
+from pipeline.dicom.volume.convert import convert_patient
+from pipeline.dicom.series.index import index_patient
 from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 out = Path(sys.argv[2])

@@ -22,13 +22,13 @@ from pipeline.settings.training import TrainingSettings
 from pipeline.training.batches import plain_batch
 from pipeline.training.compile import caller_of
 from pipeline.training.dataset import Cohort
-from pipeline.training.machine import Machine
-from pipeline.training.memory import RiskMemory
+from pipeline.training.device import Machine
 from pipeline.training.optimizer import Optimizer
 from pipeline.training.progress import Progress
-from pipeline.training.run import Run
+from pipeline.training.risk_bank import RiskMemory
 from pipeline.training.sampler import make_sampler
 from pipeline.training.step import Bench
+from pipeline.training.trainer import Run
 
 Arrays = dict[str, np.ndarray]
 

@@ -28,8 +28,8 @@ import engine
 
 from pipeline.settings.networks import MtHs
 from pipeline.settings.training import TrainingSettings
-from pipeline.training.machine import choose_machine, exact
-from pipeline.training.run import _advance, look
+from pipeline.training.device import choose_machine, exact
+from pipeline.training.trainer import _advance, look
 from pipeline.training.validate import validate
 
 METRICS = ("dice", "c_index")

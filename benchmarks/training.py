@@ -38,9 +38,9 @@ from pipeline.augment.elastic import Bend, draw_elastic
 from pipeline.settings.networks import DeepMts
 from pipeline.settings.training import AugmentSettings, TrainingSettings
 from pipeline.training.batches import plain_batch, training_batch
-from pipeline.training.machine import Machine, choose_machine, exact
-from pipeline.training.run import Run, _advance, look
+from pipeline.training.device import Machine, choose_machine, exact
 from pipeline.training.step import loss_and_gradients
+from pipeline.training.trainer import Run, _advance, look
 
 H200_BYTES_PER_S, H200_BF16_FLOPS = 4.3e12, 790e12
 """Measured memory bandwidth and bf16 matrix throughput of an H200, for the floor."""

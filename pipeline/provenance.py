@@ -22,7 +22,7 @@ def code_digest(*modules: str) -> str:
     reruns exactly the stages that use it.
 
     Args:
-        modules: Dotted names, e.g. ``pipeline.dicom.suv``.
+        modules: Dotted names, e.g. ``pipeline.dicom.pet.suv``.
 
     Returns:
         16 hexadecimal digits.

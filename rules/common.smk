@@ -9,12 +9,12 @@ ROOT = Path(workflow.basedir).resolve()
 sys.path.insert(0, str(ROOT))
 from snakemake.exceptions import WorkflowError
 
-from pipeline.environment import accelerators, prepare_environment
+from pipeline.console import accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.provenance import code_digest
-from pipeline.settings.repeated import require_single_keys
+from pipeline.settings.yaml_duplicates import require_single_keys
 from pipeline.settings.root import load_settings
-from pipeline.tables.agreement import (
+from pipeline.tables.preflight import (
     doubts,
     outcomes_told,
     require_columns,
@@ -22,8 +22,8 @@ from pipeline.tables.agreement import (
 )
 from pipeline.tables.cohort import read_cohort
 from pipeline.tables.files import files_digest, orphan_folders
-from pipeline.tables.pins import pinned_patients
-from pipeline.training.stratify import refusal
+from pipeline.tables.frozen_selection import pinned_patients
+from pipeline.planning.folds import refusal
 
 prepare_environment(ROOT)
 

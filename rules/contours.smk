@@ -20,7 +20,7 @@ rule contours:
         roi=lambda wildcards: cohort[wildcards.patient].roi,
         settings=section("contours"),
         policy=POLICY,
-        code=code_digest("pipeline.dicom.contours"),
+        code=code_digest("pipeline.dicom.contours.contours"),
     message:
         "Contours {wildcards.patient}: regions of interest to masks"
     script:

@@ -19,7 +19,7 @@ if SOURCE == "nifti":
             files=files_of,
             settings=NIFTI,
             policy=POLICY,
-            code=code_digest("pipeline.dicom.nifti"),
+            code=code_digest("pipeline.dicom.volume.convert_nifti"),
         message:
             "Convert {wildcards.patient}: NIfTI as declared"
         script:
@@ -44,7 +44,7 @@ else:
         params:
             settings=section("convert"),
             policy=POLICY,
-            code=code_digest("pipeline.dicom.convert"),
+            code=code_digest("pipeline.dicom.volume.convert"),
         message:
             "Convert {wildcards.patient}: slices to volumes"
         script:

@@ -19,7 +19,7 @@ rule ensemble:
         **stage_resources(1000, 10),
     params:
         members=lambda wildcards: list(ENSEMBLES[wildcards.ensemble]),
-        code=code_digest("pipeline.ensemble.average"),
+        code=code_digest("pipeline.ensemble.ensemble"),
     message:
         "Ensemble {wildcards.ensemble}: frozen Z-scores, averaged"
     script:

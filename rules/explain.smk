@@ -27,7 +27,7 @@ rule explain_model:
         settings=section("explain"),
         seed=settings.study.seed,
         code=lambda wildcards: code_digest(
-            "pipeline.training.explain",
+            "pipeline.explain.explain_model",
             f"pipeline.nets.{settings.models[wildcards.model].kind}",
         ),
     message:

@@ -17,7 +17,7 @@ rule index:
         files=files_of,
         settings=section("index"),
         policy=POLICY,
-        code=code_digest("pipeline.dicom.index"),
+        code=code_digest("pipeline.dicom.series.index"),
     message:
         "Index {wildcards.patient}: which series is the PET, which the CT"
     script:

@@ -12,7 +12,7 @@ rule phantom:
         **stage_resources(1000, 10),
     params:
         settings=section("phantom"),
-        code=code_digest("pipeline.phantoms.cohort"),
+        code=code_digest("pipeline.phantoms.phantom"),
     message:
         "Phantom {wildcards.patient}: writing DICOM and truth"
     script:

@@ -16,7 +16,7 @@ rule problems:
         stages={patient: stages_of(patient) for patient in cohort.ids()},
         table=dict(cohort.problems),
         policy=POLICY,
-        code=code_digest("pipeline.training.gather"),
+        code=code_digest("pipeline.planning.exclusions"),
     message:
         "Problems: what every stage said of every patient"
     script:
@@ -43,7 +43,7 @@ rule plan:
         # Parts within folds are dealt later: they move no fold.
         settings={k: v for k, v in section("plan").items() if k != "cross_parts"},
         seed=settings.study.seed,
-        code=code_digest("pipeline.training.plan"),
+        code=code_digest("pipeline.planning.plan"),
     message:
         "Plan: folds by patient"
     script:
@@ -73,7 +73,7 @@ rule resolve:
             name: settings.training_of(name).model_dump(mode="json")
             for name in NETWORKS
         },
-        code=code_digest("pipeline.training.resolve"),
+        code=code_digest("pipeline.planning.training_plan"),
     message:
         "Resolve: what training will do"
     script:

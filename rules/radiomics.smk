@@ -27,7 +27,7 @@ rule radiomics_patient:
         contour=region_of,
         settings=values_section(),
         policy=POLICY,
-        code=code_digest("pipeline.radiomics.extract"),
+        code=code_digest("pipeline.radiomics.radiomics_patient"),
     message:
         "Radiomics {wildcards.patient}: features inside the contour"
     script:
@@ -60,7 +60,7 @@ rule radiomics_table:
     resources:
         **stage_resources(4000, 30),
     params:
-        code=code_digest("pipeline.radiomics.gather"),
+        code=code_digest("pipeline.radiomics.radiomics_table"),
     message:
         "Radiomics: one table of all patients"
     script:
@@ -98,7 +98,7 @@ rule radiomics_predicted:
     params:
         settings=values_section(),
         policy=POLICY,
-        code=code_digest("pipeline.radiomics.predicted"),
+        code=code_digest("pipeline.radiomics.radiomics_predicted"),
     message:
         "Radiomics: contours of {wildcards.network}, patients that fold {wildcards.fold} did not see"
     script:
@@ -123,7 +123,7 @@ rule stability_patient:
     params:
         settings=values_section("perturb_mm"),
         policy=POLICY,
-        code=code_digest("pipeline.radiomics.stability"),
+        code=code_digest("pipeline.radiomics.stability_patient"),
     message:
         "Stability {wildcards.patient}: features under perturbed contours"
     script:

@@ -34,7 +34,7 @@ rule report:
     params:
         settings=settings.model_dump(mode="json"),
         results=lambda wildcards, input: os.path.dirname(input.plan),
-        code=code_digest("pipeline.report.build"),
+        code=code_digest("pipeline.report.report"),
     message:
         "Report: figures, tables and pages"
     script:

@@ -27,9 +27,9 @@ rule survival:
         seed=settings.study.seed,
         # Networks on columns are code of one kind of model only.
         code=lambda wildcards: code_digest(
-            "pipeline.survival.fit",
+            "pipeline.survival.survival",
             *(
-                ["pipeline.training.features"]
+                ["pipeline.training.tabular"]
                 if settings.models[wildcards.model].kind == "deepsurv"
                 else []
             ),

@@ -15,7 +15,7 @@ rule suv:
     params:
         settings=section("suv"),
         policy=POLICY,
-        code=code_digest("pipeline.dicom.suv"),
+        code=code_digest("pipeline.dicom.pet.suv"),
     message:
         "SUV {wildcards.patient}: stored PET values to g/mL"
     script:

@@ -2,15 +2,15 @@
 # are `ancient`: one patient's new data must not move every other patient's crop. Code and
 # settings that would change the files of all patients are named under `upstream`.
 CONVERTED_BY = (
-    [NIFTI, code_digest("pipeline.dicom.nifti")]
+    [NIFTI, code_digest("pipeline.dicom.volume.convert_nifti")]
     if SOURCE == "nifti"
     else [
         section("index"),
         section("convert"),
-        code_digest("pipeline.dicom.index", "pipeline.dicom.convert"),
+        code_digest("pipeline.dicom.series.index", "pipeline.dicom.volume.convert"),
     ]
     + (
-        [section("phantom"), code_digest("pipeline.phantoms.cohort")]
+        [section("phantom"), code_digest("pipeline.phantoms.phantom")]
         if IS_PHANTOM
         else []
     )
@@ -74,12 +74,12 @@ rule crop_position:
             section("registration"),
             CONVERTED_BY,
             code_digest(
-                "pipeline.dicom.suv",
-                "pipeline.dicom.contours",
+                "pipeline.dicom.pet.suv",
+                "pipeline.dicom.contours.contours",
                 "pipeline.registration.register",
             ),
         ],
-        code=code_digest("pipeline.crops.position"),
+        code=code_digest("pipeline.crops.crop_position"),
     message:
         "Crop position: from development lesions"
     script:

@@ -28,7 +28,7 @@ rule train_fold:
         work=lambda wildcards: f"{WORK}/{wildcards.model}_{wildcards.fold}",
         # The registry imports the network's module by its kind.
         code=lambda wildcards: code_digest(
-            "pipeline.training.fold",
+            "pipeline.training.train_fold",
             f"pipeline.nets.{settings.models[wildcards.model].kind}",
         ),
     message:

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.dicom.contours import ContourSources, contours_patient
+from pipeline.dicom.contours.contours import ContourSources, contours_patient
 from pipeline.settings.dicom import ContourSettings
 
 with job(snakemake.log[0]):

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.dicom.convert import convert_patient
+from pipeline.dicom.volume.convert import convert_patient
 from pipeline.settings.dicom import ConvertSettings
 
 with job(snakemake.log[0]):

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.dicom.nifti import convert_nifti
+from pipeline.dicom.volume.convert_nifti import convert_nifti
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.files import PatientFiles
 

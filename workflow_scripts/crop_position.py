@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.crops.position import crop_position
+from pipeline.crops.crop_position import crop_position
 from pipeline.settings.geometry import CropSettings
 
 with job(snakemake.log[0]):

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.ensemble.average import ensemble
+from pipeline.ensemble.ensemble import ensemble
 
 with job(snakemake.log[0]):
     members = {

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from pipeline.console import job
+from pipeline.explain.explain_model import ExplainJob, explain_model
 from pipeline.settings.explain import ExplainSettings
-from pipeline.training.explain import ExplainJob, explain_model
 
 with job(snakemake.log[0]):
     explanation = ExplainJob(

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.dicom.index import index_patient
+from pipeline.dicom.series.index import index_patient
 from pipeline.settings.dicom import IndexSettings
 from pipeline.tables.files import PatientFiles
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.phantoms.cohort import write_patient
+from pipeline.phantoms.phantom import write_patient
 from pipeline.settings.phantom import PhantomSettings
 
 with job(snakemake.log[0]):

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from pipeline.console import job
+from pipeline.planning.plan import PlanJob, PlanPaths, make_plan, patients_from
 from pipeline.settings.plan import PlanSettings
-from pipeline.training.plan import PlanJob, PlanPaths, make_plan, patients_from
 
 with job(snakemake.log[0]):
     plan = PlanJob(

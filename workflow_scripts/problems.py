@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.training.gather import gather_problems
+from pipeline.planning.exclusions import gather_problems
 
 with job(snakemake.log[0]):
     stages = {patient: [Path(path) for path in paths] for patient, paths in snakemake.params.stages.items()}

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.radiomics.extract import radiomics_patient
+from pipeline.radiomics.radiomics_patient import radiomics_patient
 from pipeline.radiomics.sources import source_of
 from pipeline.settings.radiomics import RadiomicsSettings
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.radiomics.predicted import FoldContours, radiomics_predicted
+from pipeline.radiomics.radiomics_predicted import FoldContours, radiomics_predicted
 from pipeline.settings.radiomics import RadiomicsSettings
 
 with job(snakemake.log[0]):

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.radiomics.gather import gather_features
+from pipeline.radiomics.radiomics_table import gather_features
 
 with job(snakemake.log[0]):
     gather_features([Path(path) for path in snakemake.input.patients], Path(snakemake.output[0]))

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.report.build import build_report
 from pipeline.report.job import job_from_settings
+from pipeline.report.report import build_report
 
 with job(snakemake.log[0]):
     build_report(

@@ -1,9 +1,9 @@
 from pathlib import Path
 
 from pipeline.console import job
+from pipeline.planning.training_plan import ModelPlan, ResolveJob, resolve_training
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
-from pipeline.training.resolve import ModelPlan, ResolveJob, resolve_training
 
 with job(snakemake.log[0]):
     resolve = ResolveJob(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from pipeline.console import job
 from pipeline.radiomics.sources import source_of
-from pipeline.radiomics.stability import stability_patient
+from pipeline.radiomics.stability_patient import stability_patient
 from pipeline.settings.radiomics import RadiomicsSettings
 
 with job(snakemake.log[0]):

@@ -4,8 +4,8 @@ from pydantic import TypeAdapter
 
 from pipeline.console import job
 from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.fit import DeepSource, ModelJob, fit_model
-from pipeline.training.features import learn_columns
+from pipeline.survival.survival import DeepSource, ModelJob, fit_model
+from pipeline.training.tabular import learn_columns
 
 with job(snakemake.log[0]):
     model = TypeAdapter(ClassicalModel).validate_python(snakemake.params.model)

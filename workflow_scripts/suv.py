@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.dicom.suv import suv_patient
+from pipeline.dicom.pet.suv import suv_patient
 from pipeline.settings.dicom import SuvSettings
 
 with job(snakemake.log[0]):

@@ -5,7 +5,7 @@ from pydantic import TypeAdapter
 from pipeline.console import job
 from pipeline.settings.networks import NetworkModel
 from pipeline.settings.training import TrainingSettings
-from pipeline.training.fold import FoldJob, train_fold
+from pipeline.training.train_fold import FoldJob, train_fold
 
 with job(snakemake.log[0]):
     fold = FoldJob(

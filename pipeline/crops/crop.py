@@ -8,19 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.crops.crop_position import read_position
 from pipeline.crops.lesion import Lesion, MaskFrom, coverage, read_lesion
-from pipeline.crops.place import Placement, at_box, at_lesion, at_uptake, in_template
-from pipeline.crops.position import read_position
+from pipeline.crops.placement import Placement, at_box, at_lesion, at_uptake, in_template
 from pipeline.errors import CropError, PatientError, PipelineError
 from pipeline.settings.base import Policy
 from pipeline.settings.geometry import CropSettings
 from pipeline.store.attributes import CropAttributes, Rows
 from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.status import Status, Warnings, read_status
-from pipeline.volumes.frames import must_register_pet, pet_matrix
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.resample import Sampling, in_field, resample, resample_mask
-from pipeline.volumes.transform import inverse, read_matrix
+from pipeline.volumes.transform import inverse, must_register_pet, pet_matrix, read_matrix
 from pipeline.volumes.volume import FloatArray, Volume
 
 AIR_HU = -1024.0

@@ -9,12 +9,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.console import configure_logging
+from pipeline.console import configure_logging, prepare_environment
 from pipeline.deploy.manifest import BundleError, Manifest, read_manifest
 from pipeline.deploy.outputs import PAGE, write_prediction
 from pipeline.deploy.predict import predict_patient
-from pipeline.deploy.stages import NewPatient
-from pipeline.environment import prepare_environment
+from pipeline.deploy.preprocess import NewPatient
 from pipeline.errors import PipelineError
 from pipeline.provenance import ROOT
 

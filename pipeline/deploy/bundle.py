@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import __version__
+from pipeline.deploy.covariate_shift import PatientStages, measure, scanner_of
 from pipeline.deploy.manifest import (
     FEATURE_SET,
     FORMAT,
@@ -25,9 +26,8 @@ from pipeline.deploy.manifest import (
     digest_of,
     write_manifest,
 )
-from pipeline.deploy.measures import PatientStages, measure, scanner_of
 from pipeline.deploy.members import WITHOUT_FEATURES, Folds, is_network, pack_member, require_packable
-from pipeline.metrics.groups import cuts_by_fold
+from pipeline.metrics.risk_groups import cuts_by_fold
 from pipeline.provenance import file_sha256, versions
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.deploy.covariate_shift import label
 from pipeline.deploy.manifest import Manifest, NetworkFold
-from pipeline.deploy.measures import label
 from pipeline.errors import PipelineError
 
 Level = Literal["warning", "note"]

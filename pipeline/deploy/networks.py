@@ -69,7 +69,7 @@ def run_network(
         CheckpointError: The weights do not fit the network.
     """
     from pipeline.training.dataset import load_cohort
-    from pipeline.training.machine import Machine, choose_machine, exact
+    from pipeline.training.device import Machine, choose_machine, exact
     from pipeline.training.predict import Predictor
 
     restored = _restore(bundle, fold)

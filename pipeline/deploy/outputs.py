@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.deploy.boxes import FILE as BOXES
+from pipeline.deploy.covariate_shift import label
 from pipeline.deploy.manifest import Manifest
-from pipeline.deploy.measures import label
 from pipeline.deploy.predict import Prediction
 from pipeline.volumes.nifti import read_grid, write_nifti
 from pipeline.volumes.resample import Sampling, resample, sub_grid
@@ -73,8 +73,8 @@ def mask_on_ct(manifest: Manifest, one: Prediction) -> tuple[npt.NDArray[np.bool
 def _write_seg(
     one: Prediction, mask: npt.NDArray[np.bool_], grid: Grid, path: Path, *, identity: bool
 ) -> None:
-    from pipeline.dicom.seg_write import write_segmentation
-    from pipeline.dicom.series import chosen, files_of, read_index
+    from pipeline.dicom.contours.seg_write import write_segmentation
+    from pipeline.dicom.series.index_file import chosen, files_of, read_index
 
     index = read_index(one.stages.convert.parents[1] / "index" / one.patient_id)
     write_segmentation(mask, grid, files_of(index, chosen(index, "ct")), path, identity=identity)

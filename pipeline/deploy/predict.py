@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pipeline.deploy import flags as flagging
 from pipeline.deploy.boxes import boxes_table
+from pipeline.deploy.covariate_shift import PatientStages, measure, scanner_of
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.linear import linear_risk, survival, z_score
 from pipeline.deploy.manifest import (
@@ -24,9 +25,8 @@ from pipeline.deploy.manifest import (
     NetworkMember,
     digest_of,
 )
-from pipeline.deploy.measures import PatientStages, measure, scanner_of
 from pipeline.deploy.networks import NetworkPatient, NetworkResult, run_network
-from pipeline.deploy.stages import NewPatient, features_of, run_stages, warnings_of
+from pipeline.deploy.preprocess import NewPatient, features_of, run_stages, warnings_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.metrics.added import added_value
+from pipeline.metrics.added_value import added_value
 from pipeline.metrics.bootstrap import Interval, holm, percentile_interval, two_sided_p
 from pipeline.metrics.scores import Ranked
 from pipeline.settings.evaluation import EvaluationSettings

@@ -16,10 +16,10 @@ from pipeline.errors import ModelError
 from pipeline.metrics.bootstrap import resample_counts
 from pipeline.metrics.comparisons import compare
 from pipeline.metrics.detection import read_folds
-from pipeline.metrics.groups import assign_groups, curve_rows, cuts_by_fold, logrank_of, observed_rows
-from pipeline.metrics.horizons import Followup, calibration_bins
 from pipeline.metrics.labels import labels_of
+from pipeline.metrics.risk_groups import assign_groups, curve_rows, cuts_by_fold, logrank_of, observed_rows
 from pipeline.metrics.scores import Ranked, Scored, score
+from pipeline.metrics.time_dependent import Followup, calibration_bins
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.predictions import DISTANCES, survival_column
@@ -97,7 +97,7 @@ def evaluate(
     cohort has no outcomes, numbers of events are empty there.
 
     Args:
-        ensembles: Name → parquet of :func:`pipeline.ensemble.average.ensemble`; its JSON
+        ensembles: Name → parquet of :func:`pipeline.ensemble.ensemble.ensemble`; its JSON
             lies beside it.
         sources: Outcomes, splits and boxes.
         settings: Horizons, bootstraps, groups and comparison.

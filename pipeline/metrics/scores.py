@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pipeline.metrics.bootstrap import Interval, percentile_interval
 from pipeline.metrics.concordance import Pairs, harrell_pairs, uno_pairs
 from pipeline.metrics.detection import detection_scores
-from pipeline.metrics.horizons import Followup, auc_pairs, brier_terms, survival_at, weighted_mean
 from pipeline.metrics.labels import Label, label_scores, medians
+from pipeline.metrics.time_dependent import Followup, auc_pairs, brier_terms, survival_at, weighted_mean
 
 if TYPE_CHECKING:
     import pandas as pd

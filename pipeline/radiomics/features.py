@@ -18,10 +18,10 @@ from pipeline.radiomics.images import (
     Picture,
     discretise,
     lesion_box,
+    resampled,
     wavelet_images,
 )
-from pipeline.radiomics.region import Region
-from pipeline.radiomics.resample import resampled
+from pipeline.radiomics.neighbourhood import Region
 from pipeline.radiomics.sets import (
     DECOMPOSITIONS,
     feature_columns,

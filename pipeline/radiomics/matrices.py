@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.radiomics.images import Levels
-from pipeline.radiomics.region import Line, Region, box_sums
+from pipeline.radiomics.neighbourhood import Line, Region, box_sums
 
 Matrix = npt.NDArray[np.float64]
 

@@ -142,9 +142,9 @@ def read_native(sources: NativeSources) -> PatientImages:
         status = read_status(folder)
         if status.state == "excluded":
             return PatientImages(sources.patient_id, {}, status)
-    from pipeline.volumes.frames import must_register_pet
     from pipeline.volumes.nifti import read_nifti
     from pipeline.volumes.resample import resample_mask
+    from pipeline.volumes.transform import must_register_pet
     from pipeline.volumes.volume import require_same_grid
 
     volumes = {

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.radiomics.firstorder import UnknownFeature
 from pipeline.radiomics.images import Levels
 from pipeline.radiomics.matrices import glcm, glrlm, ngtdm
-from pipeline.radiomics.region import Region
+from pipeline.radiomics.neighbourhood import Region
 
 log = logging.getLogger(__name__)
 

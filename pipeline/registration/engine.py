@@ -18,7 +18,7 @@ from types import ModuleType
 import numpy as np
 
 from pipeline.errors import PipelineError, RegistrationError
-from pipeline.registration.bodies import Body
+from pipeline.registration.body_mask import Body
 from pipeline.registration.quality import shared_centre_mm
 from pipeline.volumes.nifti import place
 from pipeline.volumes.transform import inverse, read_matrix

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.registration.bodies import Body
+from pipeline.registration.body_mask import Body
 from pipeline.volumes.resample import Sampling, in_field, resample
 from pipeline.volumes.volume import FloatArray, Volume
 

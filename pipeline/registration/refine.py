@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.registration.bodies import Body
+from pipeline.registration.body_mask import Body
 from pipeline.volumes.volume import FloatArray
 
 SAMPLES = 12000

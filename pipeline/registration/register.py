@@ -11,16 +11,15 @@ import numpy as np
 
 from pipeline.errors import PipelineError, RegistrationError
 from pipeline.provenance import file_sha256
-from pipeline.registration.align import Alignment, align, quality
-from pipeline.registration.bodies import Body, Modality, coarse_volume, make_body
-from pipeline.registration.picture import draw
+from pipeline.registration.body_mask import Body, Modality, coarse_volume, make_body
+from pipeline.registration.multistart import Alignment, align, quality
+from pipeline.registration.overlay import draw
 from pipeline.registration.template import FACTS, IMAGE, image_path
 from pipeline.settings.base import Policy
 from pipeline.settings.geometry import RegistrationSettings
 from pipeline.tables.status import Warnings, pass_on, patient_stage
-from pipeline.volumes.frames import PET_MATRIX, must_register_pet
 from pipeline.volumes.nifti import read_nifti
-from pipeline.volumes.transform import inverse, write_matrix
+from pipeline.volumes.transform import PET_MATRIX, inverse, must_register_pet, write_matrix
 from pipeline.volumes.volume import FloatArray
 
 MATRIX, QUALITY = "to_template.mat", "quality.json"

@@ -11,9 +11,9 @@ from typing import Any
 
 from pipeline.errors import RegistrationError, SettingsError
 from pipeline.provenance import file_sha256
-from pipeline.registration.bodies import Modality, coarse_volume, make_body
+from pipeline.registration.body_mask import Modality, coarse_volume, make_body
 from pipeline.settings.geometry import RegistrationSettings
-from pipeline.tables.pins import write_pin
+from pipeline.tables.frozen_selection import write_pin
 from pipeline.tables.status import read_status
 from pipeline.volumes.nifti import write_nifti
 

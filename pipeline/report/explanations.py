@@ -6,10 +6,10 @@ import json
 import shutil
 from typing import Any
 
+from pipeline.report.formatting import fixed, pretty
 from pipeline.report.page import Content, Table
 from pipeline.report.sections import Source
 from pipeline.report.style import Canvas
-from pipeline.report.words import fixed, pretty
 
 WHAT = {"risk": "risk", "label": "first label", "mask": "tumour probability"}
 PICTURES = ("maps", "sanity")

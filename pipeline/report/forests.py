@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from pipeline.report.formatting import interval, known, p_value, pretty
 from pipeline.report.style import COLOURS, FAINT, INK, WIDTH, Canvas
-from pipeline.report.words import interval, known, p_value, pretty
 
 if TYPE_CHECKING:
     import pandas as pd

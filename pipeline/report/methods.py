@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.report.formatting import pretty
 from pipeline.report.job import ReportJob
 from pipeline.report.tables import ensemble_remarks
-from pipeline.report.words import pretty
 
 CLASSICAL = {
     "column": "The cohort table's column {column}, taken as the risk.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.report.words import fixed
+from pipeline.report.formatting import fixed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.report.formatting import cell, pretty
 from pipeline.report.job import ReportJob
-from pipeline.report.words import cell, pretty
 
 if TYPE_CHECKING:
     import pandas as pd

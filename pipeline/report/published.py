@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.metrics.concordance import concordance_index
+from pipeline.report.formatting import Clock, fixed, pretty
 from pipeline.report.job import ReportJob
 from pipeline.report.page import Content, Table
 from pipeline.report.sections import Source
 from pipeline.report.style import COLOURS, WIDTH, Canvas
-from pipeline.report.words import Clock, fixed, pretty
 from pipeline.settings.evaluation import PublishedFigure
 from pipeline.tables.predictions import read_predictions, survival_column
 

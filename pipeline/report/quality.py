@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.report import slices
-from pipeline.report.audit import read_json
+from pipeline.report.formatting import fixed
 from pipeline.report.images import segmenter
 from pipeline.report.outliers import MEASURES, ranked
 from pipeline.report.page import Content, Table
+from pipeline.report.qc_tables import read_json
 from pipeline.report.sections import Source
 from pipeline.report.slices import Example, Image, Mask
 from pipeline.report.style import WIDTH, Canvas
-from pipeline.report.words import fixed
 from pipeline.store.crops import Crop, read_crop, read_status
 
 if TYPE_CHECKING:

@@ -6,11 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.report import audit, curves, flow, forests, histories, stability, tables
+from pipeline.report import flow, forests, stability, tables
+from pipeline.report import learning_curves as histories
+from pipeline.report import qc_tables as audit
+from pipeline.report import survival_figures as curves
+from pipeline.report.formatting import known, pretty
 from pipeline.report.job import ReportJob
 from pipeline.report.page import Content, Table
 from pipeline.report.style import Canvas
-from pipeline.report.words import known, pretty
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.splits import Splits, read_splits
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.curves import group_name, survival_at
 from pipeline.report.flow import Sets
 from pipeline.report.forests import sets_in
+from pipeline.report.formatting import cell, horizon_name, interval, p_value, pretty
 from pipeline.report.job import ReportJob
-from pipeline.report.words import cell, horizon_name, interval, p_value, pretty
+from pipeline.report.survival_figures import group_name, survival_at
 from pipeline.tables.outcomes import has_outcomes
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline.settings.embedded import phantom_study
+from pipeline.settings.demo_study import phantom_study
 from pipeline.settings.root import Settings
 
 HEADER = (

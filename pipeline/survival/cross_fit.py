@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.survival.fitted import event_folds
+from pipeline.survival.estimator import event_folds
 from pipeline.survival.patients import Patients
 from pipeline.tables.outcomes import read_outcomes
 from pipeline.tables.splits import Fold, Splits, read_splits, write_splits

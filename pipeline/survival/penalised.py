@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.settings.classical import LassoCox
 from pipeline.survival.cox import breslow_log_likelihood, events_warning, fit_cox, surv
-from pipeline.survival.fitted import Context, Fitted, event_folds, linear
+from pipeline.survival.estimator import Context, Fitted, event_folds, linear
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design
 

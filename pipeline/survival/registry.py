@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pipeline.survival.fitted import Fitter
-from pipeline.survival.machines import fit_boosting, fit_forest, fit_svm
-from pipeline.survival.networks import fit_deepsurv
+from pipeline.survival.cox_models import fit_clinical_cox, fit_column, fit_feature
+from pipeline.survival.deepsurv import fit_deepsurv
+from pipeline.survival.estimator import Fitter
 from pipeline.survival.penalised import fit_lasso
-from pipeline.survival.recipes import fit_hecktor, fit_signed_bagging, fit_univariate
-from pipeline.survival.simple import fit_clinical_cox, fit_column, fit_feature
+from pipeline.survival.signatures import fit_hecktor, fit_signed_bagging, fit_univariate
+from pipeline.survival.sksurv_models import fit_boosting, fit_forest, fit_svm
 
 FITTERS: dict[str, Fitter] = {
     "column": fit_column,

@@ -14,7 +14,7 @@ from pipeline.settings.classical import Classical, FeatureSelecting
 from pipeline.survival.cox import informative_clinical
 from pipeline.survival.cross_fit import PREFIX
 from pipeline.survival.design import Design, Scaler, correlation_filter, matching
-from pipeline.survival.fitted import Fitted, event_folds
+from pipeline.survival.estimator import Fitted, event_folds
 from pipeline.survival.patients import Patients
 from pipeline.tables.clinical import ClinicalEncoder
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import Cohort
-from pipeline.tables.file_tree import list_files
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,56 @@ def files_digest(folder: Path) -> str:
             continue
         digest.update(f"{path.relative_to(folder)}\0{told.st_size}\0{told.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]
+
+
+NO_FILE = "not a regular file (a pipe, a device or a broken link)"
+CLOSED_FOLDER = "folder that cannot be read"
+ZIP = b"PK\x03\x04"
+
+
+def list_files(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """Regular files below a folder, sorted within each folder, and what was passed over, by reason.
+
+    Linked folders are entered (cohorts are often made of links to an archive), each real
+    folder once, so that a link to a parent ends.
+
+    Args:
+        folder: Any tree of files, or one file.
+    """
+    passed: Counter[str] = Counter()
+    if folder.is_file():
+        return [folder], passed
+    found: list[Path] = []
+    entered: set[tuple[int, int]] = set()
+
+    def tell(_error: OSError) -> None:
+        passed[CLOSED_FOLDER] += 1
+
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=tell):
+        identity = _identity(root)
+        if identity in entered:
+            folders.clear()
+            continue
+        entered.add(identity)
+        folders.sort()
+        for name in sorted(names):
+            path = Path(root, name)
+            if path.is_file():
+                found.append(path)
+            else:
+                passed[NO_FILE] += 1
+    return found, passed
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as a ZIP archive does."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(ZIP)) == ZIP
+    except OSError:
+        return False
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino

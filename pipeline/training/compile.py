@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.training.batches import Batch
-    from pipeline.training.machine import Machine
+    from pipeline.training.device import Machine
 
 log = logging.getLogger(__name__)
 DECISION = "compile.json"

@@ -12,9 +12,9 @@ import numpy as np
 
 from pipeline.errors import TrainingError
 from pipeline.training.checkpoint import digest
-from pipeline.training.feed import Feed
-from pipeline.training.machine import Machine
-from pipeline.training.standardise import How, standardise
+from pipeline.training.device import Machine
+from pipeline.training.intensity import How, standardise
+from pipeline.training.prefetch import Feed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pipeline.training.batches import Tensors
     from pipeline.training.dataset import Cohort
-    from pipeline.training.machine import Machine
+    from pipeline.training.device import Machine
 
 THRESHOLD = 0.5
 """Of the tumour probability (Meng et al., section 3.1)."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from pipeline.training.batches import Batch, Tensors
     from pipeline.training.dataset import Cohort
-    from pipeline.training.machine import Machine
-    from pipeline.training.memory import RiskMemory
+    from pipeline.training.device import Machine
+    from pipeline.training.risk_bank import RiskMemory
     from pipeline.training.sampler import Sampler
 
 UNLOSSY = "deep_features"

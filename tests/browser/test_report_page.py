@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from pipeline.report.build import build_report
+from pipeline.report.report import build_report
 from tests.report.made_up import make_study
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

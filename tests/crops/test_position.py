@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.crops.position import crop_position, read_position
+from pipeline.crops.crop_position import crop_position, read_position
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.settings.geometry import CropSettings
-from pipeline.tables.pins import pinned_patients
+from pipeline.tables.frozen_selection import pinned_patients
 from pipeline.tables.status import Status, write_status
 
 

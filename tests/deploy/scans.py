@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pipeline.phantoms.cohort import write_patient
+from pipeline.phantoms.phantom import write_patient
 from pipeline.settings.phantom import PhantomSettings
 
 

@@ -16,7 +16,9 @@ from pipeline.deploy.manifest import Manifest
 from pipeline.deploy.members import Folds, pack_member
 from pipeline.deploy.outputs import write_prediction
 from pipeline.deploy.predict import predict_patient
-from pipeline.deploy.stages import NewPatient, run_stages
+from pipeline.deploy.preprocess import NewPatient, run_stages
+from pipeline.planning.exclusions import gather_problems
+from pipeline.planning.plan import PlanJob, PlanPaths, make_plan
 from pipeline.settings.networks import ChestCt
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.root import load_settings
@@ -25,10 +27,8 @@ from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, read_attributes, write_crop
 from pipeline.tables.cohort import Patient
 from pipeline.tables.detections import CORNERS, read_detections
-from pipeline.training.fold import train_fold
-from pipeline.training.gather import gather_problems
 from pipeline.training.job import FoldJob
-from pipeline.training.plan import PlanJob, PlanPaths, make_plan
+from pipeline.training.train_fold import train_fold
 from tests.deploy.made_up import make_manifest
 from tests.deploy.scans import write_scan
 

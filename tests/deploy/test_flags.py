@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.deploy import flags
-from pipeline.deploy.measures import label
+from pipeline.deploy.covariate_shift import label
 from pipeline.deploy.predict import percentile_of
 from pipeline.errors import PipelineError
 from tests.deploy.made_up import make_manifest

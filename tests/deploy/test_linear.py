@@ -16,9 +16,9 @@ from pipeline.deploy.members import LINEAR, require_packable
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import breslow
 from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.fit import fit_recipe
-from pipeline.survival.fitted import Context
+from pipeline.survival.estimator import Context
 from pipeline.survival.patients import Patients
+from pipeline.survival.survival import fit_recipe
 from tests.deploy.made_up import make_fold
 
 NAMES = (*(f"ct_original_shape_f{i}" for i in range(8)), "pet_index_volume_ml")

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.deploy.covariate_shift import PatientStages
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.manifest import NetworkMember
-from pipeline.deploy.measures import PatientStages
 from pipeline.deploy.outputs import mask_on_ct, write_prediction
 from pipeline.deploy.predict import Prediction, Scores, ranked
 from pipeline.store.attributes import CropAttributes

@@ -13,8 +13,8 @@ from pydicom import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pipeline.dicom.contours import ContourSources
-from pipeline.dicom.series import Index, SeriesGeometry, SeriesRow, write_index
+from pipeline.dicom.contours.contours import ContourSources
+from pipeline.dicom.series.index_file import Index, SeriesGeometry, SeriesRow, write_index
 from pipeline.tables.status import Status, write_status
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Grid, Volume

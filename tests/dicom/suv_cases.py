@@ -3,7 +3,7 @@
 70 kg, 1.75 m, man, 350 MBq of F-18 (6586.2 s) injected at 09:00, scanned at 10:00.
 """
 
-from pipeline.dicom.pet_header import PetHeader, PetSlice
+from pipeline.dicom.header.pet_header import PetHeader, PetSlice
 
 BASE = PetHeader(
     slices=(PetSlice("20200310", "100000"),),

@@ -8,8 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from pipeline.dicom.contours import ContourSources, contours_patient
-from pipeline.dicom.series import Index, SeriesGeometry, SeriesRow, write_index
+from pipeline.dicom.contours.contours import ContourSources, contours_patient
+from pipeline.dicom.series.index_file import Index, SeriesGeometry, SeriesRow, write_index
 from pipeline.errors import ContourError
 from pipeline.settings.dicom import ContourSettings
 from pipeline.tables.status import Status, read_status, write_status

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from pipeline.dicom.contours import ContourSources, contours_patient
-from pipeline.dicom.convert import convert_patient
-from pipeline.dicom.index import index_patient
-from pipeline.dicom.regions import dice
+from pipeline.dicom.contours.contours import ContourSources, contours_patient
+from pipeline.dicom.contours.roi import dice
+from pipeline.dicom.series.index import index_patient
+from pipeline.dicom.volume.convert import convert_patient
 from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import Status, read_status, write_status

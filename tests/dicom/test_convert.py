@@ -11,8 +11,8 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
 )
 
-from pipeline.dicom.convert import convert_patient
-from pipeline.dicom.index import index_patient
+from pipeline.dicom.series.index import index_patient
+from pipeline.dicom.volume.convert import convert_patient
 from pipeline.errors import DicomError, PatientError
 from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles

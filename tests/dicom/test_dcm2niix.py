@@ -6,8 +6,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from pipeline.dicom.convert import convert_patient
-from pipeline.dicom.index import index_patient
+from pipeline.dicom.series.index import index_patient
+from pipeline.dicom.volume.convert import convert_patient
 from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.volumes.nifti import read_nifti

@@ -10,7 +10,7 @@ import pytest
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pipeline.dicom.draft import describe, draft_cohort, main
+from pipeline.dicom.series.cohort_draft import describe, draft_cohort, main
 from pipeline.errors import DicomError, TableError
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import read_cohort

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.dicom.drawn import draw_lesion, is_sphere, sphere
+from pipeline.dicom.contours.threshold_segmentation import draw_lesion, is_sphere, sphere
 from pipeline.errors import ContourError
 from pipeline.volumes.volume import Grid, Volume
 

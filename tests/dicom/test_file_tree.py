@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from pydicom.fileset import FileSet
 
-from pipeline.dicom.series import chosen, files_of
+from pipeline.dicom.series.index_file import chosen, files_of
 from tests.dicom.test_index import index
 from tests.dicom.write_dicom import write_pair
 

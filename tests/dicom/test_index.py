@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from pydicom.uid import generate_uid
 
-from pipeline.dicom.convert import convert_patient
-from pipeline.dicom.index import index_patient
-from pipeline.dicom.series import chosen, files_of, find_chosen, of_role, read_index
-from pipeline.dicom.series_scan import scan_folder
+from pipeline.dicom.series.index import index_patient
+from pipeline.dicom.series.index_file import chosen, files_of, find_chosen, of_role, read_index
+from pipeline.dicom.series.scan import scan_folder
+from pipeline.dicom.volume.convert import convert_patient
 from pipeline.errors import DicomError
 from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
@@ -295,7 +295,7 @@ def test_contours_of_the_chosen_images_are_chosen(tmp_path):
 
 def test_many_files_in_parallel_give_the_same(tmp_path, monkeypatch):
     folder = write_pair(tmp_path / "in")
-    monkeypatch.setattr("pipeline.dicom.series_scan._PARALLEL_FROM", 5)
+    monkeypatch.setattr("pipeline.dicom.series.scan._PARALLEL_FROM", 5)
     parallel = scan_folder(folder, tmp_path / "unpacked", workers=2)
     assert parallel == scan_folder(folder, tmp_path / "unpacked", workers=1)
 

@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.dicom.convert import convert_patient
-from pipeline.dicom.index import index_patient
-from pipeline.dicom.suv import suv_patient
+from pipeline.dicom.pet.suv import suv_patient
+from pipeline.dicom.series.index import index_patient
+from pipeline.dicom.volume.convert import convert_patient
 from pipeline.errors import PatientError
 from pipeline.settings.dicom import ConvertSettings, IndexSettings, SuvSettings
 from pipeline.tables.files import PatientFiles

@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.dicom.contours import contours_patient
-from pipeline.dicom.regions import Image
-from pipeline.dicom.seg import segment_regions
+from pipeline.dicom.contours.contours import contours_patient
+from pipeline.dicom.contours.roi import Image
+from pipeline.dicom.contours.seg_read import segment_regions
 from pipeline.errors import PatientError
 from pipeline.settings.dicom import ContourSettings
 from pipeline.volumes.nifti import read_nifti

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.dicom.contours import ContourSources, contours_patient
-from pipeline.dicom.nifti import convert_nifti
-from pipeline.dicom.suv import suv_patient
+from pipeline.dicom.contours.contours import ContourSources, contours_patient
+from pipeline.dicom.pet.suv import suv_patient
+from pipeline.dicom.volume.convert_nifti import convert_nifti
 from pipeline.errors import ContourError, DicomError, GeometryError, SettingsError, SuvError
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.dicom import ContourSettings, SuvSettings

@@ -7,10 +7,10 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pipeline.dicom.header_values import number_of, private_value, text_of
-from pipeline.dicom.pet_clock import Moment, local_moment, parse_date, parse_datetime, parse_time
-from pipeline.dicom.pet_parse import merge_headers, slice_header
-from pipeline.dicom.suv_factor import suv_factor
+from pipeline.dicom.header.dicom_time import Moment, local_moment, parse_date, parse_datetime, parse_time
+from pipeline.dicom.header.pet_header import merge_headers, slice_header
+from pipeline.dicom.header.values import number_of, private_value, text_of
+from pipeline.dicom.pet.factor import suv_factor
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 from tests.dicom.write_dicom import Recipe, plain_dataset

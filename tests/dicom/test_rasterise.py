@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.dicom.rasterise import group_planes, rasterise, xor_area
+from pipeline.dicom.contours.rasterise import group_planes, rasterise, xor_area
 from pipeline.errors import ContourError
 from pipeline.volumes.volume import Grid
 from tests.dicom.contour_helpers import sampled_mask, square

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.dicom.pet_header import PetHeader
-from pipeline.dicom.reference import body_reference
-from pipeline.dicom.suv import suv_patient
+from pipeline.dicom.header.pet_header import PetHeader
+from pipeline.dicom.pet.reference_region import body_reference
+from pipeline.dicom.pet.suv import suv_patient
 from pipeline.settings.dicom import SuvSettings
 from pipeline.tables.status import Status, write_status
 from pipeline.volumes.nifti import write_nifti

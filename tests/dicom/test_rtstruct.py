@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from pipeline.dicom.rtstruct import matches, read_rtstruct
+from pipeline.dicom.header.rtstruct import matches, read_rtstruct
 from pipeline.errors import ContourError
 from tests.dicom.contour_helpers import CT, DATA, FRAME, PET, Drawn, rtstruct, square
 

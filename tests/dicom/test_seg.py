@@ -10,9 +10,9 @@ import pytest
 import SimpleITK as sitk
 from pydicom import Dataset, dcmread
 
-from pipeline.dicom.contours import ContourSources, contours_patient
-from pipeline.dicom.regions import Image
-from pipeline.dicom.seg import segment_masks, segment_regions
+from pipeline.dicom.contours.contours import ContourSources, contours_patient
+from pipeline.dicom.contours.roi import Image
+from pipeline.dicom.contours.seg_read import segment_masks, segment_regions
 from pipeline.errors import ContourError, GeometryError
 from pipeline.settings.dicom import ContourSettings
 from pipeline.volumes.nifti import grid_of, read_grid, read_nifti
@@ -209,8 +209,8 @@ def test_eleven_tumours_of_a_whole_body_pet(tmp_path):
     # QIN-HEADNECK: SUVmax 20.83 in segment 1 with the factor 4.0166e-4 (shared data README).
     import tarfile
 
-    from pipeline.dicom.convert import convert_patient
-    from pipeline.dicom.index import index_patient
+    from pipeline.dicom.series.index import index_patient
+    from pipeline.dicom.volume.convert import convert_patient
     from pipeline.settings.dicom import ConvertSettings, IndexSettings
     from pipeline.tables.files import PatientFiles
     from pipeline.tables.status import Status, write_status

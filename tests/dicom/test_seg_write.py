@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from pipeline.dicom.convert import convert_patient
-from pipeline.dicom.index import index_patient
-from pipeline.dicom.seg import segment_masks
-from pipeline.dicom.seg_write import write_segmentation
-from pipeline.dicom.series import chosen, files_of, read_index
+from pipeline.dicom.contours.seg_read import segment_masks
+from pipeline.dicom.contours.seg_write import write_segmentation
+from pipeline.dicom.series.index import index_patient
+from pipeline.dicom.series.index_file import chosen, files_of, read_index
+from pipeline.dicom.volume.convert import convert_patient
 from pipeline.errors import GeometryError
 from pipeline.phantoms.identifiers import PLANTED
 from pipeline.settings.dicom import ConvertSettings, IndexSettings

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from pipeline.dicom.pet_header import PetHeader, PetSlice
-from pipeline.dicom.suv_factor import suv_factor
+from pipeline.dicom.header.pet_header import PetHeader, PetSlice
+from pipeline.dicom.pet.factor import suv_factor
 from pipeline.settings.dicom import SuvSettings
 from tests.dicom.suv_cases import BASE, clock
 

@@ -9,7 +9,7 @@ import dataclasses
 
 import pytest
 
-from pipeline.dicom.suv_factor import suv_factor
+from pipeline.dicom.pet.factor import suv_factor
 from pipeline.settings.dicom import SuvSettings
 from tests.dicom.suv_cases import BASE, frames
 

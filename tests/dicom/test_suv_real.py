@@ -9,11 +9,11 @@ import numpy as np
 import pydicom
 import pytest
 
-from pipeline.dicom.convert import convert_patient
-from pipeline.dicom.index import index_patient
-from pipeline.dicom.pet_parse import merge_headers, slice_header
-from pipeline.dicom.suv import suv_patient
-from pipeline.dicom.suv_factor import suv_factor
+from pipeline.dicom.header.pet_header import merge_headers, slice_header
+from pipeline.dicom.pet.factor import suv_factor
+from pipeline.dicom.pet.suv import suv_patient
+from pipeline.dicom.series.index import index_patient
+from pipeline.dicom.volume.convert import convert_patient
 from pipeline.errors import DicomError, SuvError
 from pipeline.settings.dicom import ConvertSettings, IndexSettings, SuvSettings
 from pipeline.tables.files import PatientFiles

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dicom.pet_header import PetHeader, PetSlice
-from pipeline.dicom.suv_factor import suv_factor
+from pipeline.dicom.header.pet_header import PetHeader, PetSlice
+from pipeline.dicom.pet.factor import suv_factor
 from pipeline.settings.dicom import SuvSettings
 
 DATA = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).resolve().parents[2] / "../shared/data"))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.ensemble.average import ensemble, fit_scale
+from pipeline.ensemble.ensemble import ensemble, fit_scale
 from pipeline.errors import ModelError, TableError
 from pipeline.tables.predictions import write_predictions
 

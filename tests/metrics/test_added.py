@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.metrics.added import added_value, permutation_p
+from pipeline.metrics.added_value import added_value, permutation_p
 
 
 def patients(seed, n=20, effect=0.0):

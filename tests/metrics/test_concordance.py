@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.metrics.bootstrap import resample_counts
 from pipeline.metrics.concordance import concordance_index, harrell_pairs, uno_pairs
-from pipeline.metrics.horizons import Followup
+from pipeline.metrics.time_dependent import Followup
 
 
 def outcomes(seed, n=60, tied=True):

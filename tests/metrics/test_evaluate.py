@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import concordance_index
 from pipeline.metrics.evaluate import COLUMNS, Sources, evaluate
-from pipeline.metrics.groups import logrank_of
+from pipeline.metrics.risk_groups import logrank_of
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.splits import Fold, Splits, write_splits
 
@@ -207,7 +207,7 @@ def test_added_value_agrees_with_scikit_survival():
     from sksurv.datasets import load_veterans_lung_cancer
     from sksurv.linear_model import CoxPHSurvivalAnalysis
 
-    from pipeline.metrics.added import added_value
+    from pipeline.metrics.added_value import added_value
 
     table, outcome = load_veterans_lung_cancer()
     time, event = outcome["Survival_in_days"], outcome["Status"].astype(float)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.metrics.bootstrap import resample_counts
-from pipeline.metrics.horizons import Followup, auc_pairs, brier_terms, calibration_bins, survival_at
 from pipeline.metrics.kaplan_meier import kaplan_meier
+from pipeline.metrics.time_dependent import Followup, auc_pairs, brier_terms, calibration_bins, survival_at
 
 
 def sample(seed, n=90):

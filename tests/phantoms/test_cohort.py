@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.errors import TableError
 from pipeline.phantoms.anatomy import BRAIN, Body
-from pipeline.phantoms.cohort import cohort, cohort_table, write_cohort_table
 from pipeline.phantoms.patient import draw_patient, hazard_parts, patient_number
+from pipeline.phantoms.phantom import cohort, cohort_table, write_cohort_table
 from pipeline.phantoms.tumour import RIM_MM, TumourField, _shape, sphere_rule
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.phantom import PhantomSettings

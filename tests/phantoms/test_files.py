@@ -13,9 +13,9 @@ from skimage.draw import polygon
 
 from pipeline.errors import GeometryError
 from pipeline.phantoms.anatomy import BRAIN, COUCH_TOP_MM, Placed
-from pipeline.phantoms.cohort import cohort, tumour_mask, write_patient
 from pipeline.phantoms.identifiers import PLANTED, UID_ROOT
 from pipeline.phantoms.patient import SCANNER_CENTRE_MM, draw_patient, rigid_matrix
+from pipeline.phantoms.phantom import cohort, tumour_mask, write_patient
 from pipeline.phantoms.scanner import image_grid
 from pipeline.phantoms.structures import contours
 from pipeline.phantoms.tumour import TumourField

@@ -6,8 +6,8 @@ from math import pi
 import numpy as np
 import pytest
 
-from pipeline.phantoms.cohort import cohort, occupancy, tumour_mask
 from pipeline.phantoms.patient import draw_patient, rigid_matrix
+from pipeline.phantoms.phantom import cohort, occupancy, tumour_mask
 from pipeline.phantoms.scanner import image_grid
 from pipeline.phantoms.tumour import TumourField, sphere_rule
 from pipeline.settings.phantom import PhantomSettings

@@ -10,12 +10,12 @@ import pytest
 from benchmarks.radiomics_features import pictures, synthetic
 from pipeline.errors import RadiomicsError, SettingsError
 from pipeline.radiomics import features as features_module
-from pipeline.radiomics.extract import radiomics_patient
+from pipeline.radiomics.feature_row import read_metadata
 from pipeline.radiomics.features import extract_features
-from pipeline.radiomics.regions import with_region
+from pipeline.radiomics.radiomics_patient import radiomics_patient
 from pipeline.radiomics.sets import load_feature_set
 from pipeline.radiomics.sources import NativeSources
-from pipeline.radiomics.table import read_metadata
+from pipeline.radiomics.subregions import with_region
 from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes

@@ -10,10 +10,10 @@ import pytest
 import zarr
 
 from pipeline.errors import RadiomicsError, SettingsError, TableError
-from pipeline.radiomics.extract import radiomics_patient
-from pipeline.radiomics.gather import gather_features
-from pipeline.radiomics.indices import INDEX_COLUMNS
-from pipeline.radiomics.table import read_metadata
+from pipeline.radiomics.feature_row import read_metadata
+from pipeline.radiomics.pet_metrics import INDEX_COLUMNS
+from pipeline.radiomics.radiomics_patient import radiomics_patient
+from pipeline.radiomics.radiomics_table import gather_features
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes

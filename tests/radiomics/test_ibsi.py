@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.radiomics.features import extract_features
 from pipeline.radiomics.images import Picture
-from pipeline.radiomics.indices import pet_indices
+from pipeline.radiomics.pet_metrics import pet_indices
 from pipeline.radiomics.sets import load_feature_set
 from pipeline.settings.radiomics import Discretisation, RadiomicsSettings
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.radiomics.images import Picture
-from pipeline.radiomics.indices import INDEX_COLUMNS, PEAK_RADIUS_MM, pet_indices, suv_peak
+from pipeline.radiomics.pet_metrics import INDEX_COLUMNS, PEAK_RADIUS_MM, pet_indices, suv_peak
 
 SPACING = (2.0, 2.0, 2.0)
 VOXEL_ML = 0.008

@@ -9,9 +9,9 @@ import pytest
 import zarr
 
 from pipeline.errors import TableError
-from pipeline.radiomics.extract import radiomics_patient
-from pipeline.radiomics.predicted import FoldContours, radiomics_predicted
-from pipeline.radiomics.table import read_metadata
+from pipeline.radiomics.feature_row import read_metadata
+from pipeline.radiomics.radiomics_patient import radiomics_patient
+from pipeline.radiomics.radiomics_predicted import FoldContours, radiomics_predicted
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes

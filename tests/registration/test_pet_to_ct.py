@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import RegistrationError
-from pipeline.registration.bodies import make_body
+from pipeline.registration.body_mask import make_body
 from pipeline.registration.quality import measure
 from pipeline.registration.register import RegistrationSources, register_patient
 from pipeline.registration.template import choose_template

@@ -13,8 +13,8 @@ import pytest
 import SimpleITK as sitk
 
 from pipeline.errors import RegistrationError
-from pipeline.registration.align import align
-from pipeline.registration.bodies import coarse_volume, make_body
+from pipeline.registration.body_mask import coarse_volume, make_body
+from pipeline.registration.multistart import align
 from pipeline.registration.quality import measure, rotation_deg
 from pipeline.registration.refine import refine
 from pipeline.registration.register import RegistrationSources, register_patient
@@ -239,8 +239,8 @@ def test_the_kept_end_is_no_less_similar_than_a_plain_start(write_head, monkeypa
     body = make_body(coarse_volume(write_head("T") / "ct_hu.nii.gz", "ct", 8.0), "ct", "T")
     astray = np.eye(4)
     astray[0, 3] = 4.0
-    monkeypatch.setattr("pipeline.registration.align.rigid", lambda *_: astray)
-    monkeypatch.setattr("pipeline.registration.align.refine", lambda *_: astray)
+    monkeypatch.setattr("pipeline.registration.multistart.rigid", lambda *_: astray)
+    monkeypatch.setattr("pipeline.registration.multistart.refine", lambda *_: astray)
     found = align(body, body, RegistrationSettings(template="T", starts=1))
     assert found.best.origin != "search"
     assert found.best.end.similarity == pytest.approx(1.0)

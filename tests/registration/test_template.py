@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import SettingsError
 from pipeline.registration.template import choose_template
 from pipeline.settings.geometry import RegistrationSettings
-from pipeline.tables.pins import pinned_patients
+from pipeline.tables.frozen_selection import pinned_patients
 from pipeline.tables.status import Status, write_status
 
 AUTO = RegistrationSettings(working_mm=8.0)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.report.build import build_report
 from pipeline.report.methods import methods
+from pipeline.report.report import build_report
 from tests.report.made_up import HOSTILE, make_study
 
 
@@ -130,7 +130,7 @@ def test_a_study_without_the_rest_says_nothing_of_it(bare: Path) -> None:
 def test_same_inputs_give_the_same_bytes(bare: Path, tmp_path: Path) -> None:
     results = bare.parent / "results"
     code = (
-        "import sys; from pathlib import Path; from pipeline.report.build import build_report\n"
+        "import sys; from pathlib import Path; from pipeline.report.report import build_report\n"
         "from tests.report.made_up import make_study\n"
         "build_report(make_study(Path(sys.argv[1]), full=False).job, Path(sys.argv[2]))\n"
         "heavy = {'torch', 'sksurv', 'lifelines', 'sklearn', 'ants', 'radiomics'} & set(sys.modules)\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.report.build import build_report
 from pipeline.report.job import ReportJob, job_from_settings
 from pipeline.report.published import compare, on_page, predicted_survival
+from pipeline.report.report import build_report
 from pipeline.settings.root import load_settings
 
 # Four training and three external images, all with an event; risk 4 … 1 would be perfect.

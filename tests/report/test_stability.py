@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.report.build import build_report
 from pipeline.report.methods import _features_from
+from pipeline.report.report import build_report
 from pipeline.report.stability import read_stability, stability_summary
 from tests.report.made_up import make_study
 

@@ -9,8 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.report import audit, curves, flow, tables, words
-from pipeline.report.words import Clock, cell, horizon_name, interval, p_value
+from pipeline.report import flow, tables
+from pipeline.report import formatting as words
+from pipeline.report import qc_tables as audit
+from pipeline.report import survival_figures as curves
+from pipeline.report.formatting import Clock, cell, horizon_name, interval, p_value
 from pipeline.tables.splits import Fold, Splits, read_splits
 from tests.report.made_up import Made, make_study
 

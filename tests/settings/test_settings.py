@@ -9,7 +9,7 @@ import yaml
 
 from pipeline.errors import SettingsError
 from pipeline.settings import export
-from pipeline.settings.embedded import phantom_study
+from pipeline.settings.demo_study import phantom_study
 from pipeline.settings.models import ranking
 from pipeline.settings.root import load_settings
 

@@ -10,9 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.errors import ModelError, TableError
 from pipeline.metrics.stability import PerturbedFeatures
 from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.fit import ModelJob, fit_model, fit_recipe
-from pipeline.survival.fitted import Context
+from pipeline.survival.estimator import Context
 from pipeline.survival.patients import load_patients
+from pipeline.survival.survival import ModelJob, fit_model, fit_recipe
 
 UNSTABLE = [f"pet_f{i}" for i in range(1, 20, 2)]
 

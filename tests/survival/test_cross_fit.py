@@ -18,8 +18,8 @@ from pipeline.survival.cross_fit import (
     with_deep_features,
     write_cross_splits,
 )
-from pipeline.survival.fit import ModelJob, fit_model
 from pipeline.survival.patients import load_patients
+from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.tables.splits import read_splits, write_splits
 
 PARTS = 2

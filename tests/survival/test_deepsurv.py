@@ -14,11 +14,11 @@ from pipeline.nets.deepsurv import build
 from pipeline.settings.classical import ClassicalModel, DeepSurvModel
 from pipeline.settings.deepsurv import DeepSurvNet
 from pipeline.survival.cox import efron_log_likelihood, fit_cox
-from pipeline.survival.fit import ModelJob, fit_model
-from pipeline.survival.fitted import Context
-from pipeline.survival.networks import draw_nets, fit_deepsurv
+from pipeline.survival.deepsurv import draw_nets, fit_deepsurv
+from pipeline.survival.estimator import Context
 from pipeline.survival.patients import Patients
-from pipeline.training.features import learn_columns
+from pipeline.survival.survival import ModelJob, fit_model
+from pipeline.training.tabular import learn_columns
 
 QUICK = {"trials": 2, "epochs": [10, 20], "inner_folds": 2, "members": 1, "layers": [1]}
 

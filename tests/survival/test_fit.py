@@ -11,10 +11,10 @@ from pipeline.errors import ModelError
 from pipeline.metrics.baseline import breslow
 from pipeline.metrics.concordance import concordance_index
 from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.fit import ModelJob, calibration_slope, fit_model
 from pipeline.survival.registry import FITTERS
+from pipeline.survival.survival import ModelJob, calibration_slope, fit_model
 from pipeline.tables.predictions import read_predictions
-from pipeline.training.features import learn_columns
+from pipeline.training.tabular import learn_columns
 
 HORIZONS = (365.25, 1095.75)
 

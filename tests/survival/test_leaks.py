@@ -9,12 +9,12 @@ from pydantic import TypeAdapter
 
 from pipeline.metrics.concordance import concordance_index
 from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.fit import ModelJob, fit_model
-from pipeline.survival.fitted import Context, event_folds
+from pipeline.survival.deep_feature_blocks import fit_recipe
+from pipeline.survival.estimator import Context, event_folds
 from pipeline.survival.patients import Patients
-from pipeline.survival.recipe import fit_recipe
 from pipeline.survival.selection import univariate_concordance
-from pipeline.training.features import learn_columns
+from pipeline.survival.survival import ModelJob, fit_model
+from pipeline.training.tabular import learn_columns
 
 MODELS = {
     "clinical_cox": {"clinical": ["clinical_age", "clinical_stage"]},

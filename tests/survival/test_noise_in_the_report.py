@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter
 
-from pipeline.ensemble.average import ensemble
+from pipeline.ensemble.ensemble import ensemble
 from pipeline.metrics.evaluate import Sources, evaluate
 from pipeline.report.tables import added_value_on_page, comparisons_on_page
 from pipeline.settings.classical import ClassicalModel
 from pipeline.settings.evaluation import EvaluationSettings
-from pipeline.survival.fit import ModelJob, fit_model
+from pipeline.survival.survival import ModelJob, fit_model
 
 MODELS = {
     "clinical": {"kind": "clinical_cox", "clinical": ["clinical_age"]},

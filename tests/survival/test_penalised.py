@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.settings.classical import LassoCox
 from pipeline.survival.cox import fit_cox
-from pipeline.survival.fitted import Context
+from pipeline.survival.estimator import Context
 from pipeline.survival.patients import Patients
 from pipeline.survival.penalised import PENALTIES, cross_validate, fit_lasso, lasso_path
 

@@ -7,8 +7,8 @@ import pytest
 from pipeline.errors import SettingsError
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.root import Settings, load_settings
-from pipeline.tables.agreement import doubts, outcomes_told, require_columns, require_outcomes
 from pipeline.tables.cohort import Cohort, Patient
+from pipeline.tables.preflight import doubts, outcomes_told, require_columns, require_outcomes
 
 
 def cohort(events: int, patients: int, external: int = 0) -> Cohort:

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.planning.exclusions import gather_problems
+from pipeline.planning.plan import PlanJob, PlanPaths, make_plan
 from pipeline.settings.networks import MtHs
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop
 from pipeline.tables.cohort import Patient
-from pipeline.training.gather import gather_problems
 from pipeline.training.job import FoldJob
-from pipeline.training.plan import PlanJob, PlanPaths, make_plan
 
 SHAPE = (16, 16, 16)
 TRAINING: dict[str, Any] = {

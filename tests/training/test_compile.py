@@ -11,10 +11,10 @@ import torch
 
 from pipeline.errors import TrainingError
 from pipeline.tables.splits import read_splits
-from pipeline.training import fold as folds
+from pipeline.training import train_fold as folds
 from pipeline.training.batches import plain_batch
+from pipeline.training.device import Machine, choose_machine
 from pipeline.training.job import FoldJob
-from pipeline.training.machine import Machine, choose_machine
 from pipeline.training.step import Bench
 
 Job = Callable[..., FoldJob]
@@ -36,7 +36,7 @@ def test_no_job_imports_the_compiler(job: Job, tmp_path: Path) -> None:
     saved = tmp_path / "job.pickle"
     saved.write_bytes(pickle.dumps(job(iterations=1, validate_every=1)))
     code = (
-        "import pickle, sys; from pathlib import Path; from pipeline.training.fold import train_fold\n"
+        "import pickle, sys; from pathlib import Path; from pipeline.training.train_fold import train_fold\n"
         "train_fold(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]))\n"
         "assert 'torch._dynamo' not in sys.modules and 'ants' not in sys.modules, 'too much imported'"
     )

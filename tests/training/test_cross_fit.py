@@ -10,10 +10,10 @@ import pandas as pd
 
 from pipeline.settings.classical import LassoCox
 from pipeline.survival.cross_fit import DeepSource, write_cross_splits
-from pipeline.survival.fit import ModelJob, fit_model
+from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.tables.splits import read_splits
-from pipeline.training.fold import train_fold
 from pipeline.training.job import FoldJob
+from pipeline.training.train_fold import train_fold
 
 
 def test_from_cross_networks_to_predictions(job: Callable[..., FoldJob], study: Path, tmp_path: Path) -> None:

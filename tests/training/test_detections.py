@@ -9,8 +9,10 @@ import pytest
 import torch
 import yaml
 
-from pipeline.ensemble.average import ensemble
+from pipeline.ensemble.ensemble import ensemble
 from pipeline.metrics.evaluate import Sources, evaluate
+from pipeline.planning.exclusions import gather_problems
+from pipeline.planning.plan import PlanJob, PlanPaths, make_plan
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.settings.losses import LossSettings
 from pipeline.settings.networks import ChestCt
@@ -23,12 +25,10 @@ from pipeline.tables.detections import CORNERS, read_detections
 from pipeline.tables.splits import read_splits
 from pipeline.training.batches import Batch
 from pipeline.training.detections import Boxes, detections_table
-from pipeline.training.fold import train_fold
-from pipeline.training.gather import gather_problems
+from pipeline.training.device import Machine
 from pipeline.training.job import FoldJob
-from pipeline.training.machine import Machine
-from pipeline.training.plan import PlanJob, PlanPaths, make_plan
 from pipeline.training.predict import Predictor
+from pipeline.training.train_fold import train_fold
 
 SIDE = 64
 STUDY = Path(__file__).parents[2] / "config/studies/chest_ct.yaml"

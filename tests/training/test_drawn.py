@@ -11,8 +11,8 @@ import pytest
 from pipeline.errors import TrainingError
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop
+from pipeline.training.intensity import standardise
 from pipeline.training.sampler import make_sampler
-from pipeline.training.standardise import standardise
 
 
 def test_batches_are_balanced_and_everybody_comes_equally_often() -> None:

@@ -15,10 +15,10 @@ import torch
 
 from pipeline.settings.networks import MtHs
 from pipeline.tables.splits import read_splits
-from pipeline.training import fold as folds
-from pipeline.training import run as running
+from pipeline.training import train_fold as folds
+from pipeline.training import trainer as running
+from pipeline.training.device import choose_machine, exact
 from pipeline.training.job import FoldJob
-from pipeline.training.machine import choose_machine, exact
 
 Job = Callable[..., FoldJob]
 ROOT = Path(__file__).parents[2]

@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from pipeline.errors import TrainingError
+from pipeline.explain.explain_model import ExplainJob, choose_patients, explain_model
+from pipeline.explain.saliency import grad_cam, on_image, seen_slices, target_of
 from pipeline.nets.registry import build
 from pipeline.settings.explain import ExplainSettings
 from pipeline.settings.network import Network
@@ -19,11 +21,9 @@ from pipeline.settings.networks import ChestCt, CnnSurvival, DeepMts, Hecktor, R
 from pipeline.settings.networks_pet import ResNet50, VNet
 from pipeline.tables.splits import read_splits
 from pipeline.training.batches import Batch
-from pipeline.training.explain import ExplainJob, choose_patients, explain_model
-from pipeline.training.fold import train_fold
 from pipeline.training.job import FoldJob
 from pipeline.training.restore import restore
-from pipeline.training.saliency import grad_cam, on_image, seen_slices, target_of
+from pipeline.training.train_fold import train_fold
 
 CUBE, SLICE = (16, 16, 16), (1, 32, 32)
 NETWORKS = [
@@ -119,7 +119,7 @@ def test_restored_network_predicts_what_the_fold_wrote(trained: Path, study: Pat
     from pipeline.tables.outcomes import read_outcomes
     from pipeline.tables.predictions import read_predictions
     from pipeline.training.dataset import load_cohort
-    from pipeline.training.machine import choose_machine
+    from pipeline.training.device import choose_machine
     from pipeline.training.outputs import predict_patients
     from pipeline.training.predict import Predictor
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from pipeline.training import dataset
-from pipeline.training.feed import Feed
-from pipeline.training.fold import train_fold
 from pipeline.training.job import FoldJob
+from pipeline.training.prefetch import Feed
+from pipeline.training.train_fold import train_fold
 
 Job = Callable[..., FoldJob]
 

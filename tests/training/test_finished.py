@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from pipeline.tables.predictions import read_predictions
-from pipeline.training import run
-from pipeline.training.fold import train_fold
+from pipeline.training import trainer as run
 from pipeline.training.job import FoldJob
+from pipeline.training.train_fold import train_fold
 
 Job = Callable[..., FoldJob]
 
@@ -119,7 +119,7 @@ def test_a_broken_record_is_told_and_trained_anew(
 def test_predictions_that_failed_need_no_second_training(
     job: Job, tmp_path: Path, steps: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.training import fold
+    from pipeline.training import train_fold as fold
 
     def full(*_: object) -> None:
         raise OSError("No space left on device")

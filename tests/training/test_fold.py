@@ -18,8 +18,8 @@ from pipeline.settings.networks import MtHs, SegBackbone
 from pipeline.tables.predictions import read_predictions
 from pipeline.tables.splits import read_splits
 from pipeline.training.checkpoint import unpack
-from pipeline.training.fold import train_fold
 from pipeline.training.job import FoldJob
+from pipeline.training.train_fold import train_fold
 
 Job = Callable[..., FoldJob]
 SAME = ("checkpoint.pt", "history.csv", "predictions.parquet", "deep_features.parquet")
@@ -127,7 +127,7 @@ def _stop_after(work: FoldJob, out: Path, iteration: int) -> None:
     import os
     import signal
 
-    from pipeline.training import run
+    from pipeline.training import trainer as run
 
     real = run._advance
 

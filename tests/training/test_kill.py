@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.training.fold import train_fold
 from pipeline.training.job import FoldJob
+from pipeline.training.train_fold import train_fold
 
 ROOT = Path(__file__).parents[2]
 SAME = ("checkpoint.pt", "history.csv", "predictions.parquet", "deep_features.parquet")
@@ -22,8 +22,8 @@ SAME = ("checkpoint.pt", "history.csv", "predictions.parquet", "deep_features.pa
 COMMAND = """
 import pickle, sys
 from pathlib import Path
-from pipeline.training import run
-from pipeline.training.fold import train_fold
+from pipeline.training import trainer as run
+from pipeline.training.train_fold import train_fold
 real = run._advance
 def advance(state, number):
     real(state, number)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.training import norm as rows
-from pipeline.training.norm import speed_up, voxels_per_row
+from pipeline.training.cpu import norm as rows
+from pipeline.training.cpu.norm import speed_up, voxels_per_row
 
 LAST = torch.channels_last_3d
 

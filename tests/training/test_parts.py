@@ -13,14 +13,14 @@ from pipeline.losses.cox import cox_loss
 from pipeline.settings.networks import MtHs
 from pipeline.settings.training import ScheduleSettings, TrainingSettings
 from pipeline.tables.splits import read_splits
-from pipeline.training import fold as folds
+from pipeline.training import train_fold as folds
 from pipeline.training.batches import Batch, plain_batch, training_batch
+from pipeline.training.cpu.conv3d_bf16 import guard
+from pipeline.training.device import choose_machine, exact
 from pipeline.training.job import FoldJob
-from pipeline.training.machine import choose_machine, exact
-from pipeline.training.memory import RiskMemory
-from pipeline.training.narrow import guard
 from pipeline.training.optimizer import Optimizer
 from pipeline.training.predict import Predictor, dice_of, risk_of
+from pipeline.training.risk_bank import RiskMemory
 from pipeline.training.schedule import learning_rate
 from pipeline.training.step import Bench, loss_and_gradients
 

@@ -15,6 +15,10 @@ import pyarrow.parquet
 import pytest
 
 from pipeline.errors import TableError, TrainingError
+from pipeline.planning.exclusions import gather_problems
+from pipeline.planning.folds import divide, refusal
+from pipeline.planning.plan import PlanJob, PlanPaths, make_plan, patients_from
+from pipeline.planning.training_plan import ModelPlan, ResolveJob, resolve_training
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
 from pipeline.store.crops import write_excluded
@@ -22,11 +26,7 @@ from pipeline.tables.cohort import Patient
 from pipeline.tables.outcomes import read_outcomes
 from pipeline.tables.splits import Splits, read_splits
 from pipeline.tables.status import Status, write_status
-from pipeline.training.gather import gather_problems
-from pipeline.training.plan import PlanJob, PlanPaths, make_plan, patients_from
-from pipeline.training.resolve import ModelPlan, ResolveJob, resolve_training
 from pipeline.training.sampler import make_sampler
-from pipeline.training.stratify import divide, refusal
 
 
 def cohort(n: int, rate: float = 0.4, centres: int = 4, external: int = 0) -> list[Patient]:

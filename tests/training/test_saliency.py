@@ -9,10 +9,16 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from pipeline.errors import TrainingError
+from pipeline.explain.randomisation_test import (
+    check,
+    layers_downwards,
+    randomised,
+    rank_correlation,
+    verdicts,
+)
+from pipeline.explain.saliency import grad_cam, occlusion, on_image, rectified, seen_slices, target_of
 from pipeline.settings.losses import LossSettings
 from pipeline.training.batches import Batch
-from pipeline.training.saliency import grad_cam, occlusion, on_image, rectified, seen_slices, target_of
-from pipeline.training.sanity import check, layers_downwards, randomised, rank_correlation, verdicts
 
 
 def batch(image: Tensor) -> Batch:

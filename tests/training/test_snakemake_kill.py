@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.training.fold import train_fold
 from pipeline.training.job import FoldJob
+from pipeline.training.train_fold import train_fold
 
 ROOT = Path(__file__).parents[2]
 SNAKEFILE = """

@@ -9,7 +9,9 @@ import sys
 import pytest
 import torch
 
-from pipeline.training import dropout, narrow, norm, pairs
+from pipeline.training.cpu import conv3d_bf16 as narrow
+from pipeline.training.cpu import conv3d_weight_grad as pairs
+from pipeline.training.cpu import dropout, norm
 
 LAST = torch.channels_last_3d
 
@@ -127,7 +129,7 @@ def test_dropout_of_other_types_is_pytorchs() -> None:
 # one, which go back to it when freed). Not page faults: some systems do not count them.
 MAPPED = """
 import ctypes, sys, torch
-from pipeline.training.allocator import kept_memory
+from pipeline.training.cpu.malloc import kept_memory
 
 class Counts(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (

@@ -16,10 +16,11 @@ import torch
 from pipeline import console
 from pipeline.errors import CheckpointError, Interrupted, TrainingError
 from pipeline.store.crops import read_crop, write_crop
-from pipeline.training import run, step
+from pipeline.training import step
+from pipeline.training import trainer as run
 from pipeline.training.checkpoint import held
-from pipeline.training.fold import train_fold
 from pipeline.training.job import FoldJob
+from pipeline.training.train_fold import train_fold
 
 Job = Callable[..., FoldJob]
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,7 @@ def test_tensorboard_shows_the_history(job: Job, tmp_path: Path) -> None:
 
 
 def test_a_resumed_board_withdraws_what_was_beyond_the_checkpoint(tmp_path: Path) -> None:
-    from pipeline.training.board import Board
+    from pipeline.training.tensorboard import Board
 
     def row(iteration: int, loss: float) -> dict[str, object]:
         return {"iteration": iteration, "set": "train", "loss": loss, "dice": float("nan")}

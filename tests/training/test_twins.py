@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from pipeline.errors import TableError
+from pipeline.planning.duplicate_images import twins
+from pipeline.planning.exclusions import gather_problems, read_problems
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.status import Status, write_status
-from pipeline.training.gather import gather_problems, read_problems
-from pipeline.training.twins import twins
 
 
 def store(folder: Path, patient_id: str, value: float, spot: bool = False) -> Path:

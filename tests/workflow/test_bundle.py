@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.dicom.seg import segment_masks
+from pipeline.dicom.contours.seg_read import segment_masks
 from pipeline.phantoms.identifiers import PLANTED
 from pipeline.tables.cohort import Patient
 from pipeline.volumes.nifti import read_nifti

@@ -36,10 +36,10 @@ def shuffled(outcomes: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def test_one_shuffled_network_run_shows_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from pipeline.metrics.concordance import concordance_index
-    from pipeline.settings.embedded import phantom_study
+    from pipeline.settings.demo_study import phantom_study
     from pipeline.settings.network import Network
     from pipeline.settings.root import merge_training
-    from pipeline.training.fold import FoldJob, train_fold
+    from pipeline.training.train_fold import FoldJob, train_fold
 
     study = phantom_study()
     outcomes = shuffled(pd.read_parquet(RESULTS / "cohort.parquet"), seed=11)

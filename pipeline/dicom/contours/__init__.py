@@ -1,0 +1,1 @@
+"""Contours of every kind as masks on the grids of the images."""

@@ -1,0 +1,1 @@
+"""Reading values from DICOM headers: times, the PET header, geometry, ROI names."""

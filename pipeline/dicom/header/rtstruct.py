@@ -1,0 +1,248 @@
+"""RT Structure Sets: which ROIs they hold, what they were drawn on, and the contours' points."""
+
+from __future__ import annotations
+
+import contextlib
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.dicom.header.values import quiet_reading, text_of
+from pipeline.errors import ContourError, PipelineError
+from pipeline.volumes.volume import FloatArray
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+"""(3006,0042) *Contour Geometric Type*: the types that enclose an area."""
+CONTOUR_DATA = 0x30060050
+
+
+@dataclass(frozen=True)
+class Roi:
+    """One region of interest.
+
+    Attributes:
+        name: (3006,0026) *ROI Name*.
+        number: (3006,0022) *ROI Number*.
+        frame_uid: (3006,0024) *Referenced Frame of Reference UID*, or empty.
+        contours: Closed contours, each (n ≥ 3, 3) LPS mm.
+        skipped: Contours left out because they enclose nothing or repeat another one.
+        sops: (0008,1155) of the images its contours refer to.
+    """
+
+    name: str
+    number: int
+    frame_uid: str
+    contours: tuple[FloatArray, ...]
+    skipped: dict[str, int] = field(default_factory=dict)
+    sops: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class StructureSet:
+    """What is read of one RTSTRUCT.
+
+    Attributes:
+        label: What messages call the file (its name may hold identifiers).
+        names: Names of all its ROIs, chosen or not.
+        rois: The chosen ones.
+        series_uids: Series it says it was drawn on.
+        frame_uids: Frames of reference it refers to.
+        moment: (3006,0008) Structure Set Date and (3006,0009) Time as written.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    rois: tuple[Roi, ...]
+    series_uids: frozenset[str]
+    frame_uids: frozenset[str]
+    moment: str = ""
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name is, or fits, one of the patterns (`*`, `?`, `[…]`), whatever the case."""
+    plain = _plain(name)
+    wanted = [_plain(pattern) for pattern in patterns]
+    return plain in wanted or any(fnmatchcase(plain, pattern) for pattern in wanted)
+
+
+def _plain(text: str) -> str:
+    """A name as it is compared: an umlaut may be one character or two, and spaces wide or many."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+@contextlib.contextmanager
+def reading(what: str, label: str) -> Iterator[None]:
+    """Read a contour object quietly; whatever its broken bytes provoke becomes one error.
+
+    Raises:
+        ContourError: pydicom, which decodes lazily, failed in any way.
+    """
+    with quiet_reading():
+        try:
+            yield
+        except PipelineError:
+            raise
+        except Exception as error:
+            raise ContourError(
+                f"{what} cannot be read",
+                where=label,
+                got=type(error).__name__,
+                action="export it again",
+            ) from None
+
+
+def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") -> StructureSet:
+    """Read an RTSTRUCT; points only of the ROIs whose name fits a pattern.
+
+    Args:
+        path: The DICOM file.
+        patterns: Patterns of ROI names, case-insensitive.
+        label: What messages call the file; names of DICOM files often hold identifiers.
+
+    Raises:
+        ContourError: The file is not a whole RTSTRUCT, or a contour's points are damaged.
+    """
+    with reading("an RTSTRUCT", label):
+        dataset = _read(path, label)
+        listed = list(dataset.get("StructureSetROISequence") or ())
+        contours: dict[int, list[Any]] = {}
+        for item in dataset.get("ROIContourSequence") or ():
+            contours.setdefault(int(item.get("ReferencedROINumber", -1)), []).append(item)
+        fitting = [item for item in listed if matches(str(item.get("ROIName", "")), patterns)]
+        numbers = [int(item.get("ROINumber", -2)) for item in listed]
+        for item in fitting:
+            _require_one(item, numbers, contours, label)
+        rois = [_roi(item, contours.get(int(item.get("ROINumber", -2)), []), label) for item in fitting]
+        series, frames = _references(dataset)
+        frames |= {str(item.get("ReferencedFrameOfReferenceUID", "")) for item in listed}
+        return StructureSet(
+            label,
+            tuple(str(item.get("ROIName", "")).strip() for item in listed),
+            tuple(rois),
+            frozenset(series - {""}),
+            frozenset(frames - {""}),
+            moment_of(dataset, "StructureSetDate", "StructureSetTime"),
+        )
+
+
+def moment_of(dataset: Dataset, date: str, time: str) -> str:
+    """Date and time of an object's content as written; empty without a date."""
+    day = text_of(dataset, date)
+    return day + text_of(dataset, time) if day else ""
+
+
+def _read(path: Path, label: str) -> Dataset:
+    from pydicom import dcmread
+
+    dataset = dcmread(path, force=True)  # files without preamble are DICOM, too
+    if dataset.get("Modality") != "RTSTRUCT":
+        raise ContourError(
+            "a file is not an RTSTRUCT",
+            where=f"{label}, (0008,0060) Modality",
+            expected="RTSTRUCT",
+            got=str(dataset.get("Modality")),
+        )
+    return dataset
+
+
+def _references(dataset: Dataset) -> tuple[set[str], set[str]]:
+    """Series and frames of (3006,0010) *Referenced Frame of Reference Sequence*."""
+    series: set[str] = set()
+    frames: set[str] = set()
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
+        frames.add(str(frame.get("FrameOfReferenceUID", "")))
+        for study in frame.get("RTReferencedStudySequence") or ():
+            for item in study.get("RTReferencedSeriesSequence") or ():
+                series.add(str(item.get("SeriesInstanceUID", "")))
+    return series, frames
+
+
+def _require_one(item: Dataset, numbers: list[int], contours: dict[int, list[Any]], label: str) -> None:
+    """Refuse an ROI whose number others bear, too: nobody knows whose the contours are."""
+    number = int(item.get("ROINumber", -2))
+    bearers, drawn = numbers.count(number), len(contours.get(number, []))
+    if bearers > 1 or drawn > 1:
+        raise ContourError(
+            "several ROIs of one number",
+            where=f"{label}, ROI {str(item.get('ROIName', '')).strip()!r}, (3006,0022), (3006,0084) ROI Number",
+            expected="a number for each ROI",
+            got=f"{bearers} ROIs and {drawn} sets of contours of number {number}",
+            action="export the RTSTRUCT again",
+        )
+
+
+def _roi(item: Dataset, drawn: Sequence[Dataset], label: str) -> Roi:
+    name = str(item.get("ROIName", "")).strip()
+    points: list[FloatArray] = []
+    seen: set[bytes] = set()
+    skipped: Counter[str] = Counter()
+    sops: set[str] = set()
+    for contour in (drawn[0].get("ContourSequence") if drawn else None) or ():
+        kind = str(contour.get("ContourGeometricType", "none"))
+        found = _points(contour, f"{label}, ROI {name!r}, (3006,0050) Contour Data")
+        if kind not in CLOSED:
+            skipped[kind] += 1
+        elif len(found) < 3:
+            skipped["of fewer than 3 points"] += 1
+        elif _corners(found) in seen:
+            skipped["repeated"] += 1  # XOR of a contour with itself would be nothing
+        else:
+            seen.add(_corners(found))
+            points.append(found)
+            for image in contour.get("ContourImageSequence") or ():
+                sops.add(str(image.get("ReferencedSOPInstanceUID", "")))
+    return Roi(
+        name,
+        int(item.get("ROINumber", -2)),
+        str(item.get("ReferencedFrameOfReferenceUID", "") or ""),
+        tuple(points),
+        dict(skipped),
+        frozenset(sops - {""}),
+    )
+
+
+def _corners(points: FloatArray) -> bytes:
+    """A contour's corners to 0.01 mm, wherever it starts and whichever way it runs."""
+    rounded = np.round(np.clip(points, -1e9, 1e9) * 100.0).astype(np.int64)
+    return np.unique(rounded, axis=0).tobytes()
+
+
+def _points(contour: Dataset, where: str) -> FloatArray:
+    """Points (n, 3) of a contour, the closing point dropped.
+
+    The raw text is parsed at once: pydicom's number objects take thirty times as long.
+    """
+    if CONTOUR_DATA not in contour:
+        return np.empty((0, 3))
+    raw = contour.get_item(CONTOUR_DATA)
+    value = raw.value
+    try:
+        if isinstance(value, bytes):
+            fields = value.rstrip(b" \0").split(b"\\") if value.strip(b" \0") else []
+            numbers = np.array(fields, dtype=np.float64)
+        else:
+            numbers = np.array(value if value is not None else [], dtype=np.float64)
+    except ValueError:
+        raise ContourError("a contour's points are not numbers", where=where) from None
+    numbers = np.atleast_1d(numbers)
+    if numbers.size % 3 or not np.isfinite(numbers).all():
+        raise ContourError(
+            "a contour's points are damaged",
+            where=where,
+            expected="x, y, z of each point, finite",
+            got=f"{numbers.size} values",
+            action="export the RTSTRUCT again",
+        )
+    points: FloatArray = numbers.reshape(-1, 3)
+    if len(points) > 1 and np.allclose(points[0], points[-1]):
+        points = points[:-1]
+    return points

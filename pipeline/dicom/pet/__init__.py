@@ -1,0 +1,1 @@
+"""Stored PET values as standardised uptake values."""

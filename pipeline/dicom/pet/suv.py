@@ -1,0 +1,122 @@
+"""Stored PET values to standardised uptake values, with the reasoning beside them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.dicom.header.pet_header import PetHeader
+from pipeline.dicom.pet.factor import SuvFactor, suv_factor
+from pipeline.dicom.pet.reference_region import BSA_SHARE, body_reference
+from pipeline.errors import SuvError
+from pipeline.settings.base import Policy
+from pipeline.settings.dicom import SuvSettings
+from pipeline.tables.status import pass_on, patient_stage
+from pipeline.volumes.nifti import read_nifti, write_nifti
+from pipeline.volumes.volume import Volume
+
+SUV_JSON = "suv.json"
+_HEADER, _STORED = "pet.json", "pet_stored.nii.gz"
+
+
+def suv_file(settings: SuvSettings) -> str:
+    """Name of the file that `suv_patient` writes: it says what the SUV is normalised by."""
+    return f"pet_suv{settings.normalisation}.nii.gz"
+
+
+def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy) -> None:
+    """Write a patient's SUV volume (float32; g/mL, for `bsa` cm²/mL) and `suv.json`.
+
+    `suv.json` holds the factor, every header value used, the steps taken, the assumptions
+    and the flags, so that a person can recompute it.
+
+    Args:
+        convert: The patient's folder of `convert_patient`.
+        out: Folder of this patient's SUV.
+        settings: Normalisation and limits.
+        policy: What a patient whose headers give no SUV does.
+
+    Raises:
+        SuvError: (policy `stop`) the headers cannot give an SUV.
+    """
+    if pass_on(convert, out):
+        return
+    with patient_stage("suv", out.name, out, policy) as warnings:
+        header = _read_header(convert / _HEADER)
+        result = suv_factor(header, settings)
+        for assumption in result.trace.assumptions:
+            if "by suv." in assumption:  # a setting overruled the file: more than a convention
+                warnings.tell(assumption)
+        volume = _scaled(read_nifti(convert / _STORED, "pet_stored"), result)
+        found = _statistics(volume, result, settings)
+        write_nifti(out / suv_file(settings), volume, compression_level=1)
+        content = {**_account(header, result, settings), **found}
+        (out / SUV_JSON).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_header(path: Path) -> PetHeader:
+    try:
+        return PetHeader.from_json(json.loads(path.read_text(encoding="utf-8"))["header"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SuvError(
+            "no PET was converted",
+            where=path.name,
+            got=type(error).__name__,
+            action="run the rule convert again",
+        ) from None
+
+
+def _scaled(stored: Volume, result: SuvFactor) -> Volume:
+    """Stored values × factor, multiplied in double precision slice by slice."""
+    factors = np.asarray(result.factors, dtype=np.float64)
+    if len(factors) not in (1, len(stored.array)):
+        raise SuvError(
+            "slices and their factors differ in number",
+            expected=str(len(stored.array)),
+            got=str(len(factors)),
+        )
+    factors = np.broadcast_to(factors, len(stored.array))
+    suv = np.empty(stored.array.shape, dtype=np.float32)
+    for number, factor in enumerate(factors):
+        suv[number] = stored.array[number] * factor
+    return stored.with_array(suv, "pet_suvbw")
+
+
+def _statistics(volume: Volume, result: SuvFactor, settings: SuvSettings) -> dict[str, Any]:
+    maximum = float(volume.array.max())
+    if maximum <= 0:
+        raise SuvError("the PET holds no activity", where="pixel values", got=f"SUVmax {maximum:g}")
+    if maximum > settings.implausible_suvmax:
+        result.trace.flags.append(f"SUVmax {maximum:.1f} above {settings.implausible_suvmax:g}")
+    reference = body_reference(volume, settings.normalisation)
+    scale = BSA_SHARE if settings.normalisation == "bsa" else 1.0
+    low, high = (limit * scale for limit in settings.body_suv)
+    median = reference["median"]
+    if median is not None and not low <= median <= high:
+        result.trace.flags.append(f"median SUV of the body {median:.2f} is outside {low:g} to {high:g}")
+    return {"suvmax": maximum, "reference": reference, "flags": result.trace.flags}
+
+
+def _account(header: PetHeader, result: SuvFactor, settings: SuvSettings) -> dict[str, Any]:
+    single = result.factors[0] if len(set(result.factors)) == 1 else None
+    used = asdict(header)
+    slices = used.pop("slices")
+    return {
+        "normalisation": settings.normalisation,
+        "unit": "cm2/mL" if settings.normalisation == "bsa" else "g/mL",
+        "file": suv_file(settings),
+        "factor": single,
+        "factors_by_slice": None if single is not None else list(result.factors),
+        "units": header.units,
+        "decay_correction": header.decay_correction,
+        "path": result.trace.path,
+        "assumptions": result.trace.assumptions,
+        "uptake_minutes": result.uptake_minutes,
+        "scanner": f"{header.manufacturer} {header.model}".strip(),
+        "header": used,
+        "slice_times": slices,
+    }

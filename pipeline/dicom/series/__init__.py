@@ -1,0 +1,1 @@
+"""The series of a patient: scanned, chosen, written as an index."""

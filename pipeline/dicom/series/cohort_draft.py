@@ -1,0 +1,283 @@
+"""From one big DICOM dump to a cohort table whose outcomes are to be filled in.
+
+Usage: ``python -m pipeline.dicom.series.cohort_draft DICOM OUT`` (``make cohort DICOM=… OUT=…``).
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.console import configure_logging
+from pipeline.dicom.header.values import quiet_reading
+from pipeline.dicom.series.scan import Instance, scan_folder
+from pipeline.errors import DicomError, PipelineError, TableError
+from pipeline.tables.files import is_zip, list_files
+
+log = logging.getLogger(__name__)
+COLUMNS = ("patient_id", "set", "centre", "image_path", "roi", "time_days", "event")
+NOTES = ("patient_id", "studies", "ct_series", "pet_series", "rtstructs", "segs", "note")
+
+
+@dataclass(frozen=True)
+class DraftPatient:
+    """One patient of a dump.
+
+    Attributes:
+        patient_id: Running number, `P0001`: nothing of the DICOM, which may name people.
+        key: (0010,0020) *Patient ID*; goes to the private key table only.
+        files: DICOM files, or the archives that hold them.
+        structures: Those that are RTSTRUCTs.
+        counts: Studies, then series of each kind.
+        note: What to look at before the patient is used.
+    """
+
+    patient_id: str
+    key: str
+    files: tuple[Path, ...]
+    structures: tuple[Path, ...]
+    counts: Mapping[str, int]
+    note: str
+
+
+def draft_cohort(dicom: Path, out: Path) -> list[DraftPatient]:
+    """Draft a cohort table from a tree of DICOM files; outcomes stay blank.
+
+    Writes, beside each other:
+        - `out`: a row per patient with PET or CT, `set` development, outcomes blank. A patient
+          whose files share folders with others' gets a folder of links, `{stem}.links/`.
+        - `{stem}.notes.csv`: what each patient has, and what to look at (several studies, no
+          PET, no CT, no contours).
+        - `{stem}.key.csv`: patient_id ↔ DICOM Patient ID, readable by its owner only.
+
+    Args:
+        dicom: The tree; ZIP archives in it are looked into.
+        out: The CSV to write; never overwritten.
+
+    Returns:
+        All patients found, in the table's order.
+
+    Raises:
+        DicomError: No DICOM file with a Patient ID is there.
+        TableError: `out` exists already, so that filled-in outcomes are never lost.
+    """
+    if not out.name.endswith(".csv"):
+        raise TableError("the cohort table must be a CSV", where=str(out), action="give OUT=….csv")
+    for path in (out, _beside(out, "key.csv"), _beside(out, "links")):
+        if path.exists():
+            raise TableError(
+                "the draft would overwrite a file",
+                where=str(path),
+                action="give another name, or remove it if its outcomes are not needed",
+            )
+    groups = _scan(dicom)
+    patients = [_patient(f"P{n:04d}", key, items) for n, (key, items) in enumerate(groups, start=1)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    usable = [p for p in patients if p.counts["pet_series"] or p.counts["ct_series"]]
+    owners = _owners(patients)
+    _write(
+        out,
+        COLUMNS,
+        ((p.patient_id, "development", "", _image_path(p, owners, out), "", "", "") for p in usable),
+    )
+    _write(
+        _beside(out, "notes.csv"),
+        NOTES,
+        ((p.patient_id, *(p.counts[name] for name in NOTES[1:-1]), p.note) for p in patients),
+    )
+    private = _beside(out, "key.csv")
+    private.touch(mode=0o600)
+    _write(private, ("patient_id", "dicom_patient_id"), ((p.patient_id, p.key) for p in patients))
+    return patients
+
+
+def _beside(out: Path, ending: str) -> Path:
+    return out.with_name(f"{out.stem}.{ending}")
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+Found = tuple[Path, Instance]
+"""A file, or the archive it was in, and its headers."""
+
+
+def _scan(dicom: Path) -> list[tuple[str, list[Found]]]:
+    """Instances by Patient ID, in the order of their folders."""
+    if not dicom.is_dir():
+        raise DicomError("the DICOM folder does not exist", where=str(dicom), action="give DICOM=folder")
+    root = dicom.absolute()
+    archives = [path for path in list_files(root)[0] if is_zip(path)]
+    groups: dict[str, list[Found]] = {}
+    unnamed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        unpacked = Path(folder)
+        scan = scan_folder(root, unpacked, workers=os.cpu_count() or 1)
+        for instance in scan.instances:
+            path = instance.path
+            if path.is_relative_to(unpacked):
+                path = archives[int(path.relative_to(unpacked).parts[0])]
+            if instance.patient_key:
+                groups.setdefault(instance.patient_key, []).append((path, instance))
+            else:
+                unnamed += 1
+    if not groups:
+        skipped = ", ".join(f"{n} {reason}" for reason, n in scan.skipped.items())
+        raise DicomError(
+            "no DICOM file with a Patient ID was found",
+            where=f"{dicom}, (0010,0020) Patient ID",
+            got=", ".join(filter(None, (f"{unnamed} without" if unnamed else "", skipped))) or "no files",
+        )
+    if unnamed:
+        log.warning("%d files without (0010,0020) Patient ID were left out", unnamed)
+    return sorted(groups.items(), key=lambda group: str(min(path for path, _ in group[1])))
+
+
+def _patient(patient_id: str, key: str, items: Sequence[Found]) -> DraftPatient:
+    series: dict[str, set[str]] = {"CT": set(), "PT": set(), "RTSTRUCT": set(), "SEG": set()}
+    studies: dict[str, set[str]] = {}
+    for _, instance in items:
+        if instance.modality in series:
+            series[instance.modality].add(instance.uids[2])
+            studies.setdefault(instance.uids[3], set()).add(instance.modality)
+    counts = {
+        "studies": len({instance.uids[3] for _, instance in items}),
+        "ct_series": len(series["CT"]),
+        "pet_series": len(series["PT"]),
+        "rtstructs": len(series["RTSTRUCT"]),
+        "segs": len(series["SEG"]),
+    }
+    whole = sum({"CT", "PT"} <= modalities for modalities in studies.values())
+    files = tuple(sorted({path for path, _ in items}))
+    structures = tuple(path for path, instance in items if instance.modality == "RTSTRUCT")
+    return DraftPatient(patient_id, key, files, structures, counts, _note(counts, whole))
+
+
+def _note(counts: Mapping[str, int], whole: int) -> str:
+    """What to look at: `whole` is the number of studies with both PET and CT."""
+    notes = []
+    if not counts["pet_series"] and not counts["ct_series"]:
+        notes.append("neither PET nor CT: not in the table")
+    elif not counts["pet_series"]:
+        notes.append("no PET")
+    elif not counts["ct_series"]:
+        notes.append("no CT")
+    elif not whole:
+        notes.append("PET and CT are in different studies")
+    if whole > 1:
+        notes.append(f"{whole} studies with PET and CT: keep one, or set index.several_studies")
+    if not counts["rtstructs"] and not counts["segs"]:
+        notes.append("no contours (neither RTSTRUCT nor DICOM SEG)")
+    return "; ".join(notes)
+
+
+def _owners(patients: Sequence[DraftPatient]) -> dict[Path, set[str]]:
+    """Which patients have files in or below each folder; archives count as folders."""
+    owners: dict[Path, set[str]] = {}
+    for patient in patients:
+        for file in patient.files:
+            for place in (file, *file.parents):
+                owners.setdefault(place, set()).add(patient.patient_id)
+    return owners
+
+
+def _image_path(patient: DraftPatient, owners: Mapping[Path, set[str]], out: Path) -> str:
+    """The patient's own folder; a folder of links where it holds others' files, too."""
+    folder = patient.files[0] if len(patient.files) == 1 else Path(os.path.commonpath(patient.files))
+    if folder.is_file() and not is_zip(folder):
+        folder = folder.parent
+    if owners[folder] == {patient.patient_id}:
+        return _relative(folder)
+    for file in patient.files:
+        if len(owners[file]) > 1:
+            raise DicomError(
+                "an archive holds several patients",
+                where=str(file),
+                expected="files of one patient",
+                action="unpack it first",
+            )
+    links = _beside(out, "links") / patient.patient_id
+    links.mkdir(parents=True)
+    for number, file in enumerate(patient.files, start=1):
+        (links / f"{number:06d}{file.suffix.lower()}").symlink_to(file)
+    return _relative(links.absolute())
+
+
+def _relative(path: Path) -> str:
+    """From the working directory where the path lies below it, else absolute."""
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
+
+
+def roi_names(patients: Sequence[DraftPatient]) -> Counter[str]:
+    """How many patients have an ROI of each name, for choosing `contours.roi`."""
+    found: Counter[str] = Counter()
+    for patient in patients:
+        names: set[str] = set()
+        for path in patient.structures:
+            names.update(_names(path))
+        found.update(names)
+    return found
+
+
+def _names(path: Path) -> set[str]:
+    """ROI names of an RTSTRUCT; none where it is broken or lies in an archive."""
+    from pydicom import dcmread
+
+    with quiet_reading():
+        try:
+            dataset = dcmread(path, specific_tags=["StructureSetROISequence"])
+            items = dataset.get("StructureSetROISequence") or ()
+            return {str(item.get("ROIName", "")).strip() for item in items}
+        except Exception:  # whatever its bytes provoke: the names are a help, no more
+            return set()
+
+
+def describe(patients: Sequence[DraftPatient], out: Path) -> str:
+    """What was found and what to do next, for the terminal."""
+    left_out = sum(not (p.counts["pet_series"] or p.counts["ct_series"]) for p in patients)
+    lines = [f"{len(patients) - left_out} patients drafted in {out}"]
+    if left_out:
+        lines.append(f"{left_out} patients with neither PET nor CT were left out")
+    for note, number in Counter(p.note for p in patients if p.note).most_common():
+        lines.append(f"  {number} × {note}")
+    names = roi_names(patients)
+    if names:
+        lines.append("ROI names: " + ", ".join(f"{name!r} ({n})" for name, n in names.most_common(20)))
+    lines.append(f"each patient's series and notes: {_beside(out, 'notes.csv')}")
+    lines.append(
+        f"which patient is which (private, keep it out of version control): {_beside(out, 'key.csv')}"
+    )
+    lines.append("next: fill in time_days and event, and set external patients' set")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code."""
+    if len(arguments) != 2:
+        print("usage: python -m pipeline.dicom.series.cohort_draft DICOM OUT", file=sys.stderr)
+        return 2
+    configure_logging()
+    out = Path(arguments[1])
+    try:
+        patients = draft_cohort(Path(arguments[0]), out)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(describe(patients, out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,244 @@
+"""Header-only reading of every file of a patient's folder."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
+from pydicom.tag import Tag
+
+from pipeline.dicom.header.geometry import Plane
+from pipeline.dicom.header.pet_header import corrections_of
+from pipeline.dicom.header.values import (
+    integer_of,
+    items_of,
+    number_of,
+    quiet_reading,
+    text_of,
+    texts_of,
+)
+from pipeline.dicom.volume.frames import planes_of
+from pipeline.tables.files import CLOSED_FOLDER, NO_FILE, is_zip, list_files
+
+DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+_NO_UID = "DICOM without (0008,0018) SOP or (0020,000E) Series Instance UID"
+_UNREADABLE = "unreadable DICOM"
+_ARCHIVE = "archive that cannot be unpacked"
+BROKEN = frozenset({_NO_UID, _UNREADABLE, _ARCHIVE, CLOSED_FOLDER, NO_FILE})
+"""Reasons of passing over a file that may have been part of a series."""
+_MULTI_FRAME = 0x00280008
+_LAST = 0x30060010  # ReferencedFrameOfReferenceSequence; contours and pixels come after it
+_LAST_GROUP = 0x52009230  # PerFrameFunctionalGroupsSequence
+_TAGS = [int(Tag(name)) for name in (
+    "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "StudyInstanceUID",
+    "StudyDate", "StudyTime", "SeriesDate", "SeriesTime", "SeriesDescription", "ImageType",
+    "PatientID", "SliceThickness", "ConvolutionKernel", "FrameOfReferenceUID", "Rows", "Columns",
+    "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "CorrectedImage", "Units", "SeriesType", "BurnedInAnnotation", "ReferencedSeriesSequence",
+    "ReferencedFrameOfReferenceSequence", "AttenuationCorrected", "DecayCorrected",
+    "AcquisitionDate", "AcquisitionTime", "TriggerTime", "FrameReferenceTime", "InstanceNumber",
+)]  # fmt: skip
+_FRAME_TAGS = [0x52009229, 0x52009230]  # Shared and Per-Frame Functional Groups Sequence
+# Above this many files a pool of processes earns its start (about 1 s) back.
+_PARALLEL_FROM = 2000
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What the index needs of one file; identifiers stay in memory or under `index/`.
+
+    Attributes:
+        path: The file.
+        uids: SOP class, SOP instance, series, study, frame of reference.
+        modality: (0008,0060).
+        patient_key: (0010,0020) Patient ID, only ever compared.
+        study_moment: Study date and time as written.
+        series_moment: Series date and time as written.
+        description: (0008,103E).
+        image_type: (0008,0008).
+        corrected: (0028,0051) Corrected Image; for enhanced PET, derived from its flags.
+        kernel: (0018,1210).
+        units: (0054,1001).
+        series_type: (0054,1000).
+        planes: One per frame.
+        turn: What orders images at one position: acquisition date and time, (0018,1060)
+            Trigger Time, (0054,1300) Frame Reference Time, (0020,0013) Instance Number.
+        references: Series that an RTSTRUCT or a SEG belongs to.
+    """
+
+    path: Path
+    uids: tuple[str, str, str, str, str]
+    modality: str
+    patient_key: str
+    study_moment: str
+    series_moment: str
+    description: str
+    image_type: tuple[str, ...]
+    corrected: tuple[str, ...]
+    kernel: str
+    units: str
+    series_type: tuple[str, ...]
+    planes: tuple[Plane, ...]
+    turn: tuple[str, float, float, float] = ("", 0.0, 0.0, 0.0)
+    references: tuple[str, ...] = ()
+
+
+@dataclass
+class Scan:
+    """All readable instances of a folder, once each, and how many files were passed over, by reason."""
+
+    instances: list[Instance] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def scan_folder(folder: Path, unpacked: Path, workers: int = 1) -> Scan:
+    """Read the headers of every DICOM file below a folder.
+
+    Files need no ending. ZIP archives are unpacked first, under plain numbers, so that no
+    member's name reaches the file system.
+
+    Args:
+        folder: Any tree of files, or one file.
+        unpacked: Where members of archives go.
+        workers: Processes for thousands of files.
+    """
+    files, passed = list_files(folder)
+    scan = Scan(skipped=passed)
+    for number, archive in enumerate([path for path in files if is_zip(path)]):
+        files.remove(archive)
+        files.extend(_unpack(archive, unpacked / f"{number:03d}", scan))
+    found: Iterable[Instance | str]
+    if workers > 1 and len(files) >= _PARALLEL_FROM:
+        found = _read_parallel(files, workers)
+    else:
+        found = read_many(files)
+    seen: set[str] = set()
+    for result in found:
+        if isinstance(result, str):
+            scan.skipped[result] += 1
+        elif result.uids[1] in seen:
+            scan.skipped["duplicate of another file by (0008,0018) SOP Instance UID"] += 1
+        else:
+            seen.add(result.uids[1])
+            scan.instances.append(result)
+    return scan
+
+
+def _unpack(archive: Path, target: Path, scan: Scan) -> list[Path]:
+    """Members of a ZIP archive as numbered files; a broken archive counts as unreadable."""
+    found: list[Path] = []
+    try:
+        with zipfile.ZipFile(archive) as content:
+            for number, member in enumerate(m for m in content.infolist() if not m.is_dir()):
+                target.mkdir(parents=True, exist_ok=True)
+                path = target / f"{number:06d}.dcm"
+                with content.open(member) as packed, path.open("wb") as stream:
+                    shutil.copyfileobj(packed, stream)  # a member may be larger than memory
+                found.append(path)
+    except Exception:  # the decompressors' errors share no base
+        scan.skipped[_ARCHIVE] += 1
+    return found
+
+
+def _read_parallel(files: list[Path], workers: int) -> Iterable[Instance | str]:
+    import dask
+    from dask.delayed import delayed
+
+    size = -(-len(files) // (workers * 4))
+    parts = [delayed(read_many)(files[i : i + size]) for i in range(0, len(files), size)]
+    with dask.config.set(scheduler="processes", num_workers=workers):
+        return [result for part in dask.compute(*parts) for result in part]
+
+
+def read_many(files: Iterable[Path]) -> list[Instance | str]:
+    """Read the headers of files; a text says why one is passed over."""
+    with quiet_reading():
+        return [_read(path) for path in files]
+
+
+def _read(path: Path) -> Instance | str:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(132)
+            if start[128:] != b"DICM" and not _bare_dataset(start):
+                return "not DICOM"
+            dataset = _headers(stream, _TAGS, _LAST)
+            if text_of(dataset.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_CLASS:
+                return "DICOMDIR (its files are found by themselves)"
+            if not text_of(dataset, "SOPInstanceUID") or not text_of(dataset, "SeriesInstanceUID"):
+                return _NO_UID
+            frames = integer_of(dataset, _MULTI_FRAME) or 1
+            if frames > 1 and text_of(dataset, "Modality") in ("CT", "PT"):
+                dataset.update(_headers(stream, _FRAME_TAGS, _LAST_GROUP))
+            return _instance(path, dataset)
+    except Exception:  # whatever broken bytes provoke in the reader, the file is not used
+        return _UNREADABLE
+
+
+def _bare_dataset(start: bytes) -> bool:
+    """A file without preamble begins with group 0002 or 0008."""
+    return len(start) >= 8 and start[:2] in (b"\x02\x00", b"\x08\x00") and start[3] == 0
+
+
+def _headers(stream: BinaryIO, tags: list[int], last: int) -> Dataset:
+    stream.seek(0)
+    # Plain integers: comparing pydicom's own tags takes most of the time of reading.
+    return read_partial(
+        stream, lambda tag, _vr, _length: int.__gt__(tag, last), force=True, specific_tags=tags
+    )
+
+
+def _instance(path: Path, dataset: Dataset) -> Instance:
+    modality = text_of(dataset, "Modality").upper()
+    return Instance(
+        path=path,
+        uids=(
+            text_of(dataset, "SOPClassUID"),
+            text_of(dataset, "SOPInstanceUID"),
+            text_of(dataset, "SeriesInstanceUID"),
+            text_of(dataset, "StudyInstanceUID"),
+            text_of(dataset, "FrameOfReferenceUID") or _contour_frame(dataset),
+        ),
+        modality=modality,
+        patient_key=text_of(dataset, "PatientID"),
+        study_moment=text_of(dataset, "StudyDate") + text_of(dataset, "StudyTime"),
+        series_moment=text_of(dataset, "SeriesDate") + text_of(dataset, "SeriesTime"),
+        description=text_of(dataset, "SeriesDescription"),
+        image_type=tuple(t.upper() for t in texts_of(dataset, "ImageType")),
+        corrected=corrections_of(dataset),
+        kernel=text_of(dataset, "ConvolutionKernel"),
+        units=text_of(dataset, "Units").upper(),
+        series_type=tuple(t.upper() for t in texts_of(dataset, "SeriesType")),
+        planes=planes_of(dataset) if modality in ("CT", "PT", "MR", "NM") else (),
+        turn=_turn(dataset),
+        references=_references(dataset),
+    )
+
+
+def _turn(dataset: Dataset) -> tuple[str, float, float, float]:
+    moment = text_of(dataset, "AcquisitionDate") + text_of(dataset, "AcquisitionTime")
+    trigger, reference, number = (
+        number_of(dataset, name) or 0.0 for name in ("TriggerTime", "FrameReferenceTime", "InstanceNumber")
+    )
+    return moment, trigger, reference, number
+
+
+def _contour_frame(dataset: Dataset) -> str:
+    for item in items_of(dataset, "ReferencedFrameOfReferenceSequence"):
+        return text_of(item, "FrameOfReferenceUID")
+    return ""
+
+
+def _references(dataset: Dataset) -> tuple[str, ...]:
+    series = [text_of(s, "SeriesInstanceUID") for s in items_of(dataset, "ReferencedSeriesSequence")]
+    for frame in items_of(dataset, "ReferencedFrameOfReferenceSequence"):
+        for study in items_of(frame, "RTReferencedStudySequence"):
+            series += [text_of(s, "SeriesInstanceUID") for s in items_of(study, "RTReferencedSeriesSequence")]
+    return tuple(dict.fromkeys(uid for uid in series if uid))

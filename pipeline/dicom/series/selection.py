@@ -1,0 +1,221 @@
+"""Which of a patient's series is the PET and which the CT, and why."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pipeline.dicom.header.geometry import axes_of, depths_of, slice_order
+from pipeline.dicom.series.scan import Instance
+
+CT_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT",
+    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT",
+}
+PET_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.128": "PET",
+    "1.2.840.10008.5.1.4.1.1.128.1": "Legacy Converted Enhanced PET",
+    "1.2.840.10008.5.1.4.1.1.130": "Enhanced PET",
+}
+# Words in (0008,103E) that mean no attenuation correction where (0028,0051) is absent.
+_NAC = re.compile(r"(^|[^a-z])(nac|no[ _-]?ac|non[ _-]?ac|uncorrected|no[ _-]?attn)([^a-z]|$)", re.IGNORECASE)
+_NOT_VOLUMES = ("LOCALIZER", "MIP", "PROJECTION IMAGE", "FUSION", "SCREEN SAVE", "DOSE")
+# CT kernels made for bone or lung: Siemens B/Br/H 50 and up, GE and Philips names.
+_SHARP = re.compile(r"^(b[rlv]?|h[rv]?|i|j)(5|6|7|8)\d|bone|lung|edge|detail|sharp|^y[bcde]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Series:
+    """The instances of one series, in order along the normal where they have one.
+
+    Attributes:
+        instances: Those in use.
+        note: Why they are not all of the series; empty if they are.
+    """
+
+    instances: tuple[Instance, ...]
+    note: str = ""
+
+    @property
+    def first(self) -> Instance:
+        """One instance that stands for the series."""
+        return self.instances[0]
+
+    @property
+    def uid(self) -> str:
+        """(0020,000E) Series Instance UID."""
+        return self.first.uids[2]
+
+    @property
+    def study(self) -> str:
+        """(0020,000D) Study Instance UID."""
+        return self.first.uids[3]
+
+    @property
+    def frame(self) -> str:
+        """(0020,0052) Frame of Reference UID."""
+        return self.first.uids[4]
+
+    @property
+    def slices(self) -> int:
+        """Image planes, frames counted singly."""
+        return sum(len(instance.planes) for instance in self.instances)
+
+    def has_geometry(self) -> bool:
+        """Whether every plane has a position, an orientation and a spacing."""
+        return all(i.planes and all(p.whole() for p in i.planes) for i in self.instances)
+
+
+def series_of(instances: Sequence[Instance]) -> list[Series]:
+    """Group instances by series; each is put in order along its normal."""
+    groups: dict[str, list[Instance]] = {}
+    for instance in instances:
+        groups.setdefault(instance.uids[2], []).append(instance)
+    return [_ordered(Series(tuple(group))) for _, group in sorted(groups.items())]
+
+
+def _ordered(series: Series) -> Series:
+    if not series.has_geometry():
+        return series
+    order = slice_order([instance.planes[0] for instance in series.instances])
+    return Series(tuple(series.instances[i] for i in order))
+
+
+def one_frame(series: Series, which: Literal["first", "last"]) -> Series:
+    """One image per position of a dynamic or gated series; the series itself where that is not clear.
+
+    Images at one position follow each other by :attr:`Instance.turn`. Every position must
+    have as many; multi-frame objects are left alone.
+    """
+    if not series.has_geometry() or any(len(i.planes) != 1 for i in series.instances):
+        return series
+    depths = depths_of([i.planes[0] for i in series.instances])
+    groups: list[list[Instance]] = []
+    for number, (depth, instance) in enumerate(zip(depths, series.instances, strict=True)):
+        if number and depth - depths[number - 1] < 1e-3:
+            groups[-1].append(instance)
+        else:
+            groups.append([instance])
+    frames = len(groups[0])
+    if frames < 2 or any(len(group) != frames for group in groups):
+        return series
+    pick = min if which == "first" else max
+    chosen = tuple(pick(group, key=lambda instance: instance.turn) for group in groups)
+    return Series(chosen, f"the {which} of {frames} images at each position by index.repeated_frames")
+
+
+def unfit(series: Series, role: str, min_slices: int, dynamic: bool = False) -> str:
+    """Why a series of the right modality cannot be the PET or the CT; empty if it can.
+
+    `dynamic` says that one frame of a dynamic or gated acquisition may be used.
+    """
+    first = series.first
+    classes = PET_CLASSES if role == "pet" else CT_CLASSES
+    if first.uids[0] not in classes:
+        return "not a volume: a secondary capture, a raw or a derived object by its SOP class"
+    kinds = {kind for instance in series.instances for kind in instance.image_type}
+    for kind in _NOT_VOLUMES:
+        if any(kind in value for value in kinds):
+            return f"not a volume: (0008,0008) Image Type says {kind}"
+    if series.slices < min_slices:
+        return f"{series.slices} slices, fewer than index.min_slices = {min_slices}"
+    if not series.has_geometry():
+        return "slices lack a usable position, orientation or pixel spacing"
+    if _repeats(series):
+        return "several images at one position: gated, dynamic or repeated"
+    return _unfit_pet(series, dynamic) if role == "pet" else ""
+
+
+def _repeats(series: Series) -> bool:
+    """Whether half of the planes or more share a position with another."""
+    depths = np.sort(depths_of([p for i in series.instances for p in i.planes]))
+    return bool((np.diff(depths) < 1e-3).sum() * 2 >= len(depths))
+
+
+def _unfit_pet(series: Series, dynamic: bool) -> str:
+    corrected = [set(i.corrected) for i in series.instances]
+    if any(flags and "ATTN" not in flags for flags in corrected):
+        return "not corrected for attenuation: (0028,0051) Corrected Image lacks ATTN"
+    if not any(corrected) and _NAC.search(series.first.description):
+        return "not corrected for attenuation, by its (0008,103E) Series Description"
+    kinds = {kind for instance in series.instances for kind in instance.series_type}
+    for kind in ("GATED", "DYNAMIC"):
+        if kind in kinds and not dynamic:
+            return f"{kind.lower()} acquisition by (0054,1000) Series Type"
+    return ""
+
+
+def pattern_rank(description: str, patterns: Sequence[str]) -> int:
+    """Position of the first pattern that a description matches; the number of patterns if none."""
+    for rank, pattern in enumerate(patterns):
+        if fnmatch.fnmatchcase(description.lower(), pattern.lower()):
+            return rank
+    return len(patterns)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen series, and how many others the rules could not tell from it."""
+
+    series: Series
+    ties: int
+
+
+def best_pet(candidates: Sequence[Series], patterns: Sequence[str]) -> Choice:
+    """The PET: by pattern, then original before derived, more slices, finer voxels.
+
+    Series that are equal by all of these: the earlier one.
+    """
+    return _best(candidates, lambda series: _pet_key(series, patterns))
+
+
+def _pet_key(series: Series, patterns: Sequence[str]) -> tuple:
+    return (
+        pattern_rank(series.first.description, patterns),
+        "ORIGINAL" not in series.first.image_type,
+        -series.slices,
+        series.first.planes[0].spacing_mm[0],
+    )
+
+
+def best_ct(candidates: Sequence[Series], patterns: Sequence[str], pet: Series | None) -> Choice:
+    """The CT: by pattern, then the PET's frame and study, its coverage, a soft kernel, slices, voxels.
+
+    Series that are equal by all of these: the earlier one.
+    """
+    return _best(candidates, lambda series: _ct_key(series, patterns, pet))
+
+
+def _ct_key(series: Series, patterns: Sequence[str], pet: Series | None) -> tuple:
+    return (
+        pattern_rank(series.first.description, patterns),
+        pet is not None and series.frame != pet.frame,
+        pet is not None and series.study != pet.study,
+        -round(coverage(series, pet), 2) if pet else 0.0,
+        bool(_SHARP.search(series.first.kernel)),
+        -series.slices,
+        series.first.planes[0].spacing_mm[0],
+    )
+
+
+def _best(candidates: Sequence[Series], key: Callable[[Series], tuple]) -> Choice:
+    """Least by key, then by time, then by UID, so that the order of files does not matter."""
+    keys = {series.uid: key(series) for series in candidates}
+    best = min(candidates, key=lambda s: (keys[s.uid], s.first.series_moment, s.uid))
+    return Choice(best, sum(value == keys[best.uid] for value in keys.values()) - 1)
+
+
+def coverage(series: Series, other: Series) -> float:
+    """Share (0 to 1) of the other series' extent along its normal that a series covers."""
+    normal = axes_of(other.first.planes[0].orientation)[:, 2]
+    mine = np.asarray([p.position for i in series.instances for p in i.planes]) @ normal
+    theirs = depths_of([p for i in other.instances for p in i.planes])
+    length = float(theirs.max() - theirs.min())
+    shared = min(mine.max(), theirs.max()) - max(mine.min(), theirs.min())
+    return float(np.clip(shared / length, 0, 1)) if length > 0 else 0.0

@@ -1,0 +1,1 @@
+"""Chosen series and NIfTI files as volumes."""

@@ -1,0 +1,186 @@
+"""Cohorts of NIfTI files: what `convert` leaves of DICOM, from a CT in HU and a PET in SUVbw."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+from dataclasses import asdict
+from fnmatch import fnmatchcase
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.dicom.header.pet_header import PetHeader
+from pipeline.dicom.series.index_file import PetToCt
+from pipeline.errors import DicomError, GeometryError, SettingsError, SuvError
+from pipeline.settings.base import Policy
+from pipeline.settings.cohort import CohortSettings
+from pipeline.tables.files import PatientFiles
+from pipeline.tables.status import Warnings, patient_stage
+from pipeline.volumes.nifti import read_nifti, write_nifti
+from pipeline.volumes.volume import Grid, Volume
+
+MAX_SUV = 1000.0
+"""No SUV comes near this; a PET in Bq/mL does everywhere."""
+AIR_HU = -200.0
+_FLOATS = {16: 4, 64: 8}
+"""NIfTI-1 datatype codes of floating-point values, and their bytes."""
+_NO_SCANNER: dict[str, Any] = {"manufacturer": "", "model": "", "kernel": "", "patient_position": ""}
+
+
+def convert_nifti(patient: PatientFiles, out: Path, settings: CohortSettings, policy: Policy) -> None:
+    """Write `ct_hu.nii.gz`, `pet_stored.nii.gz`, `ct.json` and `pet.json` of a NIfTI patient.
+
+    `pet.json` says what the cohort declares, SUV by body weight in g/mL, as (0054,1001) Units
+    GML and (0054,1006) SUV Type BW would, so that `suv_patient` passes the values on.
+
+    Args:
+        patient: Folder with the patient's files.
+        out: Folder of this patient's volumes.
+        settings: Patterns of the files' names, and what the PET's voxels hold.
+        policy: What a patient without usable files does.
+
+    Raises:
+        SettingsError: `cohort.nifti_pet_quantity` is not `suvbw` (whatever the policy).
+        DicomError: (policy `stop`) no file, or several, of a pattern; a CT that is not in HU.
+        SuvError: (policy `stop`) PET values that cannot be SUV.
+        GeometryError: (policy `stop`) PET and CT lie apart, or a file is no 3D image.
+    """
+    if settings.nifti_pet_quantity != "suvbw":
+        raise SettingsError(
+            "a NIfTI cohort must declare what its PET holds: the file cannot say",
+            where="cohort.nifti_pet_quantity",
+            expected="suvbw (g/mL)",
+            got=settings.nifti_pet_quantity,
+            action="convert the PET to SUVbw and declare it, or start from DICOM",
+        )
+    with patient_stage("convert", patient.patient_id, out, policy) as warnings:
+        ct = _read(patient, settings.nifti_ct, "CT")
+        pet = _read(patient, settings.nifti_pet, "PET")
+        if ct is None and pet is None:
+            raise DicomError(
+                "neither CT nor PET is asked for", where="cohort.nifti_ct, cohort.nifti_pet", got="empty"
+            )
+        if ct is not None and pet is not None and not _overlap(ct.grid, pet.grid):
+            raise GeometryError(
+                "CT and PET do not overlap in space",
+                expected=ct.grid.describe(),
+                got=pet.grid.describe(),
+                action="check the headers that the files were written with",
+            )
+        if ct is not None:
+            _write_ct(ct, out, warnings)
+        if pet is not None:
+            _write_pet(pet, out, warnings, "alone" if ct is None else "same_frame")
+
+
+def _read(patient: PatientFiles, pattern: str, name: str) -> Volume | None:
+    """The one file that a pattern fits; None where the pattern is empty."""
+    if not pattern:
+        return None
+    folder = patient.folder
+    if not folder.is_dir():
+        raise DicomError("the image folder does not exist", where=str(folder), action="mend image_path")
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    found = [text for text in names if fnmatchcase(text.lower(), pattern.lower())]
+    if len(found) != 1:
+        raise DicomError(
+            f"no {name} file" if not found else f"several {name} files",
+            where=str(folder),
+            expected=f"one file named like {pattern}",
+            got=", ".join(found or names) or "an empty folder",
+            action=f"set cohort.nifti_{name.lower()} to a pattern that fits one file",
+        )
+    path = folder / found[0]
+    volume = read_nifti(path)
+    share = max(_share_not_numbers(path), float((~np.isfinite(volume.array)).mean()))
+    if share:
+        raise DicomError(
+            f"the {name} holds values that are not numbers",
+            where=found[0],
+            got=f"{100 * share:.2f} % of voxels",
+            action="fill them on purpose, and send the file again",
+        )
+    return volume
+
+
+def _share_not_numbers(path: Path) -> float:
+    """Share of a NIfTI-1 file's stored values that are NaN or infinite.
+
+    Its bytes are asked, because ITK's reader turns such values into 0 without a word.
+    """
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        head = stream.read(348)
+        for order in "<>":
+            size, kind, start = (
+                struct.unpack_from(order + code, head, at)[0]
+                for code, at in (("i", 0), ("h", 70), ("f", 108))
+            )
+            if size == 348 and kind in _FLOATS:
+                stream.seek(int(start))
+                raw = stream.read()
+                width = _FLOATS[kind]
+                values = np.frombuffer(raw[: len(raw) // width * width], dtype=f"{order}f{width}")
+                return float((~np.isfinite(values)).mean()) if values.size else 0.0
+    return 0.0
+
+
+def _overlap(first: Grid, second: Grid) -> bool:
+    """Whether the boxes of two grids share space (along the patient's axes)."""
+    low, high = zip(_extent(first), _extent(second), strict=True)
+    return bool((np.max(low, axis=0) < np.min(high, axis=0)).all())
+
+
+def _extent(grid: Grid) -> tuple[Any, Any]:
+    corners = grid.points(list(product(*[(-0.5, n - 0.5) for n in grid.shape])))
+    return corners.min(axis=0), corners.max(axis=0)
+
+
+def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:
+    low, high = float(volume.array.min()), float(volume.array.max())
+    if high - low < 50:
+        raise DicomError(
+            "the CT is not in Hounsfield units",
+            expected="about -1000 (air) to 1000 and more (bone)",
+            got=f"{low:g} to {high:g}",
+            action="give the CT before any normalisation",
+        )
+    if low > AIR_HU:
+        warnings.tell(f"the CT holds no air (lowest value {low:g}): make sure that it is in HU")
+    whole = low >= -32768 and high <= 32767 and bool((volume.array == np.round(volume.array)).all())
+    array = volume.array.astype(np.int16 if whole else np.float32)
+    _write(out, "ct_hu.nii.gz", "ct.json", Volume(array, volume.grid, "ct_hu"), {"header": _NO_SCANNER})
+
+
+def _write_pet(volume: Volume, out: Path, warnings: Warnings, pet_to_ct: PetToCt) -> None:
+    low, high = float(volume.array.min()), float(volume.array.max())
+    if high > MAX_SUV or high <= 0:
+        raise SuvError(
+            "the PET's values cannot be SUV",
+            where="cohort.nifti_pet_quantity: suvbw",
+            expected=f"a maximum above 0 and below {MAX_SUV:g} g/mL",
+            got=f"{high:g}",
+            action="convert it to SUVbw; Bq/mL need body weight, dose and times",
+        )
+    if low < -1.0:
+        warnings.tell(f"the PET holds values down to {low:g} g/mL")
+    header = PetHeader(slices=(), units="GML", suv_type="BW").as_json()
+    stored = Volume(volume.array.astype(np.float32), volume.grid, "pet_stored")
+    _write(out, "pet_stored.nii.gz", "pet.json", stored, {"pet_to_ct": pet_to_ct, "header": header})
+
+
+def _write(out: Path, name: str, header_name: str, volume: Volume, more: dict[str, Any]) -> None:
+    write_nifti(out / name, volume)
+    content = {
+        "source": "nifti",
+        "quantity": volume.quantity,
+        "dtype": str(volume.array.dtype),
+        "geometry": asdict(volume.grid),
+        "minimum": float(volume.array.min()),
+        "maximum": float(volume.array.max()),
+        **more,
+    }
+    (out / header_name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,170 @@
+"""A chosen series as one volume, file by file, so that memory holds the volume once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from pipeline.dicom.header.geometry import Plane, grid_of_planes, slice_order
+from pipeline.dicom.header.values import quiet_reading
+from pipeline.dicom.volume.frames import Rescale, frame_values, planes_of
+from pipeline.dicom.volume.gantry_tilt import straighten
+from pipeline.dicom.volume.pixels import Array, frames_of, put_whole_values, real_values
+from pipeline.errors import DicomError
+from pipeline.settings.dicom import ConvertSettings
+from pipeline.volumes.volume import Quantity, Volume
+
+Header = Callable[[Dataset], None]
+
+
+@dataclass
+class Stack:
+    """Values of slices in the order of reading.
+
+    Attributes:
+        quantity: What the values mean.
+        array: (n, rows, columns); int16 as long as every slice allows it, else float32.
+        planes: Where the slices lie.
+    """
+
+    quantity: Quantity
+    array: Array
+    planes: list[Plane] = field(default_factory=list)
+
+    def add(self, frame: Array, rescale: Rescale, plane: Plane) -> None:
+        """Put the next slice on the stack."""
+        if self.array.dtype == np.int16 and not put_whole_values(
+            frame, rescale, self.array[len(self.planes)]
+        ):
+            self.array = self.array.astype(np.float32)
+        if self.array.dtype == np.float32:
+            self.array[len(self.planes)] = real_values(frame, rescale)
+        self.planes.append(plane)
+
+
+def read_series(
+    files: Sequence[Path], quantity: Quantity, settings: ConvertSettings, header: Header
+) -> tuple[Volume, list[int], list[str]]:
+    """Read the files of a series.
+
+    Args:
+        files: All files of the series.
+        quantity: `ct_hu` (int16 where the rescale keeps whole numbers) or `pet_stored` (float32).
+        settings: Tolerance of slice gaps, and what a tilted gantry does.
+        header: Called with the headers of every file, in the order of `files`.
+
+    Returns:
+        The volume; by volume slice the number of the frame it came from (frames counted
+        through the files in the order given); what a person should know.
+
+    Raises:
+        DicomError: Files that cannot be read or do not make one regular volume.
+    """
+    where = f"{'CT' if quantity == 'ct_hu' else 'PET'} series"
+    stack: Stack | None = None
+    with quiet_reading():
+        for dataset in _datasets(files, where):
+            header(dataset)
+            planes, frames = planes_of(dataset), frames_of(dataset, where)
+            _require_sizes(planes, frames, where)
+            if stack is None:
+                stack = _new_stack(quantity, frames, len(files))
+            for plane, frame, values in zip(planes, frames, frame_values(dataset), strict=True):
+                _require_shape(stack, frame, where)
+                whole = frame.dtype.kind in "iu"
+                stack.add(frame, _usable(values.rescale, quantity, whole, where), plane)
+    if stack is None:
+        raise DicomError("the series has no files", where=where)
+    return _in_order(stack, settings, where)
+
+
+def _datasets(files: Sequence[Path], where: str) -> Iterable[Dataset]:
+    for number, path in enumerate(files):
+        try:
+            yield _with_syntax(pydicom.dcmread(path, force=True))
+        except Exception as error:  # whatever broken bytes provoke in the reader
+            # By number: files are often named by their UID, which must not leave the index.
+            raise DicomError(
+                "a file of the series cannot be read",
+                where=f"{where}, file {number + 1} of {len(files)} in series.json",
+                got=type(error).__name__,
+            ) from None
+
+
+def _with_syntax(dataset: pydicom.FileDataset) -> Dataset:
+    """Name the transfer syntax of a bare dataset: uncompressed, in the encoding it was read in."""
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return dataset
+
+
+def _new_stack(quantity: Quantity, frames: Array, files: int) -> Stack:
+    """Room for the whole series: every file is taken to hold as many frames as the first."""
+    shape = (files * len(frames), *frames.shape[1:])
+    return Stack(quantity, np.empty(shape, np.int16 if quantity == "ct_hu" else np.float32))
+
+
+def _require_sizes(planes: Sequence[Plane], frames: Array, where: str) -> None:
+    if len(planes) != len(frames):
+        raise DicomError(
+            "frames and their positions differ in number",
+            where=f"{where}, (0028,0008) Number of Frames, (5200,9230)",
+            expected=str(len(planes)),
+            got=str(len(frames)),
+        )
+
+
+def _require_shape(stack: Stack, frame: Array, where: str) -> None:
+    if frame.shape != stack.array.shape[1:]:
+        raise DicomError(
+            "slices of one series differ in matrix size",
+            where=f"{where}, (0028,0010) Rows, (0028,0011) Columns",
+            expected="{}×{}".format(*stack.array.shape[1:]),
+            got="{}×{}".format(*frame.shape),
+        )
+    if len(stack.planes) >= len(stack.array):
+        raise DicomError("files of one series differ in their number of frames", where=where)
+
+
+def _usable(rescale: Rescale | None, quantity: Quantity, whole: bool, where: str) -> Rescale:
+    """The rescale; stored floating-point numbers (7FE0,0008) of a PET need none."""
+    if rescale is not None and rescale.slope != 0:
+        return rescale
+    if rescale is None and quantity == "pet_stored" and not whole:
+        return Rescale(1.0, 0.0)
+    meant = "Hounsfield units" if quantity == "ct_hu" else "activity or SUV"
+    raise DicomError(
+        f"stored values cannot be turned into {meant}" if rescale is None else "a rescale slope of 0",
+        where=f"{where}, (0028,1052) Rescale Intercept, (0028,1053) Rescale Slope",
+        expected="both in every slice (of a PET the slope alone will do)",
+        got="one of them is missing in a slice" if rescale is None else "0",
+        action="send the series as the scanner wrote it",
+    )
+
+
+def _in_order(stack: Stack, settings: ConvertSettings, where: str) -> tuple[Volume, list[int], list[str]]:
+    count = len(stack.planes)
+    array = stack.array[:count]
+    broken = sum(not plane.whole() for plane in stack.planes)
+    order = list(range(count)) if broken else slice_order(stack.planes)
+    planes = [stack.planes[i] for i in order]
+    tilted = settings.gantry_tilt == "resample"
+    grid, step = grid_of_planes(planes, settings.spacing_tolerance_mm, where, tilted)
+    if order != list(range(count)):
+        array = array[order]
+    if array.dtype == np.float32 and not bool(np.isfinite(array).all()):
+        raise DicomError("values that are not finite", where=f"{where}, (7FE0,0010) and the rescale")
+    notes = []
+    if step.any():
+        array, grid = straighten(array, grid, step)
+        tilt = np.degrees(np.arctan2(np.linalg.norm(step), grid.spacing_mm[0]))
+        notes.append(f"{where}: tilt of {tilt:.1f}° made straight by convert.gantry_tilt")
+    return Volume(array, grid, stack.quantity), order, notes

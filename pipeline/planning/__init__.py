@@ -1,0 +1,1 @@
+"""Who is left out, who is trained on and who is predicted."""

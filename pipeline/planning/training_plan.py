@@ -1,0 +1,116 @@
+"""What training will do, resolved: the rule `resolve`.
+
+Apart from the plan of folds, so that a change of how networks are trained leaves the folds,
+and with them the classical models, alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.planning.exclusions import excluded, read_problems
+from pipeline.settings.plan import PlanSettings
+from pipeline.settings.training import TrainingSettings
+from pipeline.tables.outcomes import has_outcomes, read_outcomes
+from pipeline.tables.splits import Fold, Splits, read_splits
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """A network as the settings resolve it.
+
+    Attributes:
+        kind: Kind of network.
+        training: The training section with the model's own overrides.
+    """
+
+    kind: str
+    training: TrainingSettings
+
+
+@dataclass(frozen=True)
+class ResolveJob:
+    """What is described.
+
+    Attributes:
+        splits: `splits.json`.
+        cohort: `cohort.parquet`.
+        problems: `problems.csv`.
+        settings: Folds.
+        models: Networks by name, resolved.
+    """
+
+    splits: Path
+    cohort: Path
+    problems: Path
+    settings: PlanSettings
+    models: Mapping[str, ModelPlan]
+
+
+def resolve_training(job: ResolveJob, out: Path) -> None:
+    """Write `plan.json`: numbers of patients and events, each network's training, marks.
+
+    Without outcomes numbers of events are null.
+    """
+    text = json.dumps(describe(job), indent=1) + "\n"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+
+
+def describe(job: ResolveJob) -> dict[str, Any]:
+    """What training will do, resolved, as plain values."""
+    splits, cohort = read_splits(job.splits), read_outcomes(job.cohort)
+    refused = excluded(read_problems(job.problems))
+    events = set(cohort.index[cohort["event"] == 1]) if has_outcomes(cohort) else None
+    return {
+        "patients": {
+            "in_table": len(cohort) + len(refused),
+            "usable": len(cohort),
+            "excluded": sorted(refused),
+            "events": None if events is None else len(events),
+            "centres": sorted({str(c) for c in cohort["centre"]}),
+        },
+        "plan": {**job.settings.model_dump(mode="json"), "seed": splits.seed},
+        "folds": [_numbers(fold, events) for fold in splits.folds],
+        "external": _count(splits.external, events),
+        "models": {name: _model(model, splits) for name, model in sorted(job.models.items())},
+        "marks": marks(job, outcomes=events is not None),
+    }
+
+
+def _numbers(fold: Fold, events: set[str] | None) -> dict[str, dict[str, int | None]]:
+    sets = {"train": fold.train, "inner": fold.inner, "heldout": fold.heldout}
+    return {name: _count(members, events) for name, members in sets.items()}
+
+
+def _count(members: Sequence[str], events: set[str] | None) -> dict[str, int | None]:
+    occurred = None if events is None else sum(p in events for p in members)
+    return {"patients": len(members), "events": occurred}
+
+
+def _model(model: ModelPlan, splits: Splits) -> dict[str, Any]:
+    training = model.training
+    fewest = min(len(fold.train) for fold in splits.folds)
+    return {
+        "kind": model.kind,
+        "iterations": training.iterations,
+        "batch": training.batch,
+        "passes_over_training_patients": round(training.iterations * training.batch / fewest, 1),
+        "runs": len(splits.folds),
+        "training": training.model_dump(mode="json"),
+    }
+
+
+def marks(job: ResolveJob, *, outcomes: bool) -> list[str]:
+    """What every table of this study has to carry as a mark (nothing leaks unmarked)."""
+    found = []
+    if job.settings.inner_fraction == 0 and outcomes:
+        found.append("no inner validation: Z-scores and baseline hazard come from held-out patients")
+    for name, model in sorted(job.models.items()):
+        if model.training.select == "best_heldout":
+            found.append(f"{name}: the epoch was chosen on the held-out fold that is reported")
+    return found

@@ -1,0 +1,195 @@
+"""Tables of what was done to each patient: SUV, registration."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.report.style import COLOURS, FAINT, WIDTH, Canvas
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUV_COLUMNS = {
+    "scanner": "Scanner",
+    "units": "Units",
+    "decay_correction": "Decay",
+    "factor": "Factor",
+    "uptake_minutes": "Uptake (min)",
+    "suvmax": "SUVmax",
+    "body": "Body SUV",
+    "region": "Reference SUV",
+    "flags": "Flags",
+    "assumptions": "Assumptions",
+    "path": "Path taken",
+}
+"""Entry of `suv.json` → title; the factor is in g/mL per stored unit.
+
+`body` is the median SUV of all voxels that are body by uptake, `region` the mean in the ROI of
+`contours.reference_roi`, where one is drawn.
+"""
+DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
+QUALITY = {
+    "rotation_deg": "Rotation (°)",
+    "translation_mm": "Translation (mm)",
+    "overlap_before": "Overlap before",
+    "overlap_after": "Overlap after",
+    "similarity_before": "Similarity before",
+    "similarity_after": "Similarity after",
+    "starts_tried": "Starts tried",
+}
+"""Entry of `quality.json` → title; a translation's length at the scanner's origin."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or an empty one where the file is absent."""
+    if not path.is_file():
+        return {}
+    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return loaded
+
+
+def suv_audit(results: Path) -> pd.DataFrame:
+    """A row per patient with usable SUV: scanner, units, decay path, factor, flags.
+
+    Flagged patients come first, then by patient_id. Dates are counted from each patient's
+    first one: a report is handed round, and a scan's date is a patient's.
+    """
+    import pandas as pd
+
+    rows = []
+    for path in sorted(results.glob("suv/*/suv.json")):
+        record = read_json(path)
+        record["body"] = (record.get("reference") or {}).get("median")
+        contours = read_json(results / "contours" / path.parent.name / "contours.json")
+        record["region"] = (contours.get("reference") or {}).get("mean")
+        row = {"Patient": path.parent.name}
+        row.update({label: plain(record.get(key)) for key, label in SUV_COLUMNS.items()})
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=["Patient", *SUV_COLUMNS.values()])
+    if frame["Reference SUV"].isna().all():
+        frame = frame.drop(columns="Reference SUV")  # no study without contours.reference_roi has one
+    order = frame.assign(_ok=frame["Flags"].fillna("").eq("")).sort_values(["_ok", "Patient"])
+    return order.drop(columns="_ok").reset_index(drop=True)
+
+
+def plain(value: Any) -> Any:
+    """A list as one text, numbers with five significant digits, dates as days."""
+    if isinstance(value, list | tuple):
+        return without_dates("; ".join(str(v) for v in value))
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    return without_dates(value) if isinstance(value, str) else value
+
+
+def without_dates(text: str) -> str:
+    """Dates as days since the text's first one: `2019-01-10 09:20` → `day 0 09:20`."""
+    from datetime import date
+
+    found = {}
+    for word in set(DATE.findall(text)):
+        try:
+            found[word] = date.fromisoformat(word).toordinal()
+        except ValueError:
+            continue
+    first = min(found.values(), default=0)
+    return DATE.sub(lambda m: f"day {found[m[0]] - first}" if m[0] in found else m[0], text)
+
+
+def suv_on_page(audit: pd.DataFrame) -> pd.DataFrame:
+    """The audit with a short path: how the activity was brought to g/mL, not each header value."""
+    short = audit.copy()
+    short["Path taken"] = [_short_path(str(text)) for text in audit["Path taken"].fillna("")]
+    return short
+
+
+def _short_path(text: str) -> str:
+    """How long the dose decayed (else the last step), and what the reference time was read from."""
+    steps = text.split("; ")
+    decayed = re.search(r"dose decayed over ([\d.]+) s", steps[-1])
+    last = f"dose decayed {float(decayed[1]):.0f} s" if decayed else steps[-1].split(", ")[0]
+    clocks = [re.match(r"reference time .*?: (?:\([^)]*\) )?([^,]+)", step) for step in steps]
+    names = [clock[1] for clock in clocks if clock]
+    return f"{last}; {names[-1]}" if names and decayed else last
+
+
+def registration_quality(results: Path) -> pd.DataFrame:
+    """A row per registered patient: rotation, translation, overlap, similarity, limits.
+
+    Columns: patient_id, note, those of :data:`QUALITY`, max_rotation_deg, min_overlap.
+    Empty where no patient was registered.
+    """
+    import pandas as pd
+
+    rows = []
+    for path in sorted(results.glob("registration/*/quality.json")):
+        record = read_json(path)
+        if record.get("method") != "template":
+            continue
+        row: dict[str, Any] = {"patient_id": path.parent.name, "note": record.get("note", "")}
+        row.update({key: record.get(key) for key in QUALITY})
+        moved = record.get("translation_mm")
+        row["translation_mm"] = float(np.linalg.norm(moved)) if moved else None
+        limits = record.get("limits", {})
+        row.update({key: limits.get(key) for key in ("max_rotation_deg", "min_overlap")})
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def quality_on_page(quality: pd.DataFrame) -> pd.DataFrame:
+    """The least overlapping first, with titles and sensible digits."""
+    from pipeline.report.formatting import fixed
+
+    digits = {"rotation_deg": 1, "translation_mm": 0, "starts_tried": 0}
+    table = quality.sort_values(["overlap_after", "patient_id"], na_position="last")
+    shown = {"Patient": table["patient_id"]}
+    for key, title in QUALITY.items():
+        shown[title] = [fixed(value, digits.get(key, 3)) for value in table[key]]
+    import pandas as pd
+
+    return pd.DataFrame({**shown, "Note": table["note"]})
+
+
+def draw_quality(quality: pd.DataFrame, canvas: Canvas) -> str | None:
+    """Overlap of the bodies against rotation and translation, with the limits kept to."""
+    rows = quality[quality["overlap_after"].notna()]
+    if rows.empty:
+        return None
+    figure, axes = canvas.new(0.85 * WIDTH, 3.4, 1, 2, sharey=True)
+    for axis, key, label in (
+        (axes[0, 0], "rotation_deg", "Rotation (°)"),
+        (axes[0, 1], "translation_mm", "Translation at the scanner's origin (mm)"),
+    ):
+        axis.scatter(rows[key], rows["overlap_after"], s=20, color=COLOURS[0], alpha=0.7, lw=0)
+        axis.axhline(float(rows["min_overlap"].iloc[0]), color=COLOURS[1], lw=1, ls="--")
+        axis.set(xlabel=label)
+    axes[0, 0].axvline(float(rows["max_rotation_deg"].iloc[0]), color=COLOURS[1], lw=1, ls="--")
+    for axis in axes[0]:
+        axis.set_xlim(left=0)
+    axes[0, 0].set(ylabel="Overlap with the template (Dice)", ylim=(None, 1.005))
+    axes[0, 1].set_title("dashed: limits", fontsize=8, weight="normal", color=FAINT)
+    for row in rows.nsmallest(3, "overlap_after").to_dict("records"):
+        axes[0, 0].annotate(
+            row["patient_id"], (row["rotation_deg"], row["overlap_after"]), xytext=(4, -2),
+            textcoords="offset points", fontsize=7, color=FAINT,
+        )  # fmt: skip
+    figure.tight_layout()
+    return canvas.save(figure, "registration")
+
+
+def copy_worst(results: Path, quality: pd.DataFrame, folder: Path, count: int = 3) -> list[str]:
+    """Copy the pictures of the patients that overlap least, worst first; returns file names."""
+    names = []
+    ranked = quality[quality["overlap_after"].notna()].sort_values(["overlap_after", "patient_id"])
+    for patient_id in ranked["patient_id"].head(count):
+        picture = results / "registration" / patient_id / "quality.png"
+        if picture.is_file():
+            name = f"registration_{patient_id}.png"
+            shutil.copyfile(picture, folder / name)
+            names.append(name)
+    return names

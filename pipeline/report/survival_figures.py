@@ -1,0 +1,145 @@
+"""Figures of survival curves and calibration; nothing is fitted here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.report.forests import sets_in
+from pipeline.report.formatting import Clock, horizon_name, known, p_value
+from pipeline.report.style import COLOURS, FAINT, WIDTH, Canvas
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TWO = ("low risk", "high risk")
+
+
+def group_name(group: int, count: int) -> str:
+    """Name of a risk group, 1 = lowest risk, of `count` groups."""
+    return TWO[group - 1] if count == 2 else f"risk group {group} of {count}"
+
+
+def value_of(metrics: pd.DataFrame, model: str, which: str, metric: str) -> float | None:
+    """A metric's value, or None where it is missing or not finite."""
+    found = metrics[(metrics["model"] == model) & (metrics["set"] == which) & (metrics["metric"] == metric)]
+    value = float(found["value"].iloc[0]) if len(found) else None
+    return value if known(value) else None
+
+
+def draw_kaplan_meier(
+    curves: pd.DataFrame, metrics: pd.DataFrame, look: tuple[str, int, str], canvas: Canvas
+) -> str | None:
+    """Kaplan–Meier curves of a model's risk groups with numbers at risk, a panel per set.
+
+    Args:
+        curves: `km.csv`.
+        metrics: `metrics.csv`, for the log-rank p-values.
+        look: Model, number of risk groups, and the study's unit of time.
+        canvas: Where to.
+
+    Returns:
+        The figure's file name, or None where the model has no curve.
+    """
+    model, count, unit = look
+    mine = curves[curves["model"] == model]
+    sets = sets_in(mine)
+    if not sets:
+        return None
+    clock = Clock.of(unit, float(mine["time"].max()))
+    width = WIDTH if len(sets) > 1 else 0.6 * WIDTH
+    shape = {"height_ratios": [4.4, 0.35 + 0.3 * count]}
+    figure, axes = canvas.new(width, 3.7 + 0.25 * count, 2, len(sets), sharex="col", gridspec_kw=shape)
+    for column, name in enumerate(sets):
+        part = mine[mine["set"] == name]
+        _survival_panel(axes[0, column], part, count, clock)
+        logrank = value_of(metrics, model, name, "logrank_p")
+        told = p_value(logrank)
+        told = "" if logrank is None else f", log-rank p {told if told[0] == '<' else '= ' + told}"
+        axes[0, column].set_title(f"{name.capitalize()}{told}")
+        _at_risk(axes[1, column], part, count, clock)
+    figure.tight_layout()
+    return canvas.save(figure, f"kaplan_meier_{model}")
+
+
+def _survival_panel(axis: Any, part: pd.DataFrame, count: int, clock: Clock) -> None:
+    for group, curve in part.groupby("group", sort=True):
+        curve = curve.sort_values("time")
+        time, colour = curve["time"] / clock.days, COLOURS[(int(group) - 1) % len(COLOURS)]
+        label = group_name(int(group), count)
+        axis.step(time, curve["survival"], where="post", color=colour, lw=1.8, label=label)
+        axis.fill_between(
+            time, curve["ci_low"], curve["ci_high"], step="post", color=colour, alpha=0.13, lw=0
+        )
+    axis.set(ylim=(0, 1.02), ylabel="Event-free probability")
+    axis.set_xlim(left=0)
+    axis.legend(loc="best", fontsize=8)
+
+
+def at_risk(curve: pd.DataFrame, time: float) -> int:
+    """Patients of one group under observation just before a time (same unit as the curve's).
+
+    `km.csv` has a row for every distinct time of the group, so these are the patients at
+    risk at the first row that is not earlier.
+    """
+    later = curve[curve["time"] >= time - 1e-9].sort_values("time")
+    return int(later["at_risk"].iloc[0]) if len(later) else 0
+
+
+def _at_risk(axis: Any, part: pd.DataFrame, count: int, clock: Clock) -> None:
+    groups = sorted(int(g) for g in part["group"].unique())
+    ticks = clock.ticks(float(part["time"].max()))
+    for row, group in enumerate(groups):
+        curve, colour = part[part["group"] == group], COLOURS[(group - 1) % len(COLOURS)]
+        for tick in ticks:
+            number = str(at_risk(curve, tick * clock.days))
+            axis.text(tick, -row, number, ha="center", va="center", fontsize=8, color=colour)
+    axis.set(ylim=(-len(groups) + 0.4, 0.7), yticks=[-i for i in range(len(groups))], xlabel=clock.label)
+    axis.set_yticklabels([group_name(g, count) for g in groups], fontsize=8)
+    axis.set_xticks(ticks)
+    axis.set_title("Number at risk", fontsize=8, weight="normal", color=FAINT)
+    for side in ("left", "bottom"):
+        axis.spines[side].set_visible(False)
+    axis.tick_params(length=0)
+    axis.tick_params(axis="y", pad=12)
+
+
+def survival_at(curve: pd.DataFrame, time: float) -> tuple[float, float, float]:
+    """Kaplan–Meier survival of one group at a time, with interval; NaN after its last row, unless that is 0."""
+    before = curve[curve["time"] <= time + 1e-9].sort_values("time")
+    if before.empty:
+        return (float("nan"),) * 3
+    row = before.iloc[-1]
+    if time > float(curve["time"].max()) + 1e-9 and float(row["survival"]) > 0:
+        return (float("nan"),) * 3
+    return float(row["survival"]), float(row["ci_low"]), float(row["ci_high"])
+
+
+def draw_calibration(calibration: pd.DataFrame, model: str, unit: str, canvas: Canvas) -> str | None:
+    """Predicted against observed survival at each horizon; None where there is nothing to draw."""
+    mine = calibration[(calibration["model"] == model) & calibration["observed"].notna()]
+    sets = sets_in(mine)
+    if not sets:
+        return None
+    figure, axes = canvas.new(0.46 * WIDTH * len(sets), 3.8, 1, len(sets))
+    for axis, name in zip(axes[0], sets, strict=True):
+        part = mine[mine["set"] == name]
+        axis.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=(0, (3, 3)))
+        for colour, (horizon, points) in zip(COLOURS, part.groupby("horizon", sort=True), strict=False):
+            _calibration_line(axis, points.sort_values("predicted"), colour, horizon_name(horizon, unit))
+        axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="Predicted survival", aspect="equal")
+        axis.set(ylabel="Observed survival (Kaplan–Meier)")
+        axis.set_title(name.capitalize())
+        axis.legend(loc="upper left", fontsize=8)
+    figure.tight_layout()
+    return canvas.save(figure, f"calibration_{model}")
+
+
+def _calibration_line(axis: Any, points: pd.DataFrame, colour: str, label: str) -> None:
+    low = (points["observed"] - points["ci_low"]).clip(lower=0).fillna(0)
+    high = (points["ci_high"] - points["observed"]).clip(lower=0).fillna(0)
+    axis.errorbar(
+        points["predicted"], points["observed"], yerr=np.array([low, high]), color=colour, marker="o",
+        ms=4, lw=1.2, elinewidth=0.8, label=label,
+    )  # fmt: skip

@@ -1,0 +1,52 @@
+"""What is learned of features before a model is fitted, each step from training patients alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.settings.classical import ClassicalModel
+from pipeline.survival.estimator import Context, Fitted
+from pipeline.survival.harmonise import Harmoniser
+from pipeline.survival.patients import Patients
+from pipeline.survival.registry import FITTERS
+from pipeline.survival.stability_filter import StableFeatures
+
+
+def fit_prepared(model: ClassicalModel, train: Patients, context: Context) -> Fitted:
+    """Fit a model after what is learned of features: which are stable, how centres differ.
+
+    Args:
+        model: The model's settings.
+        train: The only patients anything is learned from.
+        context: Seed and threads.
+    """
+    steps: list[tuple[str, StableFeatures | Harmoniser]] = []
+    told: tuple[str, ...] = ()
+    if (least := getattr(model, "min_icc", 0.0)) > 0:
+        steps.append(("stability", StableFeatures.fit(train, context.perturbed, least)))
+        train = steps[-1][1].transform(train)
+    if getattr(model, "harmonise", "none") != "none":
+        harmoniser = Harmoniser.fit(train)
+        steps.append(("harmonisation", harmoniser))
+        train = harmoniser.transform(train)
+        if not harmoniser.centres:
+            told = ("fewer than two centres of three patients; nothing is harmonised",)
+    fitter = FITTERS[model.kind]
+    if not steps:
+        return fitter(model, train, context)
+
+    def prepared(patients: Patients) -> Patients:
+        for _, step in steps:
+            patients = step.transform(patients)
+        return patients
+
+    if context.inner is not None:
+        context = replace(context, inner=prepared(context.inner))
+    fitted = fitter(model, train, context)
+    return Fitted(
+        lambda patients: fitted.score(prepared(patients)),
+        {**{name: step.report() for name, step in steps}, **fitted.report},
+        (*fitted.warnings, *told),
+        fitted.log_hazard,
+        fitted.marks,
+    )
