@@ -20,15 +20,15 @@ from pipeline.nets.registry import build
 from pipeline.settings.networks import DeepMts, DeepMtsFamily
 from pipeline.settings.training import TrainingSettings
 from pipeline.training.batches import plain_batch
-from pipeline.training.compile import caller_of
-from pipeline.training.dataset import Cohort
-from pipeline.training.device import Machine
+from pipeline.training.compile import maybe_compile
+from pipeline.training.dataset import CohortTensors
+from pipeline.training.device import DeviceConfig
 from pipeline.training.optimizer import Optimizer
 from pipeline.training.progress import Progress
 from pipeline.training.risk_bank import RiskMemory
 from pipeline.training.sampler import make_sampler
-from pipeline.training.step import Bench
-from pipeline.training.trainer import Run
+from pipeline.training.step import TrainContext
+from pipeline.training.trainer import TrainState
 
 Arrays = dict[str, np.ndarray]
 
@@ -72,11 +72,11 @@ def synthetic(patients: int, shape: tuple[int, int, int], seed: int = 0) -> Arra
     }
 
 
-def cohort_of(data: Arrays, machine: Machine) -> Cohort:
+def cohort_of(data: Arrays, machine: DeviceConfig) -> CohortTensors:
     """The arrays as `load_cohort` leaves them."""
     device, patients = machine.device, len(data["time"])
     images = torch.from_numpy(data["image"])
-    return Cohort(
+    return CohortTensors(
         ids=tuple(f"p{i}" for i in range(patients)),
         images=(images.half() if machine.half and device.type == "cuda" else images).to(device),
         masks=torch.from_numpy(data["mask"]).to(device),
@@ -94,26 +94,26 @@ def cohort_of(data: Arrays, machine: Machine) -> Cohort:
 
 
 def our_run(
-    cohort: Cohort,
-    machine: Machine,
+    cohort: CohortTensors,
+    machine: DeviceConfig,
     network: DeepMtsFamily,
     training: TrainingSettings,
     work: Path,
     *,
     rows: range | None = None,
     seed: int = 0,
-) -> Run:
+) -> TrainState:
     """The engine that the rule `train_fold` runs."""
     torch.manual_seed(seed)
     rows = range(len(cohort.ids)) if rows is None else rows
     net = machine.place(build(network, 2, 1), compiled=training.compile in ("always", "graphs"))
     events = cohort.event.cpu().numpy()[list(rows)].astype(int).tolist()
     sampler = make_sampler(rows, events, training.batch, seed, balance=True)
-    call = caller_of(net, training.compile, machine, plain_batch(cohort, sampler.batch_at(0)), work)
-    bench = Bench(net, call, cohort, machine, sampler, training, network.losses, seed)
+    call = maybe_compile(net, training.compile, machine, plain_batch(cohort, sampler.batch_at(0)), work)
+    bench = TrainContext(net, call, cohort, machine, sampler, training, network.losses, seed)
     net.train()
     optimizer, memory = Optimizer(net, training), RiskMemory(0, machine.device)
-    return Run(bench, {}, {}, work, optimizer, memory, Progress())
+    return TrainState(bench, {}, {}, work, optimizer, memory, Progress())
 
 
 def monai_change() -> Callable[[dict[str, Any]], dict[str, Any]] | None:

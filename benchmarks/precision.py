@@ -28,8 +28,8 @@ import engine
 
 from pipeline.settings.networks import MtHs
 from pipeline.settings.training import TrainingSettings
-from pipeline.training.device import choose_machine, exact
-from pipeline.training.trainer import _advance, look
+from pipeline.training.device import choose_machine, reproducible
+from pipeline.training.trainer import _advance, flush_losses
 from pipeline.training.validate import validate
 
 METRICS = ("dice", "c_index")
@@ -53,14 +53,14 @@ def end_of_run(options: argparse.Namespace, precision: str, seed: int) -> dict[s
     training = settings(options, precision)
     machine = choose_machine(training)
     train, unseen = range(options.patients), range(options.patients, 3 * options.patients)
-    with exact(machine, engine.cores(), False):
+    with reproducible(machine, engine.cores(), False):
         data = engine.synthetic(3 * options.patients, (options.side,) * 3)
         cohort = engine.cohort_of(data, machine)
         network = MtHs(width=options.width, clinical=("clinical_x",))
         run = engine.our_run(cohort, machine, network, training, options.work, rows=train, seed=seed)
         for iteration in range(options.iterations):
             _advance(run, iteration)
-        look(run)
+        flush_losses(run)
         scores = validate(run.bench, unseen)
     return {name: float(getattr(scores, name)) for name in METRICS}
 

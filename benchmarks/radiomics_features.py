@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.radiomics.features import extract_features
-from pipeline.radiomics.images import Picture
+from pipeline.radiomics.images import FeatureImage
 from pipeline.radiomics.sets import load_feature_set
 from pipeline.settings.radiomics import FeatureSet, Modality, RadiomicsSettings
 
@@ -89,10 +89,12 @@ def synthetic(voxels: int, shape: tuple[int, int, int] = SHAPE, seed: int = 0) -
     return {"pet": np.maximum(pet, 0).astype(np.float32), "ct": ct.astype(np.float32)}, mask
 
 
-def pictures(images: Images, mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> dict[str, Picture]:
+def pictures(
+    images: Images, mask: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> dict[str, FeatureImage]:
     """Arrays as the extraction takes them."""
     inside = np.ones(mask.shape, dtype=bool)
-    return {name: Picture(image, mask, inside, spacing_mm) for name, image in images.items()}
+    return {name: FeatureImage(image, mask, inside, spacing_mm) for name, image in images.items()}
 
 
 def ours(feature_set: FeatureSet, images: Images, mask: np.ndarray) -> dict[str, float]:

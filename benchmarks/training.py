@@ -34,13 +34,13 @@ import engine
 from engine import Arrays, Times, timed
 
 from pipeline.augment.affine import identity, resample
-from pipeline.augment.elastic import Bend, draw_elastic
+from pipeline.augment.elastic import ElasticField, draw_elastic
 from pipeline.settings.networks import DeepMts
 from pipeline.settings.training import AugmentSettings, TrainingSettings
 from pipeline.training.batches import plain_batch, training_batch
-from pipeline.training.device import Machine, choose_machine, exact
+from pipeline.training.device import DeviceConfig, choose_machine, reproducible
 from pipeline.training.step import loss_and_gradients
-from pipeline.training.trainer import Run, _advance, look
+from pipeline.training.trainer import TrainState, _advance, flush_losses
 
 H200_BYTES_PER_S, H200_BF16_FLOPS = 4.3e12, 790e12
 """Measured memory bandwidth and bf16 matrix throughput of an H200, for the floor."""
@@ -74,7 +74,7 @@ def plain(data: Arrays, options: argparse.Namespace, device: torch.device) -> di
     return {"plain: step": Times(whole.wall_ms, whole.cpu_ms + drawing), **found}
 
 
-def ours(run: Run, steps: int) -> dict[str, Times]:
+def ours(run: TrainState, steps: int) -> dict[str, Times]:
     """Our step, and each of its parts alone."""
     bench, device, numbers = run.bench, run.bench.machine.device, iter(range(10**6))
     rows = bench.sampler.batch_at(0)
@@ -84,11 +84,11 @@ def ours(run: Run, steps: int) -> dict[str, Times]:
     shape, generator = bench.cohort.shape, torch.Generator()
     elastic = AugmentSettings(elastic_voxels=4.0)
 
-    def augment(bend: Bend | None = None) -> None:
+    def augment(bend: ElasticField | None = None) -> None:
         resample(image, mask, matrices, air=air, shape=shape, bend=bend)
 
     found = {"ours: step": timed(lambda: _advance(run, next(numbers)), device, steps)}
-    look(run)
+    flush_losses(run)
     parts = {
         "ours: data (draw, augment)": lambda: training_batch(
             bench.cohort, rows, bench.training.augment, next(numbers)
@@ -103,7 +103,7 @@ def ours(run: Run, steps: int) -> dict[str, Times]:
     return {**found, **{name: timed(part, device, steps) for name, part in parts.items()}}
 
 
-def compiled(cohort: Any, machine: Machine, options: argparse.Namespace) -> dict[str, Times]:
+def compiled(cohort: Any, machine: DeviceConfig, options: argparse.Namespace) -> dict[str, Times]:
     """Our step compiled, and as CUDA graphs: on an accelerator, or where asked for."""
     if machine.device.type == "cpu" and not options.compile:
         return {}
@@ -117,7 +117,7 @@ def compiled(cohort: Any, machine: Machine, options: argparse.Namespace) -> dict
     return found
 
 
-def memory(run: Run) -> dict[str, float]:
+def memory(run: TrainState) -> dict[str, float]:
     """Peak of a step beside weights, optimizer, cohort and activations, in MB."""
     bench = run.bench
     batch = training_batch(bench.cohort, bench.sampler.batch_at(1), bench.training.augment, 1)
@@ -164,7 +164,7 @@ def measure(options: argparse.Namespace, device: str, shape: tuple[int, int, int
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     # First: what our run changes for the process (kept memory) must not help the plain loop.
     times = plain(data, options, machine.device)
-    with exact(machine, engine.cores(), False):
+    with reproducible(machine, engine.cores(), False):
         cohort = engine.cohort_of(data, machine)
         training = TrainingSettings.model_validate({"batch": options.batch})
         run = engine.our_run(cohort, machine, network(options), training, options.work)

@@ -15,7 +15,7 @@ from pipeline.provenance import code_digest
 from pipeline.settings.yaml_duplicates import require_single_keys
 from pipeline.settings.root import load_settings
 from pipeline.tables.preflight import (
-    doubts,
+    preflight_warnings,
     outcomes_told,
     require_columns,
     require_outcomes,
@@ -23,7 +23,7 @@ from pipeline.tables.preflight import (
 from pipeline.tables.cohort import read_cohort
 from pipeline.tables.files import files_digest, orphan_folders
 from pipeline.tables.frozen_selection import pinned_patients
-from pipeline.planning.folds import refusal
+from pipeline.planning.folds import infeasible_plan_reason
 
 prepare_environment(ROOT)
 
@@ -223,10 +223,14 @@ def announce_start():
     unit = settings.cohort.time_unit
     for line in outcomes_told(cohort, unit):
         print(line, file=sys.stderr)
-    for doubt in doubts(settings.plan, cohort, settings.evaluation.horizons_days, unit):
+    for doubt in preflight_warnings(
+        settings.plan, cohort, settings.evaluation.horizons_days, unit
+    ):
         print(f"warning: {doubt}", file=sys.stderr)
     development = [p for p in cohort.patients if p.set == "development"]
-    if refused := refusal(development, settings.plan, settings.study.seed):
+    if refused := infeasible_plan_reason(
+        development, settings.plan, settings.study.seed
+    ):
         print(
             f"warning: even if no patient is left out, the plan will refuse: {refused}",
             file=sys.stderr,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pipeline.augment.elastic import Bend, bent
+from pipeline.augment.elastic import ElasticField, deform
 from pipeline.settings.training import AugmentSettings
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def resample(
     *,
     air: torch.Tensor,
     shape: tuple[int, int, int],
-    bend: Bend | None = None,
+    bend: ElasticField | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Read every output voxel from where its matrix, and deformation, point, once.
 
@@ -114,7 +114,7 @@ def resample(
     theta = normalised(matrices, tuple(image.shape[2:]), shape)
     grid = sampling_grid(theta.to(image.device), shape)
     if bend is not None:
-        grid = bent(grid, bend, theta)
+        grid = deform(grid, bend, theta)
     background = air.to(image.device, torch.float32)[:, :, None, None, None]
     # grid_sample pads with 0: with air as the zero, padding is air, also half-way over the edge.
     moved = grid_sample(image.float() - background, grid, align_corners=False) + background

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Bend:
+class ElasticField:
     """Deformations of a batch.
 
     Attributes:
@@ -35,7 +35,7 @@ class Bend:
 
 def draw_elastic(
     batch: int, settings: AugmentSettings, shape: tuple[int, int, int], generator: torch.Generator
-) -> Bend | None:
+) -> ElasticField | None:
     """Draw one deformation per sample, or None where it is switched off.
 
     Every control point moves uniformly in ± `elastic_voxels` along each axis, so that no voxel
@@ -58,7 +58,7 @@ def draw_elastic(
     control = (2 * uniform - 1) * settings.elastic_voxels
     if shape[0] == 1:
         control[..., 2] = 0
-    return Bend(control, spacing)
+    return ElasticField(control, spacing)
 
 
 def control_points(count: int, spacing: float) -> int:
@@ -80,7 +80,7 @@ def spline_weights(count: int, spacing: float) -> torch.Tensor:
     return torch.where(gap < 1, near, (2 - gap).clamp_min(0) ** 3 / 6)
 
 
-def bent(grid: torch.Tensor, bend: Bend, theta: torch.Tensor) -> torch.Tensor:
+def deform(grid: torch.Tensor, bend: ElasticField, theta: torch.Tensor) -> torch.Tensor:
     """A sampling grid A·x + t as A·(x + u(x)) + t: deformed first, so that turning cannot undo the limit.
 
     Args:

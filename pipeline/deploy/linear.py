@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.deploy.manifest import Hazard, LinearFold, Scale
+from pipeline.deploy.manifest import Hazard, LinearFold, ZScale
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import Baseline
 from pipeline.tables.clinical import ClinicalEncoder
@@ -56,7 +56,7 @@ def _value(name: str, features: Mapping[str, float], *, log: bool) -> float:
     return math.log(value) if log else value
 
 
-def z_score(scale: Scale, risk: float) -> float:
+def z_score(scale: ZScale, risk: float) -> float:
     """Frozen Z-score; 0 for a member whose risk is the same for everybody."""
     return (risk - scale.mean) / scale.sd if scale.sd > 0 else 0.0
 

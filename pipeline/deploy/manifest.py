@@ -25,7 +25,7 @@ class BundleError(PipelineError):
     """A bundle cannot be made, or cannot be trusted."""
 
 
-class Scale(Section):
+class ZScale(Section):
     """Frozen Z-score of a member in a fold: Z = (risk − mean) / sd; 0 where sd is 0."""
 
     mean: float
@@ -56,7 +56,7 @@ class NetworkFold(Section):
     weights: str
     about: dict[str, Any]
     precision: Literal["bf16", "fp32"]
-    scale: Scale | None = None
+    scale: ZScale | None = None
     hazard: Hazard | None = None
 
 
@@ -72,7 +72,7 @@ class LinearFold(Section):
     coefficients: dict[str, float]
     features: tuple[tuple[str, float, float, float], ...]
     clinical: dict[str, Any]
-    scale: Scale
+    scale: ZScale
     hazard: Hazard
 
 

@@ -16,7 +16,7 @@ from pipeline.deploy.manifest import (
     Member,
     NetworkFold,
     NetworkMember,
-    Scale,
+    ZScale,
 )
 from pipeline.training.checkpoint import unpack
 
@@ -112,7 +112,7 @@ def _network(folds: Folds, out: Path) -> NetworkMember:
     from safetensors.torch import save_file
 
     parts = []
-    scales: list[Scale | None] = [_scale(scale) for scale in folds.scales]
+    scales: list[ZScale | None] = [_scale(scale) for scale in folds.scales]
     scales = scales or [None] * len(folds.folders)
     for number, (folder, scale) in enumerate(zip(folds.folders, scales, strict=True)):
         content = unpack(folder / "checkpoint.pt")
@@ -142,5 +142,5 @@ def _hazard(base: Mapping[str, Any]) -> Hazard:
     )
 
 
-def _scale(values: Mapping[str, Any]) -> Scale:
-    return Scale(mean=values["mean"], sd=values["sd"])
+def _scale(values: Mapping[str, Any]) -> ZScale:
+    return ZScale(mean=values["mean"], sd=values["sd"])

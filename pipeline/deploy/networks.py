@@ -69,15 +69,15 @@ def run_network(
         CheckpointError: The weights do not fit the network.
     """
     from pipeline.training.dataset import load_cohort
-    from pipeline.training.device import Machine, choose_machine, exact
+    from pipeline.training.device import DeviceConfig, choose_machine, reproducible
     from pipeline.training.predict import Predictor
 
     restored = _restore(bundle, fold)
     training = restored.training.model_copy(update={"device": patient.device})
     chosen = choose_machine(training)
-    machine = Machine(chosen.device, fold.precision == "bf16", chosen.channels_last)
+    machine = DeviceConfig(chosen.device, fold.precision == "bf16", chosen.channels_last)
     rows = patient.clinical.assign(centre="")
-    with exact(machine, patient.threads, training.deterministic):
+    with reproducible(machine, patient.threads, training.deterministic):
         encoded = restored.encoder.transform(patient.clinical)
         cohort = load_cohort(patient.crop.parent, rows, encoded, training.standardise, machine)
         expected = (tuple(restored.about["channels"]), tuple(restored.about["shape"]))

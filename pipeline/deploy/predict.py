@@ -73,7 +73,7 @@ class Prediction:
 
 
 @dataclass
-class Scores:
+class MemberScores:
     """Per fold: Z and survival of members that predict survival; maps, labels and boxes of networks."""
 
     z: dict[str, list[float]] = field(default_factory=dict)
@@ -101,7 +101,7 @@ def predict_patient(
     told = flagging.clinical_flags(manifest, patient.clinical)
     stages, contours = run_stages(bundle, manifest, patient, work)
     clinical = clinical_row(manifest, patient)
-    scores = Scores()
+    scores = MemberScores()
     given = NetworkPatient(stages.crop, clinical, **machine)
     for name, member in manifest.members.items():
         if isinstance(member, NetworkMember):
@@ -163,7 +163,7 @@ def _score_linear(
     name: str,
     member: LinearMember,
     given: tuple[Mapping[str, float], pd.DataFrame],
-    scores: Scores,
+    scores: MemberScores,
 ) -> None:
     features, clinical = given
     scores.z[name] = []
@@ -192,7 +192,7 @@ def _joined(
     manifest: Manifest,
     patient: NewPatient,
     stages: PatientStages,
-    found: tuple[Scores, npt.NDArray[np.float32] | None, str],
+    found: tuple[MemberScores, npt.NDArray[np.float32] | None, str],
     told: list[Flag],
     contours: Path | None,
 ) -> Prediction:
@@ -227,7 +227,7 @@ def _joined(
     )
 
 
-def ranked(manifest: Manifest, scores: Scores) -> dict[str, Any]:
+def ranked(manifest: Manifest, scores: MemberScores) -> dict[str, Any]:
     """Risk, spread, percentile, group and survival of a prediction; None and empty without risk."""
     if not scores.z:
         return {"risk": None, "spread": None, "percentile": None, "group": None, "survival": {}}

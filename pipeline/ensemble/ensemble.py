@@ -26,7 +26,7 @@ QUANTILES = (0.25, 1 / 3, 0.5, 2 / 3, 0.75)
 
 
 @dataclass(frozen=True)
-class Scale:
+class RiskScale:
     """Frozen Z-score of one model in one fold: Z = (risk − mean) / sd.
 
     Attributes:
@@ -49,7 +49,7 @@ class Scale:
         return (values - self.mean) / self.sd if self.sd > 0 else np.zeros_like(values)
 
 
-def fit_scale(sets: Array, risk: Array) -> Scale:
+def fit_scale(sets: Array, risk: Array) -> RiskScale:
     """The scale of one fold's predictions.
 
     Mean and SD of the inner validation patients, or, where they are fewer than three, of
@@ -75,9 +75,9 @@ def fit_scale(sets: Array, risk: Array) -> Scale:
     mean, sd = float(values.mean()), float(values.std(ddof=1))
     # A spread at the level of rounding is a constant, whatever its digits say.
     sd = sd if sd > 1e-12 * max(1.0, abs(mean)) else 0.0
-    scale = Scale(mean, sd, source, len(values))
+    scale = RiskScale(mean, sd, source, len(values))
     train = scale.z(risk[sets == "train"])
-    return Scale(mean, sd, source, len(values), float(np.median(train)) if len(train) else 0.0)
+    return RiskScale(mean, sd, source, len(values), float(np.median(train)) if len(train) else 0.0)
 
 
 def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
@@ -103,7 +103,7 @@ def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
     """
     _check_members(members)
     names = list(members)
-    scales: dict[str, list[Scale]] = {name: [] for name in names}
+    scales: dict[str, list[RiskScale]] = {name: [] for name in names}
     told: list[str] = []
     folds = []
     for k in range(len(members[names[0]])):
@@ -138,7 +138,7 @@ def _check_members(members: dict[str, list[Path]]) -> None:
 
 
 def _average_models(
-    frames: dict[str, pd.DataFrame], fold: int, scales: dict[str, list[Scale]], told: list[str]
+    frames: dict[str, pd.DataFrame], fold: int, scales: dict[str, list[RiskScale]], told: list[str]
 ) -> pd.DataFrame:
     """One fold's predictions, risk = mean Z over models; appends to scales and told."""
     import pandas as pd
@@ -176,7 +176,7 @@ def _average_models(
     return kept
 
 
-def _tell(name: str, fold: int, scale: Scale) -> list[str]:
+def _tell(name: str, fold: int, scale: RiskScale) -> list[str]:
     where = f"model {name}, fold {fold}"
     lines = []
     if scale.source == "heldout":
@@ -216,7 +216,7 @@ def _join_folds(folds: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _describe(
-    scales: dict[str, list[Scale]], folds: list[pd.DataFrame], told: list[str]
+    scales: dict[str, list[RiskScale]], folds: list[pd.DataFrame], told: list[str]
 ) -> dict[str, object]:
     members = {}
     for name, ones in scales.items():

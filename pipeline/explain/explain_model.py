@@ -14,9 +14,9 @@ import numpy as np
 from pipeline.console import progress
 from pipeline.errors import TrainingError
 from pipeline.explain.figures import draw_maps, draw_sanity
-from pipeline.explain.randomisation_test import Likeness, Maps, Method, check, verdicts
+from pipeline.explain.randomisation_test import MapCorrelation, Maps, Method, check, verdicts
 from pipeline.explain.saliency import (
-    Scale,
+    MapLevel,
     Target,
     grad_cam,
     occlusion,
@@ -28,8 +28,8 @@ from pipeline.explain.saliency import (
 from pipeline.settings.explain import ExplainSettings
 from pipeline.tables.outcomes import read_outcomes
 from pipeline.training.batches import Batch, plain_batch
-from pipeline.training.dataset import Cohort, load_cohort
-from pipeline.training.device import Machine, choose_machine, exact
+from pipeline.training.dataset import CohortTensors, load_cohort
+from pipeline.training.device import DeviceConfig, choose_machine, reproducible
 from pipeline.training.restore import Restored, restore
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Found:
     """Of all patients so far: names of scales that nothing reaches, likenesses, and pictures."""
 
     unreached: set[str]
-    likeness: list[Likeness]
+    likeness: list[MapCorrelation]
     pictures: list[tuple[Chosen, np.ndarray, dict[str, np.ndarray]]]
     target: str = ""
 
@@ -171,7 +171,7 @@ def _explain_fold(
     members, outcomes = patients
     # Kernels that are quick in bf16 or with channels last blur what is compared here.
     machine = replace(choose_machine(trained.training), half=False, channels_last=False)
-    with exact(machine, job.threads, deterministic=False):
+    with reproducible(machine, job.threads, deterministic=False):
         cohort = _load(job, trained, outcomes.loc[[one.patient_id for one in members]], machine)
         net = trained.net.to(machine.device)
         torch.manual_seed(job.seed)
@@ -188,7 +188,7 @@ def _explain_fold(
             found.likeness += check_all(job.settings, target, (net, fresh), batch)
 
 
-def _load(job: ExplainJob, trained: Restored, rows: pd.DataFrame, machine: Machine) -> Cohort:
+def _load(job: ExplainJob, trained: Restored, rows: pd.DataFrame, machine: DeviceConfig) -> CohortTensors:
     clinical = trained.encoder.transform(rows)
     return load_cohort(job.crops, rows, clinical, trained.training.standardise, machine)
 
@@ -215,7 +215,7 @@ def _maps(
 
 def check_all(
     settings: ExplainSettings, target: Target, nets: tuple[torch.nn.Module, torch.nn.Module], batch: Batch
-) -> list[Likeness]:
+) -> list[MapCorrelation]:
     """The sanity check of every method asked for.
 
     Grad-CAM is checked step by step, in a cascade and group by group, on its signed maps at
@@ -224,7 +224,7 @@ def check_all(
     """
 
     def cams(net: torch.nn.Module, patients: Batch) -> Maps:
-        scales: list[Scale] = grad_cam(net, patients, target)
+        scales: list[MapLevel] = grad_cam(net, patients, target)
         return {scale.name: scale.map for scale in scales if scale.reached}
 
     def covered(net: torch.nn.Module, patients: Batch) -> Maps:
@@ -234,7 +234,7 @@ def check_all(
             )
         }
 
-    found: list[Likeness] = []
+    found: list[MapCorrelation] = []
     methods: list[tuple[str, Method]] = [("grad_cam", cams), ("occlusion", covered)]
     for name, method in methods:
         if name in settings.methods:
@@ -249,7 +249,7 @@ def check_all(
     return found
 
 
-def sanity_table(found: Sequence[Likeness]) -> pd.DataFrame:
+def sanity_table(found: Sequence[MapCorrelation]) -> pd.DataFrame:
     """Rows order, step, map, rho, rho_absolute, patients, layers: means over patients."""
     import pandas as pd
 
@@ -270,7 +270,7 @@ def verdict_of(table: pd.DataFrame, limit: float) -> dict[str, Any]:
     for is_occlusion in (False, True):
         part = table[(table["map"] == OCCLUSION) == is_occlusion]
         rows = [
-            Likeness(row.order, row.step, (), row.map, row.rho, row.rho_absolute, row.patients)
+            MapCorrelation(row.order, row.step, (), row.map, row.rho, row.rho_absolute, row.patients)
             for row in part.itertuples(index=False)
         ]
         told.update(verdicts(rows, limit))

@@ -26,7 +26,7 @@ Order = Literal["cascade", "independent"]
 
 
 @dataclass(frozen=True)
-class Likeness:
+class MapCorrelation:
     """How like the maps of trained and randomised weights are.
 
     Attributes:
@@ -104,7 +104,7 @@ def check(
     batch: Batch,
     steps: int,
     orders: Sequence[Order] = ("cascade", "independent"),
-) -> list[Likeness]:
+) -> list[MapCorrelation]:
     """Maps of the trained network against those of networks with ever more random layers.
 
     Args:
@@ -119,7 +119,7 @@ def check(
     names = layers_downwards(trained, batch)
     groups = [tuple(str(n) for n in part) for part in np.array_split(np.array(names), steps) if len(part)]
     plain = method(trained, batch)
-    found: list[Likeness] = []
+    found: list[MapCorrelation] = []
     for order in orders:
         for step, group in enumerate(groups, start=1):
             layers = [n for part in groups[:step] for n in part] if order == "cascade" else list(group)
@@ -130,7 +130,7 @@ def check(
 
 def _likeness(
     where: tuple[Order, int, tuple[str, ...]], name: str, first: torch.Tensor, second: torch.Tensor | None
-) -> Likeness:
+) -> MapCorrelation:
     order, step, group = where
     values = np.full(len(first), np.nan)
     if second is not None:
@@ -138,7 +138,7 @@ def _likeness(
             values[row] = rank_correlation(a.detach().cpu().numpy(), b.detach().cpu().numpy())
     known = values[np.isfinite(values)]
     mean, absolute = (float(v.mean()) if len(v) else float("nan") for v in (known, np.abs(known)))
-    return Likeness(order, step, group, name, mean, absolute, len(known))
+    return MapCorrelation(order, step, group, name, mean, absolute, len(known))
 
 
 def rank_correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
@@ -151,7 +151,7 @@ def rank_correlation(first: NDArray[np.float32], second: NDArray[np.float32]) ->
     return float(a @ b) / scale if scale > 0 else float("nan")
 
 
-def verdicts(found: Sequence[Likeness], limit: float) -> Mapping[str, str]:
+def verdicts(found: Sequence[MapCorrelation], limit: float) -> Mapping[str, str]:
     """Map → `sensitive`, `insensitive` or `undetermined`, by the network without anything learned.
 
     Args:

@@ -28,7 +28,7 @@ SMALLEST_MAP = 8
 
 
 @dataclass(frozen=True)
-class Scale:
+class MapLevel:
     """One place in a network where Grad-CAM looks.
 
     Attributes:
@@ -87,7 +87,7 @@ def _label(logits: torch.Tensor, *, single_class: bool) -> torch.Tensor:
     return logits[:, 0]
 
 
-def grad_cam(net: torch.nn.Module, batch: Batch, target: Target) -> list[Scale]:
+def grad_cam(net: torch.nn.Module, batch: Batch, target: Target) -> list[MapLevel]:
     """Class activation maps of every scale of a network.
 
     M = Σₖ αₖ·Aₖ with αₖ the mean over voxels of ∂target/∂Aₖ (Selvaraju et al. 2017, equations
@@ -112,7 +112,7 @@ def grad_cam(net: torch.nn.Module, batch: Batch, target: Target) -> list[Scale]:
         reached = gradient is not None
         weights = torch.zeros_like(maps) if gradient is None else gradient.detach()
         alpha = weights.flatten(2).mean(2).reshape(*maps.shape[:2], *[1] * (maps.dim() - 2))
-        scales.append(Scale(name, (alpha * maps.detach()).sum(1), reached))
+        scales.append(MapLevel(name, (alpha * maps.detach()).sum(1), reached))
     return scales
 
 

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.metrics.added_value import added_value
 from pipeline.metrics.bootstrap import Interval, holm, percentile_interval, two_sided_p
-from pipeline.metrics.scores import Ranked
+from pipeline.metrics.scores import RiskPredictions
 from pipeline.settings.evaluation import EvaluationSettings
 
 Array = NDArray[np.float64]
 
 
 def compare(
-    members: Mapping[str, int], scored: Sequence[Ranked], counts: Array, settings: EvaluationSettings
+    members: Mapping[str, int], scored: Sequence[RiskPredictions], counts: Array, settings: EvaluationSettings
 ) -> list[dict[str, object]]:
     """Differences in C-index on the same resamples, and added value where it is asked for.
 
@@ -47,7 +47,7 @@ def compare(
 
 
 def _differences(
-    scored: Sequence[Ranked], base: int, counts: Array, confidence: float
+    scored: Sequence[RiskPredictions], base: int, counts: Array, confidence: float
 ) -> list[dict[str, object]]:
     """Every other model's headline C-index minus one model's."""
     pairs = scored[base].headline()
@@ -61,7 +61,7 @@ def _differences(
     return _comparison_rows(scored, base, "c_index", found)
 
 
-def _added(scored: Sequence[Ranked], base: int, confidence: float) -> list[dict[str, object]]:
+def _added(scored: Sequence[RiskPredictions], base: int, confidence: float) -> list[dict[str, object]]:
     """Every other model's log hazard ratio per SD of risk, given one model's risk."""
     data, given = scored[base].data, scored[base].risk
     found = []
@@ -72,7 +72,7 @@ def _added(scored: Sequence[Ranked], base: int, confidence: float) -> list[dict[
 
 
 def _comparison_rows(
-    scored: Sequence[Ranked], base: int, metric: str, found: Sequence[tuple[Interval, float]]
+    scored: Sequence[RiskPredictions], base: int, metric: str, found: Sequence[tuple[Interval, float]]
 ) -> list[dict[str, object]]:
     """Rows of `comparisons.csv`, with Holm's correction over the models of this comparison."""
     others = [i for i in range(len(scored)) if i != base]

@@ -25,7 +25,7 @@ AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Boxes:
+class BoxTable:
     """Boxes of one kind in one fold, the surest first.
 
     Attributes:
@@ -71,7 +71,7 @@ def hits(found: Array, manual: Array) -> NDArray[np.bool_]:
     return right
 
 
-def boxes_of(frame: pd.DataFrame, ids: Sequence[str]) -> dict[int, Boxes]:
+def boxes_of(frame: pd.DataFrame, ids: Sequence[str]) -> dict[int, BoxTable]:
     """Boxes by kind of lesion, of the patients with a contour.
 
     Args:
@@ -94,11 +94,11 @@ def boxes_of(frame: pd.DataFrame, ids: Sequence[str]) -> dict[int, Boxes]:
             rows += [(s, place[str(patient_id)], h) for s, h in zip(found["score"], right, strict=True)]
         rows.sort(key=lambda row: -row[0])
         patient = np.array([row[1] for row in rows], dtype=np.int64)
-        result[int(kind)] = Boxes(patient, np.array([row[2] for row in rows], dtype=bool), lesions)
+        result[int(kind)] = BoxTable(patient, np.array([row[2] for row in rows], dtype=bool), lesions)
     return result
 
 
-def average_precision(boxes: Boxes, weights: Array) -> Array:
+def average_precision(boxes: BoxTable, weights: Array) -> Array:
     """(B,) area under precision over recall; NaN where a resample has no lesion.
 
     Precision at a recall is the best at that recall or a higher one, at every box and not at
@@ -143,7 +143,7 @@ def detection_scores(
     Yields:
         Metric, interval, patients with boxes, note.
     """
-    parts: dict[int, list[Boxes]] = {}
+    parts: dict[int, list[BoxTable]] = {}
     seen: set[str] = set()
     for number, frame in folds.items():
         inside = np.ones(len(ids), dtype=bool) if fold is None else np.asarray(fold) == number
@@ -162,7 +162,7 @@ def detection_scores(
     yield METRIC, percentile_interval(value, samples, confidence), len(seen), note
 
 
-def _mean(parts: Mapping[int, list[Boxes]], counts: Array) -> Array:
+def _mean(parts: Mapping[int, list[BoxTable]], counts: Array) -> Array:
     """(B,) mean over kinds of the means over folds, weighted by lesions."""
     above, present = np.zeros(len(counts)), np.zeros(len(counts))
     for members in parts.values():

@@ -18,8 +18,8 @@ from pipeline.metrics.comparisons import compare
 from pipeline.metrics.detection import read_folds
 from pipeline.metrics.labels import labels_of
 from pipeline.metrics.risk_groups import assign_groups, curve_rows, cuts_by_fold, logrank_of, observed_rows
-from pipeline.metrics.scores import Ranked, Scored, score
-from pipeline.metrics.time_dependent import Followup, calibration_bins
+from pipeline.metrics.scores import Predictions, RiskPredictions, score
+from pipeline.metrics.time_dependent import SurvivalOutcome, calibration_bins
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.predictions import DISTANCES, survival_column
@@ -124,7 +124,7 @@ def evaluate(
         counts = resample_counts(len(expected), settings.bootstraps, seed, scored[0].fold)
         for model, one in zip(models, scored, strict=True):
             _add_model(rows, model, one, counts, settings)
-        ranked = [one for one in scored if isinstance(one, Ranked)]
+        ranked = [one for one in scored if isinstance(one, RiskPredictions)]
         if ranked:
             members = {model.name: len(model.info["members"]) for model in models}
             rows["comparisons"].extend(compare(members, ranked, counts, settings))
@@ -157,7 +157,7 @@ def _scored(
     expected: Mapping[str, int],
     outcomes: pd.DataFrame,
     settings: EvaluationSettings,
-) -> Scored:
+) -> Predictions:
     table = model.table[model.table["set"] == which]
     ids = list(expected)
     wrong = sorted(set(ids) ^ set(table.index)) + [p for p in ids if p not in outcomes.index]
@@ -191,12 +191,14 @@ def _scored(
         model.boxes,
     )
     if "risk" not in table:
-        return Scored(*common)
-    return Ranked(*common, data=_followup(mine), risk=table["risk"].to_numpy(float), survival=survival)
+        return Predictions(*common)
+    return RiskPredictions(
+        *common, data=_followup(mine), risk=table["risk"].to_numpy(float), survival=survival
+    )
 
 
-def _followup(outcomes: pd.DataFrame) -> Followup:
-    return Followup.of(outcomes["time_days"].to_numpy(float), outcomes["event"].to_numpy(float))
+def _followup(outcomes: pd.DataFrame) -> SurvivalOutcome:
+    return SurvivalOutcome.of(outcomes["time_days"].to_numpy(float), outcomes["event"].to_numpy(float))
 
 
 def _require_truth(models: Sequence[Model], outcomes: pd.DataFrame) -> None:
@@ -209,7 +211,9 @@ def _require_truth(models: Sequence[Model], outcomes: pd.DataFrame) -> None:
         )
 
 
-def _add_model(rows: Rows, model: Model, one: Scored, counts: Array, settings: EvaluationSettings) -> None:
+def _add_model(
+    rows: Rows, model: Model, one: Predictions, counts: Array, settings: EvaluationSettings
+) -> None:
     """Append a model's rows of every table but the comparisons."""
     common: dict[str, object] = {"model": one.model, "set": one.set}
     for row in score(one, counts, settings.confidence):
@@ -225,11 +229,11 @@ def _add_model(rows: Rows, model: Model, one: Scored, counts: Array, settings: E
                 "note": "; ".join(filter(None, (row.note, one.remark))),
             }
         )
-    if isinstance(one, Ranked):
+    if isinstance(one, RiskPredictions):
         _add_risk(rows, model, one, settings)
 
 
-def _add_risk(rows: Rows, model: Model, one: Ranked, settings: EvaluationSettings) -> None:
+def _add_risk(rows: Rows, model: Model, one: RiskPredictions, settings: EvaluationSettings) -> None:
     """Append risk groups, their curves and test, and calibration."""
     common: dict[str, object] = {"model": one.model, "set": one.set}
     group = assign_groups(one, cuts_by_fold(model.info, settings.risk_groups))
@@ -254,7 +258,7 @@ def _add_risk(rows: Rows, model: Model, one: Ranked, settings: EvaluationSetting
         known = np.isfinite(survival)
         if known.sum() < 2 or one.data.why_not(days):
             continue
-        data = Followup(one.data.time[known], one.data.event[known], one.data.censoring[known])
+        data = SurvivalOutcome(one.data.time[known], one.data.event[known], one.data.censoring[known])
         for line in calibration_bins(data, survival[known], days, settings.confidence):
             rows["calibration"].append({**common, "horizon": days, **line})
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.metrics.kaplan_meier import kaplan_meier, logrank
-from pipeline.metrics.scores import Ranked
-from pipeline.metrics.time_dependent import Followup
+from pipeline.metrics.scores import RiskPredictions
+from pipeline.metrics.time_dependent import SurvivalOutcome
 
 Array = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ def cuts_by_fold(info: Mapping[str, Any], groups: int) -> dict[int, Array]:
     return cuts
 
 
-def assign_groups(one: Ranked, cuts: Mapping[int, Array]) -> NDArray[np.int64]:
+def assign_groups(one: RiskPredictions, cuts: Mapping[int, Array]) -> NDArray[np.int64]:
     """(n,) group of each patient, 1 = lowest risk: 1 + how many cuts lie below the risk."""
     folds = one.fold if one.fold is not None else np.full(len(one.risk), -1)
     return np.array(
@@ -50,7 +50,9 @@ def assign_groups(one: Ranked, cuts: Mapping[int, Array]) -> NDArray[np.int64]:
     )
 
 
-def curve_rows(one: Ranked, group: NDArray[np.int64], confidence: float) -> Iterator[dict[str, object]]:
+def curve_rows(
+    one: RiskPredictions, group: NDArray[np.int64], confidence: float
+) -> Iterator[dict[str, object]]:
     """Rows of `km.csv`: one per group and distinct time, beginning at 0."""
     for number in np.unique(group):
         inside = group == number
@@ -68,7 +70,7 @@ def curve_rows(one: Ranked, group: NDArray[np.int64], confidence: float) -> Iter
             }
 
 
-def observed_rows(which: str, data: Followup, confidence: float) -> Iterator[dict[str, object]]:
+def observed_rows(which: str, data: SurvivalOutcome, confidence: float) -> Iterator[dict[str, object]]:
     """Rows of `observed.csv`: what happened to all patients of a set, whatever the model."""
     curve = kaplan_meier(data.time, data.event, confidence)
     for i, time in enumerate(curve.time):
@@ -87,7 +89,7 @@ SMALLEST_GROUP = 5
 among ten, the first to have the event, it says p = 0.003, where chance gives that one time in ten."""
 
 
-def logrank_of(one: Ranked, group: NDArray[np.int64]) -> tuple[float, float, str]:
+def logrank_of(one: RiskPredictions, group: NDArray[np.int64]) -> tuple[float, float, str]:
     """Chi-square and p-value of a log-rank test between the groups, and a note."""
     counts = [int((group == g).sum()) for g in np.unique(group)]
     note = f"groups of {', '.join(map(str, counts))} patients, cut on training patients"

@@ -13,7 +13,13 @@ from pipeline.metrics.bootstrap import Interval, percentile_interval
 from pipeline.metrics.concordance import Pairs, harrell_pairs, uno_pairs
 from pipeline.metrics.detection import detection_scores
 from pipeline.metrics.labels import Label, label_scores, medians
-from pipeline.metrics.time_dependent import Followup, auc_pairs, brier_terms, survival_at, weighted_mean
+from pipeline.metrics.time_dependent import (
+    SurvivalOutcome,
+    auc_pairs,
+    brier_terms,
+    survival_at,
+    weighted_mean,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +31,7 @@ POOLED = "marked: Z-scored risks of different folds are pooled"
 
 
 @dataclass(frozen=True)
-class Scored:
+class Predictions:
     """A model's predictions beside the truth, in one order of patients for all models.
 
     Attributes:
@@ -60,7 +66,7 @@ class Scored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranked(Scored):
+class RiskPredictions(Predictions):
     """Predictions of a model that ranks patients by risk.
 
     Attributes:
@@ -69,7 +75,7 @@ class Ranked(Scored):
         survival: Horizon in days → (n,) probabilities, NaN where unknown.
     """
 
-    data: Followup
+    data: SurvivalOutcome
     risk: Array
     survival: dict[float, Array]
 
@@ -79,7 +85,7 @@ class Ranked(Scored):
 
 
 @dataclass(frozen=True)
-class Row:
+class MetricRow:
     """A line of `metrics.csv`, less model and set."""
 
     metric: str
@@ -89,7 +95,7 @@ class Row:
     note: str = ""
 
 
-def score(one: Scored, counts: Array, confidence: float) -> Iterator[Row]:
+def score(one: Predictions, counts: Array, confidence: float) -> Iterator[MetricRow]:
     """Every metric that can be said of a model on a set.
 
     Args:
@@ -104,7 +110,7 @@ def score(one: Scored, counts: Array, confidence: float) -> Iterator[Row]:
         and average_precision_iou50 of boxes. A metric that cannot be computed is NaN with the
         reason.
     """
-    if isinstance(one, Ranked):
+    if isinstance(one, RiskPredictions):
         yield from _of_risk(one, counts, confidence)
     if one.dice is not None:
         yield _dice(one, one.dice, counts, confidence)
@@ -114,18 +120,18 @@ def score(one: Scored, counts: Array, confidence: float) -> Iterator[Row]:
         more.append(detection_scores(one.boxes, one.patients, one.fold, counts, confidence))
     for parts in more:
         for metric, interval, patients, note in parts:
-            yield Row(metric, interval, patients, one.events(), note)
+            yield MetricRow(metric, interval, patients, one.events(), note)
 
 
-def _of_risk(one: Ranked, counts: Array, confidence: float) -> Iterator[Row]:
+def _of_risk(one: RiskPredictions, counts: Array, confidence: float) -> Iterator[MetricRow]:
     """Concordance, AUC and what survival probabilities are worth."""
     n, events = len(one.risk), int(one.data.event.sum())
 
-    def row(metric: str, pairs: Pairs, note: str) -> Row:
+    def row(metric: str, pairs: Pairs, note: str) -> MetricRow:
         value = float(pairs.index()[0])
         interval = percentile_interval(value, pairs.index(counts), confidence)
         note = note if np.isfinite(value) else "no comparable pair"
-        return Row(metric, interval, n, events, note)
+        return MetricRow(metric, interval, n, events, note)
 
     yield row("c_index", one.headline(), WITHIN if one.fold is not None else "")
     if one.fold is not None:
@@ -135,26 +141,26 @@ def _of_risk(one: Ranked, counts: Array, confidence: float) -> Iterator[Row]:
     for days in one.survival:
         reason = one.data.why_not(days)
         if reason:
-            yield Row(f"auc_{days:g}d", Interval(NAN, NAN, NAN), n, events, reason)
+            yield MetricRow(f"auc_{days:g}d", Interval(NAN, NAN, NAN), n, events, reason)
         else:
             note = WITHIN if one.fold is not None else ""
             yield row(f"auc_{days:g}d", auc_pairs(one.data, one.risk, days, one.fold), note)
     yield from _probabilities(one, counts, confidence)
 
 
-def _uno(one: Ranked, row: Callable[[str, Pairs, str], Row]) -> Row:
+def _uno(one: RiskPredictions, row: Callable[[str, Pairs, str], MetricRow]) -> MetricRow:
     """Uno's C up to the last horizon that follow-up reaches, over all pairs."""
     usable = [days for days in one.survival if not one.data.why_not(days)]
     n, events = len(one.risk), int(one.data.event.sum())
     if not usable:
-        return Row("c_index_uno", Interval(NAN, NAN, NAN), n, events, "follow-up reaches no horizon")
+        return MetricRow("c_index_uno", Interval(NAN, NAN, NAN), n, events, "follow-up reaches no horizon")
     tau = max(usable)
     pairs = uno_pairs(one.data.time, one.data.event, one.risk, one.data.censoring, tau)
     note = f"events before {tau:g} days" + (f"; {POOLED}" if one.fold is not None else "")
     return row("c_index_uno", pairs, note)
 
 
-def _by_fold(one: Ranked) -> Iterator[Row]:
+def _by_fold(one: RiskPredictions) -> Iterator[MetricRow]:
     """C-index of each fold, their mean and SD (n − 1), as papers print them."""
     assert one.fold is not None
     values = []
@@ -165,33 +171,33 @@ def _by_fold(one: Ranked) -> Iterator[Row]:
         values.append(value)
         events = int(one.data.event[inside].sum())
         note = "" if np.isfinite(value) else "no comparable pair"
-        yield Row(f"c_index_fold{int(k)}", Interval(value, NAN, NAN), int(inside.sum()), events, note)
+        yield MetricRow(f"c_index_fold{int(k)}", Interval(value, NAN, NAN), int(inside.sum()), events, note)
     known = np.array([v for v in values if np.isfinite(v)])
     note = f"over {len(known)} of {len(values)} folds"
     n, events = len(one.risk), int(one.data.event.sum())
     mean = float(known.mean()) if len(known) else NAN
     spread = float(known.std(ddof=1)) if len(known) > 1 else NAN
-    yield Row("c_index_fold_mean", Interval(mean, NAN, NAN), n, events, note)
-    yield Row("c_index_fold_sd", Interval(spread, NAN, NAN), n, events, note)
+    yield MetricRow("c_index_fold_mean", Interval(mean, NAN, NAN), n, events, note)
+    yield MetricRow("c_index_fold_sd", Interval(spread, NAN, NAN), n, events, note)
 
 
-def _probabilities(one: Ranked, counts: Array, confidence: float) -> Iterator[Row]:
+def _probabilities(one: RiskPredictions, counts: Array, confidence: float) -> Iterator[MetricRow]:
     """Brier scores, their skill against Kaplan–Meier, observed/expected, and the IBS."""
     integrated: list[tuple[float, Array]] = []
     complete = np.all([np.isfinite(s) for s in one.survival.values()], axis=0) if one.survival else None
     for days, survival in one.survival.items():
         known = np.isfinite(survival)
         n, events = int(known.sum()), int(one.data.event[known].sum())
-        data = Followup.of(one.data.time[known], one.data.event[known]) if n else one.data
+        data = SurvivalOutcome.of(one.data.time[known], one.data.event[known]) if n else one.data
         reason = data.why_not(days) if n else "the baseline hazard's follow-up ends before"
         if reason:
             for name in ("brier", "brier_skill", "observed_expected"):
-                yield Row(f"{name}_{days:g}d", Interval(NAN, NAN, NAN), n, events, reason)
+                yield MetricRow(f"{name}_{days:g}d", Interval(NAN, NAN, NAN), n, events, reason)
             continue
         note = "" if n == len(survival) else f"{len(survival) - n} patients without a probability left out"
         for name, value, samples in _at_horizon(data, survival[known], days, counts[:, known]):
             interval = percentile_interval(value, samples, confidence)
-            yield Row(f"{name}_{days:g}d", interval, n, events, note)
+            yield MetricRow(f"{name}_{days:g}d", interval, n, events, note)
         if complete is not None and complete.all():
             integrated.append((days, brier_terms(data, survival, days)))
     if len(integrated) > 1:
@@ -199,7 +205,7 @@ def _probabilities(one: Ranked, counts: Array, confidence: float) -> Iterator[Ro
 
 
 def _at_horizon(
-    data: Followup, survival: Array, days: float, counts: Array
+    data: SurvivalOutcome, survival: Array, days: float, counts: Array
 ) -> Iterator[tuple[str, float, Array]]:
     once = np.ones((1, len(survival)))
     drawn = counts[counts.sum(axis=1) > 0]
@@ -224,7 +230,9 @@ def _at_horizon(
         yield name, float(function(once)[0]), function(drawn)
 
 
-def _ibs(one: Ranked, parts: list[tuple[float, Array]], counts: Array, confidence: float) -> Row:
+def _ibs(
+    one: RiskPredictions, parts: list[tuple[float, Array]], counts: Array, confidence: float
+) -> MetricRow:
     """Integrated Brier score: trapezoid over the horizons, divided by their range."""
     days = np.array([d for d, _ in parts])
     order = np.argsort(days)
@@ -233,14 +241,14 @@ def _ibs(one: Ranked, parts: list[tuple[float, Array]], counts: Array, confidenc
     value = float(integral.mean())
     interval = percentile_interval(value, weighted_mean(integral, counts), confidence)
     note = f"trapezoid over {len(parts)} horizons, {days.min():g} to {days.max():g} days"
-    return Row("ibs", interval, len(integral), int(one.data.event.sum()), note)
+    return MetricRow("ibs", interval, len(integral), int(one.data.event.sum()), note)
 
 
-def _dice(one: Scored, dice: Array, counts: Array, confidence: float) -> Row:
+def _dice(one: Predictions, dice: Array, counts: Array, confidence: float) -> MetricRow:
     known = np.isfinite(dice)
     n, events = int(known.sum()), one.events(known)
     if not n:
-        return Row("dice", Interval(NAN, NAN, NAN), 0, events, "no patient has a reference mask")
+        return MetricRow("dice", Interval(NAN, NAN, NAN), 0, events, "no patient has a reference mask")
     drawn = counts[:, known]
     samples = weighted_mean(dice[known], drawn[drawn.sum(axis=1) > 0])
-    return Row("dice", percentile_interval(float(dice[known].mean()), samples, confidence), n, events)
+    return MetricRow("dice", percentile_interval(float(dice[known].mean()), samples, confidence), n, events)

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Followup:
+class SurvivalOutcome:
     """Outcomes of n patients with their censoring distribution.
 
     Attributes:
@@ -33,7 +33,7 @@ class Followup:
     censoring: Array
 
     @classmethod
-    def of(cls, time: Array, event: Array) -> Followup:
+    def of(cls, time: Array, event: Array) -> SurvivalOutcome:
         """Outcomes whose censoring distribution is their own."""
         time, event = np.asarray(time, dtype=float), np.asarray(event, dtype=float)
         return cls(time, event, uncensored_probability(time, event, time))
@@ -54,7 +54,7 @@ class Followup:
         return float(uncensored_probability(self.time, self.event, np.array([horizon]))[0])
 
 
-def auc_pairs(data: Followup, risk: Array, horizon: float, fold: Array | None = None) -> Pairs:
+def auc_pairs(data: SurvivalOutcome, risk: Array, horizon: float, fold: Array | None = None) -> Pairs:
     """Pairs of the cumulative/dynamic AUC: event by the horizon against event-free beyond it.
 
     Source: Uno et al., JASA 2007; 102: 527; Hung and Chiang, Can J Stat 2010; 38: 8, as
@@ -74,7 +74,7 @@ def auc_pairs(data: Followup, risk: Array, horizon: float, fold: Array | None = 
     return Pairs(concordant(risk) * pairs, pairs)
 
 
-def brier_terms(data: Followup, survival: Array, horizon: float) -> Array:
+def brier_terms(data: SurvivalOutcome, survival: Array, horizon: float) -> Array:
     """(n,) each patient's share of the Brier score at a time; their mean is the score.
 
     Source: Graf et al., Stat Med 1999; 18: 2529, as in scikit-survival's `brier_score`.
@@ -116,7 +116,7 @@ def survival_at(time: Array, event: Array, horizon: float, counts: Array) -> Arr
 
 
 def calibration_bins(
-    data: Followup, survival: Array, horizon: float, confidence: float
+    data: SurvivalOutcome, survival: Array, horizon: float, confidence: float
 ) -> list[dict[str, float]]:
     """Predicted against observed survival in bins of equal size of predicted survival.
 

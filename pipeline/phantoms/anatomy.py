@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.phantoms.canvas import Canvas, Column, Ellipsoid, share_inside
+from pipeline.phantoms.canvas import Column, Ellipsoid, VoxelCanvas, share_inside
 from pipeline.phantoms.patient import PhantomPatient
 from pipeline.phantoms.tumour import RIM_MM, FloatArray, TumourField
 from pipeline.volumes.volume import Grid
@@ -33,7 +33,7 @@ COUCH_TOP_MM = 121.0
 """Couch surface behind the centre of the field of view."""
 
 
-class Body:
+class Anatomy:
     """The outer surface: head, jaw and nose on a neck that widens to the shoulders."""
 
     centre_mm = (0.0, 0.0, 0.0)
@@ -90,11 +90,11 @@ class Placed:
 
 def paint_ct(patient: PhantomPatient, field: TumourField, grid: Grid, rigid: FloatArray) -> FloatArray:
     """Noise-free CT (z, y, x) in HU."""
-    canvas = Canvas(grid, rigid, edge_mm=3.0, fill=-1000.0)
+    canvas = VoxelCanvas(grid, rigid, edge_mm=3.0, fill=-1000.0)
     _couch(canvas)
-    everywhere = canvas.box(Body(), 0)
+    everywhere = canvas.box(Anatomy(), 0)
     points = canvas.points(everywhere)
-    skin = Body().distance(points)
+    skin = Anatomy().distance(points)
     for depth, value in ((0.0, -90.0), (5.0, 40.0)):
         weight = share_inside(skin + np.float32(depth), canvas.edge_mm)
         canvas.array += weight * (np.float32(value) - canvas.array)
@@ -118,8 +118,8 @@ def paint_ct(patient: PhantomPatient, field: TumourField, grid: Grid, rigid: Flo
 
 def paint_pet(patient: PhantomPatient, field: TumourField, grid: Grid, rigid: FloatArray) -> FloatArray:
     """Uptake (z, y, x) as SUVbw in g/mL, before the scanner's blur and noise."""
-    canvas = Canvas(grid, rigid, edge_mm=4.0, fill=0.0)
-    canvas.paint(Body(), 1.0)
+    canvas = VoxelCanvas(grid, rigid, edge_mm=4.0, fill=0.0)
+    canvas.paint(Anatomy(), 1.0)
     canvas.paint(SKULL, 0.6)
     canvas.paint(BRAIN, patient.brain_suv)
     canvas.paint(SPINE, 1.5)
@@ -138,21 +138,21 @@ def paint_pet(patient: PhantomPatient, field: TumourField, grid: Grid, rigid: Fl
     return canvas.array
 
 
-def _tumour_uptake(canvas: Canvas, field: TumourField) -> None:
+def _tumour_uptake(canvas: VoxelCanvas, field: TumourField) -> None:
     box = canvas.box(Placed(field), canvas.edge_mm)
     points = canvas.points(box)
     weight = share_inside(field.distance(points), canvas.edge_mm)
     canvas.array[box] += weight * (field.uptake(points) - canvas.array[box])
 
 
-def _spine(canvas: Canvas, points: FloatArray) -> None:
+def _spine(canvas: VoxelCanvas, points: FloatArray) -> None:
     """Vertebral bodies of bone with discs between them: landmarks along the axis."""
     weight = share_inside(SPINE.distance(points), canvas.edge_mm)
     disc = np.clip(np.cos(points[2] * np.float32(2 * np.pi / DISC_PITCH_MM)) * 4 - 2, 0, 1)
     canvas.array += weight * ((700 - 610 * disc) - canvas.array)
 
 
-def _couch(canvas: Canvas) -> None:
+def _couch(canvas: VoxelCanvas) -> None:
     """A curved board of carbon fibre filled with foam, in the scanner's coordinates."""
     middle = canvas.grid.centre_mm()
     x = (canvas.axes[0] - middle[0])[None, :]

@@ -85,7 +85,7 @@ def share_inside(distance_mm: FloatArray, edge_mm: float) -> FloatArray:
     return found
 
 
-class Canvas:
+class VoxelCanvas:
     """An image under construction.
 
     Args:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pipeline.errors import GeometryError
 from pipeline.phantoms.anatomy import BRAIN, Placed, paint_ct, paint_pet
-from pipeline.phantoms.canvas import Canvas
+from pipeline.phantoms.canvas import VoxelCanvas
 from pipeline.phantoms.patient import PhantomPatient, draw_patient, patient_number, rigid_matrix
 from pipeline.phantoms.scanner import image_grid, measure_ct, measure_pet, suv_factor
 from pipeline.phantoms.tumour import RIM_MM, FloatArray, TumourField
@@ -145,14 +145,14 @@ def tumour_mask(field: TumourField, grid: Grid, rigid: FloatArray) -> npt.NDArra
 def occupancy(field: TumourField, grid: Grid, rigid: FloatArray) -> npt.NDArray[np.float32]:
     """Share (0 to 1) of each voxel of a grid that lies inside the tumour, by supersampling (z, y, x)."""
     solid, share = Placed(field), np.zeros(grid.shape, dtype=np.float32)
-    box = Canvas(grid, rigid, edge_mm=1.0, fill=0.0).box(solid, max(grid.spacing_mm))
+    box = VoxelCanvas(grid, rigid, edge_mm=1.0, fill=0.0).box(solid, max(grid.spacing_mm))
     sizes = [part.stop - part.start for part in box]
     first = 0.5 / SUPERSAMPLING - 0.5
     corner = grid.points([[part.start + first for part in box]])[0]
     dz, dy, dx = (step / SUPERSAMPLING for step in grid.spacing_mm)
     nz, ny, nx = (size * SUPERSAMPLING for size in sizes)
     finer = Grid((nz, ny, nx), (dz, dy, dx), (corner[0], corner[1], corner[2]))
-    points = Canvas(finer, rigid, edge_mm=1.0, fill=0.0).points((slice(None),) * 3)
+    points = VoxelCanvas(finer, rigid, edge_mm=1.0, fill=0.0).points((slice(None),) * 3)
     inside = (field.distance(points) < 0).reshape(
         sizes[0], SUPERSAMPLING, sizes[1], SUPERSAMPLING, sizes[2], SUPERSAMPLING
     )

@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from pipeline.phantoms.canvas import Canvas, Solid
+from pipeline.phantoms.canvas import Solid, VoxelCanvas
 from pipeline.phantoms.headers import Study, clock, date, write
 from pipeline.phantoms.images import CT_STORAGE, instance
 from pipeline.phantoms.scanner import timing
@@ -36,7 +36,7 @@ def contours(solid: Solid, grid: Grid, rigid: FloatArray, step_mm: float = 1.0) 
     """
     from contourpy import LineType, contour_generator
 
-    canvas = Canvas(grid, rigid, edge_mm=1.0, fill=0.0)
+    canvas = VoxelCanvas(grid, rigid, edge_mm=1.0, fill=0.0)
     z_box = canvas.box(solid, 0)[0]
     centre = rigid[:3, :3] @ np.asarray(solid.centre_mm) + rigid[:3, 3]
     half = np.ceil(solid.reach_mm) + 2 * step_mm

@@ -14,7 +14,7 @@ from pipeline.tables.status import Status
 IMAGES = ("CT", "PT")
 
 
-def twins(stages: Mapping[str, Sequence[Path]], policy: Policy) -> list[tuple[str, Status]]:
+def find_duplicate_images(stages: Mapping[str, Sequence[Path]], policy: Policy) -> list[tuple[str, Status]]:
     """Patients whose images are another patient's as well; which of them is right is not known.
 
     Two rows may name copies of one folder, or one examination sent twice. Told by the UID of a chosen

@@ -9,7 +9,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from pipeline.errors import TableError
-from pipeline.planning.duplicate_images import twins
+from pipeline.planning.duplicate_images import find_duplicate_images
 from pipeline.settings.base import Policy
 from pipeline.tables.status import FILE, State, Status, read_status
 
@@ -138,4 +138,4 @@ def gather_problems(
     # A copy that is left out for another reason harms nobody.
     usable = {patient_id: paths for patient_id, paths in stages.items() if patient_id not in excluded(found)}
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_problems(out, [*told, *found, *twins(usable, policy)])
+    write_problems(out, [*told, *found, *find_duplicate_images(usable, policy)])

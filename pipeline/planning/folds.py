@@ -56,7 +56,7 @@ def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tup
     return folds
 
 
-def refusal(patients: Sequence[Member], settings: PlanSettings, seed: int) -> str:
+def infeasible_plan_reason(patients: Sequence[Member], settings: PlanSettings, seed: int) -> str:
     """Why the plan would refuse these patients even where no stage leaves one out; empty: it would not.
 
     Asked before hours of preparing images.

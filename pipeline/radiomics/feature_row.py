@@ -10,14 +10,14 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Row:
+class FeatureRow:
     """A patient's values by column; None where the patient has none."""
 
     patient_id: str
     values: Mapping[str, float] | None
 
 
-def write_row(path: Path, row: Row, columns: tuple[str, ...], metadata: Mapping[bytes, Any]) -> None:
+def write_row(path: Path, row: FeatureRow, columns: tuple[str, ...], metadata: Mapping[bytes, Any]) -> None:
     """Write a patient's features: one row, or none where there are no values.
 
     Columns are `patient_id` (text) and the feature columns (float64), the same for patients

@@ -14,14 +14,14 @@ from pipeline.radiomics.firstorder import FirstOrder, UnknownFeature
 from pipeline.radiomics.images import (
     BoolArray,
     Box,
+    FeatureImage,
     FloatArray,
-    Picture,
     discretise,
     lesion_box,
     resampled,
     wavelet_images,
 )
-from pipeline.radiomics.neighbourhood import Region
+from pipeline.radiomics.neighbourhood import Neighbourhood
 from pipeline.radiomics.sets import (
     DECOMPOSITIONS,
     feature_columns,
@@ -91,13 +91,13 @@ class Part:
     modality: Modality
     name: str
     image: FloatArray
-    region: Region
+    region: Neighbourhood
     voxel_mm3: float
     textured: bool
 
 
 def extract_features(
-    pictures: Mapping[str, Picture], feature_set: FeatureSet, min_voxels: int = 8, workers: int = 1
+    pictures: Mapping[str, FeatureImage], feature_set: FeatureSet, min_voxels: int = 8, workers: int = 1
 ) -> Extraction:
     """Features of a set, equal to plain PyRadiomics calls on the whole images.
 
@@ -117,7 +117,7 @@ def extract_features(
     quiet_pyradiomics()
     found = Extraction()
     parts: list[Part] = []
-    shared: list[tuple[BoolArray, Region]] = []
+    shared: list[tuple[BoolArray, Neighbourhood]] = []
     for modality in feature_set.modalities:
         picture = resampled(pictures[modality], feature_set.resample_mm)
         box = lesion_box(picture.mask)
@@ -138,12 +138,12 @@ def extract_features(
     return Extraction({c: found.values[c] for c in feature_columns(feature_set)}, found.problems)
 
 
-def _region(shared: list[tuple[BoolArray, Region]], mask: BoolArray, box: Box) -> Region:
+def _region(shared: list[tuple[BoolArray, Neighbourhood]], mask: BoolArray, box: Box) -> Neighbourhood:
     """The region of a mask: one object for images that have one mask, so that it is worked out once."""
     for known, region in shared:
         if known is mask:
             return region
-    shared.append((mask, Region(mask[box])))
+    shared.append((mask, Neighbourhood(mask[box])))
     return shared[-1][1]
 
 
@@ -167,7 +167,7 @@ def _filtered(image: FloatArray, box: Box, feature_set: FeatureSet) -> Iterator[
             yield f"wavelet-{name}", array
 
 
-def _take_shape(found: Extraction, feature_set: FeatureSet, picture: Picture) -> None:
+def _take_shape(found: Extraction, feature_set: FeatureSet, picture: FeatureImage) -> None:
     names = feature_set.shape
     if names:
         compute = partial(shape_features, names, picture.mask, picture.spacing_mm)

@@ -19,7 +19,7 @@ Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
-class Picture:
+class FeatureImage:
     """An image with the region features are taken from.
 
     Attributes:
@@ -158,7 +158,7 @@ def _digitise(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -
     return level
 
 
-def resampled(picture: Picture, wanted_mm: float | None) -> Picture:
+def resampled(picture: FeatureImage, wanted_mm: float | None) -> FeatureImage:
     """A picture on an isotropic grid around its lesion, or as it is.
 
     PyRadiomics' own resampling (`imageoperations.resampleImage`: B-spline for the image,
@@ -195,4 +195,4 @@ def resampled(picture: Picture, wanted_mm: float | None) -> Picture:
     if not lesion.any():
         raise RadiomicsError("the lesion vanishes at the feature set's voxel size", got=f"{wanted_mm} mm")
     spacing = (wanted_mm, wanted_mm, wanted_mm)
-    return Picture(sitk.GetArrayFromImage(found), lesion, np.ones_like(lesion), spacing)
+    return FeatureImage(sitk.GetArrayFromImage(found), lesion, np.ones_like(lesion), spacing)

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.radiomics.images import Levels
-from pipeline.radiomics.neighbourhood import Line, Region, box_sums
+from pipeline.radiomics.neighbourhood import Line, Neighbourhood, box_sums
 
 Matrix = npt.NDArray[np.float64]
 
 
-def glcm(levels: Levels, region: Region) -> Matrix:
+def glcm(levels: Levels, region: Neighbourhood) -> Matrix:
     """Grey level co-occurrence: shares of neighbouring pairs of levels.
 
     Returns:
@@ -37,7 +37,7 @@ def _pairs(ranks: npt.NDArray[np.int32], line: Line, size: int) -> Matrix:
     return np.bincount(keys, minlength=size * size).reshape(size, size).astype(np.float64)
 
 
-def glrlm(levels: Levels, region: Region) -> Matrix:
+def glrlm(levels: Levels, region: Neighbourhood) -> Matrix:
     """Grey level run lengths: runs by level and length.
 
     Directions in which no two voxels lie on one line are left out, unless only one direction
@@ -65,7 +65,7 @@ def _runs(ranks: npt.NDArray[np.int32], line: Line, shape: tuple[int, int]) -> M
     return np.bincount(keys, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
 
 
-def ngtdm(levels: Levels, region: Region) -> Matrix:
+def ngtdm(levels: Levels, region: Neighbourhood) -> Matrix:
     """Neighbouring grey tone differences.
 
     Per level: voxels; sum of their distances from the mean level of those of their 26

@@ -30,7 +30,7 @@ class Line:
     several: bool
 
 
-class Region:
+class Neighbourhood:
     """A lesion in its box.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.radiomics.images import BoolArray, Picture, Spacing, lesion_box, widened
+from pipeline.radiomics.images import BoolArray, FeatureImage, Spacing, lesion_box, widened
 from pipeline.radiomics.subregions import rim
 
 PEAK_RADIUS_MM = (3.0 / (4.0 * np.pi)) ** (1.0 / 3.0) * 10.0
@@ -29,7 +29,7 @@ INDEX_COLUMNS = (
 )
 
 
-def pet_indices(pet: Picture) -> dict[str, float]:
+def pet_indices(pet: FeatureImage) -> dict[str, float]:
     """The field's first table, from a PET (SUVbw, g/mL) and a contour that is not empty.
 
     - `suvmax`, `suvmean` (g/mL): within the mask (Boellaard et al., EANM guideline 2.0, Eur J
@@ -93,7 +93,7 @@ def _dissemination(mask: BoolArray, spacing_mm: Spacing) -> tuple[int, float]:
     return int(number), float(gaps.max())
 
 
-def suv_peak(pet: Picture) -> float:
+def suv_peak(pet: FeatureImage) -> float:
     """Highest mean of imaged voxels whose centres lie in a 1 cm³ sphere around a voxel of the mask."""
     reach = [int(PEAK_RADIUS_MM / s) for s in pet.spacing_mm]
     box = lesion_box(pet.mask)
@@ -132,7 +132,7 @@ def _sphere_sums(padded: npt.NDArray[np.float64], spacing_mm: Spacing) -> npt.ND
     return sums
 
 
-def rim_mean(picture: Picture) -> float:
+def rim_mean(picture: FeatureImage) -> float:
     """Mean SUV (g/mL) of the imaged voxels in the shell around a lesion; NaN where there are none."""
     box, shell = rim(picture.mask, picture.spacing_mm, RIM_MM)
     values = picture.image[box][shell & picture.inside[box]]

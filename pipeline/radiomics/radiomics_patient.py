@@ -12,9 +12,9 @@ import numpy as np
 
 from pipeline.errors import PatientError, RadiomicsError, SettingsError
 from pipeline.provenance import versions
-from pipeline.radiomics.feature_row import Row, write_row
+from pipeline.radiomics.feature_row import FeatureRow, write_row
 from pipeline.radiomics.features import extract_features
-from pipeline.radiomics.images import Picture
+from pipeline.radiomics.images import FeatureImage
 from pipeline.radiomics.pet_metrics import INDEX_COLUMNS, pet_indices
 from pipeline.radiomics.sets import feature_columns, load_feature_set, settings_hash
 from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
@@ -108,7 +108,7 @@ def _stage(source: Path | NativeSources, out: Path, wanted: Wanted) -> None:
         status = refused(error, patient_id, wanted.policy)
     columns = feature_columns(feature_set) + INDEX_COLUMNS
     metadata = {**table_metadata(feature_set, wanted.settings, wanted.contour), b"status": asdict(status)}
-    write_row(out, Row(patient_id, values), columns, metadata)
+    write_row(out, FeatureRow(patient_id, values), columns, metadata)
 
 
 def refused(error: PatientError, patient_id: str, policy: Policy) -> Status:
@@ -135,7 +135,7 @@ def table_metadata(feature_set: FeatureSet, settings: RadiomicsSettings, contour
     }
 
 
-def prepared(images: PatientImages, feature_set: FeatureSet, wanted: Wanted) -> dict[str, Picture]:
+def prepared(images: PatientImages, feature_set: FeatureSet, wanted: Wanted) -> dict[str, FeatureImage]:
     """Pictures checked, standardised where asked for, with the region asked for.
 
     Raises:
@@ -170,7 +170,7 @@ def patient_features(
     return values, Status("ok", STAGE)
 
 
-def standardised(picture: Picture) -> Picture:
+def standardised(picture: FeatureImage) -> FeatureImage:
     """A picture with mean 0 and SD 1 over its imaged voxels.
 
     Raises:
@@ -184,7 +184,7 @@ def standardised(picture: Picture) -> Picture:
     return replace(picture, image=scaled)
 
 
-def _require_usable(pictures: Mapping[str, Picture], feature_set: FeatureSet) -> None:
+def _require_usable(pictures: Mapping[str, FeatureImage], feature_set: FeatureSet) -> None:
     wanted = {*feature_set.modalities, "pet"}
     if wanted - set(pictures):
         raise RadiomicsError(
@@ -199,7 +199,7 @@ def _require_usable(pictures: Mapping[str, Picture], feature_set: FeatureSet) ->
             raise RadiomicsError(f"the {name} holds values that are not finite within the lesion")
 
 
-def _border(pictures: Mapping[str, Picture]) -> list[str]:
+def _border(pictures: Mapping[str, FeatureImage]) -> list[str]:
     """Messages where the lesion touches the image's border or leaves what was imaged."""
     found = []
     # One mask on one grid is told of once.

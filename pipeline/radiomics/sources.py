@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import CropError, RadiomicsError
-from pipeline.radiomics.images import Picture
+from pipeline.radiomics.images import FeatureImage
 from pipeline.store.crops import read_crop as read_checked
 from pipeline.store.crops import read_status as read_store_status
 from pipeline.tables.status import Status, read_status
@@ -46,7 +46,7 @@ class PatientImages:
     """
 
     patient_id: str
-    pictures: dict[str, Picture]
+    pictures: dict[str, FeatureImage]
     status: Status
     contour: bool = False
     margin: int = 0
@@ -84,7 +84,7 @@ def read_crop(path: Path) -> PatientImages:
     inside, about = crop.inside > 0, crop.attributes
     mask = np.zeros(inside.shape, dtype=bool) if crop.mask is None else crop.mask > 0
     pictures = {
-        name: Picture(image, mask, inside, about.spacing_mm)
+        name: FeatureImage(image, mask, inside, about.spacing_mm)
         for name, image in zip(about.channels, crop.image, strict=True)
     }
     told = NO_CONTOUR if crop.mask is None else status
@@ -173,7 +173,7 @@ def read_native(sources: NativeSources) -> PatientImages:
             mask = resample_mask(drawn[other], volume.grid, np.eye(4), "nearest") > 0
             notes.append(f"the {name} has no contour of its own: that of the {other} was resampled")
         image = volume.array.astype(np.float32, copy=False)
-        pictures[name] = Picture(image, mask, np.ones(mask.shape, dtype=bool), volume.spacing_mm)
+        pictures[name] = FeatureImage(image, mask, np.ones(mask.shape, dtype=bool), volume.spacing_mm)
     return PatientImages(sources.patient_id, pictures, Status("ok", "radiomics"), True, notes=tuple(notes))
 
 

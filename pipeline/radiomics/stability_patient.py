@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import PatientError, RadiomicsError
-from pipeline.radiomics.images import BoolArray, Picture, Spacing, lesion_box, widened
+from pipeline.radiomics.images import BoolArray, FeatureImage, Spacing, lesion_box, widened
 from pipeline.radiomics.pet_metrics import INDEX_COLUMNS
 from pipeline.radiomics.radiomics_patient import Wanted, patient_features, prepared, refused, require_images
 from pipeline.radiomics.sets import feature_columns, load_feature_set, settings_hash
@@ -115,7 +115,7 @@ def perturbed_features(
 
 
 def _perturbations(
-    pictures: Mapping[str, Picture], by_mm: float
+    pictures: Mapping[str, FeatureImage], by_mm: float
 ) -> Iterator[tuple[str, dict[str, BoolArray]]]:
     """Perturbations that every picture's contour survives."""
     found = {m: dict(perturbed(p.mask, p.spacing_mm, by_mm)) for m, p in pictures.items()}

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.errors import RadiomicsError
-from pipeline.radiomics.images import BoolArray, Box, Picture, Spacing, lesion_box, widened
+from pipeline.radiomics.images import BoolArray, Box, FeatureImage, Spacing, lesion_box, widened
 from pipeline.settings.radiomics import Contour, RadiomicsSettings
 
 
 def with_region(
-    pictures: Mapping[str, Picture], contour: Contour, settings: RadiomicsSettings
-) -> dict[str, Picture]:
+    pictures: Mapping[str, FeatureImage], contour: Contour, settings: RadiomicsSettings
+) -> dict[str, FeatureImage]:
     """Pictures whose masks are the wanted region of the contour they have.
 
     - `manual`: as it is.
@@ -44,7 +44,7 @@ def with_region(
     return {name: replace(picture, mask=masks[name]) for name, picture in pictures.items()}
 
 
-def _shell(picture: Picture, width_mm: float) -> BoolArray:
+def _shell(picture: FeatureImage, width_mm: float) -> BoolArray:
     box, shell = rim(picture.mask, picture.spacing_mm, width_mm)
     mask = np.zeros_like(picture.mask)
     mask[box] = shell & picture.inside[box]

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.radiomics.firstorder import UnknownFeature
 from pipeline.radiomics.images import Levels
 from pipeline.radiomics.matrices import glcm, glrlm, ngtdm
-from pipeline.radiomics.neighbourhood import Region
+from pipeline.radiomics.neighbourhood import Neighbourhood
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,9 @@ def quiet_pyradiomics() -> None:
     logger.setLevel(logging.CRITICAL)
 
 
-def texture_features(kind: str, names: tuple[str, ...], levels: Levels, region: Region) -> dict[str, float]:
+def texture_features(
+    kind: str, names: tuple[str, ...], levels: Levels, region: Neighbourhood
+) -> dict[str, float]:
     """Features of one texture class.
 
     Args:
@@ -47,7 +49,7 @@ def texture_features(kind: str, names: tuple[str, ...], levels: Levels, region: 
         return {name: _value(calculator, name) for name in names}
 
 
-def _fill(calculator: Any, kind: str, levels: Levels, region: Region) -> None:
+def _fill(calculator: Any, kind: str, levels: Levels, region: Neighbourhood) -> None:
     """Give a calculator its matrix: ours where it is the faster one, else PyRadiomics' own."""
     if kind == "glcm":
         calculator.P_glcm = glcm(levels, region)
@@ -71,7 +73,7 @@ def _value(calculator: Any, name: str) -> float:
     return float(np.real(np.squeeze(method())))
 
 
-def _calculator(kind: str, levels: Levels, region: Region) -> Any:
+def _calculator(kind: str, levels: Levels, region: Neighbourhood) -> Any:
     """A PyRadiomics feature object in the state its constructor would leave it in.
 
     The constructor would copy the image out of SimpleITK and discretise it again for each

@@ -24,7 +24,7 @@ MIN_BODY_ML = 200.0
 
 
 @dataclass(frozen=True)
-class Body:
+class BodyImage:
     """An image for registration.
 
     Attributes:
@@ -62,7 +62,7 @@ def coarse_volume(path: Path, modality: Modality, working_mm: float) -> Volume:
     return coarsen(volume, working_mm, 0.0, 0.0)
 
 
-def make_body(volume: Volume, modality: Modality, where: str) -> Body:
+def make_body(volume: Volume, modality: Modality, where: str) -> BodyImage:
     """Find the body in a coarse image and make everything else air.
 
     The threshold's opening by 8 mm parts the body from couch, blanket and head rest; the
@@ -84,7 +84,7 @@ def make_body(volume: Volume, modality: Modality, where: str) -> Body:
         )
     air = AIR_HU if modality == "ct" else 0.0
     kept = np.where(_dilated(mask), image, np.float32(air)).astype(np.float32)
-    return Body(kept, mask, volume.grid)
+    return BodyImage(kept, mask, volume.grid)
 
 
 def _scaled(array: npt.NDArray[np.float32], modality: Modality) -> npt.NDArray[np.float32]:

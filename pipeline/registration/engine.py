@@ -18,7 +18,7 @@ from types import ModuleType
 import numpy as np
 
 from pipeline.errors import PipelineError, RegistrationError
-from pipeline.registration.body_mask import Body
+from pipeline.registration.body_mask import BodyImage
 from pipeline.registration.quality import shared_centre_mm
 from pipeline.volumes.nifti import place
 from pipeline.volumes.transform import inverse, read_matrix
@@ -32,7 +32,7 @@ STEP = 0.1
 SAMPLES = 12000
 
 
-def rigid(fixed: Body, moving: Body, start: FloatArray) -> FloatArray:
+def rigid(fixed: BodyImage, moving: BodyImage, start: FloatArray) -> FloatArray:
     """Register two bodies rigidly (Mattes mutual information, gradient descent).
 
     One thread and a fixed seed: two runs give the same bytes. Both images are moved so that
@@ -64,7 +64,7 @@ def rigid(fixed: Body, moving: Body, start: FloatArray) -> FloatArray:
     return np.asarray(to_moving @ found @ inverse(to_fixed), dtype=np.float64)
 
 
-def _write(path: Path, body: Body, move: FloatArray) -> None:
+def _write(path: Path, body: BodyImage, move: FloatArray) -> None:
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(body.image)
@@ -74,7 +74,7 @@ def _write(path: Path, body: Body, move: FloatArray) -> None:
     sitk.WriteImage(image, str(path))
 
 
-def _sampling_rate(fixed: Body) -> float:
+def _sampling_rate(fixed: BodyImage) -> float:
     """Share of the finest level's voxels that gives about 12,000 samples."""
     return float(min(1.0, SAMPLES / (fixed.image.size / 8)))
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.registration.body_mask import Body
+from pipeline.registration.body_mask import BodyImage
 from pipeline.registration.quality import Fit, measure, rotation_deg, shift_mm
 from pipeline.registration.refine import refine
 from pipeline.volumes.transform import inverse
@@ -34,7 +34,7 @@ class Start:
     origin: Origin
 
 
-def starts(fixed: Body, moving: Body) -> list[Start]:
+def starts(fixed: BodyImage, moving: BodyImage) -> list[Start]:
     """Starting positions, best first.
 
     Shifts (as scanned, centres, tops of the bodies, slides along the body) and turns of the
@@ -66,7 +66,7 @@ def starts(fixed: Body, moving: Body) -> list[Start]:
     return sorted(found, key=lambda start: _score(start.fit))
 
 
-def outline(body: Body) -> Body:
+def outline(body: BodyImage) -> BodyImage:
     """The body's shape as an image, which two modalities have in common."""
     return replace(body, image=body.mask.astype(np.float32))
 
@@ -92,12 +92,12 @@ def _score(fit: Fit) -> float:
     return -fit.similarity
 
 
-def _thinned(body: Body) -> Body:
+def _thinned(body: BodyImage) -> BodyImage:
     grid, few = body.grid, slice(None, None, 2)
     image, mask = body.image[few, few, few], body.mask[few, few, few]
     a, b, c = (2 * s for s in grid.spacing_mm)
     thin = Grid((image.shape[0], image.shape[1], image.shape[2]), (a, b, c), grid.origin_mm, grid.direction)
-    return Body(image, mask, thin)
+    return BodyImage(image, mask, thin)
 
 
 def _translation(shift: FloatArray) -> FloatArray:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import RegistrationError
-from pipeline.registration.body_mask import Body
+from pipeline.registration.body_mask import BodyImage
 from pipeline.registration.engine import rigid
 from pipeline.registration.initialisation import Origin, apart, outline, starts
-from pipeline.registration.quality import Fit, Likeness, measure, rotation_deg, shift_mm
+from pipeline.registration.quality import Fit, SimilarityMeasure, measure, rotation_deg, shift_mm
 from pipeline.registration.refine import refine
 from pipeline.settings.geometry import RegistrationSettings
 from pipeline.volumes.volume import FloatArray
@@ -52,7 +52,9 @@ class Alignment:
         return [trial.faults for trial in self.trials if trial.faults]
 
 
-def align(fixed: Body, moving: Body, settings: RegistrationSettings, *, modalities: int = 1) -> Alignment:
+def align(
+    fixed: BodyImage, moving: BodyImage, settings: RegistrationSettings, *, modalities: int = 1
+) -> Alignment:
     """Align a body rigidly to another one.
 
     The best start is tried first; the next ones where it failed, or where they lie apart and
@@ -70,7 +72,7 @@ def align(fixed: Body, moving: Body, settings: RegistrationSettings, *, modaliti
     Raises:
         RegistrationError: No start ended within the limits.
     """
-    likeness: Likeness = "information" if modalities == 2 else "correlation"
+    likeness: SimilarityMeasure = "information" if modalities == 2 else "correlation"
     shapes = (outline(fixed), outline(moving)) if modalities == 2 else (fixed, moving)
     found = starts(*shapes)
     pivot = fixed.centre_mm()
@@ -102,7 +104,12 @@ def align(fixed: Body, moving: Body, settings: RegistrationSettings, *, modaliti
     return Alignment(max(good, key=lambda t: t.end.similarity), tuple(trials), scanned)
 
 
-def _try(bodies: tuple[Body, Body], start: Fit, settings: RegistrationSettings, likeness: Likeness) -> Trial:
+def _try(
+    bodies: tuple[BodyImage, BodyImage],
+    start: Fit,
+    settings: RegistrationSettings,
+    likeness: SimilarityMeasure,
+) -> Trial:
     fixed, moving = bodies
     try:
         end = measure(fixed, moving, rigid(fixed, moving, start.matrix), likeness)
@@ -118,7 +125,7 @@ def _judged(
     end: Fit,
     settings: RegistrationSettings,
     pivot: FloatArray,
-    likeness: Likeness,
+    likeness: SimilarityMeasure,
     origin: Origin = "search",
     start: FloatArray | None = None,
 ) -> Trial:

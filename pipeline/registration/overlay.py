@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.registration.body_mask import Body
+from pipeline.registration.body_mask import BodyImage
 from pipeline.registration.quality import moved
 from pipeline.volumes.volume import FloatArray
 
@@ -22,7 +22,7 @@ Plane = npt.NDArray[np.float32]
 
 
 def draw(
-    bodies: tuple[Body, Body],
+    bodies: tuple[BodyImage, BodyImage],
     matrices: tuple[FloatArray, FloatArray],
     path: Path,
     titles: tuple[str, ...] = TITLES,
@@ -60,7 +60,7 @@ def draw(
     sheet.save(path, compress_level=6)
 
 
-def _window(body: Body) -> tuple[float, float]:
+def _window(body: BodyImage) -> tuple[float, float]:
     return (-300.0, 400.0) if body.image.min() < -1 else (0.0, 1.0)
 
 

@@ -8,14 +8,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.registration.body_mask import Body
+from pipeline.registration.body_mask import BodyImage
 from pipeline.volumes.resample import Sampling, in_field, resample
 from pipeline.volumes.volume import FloatArray, Volume
 
 MIN_SHARED = 0.4
 """Share of the smaller body that must lie in both fields of view for a start to count."""
 BINS = 32
-Likeness = Literal["correlation", "information", "wide"]
+SimilarityMeasure = Literal["correlation", "information", "wide"]
 """Of images of one modality; of two modalities; of one, air included, which a start far off has too."""
 
 
@@ -37,7 +37,9 @@ class Fit:
     overlap: float
 
 
-def measure(fixed: Body, moving: Body, matrix: FloatArray, likeness: Likeness = "correlation") -> Fit:
+def measure(
+    fixed: BodyImage, moving: BodyImage, matrix: FloatArray, likeness: SimilarityMeasure = "correlation"
+) -> Fit:
     """Similarity and overlap under a transform."""
     image, mask = moved(fixed, moving, matrix)
     seen = in_field(moving.grid, fixed.grid, matrix)
@@ -52,7 +54,7 @@ def measure(fixed: Body, moving: Body, matrix: FloatArray, likeness: Likeness = 
     return Fit(matrix, alike(fixed.image[where], image[where]), float(overlap))
 
 
-def shared_centre_mm(fixed: Body, moving: Body, matrix: FloatArray) -> FloatArray:
+def shared_centre_mm(fixed: BodyImage, moving: BodyImage, matrix: FloatArray) -> FloatArray:
     """Centre (LPS x, y, z) of the part of the fixed body that the moving image shows too."""
     shared = fixed.mask & in_field(moving.grid, fixed.grid, matrix)
     if not shared.any():
@@ -61,7 +63,7 @@ def shared_centre_mm(fixed: Body, moving: Body, matrix: FloatArray) -> FloatArra
 
 
 def moved(
-    fixed: Body, moving: Body, matrix: FloatArray
+    fixed: BodyImage, moving: BodyImage, matrix: FloatArray
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """The moving image and its body on the fixed grid."""
     air = float(moving.image.min())
@@ -81,7 +83,7 @@ def shift_mm(matrix: FloatArray, point: FloatArray) -> FloatArray:
     return np.asarray(matrix[:3, :3] @ point + matrix[:3, 3] - point, dtype=np.float64)
 
 
-def _ratio(fixed: Body, moving: Body) -> float:
+def _ratio(fixed: BodyImage, moving: BodyImage) -> float:
     return moving.grid.voxel_ml() / fixed.grid.voxel_ml()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.registration.body_mask import Body
+from pipeline.registration.body_mask import BodyImage
 from pipeline.volumes.volume import FloatArray
 
 SAMPLES = 12000
@@ -45,7 +45,7 @@ class _Problem:
     centre: FloatArray
 
 
-def refine(fixed: Body, moving: Body, start: FloatArray, blurs_mm: tuple[float, ...]) -> FloatArray:
+def refine(fixed: BodyImage, moving: BodyImage, start: FloatArray, blurs_mm: tuple[float, ...]) -> FloatArray:
     """Climb the correlation of two bodies' images of one modality from a start.
 
     Gauss–Newton steps with Levenberg's damping on standardised intensities; the mean square of
@@ -67,7 +67,7 @@ def refine(fixed: Body, moving: Body, start: FloatArray, blurs_mm: tuple[float, 
     return matrix
 
 
-def _problem(fixed: Body, moving: Body, blur_mm: float) -> _Problem:
+def _problem(fixed: BodyImage, moving: BodyImage, blur_mm: float) -> _Problem:
     from scipy.ndimage import binary_dilation
 
     around = np.argwhere(binary_dilation(fixed.mask, iterations=SHELL_VOXELS))
@@ -80,7 +80,7 @@ def _problem(fixed: Body, moving: Body, blur_mm: float) -> _Problem:
     return _Problem(points, values, (image, *slopes), to_index, points.mean(axis=0))
 
 
-def _blurred(body: Body, blur_mm: float) -> npt.NDArray[np.float32]:
+def _blurred(body: BodyImage, blur_mm: float) -> npt.NDArray[np.float32]:
     from scipy.ndimage import gaussian_filter
 
     if blur_mm == 0:

@@ -11,13 +11,13 @@ import numpy as np
 
 from pipeline.errors import PipelineError, RegistrationError
 from pipeline.provenance import file_sha256
-from pipeline.registration.body_mask import Body, Modality, coarse_volume, make_body
+from pipeline.registration.body_mask import BodyImage, Modality, coarse_volume, make_body
 from pipeline.registration.multistart import Alignment, align, quality
 from pipeline.registration.overlay import draw
 from pipeline.registration.template import FACTS, IMAGE, image_path
 from pipeline.settings.base import Policy
 from pipeline.settings.geometry import RegistrationSettings
-from pipeline.tables.status import Warnings, pass_on, patient_stage
+from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.transform import PET_MATRIX, inverse, must_register_pet, write_matrix
 from pipeline.volumes.volume import FloatArray
@@ -58,7 +58,7 @@ def register_patient(
     Raises:
         RegistrationError: No start ended within the limits (under policy `stop`).
     """
-    if pass_on(sources.convert, out):
+    if propagate_exclusion(sources.convert, out):
         return
     with patient_stage("register", sources.patient_id, out, policy) as warnings:
         facts: dict[str, Any] = {"method": settings.method}
@@ -139,6 +139,6 @@ def _pet_to_ct(sources: RegistrationSources, settings: RegistrationSettings, out
     return found
 
 
-def _body(sources: RegistrationSources, modality: Modality, settings: RegistrationSettings) -> Body:
+def _body(sources: RegistrationSources, modality: Modality, settings: RegistrationSettings) -> BodyImage:
     path = image_path(sources.convert, modality)
     return make_body(coarse_volume(path, modality, settings.working_mm), modality, path.name)

@@ -7,15 +7,15 @@ import shutil
 from typing import Any
 
 from pipeline.report.formatting import fixed, pretty
-from pipeline.report.page import Content, Table
+from pipeline.report.page import ReportContent, Table
 from pipeline.report.sections import Source
-from pipeline.report.style import Canvas
+from pipeline.report.style import FigureCanvas
 
 WHAT = {"risk": "risk", "label": "first label", "mask": "tumour probability"}
 PICTURES = ("maps", "sanity")
 
 
-def explained(source: Source, canvas: Canvas, content: Content) -> None:
+def explained(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
     """Copy the pictures of every explained network and table its verdicts."""
     import pandas as pd
 

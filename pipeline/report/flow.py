@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.style import COLOURS, FAINT, INK, WIDTH, Canvas
+from pipeline.report.style import COLOURS, FAINT, INK, WIDTH, FigureCanvas
 from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.splits import Splits
 
@@ -70,7 +70,7 @@ def _fate(splits: Splits) -> tuple[str, str]:
     return told, "predicted by the model" if count == 1 else f"predicted by {count} runs"
 
 
-def draw_flow(flow: Flow, canvas: Canvas) -> str:
+def draw_flow(flow: Flow, canvas: FigureCanvas) -> str:
     """Draw the flow chart; returns the figure's file name."""
     reasons = [f"{stage}: {count}" for stage, count in flow.excluded.items()] or ["none"]
     low = 0.75 + 0.19 * len(reasons)

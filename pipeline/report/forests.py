@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.formatting import interval, known, p_value, pretty
-from pipeline.report.style import COLOURS, FAINT, INK, WIDTH, Canvas
+from pipeline.report.style import COLOURS, FAINT, INK, WIDTH, FigureCanvas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ def sets_in(table: pd.DataFrame) -> list[str]:
     return [name for name in SETS if name in set(table["set"])]
 
 
-def draw_concordance(metrics: pd.DataFrame, truths: Collection[str], canvas: Canvas) -> str | None:
+def draw_concordance(metrics: pd.DataFrame, truths: Collection[str], canvas: FigureCanvas) -> str | None:
     """C-index of every model with its interval, a panel per set, best of the first set on top.
 
     Args:
@@ -53,7 +53,7 @@ def draw_concordance(metrics: pd.DataFrame, truths: Collection[str], canvas: Can
     return canvas.save(figure, "concordance")
 
 
-def draw_differences(comparisons: pd.DataFrame, canvas: Canvas) -> str | None:
+def draw_differences(comparisons: pd.DataFrame, canvas: FigureCanvas) -> str | None:
     """Each model's C-index less that of the model compared with, with interval and p-values."""
     rows = comparisons[comparisons["difference"].notna() & (comparisons["metric"] == "c_index")]
     # Against a second model (added value) there is a table; points of two would lie on one line.
@@ -85,7 +85,7 @@ def _equals(p: Any) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def _panels(canvas: Canvas, rows: int, columns: int) -> Any:
+def _panels(canvas: FigureCanvas, rows: int, columns: int) -> Any:
     width = WIDTH if columns > 1 else 0.66 * WIDTH
     figure, axes = canvas.new(width, 0.34 * rows + 1.25, 1, columns, sharey=True)
     return figure, axes[0]

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from pipeline.report import slices
 from pipeline.report.job import ReportJob
-from pipeline.report.page import Content
+from pipeline.report.page import ReportContent
 from pipeline.report.sections import Source
-from pipeline.report.style import Canvas
+from pipeline.report.style import FigureCanvas
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def images(source: Source, canvas: Canvas, content: Content) -> None:
+def images(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
     """Slices with contours from the lowest to the highest Dice."""
     job = source.job
     stored = [p for p in slices.stored_patients(job.results) if p in source.cohort.index]

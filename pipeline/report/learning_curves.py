@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.report.forests import SETS
 from pipeline.report.formatting import pretty
 from pipeline.report.job import ReportJob
-from pipeline.report.style import COLOURS, WIDTH, Canvas
+from pipeline.report.style import COLOURS, WIDTH, FigureCanvas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def read_histories(job: ReportJob, model: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def draw_history(history: pd.DataFrame, model: str, canvas: Canvas) -> str | None:
+def draw_history(history: pd.DataFrame, model: str, canvas: FigureCanvas) -> str | None:
     """Training (thin) and validation (bold) values, a colour per fold, a panel per value.
 
     None where the history is empty.
@@ -62,7 +62,7 @@ def _line(axis: Any, x: pd.Series, y: pd.Series, look: tuple[int, bool]) -> None
     )  # fmt: skip
 
 
-def draw_dice(tables: dict[str, pd.DataFrame], canvas: Canvas) -> str | None:
+def draw_dice(tables: dict[str, pd.DataFrame], canvas: FigureCanvas) -> str | None:
     """Each patient's Dice, a column per network and set, with the median.
 
     Args:

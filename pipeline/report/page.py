@@ -50,7 +50,7 @@ class Table:
 
 
 @dataclass
-class Content:
+class ReportContent:
     """What the page shows; what is not there is left out.
 
     Attributes:
@@ -77,7 +77,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PageImage:
     """An image file with its size on the page (CSS pixels)."""
 
     file: str
@@ -90,17 +90,17 @@ class Picture:
         return self.width > WIDE_PIXELS
 
 
-def picture_of(folder: Path, file: str) -> Picture:
+def picture_of(folder: Path, file: str) -> PageImage:
     """Size of an SVG (points) or PNG (pixels, halved beyond a page's width)."""
     path = folder / file
     if path.suffix == ".svg":
         head = path.read_text(encoding="utf-8")[:4000]
         width, height = (_points(head, name) for name in ("width", "height"))
-        return Picture(file, round(width / 0.75), round(height / 0.75))
+        return PageImage(file, round(width / 0.75), round(height / 0.75))
     with path.open("rb") as stream:
         wide, high = struct.unpack(">II", stream.read(24)[16:24])
     share = 2 if wide > 1400 else 1
-    return Picture(file, wide // share, high // share)
+    return PageImage(file, wide // share, high // share)
 
 
 def _points(head: str, name: str) -> float:
@@ -110,7 +110,7 @@ def _points(head: str, name: str) -> float:
 
 def render(
     job: ReportJob,
-    content: Content,
+    content: ReportContent,
     methods: list[tuple[str, str]],
     origin: list[tuple[str, str]],
     figures: Path,

@@ -10,9 +10,9 @@ import numpy as np
 from pipeline.metrics.concordance import concordance_index
 from pipeline.report.formatting import Clock, fixed, pretty
 from pipeline.report.job import ReportJob
-from pipeline.report.page import Content, Table
+from pipeline.report.page import ReportContent, Table
 from pipeline.report.sections import Source
-from pipeline.report.style import COLOURS, WIDTH, Canvas
+from pipeline.report.style import COLOURS, WIDTH, FigureCanvas
 from pipeline.settings.evaluation import PublishedFigure
 from pipeline.tables.predictions import read_predictions, survival_column
 
@@ -27,7 +27,7 @@ NOTE = (
 )
 
 
-def published(source: Source, canvas: Canvas, content: Content) -> None:
+def published(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
     """The table of a paper's numbers beside ours, and the figure of survival of whole sets."""
     import pandas as pd
 
@@ -143,7 +143,7 @@ def predicted_survival(job: ReportJob, model: str, which: str) -> pd.DataFrame:
 
 
 def draw_survival(
-    observed: pd.DataFrame, curves: dict[str, pd.DataFrame], unit: str, canvas: Canvas
+    observed: pd.DataFrame, curves: dict[str, pd.DataFrame], unit: str, canvas: FigureCanvas
 ) -> str | None:
     """Observed survival of a set (black) and each network's mean prediction, a panel per network.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.report.style import COLOURS, FAINT, WIDTH, Canvas
+from pipeline.report.style import COLOURS, FAINT, WIDTH, FigureCanvas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +155,7 @@ def quality_on_page(quality: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({**shown, "Note": table["note"]})
 
 
-def draw_quality(quality: pd.DataFrame, canvas: Canvas) -> str | None:
+def draw_quality(quality: pd.DataFrame, canvas: FigureCanvas) -> str | None:
     """Overlap of the bodies against rotation and translation, with the limits kept to."""
     rows = quality[quality["overlap_after"].notna()]
     if rows.empty:

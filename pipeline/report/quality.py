@@ -12,11 +12,11 @@ from pipeline.report import slices
 from pipeline.report.formatting import fixed
 from pipeline.report.images import segmenter
 from pipeline.report.outliers import MEASURES, ranked
-from pipeline.report.page import Content, Table
+from pipeline.report.page import ReportContent, Table
 from pipeline.report.qc_tables import read_json
 from pipeline.report.sections import Source
 from pipeline.report.slices import Example, Image, Mask
-from pipeline.report.style import WIDTH, Canvas
+from pipeline.report.style import WIDTH, FigureCanvas
 from pipeline.store.crops import Crop, read_crop, read_status
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Strip:
     predicted: Mask
 
 
-def quality(source: Source, canvas: Canvas, content: Content) -> None:
+def quality(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
     """Sheets of all crops and the table of what is unusual about them."""
     job = source.job
     stored = [p for p in slices.stored_patients(job.results) if p in source.cohort.index]
@@ -144,7 +144,7 @@ def columns_for(strips: list[Strip]) -> int:
     return int(np.clip(round(8 * high / wide), 1, 8))
 
 
-def _sheet(shown: list[tuple[Any, Strip, bool]], columns: int, canvas: Canvas, name: str) -> str:
+def _sheet(shown: list[tuple[Any, Strip, bool]], columns: int, canvas: FigureCanvas, name: str) -> str:
     """Strips in columns; all are one image, drawn as fast as a single one."""
     high = max(s.image.shape[0] for _, s, _ in shown)
     wide = max(s.image.shape[1] for _, s, _ in shown)

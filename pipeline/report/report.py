@@ -9,9 +9,9 @@ from pipeline.console import progress
 from pipeline.report import explanations, images, methods, published, quality, sections
 from pipeline.report import provenance as origin
 from pipeline.report.job import ReportJob
-from pipeline.report.page import Content, render
+from pipeline.report.page import ReportContent, render
 from pipeline.report.sections import Source
-from pipeline.report.style import Canvas
+from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ def build_report(job: ReportJob, out: Path) -> None:
         out: The report's folder; figures go to `figures/`, tables to `tables/`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    canvas = Canvas(out / "figures", job.study.note)
-    source, content = Source.read(job), Content()
+    canvas = FigureCanvas(out / "figures", job.study.note)
+    source, content = Source.read(job), ReportContent()
     for step in progress(STEPS, title="report"):
         step(source, canvas, content)
     _write_tables(content, out / "tables")
@@ -51,7 +51,7 @@ def build_report(job: ReportJob, out: Path) -> None:
     log.info("report written to %s", out / "index.html")
 
 
-def _write_tables(content: Content, folder: Path) -> None:
+def _write_tables(content: ReportContent, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in content.tables.items():
         table.frame.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")

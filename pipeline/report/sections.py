@@ -12,8 +12,8 @@ from pipeline.report import qc_tables as audit
 from pipeline.report import survival_figures as curves
 from pipeline.report.formatting import known, pretty
 from pipeline.report.job import ReportJob
-from pipeline.report.page import Content, Table
-from pipeline.report.style import Canvas
+from pipeline.report.page import ReportContent, Table
+from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.splits import Splits, read_splits
 
@@ -79,7 +79,7 @@ class Source:
         return f"{why}: there is no C-index, no risk group, no Kaplan–Meier curve and no calibration."
 
 
-def cohort(source: Source, canvas: Canvas, content: Content) -> None:
+def cohort(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
     """Flow chart, patients, problems, and the facts at the top."""
     import pandas as pd
 
@@ -113,7 +113,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
     return found
 
 
-def survival(source: Source, canvas: Canvas, content: Content) -> None:
+def survival(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
     """Scores of every model, and of those that rank differences, risk groups and calibration.
 
     All with the marks they carry; without a model that ranks, a sentence says what is left out.
@@ -134,7 +134,9 @@ def survival(source: Source, canvas: Canvas, content: Content) -> None:
         _ranked(source, replace(canvas, warning=_foot(source, marks)), content, wide)
 
 
-def _ranked(source: Source, canvas: Canvas, content: Content, wide: dict[str, pd.DataFrame]) -> None:
+def _ranked(
+    source: Source, canvas: FigureCanvas, content: ReportContent, wide: dict[str, pd.DataFrame]
+) -> None:
     import pandas as pd
 
     job, metrics, folder = source.job, source.metrics, source.job.results / "metrics"
@@ -165,7 +167,7 @@ def _foot(source: Source, marks: tuple[str, ...]) -> str:
     return " ".join(filter(None, (tables.few_events(source.sets()), marked)))
 
 
-def models(source: Source, canvas: Canvas, content: Content) -> None:
+def models(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
     """Variables of linear models, and what radiomics offered."""
     note = (
         "Log-hazard ratios per standard deviation; positive = worse. Levels: against the most frequent "
@@ -183,7 +185,7 @@ def models(source: Source, canvas: Canvas, content: Content) -> None:
         content.tell("stability", Table(title, measured, shown, note=stability.NOTE))
 
 
-def training(source: Source, canvas: Canvas, content: Content) -> None:
+def training(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
     """Curves and cost of each network, and Dice by set."""
     import pandas as pd
 
@@ -199,7 +201,7 @@ def training(source: Source, canvas: Canvas, content: Content) -> None:
     content.draw("dice", histories.draw_dice(masks, canvas))
 
 
-def audited(source: Source, canvas: Canvas, content: Content) -> None:
+def audited(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
     """SUV and registration of every patient."""
     results = source.job.results
     suv = audit.suv_audit(results)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.report.job import ReportJob
-from pipeline.report.style import COLOURS, WIDTH, Canvas
+from pipeline.report.style import COLOURS, WIDTH, FigureCanvas
 from pipeline.store.crops import Crop, read_crop
 from pipeline.tables.splits import Splits
 
@@ -132,7 +132,7 @@ def window(name: str, image: Image) -> tuple[float, float]:
     return float(low), float(high) if high > low else float(low) + 1.0
 
 
-def draw_examples(examples: list[Example], canvas: Canvas) -> str:
+def draw_examples(examples: list[Example], canvas: FigureCanvas) -> str:
     """A row per patient, each channel axial and (of volumes) coronal, through the contour.
 
     Images of one slice and one channel stand in a grid instead.
@@ -156,7 +156,7 @@ def draw_examples(examples: list[Example], canvas: Canvas) -> str:
     return canvas.save(figure, "examples")
 
 
-def _draw_grid(examples: list[Example], canvas: Canvas) -> str:
+def _draw_grid(examples: list[Example], canvas: FigureCanvas) -> str:
     columns = min(3, len(examples))
     rows = -(-len(examples) // columns)
     shape = next(iter(examples[0].images.values())).shape

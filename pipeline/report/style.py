@@ -18,7 +18,7 @@ LETTERS_PER_INCH = 15.5
 
 
 @dataclass(frozen=True)
-class Canvas:
+class FigureCanvas:
     """Where figures go and what is printed on each of them.
 
     Attributes:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.report.forests import sets_in
 from pipeline.report.formatting import Clock, horizon_name, known, p_value
-from pipeline.report.style import COLOURS, FAINT, WIDTH, Canvas
+from pipeline.report.style import COLOURS, FAINT, WIDTH, FigureCanvas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def value_of(metrics: pd.DataFrame, model: str, which: str, metric: str) -> floa
 
 
 def draw_kaplan_meier(
-    curves: pd.DataFrame, metrics: pd.DataFrame, look: tuple[str, int, str], canvas: Canvas
+    curves: pd.DataFrame, metrics: pd.DataFrame, look: tuple[str, int, str], canvas: FigureCanvas
 ) -> str | None:
     """Kaplan–Meier curves of a model's risk groups with numbers at risk, a panel per set.
 
@@ -116,7 +116,7 @@ def survival_at(curve: pd.DataFrame, time: float) -> tuple[float, float, float]:
     return float(row["survival"]), float(row["ci_low"]), float(row["ci_high"])
 
 
-def draw_calibration(calibration: pd.DataFrame, model: str, unit: str, canvas: Canvas) -> str | None:
+def draw_calibration(calibration: pd.DataFrame, model: str, unit: str, canvas: FigureCanvas) -> str | None:
     """Predicted against observed survival at each horizon; None where there is nothing to draw."""
     mine = calibration[(calibration["model"] == model) & calibration["observed"].notna()]
     sets = sets_in(mine)

@@ -9,7 +9,7 @@ from pipeline.errors import ModelError
 from pipeline.settings.classical import ClinicalCox, ColumnModel, FeatureModel
 from pipeline.survival.cox import CoxFit, events_warning, fit_cox, likelihood_ratio_p
 from pipeline.survival.design import Design, Scaler, matching
-from pipeline.survival.estimator import Context, Fitted, linear
+from pipeline.survival.estimator import Context, FittedModel, linear
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import clinical_encoder
 
@@ -18,7 +18,7 @@ LARGE = 5.0
 """A coefficient beyond this (hazard ratio 148 per SD) tells of separated patients."""
 
 
-def fit_column(settings: ColumnModel, train: Patients, context: Context) -> Fitted:
+def fit_column(settings: ColumnModel, train: Patients, context: Context) -> FittedModel:
     """A column of the cohort table as the risk; nothing is fitted.
 
     Raises:
@@ -26,7 +26,7 @@ def fit_column(settings: ColumnModel, train: Patients, context: Context) -> Fitt
     """
     name = settings.column
     _column(train, name)
-    return Fitted(lambda patients: _column(patients, name), {"column": name}, log_hazard=False)
+    return FittedModel(lambda patients: _column(patients, name), {"column": name}, log_hazard=False)
 
 
 def _column(patients: Patients, name: str) -> Array:
@@ -46,7 +46,7 @@ def _column(patients: Patients, name: str) -> Array:
     return np.asarray(column, dtype=float)
 
 
-def fit_feature(settings: FeatureModel, train: Patients, context: Context) -> Fitted:
+def fit_feature(settings: FeatureModel, train: Patients, context: Context) -> FittedModel:
     """Cox on one feature, or its logarithm, and the clinical columns if any.
 
     Raises:
@@ -81,10 +81,10 @@ def fit_feature(settings: FeatureModel, train: Patients, context: Context) -> Fi
     if not design.scaler.names:
         raise ModelError(f"feature {settings.feature!r} is the same, or missing, for all training patients")
     inner = cox_on(design, small, ridge=0.01)
-    return Fitted(lambda patients: inner.score(narrowed(patients)), inner.report, inner.warnings)
+    return FittedModel(lambda patients: inner.score(narrowed(patients)), inner.report, inner.warnings)
 
 
-def fit_clinical_cox(settings: ClinicalCox, train: Patients, context: Context) -> Fitted:
+def fit_clinical_cox(settings: ClinicalCox, train: Patients, context: Context) -> FittedModel:
     """Cox on the clinical columns.
 
     Where no column is left (`clinical_p`) the risk is 0 for everybody, and that is told.
@@ -103,7 +103,7 @@ def fit_clinical_cox(settings: ClinicalCox, train: Patients, context: Context) -
     return cox_on(design, train, settings.ridge)
 
 
-def cox_on(design: Design, train: Patients, ridge: float, candidates: int | None = None) -> Fitted:
+def cox_on(design: Design, train: Patients, ridge: float, candidates: int | None = None) -> FittedModel:
     """Cox on a design, with the likelihood-ratio test and warnings in its report.
 
     Args:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.survival.estimator import event_folds
+from pipeline.survival.estimator import stratified_folds
 from pipeline.survival.patients import Patients
 from pipeline.tables.outcomes import read_outcomes
 from pipeline.tables.splits import Fold, Splits, read_splits, write_splits
@@ -75,7 +75,7 @@ def write_cross_splits(splits: Path, outcomes: Path, parts: int, seed: int, out:
                 got=str(int(event.sum())),
                 action="use fewer folds or parts (plan.cross_parts), or no deep features",
             )
-        assigned = event_folds(event, parts, seed + k)
+        assigned = stratified_folds(event, parts, seed + k)
         for j in range(parts):
             mine = tuple(p for p, part in zip(fold.train, assigned, strict=True) if part == j)
             train = tuple(p for p, part in zip(fold.train, assigned, strict=True) if part != j)

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.settings.classical import ClassicalModel
 from pipeline.survival.cross_fit import in_space, spaces_of
-from pipeline.survival.estimator import Context, Fitted
+from pipeline.survival.estimator import Context, FittedModel
 from pipeline.survival.patients import Patients
 from pipeline.survival.preprocessing import fit_prepared
 
 Array = NDArray[np.float64]
 
 
-def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> Fitted:
+def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> FittedModel:
     """Fit a model; of one that is offered deep features, a part in each network's space.
 
     Args:
@@ -38,7 +38,7 @@ def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> Fitt
     def score(patients: Patients) -> Array:
         return _mean_over_spaces(parts, patients)
 
-    return Fitted(
+    return FittedModel(
         score,
         {"deep_features_of": getattr(model, "deep", ""), "parts": [part.report for part in parts]},
         tuple(dict.fromkeys(line for part in parts for line in part.warnings)),
@@ -47,7 +47,7 @@ def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> Fitt
     )
 
 
-def _fit_part(model: ClassicalModel, train: Patients, context: Context, number: int) -> Fitted:
+def _fit_part(model: ClassicalModel, train: Patients, context: Context, number: int) -> FittedModel:
     """Fitted in one network's space on the patients that network was not trained on."""
     part, _ = in_space(train, number)
     if not part.event.any():
@@ -61,7 +61,7 @@ def _fit_part(model: ClassicalModel, train: Patients, context: Context, number: 
     return fit_prepared(model, part, context)
 
 
-def _mean_over_spaces(parts: list[Fitted], patients: Patients) -> Array:
+def _mean_over_spaces(parts: list[FittedModel], patients: Patients) -> Array:
     """(n,) mean risk over the networks that were not trained on a patient."""
     total, count = np.zeros(len(patients)), np.zeros(len(patients))
     for number, part in enumerate(parts):

@@ -12,7 +12,7 @@ from pipeline.errors import ModelError
 from pipeline.settings.classical import DeepSurvModel
 from pipeline.settings.deepsurv import DeepSurvNet
 from pipeline.survival.design import Design
-from pipeline.survival.estimator import Context, Fitted, Learned, Learner, linear
+from pipeline.survival.estimator import Context, FittedModel, Learned, Learner, linear
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design, tune
 
@@ -42,7 +42,7 @@ def draw_nets(settings: DeepSurvModel, seed: int) -> list[DeepSurvNet]:
     ]
 
 
-def fit_deepsurv(settings: DeepSurvModel, train: Patients, context: Context) -> Fitted:
+def fit_deepsurv(settings: DeepSurvModel, train: Patients, context: Context) -> FittedModel:
     """The best of several drawn networks and numbers of epochs, by inner cross-validation.
 
     Each inner fold learns its own imputation, scaling and filters, as every recipe here.
@@ -76,12 +76,12 @@ def fit_deepsurv(settings: DeepSurvModel, train: Patients, context: Context) -> 
         "members": settings.members,
         "cross_validation": {"trials": len(nets), "c_index": [float(v) for v in best]},
     }
-    return Fitted(lambda patients: _mean_risk(members, design, patients, epochs), report)
+    return FittedModel(lambda patients: _mean_risk(members, design, patients, epochs), report)
 
 
 def _trainer(
     settings: DeepSurvModel, nets: list[DeepSurvNet], part: Patients, context: Context
-) -> Callable[[tuple[int, int]], Fitted]:
+) -> Callable[[tuple[int, int]], FittedModel]:
     """(network, epochs) → that network fitted on `part`; trained once for all its epochs."""
     design = offered_design(settings, part)
     data = (design.transform(part), part.time, part.event)
@@ -89,13 +89,13 @@ def _trainer(
     learner = _learner(context)
     trained: dict[int, Learned] = {}
 
-    def fit(candidate: tuple[int, int]) -> Fitted:
+    def fit(candidate: tuple[int, int]) -> FittedModel:
         number, epochs = candidate
         if not design.names:
             return linear(design, np.zeros(0), warnings=(NOTHING,))
         if number not in trained:
             trained[number] = learner(nets[number], data, looks, context.seed)
-        return Fitted(lambda patients: _mean_risk([trained[number]], design, patients, epochs))
+        return FittedModel(lambda patients: _mean_risk([trained[number]], design, patients, epochs))
 
     return fit
 

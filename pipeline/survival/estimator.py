@@ -57,7 +57,7 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModel:
     """A model fitted on training patients.
 
     Attributes:
@@ -76,11 +76,11 @@ class Fitted:
     marks: tuple[str, ...] = ()
 
 
-Fitter = Callable[[Any, Patients, Context], Fitted]
+Fitter = Callable[[Any, Patients, Context], FittedModel]
 """Settings, training patients, context → a fitted model."""
 
 
-def linear(design: Design, coefficients: Array, **more: Any) -> Fitted:
+def linear(design: Design, coefficients: Array, **more: Any) -> FittedModel:
     """A linear risk Σ βⱼ·xⱼ on a design matrix.
 
     Args:
@@ -90,10 +90,10 @@ def linear(design: Design, coefficients: Array, **more: Any) -> Fitted:
     """
     chosen = {n: float(b) for n, b in zip(design.names, coefficients, strict=True) if b != 0}
     report = {"coefficients": chosen, "design": design.state(set(chosen)), **more.pop("report", {})}
-    return Fitted(lambda patients: design.transform(patients) @ coefficients, report, **more)
+    return FittedModel(lambda patients: design.transform(patients) @ coefficients, report, **more)
 
 
-def event_folds(event: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.int64]:
+def stratified_folds(event: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.int64]:
     """(n,) fold of each patient: events, then the others, dealt out in random order."""
     generator = np.random.default_rng(seed)
     order = np.concatenate(

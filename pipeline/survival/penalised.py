@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.settings.classical import LassoCox
 from pipeline.survival.cox import breslow_log_likelihood, events_warning, fit_cox, surv
-from pipeline.survival.estimator import Context, Fitted, event_folds, linear
+from pipeline.survival.estimator import Context, FittedModel, linear, stratified_folds
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design
 
@@ -126,7 +126,7 @@ def cross_validate(settings: LassoCox, train: Patients, context: Context, penalt
             got=str(int(train.event.sum())),
             action="use fewer folds, or a model without selection",
         )
-    assigned = event_folds(train.event, folds, context.seed)
+    assigned = stratified_folds(train.event, folds, context.seed)
     values = np.empty((folds, len(penalties)))
     for k in range(folds):
         others = train.pick(assigned != k)
@@ -159,7 +159,7 @@ def choose_penalty(values: Array, rule: str) -> int:
     return int(np.flatnonzero(mean >= mean[best] - error)[0])
 
 
-def fit_lasso(settings: LassoCox, train: Patients, context: Context) -> Fitted:
+def fit_lasso(settings: LassoCox, train: Patients, context: Context) -> FittedModel:
     """Filter, choose the penalty, fit; a model shrunk to nothing has risk 0, and says so."""
     design = offered_design(settings, train)
     candidates = len(design.names)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.estimator import Context, Fitted
+from pipeline.survival.estimator import Context, FittedModel
 from pipeline.survival.harmonise import Harmoniser
 from pipeline.survival.patients import Patients
 from pipeline.survival.registry import FITTERS
 from pipeline.survival.stability_filter import StableFeatures
 
 
-def fit_prepared(model: ClassicalModel, train: Patients, context: Context) -> Fitted:
+def fit_prepared(model: ClassicalModel, train: Patients, context: Context) -> FittedModel:
     """Fit a model after what is learned of features: which are stable, how centres differ.
 
     Args:
@@ -43,7 +43,7 @@ def fit_prepared(model: ClassicalModel, train: Patients, context: Context) -> Fi
     if context.inner is not None:
         context = replace(context, inner=prepared(context.inner))
     fitted = fitter(model, train, context)
-    return Fitted(
+    return FittedModel(
         lambda patients: fitted.score(prepared(patients)),
         {**{name: step.report() for name, step in steps}, **fitted.report},
         (*fitted.warnings, *told),

@@ -14,7 +14,7 @@ from pipeline.settings.classical import Classical, FeatureSelecting
 from pipeline.survival.cox import informative_clinical
 from pipeline.survival.cross_fit import PREFIX
 from pipeline.survival.design import Design, Scaler, correlation_filter, matching
-from pipeline.survival.estimator import Fitted, event_folds
+from pipeline.survival.estimator import FittedModel, stratified_folds
 from pipeline.survival.patients import Patients
 from pipeline.tables.clinical import ClinicalEncoder
 
@@ -71,7 +71,7 @@ def univariate_concordance(values: Array, train: Patients, counts: Array | None 
 
 def tune(
     candidates: Sequence[T],
-    fit: Callable[[Patients], Callable[[T], Fitted]],
+    fit: Callable[[Patients], Callable[[T], FittedModel]],
     train: Patients,
     folds: int,
     seed: int,
@@ -101,7 +101,7 @@ def tune(
             got=str(int(train.event.sum())),
             action="use fewer folds, or a model without tuning",
         )
-    assigned = event_folds(train.event, folds, seed)
+    assigned = stratified_folds(train.event, folds, seed)
     scores = np.empty((len(candidates), len(train)))
     for k in range(folds):
         fitted = fit(train.pick(assigned != k))

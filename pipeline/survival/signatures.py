@@ -15,7 +15,7 @@ from pipeline.metrics.concordance import comparable, concordance_index
 from pipeline.settings.classical import HecktorCox, SignedBagging, UnivariateCox
 from pipeline.survival.cox_models import cox_on
 from pipeline.survival.design import Design, pearson_filter
-from pipeline.survival.estimator import Context, Fitted, linear
+from pipeline.survival.estimator import Context, FittedModel, linear
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design, tune, univariate_concordance
 
@@ -35,7 +35,7 @@ def ranked_features(design: Design, train: Patients) -> tuple[NDArray[np.int64],
     return np.argsort(-np.round(distance, 12), kind="stable"), concordance
 
 
-def fit_univariate(settings: UnivariateCox, train: Patients, context: Context) -> Fitted:
+def fit_univariate(settings: UnivariateCox, train: Patients, context: Context) -> FittedModel:
     """Cox on the feature with the largest |C − 0.5| in training (and clinical columns, if any)."""
     design = offered_design(settings, train)
     candidates = len(design.names)
@@ -48,7 +48,7 @@ def fit_univariate(settings: UnivariateCox, train: Patients, context: Context) -
     return replace(fitted, report=report)
 
 
-def _without_features(design: Design, train: Patients, ridge: float) -> Fitted:
+def _without_features(design: Design, train: Patients, ridge: float) -> FittedModel:
     """Cox on the clinical columns where there is no feature to choose among."""
     if not design.names:
         return linear(design, np.zeros(0), warnings=(NOTHING,))
@@ -56,7 +56,7 @@ def _without_features(design: Design, train: Patients, ridge: float) -> Fitted:
     return replace(fitted, warnings=(*fitted.warnings, CLINICAL_ONLY))
 
 
-def fit_hecktor(settings: HecktorCox, train: Patients, context: Context) -> Fitted:
+def fit_hecktor(settings: HecktorCox, train: Patients, context: Context) -> FittedModel:
     """HECKTOR's standard radiomics: top features, correlation limit, Cox.
 
     Top features by |univariate C − 0.5|; of two with |Pearson's r| above a limit the
@@ -76,7 +76,7 @@ def fit_hecktor(settings: HecktorCox, train: Patients, context: Context) -> Fitt
 
 def _hecktor_on(
     settings: HecktorCox, part: Patients, judges: Patients | None = None
-) -> Callable[[float], Fitted]:
+) -> Callable[[float], FittedModel]:
     """Limit → model fitted on `part`; features ranked on `judges`, if given, else on `part`."""
     design = offered_design(settings, part)
     if not design.scaler.names:
@@ -85,7 +85,7 @@ def _hecktor_on(
     order = ranked_features(design, judges or part)[0][: settings.top]
     ranked = design.scaler.transform(part)[:, order]
 
-    def fit(limit: float) -> Fitted:
+    def fit(limit: float) -> FittedModel:
         chosen = order[pearson_filter(ranked, limit)]
         small = Design(design.encoder, design.scaler.keep(chosen))
         return cox_on(small, part, settings.ridge, len(design.names))
@@ -93,7 +93,7 @@ def _hecktor_on(
     return fit
 
 
-def _hecktor_as_printed(settings: HecktorCox, train: Patients, context: Context) -> Fitted:
+def _hecktor_as_printed(settings: HecktorCox, train: Patients, context: Context) -> FittedModel:
     inner = context.inner
     if inner is None or not comparable(inner.time, inner.event.astype(float)).any():
         raise ModelError(
@@ -110,7 +110,7 @@ def _hecktor_as_printed(settings: HecktorCox, train: Patients, context: Context)
     return replace(_with_limit(settings, fit(limit), limit, values), marks=(mark,))
 
 
-def _with_limit(settings: HecktorCox, fitted: Fitted, limit: float, values: list[float]) -> Fitted:
+def _with_limit(settings: HecktorCox, fitted: FittedModel, limit: float, values: list[float]) -> FittedModel:
     report = {
         **fitted.report,
         "correlation_limit": limit,
@@ -119,7 +119,7 @@ def _with_limit(settings: HecktorCox, fitted: Fitted, limit: float, values: list
     return replace(fitted, report=report)
 
 
-def fit_signed_bagging(settings: SignedBagging, train: Patients, context: Context) -> Fitted:
+def fit_signed_bagging(settings: SignedBagging, train: Patients, context: Context) -> FittedModel:
     """The mean of standardised columns, each with the sign of its univariate concordance.
 
     Source: Rebaud et al., "Simplicity is all you need", HECKTOR 2022 (LNCS 13626). Each

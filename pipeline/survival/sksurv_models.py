@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.settings.classical import BoostedCox, SurvivalForest, SurvivalSvm
 from pipeline.survival.cox import surv
 from pipeline.survival.design import Design
-from pipeline.survival.estimator import Context, Fitted, linear
+from pipeline.survival.estimator import Context, FittedModel, linear
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design, tune
 
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 NOTHING = "no column varies among the training patients; the risk is 0"
 
 
-def fit_forest(settings: SurvivalForest, train: Patients, context: Context) -> Fitted:
+def fit_forest(settings: SurvivalForest, train: Patients, context: Context) -> FittedModel:
     """Random survival forest (Ishwaran et al., Ann Appl Stat 2008; 2: 841).
 
     The risk is the logarithm of the ensemble mortality, the expected number of events had
@@ -50,10 +50,10 @@ def fit_forest(settings: SurvivalForest, train: Patients, context: Context) -> F
         return np.asarray(np.log(np.maximum(mortality, 1e-6)))
 
     report = {"candidates": len(design.names), "trees": settings.trees}
-    return Fitted(score, report, log_hazard=False)
+    return FittedModel(score, report, log_hazard=False)
 
 
-def fit_boosting(settings: BoostedCox, train: Patients, context: Context) -> Fitted:
+def fit_boosting(settings: BoostedCox, train: Patients, context: Context) -> FittedModel:
     """Gradient boosting of the Cox partial likelihood (Ridgeway, Comput Sci Stat 1999; 31: 172).
 
     The number of rounds comes from inner cross-validation over eight lengths up to `rounds`;
@@ -61,14 +61,14 @@ def fit_boosting(settings: BoostedCox, train: Patients, context: Context) -> Fit
     """
     grid = np.unique(np.geomspace(min(5, settings.rounds), settings.rounds, 8).astype(int)).tolist()
 
-    def prepare(part: Patients) -> Callable[[int], Fitted]:
+    def prepare(part: Patients) -> Callable[[int], FittedModel]:
         design = offered_design(settings, part)
         if not design.names:
             return lambda rounds: linear(design, np.zeros(0), warnings=(NOTHING,))
         model = _booster(settings, context.seed)
         model.fit(design.transform(part), surv(part.time, part.event))
         stages = _tree_stages if settings.learner == "tree" else _component_stages
-        return lambda rounds: Fitted(
+        return lambda rounds: FittedModel(
             lambda patients: stages(model, design.transform(patients), rounds),
             {"candidates": len(design.names)},
         )
@@ -76,7 +76,7 @@ def fit_boosting(settings: BoostedCox, train: Patients, context: Context) -> Fit
     rounds, values = tune(grid, prepare, train, settings.inner_folds, context.seed)
     fitted = prepare(train)(rounds)
     report = {**fitted.report, "rounds": rounds, "cross_validation": {"rounds": grid, "c_index": values}}
-    return Fitted(fitted.score, report, fitted.warnings)
+    return FittedModel(fitted.score, report, fitted.warnings)
 
 
 def _booster(settings: BoostedCox, seed: int) -> Any:
@@ -109,17 +109,17 @@ def _component_stages(model: Any, matrix: Array, rounds: int) -> Array:
     return np.asarray(sum(parts, np.zeros(len(matrix))), dtype=float)
 
 
-def fit_svm(settings: SurvivalSvm, train: Patients, context: Context) -> Fitted:
+def fit_svm(settings: SurvivalSvm, train: Patients, context: Context) -> FittedModel:
     """Linear ranking survival SVM (Pölsterl et al., ECML PKDD 2015); the score has no scale.
 
     The loss's weight comes from inner cross-validation.
     """
 
-    def prepare(part: Patients) -> Callable[[float], Fitted]:
+    def prepare(part: Patients) -> Callable[[float], FittedModel]:
         design = offered_design(settings, part)
         matrix, outcome = design.transform(part), surv(part.time, part.event)
 
-        def fit(weight: float) -> Fitted:
+        def fit(weight: float) -> FittedModel:
             if not design.names:
                 return linear(design, np.zeros(0), warnings=(NOTHING,), log_hazard=False)
             return _svm(design, weight, (matrix, outcome), context.seed)
@@ -130,10 +130,10 @@ def fit_svm(settings: SurvivalSvm, train: Patients, context: Context) -> Fitted:
     fitted = prepare(train)(weight)
     cross_validation = {"weights": list(settings.weights), "c_index": values}
     report = {**fitted.report, "weight": weight, "cross_validation": cross_validation}
-    return Fitted(fitted.score, report, fitted.warnings, log_hazard=False)
+    return FittedModel(fitted.score, report, fitted.warnings, log_hazard=False)
 
 
-def _svm(design: Design, weight: float, data: tuple[Array, Any], seed: int) -> Fitted:
+def _svm(design: Design, weight: float, data: tuple[Array, Any], seed: int) -> FittedModel:
     from sklearn.exceptions import ConvergenceWarning
     from sksurv.svm import FastSurvivalSVM
 

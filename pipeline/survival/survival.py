@@ -20,7 +20,7 @@ from pipeline.settings.classical import ClassicalModel
 from pipeline.survival.cross_fit import DeepSource as DeepSource
 from pipeline.survival.cross_fit import with_deep_features
 from pipeline.survival.deep_feature_blocks import fit_recipe
-from pipeline.survival.estimator import Context, Fitted, Learner, event_folds
+from pipeline.survival.estimator import Context, FittedModel, Learner, stratified_folds
 from pipeline.survival.patients import Patients, load_patients, with_features
 from pipeline.survival.registry import WITHOUT_FEATURES
 from pipeline.tables.predicted_features import contour_marks, read_predicted_features
@@ -145,7 +145,7 @@ def _fit_fold(
     if not train.event.any():
         raise ModelError("no training patient had the event", action="use fewer folds")
 
-    def refit(part: Patients) -> Fitted:
+    def refit(part: Patients) -> FittedModel:
         return fit_recipe(job.model, part, context)
 
     model = refit(train)
@@ -159,7 +159,7 @@ def _fit_fold(
 
 
 def out_of_sample(
-    refit: Callable[[Patients], Fitted], model: Fitted, train: Patients, inner: Patients, seed: int
+    refit: Callable[[Patients], FittedModel], model: FittedModel, train: Patients, inner: Patients, seed: int
 ) -> Probabilities:
     """Baseline hazard from patients the model was not fitted on.
 
@@ -196,7 +196,7 @@ def out_of_sample(
     return Probabilities(breslow(time, event.astype(float), slope * score), slope, source, told)
 
 
-def cross_fit(refit: Callable[[Patients], Fitted], train: Patients, seed: int) -> Array | None:
+def cross_fit(refit: Callable[[Patients], FittedModel], train: Patients, seed: int) -> Array | None:
     """(n,) predictions of training patients by models fitted without them.
 
     None where fewer than four events leave a part with too few to fit on.
@@ -204,7 +204,7 @@ def cross_fit(refit: Callable[[Patients], Fitted], train: Patients, seed: int) -
     folds = min(CROSS_FITS, int(train.event.sum()))
     if folds < 2:
         return None
-    assigned = event_folds(train.event, folds, seed + 1)
+    assigned = stratified_folds(train.event, folds, seed + 1)
     predicted = np.empty(len(train))
     for k in range(folds):
         try:
@@ -227,7 +227,7 @@ def calibration_slope(score: Array, time: Array, event: NDArray[np.bool_]) -> fl
 
 
 def _predict(
-    job: ModelJob, model: Fitted, probabilities: Probabilities, sets: dict[Any, Patients]
+    job: ModelJob, model: FittedModel, probabilities: Probabilities, sets: dict[Any, Patients]
 ) -> pd.DataFrame:
     import pandas as pd
 
@@ -242,7 +242,7 @@ def _predict(
     return pd.concat([f for f in frames if len(f)], ignore_index=True)
 
 
-def unharmonised(model: Fitted, sets: dict[Any, Patients]) -> list[str]:
+def unharmonised(model: FittedModel, sets: dict[Any, Patients]) -> list[str]:
     """A warning where patients are predicted whose centre harmonisation has not learned."""
     learned = set(model.report.get("harmonisation", {}).get("centres", []))
     if not learned:
@@ -261,7 +261,7 @@ def unharmonised(model: Fitted, sets: dict[Any, Patients]) -> list[str]:
 
 
 def _report(
-    job: ModelJob, fold: int, model: Fitted, probabilities: Probabilities, sets: dict[Any, Patients]
+    job: ModelJob, fold: int, model: FittedModel, probabilities: Probabilities, sets: dict[Any, Patients]
 ) -> dict[str, Any]:
     baseline = probabilities.baseline
     told = [*model.warnings, *probabilities.told]

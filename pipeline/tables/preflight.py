@@ -103,7 +103,9 @@ def outcomes_told(cohort: Cohort, time_unit: str) -> list[str]:
     return lines
 
 
-def doubts(plan: PlanSettings, cohort: Cohort, horizons: Sequence[float], time_unit: str) -> list[str]:
+def preflight_warnings(
+    plan: PlanSettings, cohort: Cohort, horizons: Sequence[float], time_unit: str
+) -> list[str]:
     """What a study will stumble over after its images are prepared, told before.
 
     Args:

@@ -83,7 +83,7 @@ def patient_stage(
         write_status(folder, Status(state, stage, " | ".join(warnings), "used" if warnings else ""))
 
 
-def pass_on(upstream: Path, folder: Path) -> bool:
+def propagate_exclusion(upstream: Path, folder: Path) -> bool:
     """Whether the patient was excluded upstream; if so, hand its status on.
 
     Usage in a stage: ``if pass_on(input_folder, output_folder): return``.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.augment.affine import draw_affine, identity, resample
-from pipeline.augment.elastic import Bend, draw_elastic
+from pipeline.augment.elastic import ElasticField, draw_elastic
 from pipeline.settings.training import AugmentSettings
-from pipeline.training.dataset import Cohort
+from pipeline.training.dataset import CohortTensors
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,7 @@ class Batch:
         return Batch(self.ids[start:stop], self.rows[start:stop], self.image[start:stop], clinical, targets)
 
 
-def training_batch(cohort: Cohort, rows: Sequence[int], augment: AugmentSettings, seed: int) -> Batch:
+def training_batch(cohort: CohortTensors, rows: Sequence[int], augment: AugmentSettings, seed: int) -> Batch:
     """A batch for training, each patient turned, shifted, mirrored and bent at random.
 
     Args:
@@ -62,7 +62,7 @@ def training_batch(cohort: Cohort, rows: Sequence[int], augment: AugmentSettings
     return _batch(cohort, rows, matrices, draw_elastic(len(rows), augment, cohort.shape, generator))
 
 
-def plain_batch(cohort: Cohort, rows: Sequence[int]) -> Batch:
+def plain_batch(cohort: CohortTensors, rows: Sequence[int]) -> Batch:
     """A batch for prediction: the crop's centre, not resampled."""
     if cohort.margin == 0:
         return _batch(cohort, rows, None)
@@ -70,7 +70,10 @@ def plain_batch(cohort: Cohort, rows: Sequence[int]) -> Batch:
 
 
 def _batch(
-    cohort: Cohort, rows: Sequence[int], matrices: torch.Tensor | None, bend: Bend | None = None
+    cohort: CohortTensors,
+    rows: Sequence[int],
+    matrices: torch.Tensor | None,
+    bend: ElasticField | None = None,
 ) -> Batch:
     image, mask, where = cohort.take(rows)
     if matrices is None:

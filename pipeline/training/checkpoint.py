@@ -43,7 +43,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Keep a run's folder to this process; the system lets go of it however the process ends.
 
     Where Snakemake alone was killed, its job may still be running when the same command starts

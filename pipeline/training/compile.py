@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.training.batches import Batch
-    from pipeline.training.device import Machine
+    from pipeline.training.device import DeviceConfig
 
 log = logging.getLogger(__name__)
 DECISION = "compile.json"
@@ -34,7 +34,9 @@ GRAPHS = {**OPTIONS, "triton.cudagraphs": True}
 Caller = Callable[..., dict[str, "torch.Tensor"]]
 
 
-def caller_of(net: torch.nn.Module, setting: str, machine: Machine, batch: Batch, work: Path) -> Caller:
+def maybe_compile(
+    net: torch.nn.Module, setting: str, machine: DeviceConfig, batch: Batch, work: Path
+) -> Caller:
     """The network, or the network compiled.
 
     `auto` on an accelerator tries both on copies of the network, before the run and without
@@ -57,7 +59,7 @@ def caller_of(net: torch.nn.Module, setting: str, machine: Machine, batch: Batch
     if setting == "always":
         return compiled(net)
     if setting == "graphs":
-        return graphed(net, machine)
+        return with_cuda_graphs(net, machine)
     path = work / DECISION
     if not path.exists():
         before = random_states(machine.device)
@@ -76,7 +78,7 @@ def compiled(net: torch.nn.Module) -> Caller:
     return torch.compile(net, options=OPTIONS)  # type: ignore[arg-type, no-any-return]
 
 
-def graphed(net: torch.nn.Module, machine: Machine) -> Caller:
+def with_cuda_graphs(net: torch.nn.Module, machine: DeviceConfig) -> Caller:
     """The network compiled, its kernels replayed as CUDA graphs.
 
     Raises:
@@ -101,7 +103,7 @@ def graphed(net: torch.nn.Module, machine: Machine) -> Caller:
     return call
 
 
-def trial(net: torch.nn.Module, machine: Machine, batch: Batch) -> dict[str, Any]:
+def trial(net: torch.nn.Module, machine: DeviceConfig, batch: Batch) -> dict[str, Any]:
     """Times of a step plain and compiled, how far they differ, and which one to take."""
     one, other = copy.deepcopy(net), copy.deepcopy(net)
     before = random_states(machine.device)
@@ -122,7 +124,7 @@ def trial(net: torch.nn.Module, machine: Machine, batch: Batch) -> dict[str, Any
 
 
 def measured(
-    call: Caller, net: torch.nn.Module, machine: Machine, batch: Batch
+    call: Caller, net: torch.nn.Module, machine: DeviceConfig, batch: Batch
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """Median seconds of forward and backward after warming up, and the first outputs."""
     import torch

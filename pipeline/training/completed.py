@@ -13,13 +13,13 @@ from pipeline.errors import CheckpointError
 from pipeline.training.checkpoint import pack, unpack, write_atomically
 from pipeline.training.progress import Progress
 from pipeline.training.tensorboard import FOLDER
-from pipeline.training.trainer import CHECKPOINT, HISTORY, Run
+from pipeline.training.trainer import CHECKPOINT, HISTORY, TrainState
 
 log = logging.getLogger(__name__)
 RECORD = "finished.pt"
 
 
-def keep(run: Run, timing: Mapping[str, Any]) -> None:
+def save_completed(run: TrainState, timing: Mapping[str, Any]) -> None:
     """Write the weights that were chosen and the run's history in place of its checkpoint.
 
     Snakemake starts a job again whenever something it reads was made again, be it with the same
@@ -38,7 +38,7 @@ def keep(run: Run, timing: Mapping[str, Any]) -> None:
     (run.work / CHECKPOINT).unlink(missing_ok=True)
 
 
-def take_up(run: Run) -> dict[str, Any] | None:
+def resume_completed(run: TrainState) -> dict[str, Any] | None:
     """Give a run the weights and the history of a finished training of the same fingerprint.
 
     A record of other settings, data, code or start is removed, and so is one that cannot be

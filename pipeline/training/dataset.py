@@ -12,9 +12,9 @@ import numpy as np
 
 from pipeline.errors import TrainingError
 from pipeline.training.checkpoint import digest
-from pipeline.training.device import Machine
+from pipeline.training.device import DeviceConfig
 from pipeline.training.intensity import How, standardise
-from pipeline.training.prefetch import Feed
+from pipeline.training.prefetch import Prefetcher
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ SHARE_OF_MEMORY = 0.5
 
 
 @dataclass(frozen=True)
-class Cohort:
+class CohortTensors:
     """All patients of a fold, a row each.
 
     Attributes:
@@ -66,7 +66,7 @@ class Cohort:
     margin: int
     device: torch.device
     stored: str = ""
-    feed: Feed | None = None
+    feed: Prefetcher | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -107,8 +107,8 @@ class Cohort:
 
 
 def load_cohort(
-    folder: Path, outcomes: pd.DataFrame, clinical: pd.DataFrame, how: How, machine: Machine
-) -> Cohort:
+    folder: Path, outcomes: pd.DataFrame, clinical: pd.DataFrame, how: How, machine: DeviceConfig
+) -> CohortTensors:
     """Read and standardise every patient's crop and put the cohort on the device.
 
     Args:
@@ -150,7 +150,7 @@ def load_cohort(
     encoded = torch.from_numpy(clinical.to_numpy(np.float32)) if clinical.shape[1] else None
     on_device, kept, feed = _store(torch.from_numpy(images), torch.from_numpy(masks), machine)
     z, y, x = first.attributes.spacing_mm
-    return Cohort(
+    return CohortTensors(
         ids=tuple(outcomes.index),
         images=on_device,
         masks=kept,
@@ -214,8 +214,8 @@ def free_bytes(device: torch.device) -> float:
 
 
 def _store(
-    images: torch.Tensor, masks: torch.Tensor, machine: Machine
-) -> tuple[torch.Tensor, torch.Tensor, Feed | None]:
+    images: torch.Tensor, masks: torch.Tensor, machine: DeviceConfig
+) -> tuple[torch.Tensor, torch.Tensor, Prefetcher | None]:
     """The cohort where it is drawn from: the device, or host memory (pinned) where it does not fit."""
     device = machine.device
     if machine.half and device.type == "cuda":
@@ -233,4 +233,4 @@ def _store(
     )
     if device.type == "cuda":
         images, masks = images.pin_memory(), masks.pin_memory()
-    return images, masks, Feed(images, masks, device)
+    return images, masks, Prefetcher(images, masks, device)

@@ -18,7 +18,7 @@ Box = tuple[float, ...]
 
 
 @dataclass
-class Boxes:
+class PatientBoxes:
     """Of some patients.
 
     Attributes:
@@ -54,7 +54,7 @@ def real_boxes(boxes: torch.Tensor) -> list[Box]:
     return [tuple(box) for box in boxes[real].tolist()]
 
 
-def detections_table(boxes: Boxes, sets: Mapping[str, str], fold: int) -> pd.DataFrame:
+def detections_table(boxes: PatientBoxes, sets: Mapping[str, str], fold: int) -> pd.DataFrame:
     """Rows of `detections.parquet`, see :func:`pipeline.tables.detections.write_detections`.
 
     Args:

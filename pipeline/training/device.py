@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Machine:
+class DeviceConfig:
     """Decisions that hold for a whole run.
 
     Attributes:
@@ -84,7 +84,7 @@ class Machine:
         }
 
 
-def choose_machine(settings: TrainingSettings) -> Machine:
+def choose_machine(settings: TrainingSettings) -> DeviceConfig:
     """Decide by settings and hardware, never by timing, which would decide the numbers.
 
     `device: auto` takes the first accelerator the scheduler granted (CUDA_VISIBLE_DEVICES),
@@ -117,7 +117,7 @@ def choose_machine(settings: TrainingSettings) -> Machine:
             action="set training.device: auto, or ask the scheduler for a GPU",
         )
     half = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(device))
-    return Machine(device, half, settings.channels_last != "never")
+    return DeviceConfig(device, half, settings.channels_last != "never")
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -131,7 +131,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 @contextlib.contextmanager
-def exact(machine: Machine, threads: int, deterministic: bool) -> Iterator[None]:
+def reproducible(machine: DeviceConfig, threads: int, deterministic: bool) -> Iterator[None]:
     """Fix what could make two runs differ, for the time of a run.
 
     A CPU always repeats bit for bit at the same number of threads. On an accelerator TF32

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import TrainingError
 from pipeline.tables.predictions import DISTANCES, survival_column, write_predictions
 from pipeline.training.checkpoint import pack, write_atomically
-from pipeline.training.detections import Boxes
+from pipeline.training.detections import PatientBoxes
 from pipeline.training.predict import THRESHOLD, Predictor, dice_of, risk_of
 from pipeline.training.step import UNLOSSY
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.metrics.baseline import Baseline
     from pipeline.settings.losses import LossSettings
     from pipeline.training.batches import Batch
-    from pipeline.training.dataset import Cohort
+    from pipeline.training.dataset import CohortTensors
 
 MASKED_SETS = ("inner", "heldout", "external")
 """Sets whose masks are kept: a training patient's mask was shown to the network."""
@@ -55,11 +55,11 @@ class Predicted:
     features: list[NDArray[np.float32]] = field(default_factory=list)
     logits: list[torch.Tensor] = field(default_factory=list)
     labels: list[torch.Tensor] = field(default_factory=list)
-    boxes: Boxes = field(default_factory=Boxes)
+    boxes: PatientBoxes = field(default_factory=PatientBoxes)
 
 
 def predict_patients(
-    predictor: Predictor, cohort: Cohort, rows: Sequence[int], *, masks_of: set[str], features: bool
+    predictor: Predictor, cohort: CohortTensors, rows: Sequence[int], *, masks_of: set[str], features: bool
 ) -> Predicted:
     """Run the network once over patients and keep what the outputs need.
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.training.batches import Tensors
-    from pipeline.training.dataset import Cohort
-    from pipeline.training.device import Machine
+    from pipeline.training.dataset import CohortTensors
+    from pipeline.training.device import DeviceConfig
 
 THRESHOLD = 0.5
 """Of the tumour probability (Meng et al., section 3.1)."""
@@ -38,12 +38,12 @@ class Predictor:
     """
 
     call: Callable[..., Tensors]
-    machine: Machine
+    machine: DeviceConfig
     losses: LossSettings
     batch: int
     flip: bool = False
 
-    def over(self, cohort: Cohort, rows: Sequence[int]) -> Iterator[tuple[Batch, Tensors]]:
+    def over(self, cohort: CohortTensors, rows: Sequence[int]) -> Iterator[tuple[Batch, Tensors]]:
         """Batches of patients with the network's outputs in float32, without gradient."""
         import torch
 

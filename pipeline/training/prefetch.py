@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Drawn = tuple["torch.Tensor", "torch.Tensor"]
 
 
-class Feed:
+class Prefetcher:
     """Images and masks in (pinned) host memory, copied while the step before is computed.
 
     Which patients the next batch holds is known beforehand, so :meth:`ahead` starts to gather

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.settings.training import TrainingSettings
-from pipeline.training.validate import Scores
+from pipeline.training.validate import ValidationScores
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ class Progress:
         self._add("train", means.pop("loss"), means, (dice, math.nan, rate))
         self.recent = []
 
-    def add_scores(self, name: str, scores: Scores, rate: float) -> None:
+    def add_scores(self, name: str, scores: ValidationScores, rate: float) -> None:
         """A row of validation patients."""
         self._add(name, scores.loss, scores.parts, (scores.dice, scores.c_index, rate))
 
@@ -60,7 +60,7 @@ class Progress:
         row.update({f"loss_{part}": value for part, value in parts.items()})
         self.history.append(row)
 
-    def consider(self, scores: Scores, net: torch.nn.Module, training: TrainingSettings) -> None:
+    def consider(self, scores: ValidationScores, net: torch.nn.Module, training: TrainingSettings) -> None:
         """Keep the network if it is the best one yet; an equal one does not replace it."""
         value = -scores.c_index if training.select_metric == "c_index" else scores.loss
         if value < self.best:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.training.batches import Batch, Tensors
-    from pipeline.training.dataset import Cohort
-    from pipeline.training.device import Machine
+    from pipeline.training.dataset import CohortTensors
+    from pipeline.training.device import DeviceConfig
     from pipeline.training.risk_bank import RiskMemory
     from pipeline.training.sampler import Sampler
 
@@ -24,7 +24,7 @@ UNLOSSY = "deep_features"
 
 
 @dataclass(frozen=True)
-class Bench:
+class TrainContext:
     """What stays the same through a run (the tensors in `net` change).
 
     Attributes:
@@ -40,8 +40,8 @@ class Bench:
 
     net: torch.nn.Module
     call: Callable[..., Tensors]
-    cohort: Cohort
-    machine: Machine
+    cohort: CohortTensors
+    machine: DeviceConfig
     sampler: Sampler
     training: TrainingSettings
     losses: LossSettings
@@ -58,14 +58,14 @@ class Bench:
         return {**time, "centre": self.cohort.targets["centre"]}
 
 
-def forward(bench: Bench, batch: Batch) -> Tensors:
+def forward(bench: TrainContext, batch: Batch) -> Tensors:
     """Run the network; outputs in float32, whatever it computes in."""
     with bench.machine.autocast():
         outputs = bench.call(bench.machine.arrange(batch.image), batch.clinical, batch.targets["mask"])
     return {name: value.float() for name, value in outputs.items()}
 
 
-def loss_and_gradients(bench: Bench, batch: Batch, memory: RiskMemory) -> tuple[torch.Tensor, Tensors]:
+def loss_and_gradients(bench: TrainContext, batch: Batch, memory: RiskMemory) -> tuple[torch.Tensor, Tensors]:
     """Loss of a batch and its terms, detached; gradients are left in the parameters."""
     if bench.training.accumulate > 1:
         return _in_parts(bench, batch, memory)
@@ -77,14 +77,16 @@ def loss_and_gradients(bench: Bench, batch: Batch, memory: RiskMemory) -> tuple[
     return loss.detach(), parts
 
 
-def _loss(bench: Bench, outputs: Tensors, batch: Batch, memory: RiskMemory) -> tuple[torch.Tensor, Tensors]:
+def _loss(
+    bench: TrainContext, outputs: Tensors, batch: Batch, memory: RiskMemory
+) -> tuple[torch.Tensor, Tensors]:
     from pipeline.losses.combined import combined_loss
 
     joined, targets = memory.join(outputs, batch, bench.everyone())
     return combined_loss(joined, targets, bench.losses, bench.penalised())
 
 
-def _in_parts(bench: Bench, batch: Batch, memory: RiskMemory) -> tuple[torch.Tensor, Tensors]:
+def _in_parts(bench: TrainContext, batch: Batch, memory: RiskMemory) -> tuple[torch.Tensor, Tensors]:
     """The gradient of the loss over the whole batch, with activations of one part at a time.
 
     Cox couples all patients of a batch, so part losses do not add up to it. As in Gao et al.

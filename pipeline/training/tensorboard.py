@@ -11,7 +11,7 @@ FOLDER = "tensorboard"
 KEYS = ("iteration", "set")
 
 
-class Board:
+class TensorBoardLogger:
     """An event file that grows while a run is under way.
 
     Args:
@@ -41,6 +41,6 @@ class Board:
 
 def write_board(folder: Path, history: Iterable[dict[str, Any]]) -> None:
     """The whole history in one event file."""
-    board = Board(folder)
+    board = TensorBoardLogger(folder)
     board.add(history)
     board.close()

@@ -19,12 +19,12 @@ from pipeline.tables.detections import FILE, write_detections
 from pipeline.tables.outcomes import read_outcomes
 from pipeline.tables.splits import Splits, read_splits
 from pipeline.training.batches import plain_batch
-from pipeline.training.checkpoint import digest, held
-from pipeline.training.compile import caller_of
-from pipeline.training.completed import clear, keep, take_up
-from pipeline.training.dataset import Cohort, load_cohort
+from pipeline.training.checkpoint import digest, exclusive_lock
+from pipeline.training.compile import maybe_compile
+from pipeline.training.completed import clear, resume_completed, save_completed
+from pipeline.training.dataset import CohortTensors, load_cohort
 from pipeline.training.detections import DETECTION, detections_table
-from pipeline.training.device import Machine, choose_machine, exact
+from pipeline.training.device import DeviceConfig, choose_machine, reproducible
 from pipeline.training.job import FoldJob
 from pipeline.training.outputs import (
     MASKED_SETS,
@@ -39,9 +39,9 @@ from pipeline.training.outputs import (
 )
 from pipeline.training.progress import history_csv
 from pipeline.training.sampler import make_sampler
-from pipeline.training.step import Bench
+from pipeline.training.step import TrainContext
 from pipeline.training.tensorboard import FOLDER, write_board
-from pipeline.training.trainer import Run, looked_at, start_run, train
+from pipeline.training.trainer import TrainState, monitored_sets, start_run, train
 from pipeline.training.validate import predictor_of
 
 if TYPE_CHECKING:
@@ -68,20 +68,20 @@ def train_fold(job: FoldJob, out: Path) -> None:
     """
     begun = time.perf_counter()
     machine = choose_machine(job.training)
-    with held(job.work), exact(machine, job.threads, job.training.deterministic):
+    with exclusive_lock(job.work), reproducible(machine, job.threads, job.training.deterministic):
         splits = read_splits(job.splits)
         _check_fold(job, splits)
         cohort, encoder = load_fold(job, splits, machine)
         bench = make_bench(job, cohort, machine, _rows(cohort, splits, job.fold)["train"])
         run = _start(job, bench, splits)
         log.info("%s", {**machine.describe(), "patients": len(cohort.ids), "cohort": cohort.place()})
-        timing = take_up(run)
+        timing = resume_completed(run)
         if timing is None:
             train(run)
             if run.progress.best_weights is not None:
                 bench.net.load_state_dict(run.progress.best_weights)
             timing = _timing(run, machine, time.perf_counter() - begun)
-            keep(run, timing)
+            save_completed(run, timing)
         bench.net.eval()
         out.mkdir(parents=True, exist_ok=True)
         finish(job, run, splits, encoder, out)
@@ -106,11 +106,11 @@ def _check_fold(job: FoldJob, splits: Splits) -> None:
         )
 
 
-def _rows(cohort: Cohort, splits: Splits, fold: int) -> dict[str, list[int]]:
+def _rows(cohort: CohortTensors, splits: Splits, fold: int) -> dict[str, list[int]]:
     return {str(name): cohort.rows(ids) for name, ids in splits.sets(fold).items()}
 
 
-def load_fold(job: FoldJob, splits: Splits, machine: Machine) -> tuple[Cohort, ClinicalEncoder]:
+def load_fold(job: FoldJob, splits: Splits, machine: DeviceConfig) -> tuple[CohortTensors, ClinicalEncoder]:
     """All patients of a fold on the device, covariates encoded as its training patients say.
 
     Raises:
@@ -143,7 +143,9 @@ def load_fold(job: FoldJob, splits: Splits, machine: Machine) -> tuple[Cohort, C
     return cohort, encoder
 
 
-def make_bench(job: FoldJob, cohort: Cohort, machine: Machine, train_rows: list[int]) -> Bench:
+def make_bench(
+    job: FoldJob, cohort: CohortTensors, machine: DeviceConfig, train_rows: list[int]
+) -> TrainContext:
     """The network, freshly initialised by the fold's seed, and what trains it."""
     import torch
 
@@ -165,11 +167,11 @@ def make_bench(job: FoldJob, cohort: Cohort, machine: Machine, train_rows: list[
     for note in sampler.notes():
         log.warning("%s", note)
     rows = sampler.batch_at(0)
-    call = caller_of(net, training.compile, machine, plain_batch(cohort, rows), job.work)
-    return Bench(net, call, cohort, machine, sampler, training, job.network.losses, seed)
+    call = maybe_compile(net, training.compile, machine, plain_batch(cohort, rows), job.work)
+    return TrainContext(net, call, cohort, machine, sampler, training, job.network.losses, seed)
 
 
-def _start(job: FoldJob, bench: Bench, splits: Splits) -> Run:
+def _start(job: FoldJob, bench: TrainContext, splits: Splits) -> TrainState:
     sets = _rows(bench.cohort, splits, job.fold)
     training = job.training.model_dump(mode="json")
     # What changes nothing in the weights may differ between one start and the next.
@@ -192,10 +194,10 @@ def _start(job: FoldJob, bench: Bench, splits: Splits) -> Run:
     if job.initial is not None:
         # A stage that was trained anew is another start, though it lies at the same place.
         fingerprint["start"] = digest(job.initial.read_bytes())
-    return start_run(bench, looked_at(job.training.select, sets), fingerprint, job.work)
+    return start_run(bench, monitored_sets(job.training.select, sets), fingerprint, job.work)
 
 
-def finish(job: FoldJob, run: Run, splits: Splits, encoder: ClinicalEncoder, out: Path) -> None:
+def finish(job: FoldJob, run: TrainState, splits: Splits, encoder: ClinicalEncoder, out: Path) -> None:
     """Predict with the chosen weights and write everything but the times."""
     cohort, training = run.bench.cohort, job.training
     rows = _rows(cohort, splits, job.fold)
@@ -240,7 +242,7 @@ def fold_marks(training: TrainingSettings, rows: dict[str, list[int]], *, ranks:
     return found
 
 
-def baseline_of(predicted: Predicted, cohort: Cohort, rows: list[int]) -> Baseline:
+def baseline_of(predicted: Predicted, cohort: CohortTensors, rows: list[int]) -> Baseline:
     """Breslow's baseline hazard from patients the network was not fitted on."""
     from pipeline.metrics.baseline import breslow
 
@@ -255,7 +257,7 @@ def _plain(baseline: Baseline) -> dict[str, Any]:
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in asdict(baseline).items()}
 
 
-def describe(job: FoldJob, run: Run, encoder: ClinicalEncoder) -> dict[str, Any]:
+def describe(job: FoldJob, run: TrainState, encoder: ClinicalEncoder) -> dict[str, Any]:
     """What `checkpoint.pt` says of its network: enough to build it again and predict."""
     cohort, progress = run.bench.cohort, run.progress
     chosen = progress.best_weights is not None
@@ -280,7 +282,7 @@ def describe(job: FoldJob, run: Run, encoder: ClinicalEncoder) -> dict[str, Any]
     }
 
 
-def _timing(run: Run, machine: Machine, seconds: float) -> dict[str, Any]:
+def _timing(run: TrainState, machine: DeviceConfig, seconds: float) -> dict[str, Any]:
     """`timing.json`: of the process that ended the training, its predictions not counted."""
     return {
         "seconds": round(seconds, 3),

@@ -31,8 +31,8 @@ from pipeline.training.optimizer import Optimizer
 from pipeline.training.progress import Progress, history_csv
 from pipeline.training.risk_bank import RiskMemory
 from pipeline.training.schedule import learning_rate
-from pipeline.training.step import Bench, loss_and_gradients
-from pipeline.training.tensorboard import FOLDER, Board
+from pipeline.training.step import TrainContext, loss_and_gradients
+from pipeline.training.tensorboard import FOLDER, TensorBoardLogger
 from pipeline.training.validate import validate
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ LOOK_EVERY = 16
 
 
 @dataclass
-class Run:
+class TrainState:
     """A run under way.
 
     Attributes:
@@ -62,20 +62,22 @@ class Run:
         seconds: Spent in steps and in validations, of this process.
     """
 
-    bench: Bench
+    bench: TrainContext
     sets: dict[str, list[int]]
     fingerprint: Fingerprint
     work: Path
     optimizer: Optimizer
     memory: RiskMemory
     progress: Progress
-    board: Board | None = None
+    board: TensorBoardLogger | None = None
     waiting: list[tuple[int, tuple[str, ...], Tensors]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"steps": 0.0, "validation": 0.0})
     steps: int = 0
 
 
-def start_run(bench: Bench, sets: dict[str, list[int]], fingerprint: Fingerprint, work: Path) -> Run:
+def start_run(
+    bench: TrainContext, sets: dict[str, list[int]], fingerprint: Fingerprint, work: Path
+) -> TrainState:
     """A run from its checkpoint in `work` if there is one, else from the beginning.
 
     Raises:
@@ -83,7 +85,7 @@ def start_run(bench: Bench, sets: dict[str, list[int]], fingerprint: Fingerprint
     """
     optimizer = Optimizer(bench.net, bench.training)
     memory = RiskMemory(bench.training.risk_memory, bench.machine.device)
-    run = Run(bench, sets, fingerprint, work, optimizer, memory, Progress())
+    run = TrainState(bench, sets, fingerprint, work, optimizer, memory, Progress())
     path = work / CHECKPOINT
     if path.exists():
         content = unpack(path)
@@ -95,13 +97,13 @@ def start_run(bench: Bench, sets: dict[str, list[int]], fingerprint: Fingerprint
         restore_random_states(content["random"], bench.machine.device)
         log.info("going on from iteration %d (%s)", run.progress.iteration, path)
     if bench.training.tensorboard:
-        run.board = Board(work / FOLDER, run.progress.iteration)
+        run.board = TensorBoardLogger(work / FOLDER, run.progress.iteration)
     return run
 
 
-def save(run: Run) -> None:
+def save(run: TrainState) -> None:
     """Write the checkpoint, after looking at every loss there is: broken weights are not kept."""
-    look(run)
+    flush_losses(run)
     content: dict[str, Any] = {
         "fingerprint": dict(run.fingerprint),
         "net": run.bench.net.state_dict(),
@@ -113,7 +115,7 @@ def save(run: Run) -> None:
     write_atomically(run.work / CHECKPOINT, pack(content))
 
 
-def train(run: Run) -> None:
+def train(run: TrainState) -> None:
     """Go on until the last iteration, or until patience runs out.
 
     Raises:
@@ -172,7 +174,7 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
-def _advance(run: Run, iteration: int) -> None:
+def _advance(run: TrainState, iteration: int) -> None:
     """One iteration: draw, augment, step."""
     begun = time.perf_counter()
     bench, training = run.bench, run.bench.training
@@ -189,14 +191,14 @@ def _advance(run: Run, iteration: int) -> None:
     fitted = loss - bench.losses.l2 * parts["l2"] if "l2" in parts else loss
     run.waiting.append((iteration, batch.ids, {"loss": fitted, **parts}))
     if bench.machine.device.type == "cpu" or len(run.waiting) >= LOOK_EVERY:
-        look(run)
+        flush_losses(run)
     run.optimizer.step()
     run.progress.iteration = iteration + 1
     run.steps += 1
     run.seconds["steps"] += time.perf_counter() - begun
 
 
-def look(run: Run) -> None:
+def flush_losses(run: TrainState) -> None:
     """Fetch the losses of the last iterations and stop at the first that is not finite.
 
     Raises:
@@ -216,10 +218,10 @@ def look(run: Run) -> None:
         run.progress.recent.append(numbers)
 
 
-def _look_at_sets(run: Run, bar: Any) -> None:
+def _look_at_sets(run: TrainState, bar: Any) -> None:
     """Validate, add to the history, keep the best network, tell the terminal."""
     begun = time.perf_counter()
-    look(run)
+    flush_losses(run)
     training, state = run.bench.training, run.progress
     rate = learning_rate(training.schedule, state.iteration - 1, training.iterations)
     known = len(state.history)
@@ -267,7 +269,7 @@ class Termination:
             signal.signal(signal.SIGTERM, self._before)
 
 
-def looked_at(training_select: str, sets: dict[str, list[int]]) -> dict[str, list[int]]:
+def monitored_sets(training_select: str, sets: dict[str, list[int]]) -> dict[str, list[int]]:
     """Which sets are looked at while training: inner validation, and held-out patients only
     where the study chose to select on them."""
     names: Sequence[str] = ("inner", "heldout") if training_select == "best_heldout" else ("inner",)

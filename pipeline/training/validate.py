@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.training.predict import Predictor, dice_of, risk_of
-from pipeline.training.step import UNLOSSY, Bench
+from pipeline.training.step import UNLOSSY, TrainContext
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Scores:
+class ValidationScores:
     """Of one set of patients.
 
     Attributes:
@@ -36,13 +36,13 @@ class Scores:
     c_index: float
 
 
-def predictor_of(bench: Bench) -> Predictor:
+def predictor_of(bench: TrainContext) -> Predictor:
     """The network as it is, for prediction (uncompiled: shapes differ from training's)."""
     training = bench.training
     return Predictor(bench.net, bench.machine, bench.losses, training.batch, training.tta_flip)
 
 
-def validate(bench: Bench, rows: Sequence[int]) -> Scores:
+def validate(bench: TrainContext, rows: Sequence[int]) -> ValidationScores:
     """Scores of patients, in evaluation mode; the network is left in training mode."""
     import torch
 
@@ -62,7 +62,7 @@ def validate(bench: Bench, rows: Sequence[int]) -> Scores:
         dice = dice_of(whole, truth).cpu().numpy()
         risk = risk_of(whole, bench.losses)
     known = dice[np.isfinite(dice)]
-    return Scores(
+    return ValidationScores(
         float(loss),
         {name: float(value) for name, value in parts.items()},
         float(known.mean()) if len(known) else float("nan"),

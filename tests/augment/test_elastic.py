@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from scipy import ndimage, stats
 
 from pipeline.augment.affine import draw_affine, identity, resample
-from pipeline.augment.elastic import Bend, draw_elastic
+from pipeline.augment.elastic import ElasticField, draw_elastic
 from pipeline.settings.training import UNFOLDED, AugmentSettings
 
 SPACING_MM = (4.0, 2.0, 3.0)
@@ -23,7 +23,7 @@ def drawn(batch: int, settings: AugmentSettings, shape: tuple[int, int, int], se
     return affine, draw_elastic(batch, settings, shape, generator)
 
 
-def displacement(bend: Bend, sample: int, points: Array) -> Array:
+def displacement(bend: ElasticField, sample: int, points: Array) -> Array:
     """Of points (n, 3; offsets from the centre; z, y, x): scipy's cubic B-splines of the control points."""
     control = bend.control[sample].numpy()[..., ::-1]  # z, y, x
     middle = (np.array(control.shape[:3]) - 1) / 2
@@ -41,7 +41,7 @@ def offsets(shape: tuple[int, ...]) -> Array:
     return np.argwhere(np.ones(shape, bool)) - (np.array(shape) - 1) / 2
 
 
-def source(affine: torch.Tensor, bend: Bend, sample: int, shape: tuple[int, ...]) -> Array:
+def source(affine: torch.Tensor, bend: ElasticField, sample: int, shape: tuple[int, ...]) -> Array:
     """Offsets (n, 3; z, y, x) that output voxels are read from: A·(x + u(x)) + t."""
     matrix = affine[sample].numpy()
     linear, shift = matrix[::-1, :3][:, ::-1], matrix[::-1, 3]
@@ -117,7 +117,7 @@ def test_switched_off_leaves_draws_and_bytes() -> None:
     image = torch.rand(4, 1, *shape, generator=torch.Generator().manual_seed(0))
     air = torch.zeros(4, 1)
     before, _ = resample(image, None, plain, air=air, shape=shape)
-    still = Bend(torch.zeros_like(bend.control), bend.spacing)
+    still = ElasticField(torch.zeros_like(bend.control), bend.spacing)
     unmoved, _ = resample(image, None, plain, air=air, shape=shape, bend=still)
     assert torch.equal(before, unmoved)
     again = drawn(4, on, shape, 7)[1]
@@ -125,7 +125,7 @@ def test_switched_off_leaves_draws_and_bytes() -> None:
     assert not torch.equal(drawn(4, on, shape, 8)[1].control, bend.control)
 
 
-def moves(bend: Bend, shape: tuple[int, int, int]) -> Array:
+def moves(bend: ElasticField, shape: tuple[int, int, int]) -> Array:
     """Displacements (B, Z, Y, X, 3; z, y, x) in voxels, from where an image of coordinates is read."""
     big = tuple(n if n == 1 else n + 40 for n in shape)
     axes = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in big], indexing="ij")
@@ -194,7 +194,7 @@ def test_nothing_that_is_allowed_folds() -> None:
         assert worst_determinant(UNFOLDED, dimensions) > 0
         assert worst_determinant(UNFOLDED * 1.25, dimensions) < 0
     _, bend = drawn(8, AugmentSettings(elastic_voxels=3.2, elastic_spacing_voxels=8), (20, 20, 20), 0)
-    extreme = Bend(3.2 * bend.control.sign(), bend.spacing)
+    extreme = ElasticField(3.2 * bend.control.sign(), bend.spacing)
     field = moves(extreme, (20, 20, 20))
     jacobian = np.stack([np.stack(np.gradient(field[..., c], axis=(1, 2, 3)), -1) for c in range(3)], -2)
     assert np.linalg.det(jacobian + np.eye(3)).min() > 0

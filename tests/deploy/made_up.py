@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.deploy.manifest import CohortFacts, Hazard, LinearFold, LinearMember, Manifest, Scale, Span
+from pipeline.deploy.manifest import CohortFacts, Hazard, LinearFold, LinearMember, Manifest, Span, ZScale
 
 HOSTILE = '<script>alert("taken")</script> & {{ 7 * 7 }}'
 CLINICAL = {
@@ -20,7 +20,7 @@ def make_fold(mean: float = 0.0, sd: float = 1.0) -> LinearFold:
         coefficients={"clinical_age": 0.5, "clinical_stage=III": 1.0, "pet_index_volume_ml": 2.0},
         features=(("pet_index_volume_ml", 5.0, 4.0, 2.0),),
         clinical=CLINICAL,
-        scale=Scale(mean=mean, sd=sd),
+        scale=ZScale(mean=mean, sd=sd),
         hazard=Hazard(times_days=(100.0, 300.0), cumulative_hazard=(0.1, 0.4), centre=0.0, last_days=800.0),
     )
 

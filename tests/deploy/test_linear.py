@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from pipeline.deploy.linear import linear_risk, survival, z_score
-from pipeline.deploy.manifest import BundleError, Hazard, LinearFold, Scale
+from pipeline.deploy.manifest import BundleError, Hazard, LinearFold, ZScale
 from pipeline.deploy.members import LINEAR, require_packable
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import breslow
@@ -68,7 +68,7 @@ def test_a_risk_from_json_is_the_fitted_models(settings: dict) -> None:
         coefficients=report["coefficients"],
         features=tuple(tuple(row) for row in report["design"]["features"]),
         clinical=report["design"]["clinical"],
-        scale=Scale(mean=0, sd=1),
+        scale=ZScale(mean=0, sd=1),
         hazard=Hazard(times_days=(), cumulative_hazard=(), centre=0, last_days=1),
     )
     assert fold.coefficients, "a model shrunk to nothing tests nothing"
@@ -116,7 +116,7 @@ def test_survival_is_breslows() -> None:
 
 
 def test_z_scores() -> None:
-    assert z_score(Scale(mean=1, sd=2), 5) == 2 and z_score(Scale(mean=1, sd=0), 5) == 0
+    assert z_score(ZScale(mean=1, sd=2), 5) == 2 and z_score(ZScale(mean=1, sd=0), 5) == 0
 
 
 def test_what_cannot_be_packed_is_named() -> None:

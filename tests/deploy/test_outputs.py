@@ -15,7 +15,7 @@ from pipeline.deploy.covariate_shift import PatientStages
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.manifest import NetworkMember
 from pipeline.deploy.outputs import mask_on_ct, write_prediction
-from pipeline.deploy.predict import Prediction, Scores, ranked
+from pipeline.deploy.predict import MemberScores, Prediction, ranked
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop
 from pipeline.volumes.nifti import read_nifti, write_nifti
@@ -101,7 +101,7 @@ def test_files(one: Prediction, tmp_path: Path) -> None:
 
 def test_without_risk_the_page_shows_masks_and_labels_alone(one: Prediction, tmp_path: Path) -> None:
     manifest = make_manifest(source="nifti")
-    nothing = ranked(manifest, Scores())
+    nothing = ranked(manifest, MemberScores())
     write_prediction(manifest, replace(one, **nothing, members={}), tmp_path / "out")
     told = json.loads((tmp_path / "out" / "prediction.json").read_text())
     assert told["risk"] is told["spread"] is told["percentile"] is told["risk_group"] is None
@@ -115,6 +115,6 @@ def test_members_without_risk_have_no_part_in_it() -> None:
     """Z of two folds 0.4 and 0.6: mean 0.5, SD √0.02; a network without survival is not among them."""
     linear, segments = make_manifest().members["linear"], NetworkMember(kind="seg_backbone", folds=())
     manifest = make_manifest(members={"segments": segments, "linear": linear})
-    found = ranked(manifest, Scores(z={"linear": [0.4, 0.6]}, survival=[[0.9, 0.5], [0.7, 0.3]]))
+    found = ranked(manifest, MemberScores(z={"linear": [0.4, 0.6]}, survival=[[0.9, 0.5], [0.7, 0.3]]))
     assert found["risk"] == pytest.approx(0.5) and found["spread"] == pytest.approx(math.sqrt(0.02))
     assert found["survival"] == pytest.approx({365.25: 0.8, 1000.0: 0.4}) and found["group"] == 2

@@ -7,7 +7,7 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pipeline.dicom.header.dicom_time import Moment, local_moment, parse_date, parse_datetime, parse_time
+from pipeline.dicom.header.dicom_time import DicomTime, local_moment, parse_date, parse_datetime, parse_time
 from pipeline.dicom.header.pet_header import merge_headers, slice_header
 from pipeline.dicom.header.values import number_of, private_value, text_of
 from pipeline.dicom.pet.factor import suv_factor
@@ -206,12 +206,12 @@ def test_dates(text, valid):
 
 def test_datetimes_and_zones():
     day = parse_date("20200310")
-    assert parse_datetime("20200310100000.25") == Moment(day, 36000.25)
-    assert parse_datetime("202003101000+0130") == Moment(day, 36000.0, 90)
+    assert parse_datetime("20200310100000.25") == DicomTime(day, 36000.25)
+    assert parse_datetime("202003101000+0130") == DicomTime(day, 36000.0, 90)
     assert parse_datetime("20200310") is None  # a date alone says no time of injection
     # 00:30 in +0100 is 23:30 UTC of the day before.
-    assert local_moment("20200310003000+0100", "+0000") == Moment(day - 1, 84600.0)
-    assert local_moment("20200310003000+0100", "") == Moment(day, 1800.0, 60)
+    assert local_moment("20200310003000+0100", "+0000") == DicomTime(day - 1, 84600.0)
+    assert local_moment("20200310003000+0100", "") == DicomTime(day, 1800.0, 60)
 
 
 def test_private_blocks_and_broken_numbers():

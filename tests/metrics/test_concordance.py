@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.metrics.bootstrap import resample_counts
 from pipeline.metrics.concordance import concordance_index, harrell_pairs, uno_pairs
-from pipeline.metrics.time_dependent import Followup
+from pipeline.metrics.time_dependent import SurvivalOutcome
 
 
 def outcomes(seed, n=60, tied=True):
@@ -90,7 +90,7 @@ def test_uno_agrees_with_scikit_survival(seed):
     event[np.argmax(time)] = 0
     risk = generator.integers(0, 30, 80) - 0.3 * time
     tau = 30.0
-    data = Followup.of(time, event)
+    data = SurvivalOutcome.of(time, event)
     ours = float(uno_pairs(time, event, risk, data.censoring, tau).index()[0])
     outcome = Surv.from_arrays(event == 1, time)
     assert ours == pytest.approx(concordance_index_ipcw(outcome, outcome, risk, tau=tau)[0], abs=1e-12)

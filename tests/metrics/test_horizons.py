@@ -5,7 +5,13 @@ import pytest
 
 from pipeline.metrics.bootstrap import resample_counts
 from pipeline.metrics.kaplan_meier import kaplan_meier
-from pipeline.metrics.time_dependent import Followup, auc_pairs, brier_terms, calibration_bins, survival_at
+from pipeline.metrics.time_dependent import (
+    SurvivalOutcome,
+    auc_pairs,
+    brier_terms,
+    calibration_bins,
+    survival_at,
+)
 
 
 def sample(seed, n=90):
@@ -26,7 +32,7 @@ def test_auc_and_brier_agree_with_scikit_survival(seed, horizon):
     from sksurv.util import Surv
 
     time, event, risk = sample(seed)
-    data, outcome = Followup.of(time, event), Surv.from_arrays(event == 1, time)
+    data, outcome = SurvivalOutcome.of(time, event), Surv.from_arrays(event == 1, time)
     expected = cumulative_dynamic_auc(outcome, outcome, risk, [horizon])[0][0]
     assert auc_pairs(data, risk, horizon).index()[0] == pytest.approx(expected, abs=1e-12)
     survival = np.exp(-np.exp(risk) * horizon / 25)
@@ -38,14 +44,21 @@ def test_integrated_brier_score_agrees_with_scikit_survival():
     from sksurv.metrics import integrated_brier_score
     from sksurv.util import Surv
 
-    from pipeline.metrics.scores import Ranked, score
+    from pipeline.metrics.scores import RiskPredictions, score
 
     time, event, risk = sample(11)
     horizons = [5.0, 12.0, 30.0]
     survival = {h: np.exp(-np.exp(risk) * h / 25) for h in horizons}
     patients = ("a",) * 90
-    one = Ranked(
-        "m", "external", patients, None, event, data=Followup.of(time, event), risk=risk, survival=survival
+    one = RiskPredictions(
+        "m",
+        "external",
+        patients,
+        None,
+        event,
+        data=SurvivalOutcome.of(time, event),
+        risk=risk,
+        survival=survival,
     )
     rows = {r.metric: r for r in score(one, resample_counts(90, 100, 1), 0.95)}
     outcome = Surv.from_arrays(event == 1, time)
@@ -58,7 +71,7 @@ def test_integrated_brier_score_agrees_with_scikit_survival():
 
 def test_a_time_outside_follow_up_has_no_value_but_a_reason():
     time, event, _ = sample(0)
-    data = Followup.of(time, event)
+    data = SurvivalOutcome.of(time, event)
     assert "nobody followed" in data.why_not(time.max())
     assert "no event" in data.why_not(0.5)
     assert data.why_not(12.0) == ""
@@ -83,7 +96,7 @@ def test_a_true_model_is_calibrated_and_a_wrong_one_is_not():
     generator = np.random.default_rng(5)
     risk = generator.normal(size=4000)
     time = generator.exponential(20 * np.exp(-risk))
-    data = Followup.of(time, np.ones(4000))
+    data = SurvivalOutcome.of(time, np.ones(4000))
     truth = np.exp(-np.exp(risk) * 10 / 20)
     rows = calibration_bins(data, truth, 10.0, 0.99)
     assert [r["bin"] for r in rows] == [1, 2, 3, 4, 5]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import TableError
-from pipeline.phantoms.anatomy import BRAIN, Body
+from pipeline.phantoms.anatomy import BRAIN, Anatomy
 from pipeline.phantoms.patient import draw_patient, hazard_parts, patient_number
 from pipeline.phantoms.phantom import cohort, cohort_table, write_cohort_table
 from pipeline.phantoms.tumour import RIM_MM, TumourField, _shape, sphere_rule
@@ -125,7 +125,7 @@ def test_tumours_lie_inside_the_throat_clear_of_brain_and_nodes() -> None:
         field = TumourField(patient.tumour)
         surface = units * _shape(patient.tumour, units) * field.scale
         surface = surface + np.array(patient.tumour.centre_mm)[:, None]
-        assert Body().distance(surface).max() < -5
+        assert Anatomy().distance(surface).max() < -5
         assert BRAIN.distance(surface).min() > 5
         assert 1 <= len(patient.nodes) <= 3
         for node in patient.nodes:

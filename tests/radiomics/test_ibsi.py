@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.radiomics.features import extract_features
-from pipeline.radiomics.images import Picture
+from pipeline.radiomics.images import FeatureImage
 from pipeline.radiomics.pet_metrics import pet_indices
 from pipeline.radiomics.sets import load_feature_set
 from pipeline.settings.radiomics import Discretisation, RadiomicsSettings
@@ -192,7 +192,7 @@ def values(phantom: tuple) -> dict[str, float]:
         # The phantom's levels are 1 … 6: no discretisation.
         update={"modalities": ("pet",), "discretisations": {"pet": (Discretisation(bin_width=1),)}}
     )
-    extraction = extract_features({"pet": Picture(image, mask, np.ones_like(mask), spacing)}, one)
+    extraction = extract_features({"pet": FeatureImage(image, mask, np.ones_like(mask), spacing)}, one)
     assert not extraction.problems
     return {key.removeprefix("pet_original_"): value for key, value in extraction.values.items()}
 
@@ -238,7 +238,7 @@ def test_every_feature_of_the_set_is_compared_or_named_here(values: dict[str, fl
 
 def test_pet_indices_on_the_phantom(phantom: tuple, reference: dict[str, tuple[float, float]]) -> None:
     image, mask, spacing = phantom
-    found = pet_indices(Picture(image, mask, np.ones_like(mask), spacing))
+    found = pet_indices(FeatureImage(image, mask, np.ones_like(mask), spacing))
     peak, tolerance = reference["loc_peak_glob"]
     assert found["pet_index_suvpeak"] == pytest.approx(peak, abs=tolerance)
     volume, tolerance = reference["morph_vol_approx"]

@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.radiomics.images import Picture
+from pipeline.radiomics.images import FeatureImage
 from pipeline.radiomics.pet_metrics import INDEX_COLUMNS, PEAK_RADIUS_MM, pet_indices, suv_peak
 
 SPACING = (2.0, 2.0, 2.0)
 VOXEL_ML = 0.008
 
 
-def picture(image: np.ndarray, mask: np.ndarray, spacing: tuple = SPACING) -> Picture:
-    return Picture(image.astype(np.float32), mask, np.ones(mask.shape, bool), spacing)
+def picture(image: np.ndarray, mask: np.ndarray, spacing: tuple = SPACING) -> FeatureImage:
+    return FeatureImage(image.astype(np.float32), mask, np.ones(mask.shape, bool), spacing)
 
 
-def two_cubes() -> Picture:
+def two_cubes() -> FeatureImage:
     """Cubes of 27 voxels: 10 g/mL, one voxel of 20; and 3 g/mL, 16 mm and 12 mm away; 1 g/mL around."""
     image = np.ones((24, 24, 24))
     mask = np.zeros(image.shape, bool)

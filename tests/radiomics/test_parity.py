@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.radiomics_features import pictures, plain_features, synthetic
 from pipeline.radiomics.features import extract_features
-from pipeline.radiomics.images import Picture, discretise
+from pipeline.radiomics.images import FeatureImage, discretise
 from pipeline.radiomics.sets import feature_columns, load_feature_set
 from pipeline.settings.radiomics import Discretisation, FeatureSet, RadiomicsSettings
 
@@ -210,7 +210,7 @@ def test_no_column_is_constant_over_real_patients(tmp_path: Path) -> None:
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for patient in [p.values[0] for p in sarcoma_patients()[:6]]:
         loaded = unpacked(patient, tmp_path)
-        shown = {m: Picture(i, k, np.ones_like(k), s) for m, (i, k, s) in loaded.items()}
+        shown = {m: FeatureImage(i, k, np.ones_like(k), s) for m, (i, k, s) in loaded.items()}
         for name in names:
             rows[name].append(extract_features(shown, named(name)).values)
     for name in names:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from pipeline.metrics.concordance import concordance_index
 from pipeline.settings.classical import ClassicalModel
 from pipeline.survival.deep_feature_blocks import fit_recipe
-from pipeline.survival.estimator import Context, event_folds
+from pipeline.survival.estimator import Context, stratified_folds
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import univariate_concordance
 from pipeline.survival.survival import ModelJob, fit_model
@@ -113,7 +113,7 @@ def mean_c_index(kind, permutations, prepare=lambda patients: patients, features
         for column in ("time_days", "event"):
             table[column] = patients.table[column].to_numpy()[shuffled]
         data = prepare(Patients(table, patients.features, patients.names))
-        fold = event_folds(data.event, 3, seed)
+        fold = stratified_folds(data.event, 3, seed)
         risk = np.empty(len(data))
         for k in range(3):
             fitted = fit_recipe(settings(kind), data.pick(fold != k), Context(seed, learner=learn_columns))

@@ -8,7 +8,7 @@ from pipeline.errors import SettingsError
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.root import Settings, load_settings
 from pipeline.tables.cohort import Cohort, Patient
-from pipeline.tables.preflight import doubts, outcomes_told, require_columns, require_outcomes
+from pipeline.tables.preflight import outcomes_told, preflight_warnings, require_columns, require_outcomes
 
 
 def cohort(events: int, patients: int, external: int = 0) -> Cohort:
@@ -46,8 +46,8 @@ def followed(*outcomes: tuple[float, int]) -> Cohort:
 
 def test_one_fold_without_external_patients_is_told() -> None:
     one = PlanSettings(folds=1)
-    assert "the cohort table has none" in doubts(one, cohort(5, 10), (9.0,), "days")[0]
-    assert doubts(one, cohort(5, 10, external=2), (9.0,), "days") == []
+    assert "the cohort table has none" in preflight_warnings(one, cohort(5, 10), (9.0,), "days")[0]
+    assert preflight_warnings(one, cohort(5, 10, external=2), (9.0,), "days") == []
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_times_and_horizons_of_different_units_are_told(
 ) -> None:
     first, last = days
     people = followed(*[(first, 1), (last, 0)] * 10)
-    found = doubts(PlanSettings(folds=2), people, horizons, unit)
+    found = preflight_warnings(PlanSettings(folds=2), people, horizons, unit)
     assert [message in line for line in found] == [True] * bool(message), found
 
 
@@ -131,5 +131,5 @@ def test_what_needs_no_outcomes() -> None:
     }
     ask(load_settings({"training": PLAIN, "models": models}), without_outcomes())
     ask(load_settings({}), without_outcomes())
-    assert doubts(PlanSettings(folds=2), without_outcomes(), (365.25,), "days") == []
+    assert preflight_warnings(PlanSettings(folds=2), without_outcomes(), (365.25,), "days") == []
     assert outcomes_told(without_outcomes(), "days") == ["development: 4 patients, no outcomes"]

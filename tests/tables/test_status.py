@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import SuvError
-from pipeline.tables.status import pass_on, patient_stage, read_status
+from pipeline.tables.status import patient_stage, propagate_exclusion, read_status
 
 
 def test_ok_and_warned(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_excluded_folder_holds_only_its_status_and_is_handed_on(tmp_path: Path) 
     assert [p.name for p in first.iterdir()] == ["status.json"]
     second.mkdir()
     (second / "stale").write_text("x")
-    assert pass_on(first, second)
+    assert propagate_exclusion(first, second)
     assert [p.name for p in second.iterdir()] == ["status.json"]
     status = read_status(second)
     assert (status.state, status.stage) == ("excluded", "suv") and "no dose" in status.problem

@@ -13,14 +13,14 @@ from pipeline.errors import TrainingError
 from pipeline.tables.splits import read_splits
 from pipeline.training import train_fold as folds
 from pipeline.training.batches import plain_batch
-from pipeline.training.device import Machine, choose_machine
+from pipeline.training.device import DeviceConfig, choose_machine
 from pipeline.training.job import FoldJob
-from pipeline.training.step import Bench
+from pipeline.training.step import TrainContext
 
 Job = Callable[..., FoldJob]
 
 
-def _bench(job: FoldJob) -> Bench:
+def _bench(job: FoldJob) -> TrainContext:
     splits = read_splits(job.splits)
     machine = choose_machine(job.training)
     cohort, _ = folds.load_fold(job, splits, machine)
@@ -64,9 +64,9 @@ def test_the_compile_trial_takes_the_faster_and_touches_nothing(
     assert not compiling.trial(bench.net, bench.machine, batch)["compile"]
     torch.set_rng_state(before)
     assert all(torch.equal(v, bench.net.state_dict()[k]) for k, v in weights.items())
-    assert compiling.caller_of(bench.net, "auto", bench.machine, batch, tmp_path) is bench.net
+    assert compiling.maybe_compile(bench.net, "auto", bench.machine, batch, tmp_path) is bench.net
     with pytest.raises(TrainingError, match="CUDA graphs need an accelerator"):
-        compiling.caller_of(bench.net, "graphs", bench.machine, batch, tmp_path)
+        compiling.maybe_compile(bench.net, "graphs", bench.machine, batch, tmp_path)
 
 
 def _half(outputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -104,7 +104,7 @@ def test_a_compiled_step_is_the_plain_step() -> None:
     other.load_state_dict(plain.state_dict())
     image = torch.randn(6, 2, 6, 6, 6)
     for net, call in ((plain, plain), (other, compiled(other))):
-        machine = Machine(torch.device("cpu"), half=False, channels_last=True)
+        machine = DeviceConfig(torch.device("cpu"), half=False, channels_last=True)
         machine.place(net, compiled=True)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
         torch.manual_seed(1)

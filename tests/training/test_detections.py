@@ -24,8 +24,8 @@ from pipeline.tables.cohort import Patient
 from pipeline.tables.detections import CORNERS, read_detections
 from pipeline.tables.splits import read_splits
 from pipeline.training.batches import Batch
-from pipeline.training.detections import Boxes, detections_table
-from pipeline.training.device import Machine
+from pipeline.training.detections import PatientBoxes, detections_table
+from pipeline.training.device import DeviceConfig
 from pipeline.training.job import FoldJob
 from pipeline.training.predict import Predictor
 from pipeline.training.train_fold import train_fold
@@ -56,7 +56,7 @@ def rows(frame: Any) -> list[tuple[Any, ...]]:
 
 
 def test_boxes_by_hand() -> None:
-    boxes = Boxes()
+    boxes = PatientBoxes()
     boxes.add(batch((True, False)), outputs())
     frame = detections_table(boxes, {"A": "heldout", "B": "external"}, 3)
     assert rows(frame) == [
@@ -75,7 +75,7 @@ def test_boxes_by_hand() -> None:
 def test_every_region_is_there_to_be_found() -> None:
     mask = torch.zeros(1, 1, 16, 16)
     mask[0, 0, ::3, ::3] = 1  # 36 specks; training teaches 16 of them
-    boxes = Boxes()
+    boxes = PatientBoxes()
     targets = {"mask": mask, "mask_known": torch.ones(1)}
     boxes.add(Batch(("A",), torch.arange(1), torch.zeros(1, 1, 1, 16, 16), None, targets), outputs())
     assert len(boxes.manual["A"] or ()) == 36
@@ -96,7 +96,7 @@ def test_boxes_are_not_averaged_with_those_of_the_mirror_image() -> None:
     class Slices:
         margin = 0
 
-    machine = Machine(torch.device("cpu"), False, False)
+    machine = DeviceConfig(torch.device("cpu"), False, False)
     plain = Predictor(network, machine, LossSettings(), 2)._run(one)
     import pipeline.training.predict as predict
 

@@ -17,7 +17,7 @@ from pipeline.settings.networks import MtHs
 from pipeline.tables.splits import read_splits
 from pipeline.training import train_fold as folds
 from pipeline.training import trainer as running
-from pipeline.training.device import choose_machine, exact
+from pipeline.training.device import choose_machine, reproducible
 from pipeline.training.job import FoldJob
 
 Job = Callable[..., FoldJob]
@@ -85,13 +85,13 @@ def test_nothing_grows_over_two_thousand_iterations(job: Job, tmp_path: Path) ->
     seen: list[tuple[int, float, int]] = []
     real = running._look_at_sets
 
-    def look(run: running.Run, bar: object) -> None:
+    def look(run: running.TrainState, bar: object) -> None:
         real(run, bar)
         gc.collect()
         tensors = sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
         seen.append((run.progress.iteration, resident_mb(), tensors))
 
-    with exact(machine, 1, False):
+    with reproducible(machine, 1, False):
         splits = read_splits(work.splits)
         cohort, _ = folds.load_fold(work, splits, machine)
         bench = folds.make_bench(work, cohort, machine, cohort.rows(splits.folds[0].train))

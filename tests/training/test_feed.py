@@ -12,7 +12,7 @@ import torch
 
 from pipeline.training import dataset
 from pipeline.training.job import FoldJob
-from pipeline.training.prefetch import Feed
+from pipeline.training.prefetch import Prefetcher
 from pipeline.training.train_fold import train_fold
 
 Job = Callable[..., FoldJob]
@@ -20,7 +20,7 @@ Job = Callable[..., FoldJob]
 
 def test_announced_or_not_a_batch_is_the_same() -> None:
     images, masks = torch.rand(9, 2, 4, 4, 4), torch.randint(0, 2, (9, 4, 4, 4)).byte()
-    feed = Feed(images, masks, torch.device("cpu"))
+    feed = Prefetcher(images, masks, torch.device("cpu"))
     for rows, announced in (([3, 1, 1], [3, 1, 1]), ([0, 8], [2, 2]), ([5], None)):
         if announced is not None:
             feed.ahead(announced)
@@ -35,14 +35,14 @@ def test_a_device_too_small_changes_nothing_but_where_it_lies(
     settings = {"iterations": 6, "validate_every": 3}
     train_fold(job(work=tmp_path / "w", **settings), tmp_path / "fits")
     monkeypatch.setattr(dataset, "free_bytes", lambda device: 1e5)
-    feeds: list[Feed] = []
-    real = Feed.__init__
+    feeds: list[Prefetcher] = []
+    real = Prefetcher.__init__
 
-    def kept(self: Feed, *given: object) -> None:
+    def kept(self: Prefetcher, *given: object) -> None:
         real(self, *given)  # type: ignore[arg-type]
         feeds.append(self)
 
-    monkeypatch.setattr(Feed, "__init__", kept)
+    monkeypatch.setattr(Prefetcher, "__init__", kept)
     with caplog.at_level(logging.WARNING):
         train_fold(job(**settings), tmp_path / "not")
     assert "cohort in host memory, fetched one batch ahead" in caplog.text

@@ -26,7 +26,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     done: list[int] = []
     real = run._advance
 
-    def advance(state: run.Run, iteration: int) -> None:
+    def advance(state: run.TrainState, iteration: int) -> None:
         done.append(iteration)
         real(state, iteration)
 

@@ -131,7 +131,7 @@ def _stop_after(work: FoldJob, out: Path, iteration: int) -> None:
 
     real = run._advance
 
-    def advance(state: run.Run, number: int) -> None:
+    def advance(state: run.TrainState, number: int) -> None:
         real(state, number)
         if number + 1 == iteration:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -174,7 +174,7 @@ def test_a_loss_that_is_not_finite_names_the_patients(
 
     real = step.forward
 
-    def poisoned(bench: step.Bench, batch: object) -> dict[str, torch.Tensor]:
+    def poisoned(bench: step.TrainContext, batch: object) -> dict[str, torch.Tensor]:
         outputs = real(bench, batch)  # type: ignore[arg-type]
         outputs["log_hazard"] = outputs["log_hazard"] * torch.where(batch.rows == 3, torch.nan, 1.0)  # type: ignore[attr-defined]
         return outputs

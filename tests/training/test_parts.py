@@ -16,13 +16,13 @@ from pipeline.tables.splits import read_splits
 from pipeline.training import train_fold as folds
 from pipeline.training.batches import Batch, plain_batch, training_batch
 from pipeline.training.cpu.conv3d_bf16 import guard
-from pipeline.training.device import choose_machine, exact
+from pipeline.training.device import choose_machine, reproducible
 from pipeline.training.job import FoldJob
 from pipeline.training.optimizer import Optimizer
 from pipeline.training.predict import Predictor, dice_of, risk_of
 from pipeline.training.risk_bank import RiskMemory
 from pipeline.training.schedule import learning_rate
-from pipeline.training.step import Bench, loss_and_gradients
+from pipeline.training.step import TrainContext, loss_and_gradients
 
 Job = Callable[..., FoldJob]
 
@@ -68,14 +68,16 @@ def test_schedules() -> None:
     assert learning_rate(cosine, 99, 100) == pytest.approx(0.5e-3 * (1 + math.cos(0.99 * math.pi)))
 
 
-def _bench(job: FoldJob) -> Bench:
+def _bench(job: FoldJob) -> TrainContext:
     splits = read_splits(job.splits)
     machine = choose_machine(job.training)
     cohort, _ = folds.load_fold(job, splits, machine)
     return folds.make_bench(job, cohort, machine, cohort.rows(splits.folds[0].train))
 
 
-def _gradients(bench: Bench, batch: Batch, memory: RiskMemory) -> tuple[float, dict[str, torch.Tensor]]:
+def _gradients(
+    bench: TrainContext, batch: Batch, memory: RiskMemory
+) -> tuple[float, dict[str, torch.Tensor]]:
     for parameter in bench.net.parameters():
         parameter.grad = None
     loss, _ = loss_and_gradients(bench, batch, memory)
@@ -264,6 +266,6 @@ def test_bf16_gradients_of_thin_images_are_right(shape: tuple[int, int, int]) ->
 
 def test_the_frame_is_put_back(job: Job) -> None:
     before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    with exact(choose_machine(job().training), 1, False):
+    with reproducible(choose_machine(job().training), 1, False):
         assert torch.are_deterministic_algorithms_enabled()
     assert (torch.get_num_threads(), torch.get_deterministic_debug_mode()) == before

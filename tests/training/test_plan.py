@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.errors import TableError, TrainingError
 from pipeline.planning.exclusions import gather_problems
-from pipeline.planning.folds import divide, refusal
+from pipeline.planning.folds import divide, infeasible_plan_reason
 from pipeline.planning.plan import PlanJob, PlanPaths, make_plan, patients_from
 from pipeline.planning.training_plan import ModelPlan, ResolveJob, resolve_training
 from pipeline.settings.plan import PlanSettings
@@ -143,7 +143,7 @@ def test_what_the_plan_would_refuse_is_known_before(
     events: int, patients: int, inner: float, message: str
 ) -> None:
     people = [replace(p, event=int(n < events)) for n, p in enumerate(cohort(patients))]
-    assert re.search(message, refusal(people, PlanSettings(folds=2, inner_fraction=inner), 1))
+    assert re.search(message, infeasible_plan_reason(people, PlanSettings(folds=2, inner_fraction=inner), 1))
 
 
 def _stages(root: Path, people: list[Patient]) -> dict[str, list[Path]]:

@@ -18,7 +18,7 @@ from pipeline.errors import CheckpointError, Interrupted, TrainingError
 from pipeline.store.crops import read_crop, write_crop
 from pipeline.training import step
 from pipeline.training import trainer as run
-from pipeline.training.checkpoint import held
+from pipeline.training.checkpoint import exclusive_lock
 from pipeline.training.job import FoldJob
 from pipeline.training.train_fold import train_fold
 
@@ -75,15 +75,15 @@ def test_tensorboard_shows_the_history(job: Job, tmp_path: Path) -> None:
 
 
 def test_a_resumed_board_withdraws_what_was_beyond_the_checkpoint(tmp_path: Path) -> None:
-    from pipeline.training.tensorboard import Board
+    from pipeline.training.tensorboard import TensorBoardLogger
 
     def row(iteration: int, loss: float) -> dict[str, object]:
         return {"iteration": iteration, "set": "train", "loss": loss, "dice": float("nan")}
 
-    killed = Board(tmp_path)
+    killed = TensorBoardLogger(tmp_path)
     killed.add([row(4, 1.0), row(8, 2.0)])
     killed.close()
-    resumed = Board(tmp_path, start=6)
+    resumed = TensorBoardLogger(tmp_path, start=6)
     resumed.add([row(8, 3.0)])
     resumed.close()
     assert scalars(tmp_path) == {("loss", "train", 4): 1.0, ("loss", "train", 8): 3.0}
@@ -147,7 +147,7 @@ def test_two_processes_do_not_train_one_fold(job: Job, tmp_path: Path) -> None:
             train_fold(job(), tmp_path / "out")
         orphan.kill()
         orphan.wait()
-    with held(tmp_path / "work"):
+    with exclusive_lock(tmp_path / "work"):
         pass
 
 
@@ -155,7 +155,7 @@ def killed_at(work: FoldJob, iteration: int, out: Path) -> None:
     """Train until an iteration, and then be gone."""
     real = run._advance
 
-    def killed(state: run.Run, number: int) -> None:
+    def killed(state: run.TrainState, number: int) -> None:
         if number == iteration:
             raise KeyboardInterrupt
         real(state, number)

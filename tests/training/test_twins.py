@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import TableError
-from pipeline.planning.duplicate_images import twins
+from pipeline.planning.duplicate_images import find_duplicate_images
 from pipeline.planning.exclusions import gather_problems, read_problems
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
@@ -38,7 +38,7 @@ def listed(folder: Path, patient_id: str, *series: tuple[str, str, bool]) -> Pat
 
 def test_copies_are_told_and_left_out_together(tmp_path: Path) -> None:
     stages = {p: [store(tmp_path, p, v)] for p, v in (("A", 1.0), ("B", 2.0), ("C", 1.0), ("D", 3.0))}
-    assert [name for name, _ in twins(stages, "exclude")] == ["A", "C"]
+    assert [name for name, _ in find_duplicate_images(stages, "exclude")] == ["A", "C"]
     gather_problems(stages, {}, tmp_path / "problems.csv", "exclude")
     problems = dict(read_problems(tmp_path / "problems.csv"))
     assert {name: status.state for name, status in problems.items()} == {"A": "excluded", "C": "excluded"}
@@ -64,7 +64,7 @@ def test_copies_stop_a_study_that_stops_at_bad_patients(tmp_path: Path) -> None:
 
 def test_another_contour_does_not_make_it_another_person(tmp_path: Path) -> None:
     stages = {p: [store(tmp_path, p, 1.0, spot=spot)] for p, spot in (("A", False), ("B", True))}
-    assert len(twins(stages, "exclude")) == 2
+    assert len(find_duplicate_images(stages, "exclude")) == 2
 
 
 def test_one_examination_in_two_folders_is_known_by_its_series(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_one_examination_in_two_folders_is_known_by_its_series(tmp_path: Path) -
         p: [listed(tmp_path, p, ("CT", ct, True), ("PT", pet, True)), store(tmp_path, p, n)]
         for n, (p, (ct, pet)) in enumerate(uids.items())
     }
-    assert [name for name, _ in twins(stages, "exclude")] == ["A", "B"]
+    assert [name for name, _ in find_duplicate_images(stages, "exclude")] == ["A", "B"]
 
 
 def test_series_that_were_not_chosen_and_patients_left_out_do_not_count(tmp_path: Path) -> None:
@@ -86,4 +86,4 @@ def test_series_that_were_not_chosen_and_patients_left_out_do_not_count(tmp_path
         path = tmp_path / f"{patient}.zarr"
         write_excluded(path, Status("excluded", "suv", "no dose", "excluded from the study"))
         stages[patient] = [path]
-    assert twins(stages, "stop") == []
+    assert find_duplicate_images(stages, "stop") == []

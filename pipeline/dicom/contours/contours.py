@@ -10,13 +10,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.dicom.contours.roi import Image, Kind, Mask, NoContourError, Region, images_of, union, unite
+from pipeline.dicom.contours.roi import (
+    Image,
+    Kind,
+    Mask,
+    NoContourError,
+    RoiMask,
+    images_of,
+    merge_rois,
+    union,
+)
 from pipeline.dicom.contours.threshold_segmentation import RULES, draw_region, is_sphere
 from pipeline.dicom.series.index_file import Index, files_of, of_role, read_index
 from pipeline.errors import ContourError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import ContourSettings
-from pipeline.tables.status import Warnings, pass_on, patient_stage
+from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Volume
 
@@ -57,7 +66,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
             ambiguous, damaged or outside its image.
         GeometryError: (policy `stop`) a mask that shares neither image's grid.
     """
-    if pass_on(sources.suv, out):
+    if propagate_exclusion(sources.suv, out):
         return
     with patient_stage("contours", sources.patient_id, out, policy) as warnings:
         index = read_index(sources.index) if sources.index is not None else None
@@ -70,7 +79,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
             warnings.tell(f"no contour: {error}")
             _write_report(out, {"contour": "none", "masks": {}}, warnings)
             return
-        found = unite(regions, warnings.tell, settings.same_roi)
+        found = merge_rois(regions, warnings.tell, settings.same_roi)
         for region in [region for group in found.values() for region in group]:
             for note in region.notes:
                 warnings.tell(note)
@@ -95,7 +104,7 @@ def _reference(
     plain = ContourSources("", sources.index, sources.convert, sources.suv, "", sources.folder)
     wanted = settings.model_copy(update={"roi": settings.reference_roi, "draw": "none"})
     try:
-        groups = unite(_find(plain, index, images, wanted), warnings.tell, settings.same_roi)
+        groups = merge_rois(_find(plain, index, images, wanted), warnings.tell, settings.same_roi)
     except NoContourError as error:
         warnings.tell(f"no reference region: {error.problem}")
         return None
@@ -105,7 +114,7 @@ def _reference(
 
 def _find(
     sources: ContourSources, index: Index | None, images: Mapping[Kind, Image], settings: ContourSettings
-) -> list[Region]:
+) -> list[RoiMask]:
     """All regions that the patient's entry, or the study's patterns, name."""
     from pipeline.dicom.contours.mask_files import file_regions, folder_regions, is_mask_path
 
@@ -128,12 +137,12 @@ def _find(
 
 def _dicom_regions(
     index: Index, patterns: Sequence[str], images: Mapping[Kind, Image], settings: ContourSettings
-) -> list[Region]:
+) -> list[RoiMask]:
     """Regions of the patient's RTSTRUCT and DICOM SEG objects."""
     from pipeline.dicom.contours.rtstruct_masks import structure_regions
     from pipeline.dicom.contours.seg_read import segment_regions
 
-    regions: list[Region] = []
+    regions: list[RoiMask] = []
     names: list[str] = []
     unused: list[str] = []
     for file in _files(index, "rtstruct"):
@@ -177,7 +186,7 @@ def _nothing(
 
 
 def _write(
-    out: Path, kind: Kind, regions: Sequence[Region], image: Image, settings: ContourSettings
+    out: Path, kind: Kind, regions: Sequence[RoiMask], image: Image, settings: ContourSettings
 ) -> dict[str, Any]:
     """Write one image's mask; return its entry of the report."""
     from pipeline.volumes.margins import grow, ring
@@ -212,7 +221,7 @@ def _write(
     return entry
 
 
-def _facts(region: Region, image: Image) -> dict[str, Any]:
+def _facts(region: RoiMask, image: Image) -> dict[str, Any]:
     return {
         "name": region.name,
         "source": region.source,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.dicom.contours.roi import SAME_MM, Image, Kind, Mask, NoContourError, Region
+from pipeline.dicom.contours.roi import SAME_MM, Image, Kind, Mask, NoContourError, RoiMask
 from pipeline.dicom.header.rtstruct import matches
 from pipeline.errors import ContourError, GeometryError
 from pipeline.volumes.nifti import read_nifti
@@ -23,7 +23,7 @@ def is_mask_path(entry: str) -> bool:
     return bool(_PATH.match(entry))
 
 
-def file_regions(entries: Sequence[str], folder: Path, images: Mapping[Kind, Image]) -> list[Region]:
+def file_regions(entries: Sequence[str], folder: Path, images: Mapping[Kind, Image]) -> list[RoiMask]:
     """Regions of the mask files that a patient's entry names.
 
     Args:
@@ -35,7 +35,7 @@ def file_regions(entries: Sequence[str], folder: Path, images: Mapping[Kind, Ima
         ContourError: A file does not exist or is no mask.
         GeometryError: It shares the voxels of neither image.
     """
-    regions: list[Region] = []
+    regions: list[RoiMask] = []
     for entry in entries:
         found = _PATH.match(entry)
         if found is None:
@@ -45,7 +45,7 @@ def file_regions(entries: Sequence[str], folder: Path, images: Mapping[Kind, Ima
     return regions
 
 
-def folder_regions(folder: Path, patterns: Sequence[str], images: Mapping[Kind, Image]) -> list[Region]:
+def folder_regions(folder: Path, patterns: Sequence[str], images: Mapping[Kind, Image]) -> list[RoiMask]:
     """Regions of the mask files in a patient's folder whose name (without ending) fits a pattern.
 
     Raises:
@@ -79,7 +79,7 @@ def _resolve(text: str, folder: Path) -> Path:
     )
 
 
-def _regions(path: Path, labels: set[int], images: Mapping[Kind, Image]) -> list[Region]:
+def _regions(path: Path, labels: set[int], images: Mapping[Kind, Image]) -> list[RoiMask]:
     volume = read_nifti(path, "mask")
     inside, notes = _binary(volume, labels, path)
     regions = []
@@ -87,7 +87,7 @@ def _regions(path: Path, labels: set[int], images: Mapping[Kind, Image]) -> list
         mask = on_grid(inside, volume.grid, image.grid)
         if mask is not None:
             name = _ENDING.sub("", path.name)
-            regions.append(Region(name, kind, mask, "mask_file", path.name, "same voxels", {}, notes))
+            regions.append(RoiMask(name, kind, mask, "mask_file", path.name, "same voxels", {}, notes))
     if not regions:
         grids = "; ".join(f"{kind.upper()} {image.grid.describe()}" for kind, image in images.items())
         raise GeometryError(

@@ -42,7 +42,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Region:
+class RoiMask:
     """One ROI as a mask on one image's grid.
 
     Attributes:
@@ -135,26 +135,26 @@ def on_slices(grid: Grid, points: Sequence[FloatArray]) -> float:
     return hits / max(1, len(points))
 
 
-def unite(
-    regions: Sequence[Region], tell: Callable[[str], None], rule: Literal["refuse", "newest"] = "refuse"
-) -> dict[Kind, list[Region]]:
+def merge_rois(
+    regions: Sequence[RoiMask], tell: Callable[[str], None], rule: Literal["refuse", "newest"] = "refuse"
+) -> dict[Kind, list[RoiMask]]:
     """Regions by image; the same ROI from several files is taken once.
 
     Raises:
         ContourError: Two files draw an ROI of one name differently on one image, and the rule
             is to refuse, or their dates do not tell which is newer.
     """
-    named: dict[tuple[Kind, str], dict[str, list[Region]]] = {}
+    named: dict[tuple[Kind, str], dict[str, list[RoiMask]]] = {}
     for region in regions:
         files = named.setdefault((region.kind, region.name.lower()), {})
         files.setdefault(region.origin, []).append(region)
-    found: dict[Kind, list[Region]] = {}
+    found: dict[Kind, list[RoiMask]] = {}
     for (kind, _), files in named.items():
         found.setdefault(kind, []).extend(_one_file(list(files.values()), tell, rule))
     return found
 
 
-def _one_file(files: list[list[Region]], tell: Callable[[str], None], rule: str) -> list[Region]:
+def _one_file(files: list[list[RoiMask]], tell: Callable[[str], None], rule: str) -> list[RoiMask]:
     """Of the files that draw an ROI of one name: the first if all agree, else the newest or none."""
     first = files[0]
     name = first[0].name
@@ -184,7 +184,7 @@ def _one_file(files: list[list[Region]], tell: Callable[[str], None], rule: str)
     )
 
 
-def union(regions: Sequence[Region]) -> Mask:
+def union(regions: Sequence[RoiMask]) -> Mask:
     """The voxels of any of the regions."""
     mask: Mask = np.logical_or.reduce([region.mask for region in regions])
     return mask

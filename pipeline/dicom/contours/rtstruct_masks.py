@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.dicom.contours.rasterise import Rasterised, rasterise
-from pipeline.dicom.contours.roi import Image, Kind, Region, by_reference, in_frame, on_slices
+from pipeline.dicom.contours.roi import Image, Kind, RoiMask, by_reference, in_frame, on_slices
 from pipeline.dicom.header.rtstruct import Roi, StructureSet, read_rtstruct
 from pipeline.errors import ContourError
 from pipeline.settings.dicom import ContourSettings
@@ -17,7 +17,7 @@ def structure_regions(
     patterns: Sequence[str],
     images: Mapping[Kind, Image],
     settings: ContourSettings,
-) -> tuple[list[Region], list[str], list[str]]:
+) -> tuple[list[RoiMask], list[str], list[str]]:
     """Masks of an RTSTRUCT's ROIs whose names fit.
 
     Args:
@@ -34,7 +34,7 @@ def structure_regions(
             more than the allowed share of it lies outside.
     """
     structures = read_rtstruct(file[0], patterns, file[1])
-    regions: list[Region] = []
+    regions: list[RoiMask] = []
     unused: list[str] = []
     for roi in structures.rois:
         if not roi.contours:
@@ -80,7 +80,7 @@ def _region(
     belongs: tuple[Kind, str],
     image: Image,
     settings: ContourSettings,
-) -> Region:
+) -> RoiMask:
     kind, matched_by = belongs
     try:
         drawn = rasterise(roi.contours, image.grid, settings.supersampling)
@@ -89,7 +89,7 @@ def _region(
         raise
     _check_inside(drawn, roi, kind, settings)
     planes = drawn.planes
-    return Region(
+    return RoiMask(
         name=roi.name,
         kind=kind,
         mask=drawn.mask,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.dicom.contours.roi import Image, Kind, Mask, Region, by_reference, in_frame
+from pipeline.dicom.contours.roi import Image, Kind, Mask, RoiMask, by_reference, in_frame
 from pipeline.dicom.header.rtstruct import matches, moment_of, reading
 from pipeline.errors import ContourError, GeometryError
 from pipeline.volumes.volume import FloatArray, Grid
@@ -27,7 +27,7 @@ OFF_VOXEL = 0.05
 
 def segment_regions(
     file: tuple[Path, str], patterns: Sequence[str], images: Mapping[Kind, Image]
-) -> tuple[list[Region], list[str], list[str]]:
+) -> tuple[list[RoiMask], list[str], list[str]]:
     """Masks of a SEG's segments whose label, description or tracking identifier fits.
 
     Args:
@@ -49,7 +49,7 @@ def segment_regions(
 
 def _segment_regions(
     dataset: Dataset, label: str, patterns: Sequence[str], images: Mapping[Kind, Image]
-) -> tuple[list[Region], list[str], list[str]]:
+) -> tuple[list[RoiMask], list[str], list[str]]:
     segments = list(dataset.get("SegmentSequence") or ())
     labels = [str(item.get("SegmentLabel", "")).strip() for item in segments]
     chosen = {
@@ -70,7 +70,7 @@ def _segment_regions(
         notes = () if masks[number].any() else (f"segment {name!r} is empty",)
         facts = {"segment": number}
         moment = moment_of(dataset, "ContentDate", "ContentTime")
-        regions.append(Region(name, kind, masks[number], "seg", label, matched_by, facts, notes, moment))
+        regions.append(RoiMask(name, kind, masks[number], "seg", label, matched_by, facts, notes, moment))
     return regions, labels, []
 
 

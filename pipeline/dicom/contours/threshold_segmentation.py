@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.dicom.contours.roi import Mask, NoContourError, Region
+from pipeline.dicom.contours.roi import Mask, NoContourError, RoiMask
 from pipeline.errors import ContourError
 from pipeline.settings.dicom import ContourSettings
 from pipeline.volumes.nifti import read_nifti
@@ -22,7 +22,7 @@ def is_sphere(entry: str) -> bool:
     return bool(_SPHERE.match(entry))
 
 
-def draw_region(suv: Path, entry: str, settings: ContourSettings) -> Region:
+def draw_region(suv: Path, entry: str, settings: ContourSettings) -> RoiMask:
     """A lesion drawn on the SUV image in a folder, marked by its rule.
 
     Args:
@@ -52,7 +52,7 @@ def draw_region(suv: Path, entry: str, settings: ContourSettings) -> Region:
         "seed": entry or "whole image",
     }
     notes = (f"no contour was given: the software drew one ({name}, SUV ≥ {threshold:.2f})",)
-    return Region(name, "pet", mask, settings.draw, "", "drawn on the PET", facts, notes)
+    return RoiMask(name, "pet", mask, settings.draw, "", "drawn on the PET", facts, notes)
 
 
 def draw_lesion(volume: Volume, seed: Mask, rule: str) -> tuple[Mask, float]:

@@ -17,7 +17,7 @@ _DATETIME = re.compile(r"^(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d*)?)?)?)([+-]\d{4}
 
 
 @dataclass(frozen=True)
-class Moment:
+class DicomTime:
     """A clock reading.
 
     Attributes:
@@ -30,7 +30,7 @@ class Moment:
     seconds: float
     offset_min: int | None = None
 
-    def after(self, other: Moment) -> float:
+    def after(self, other: DicomTime) -> float:
         """Seconds from another moment to this one; by the clock alone if a date is missing.
 
         Offsets from UTC count where both moments have one.
@@ -41,17 +41,17 @@ class Moment:
         )
         return days * DAY_S + self.seconds - other.seconds - zones * 60.0
 
-    def near(self, anchor: Moment | None) -> Moment:
+    def near(self, anchor: DicomTime | None) -> DicomTime:
         """A moment without date on the day that brings it within half a day of another one."""
         if self.day is not None or anchor is None:
             return self
-        apart = Moment(None, self.seconds).after(Moment(None, anchor.seconds))
+        apart = DicomTime(None, self.seconds).after(DicomTime(None, anchor.seconds))
         days = -1 if apart > DAY_S / 2 else 1 if apart < -DAY_S / 2 else 0
         if anchor.day is None:
             return replace(self, seconds=self.seconds + days * DAY_S)
         return replace(self, day=anchor.day + days)
 
-    def shifted(self, seconds: float) -> Moment:
+    def shifted(self, seconds: float) -> DicomTime:
         """A moment later by some seconds, across midnight where a date is known."""
         total = self.seconds + seconds
         if self.day is None:
@@ -96,7 +96,7 @@ def parse_date(text: str) -> int | None:
         return None
 
 
-def parse_datetime(text: str) -> Moment | None:
+def parse_datetime(text: str) -> DicomTime | None:
     """Moment of a DT value with at least the hour, or None."""
     match = _DATETIME.match(text.strip())
     if match is None:
@@ -104,7 +104,7 @@ def parse_datetime(text: str) -> Moment | None:
     day, seconds = parse_date(match.group(1)), parse_time(match.group(2))
     if day is None or seconds is None:
         return None
-    return Moment(day, seconds, _offset(match.group(3) or ""))
+    return DicomTime(day, seconds, _offset(match.group(3) or ""))
 
 
 def _offset(text: str) -> int | None:
@@ -114,7 +114,7 @@ def _offset(text: str) -> int | None:
     return -minutes if text[0] == "-" else minutes
 
 
-def local_moment(text: str, timezone: str) -> Moment | None:
+def local_moment(text: str, timezone: str) -> DicomTime | None:
     """Moment of a DT value on the clock that the file's other times are written in.
 
     An offset in the value is taken off where (0008,0201) Timezone Offset From UTC names
@@ -125,14 +125,14 @@ def local_moment(text: str, timezone: str) -> Moment | None:
     return None if moment is None else _in_zone(moment, timezone)
 
 
-def _in_zone(moment: Moment, timezone: str) -> Moment:
+def _in_zone(moment: DicomTime, timezone: str) -> DicomTime:
     zone = _offset(timezone.strip())
     if moment.offset_min is None or zone is None:
         return moment
     return replace(moment, offset_min=None).shifted((zone - moment.offset_min) * 60.0)
 
 
-def series_moment(header: PetHeader) -> Moment | None:
+def series_moment(header: PetHeader) -> DicomTime | None:
     """(0008,0021)/(0008,0031) Series Date and Time; without a date, the acquisitions' day."""
     series = _series_as_written(header)
     if series is None or series.day is not None:
@@ -141,20 +141,20 @@ def series_moment(header: PetHeader) -> Moment | None:
     return series.near(min(dated, key=lambda m: (m.day or 0, m.seconds), default=None))
 
 
-def _series_as_written(header: PetHeader) -> Moment | None:
+def _series_as_written(header: PetHeader) -> DicomTime | None:
     seconds = parse_time(header.series_time)
-    return None if seconds is None else Moment(parse_date(header.series_date), seconds)
+    return None if seconds is None else DicomTime(parse_date(header.series_date), seconds)
 
 
-def _slice_as_written(one: PetSlice, header: PetHeader) -> Moment | None:
+def _slice_as_written(one: PetSlice, header: PetHeader) -> DicomTime | None:
     seconds = parse_time(one.acquisition_time)
     if seconds is None:
         return None
-    moment = Moment(parse_date(one.acquisition_date), seconds, _offset(one.utc_offset))
+    moment = DicomTime(parse_date(one.acquisition_date), seconds, _offset(one.utc_offset))
     return _in_zone(moment, header.timezone)
 
 
-def slice_moment(one: PetSlice, header: PetHeader) -> Moment | None:
+def slice_moment(one: PetSlice, header: PetHeader) -> DicomTime | None:
     """(0008,0022)/(0008,0032) Acquisition Date and Time of a slice.
 
     Without a date, the day (before, of or after the series date) that brings it nearest to
@@ -167,7 +167,7 @@ def slice_moment(one: PetSlice, header: PetHeader) -> Moment | None:
     return moment.near(series) if series else replace(moment, day=parse_date(header.series_date))
 
 
-def earliest_acquisition(header: PetHeader) -> Moment | None:
+def earliest_acquisition(header: PetHeader) -> DicomTime | None:
     """The earliest acquisition moment of all slices, whatever their order.
 
     Times without any date that lie more than half a day apart run past midnight: the small
@@ -192,7 +192,7 @@ class BackComputed:
         from_frame_start: (0054,1300) counts to the frame's start, not to its average.
     """
 
-    start: Moment
+    start: DicomTime
     spread_s: float
     from_frame_start: bool
 
@@ -206,7 +206,7 @@ def back_computed_start(header: PetHeader, half_life_s: float) -> BackComputed |
     after it), and so does any file where it is shorter than the average time.
     None where no slice has all three values.
     """
-    found: list[tuple[Moment, float, float]] = []
+    found: list[tuple[DicomTime, float, float]] = []
     for one in header.slices:
         moment = slice_moment(one, header)
         if moment is not None and one.frame_reference_ms is not None and one.frame_duration_ms:

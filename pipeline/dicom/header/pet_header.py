@@ -23,7 +23,7 @@ from pipeline.dicom.volume.frames import frame_values, functional_group
 
 
 @dataclass
-class Trace:
+class SuvAudit:
     """What was done, what was taken for granted, what looks odd.
 
     Attributes:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pipeline.dicom.header.dicom_time import (
     DAY_S,
-    Moment,
+    DicomTime,
     back_computed_start,
     earliest_acquisition,
     local_moment,
@@ -20,7 +20,7 @@ from pipeline.dicom.header.dicom_time import (
     series_moment,
     slice_moment,
 )
-from pipeline.dicom.header.pet_header import PetHeader, Trace
+from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
 from pipeline.dicom.pet.radionuclide import average_time
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
@@ -32,7 +32,7 @@ _FACTOR_TOLERANCE_S = 300.0
 _HALF_DAY_S = DAY_S / 2
 
 
-def decay_reference(header: PetHeader, half_life_s: float, trace: Trace) -> Moment:
+def decay_reference(header: PetHeader, half_life_s: float, trace: SuvAudit) -> DicomTime:
     """The moment that a `START`-corrected series' values refer to.
 
     Raises:
@@ -43,7 +43,7 @@ def decay_reference(header: PetHeader, half_life_s: float, trace: Trace) -> Mome
     return reference
 
 
-def _implied(header: PetHeader, half_life_s: float, trace: Trace) -> Moment:
+def _implied(header: PetHeader, half_life_s: float, trace: SuvAudit) -> DicomTime:
     """The reference time where no element names it: series time, vendor's time, frames, acquisitions."""
     series, acquired = series_moment(header), earliest_acquisition(header)
     if series is not None and (acquired is None or -_HALF_DAY_S < series.after(acquired) <= 0):
@@ -70,7 +70,9 @@ def _implied(header: PetHeader, half_life_s: float, trace: Trace) -> Moment:
     return _vendor_start(header, acquired, half_life_s, trace)
 
 
-def _check_decay_factors(header: PetHeader, reference: Moment, half_life_s: float, trace: Trace) -> None:
+def _check_decay_factors(
+    header: PetHeader, reference: DicomTime, half_life_s: float, trace: SuvAudit
+) -> None:
     """Flag (0054,1321) Decay Factors that speak for another reference time.
 
     PS3.3 C.8.9.4: the factor that a slice was multiplied by, 2^((start of the frame − reference
@@ -93,7 +95,7 @@ def _check_decay_factors(header: PetHeader, reference: Moment, half_life_s: floa
         )
 
 
-def _explicit(header: PetHeader, trace: Trace) -> Moment | None:
+def _explicit(header: PetHeader, trace: SuvAudit) -> DicomTime | None:
     """A time that says of itself to be the decay correction's."""
     for text, name in (
         (header.decay_datetime, "(0018,9701) Decay Correction DateTime"),
@@ -111,7 +113,7 @@ def _explicit(header: PetHeader, trace: Trace) -> Moment | None:
     return None
 
 
-def _same_day(moment: Moment, acquired: Moment | None, name: str, trace: Trace) -> Moment:
+def _same_day(moment: DicomTime, acquired: DicomTime | None, name: str, trace: SuvAudit) -> DicomTime:
     """Bring a private date that de-identification left alone to the day of the acquisition."""
     if acquired is None or acquired.day is None or abs(moment.after(acquired)) < _HALF_DAY_S:
         return moment
@@ -121,13 +123,13 @@ def _same_day(moment: Moment, acquired: Moment | None, name: str, trace: Trace) 
     return nearest
 
 
-def _flag_late(series: Moment, acquired: Moment | None, trace: Trace) -> None:
+def _flag_late(series: DicomTime, acquired: DicomTime | None, trace: SuvAudit) -> None:
     wait = 0.0 if acquired is None else acquired.after(series)
     if wait > 3600:
         trace.flags.append(f"the first acquisition is {wait / 60:.0f} min after the series time")
 
 
-def _flag_frames(header: PetHeader, series: Moment, half_life_s: float, trace: Trace) -> None:
+def _flag_frames(header: PetHeader, series: DicomTime, half_life_s: float, trace: SuvAudit) -> None:
     """Flag frames that agree on a scan start long after the series time (altered, or the CT's).
 
     An earlier start says nothing: Philips gives all slices the first one's acquisition time.
@@ -142,7 +144,7 @@ def _flag_frames(header: PetHeader, series: Moment, half_life_s: float, trace: T
         )
 
 
-def _vendor_start(header: PetHeader, acquired: Moment, half_life_s: float, trace: Trace) -> Moment:
+def _vendor_start(header: PetHeader, acquired: DicomTime, half_life_s: float, trace: SuvAudit) -> DicomTime:
     ge = local_moment(header.ge_scan_datetime, header.timezone)
     if ge is not None:
         ge = _same_day(ge, acquired, "GE private (0009,xx0D)", trace)
@@ -176,7 +178,7 @@ def _acquisitions_differ(header: PetHeader) -> bool:
     return len({(s.acquisition_date, s.acquisition_time) for s in header.slices}) > 1
 
 
-def injection_moment(header: PetHeader, scan: Moment, settings: SuvSettings, trace: Trace) -> Moment:
+def injection_moment(header: PetHeader, scan: DicomTime, settings: SuvSettings, trace: SuvAudit) -> DicomTime:
     """The moment of injection, at most `max_uptake_minutes` before the scan.
 
     Raises:
@@ -215,7 +217,7 @@ def injection_moment(header: PetHeader, scan: Moment, settings: SuvSettings, tra
     )
 
 
-def _on_the_scans_clock(dated: Moment, clock: float | None, scan: Moment, trace: Trace) -> Moment:
+def _on_the_scans_clock(dated: DicomTime, clock: float | None, scan: DicomTime, trace: SuvAudit) -> DicomTime:
     """Refuse an offset from UTC that cannot be related to the scan's times, unless (0018,1072) does."""
     if dated.offset_min is None or scan.offset_min is not None:
         return dated
@@ -231,21 +233,23 @@ def _on_the_scans_clock(dated: Moment, clock: float | None, scan: Moment, trace:
     return replace(dated, offset_min=None)
 
 
-def _clock_only(seconds: float, scan: Moment, settings: SuvSettings, trace: Trace, name: str) -> Moment:
+def _clock_only(
+    seconds: float, scan: DicomTime, settings: SuvSettings, trace: SuvAudit, name: str
+) -> DicomTime:
     """An injection without date: the latest such time of day that is not after the scan."""
-    injection = Moment(scan.day, seconds)
+    injection = DicomTime(scan.day, seconds)
     if scan.after(injection) < 0:
         injection = injection.shifted(-DAY_S)
         trace.assumptions.append("injection on the day before the scan: its time of day is the later one")
     else:
         trace.assumptions.append("injection on the day of the scan")
     if scan.after(injection) > settings.max_uptake_minutes * 60:
-        raise _refusal(Moment(scan.day, seconds), scan, settings, "correct the times")
+        raise _refusal(DicomTime(scan.day, seconds), scan, settings, "correct the times")
     trace.path.append(f"injection {injection.text()}: {name}")
     return injection
 
 
-def _require_agreement(dated: Moment, clock: float | None, trace: Trace) -> None:
+def _require_agreement(dated: DicomTime, clock: float | None, trace: SuvAudit) -> None:
     if clock is None:
         return
     gap = abs((dated.seconds - clock + _HALF_DAY_S) % DAY_S - _HALF_DAY_S)
@@ -254,13 +258,13 @@ def _require_agreement(dated: Moment, clock: float | None, trace: Trace) -> None
             "two injection times contradict each other",
             where="(0018,1078) Radiopharmaceutical Start DateTime, (0018,1072) Start Time",
             expected="the same time of day",
-            got=f"{dated.text()} and {Moment(None, clock).text()}",
+            got=f"{dated.text()} and {DicomTime(None, clock).text()}",
         )
     if gap > 0.5:
         trace.flags.append(f"(0018,1072) and (0018,1078) differ by {gap:.0f} s; the latter is used")
 
 
-def _refusal(injection: Moment, scan: Moment, settings: SuvSettings, action: str) -> SuvError:
+def _refusal(injection: DicomTime, scan: DicomTime, settings: SuvSettings, action: str) -> SuvError:
     minutes = scan.after(injection) / 60
     order = "after the scan" if minutes < 0 else "too long before the scan"
     return SuvError(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.dicom.header.dicom_time import Moment, earliest_acquisition, slice_moment
-from pipeline.dicom.header.pet_header import PetHeader, Trace
+from pipeline.dicom.header.dicom_time import DicomTime, earliest_acquisition, slice_moment
+from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
 from pipeline.dicom.pet.decay_timing import decay_reference, injection_moment
 from pipeline.dicom.pet.normalisation import normalising_mass_g
 from pipeline.dicom.pet.plausibility import flag_odd_measures, require_usable, usable_dose, usable_weight
-from pipeline.dicom.pet.radionuclide import average_time, remaining, usable_half_life
+from pipeline.dicom.pet.radionuclide import average_time, decay_fraction, usable_half_life
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
@@ -35,7 +35,7 @@ class SuvFactor:
 
     factors: tuple[float, ...]
     uptake_minutes: float | None
-    trace: Trace
+    trace: SuvAudit
 
 
 def suv_factor(header: PetHeader, settings: SuvSettings) -> SuvFactor:
@@ -47,7 +47,7 @@ def suv_factor(header: PetHeader, settings: SuvSettings) -> SuvFactor:
     Raises:
         SuvError: The headers cannot give an SUV; the message names the elements.
     """
-    trace = Trace()
+    trace = SuvAudit()
     require_usable(header)
     factors: tuple[float, ...]
     if header.units == "GML":
@@ -63,7 +63,7 @@ def suv_factor(header: PetHeader, settings: SuvSettings) -> SuvFactor:
     return SuvFactor(factors, uptake, trace)
 
 
-def _stored_suv(header: PetHeader, settings: SuvSettings, trace: Trace) -> float:
+def _stored_suv(header: PetHeader, settings: SuvSettings, trace: SuvAudit) -> float:
     kind = header.suv_type
     if not kind:
         trace.assumptions.append(
@@ -84,7 +84,7 @@ def _stored_suv(header: PetHeader, settings: SuvSettings, trace: Trace) -> float
     return _other_normalisation(header, stored, settings, trace)
 
 
-def _other_normalisation(header: PetHeader, stored: str, settings: SuvSettings, trace: Trace) -> float:
+def _other_normalisation(header: PetHeader, stored: str, settings: SuvSettings, trace: SuvAudit) -> float:
     """Ratio that turns an SUV of one normalisation into the settings' one."""
     wanted = settings.normalisation
     if stored == wanted:
@@ -95,7 +95,7 @@ def _other_normalisation(header: PetHeader, stored: str, settings: SuvSettings, 
     return masses[0] / masses[1]
 
 
-def _counts(header: PetHeader, settings: SuvSettings, trace: Trace) -> tuple[float, ...]:
+def _counts(header: PetHeader, settings: SuvSettings, trace: SuvAudit) -> tuple[float, ...]:
     """Philips writes counts, with factors in (7053,xx00) to SUVbw and (7053,xx09) to Bq/mL."""
     direct, activity = header.philips_suv_factor, header.philips_activity_factor
     if direct is not None and direct > 0:
@@ -116,7 +116,7 @@ def _counts(header: PetHeader, settings: SuvSettings, trace: Trace) -> tuple[flo
     )
 
 
-def _activity(header: PetHeader, settings: SuvSettings, trace: Trace, bqml: float) -> tuple[float, ...]:
+def _activity(header: PetHeader, settings: SuvSettings, trace: SuvAudit, bqml: float) -> tuple[float, ...]:
     """Factors for stored values that become Bq/mL by one factor."""
     weight = usable_weight(header)
     dose = usable_dose(header, settings, trace)
@@ -133,10 +133,10 @@ def _activity(header: PetHeader, settings: SuvSettings, trace: Trace, bqml: floa
     injection = injection_moment(header, scan, settings, trace)
     seconds = scan.after(injection)
     trace.path.append(f"decay correction START: dose decayed over {seconds:.6f} s, half-life {half_life:g} s")
-    return (undecayed / remaining(seconds, half_life),)
+    return (undecayed / decay_fraction(seconds, half_life),)
 
 
-def _compare_factors(header: PetHeader, settings: SuvSettings, trace: Trace) -> None:
+def _compare_factors(header: PetHeader, settings: SuvSettings, trace: SuvAudit) -> None:
     """Flag an SUV factor that weight, dose and times of the same headers contradict.
 
     Weight or dose was then corrected after the reconstruction, or not written into it.
@@ -146,7 +146,7 @@ def _compare_factors(header: PetHeader, settings: SuvSettings, trace: Trace) -> 
         return
     try:
         by_weight = settings.model_copy(update={"normalisation": "bw"})
-        found = _activity(header, by_weight, Trace(), activity)
+        found = _activity(header, by_weight, SuvAudit(), activity)
     except SuvError:
         return  # what the SUV factor does not need is no reason to refuse
     apart = found[0] / direct - 1.0
@@ -156,7 +156,7 @@ def _compare_factors(header: PetHeader, settings: SuvSettings, trace: Trace) -> 
         )
 
 
-def _require_corrected_counts(header: PetHeader, trace: Trace) -> None:
+def _require_corrected_counts(header: PetHeader, trace: SuvAudit) -> None:
     """The SUV factor is one for all slices, so that the counts must be corrected for decay."""
     if header.decay_correction:
         _require_consistent_decay(header, trace)
@@ -172,7 +172,7 @@ def _require_corrected_counts(header: PetHeader, trace: Trace) -> None:
         )
 
 
-def _require_consistent_decay(header: PetHeader, trace: Trace) -> None:
+def _require_consistent_decay(header: PetHeader, trace: SuvAudit) -> None:
     kind, corrected = header.decay_correction, header.corrected_image
     where = "(0054,1102) Decay Correction, (0028,0051) Corrected Image"
     if kind not in ("START", "ADMIN", "NONE"):
@@ -203,7 +203,7 @@ def _require_consistent_decay(header: PetHeader, trace: Trace) -> None:
 
 
 def _uncorrected(
-    header: PetHeader, settings: SuvSettings, trace: Trace, known: tuple[float, float]
+    header: PetHeader, settings: SuvSettings, trace: SuvAudit, known: tuple[float, float]
 ) -> tuple[float, ...]:
     """A factor per slice: each slice's values refer to the average time of its own frame."""
     undecayed, half_life = known
@@ -221,24 +221,24 @@ def _uncorrected(
     trace.path.append("decay correction NONE: each slice decayed to the average time of its frame")
     pairs = zip(moments, durations, strict=True)
     return tuple(
-        undecayed / remaining(m.after(injection) + average_time(duration / 1000.0, half_life), half_life)
+        undecayed / decay_fraction(m.after(injection) + average_time(duration / 1000.0, half_life), half_life)
         for m, duration in pairs
         if m is not None and duration
     )
 
 
-def _uptake_minutes(header: PetHeader, settings: SuvSettings, trace: Trace) -> float | None:
+def _uptake_minutes(header: PetHeader, settings: SuvSettings, trace: SuvAudit) -> float | None:
     """Minutes from injection to the first acquisition, for the audit; no reason to refuse here."""
-    scan: Moment | None = earliest_acquisition(header)
+    scan: DicomTime | None = earliest_acquisition(header)
     if scan is None:
         return None
     try:
-        return scan.after(injection_moment(header, scan, settings, Trace())) / 60.0
+        return scan.after(injection_moment(header, scan, settings, SuvAudit())) / 60.0
     except SuvError as error:
         reason = error.problem
     by_clock = settings.model_copy(update={"date_shift": "use_times"})
     try:
-        uptake = scan.after(injection_moment(header, scan, by_clock, Trace())) / 60.0
+        uptake = scan.after(injection_moment(header, scan, by_clock, SuvAudit())) / 60.0
     except SuvError:
         trace.flags.append(f"uptake time unknown: {reason}")
         return None
@@ -246,7 +246,7 @@ def _uptake_minutes(header: PetHeader, settings: SuvSettings, trace: Trace) -> f
     return uptake
 
 
-def _flag_uptake(uptake: float | None, settings: SuvSettings, trace: Trace) -> None:
+def _flag_uptake(uptake: float | None, settings: SuvSettings, trace: SuvAudit) -> None:
     low, high = settings.uptake_minutes
     if uptake is not None and not low <= uptake <= high:
         trace.flags.append(f"uptake time {uptake:.1f} min is outside {low:g} to {high:g} min")

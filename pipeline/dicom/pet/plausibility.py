@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.dicom.header.pet_header import PetHeader, Trace
+from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
 from pipeline.dicom.pet.radionuclide import nuclide_of
 from pipeline.errors import PipelineError, SuvError
 from pipeline.settings.dicom import SuvSettings
@@ -112,7 +112,7 @@ def usable_weight(header: PetHeader) -> float:
     return weight
 
 
-def flag_odd_measures(header: PetHeader, trace: Trace) -> None:
+def flag_odd_measures(header: PetHeader, trace: SuvAudit) -> None:
     """Flag a weight that the height contradicts, and a dose that the weight does.
 
     SUVbw needs no height, so that a wrong one is no reason to refuse; a digit lost in either
@@ -135,7 +135,7 @@ def flag_odd_measures(header: PetHeader, trace: Trace) -> None:
             trace.flags.append(f"dose of {dose / 1e6:g} MBq is {each:.3g} MBq per kg of body weight")
 
 
-def usable_dose(header: PetHeader, settings: SuvSettings, trace: Trace) -> float:
+def usable_dose(header: PetHeader, settings: SuvSettings, trace: SuvAudit) -> float:
     """Injected activity in Bq.
 
     Raises:

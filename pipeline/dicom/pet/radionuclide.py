@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from pipeline.dicom.header.pet_header import PetHeader, Trace
+from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
 from pipeline.errors import SuvError
 
 # Half-lives (s) by nuclide: Decay Data Evaluation Project (LNHB), as listed in DICOM's
@@ -46,7 +46,7 @@ NUCLIDE_CODES = {
 }  # fmt: skip
 
 
-def remaining(seconds: float, half_life_s: float) -> float:
+def decay_fraction(seconds: float, half_life_s: float) -> float:
     """Share of the activity left after a time; above 1 for a negative time."""
     return math.pow(2.0, -seconds / half_life_s)
 
@@ -91,7 +91,7 @@ def _named(text: str) -> str:
     return "F-18" if "fdg" in squeezed or "fluor" in squeezed else ""
 
 
-def usable_half_life(header: PetHeader, trace: Trace) -> float:
+def usable_half_life(header: PetHeader, trace: SuvAudit) -> float:
     """Half-life in seconds, checked against the radionuclide.
 
     Raises:
@@ -125,7 +125,7 @@ def usable_half_life(header: PetHeader, trace: Trace) -> float:
     return written
 
 
-def _of_unknown(header: PetHeader, written: float, trace: Trace) -> float:
+def _of_unknown(header: PetHeader, written: float, trace: SuvAudit) -> float:
     """A half-life whose nuclide is not known: some PET nuclide's, or one that the header names."""
     likely = [name for name, known in HALF_LIFE_S.items() if _same(written, known)]
     if likely:
@@ -147,7 +147,7 @@ def _same(written: float, known: float) -> bool:
     return abs(written / known - 1.0) <= _TOLERANCE
 
 
-def _flag_other_tracer(header: PetHeader, nuclide: str, trace: Trace) -> None:
+def _flag_other_tracer(header: PetHeader, nuclide: str, trace: SuvAudit) -> None:
     tracer = _named(header.radiopharmaceutical)
     if tracer and nuclide and tracer != nuclide:
         trace.flags.append(f"(0018,0031) Radiopharmaceutical names {tracer}, the radionuclide is {nuclide}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.dicom.contours.roi import Image, Mask, Region, union
+from pipeline.dicom.contours.roi import Image, Mask, RoiMask, union
 from pipeline.errors import SuvError
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.volume import FloatArray, Volume
@@ -38,7 +38,7 @@ def body_reference(volume: Volume, normalisation: str) -> dict[str, Any]:
     }
 
 
-def roi_reference(suv: Path, regions: Sequence[Region], image: Image) -> dict[str, Any]:
+def roi_reference(suv: Path, regions: Sequence[RoiMask], image: Image) -> dict[str, Any]:
     """Mean SUV in ROIs drawn on one image: the PET's nearest voxel at each voxel of the mask.
 
     Args:

@@ -15,7 +15,7 @@ from pipeline.dicom.pet.reference_region import BSA_SHARE, body_reference
 from pipeline.errors import SuvError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import SuvSettings
-from pipeline.tables.status import pass_on, patient_stage
+from pipeline.tables.status import patient_stage, propagate_exclusion
 from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Volume
 
@@ -43,7 +43,7 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
     Raises:
         SuvError: (policy `stop`) the headers cannot give an SUV.
     """
-    if pass_on(convert, out):
+    if propagate_exclusion(convert, out):
         return
     with patient_stage("suv", out.name, out, policy) as warnings:
         header = _read_header(convert / _HEADER)

@@ -17,7 +17,15 @@ from pipeline.dicom.header.values import quiet_reading
 from pipeline.dicom.pet.plausibility import add_missing
 from pipeline.dicom.series.index_file import Index, PetToCt, Role, SeriesGeometry, SeriesRow, write_index
 from pipeline.dicom.series.scan import BROKEN, Scan, scan_folder
-from pipeline.dicom.series.selection import Choice, Series, best_ct, best_pet, one_frame, series_of, unfit
+from pipeline.dicom.series.selection import (
+    Choice,
+    Series,
+    best_ct,
+    best_pet,
+    exclusion_reason,
+    one_frame,
+    series_of,
+)
 from pipeline.errors import DicomError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import IndexSettings
@@ -136,7 +144,7 @@ def _rejection(series: Series, settings: IndexSettings) -> str:
     if len({instance.modality for instance in series.instances}) > 1:
         return "files of several modalities under one (0020,000E) Series Instance UID"
     if role in ("ct", "pet"):
-        return unfit(series, role, settings.min_slices, settings.repeated_frames != "refuse")
+        return exclusion_reason(series, role, settings.min_slices, settings.repeated_frames != "refuse")
     return "" if role else f"modality {series.first.modality or 'not given'} is not used"
 
 

@@ -110,7 +110,7 @@ def one_frame(series: Series, which: Literal["first", "last"]) -> Series:
     return Series(chosen, f"the {which} of {frames} images at each position by index.repeated_frames")
 
 
-def unfit(series: Series, role: str, min_slices: int, dynamic: bool = False) -> str:
+def exclusion_reason(series: Series, role: str, min_slices: int, dynamic: bool = False) -> str:
     """Why a series of the right modality cannot be the PET or the CT; empty if it can.
 
     `dynamic` says that one frame of a dynamic or gated acquisition may be used.

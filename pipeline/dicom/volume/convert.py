@@ -18,7 +18,7 @@ from pipeline.dicom.volume.read import read_series
 from pipeline.errors import DicomError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import ConvertSettings
-from pipeline.tables.status import Warnings, pass_on, patient_stage
+from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Grid, Volume
 
@@ -45,7 +45,7 @@ def convert_patient(index: Path, out: Path, settings: ConvertSettings, policy: P
         DicomError: (policy `stop`) slices missing, uneven, sheared, repeated, of mixed
             sizes, or undecodable.
     """
-    if pass_on(index, out):
+    if propagate_exclusion(index, out):
         return
     found = read_index(index)
     with patient_stage("convert", found.patient_id, out, policy) as warnings:
