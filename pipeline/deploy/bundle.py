@@ -136,7 +136,7 @@ def _require_repeatable(job: BundleJob, models: Mapping[str, Mapping[str, Any]])
         raise BundleError(
             "a new patient has no row in the table of boxes",
             where="crop.position: box",
-            action="train with crop.position fixed, uptake or lesion",
+            action="train with crop.position fixed, brain_anchored or lesion",
         )
     if settings["plan"]["folds"] == 1:
         raise BundleError(

@@ -111,6 +111,6 @@ def marks(job: ResolveJob, *, outcomes: bool) -> list[str]:
     if job.settings.inner_fraction == 0 and outcomes:
         found.append("no inner validation: Z-scores and baseline hazard come from held-out patients")
     for name, model in sorted(job.models.items()):
-        if model.training.select == "best_heldout":
+        if model.training.checkpoint_selection == "best_heldout":
             found.append(f"{name}: the epoch was chosen on the held-out fold that is reported")
     return found

@@ -92,7 +92,7 @@ def _crop(settings: dict[str, Any]) -> str:
         "fixed": "at one position in template space, the mean of development lesions",
         "lesion": "centred on each patient's contour (this needs a contour)",
         "box": "by a table of bounding boxes",
-        "uptake": "by the brain-anchored uptake rule, without contours",
+        "brain_anchored": "by the brain-anchored uptake rule, without contours",
     }[crop["position"]]
     return (
         f"{aligned}Crops of {x}×{y}×{z} voxels of {dx:g}×{dy:g}×{dz:g} mm (x, y, z) were cut {where}. "
@@ -134,7 +134,7 @@ def _model(job: ReportJob, name: str, model: dict[str, Any]) -> str:
             + (f", width {model['width']:g} of the paper's" if model.get("width", 1) != 1 else "")
             + f", {training['iterations']} iterations of {training['batch']} patients"
             + (", as many with events as without" if training["balance_events"] else "")
-            + f"; weights kept: {training['select'].replace('_', ' ')}.{_marked(training)}{with_clinical}"
+            + f"; weights kept: {training['checkpoint_selection'].replace('_', ' ')}.{_marked(training)}{with_clinical}"
         )
     told = CLASSICAL.get(kind, f"Classical model of kind {kind}.")
     told = told.format(**{"column": "", "feature": "", **model})
@@ -171,7 +171,7 @@ def _features_from(model: dict[str, Any]) -> str:
 
 
 def _marked(training: dict[str, Any]) -> str:
-    if training["select"] == "best_heldout":
+    if training["checkpoint_selection"] == "best_heldout":
         return " MARKED: the epoch was chosen on the very fold that is reported, as the paper did."
     return ""
 

@@ -29,7 +29,7 @@ class EvaluationSettings(Section):
     compare_with: str = Field(
         "", description="Model the others are compared with; empty: the first ensemble."
     )
-    added_value_over: str = Field(
+    reference_model: str = Field(
         "",
         description="Model (e.g. the clinical one) over which the others' added value is tested by nested "
         "Cox models on held-out risks; empty: none.",

@@ -54,7 +54,7 @@ TRAINING = {
     "validate_every": 25,
     "schedule": {"kind": "constant", "learning_rate": 1e-3},
     "augment": {"enabled": False},
-    "select": "last",
+    "checkpoint_selection": "last",
 }
 
 

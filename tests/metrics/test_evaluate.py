@@ -193,7 +193,7 @@ def test_added_value_over_a_model(tmp_path):
         "flat": study.model("flat", np.zeros(len(study.ids))),
         "both": study.model("both", weak + study.hazard, members=("clinical", "truth")),
     }
-    found = study.run(models, SETTINGS.model_copy(update={"added_value_over": "clinical"}))["comparisons"]
+    found = study.run(models, SETTINGS.model_copy(update={"reference_model": "clinical"}))["comparisons"]
     rows = {r["model_a"]: r for r in found if r["metric"] == "added_log_hazard_ratio"
             and r["set"] == "development"}  # fmt: skip
     assert set(rows) == {"truth", "noise", "flat", "both"}

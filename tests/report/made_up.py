@@ -54,7 +54,7 @@ def _settings(full: bool) -> dict[str, Any]:
         "plan": {"folds": 2, "inner_fraction": 0.0 if full else 0.2},
         "report": {"examples": 3},
         "models": {"volume": {"kind": "feature"}},
-        "training": {"select": "last"},
+        "training": {"checkpoint_selection": "last"},
     }
     if full:
         settings["models"] = {"deepmts": {"kind": "deepmts"}, **settings["models"]}

@@ -178,7 +178,7 @@ def test_few_events_are_refused(make_study):
         ({"lasso": {"kind": "lasso_cox", "deep": "deepmts"}}, {}, "no network of this study"),
         (
             {"net": {"kind": "deepmts"}, "lasso": {"kind": "lasso_cox", "deep": "net"}},
-            {"select": "best_heldout"},
+            {"checkpoint_selection": "best_heldout"},
             "gives deep features",
         ),
     ],

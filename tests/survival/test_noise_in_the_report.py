@@ -22,7 +22,7 @@ MODELS = {
     "bagged": {"kind": "signed_bagging", "members": 50},
 }
 SETTINGS = EvaluationSettings(
-    horizons_days=(365.25,), bootstraps=300, compare_with="clinical", added_value_over="clinical"
+    horizons_days=(365.25,), bootstraps=300, compare_with="clinical", reference_model="clinical"
 )
 
 

@@ -147,7 +147,7 @@ def test_from_slices_to_average_precision(slices: Path, tmp_path: Path) -> None:
         "validate_every": 100,
         "schedule": {"kind": "constant", "learning_rate": 1e-3},
         "augment": {"enabled": False},
-        "select": "last",
+        "checkpoint_selection": "last",
     }
     losses = LossSettings(labels=("label_diagnosis",), classes=3, dice_form="generalised")
     network = ChestCt(width=0.125, lesions=1, tasks=("detection",), losses=losses)

@@ -72,7 +72,7 @@ def trained(request: pytest.FixtureRequest, study: Path, tmp_path_factory: pytes
     for fold in range(2):
         job = FoldJob(
             "net", MtHs(width=0.25, clinical=("clinical_age",)),
-            TrainingSettings(iterations=1, batch=4, device="cpu", select="last"),
+            TrainingSettings(iterations=1, batch=4, device="cpu", checkpoint_selection="last"),
             study / "crops", study / "cohort.parquet", study / "splits.json", fold, (365.25,), 1, 1,
             root / "work",
         )  # fmt: skip

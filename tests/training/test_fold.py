@@ -205,8 +205,8 @@ def test_best_inner_keeps_the_best_and_patience_stops(job: Job, tmp_path: Path) 
 
 
 def test_held_out_patients_are_looked_at_only_where_asked_for(job: Job, tmp_path: Path) -> None:
-    train_fold(job(select="best_heldout"), tmp_path / "a")
-    train_fold(job(select="last"), tmp_path / "b")
+    train_fold(job(checkpoint_selection="best_heldout"), tmp_path / "a")
+    train_fold(job(checkpoint_selection="last"), tmp_path / "b")
     assert set(pd.read_csv(tmp_path / "a" / "history.csv")["set"]) == {"train", "inner", "heldout"}
     assert set(pd.read_csv(tmp_path / "b" / "history.csv")["set"]) == {"train", "inner"}
 

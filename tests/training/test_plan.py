@@ -174,7 +174,7 @@ def _stages(root: Path, people: list[Patient]) -> dict[str, list[Path]]:
 def test_problems_are_gathered_from_every_kind_of_output(tmp_path: Path) -> None:
     people = sorted(cohort(30, external=5), key=lambda p: (p.set, p.patient_id))
     stages = _stages(tmp_path, people)
-    models = {"net": ModelPlan("deepmts", TrainingSettings(select="best_heldout"))}
+    models = {"net": ModelPlan("deepmts", TrainingSettings(checkpoint_selection="best_heldout"))}
     splits = plan(tmp_path, people, stages, {"bad1": "time is 0"}, models, folds=3)
     with (tmp_path / "problems.csv").open() as stream:
         rows = [(r["patient_id"], r["stage"], r["state"], r["problem"]) for r in csv.DictReader(stream)]

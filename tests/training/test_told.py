@@ -105,7 +105,7 @@ def test_memory_that_runs_out_says_what_to_lower(
     monkeypatch.setattr(step, "forward", full)
     with pytest.raises(
         TrainingError,
-        match=r"memory does not suffice; where: iteration 0, batches of 4; got: .*raise training\.accumulate"
+        match=r"memory does not suffice; where: iteration 0, batches of 4; got: .*raise training\.gradient_accumulation"
         r".*lower training\.batch.*precision: bf16.*crop smaller",
     ):
         train_fold(job(), tmp_path / "out")

@@ -129,7 +129,7 @@ def _reference_region(
     patient: _Patient, settings: ContourSettings, warnings: Warnings
 ) -> RoiReference | None:
     """SUV in the study's reference region; None, with a warning, where it is not drawn."""
-    wanted = settings.model_copy(update={"roi": settings.reference_roi, "draw": "none"})
+    wanted = settings.model_copy(update={"roi": settings.reference_roi, "auto_segment": "none"})
     try:
         rois = merge_rois(_find_rois(replace(patient, roi=""), wanted), settings.same_roi)
     except NoContourError as error:
@@ -156,7 +156,7 @@ def _find_rois(patient: _Patient, settings: ContourSettings) -> Sequence[RoiMask
             return matching_masks(patient.folder, patterns, patient.images)
         return _dicom_rois(patient.index, patterns, patient.images, settings)
     except NoContourError:
-        if settings.draw == "none" or settings.draw_within != "image":
+        if settings.auto_segment == "none" or settings.auto_segment_within != "image":
             raise
         return [segmented_roi(patient.suv, "", settings)]
 
@@ -227,7 +227,7 @@ def _write_image_mask(
         entry["rois"].append(facts)
     mask = _with_margins(mask, modality, image, settings)
     entry |= {"volume_mask_ml": _ml(mask, image), "voxels": int(mask.sum())}
-    entry |= {"margin_mm": settings.margin_mm, "ring_mm": settings.ring_mm}
+    entry |= {"margin_mm": settings.margin_mm, "shell_mm": settings.shell_mm}
     _write_mask(out / entry["file"], mask, image)
     return entry
 
@@ -235,8 +235,8 @@ def _write_image_mask(
 def _with_margins(mask: Mask, modality: Modality, image: ImageSeries, settings: ContourSettings) -> Mask:
     if settings.margin_mm:
         mask = grow(mask, image.grid.spacing_mm, settings.margin_mm)
-    if settings.ring_mm:
-        mask = ring(mask, image.grid.spacing_mm, 0.0, settings.ring_mm)
+    if settings.shell_mm:
+        mask = ring(mask, image.grid.spacing_mm, 0.0, settings.shell_mm)
     if not mask.any():
         raise ContourError(
             f"nothing of the mask on the {modality.upper()} is left after its margin",

@@ -60,11 +60,11 @@ def segmented_roi(suv: Path, entry: str, settings: ContourSettings) -> RoiMask:
     Raises:
         ContourError: The seed region contains no lesion, or no method was chosen.
     """
-    if settings.draw == "none":
+    if settings.auto_segment == "none":
         raise ContourError(
             "roi names a seed region but nothing is to be drawn in it",
-            got="contours.draw: none",
-            action="set contours.draw to " + ", ".join(METHODS),
+            got="contours.auto_segment: none",
+            action="set contours.auto_segment to " + ", ".join(METHODS),
         )
     files = sorted(suv.glob("pet_suv*.nii.gz"))
     if len(files) != 1:
@@ -72,8 +72,8 @@ def segmented_roi(suv: Path, entry: str, settings: ContourSettings) -> RoiMask:
     volume = read_nifti(files[0], "pet_suvbw")
     shape = volume.grid.shape
     seed = sphere_mask(volume.grid, parse_sphere(entry)) if entry else np.ones(shape, dtype=bool)
-    lesion = segment_lesion(volume, seed, settings.draw)
-    name = f"drawn by {settings.draw}" + ("" if entry else ", whole image")
+    lesion = segment_lesion(volume, seed, settings.auto_segment)
+    name = f"drawn by {settings.auto_segment}" + ("" if entry else ", whole image")
     facts = {
         "threshold_suv": round(lesion.threshold_suv, 4),
         "suvmax": round(float(volume.array[lesion.mask].max()), 4),
@@ -81,7 +81,7 @@ def segmented_roi(suv: Path, entry: str, settings: ContourSettings) -> RoiMask:
     }
     warning = f"no contour was given: the software drew one ({name}, SUV ≥ {lesion.threshold_suv:.2f})"
     match = ImageMatch("pet", "drawn on the PET")
-    return RoiMask(name, match, lesion.mask, settings.draw, facts=facts, warnings=(warning,))
+    return RoiMask(name, match, lesion.mask, settings.auto_segment, facts=facts, warnings=(warning,))
 
 
 def segment_lesion(volume: Volume, seed: Mask, method: str) -> Lesion:
@@ -109,7 +109,7 @@ def segment_lesion(volume: Volume, seed: Mask, method: str) -> Lesion:
             "the seed region holds no uptake to draw",
             expected=f"an SUV of at least {max(threshold, 0):.2f}",
             got="no voxel" if not np.isfinite(suv_max) else f"SUVmax {suv_max:.2f}",
-            action="correct the seed region, or choose another contours.draw",
+            action="correct the seed region, or choose another contours.auto_segment",
         )
     labels, _ = label(values >= threshold, structure=np.ones((3, 3, 3)))
     return Lesion(labels == labels[peak], threshold)
