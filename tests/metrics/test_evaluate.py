@@ -57,7 +57,7 @@ class Study:
         frame.assign(**columns).sample(frac=1, random_state=3).to_parquet(path, index=False)
         info = {
             "marks": list(marks),
-            "members": {m: [{"fold": k, "from": "inner"} for k in range(3)] for m in members},
+            "members": {m: [{"fold": k, "from": "validation"} for k in range(3)] for m in members},
             "folds": [{"fold": k, "train_quantiles": {"0.5": 0.1 * k, "0.333333": -0.5, "0.666667": 0.5}}
                       for k in range(3)],
         }  # fmt: skip
