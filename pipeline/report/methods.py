@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.report.formatting import pretty
+from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
 from pipeline.report.tables import ensemble_remarks
 
@@ -43,7 +43,9 @@ def methods(job: ReportJob, *, outcomes: bool = True, external: bool = True) -> 
     if external and settings["plan"]["folds"] > 1:
         validation += " External patients were predicted by all folds."
     parts.append(("Validation", validation))
-    parts += [(pretty(name).capitalize(), _model(job, name, model)) for name, model in job.models.items()]
+    parts += [
+        (display_name(name).capitalize(), _model(job, name, model)) for name, model in job.models.items()
+    ]
     if ranks:
         parts.append(("Ensembles", _ensembles(job)))
     parts.append(("Statistics", _statistics(settings, ranks)))
@@ -145,7 +147,7 @@ def _model(job: ReportJob, name: str, model: dict[str, Any]) -> str:
     harmonised = " Features were harmonised by centre (ComBat)." if model.get("harmonise") == "combat" else ""
     deep = model.get("deep")
     offered = (
-        f" It was offered deep features of {pretty(str(deep))}, from networks trained without the patient."
+        f" It was offered deep features of {display_name(str(deep))}, from networks trained without the patient."
         if deep
         else ""
     )
@@ -159,7 +161,7 @@ def _features_from(model: dict[str, Any]) -> str:
         "manual": "",
         "threshold": " Features are of the contour's part above a share of SUVmax.",
         "peritumoral": " Features are of the shell around the contour.",
-        "predicted": f" Features are of contours drawn by {pretty(model.get('contour_network', ''))}, "
+        "predicted": f" Features are of contours drawn by {display_name(model.get('contour_network', ''))}, "
         "of development patients by the fold that held them out.",
     }[contour]
     if model.get("min_icc", 0) > 0:
@@ -178,7 +180,7 @@ def _marked(training: dict[str, Any]) -> str:
 
 def _ensembles(job: ReportJob) -> str:
     several = "; ".join(
-        f"{pretty(name)} = {' + '.join(pretty(m) for m in members)}"
+        f"{display_name(name)} = {' + '.join(display_name(m) for m in members)}"
         for name, members in job.ensembles.items()
     )
     plan = job.settings["plan"]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.outliers import modified_z, ranked
+from pipeline.report.outliers import modified_z, rank_outliers
 
 
 def test_modified_z_by_hand() -> None:
@@ -30,7 +30,7 @@ def test_told_problems_and_far_values_come_first() -> None:
         },
         index=list("abcdef"),
     )
-    found = ranked(facts)
+    found = rank_outliers(facts)
     assert list(found.index[:2]) == ["c", "f"]
     assert found.loc["c", "flags"] == "the crop holds 50% of the lesion; Overlap 0.200 is low"
     assert found.loc["f", "flags"] == "Overlap 0.300 is low"
