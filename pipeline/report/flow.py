@@ -75,14 +75,14 @@ def set_sizes(cohort: pd.DataFrame) -> dict[str, SetSize]:
 
 
 def _cross_validated(splits: Splits) -> bool:
-    return any(fold.heldout for fold in splits.folds)
+    return any(fold.test for fold in splits.folds)
 
 
 def _training(splits: Splits) -> str:
     if _cross_validated(splits):
         return f"{len(splits.folds)}-fold cross-validation"
     fold = splits.folds[0]
-    return f"{len(fold.train)} training, {len(fold.inner)} inner validation"
+    return f"{len(fold.train)} training, {len(fold.validation)} validation"
 
 
 def _external(splits: Splits) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PANELS = (("loss", "Loss"), ("dice", "Dice"), ("c_index", "C-index"))
-VALIDATION = {"inner": "inner validation", "heldout": "held-out fold (see caveats)"}
+VALIDATION = {"validation": "validation", "test": "test fold (see caveats)"}
 
 
 def read_histories(job: ReportJob, model: str) -> pd.DataFrame:

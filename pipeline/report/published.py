@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METRICS = {"c_index": "C-index", "dice": "Dice"}
-SETS = {"train": "training", "heldout": "held-out", "external": "external"}
+SETS = {"train": "training", "test": "test", "external": "external"}
 NOTE = (
     "Ours: each run's network alone, the mean over runs. Dice: mean ± SD over patients. "
     "Training: the patients that the network was fitted on."
@@ -141,7 +141,7 @@ def predicted_survival(job: ReportJob, model: str, which: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    name = "external" if which == "external" else "heldout"
+    name = "external" if which == "external" else "test"
     days = job.settings.evaluation.predicted_days
     curves = []
     for run in read_runs(job, model):
