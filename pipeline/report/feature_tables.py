@@ -150,6 +150,6 @@ def chosen_variables(job: ReportJob) -> pd.DataFrame:
 def _coefficients(fold: Path) -> dict[str, float] | None:
     """Coefficients in a fold's `model.json`; None where the model is not linear."""
     path = fold / "model.json"
-    model = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    coefficients = model.get("coefficients")
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    coefficients = content.get("coefficients")
     return coefficients if isinstance(coefficients, dict) else None

@@ -9,6 +9,7 @@ from pipeline.report.formatting import (
     display_name,
     format_interval,
     format_p_relation,
+    format_p_value,
     is_known,
 )
 from pipeline.report.style import COLOURS, FAINT, INK, WIDTH, FigureCanvas
@@ -89,7 +90,9 @@ def draw_differences(comparisons: pd.DataFrame, canvas: FigureCanvas) -> str | N
             _draw_estimate(axis, order.index(row["model_a"]), estimate, text, COLOURS[0])
         axis.set_title(name.capitalize())
         axis.locator_params(axis="x", nbins=5)
-        axis.set(xlim=(-reach, reach), xlabel=f"C-index less that of {display_name(str(rows['model_b'].iloc[0]))}")
+        axis.set(
+            xlim=(-reach, reach), xlabel=f"C-index less that of {display_name(str(rows['model_b'].iloc[0]))}"
+        )
     _label(axes, order)
     figure.tight_layout(w_pad=2)
     return canvas.save(figure, "differences")

@@ -52,7 +52,9 @@ def draw_history(history: pd.DataFrame, model: str, canvas: FigureCanvas) -> str
         axis.set(xlabel="Iteration")
         axis.set_title(label)
     watched = [title for name, title in VALIDATION.items() if name in set(history["set"])]
-    title = f"{display_name(model)}   (thin: training" + (f", bold: {', '.join(watched)})" if watched else ")")
+    title = f"{display_name(model)}   (thin: training" + (
+        f", bold: {', '.join(watched)})" if watched else ")"
+    )
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.tight_layout(rect=(0, 0.07, 1, 1))

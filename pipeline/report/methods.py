@@ -199,9 +199,7 @@ def _ensembles(job: ReportJob) -> str:
     )
     remarks = ensemble_remarks(job.results, list(settings.models))
     if any("Z-scores from test patients" in line for line in remarks):
-        text += (
-            " Where a fold had too few validation patients, its test patients were used instead (see caveats)."
-        )
+        text += " Where a fold had too few validation patients, its test patients were used instead (see caveats)."
     return text + (f" Averages of several models: {averages}." if averages else "")
 
 
