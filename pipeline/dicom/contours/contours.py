@@ -82,12 +82,12 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
         except NoContourError as error:
             if settings.required:
                 raise
-            warnings.tell(f"no contour: {error}")
+            warnings.warn(f"no contour: {error}")
             _write_report(out, {"contour": "none", "masks": {}}, warnings)
             return
         noted = [text for group in rois.by_image.values() for roi in group for text in roi.warnings]
         for text in (*rois.warnings, *noted):
-            warnings.tell(text)
+            warnings.warn(text)
         masks = {
             modality: _write_image_mask(out, group, patient.images[modality], settings)
             for modality, group in rois.by_image.items()
@@ -133,10 +133,10 @@ def _reference_region(
     try:
         rois = merge_rois(_find_rois(replace(patient, roi=""), wanted), settings.same_roi)
     except NoContourError as error:
-        warnings.tell(f"no reference region: {error.problem}")
+        warnings.warn(f"no reference region: {error.problem}")
         return None
     for text in rois.warnings:
-        warnings.tell(text)
+        warnings.warn(text)
     modality: Modality = "pet" if "pet" in rois.by_image else "ct"
     group = rois.by_image[modality]
     names = tuple(roi.name for roi in group)

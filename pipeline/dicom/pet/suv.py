@@ -50,7 +50,7 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
         result = suv_factor(header, settings)
         for assumption in result.trace.assumptions:
             if "by suv." in assumption:  # a setting overruled the file: more than a convention
-                warnings.tell(assumption)
+                warnings.warn(assumption)
         volume = _scaled(read_nifti(convert / _STORED, "pet_stored"), result)
         found = _statistics(volume, result, settings)
         write_nifti(out / suv_file(settings), volume, compression_level=1)

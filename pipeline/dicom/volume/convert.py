@@ -64,7 +64,7 @@ def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Wa
 
     volume, order, notes = read_series(_files(index, "ct"), "ct_hu", settings, header)
     for note in (*notes, *announced.check(len(order), "CT series", settings)):
-        warnings.tell(note)
+        warnings.warn(note)
     write_nifti(out / CT_FILE, volume, settings.compression_level)
     _write_json(out / CT_HEADER, {**_described(volume), "header": scanners[0]})
 
@@ -85,7 +85,7 @@ def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: W
         add_missing_values(error, headers[0].series if headers else None)
         raise
     for note in told:
-        warnings.tell(note)
+        warnings.warn(note)
     merged = merge_headers(headers).reordered(order)
     write_nifti(out / PET_FILE, volume, settings.compression_level)
     content = {**_described(volume), "pet_to_ct": index.pet_to_ct, "header": merged.as_json()}
