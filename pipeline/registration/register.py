@@ -115,12 +115,12 @@ def _to_template(
         )
         raise
     if found.failed and found.best.origin == "search":
-        warnings.tell(f"{len(found.failed)} of {len(found.trials)} starts failed")
+        warnings.warn(f"{len(found.failed)} of {len(found.trials)} starts failed")
     if found.best.origin != "search":
-        warnings.tell(f"no search was better than the start `{found.best.origin}`, which is kept")
+        warnings.warn(f"no search was better than the start `{found.best.origin}`, which is kept")
     similarity = found.best.end.similarity
     if similarity < LOOK_BELOW:
-        warnings.tell(f"similarity to the template is {similarity:.2f}, below {LOOK_BELOW:g}: see {PICTURE}")
+        warnings.warn(f"similarity to the template is {similarity:.2f}, below {LOOK_BELOW:g}: see {PICTURE}")
     draw((fixed, moving), (found.scanned.matrix, found.best.end.matrix), out / PICTURE)
     return found
 

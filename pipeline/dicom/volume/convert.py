@@ -112,7 +112,7 @@ def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Wa
 
     series = read_series(_files(index, "ct"), "ct_hu", settings, header)
     for note in (*series.notes, *announced.check(len(series.order), "CT series", settings)):
-        warnings.tell(note)
+        warnings.warn(note)
     write_nifti(out / CT_FILE, series.volume, settings.compression_level)
     _write_json(out / CT_HEADER, {**_described(series.volume), "header": scanners[0]})
 
@@ -133,7 +133,7 @@ def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: W
         add_missing_values(error, headers[0].series if headers else None)
         raise
     for note in notes:
-        warnings.tell(note)
+        warnings.warn(note)
     merged = merge_headers(headers).reordered(series.order)
     write_nifti(out / PET_FILE, series.volume, settings.compression_level)
     content = {**_described(series.volume), "pet_to_ct": index.pet_to_ct, "header": merged.as_json()}

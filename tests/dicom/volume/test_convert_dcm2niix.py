@@ -11,7 +11,7 @@ from pipeline.dicom.volume.convert import convert_patient
 from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.volumes.nifti import read_nifti
-from tests.dicom.contour_helpers import DATA, sts_patient
+from tests.dicom.contours.contour_helpers import DATA, sts_patient
 from tests.dicom.write_dicom import POSITIONS, Recipe, voxels, write_series
 
 pytestmark = pytest.mark.skipif(shutil.which("dcm2niix") is None, reason="dcm2niix is not installed")

@@ -15,7 +15,7 @@ from pipeline.settings.dicom import ContourSettings
 from pipeline.tables.status import Status, read_status, write_status
 from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Grid, Volume
-from tests.dicom.contour_helpers import (
+from tests.dicom.contours.contour_helpers import (
     CT,
     CT_GRID,
     FRAME,
