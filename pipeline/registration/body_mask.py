@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import RegistrationError
-from pipeline.volumes.nifti import place, read_nifti
+from pipeline.volumes.nifti import read_nifti, set_geometry
 from pipeline.volumes.resample import coarsen
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 
@@ -98,7 +98,7 @@ def _largest(mask: npt.NDArray[np.bool_], grid: Grid) -> npt.NDArray[np.bool_]:
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    place(image, grid)
+    set_geometry(image, grid)
     radius = [max(1, round(OPENING_MM / s)) for s in grid.spacing_mm[::-1]]
     # padded by its own border: a body that leaves the field of view must not be eaten there
     padded = sitk.ZeroFluxNeumannPad(image, radius, radius)

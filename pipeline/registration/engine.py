@@ -20,7 +20,7 @@ import numpy as np
 from pipeline.errors import PipelineError, RegistrationError
 from pipeline.registration.body_mask import BodyImage
 from pipeline.registration.quality import shared_centre_mm
-from pipeline.volumes.nifti import place
+from pipeline.volumes.nifti import set_geometry
 from pipeline.volumes.transform import inverse, read_matrix
 from pipeline.volumes.volume import FloatArray
 
@@ -68,7 +68,7 @@ def _write(path: Path, body: BodyImage, move: FloatArray) -> None:
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(body.image)
-    place(image, body.grid)
+    set_geometry(image, body.grid)
     image.SetOrigin([float(v) for v in move[:3, :3] @ np.asarray(body.grid.origin_mm) + move[:3, 3]])
     image.SetDirection([float(v) for v in (move[:3, :3] @ np.asarray(body.grid.direction)).ravel()])
     sitk.WriteImage(image, str(path))

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.registration.body_mask import BodyImage
-from pipeline.volumes.resample import Sampling, in_field, resample
+from pipeline.volumes.grids import in_field
+from pipeline.volumes.resample import Sampling, resample
 from pipeline.volumes.volume import FloatArray, Volume
 
 MIN_SHARED = 0.4

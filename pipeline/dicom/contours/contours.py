@@ -189,7 +189,7 @@ def _write(
     out: Path, kind: Kind, regions: Sequence[RoiMask], image: Image, settings: ContourSettings
 ) -> dict[str, Any]:
     """Write one image's mask; return its entry of the report."""
-    from pipeline.volumes.margins import grow, ring
+    from pipeline.volumes.margins import grow, shell
 
     mask = union(regions)
     if not mask.any():
@@ -208,7 +208,7 @@ def _write(
     if settings.margin_mm:
         mask = grow(mask, image.grid.spacing_mm, settings.margin_mm)
     if settings.ring_mm:
-        mask = ring(mask, image.grid.spacing_mm, 0.0, settings.ring_mm)
+        mask = shell(mask, image.grid.spacing_mm, 0.0, settings.ring_mm)
     if not mask.any():
         raise ContourError(
             f"nothing of the mask on the {kind.upper()} is left after its margin",
