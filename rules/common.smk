@@ -185,7 +185,7 @@ def stability_of(wildcards):
 
 def initial_weights(wildcards):
     """The same fold of the model whose weights are the start, where the study names one."""
-    start = settings.training_of(wildcards.model).start_from
+    start = settings.training_of(wildcards.model).pretrained_from
     return f"{R}/models/{start}/fold{wildcards.fold}" if start else []
 
 
@@ -194,7 +194,7 @@ CROSS_FOLDS = range(settings.plan.runs * settings.plan.cross_parts)
 
 def cross_weights(wildcards):
     """The start of a cross network: a cross network too, that has seen no more patients."""
-    start = settings.training_of(wildcards.model).start_from
+    start = settings.training_of(wildcards.model).pretrained_from
     return f"{R}/models/{start}/cross{wildcards.fold}" if start else []
 
 

@@ -104,12 +104,12 @@ def _cut(sources: CropSources, settings: CropSettings, mask_from: MaskFrom, warn
     to_pet = pet_matrix(sources.convert, sources.registration)
     lesion = read_lesion(sources.contours, mask_from, to_pet) if sources.contours is not None else None
     if lesion is not None and lesion.drawn_on != mask_from:
-        warnings.tell(f"the mask is the contour drawn on {lesion.drawn_on.upper()}: there is no other")
+        warnings.warn(f"the mask is the contour drawn on {lesion.drawn_on.upper()}: there is no other")
     pet = _read_pet(sources.suv)
     placed = _place(sources, settings, lesion, (pet, to_pet))
     covered = _check_coverage(lesion, placed, settings, warnings)
     for note in placed.notes:
-        warnings.tell(note)
+        warnings.warn(note)
     ct = _read_ct(sources.convert)
     grid, matrix = placed.stored_grid(settings.margin), placed.to_patient
     kind = settings.interpolation
@@ -173,7 +173,7 @@ def _place(
         return at_lesion(lesion, settings)
     if settings.position == "box":
         return at_box(sources.patient_id, settings)
-    if settings.position == "uptake":
+    if settings.position == "brain_anchored":
         volume, to_pet = pet
         return replace(at_uptake(volume, settings), to_patient=inverse(to_pet))
     if sources.registration is None:
@@ -201,7 +201,7 @@ def _check_coverage(
     if share >= settings.min_coverage:
         return share
     if settings.on_cut_lesion == "warn":
-        warnings.tell(
+        warnings.warn(
             f"the crop holds {share:.0%} of the lesion (at least {settings.min_coverage:.0%} wanted)"
         )
         return share

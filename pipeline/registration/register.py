@@ -124,11 +124,11 @@ def _align_to_template(
         raise
     best = alignment.best
     if alignment.failed and best.origin == "search":
-        warnings.tell(f"{len(alignment.failed)} of {len(alignment.trials)} starts failed")
+        warnings.warn(f"{len(alignment.failed)} of {len(alignment.trials)} starts failed")
     if best.origin != "search":
-        warnings.tell(f"no search was better than the start `{best.origin}`, which was chosen")
+        warnings.warn(f"no search was better than the start `{best.origin}`, which was chosen")
     if best.fit.similarity < WARN_BELOW:
-        warnings.tell(
+        warnings.warn(
             f"similarity to the template is {best.fit.similarity:.2f}, below {WARN_BELOW:g}: see {OVERLAY}"
         )
     draw_overlay(bodies, alignment.scanned.matrix, best.fit.matrix, out / OVERLAY)

@@ -11,7 +11,7 @@ from pipeline.dicom.volume.convert import convert_patient
 from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.volumes.nifti import read_nifti
-from tests.dicom.contour_helpers import DATA, sts_patient
+from tests.dicom.contours.contour_helpers import DATA, sts_patient
 from tests.dicom.test_convert import POSITIONS
 from tests.dicom.write_dicom import Recipe, voxels, write_series
 

@@ -17,7 +17,7 @@ from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import read_status
 from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Grid, Volume
-from tests.dicom.contour_helpers import CT_GRID, PET_GRID
+from tests.dicom.contours.contour_helpers import CT_GRID, PET_GRID
 
 SETTINGS = CohortSettings(source="nifti", nifti_pet_quantity="suvbw")
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from pipeline.dicom.header.pet_header import SliceHeader, merge_headers, slice_header
+from pipeline.dicom.header.pet_header import SliceHeader, add_missing_values, merge_headers, slice_header
 from pipeline.dicom.header.values import number_of, text_of
-from pipeline.dicom.pet.plausibility import add_missing
 from pipeline.dicom.series.index_file import Index, files_of, find_chosen, read_index
 from pipeline.dicom.volume.completeness import Announced
 from pipeline.dicom.volume.read import read_series
@@ -65,7 +64,7 @@ def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Wa
 
     volume, order, notes = read_series(_files(index, "ct"), "ct_hu", settings, header)
     for note in (*notes, *announced.check(len(order), "CT series", settings)):
-        warnings.tell(note)
+        warnings.warn(note)
     write_nifti(out / CT_FILE, volume, settings.compression_level)
     _write_json(out / CT_HEADER, {**_described(volume), "header": scanners[0]})
 
@@ -83,10 +82,10 @@ def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: W
         told = (*notes, *announced.check(len(order), "PET series", settings))
     except DicomError as error:
         # One refusal that names all that is wrong spares a second export from the archive.
-        add_missing(error, headers[0].series if headers else None)
+        add_missing_values(error, headers[0].series if headers else None)
         raise
     for note in told:
-        warnings.tell(note)
+        warnings.warn(note)
     merged = merge_headers(headers).reordered(order)
     write_nifti(out / PET_FILE, volume, settings.compression_level)
     content = {**_described(volume), "pet_to_ct": index.pet_to_ct, "header": merged.as_json()}

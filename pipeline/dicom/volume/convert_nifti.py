@@ -149,7 +149,7 @@ def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:
             action="give the CT before any normalisation",
         )
     if low > AIR_HU:
-        warnings.tell(f"the CT holds no air (lowest value {low:g}): make sure that it is in HU")
+        warnings.warn(f"the CT holds no air (lowest value {low:g}): make sure that it is in HU")
     whole = low >= -32768 and high <= 32767 and bool((volume.array == np.round(volume.array)).all())
     array = volume.array.astype(np.int16 if whole else np.float32)
     _write(out, "ct_hu.nii.gz", "ct.json", Volume(array, volume.grid, "ct_hu"), {"header": _NO_SCANNER})
@@ -166,7 +166,7 @@ def _write_pet(volume: Volume, out: Path, warnings: Warnings, pet_to_ct: PetToCt
             action="convert it to SUVbw; Bq/mL need body weight, dose and times",
         )
     if low < -1.0:
-        warnings.tell(f"the PET holds values down to {low:g} g/mL")
+        warnings.warn(f"the PET holds values down to {low:g} g/mL")
     header = PetHeader(slices=(), units="GML", suv_type="BW").as_json()
     stored = Volume(volume.array.astype(np.float32), volume.grid, "pet_stored")
     _write(out, "pet_stored.nii.gz", "pet.json", stored, {"pet_to_ct": pet_to_ct, "header": header})

@@ -7,14 +7,14 @@ import pytest
 
 from pipeline.errors import GeometryError
 from pipeline.volumes.volume import Grid
-from tests.dicom.contour_helpers import (
+from tests.dicom.contours.contour_helpers import (
     CT_GRID,
     PET_GRID,
     patient,
     with_roi,
     write_mask,
 )
-from tests.dicom.test_contours import masks, refused, run
+from tests.dicom.contours.test_contours import masks, refused, run
 
 
 @pytest.mark.parametrize("name", ["m.nii.gz", "m.nii", "M.NRRD", "m.mha"])

@@ -12,7 +12,7 @@ import pytest
 from pipeline.dicom.header.pet_header import PetSlice
 from pipeline.dicom.pet.factor import suv_factor
 from pipeline.settings.dicom import SuvSettings
-from tests.dicom.suv_cases import BASE, frames, slices
+from tests.dicom.pet.suv_cases import BASE, frames, slices
 
 ROWS = [
     # 70000 / 350e6 * 2 ** (3660 / 6586.2)

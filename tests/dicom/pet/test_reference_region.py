@@ -25,10 +25,10 @@ def body(level):
 
 
 def test_median_of_what_takes_up():
-    found = body_reference(body(0.7), "bw")
-    assert found["median"] == pytest.approx(0.7) and found["volume_ml"] == 80.0
-    assert body_reference(body(0.03), "bsa")["volume_ml"] == 80.0  # a quarter of 0.1 is 0.025
-    assert body_reference(Volume(np.zeros(GRID.shape, np.float32), GRID), "bw")["median"] is None
+    reference = body_reference(body(0.7), "bw")
+    assert reference.median == pytest.approx(0.7) and reference.volume_ml == 80.0
+    assert body_reference(body(0.03), "bsa").volume_ml == 80.0  # a quarter of 0.1 is 0.025
+    assert body_reference(Volume(np.zeros(GRID.shape, np.float32), GRID), "bw").median is None
 
 
 @pytest.mark.parametrize(("level", "flagged"), [(0.7, False), (0.15, True), (3.0, True)])

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.dicom.pet.factor import suv_factor
 from pipeline.settings.dicom import SuvSettings
-from tests.dicom.suv_cases import BASE, frames
+from tests.dicom.pet.suv_cases import BASE, frames
 
 ROWS = [
     # 70000 / 350e6

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from pipeline.dicom.contours.contours import contours_patient
-from pipeline.dicom.contours.roi import Image
-from pipeline.dicom.contours.seg_read import segment_regions
+from pipeline.dicom.contours.roi import ContourFile, ImageSeries
+from pipeline.dicom.contours.seg_read import seg_rois
 from pipeline.errors import PatientError
 from pipeline.settings.dicom import ContourSettings
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.volume import Grid
-from tests.dicom.contour_helpers import Drawn, patient, rtstruct, square
-from tests.dicom.test_seg import made
+from tests.dicom.contours.contour_helpers import Drawn, patient, rtstruct, square
+from tests.dicom.contours.test_seg_read import made
 
 LESION = [square(-4.5, 5.5, z, -14.5, -4.5) for z in (109.0, 112.0, 115.0)]
 SEG_GRID = Grid((3, 4, 5), (3.0, 2.0, 1.0), (10.0, 20.0, 0.0))
@@ -62,11 +62,13 @@ def survive_seg(folder, sound, seed):
     path = folder / "s.dcm"
     path.write_bytes(broken(sound, seed))
     try:
-        regions, _, _ = segment_regions((path, "SEG 1 of 1"), ["*"], {"ct": Image(SEG_GRID, "1.5", "1.6")})
+        rois = seg_rois(
+            ContourFile(path, "SEG 1 of 1"), ["*"], {"ct": ImageSeries(SEG_GRID, "1.5", "1.6")}
+        ).masks
     except PatientError as error:
         assert error.problem
         return "refused"
-    assert all(region.mask.shape == SEG_GRID.shape for region in regions)
+    assert all(roi.mask.shape == SEG_GRID.shape for roi in rois)
     return "used"
 
 
@@ -84,10 +86,9 @@ def both(tmp_path, seeds):
     dataset.save_as(tmp_path / "seg.dcm", enforce_file_format=True)
     content = (tmp_path / "seg.dcm").read_bytes()
     (tmp_path / "s.dcm").write_bytes(content)
-    sound_regions, _, _ = segment_regions(
-        (tmp_path / "s.dcm", ""), ["*"], {"ct": Image(SEG_GRID, "1.5", "1.6")}
-    )
-    assert sound_regions[0].mask.sum() == 2
+    sound_images = {"ct": ImageSeries(SEG_GRID, "1.5", "1.6")}
+    sound_rois = seg_rois(ContourFile(tmp_path / "s.dcm", ""), ["*"], sound_images).masks
+    assert sound_rois[0].mask.sum() == 2
     drawn = [survive_rtstruct(tmp_path / "rs", sound, seed) for seed in seeds]
     segmented = [survive_seg(tmp_path, content, seed) for seed in seeds]
     return set(drawn), set(segmented)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +10,13 @@ import SimpleITK as sitk
 from pydicom import Dataset, dcmread
 
 from pipeline.dicom.contours.contours import ContourSources, contours_patient
-from pipeline.dicom.contours.roi import Image
-from pipeline.dicom.contours.seg_read import segment_masks, segment_regions
+from pipeline.dicom.contours.roi import ContourFile, ImageSeries
+from pipeline.dicom.contours.seg_read import seg_rois, segment_masks
 from pipeline.errors import ContourError, GeometryError
 from pipeline.settings.dicom import ContourSettings
 from pipeline.volumes.nifti import grid_of, read_grid, read_nifti
 from pipeline.volumes.volume import Grid
-from tests.dicom.contour_helpers import CT, DATA, patient
+from tests.dicom.contours.contour_helpers import CT, DATA, patient
 
 DCMQI = DATA / "dicom_seg/dcmqi"
 needs_data = pytest.mark.skipif(not DCMQI.is_dir(), reason="shared data not present")
@@ -87,16 +86,16 @@ def test_another_reader_agrees():
 def test_segments_are_chosen_by_label_and_belong_by_reference():
     grid = ct_grid()
     series = str(dcmread(next((DCMQI / "ct-3slice").iterdir()), stop_before_pixels=True).SeriesInstanceUID)
-    file = (DCMQI / "partial_overlaps.dcm", "SEG 1 of 1")
-    regions, names, unused = segment_regions(file, ["tissue"], {"ct": Image(grid, series, "1.1")})
-    assert len(regions) == 4 and len(names) == 5 and not unused
-    assert {region.matched_by for region in regions} == {"referenced series"}
-    regions, _, unused = segment_regions(file, ["tissue"], {"ct": Image(grid, "9.9", "1.1")})
-    assert not regions and "refer neither" in unused[0]
-    frame = str(dcmread(file[0]).FrameOfReferenceUID)
-    regions, _, _ = segment_regions(file, ["tissue"], {"ct": Image(grid, "9.9", frame)})
-    assert {region.matched_by for region in regions} == {"frame of reference and voxels"}
-    assert segment_regions(file, ["gtv*"], {"ct": Image(grid, series, frame)})[0] == []
+    file = ContourFile(DCMQI / "partial_overlaps.dcm", "SEG 1 of 1")
+    rois = seg_rois(file, ["tissue"], {"ct": ImageSeries(grid, series, "1.1")})
+    assert len(rois.masks) == 4 and len(rois.names) == 5 and not rois.unused
+    assert {roi.match.matched_by for roi in rois.masks} == {"referenced series"}
+    rois = seg_rois(file, ["tissue"], {"ct": ImageSeries(grid, "9.9", "1.1")})
+    assert not rois.masks and "refer neither" in rois.unused[0]
+    frame = str(dcmread(file.path).FrameOfReferenceUID)
+    rois = seg_rois(file, ["tissue"], {"ct": ImageSeries(grid, "9.9", frame)})
+    assert {roi.match.matched_by for roi in rois.masks} == {"frame of reference and voxels"}
+    assert seg_rois(file, ["gtv*"], {"ct": ImageSeries(grid, series, frame)}).masks == ()
 
 
 @needs_data
@@ -181,7 +180,7 @@ def test_damaged_objects_are_refused(tmp_path):
         segment_masks(unplaced, [1], grid)
     (tmp_path / "a.dcm").write_bytes(b"no")
     with pytest.raises(ContourError, match=r"cannot be read|not a DICOM SEG"):
-        segment_regions((Path(tmp_path / "a.dcm"), "SEG 1 of 1"), ["*"], {"ct": Image(grid)})
+        seg_rois(ContourFile(tmp_path / "a.dcm", "SEG 1 of 1"), ["*"], {"ct": ImageSeries(grid)})
 
 
 def test_segments_become_a_patients_mask(tmp_path):

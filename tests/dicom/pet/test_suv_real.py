@@ -19,7 +19,7 @@ from pipeline.settings.dicom import ConvertSettings, IndexSettings, SuvSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.volumes.nifti import read_nifti
 
-DATA = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).resolve().parents[2] / "../shared/data"))
+DATA = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).resolve().parents[3] / "../shared/data"))
 pytestmark = pytest.mark.skipif(not (DATA / "sts").is_dir(), reason="the real patients are not here")
 PET_ONLY = IndexSettings(modalities=("pet",), min_slices=2)
 

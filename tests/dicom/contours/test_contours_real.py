@@ -24,7 +24,7 @@ from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSetti
 from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import Status, read_status, write_status
 from pipeline.volumes.nifti import read_nifti
-from tests.dicom.contour_helpers import DATA, sampled_mask, sts_patient
+from tests.dicom.contours.contour_helpers import DATA, sampled_mask, sts_patient
 
 pytestmark = pytest.mark.skipif(not (DATA / "sts").is_dir(), reason="shared data not present")
 FEW = ("STS_003", "STS_008", "STS_019")

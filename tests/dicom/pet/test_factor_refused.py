@@ -8,7 +8,7 @@ from pipeline.dicom.header.pet_header import PetHeader, PetSlice
 from pipeline.dicom.pet.factor import suv_factor
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
-from tests.dicom.suv_cases import BASE, clock, frames
+from tests.dicom.pet.suv_cases import BASE, clock, frames
 
 REFUSED = [
     ("no units", {"units": ""}, {}, "units"),

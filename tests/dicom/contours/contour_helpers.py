@@ -19,7 +19,7 @@ from pipeline.tables.status import Status, write_status
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Grid, Volume
 
-DATA = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).resolve().parents[2] / "../shared/data"))
+DATA = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).resolve().parents[3] / "../shared/data"))
 CT_GRID = Grid((10, 40, 40), (3.0, 1.0, 1.0), (-20.0, -30.0, 100.0))
 PET_GRID = Grid((10, 10, 10), (3.0, 4.0, 4.0), (-18.5, -28.5, 100.0))
 CT, PET, FRAME = "1.2.3.1", "1.2.3.2", "1.2.3.9"

@@ -1,11 +1,16 @@
-"""Thresholds within a seed region."""
+"""Segmentation by thresholds within a seed region."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from pipeline.dicom.contours.threshold_segmentation import draw_lesion, is_sphere, sphere
+from pipeline.dicom.contours.threshold_segmentation import (
+    SeedSphere,
+    is_seed_sphere,
+    segment_lesion,
+    sphere_mask,
+)
 from pipeline.errors import ContourError
 from pipeline.volumes.volume import Grid, Volume
 
@@ -27,35 +32,35 @@ def seed():
 
 
 def test_41_percent_of_the_seeds_maximum():
-    mask, threshold = draw_lesion(volume(), seed(), "threshold_41")
-    assert threshold == pytest.approx(4.1)
-    assert np.argwhere(mask).tolist() == [[2, 4, 4], [2, 4, 5]]
+    lesion = segment_lesion(volume(), seed(), "threshold_41")
+    assert lesion.threshold_suv == pytest.approx(4.1)
+    assert np.argwhere(lesion.mask).tolist() == [[2, 4, 4], [2, 4, 5]]
 
 
 def test_40_percent_takes_what_41_leaves():
     values = volume()
     values.array[2, 5, 4] = 4.05
-    assert draw_lesion(values, seed(), "threshold_41")[0].sum() == 2
-    mask, threshold = draw_lesion(values, seed(), "threshold_40")
-    assert threshold == pytest.approx(4.0) and mask[2, 5, 4]
+    assert segment_lesion(values, seed(), "threshold_41").mask.sum() == 2
+    lesion = segment_lesion(values, seed(), "threshold_40")
+    assert lesion.threshold_suv == pytest.approx(4.0) and lesion.mask[2, 5, 4]
 
 
 def test_fixed_thresholds_and_connection():
-    assert draw_lesion(volume(), seed(), "fixed_4.0")[0].sum() == 3
-    assert draw_lesion(volume(), seed(), "fixed_2.5")[1] == 2.5
+    assert segment_lesion(volume(), seed(), "fixed_4.0").mask.sum() == 3
+    assert segment_lesion(volume(), seed(), "fixed_2.5").threshold_suv == 2.5
 
 
 def test_a_cold_or_empty_seed_is_refused():
     cold = np.zeros(GRID.shape, dtype=bool)
     cold[4] = True
     with pytest.raises(ContourError, match="no uptake"):
-        draw_lesion(volume(), cold, "fixed_2.5")
+        segment_lesion(volume(), cold, "fixed_2.5")
     with pytest.raises(ContourError, match="no uptake"):
-        draw_lesion(volume(), np.zeros(GRID.shape, dtype=bool), "threshold_41")
+        segment_lesion(volume(), np.zeros(GRID.shape, dtype=bool), "threshold_41")
 
 
 def test_a_sphere_in_millimetres():
     # Centre on voxel (2, 4, 4); 4 mm reach two voxels in plane and one across.
-    mask = sphere(GRID, (18.0, 28.0, 38.0, 4.0))
+    mask = sphere_mask(GRID, SeedSphere((18.0, 28.0, 38.0), 4.0))
     assert mask[2].sum() == 13 and mask[1].sum() == mask[3].sum() == 1 and mask.sum() == 15
-    assert is_sphere("Sphere(1,2,3,4)") and not is_sphere("GTV*")
+    assert is_seed_sphere("Sphere(1,2,3,4)") and not is_seed_sphere("GTV*")

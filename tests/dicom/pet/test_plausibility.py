@@ -7,7 +7,7 @@ import pytest
 from pipeline.dicom.header.pet_header import PetHeader, PetSlice
 from pipeline.dicom.pet.factor import suv_factor
 from pipeline.settings.dicom import SuvSettings
-from tests.dicom.suv_cases import BASE, clock
+from tests.dicom.pet.suv_cases import BASE, clock
 
 
 def test_assumptions_are_told():

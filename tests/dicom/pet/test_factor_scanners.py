@@ -10,7 +10,7 @@ from pipeline.dicom.header.pet_header import PetHeader, PetSlice
 from pipeline.dicom.pet.factor import suv_factor
 from pipeline.settings.dicom import SuvSettings
 
-DATA = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).resolve().parents[2] / "../shared/data"))
+DATA = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).resolve().parents[3] / "../shared/data"))
 SETS = DATA / "suv_headers"
 pytestmark = pytest.mark.skipif(not SETS.is_dir(), reason="the real header sets are not here")
 

@@ -8,7 +8,7 @@ from pydicom import dcmread
 
 from pipeline.dicom.header.rtstruct import matches, read_rtstruct
 from pipeline.errors import ContourError
-from tests.dicom.contour_helpers import CT, DATA, FRAME, PET, Drawn, rtstruct, square
+from tests.dicom.contours.contour_helpers import CT, DATA, FRAME, PET, Drawn, rtstruct, square
 
 
 def test_names_fit_patterns_whatever_the_case():

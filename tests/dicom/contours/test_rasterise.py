@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.dicom.contours.rasterise import group_planes, rasterise, xor_area
+from pipeline.dicom.contours.planes import group_planes
+from pipeline.dicom.contours.polygons import xor_area
+from pipeline.dicom.contours.rasterise import rasterise
 from pipeline.errors import ContourError
 from pipeline.volumes.volume import Grid
-from tests.dicom.contour_helpers import sampled_mask, square
+from tests.dicom.contours.contour_helpers import sampled_mask, square
 
 GRID = Grid((6, 20, 20), (3.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
