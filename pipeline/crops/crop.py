@@ -17,8 +17,9 @@ from pipeline.settings.geometry import CropSettings
 from pipeline.store.attributes import CropAttributes, Rows
 from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.status import Status, Warnings, read_status
+from pipeline.volumes.grids import in_field
 from pipeline.volumes.nifti import read_nifti
-from pipeline.volumes.resample import Sampling, in_field, resample, resample_mask
+from pipeline.volumes.resample import Sampling, resample, resample_mask
 from pipeline.volumes.transform import inverse, must_register_pet, pet_matrix, read_matrix
 from pipeline.volumes.volume import FloatArray, Volume
 

@@ -32,7 +32,7 @@ from pipeline.errors import ContourError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import ContourSettings
 from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
-from pipeline.volumes.margins import grow, ring
+from pipeline.volumes.margins import grow, shell
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Volume
 
@@ -236,7 +236,7 @@ def _with_margins(mask: Mask, modality: Modality, image: ImageSeries, settings: 
     if settings.margin_mm:
         mask = grow(mask, image.grid.spacing_mm, settings.margin_mm)
     if settings.shell_mm:
-        mask = ring(mask, image.grid.spacing_mm, 0.0, settings.shell_mm)
+        mask = shell(mask, image.grid.spacing_mm, 0.0, settings.shell_mm)
     if not mask.any():
         raise ContourError(
             f"nothing of the mask on the {modality.upper()} is left after its margin",
