@@ -24,7 +24,7 @@ from pipeline.dicom.contours.roi import (
     image_by_reference,
     images_in_frame,
 )
-from pipeline.dicom.header.rtstruct import matches, content_time_of, reading
+from pipeline.dicom.header.rtstruct import content_time_of, matches, reading
 from pipeline.errors import ContourError, GeometryError
 from pipeline.volumes.volume import FloatArray, Grid
 
