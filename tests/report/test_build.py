@@ -176,5 +176,5 @@ def test_methods_say_whose_z_scores_they_are(tmp_path: Path) -> None:
     instead = "its test patients stood in for them"
     for told, expected in (("", False), ("model m, fold 0: Z-scores from test patients, since", True)):
         name = next(iter(made.job.models))
-        (folder / f"{name}.json").write_text(json.dumps({"told": [told] if told else []}))
+        (folder / f"{name}.json").write_text(json.dumps({"warnings": [told] if told else []}))
         assert (instead in dict(methods(made.job))["Ensembles"]) == expected

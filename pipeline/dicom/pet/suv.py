@@ -51,7 +51,7 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
         result = suv_factor(header, settings)
         for assumption in result.audit.assumptions:
             if "by suv." in assumption:  # a setting overruled the file: more than a convention
-                warnings.tell(assumption)
+                warnings.warn(assumption)
         volume = _scaled(read_nifti(convert / _STORED, "pet_stored"), result)
         suv_max = _require_activity(volume)
         reference = body_reference(volume, settings.normalisation)
