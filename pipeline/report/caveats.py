@@ -29,7 +29,7 @@ def survival_caveats(job: ReportJob, metrics: pd.DataFrame) -> list[str]:
         metrics: `metrics.csv`.
     """
     path = job.results / "plan.json"
-    planned = json.loads(path.read_text(encoding="utf-8")).get("marks", []) if path.is_file() else []
+    planned = json.loads(path.read_text(encoding="utf-8")).get("caveats", []) if path.is_file() else []
     models: dict[str, list[str]] = {}
     for row in metrics[metrics["metric"] == "c_index"].to_dict("records"):
         name = display_name(row["model"])
@@ -79,5 +79,5 @@ def ensemble_remarks(results: Path, names: Sequence[str]) -> list[str]:
     for name in names:
         path = results / "ensemble" / f"{name}.json"
         if path.is_file():
-            remarks.update(dict.fromkeys(json.loads(path.read_text(encoding="utf-8")).get("told", [])))
+            remarks.update(dict.fromkeys(json.loads(path.read_text(encoding="utf-8")).get("warnings", [])))
     return list(remarks)

@@ -43,7 +43,7 @@ def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> Fitt
         {"deep_features_of": getattr(model, "deep", ""), "parts": [part.report for part in parts]},
         tuple(dict.fromkeys(line for part in parts for line in part.warnings)),
         parts[0].log_hazard,
-        tuple(dict.fromkeys(mark for part in parts for mark in part.marks)),
+        tuple(dict.fromkeys(caveat for part in parts for caveat in part.caveats)),
     )
 
 

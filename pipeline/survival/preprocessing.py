@@ -48,5 +48,5 @@ def fit_prepared(model: ClassicalModel, train: Patients, context: Context) -> Fi
         {**{name: step.report() for name, step in steps}, **fitted.report},
         (*fitted.warnings, *told),
         fitted.log_hazard,
-        fitted.marks,
+        fitted.caveats,
     )

@@ -33,7 +33,7 @@ def test_methods_say_whose_z_scores_they_are(tmp_path: Path) -> None:
     instead = "its test patients were used instead"
     for warning, expected in (("", False), ("model m, fold 0: Z-scores from test patients, since", True)):
         name = next(iter(job.settings.models))
-        (folder / f"{name}.json").write_text(json.dumps({"told": [warning] if warning else []}))
+        (folder / f"{name}.json").write_text(json.dumps({"warnings": [warning] if warning else []}))
         assert (instead in dict(methods(job))["Ensembles"]) == expected
 
 

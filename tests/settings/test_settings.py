@@ -239,6 +239,6 @@ def test_a_renamed_key_of_a_model_s_training_is_refused_with_its_new_name() -> N
         ),
     ],
 )
-def test_a_renamed_value_is_refused_with_its_new_name(changes: dict[str, Any], message: str) -> None:
+def test_a_renamed_value_is_refused_with_its_new_name(changes: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=f"{message}; rename it"):
         load_settings(changes)

@@ -76,7 +76,7 @@ def test_risk_points_the_right_way(kind, make_study):
 def test_hecktors_selection_as_printed_is_marked(make_study):
     study = make_study(sizes=(90, 5, 12), strength=2.0)
     out = run(study, {"kind": "hecktor_cox", "select_on": "validation", "top": 4})
-    assert all("validation" in report(out, k)["marks"][0] for k in range(3))
+    assert all("validation" in report(out, k)["caveats"][0] for k in range(3))
     validation = study.cohort.loc[list(study.folds.folds[0].validation)]
     x = pd.DataFrame(np.log(study.table)).loc[validation.index]
     distance = {
@@ -90,7 +90,7 @@ def test_hecktors_selection_as_printed_is_marked(make_study):
     }
     best = sorted(distance, key=lambda name: -distance[name])[:4]
     assert set(report(out)["coefficients"]) <= set(best)
-    assert not report(run(study, {"kind": "hecktor_cox"}))["marks"]
+    assert not report(run(study, {"kind": "hecktor_cox"}))["caveats"]
 
 
 def test_survival_of_the_true_hazard_is_calibrated(make_study):

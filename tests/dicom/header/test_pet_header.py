@@ -8,7 +8,6 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.dicom.header.pet_header import merge_headers, slice_header
-from pipeline.dicom.header.values import number_of, private_value, text_of
 from pipeline.dicom.pet.factor import suv_factor
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
@@ -170,14 +169,6 @@ def test_broken_values_are_as_good_as_absent(keyword, words):
 
     with pytest.raises(SuvError, match=words):
         factor_of(stored(edit))
-
-
-def test_private_blocks_and_broken_numbers():
-    ds = stored(philips_in_another_block)
-    assert private_value(ds, 0x7053, 0x00, "philips pet private group") == "0.000551"
-    assert private_value(ds, 0x0009, 0x0D, "GEMS_PETD_01") == ""
-    assert number_of(ds, "PatientSize") == 1.75
-    assert text_of(ds, "SeriesInstanceUID") == PET.uid
 
 
 def test_a_radiopharmaceutical_written_twice_is_one():

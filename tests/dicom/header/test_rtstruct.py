@@ -26,18 +26,18 @@ def test_points_references_and_names_are_read(tmp_path):
     path = rtstruct(
         tmp_path / "a.dcm", [Drawn("GTVp", [square(0, 5, 1)], sop="7.7"), Drawn("Heart", [])], (CT, PET)
     )
-    found = read_rtstruct(path, ["gtv*"])
-    assert found.names == ("GTVp", "Heart")
-    assert [roi.name for roi in found.rois] == ["GTVp"]
-    assert np.array_equal(found.rois[0].contours[0], square(0, 5, 1))
-    assert found.series_uids == {CT, PET} and found.frame_uids == {FRAME}
-    assert found.rois[0].sops == {"7.7"}
+    structures = read_rtstruct(path, ["gtv*"])
+    assert structures.names == ("GTVp", "Heart")
+    assert [roi.name for roi in structures.rois] == ["GTVp"]
+    assert np.array_equal(structures.rois[0].contours[0], square(0, 5, 1))
+    assert structures.series_uids == {CT, PET} and structures.frame_uids == {FRAME}
+    assert structures.rois[0].sops == {"7.7"}
 
 
 def test_the_closing_point_is_dropped(tmp_path):
     closed = np.concatenate([square(0, 5, 1), square(0, 5, 1)[:1]])
-    found = read_rtstruct(rtstruct(tmp_path / "a.dcm", [Drawn("G", [closed])]), ["g"])
-    assert len(found.rois[0].contours[0]) == 4
+    structures = read_rtstruct(rtstruct(tmp_path / "a.dcm", [Drawn("G", [closed])]), ["g"])
+    assert len(structures.rois[0].contours[0]) == 4
 
 
 def test_contours_that_enclose_nothing_are_counted_not_used(tmp_path):
