@@ -17,8 +17,9 @@ from pipeline.settings.geometry import CropSettings
 from pipeline.store.attributes import CropAttributes, Rows
 from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.status import Status, Warnings, read_status
+from pipeline.volumes.grids import in_field
 from pipeline.volumes.nifti import read_nifti
-from pipeline.volumes.resample import Sampling, in_field, resample, resample_mask
+from pipeline.volumes.resample import Sampling, resample, resample_mask
 from pipeline.volumes.transform import inverse, must_register_pet, pet_matrix, read_matrix
 from pipeline.volumes.volume import FloatArray, Volume
 
@@ -103,12 +104,12 @@ def _cut(sources: CropSources, settings: CropSettings, mask_from: MaskFrom, warn
     to_pet = pet_matrix(sources.convert, sources.registration)
     lesion = read_lesion(sources.contours, mask_from, to_pet) if sources.contours is not None else None
     if lesion is not None and lesion.drawn_on != mask_from:
-        warnings.tell(f"the mask is the contour drawn on {lesion.drawn_on.upper()}: there is no other")
+        warnings.warn(f"the mask is the contour drawn on {lesion.drawn_on.upper()}: there is no other")
     pet = _read_pet(sources.suv)
     placed = _place(sources, settings, lesion, (pet, to_pet))
     covered = _check_coverage(lesion, placed, settings, warnings)
     for note in placed.notes:
-        warnings.tell(note)
+        warnings.warn(note)
     ct = _read_ct(sources.convert)
     grid, matrix = placed.stored_grid(settings.margin), placed.to_patient
     kind = settings.interpolation
@@ -200,7 +201,7 @@ def _check_coverage(
     if share >= settings.min_coverage:
         return share
     if settings.on_cut_lesion == "warn":
-        warnings.tell(
+        warnings.warn(
             f"the crop holds {share:.0%} of the lesion (at least {settings.min_coverage:.0%} wanted)"
         )
         return share

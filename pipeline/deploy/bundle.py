@@ -133,7 +133,7 @@ def _require_repeatable(job: BundleJob, models: Mapping[str, Mapping[str, Any]])
         )
     if settings["plan"]["folds"] == 1:
         raise BundleError(
-            "without held-out patients there are no risks that a new patient's could be placed among",
+            "without test patients there are no risks that a new patient's could be placed among",
             where="plan.folds: 1",
             expected="2 folds or more",
             action="train with folds, external patients or not",

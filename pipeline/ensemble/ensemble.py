@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 MIN_PATIENTS = 3
-"""Fewer inner patients than this give no standard deviation worth the name."""
+"""Fewer validation patients than this give no standard deviation worth the name."""
 QUANTILES = (0.25, 1 / 3, 0.5, 2 / 3, 0.75)
 """Cuts of risk groups that are kept, of the training patients' Z."""
 
@@ -32,7 +32,7 @@ class RiskScale:
     Attributes:
         mean: Mean risk.
         sd: Its standard deviation (n − 1); 0: the risk is constant, and Z is 0.
-        source: Where both come from, `inner` or `heldout`.
+        source: Where both come from, `validation` or `test`.
         patients: How many patients that is.
         train_cut: Median Z of the fold's training patients.
     """
@@ -52,24 +52,24 @@ class RiskScale:
 def fit_scale(sets: Array, risk: Array) -> RiskScale:
     """The scale of one fold's predictions.
 
-    Mean and SD of the inner validation patients, or, where they are fewer than three, of
-    the held-out patients (marked: those are then scored by their own spread).
+    Mean and SD of the validation patients, or, where they are fewer than three, of
+    the test patients (marked: those are then scored by their own spread).
 
     Args:
-        sets: (n,) train, inner, heldout or external.
+        sets: (n,) train, validation, test or external.
         risk: (n,) log-hazard, higher = worse.
 
     Raises:
         ModelError: Neither set has three patients.
     """
-    for source in ("inner", "heldout"):
+    for source in ("validation", "test"):
         values = risk[sets == source]
         if len(values) >= MIN_PATIENTS:
             break
     else:
         raise ModelError(
             "a fold has too few patients for a Z-score",
-            expected=f"at least {MIN_PATIENTS} inner or held-out patients",
+            expected=f"at least {MIN_PATIENTS} validation or test patients",
             action="use fewer folds (plan.folds)",
         )
     mean, sd = float(values.mean()), float(values.std(ddof=1))
@@ -95,7 +95,7 @@ def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
             the first three; where none does, they are left out.
         info: JSON: per member and fold mean, SD, from, train_cut (no fold of a member without
             risk); per fold the cuts of the averaged training Z (none without risk); what was
-            told; marks of the members' `model.json` (key `marks`), which are printed in every
+            told; caveats of the members' `model.json` (key `caveats`), which are printed in every
             table.
 
     Raises:
@@ -113,19 +113,19 @@ def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(out, index=False)
     about = _describe(scales, folds, told)
-    about["marks"] = _marks(members)
+    about["caveats"] = _caveats(members)
     info.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     for line in told:
         log.warning("%s", line)
 
 
-def _marks(members: dict[str, list[Path]]) -> list[str]:
+def _caveats(members: dict[str, list[Path]]) -> list[str]:
     """What the members' `model.json` files, where there are any, want printed in every table."""
     found: dict[str, None] = {}
     for folders in members.values():
         for path in (folder / "model.json" for folder in folders):
             if path.is_file():
-                found.update(dict.fromkeys(json.loads(path.read_text(encoding="utf-8")).get("marks", [])))
+                found.update(dict.fromkeys(json.loads(path.read_text(encoding="utf-8")).get("caveats", [])))
     return list(found)
 
 
@@ -179,8 +179,8 @@ def _average_models(
 def _tell(name: str, fold: int, scale: RiskScale) -> list[str]:
     where = f"model {name}, fold {fold}"
     lines = []
-    if scale.source == "heldout":
-        lines.append(f"{where}: Z-scores from held-out patients, since there are too few inner ones")
+    if scale.source == "test":
+        lines.append(f"{where}: Z-scores from test patients, since there are too few validation patients")
     if scale.sd == 0:
         lines.append(f"{where}: the risk is the same for all patients, so its Z-score is 0")
     return lines
@@ -190,7 +190,7 @@ def _join_folds(folds: list[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     held = [
-        frame[frame["set"] == "heldout"].drop(columns="set").assign(set="development", fold=k)
+        frame[frame["set"] == "test"].drop(columns="set").assign(set="development", fold=k)
         for k, frame in enumerate(folds)
     ]
     outside = [frame[frame["set"] == "external"].drop(columns="set") for frame in folds]
@@ -237,4 +237,4 @@ def _describe(
                 "train_quantiles": {f"{q:.6g}": float(v) for q, v in zip(QUANTILES, quantiles, strict=True)},
             }
         )
-    return {"members": members, "folds": cuts, "told": told}
+    return {"members": members, "folds": cuts, "warnings": told}

@@ -44,13 +44,13 @@ class FoldContours:
 
 
 def radiomics_predicted(source: FoldContours, out: Path, settings: RadiomicsSettings, policy: Policy) -> None:
-    """Write features on a fold's predicted contours: of held-out and external patients only.
+    """Write features on a fold's predicted contours: of test and external patients only.
 
     A parquet table with a row per patient: `patient_id`, `fold`, `set`, the set's columns and
     `pet_index_*` (of the predicted contour). A patient in whom the network found no lesion,
     or whose features cannot be computed (policy `exclude`), has missing values. The schema's
     metadata holds `statuses` by patient, `settings_hash`, `feature_set`, `versions`, `contour`
-    and the network's `marks`. Images are the crops, whatever the study's other features are
+    and the network's `caveats`. Images are the crops, whatever the study's other features are
     taken from: the masks lie on their grid.
 
     Raises:
@@ -69,7 +69,7 @@ def radiomics_predicted(source: FoldContours, out: Path, settings: RadiomicsSett
             log.warning("patient %s: %s", patient_id, status.problem)
         rows.append({"patient_id": patient_id, "fold": source.fold, "set": name, **values})
     told = table_metadata(feature_set, settings, f"predicted by {source.network}")
-    _write(out, rows, feature_set, {**told, b"statuses": statuses, b"marks": _marks(source.folder)})
+    _write(out, rows, feature_set, {**told, b"statuses": statuses, b"caveats": _caveats(source.folder)})
 
 
 def _require_unseen(source: FoldContours, patients: Mapping[str, str]) -> None:
@@ -78,7 +78,7 @@ def _require_unseen(source: FoldContours, patients: Mapping[str, str]) -> None:
 
     table = read_predictions(source.folder / "predictions.parquet")
     told = dict(zip(table["patient_id"], table["set"], strict=True))
-    seen = {p: s for p, s in told.items() if p in patients or s in ("heldout", "external")}
+    seen = {p: s for p, s in told.items() if p in patients or s in ("test", "external")}
     check_unseen(seen, read_splits(source.splits), source.fold, str(source.folder))
     masks = source.folder / "masks.zarr"
     kept = set(zarr.open_group(str(masks), mode="r")) if masks.is_dir() else set()
@@ -106,10 +106,10 @@ def _patient(
         return {}, Status("warned", STAGE, told.problem, "features missing")
 
 
-def _marks(folder: Path) -> list[str]:
+def _caveats(folder: Path) -> list[str]:
     told = folder / "model.json"
     found = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else {}
-    return [str(mark) for mark in found.get("marks", [])]
+    return [str(caveat) for caveat in found.get("caveats", [])]
 
 
 def _write(

@@ -172,10 +172,10 @@ class HecktorCox(FeatureSelecting):
     spearman: float = Field(
         1.0, gt=0, le=1, description="Correlation filter before the recipe; 1: none, as in the paper."
     )
-    select_on: Literal["training", "inner"] = Field(
+    select_on: Literal["training", "validation"] = Field(
         "training",
         description="Where features and limit are chosen: within training patients, or (as the paper "
-        "does, marked in every table) on the fold's inner validation patients.",
+        "does, marked in every table) on the fold's validation patients.",
     )
     top: int = Field(
         20, ge=1, le=200, description="Number of features kept, those of the largest univariate |C − 0.5|."

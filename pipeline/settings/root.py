@@ -170,8 +170,8 @@ class Settings(Section):
         for figure in self.report.published:
             if figure.model not in self.models:
                 raise ValueError(f"report.published names {figure.model!r}, which is no model")
-            if figure.set == "heldout" and self.plan.folds == 1:
-                raise ValueError("report.published names held-out patients, and plan.folds: 1 has none")
+            if figure.set == "test" and self.plan.folds == 1:
+                raise ValueError("report.published names test patients, and plan.folds: 1 has none")
 
     def _require_risks(self) -> None:
         """What compares, averages or chooses by risk names models that give one."""
@@ -253,26 +253,26 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
                 where="training.select_metric: c_index",
                 action=f"set models.{name}.training.select_metric: loss",
             )
-        if chosen.checkpoint_selection == "best_heldout" and settings.plan.folds == 1:
+        if chosen.checkpoint_selection == "best_test" and settings.plan.folds == 1:
             raise SettingsError(
-                f"model {name!r} chooses its weights on held-out patients, and there are none",
-                where="training.checkpoint_selection: best_heldout with plan.folds: 1",
-                action="set training.checkpoint_selection: best_inner or last",
+                f"model {name!r} chooses its weights on test patients, and there are none",
+                where="training.checkpoint_selection: best_test with plan.folds: 1",
+                action="set training.checkpoint_selection: best_validation or last",
             )
-        if chosen.checkpoint_selection == "best_inner" and settings.plan.inner_fraction == 0:
+        if chosen.checkpoint_selection == "best_validation" and settings.plan.validation_fraction == 0:
             raise SettingsError(
-                f"model {name!r} chooses its weights on inner validation patients, and there are none",
-                where="training.checkpoint_selection: best_inner with plan.inner_fraction: 0",
-                action="set plan.inner_fraction above 0, or training.checkpoint_selection: last",
+                f"model {name!r} chooses its weights on validation patients, and there are none",
+                where="training.checkpoint_selection: best_validation with plan.validation_fraction: 0",
+                action="set plan.validation_fraction above 0, or training.checkpoint_selection: last",
             )
     _require_starts(settings)
     for name in settings.deep_sources():
-        if settings.training_of(name).checkpoint_selection == "best_heldout":
+        if settings.training_of(name).checkpoint_selection == "best_test":
             raise SettingsError(
                 f"model {name!r} gives deep features, and chooses its weights on the patients whose "
                 "features are used",
-                where="training.checkpoint_selection: best_heldout",
-                action="set training.checkpoint_selection: best_inner or last for this model",
+                where="training.checkpoint_selection: best_test",
+                action="set training.checkpoint_selection: best_validation or last for this model",
             )
     return settings
 

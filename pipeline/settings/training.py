@@ -76,10 +76,10 @@ class TrainingSettings(Section):
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings, description="Learning rate.")
     augment: AugmentSettings = Field(default_factory=AugmentSettings, description="Augmentation.")
     validate_every: int = Field(250, ge=1, description="Iterations between looks at validation patients.")
-    checkpoint_selection: Literal["last", "best_inner", "best_heldout"] = Field(
-        "best_inner",
-        description="Weights kept: the last, the best on inner validation, or (as the "
-        "papers do, marked in every table) the best on the held-out fold itself.",
+    checkpoint_selection: Literal["last", "best_validation", "best_test"] = Field(
+        "best_validation",
+        description="Weights kept: the last, the best on validation patients, or (as the "
+        "papers do, marked in every table) the best on the test fold itself.",
     )
     select_metric: Literal["loss", "c_index"] = Field("loss", description="What `best` means.")
     patience: int = Field(0, ge=0, description="Validations without improvement before stopping; 0: never.")

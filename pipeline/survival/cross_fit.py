@@ -50,8 +50,8 @@ class DeepSource:
 def write_cross_splits(splits: Path, outcomes: Path, parts: int, seed: int, out: Path) -> None:
     """Write `cross_splits.json`: `parts` folds for each fold of the study, in that order.
 
-    In fold k·parts + j, `train` is fold k's training patients but part j, `inner` is fold k's
-    (epochs are chosen there), `heldout` is part j and fold k's held-out patients.
+    In fold k·parts + j, `train` is fold k's training patients but part j, `validation` is fold k's
+    (epochs are chosen there), `test` is part j and fold k's test patients.
 
     Args:
         splits: `splits.json`.
@@ -79,7 +79,7 @@ def write_cross_splits(splits: Path, outcomes: Path, parts: int, seed: int, out:
         for j in range(parts):
             mine = tuple(p for p, part in zip(fold.train, assigned, strict=True) if part == j)
             train = tuple(p for p, part in zip(fold.train, assigned, strict=True) if part != j)
-            folds.append(Fold(train, fold.inner, (*mine, *fold.heldout)))
+            folds.append(Fold(train, fold.validation, (*mine, *fold.test)))
     write_splits(out, Splits(tuple(folds), study.external, study.seed))
 
 

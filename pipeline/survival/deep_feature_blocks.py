@@ -43,7 +43,7 @@ def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> Fitt
         {"deep_features_of": model.needs.deep, "parts": [part.report for part in parts]},
         tuple(dict.fromkeys(line for part in parts for line in part.warnings)),
         parts[0].log_hazard,
-        tuple(dict.fromkeys(mark for part in parts for mark in part.marks)),
+        tuple(dict.fromkeys(caveat for part in parts for caveat in part.caveats)),
     )
 
 
@@ -56,8 +56,8 @@ def _fit_part(model: ClassicalModel, train: Patients, context: Context, number: 
             got=f"{len(part)} patients",
             action="use fewer folds or parts (plan.cross_parts)",
         )
-    if context.inner is not None:
-        context = replace(context, inner=in_space(context.inner, number)[0])
+    if context.validation is not None:
+        context = replace(context, validation=in_space(context.validation, number)[0])
     return fit_prepared(model, part, context)
 
 

@@ -44,14 +44,14 @@ class Context:
     Attributes:
         seed: Of inner folds, bootstraps and forests.
         threads: CPU threads.
-        inner: The fold's inner validation patients; only for recipes that are marked.
+        validation: The fold's validation patients; only for recipes that are marked.
         perturbed: Features under perturbed contours; for models with `min_icc`.
         learner: Trains networks on columns; for DeepSurv.
     """
 
     seed: int
     threads: int = 1
-    inner: Patients | None = None
+    validation: Patients | None = None
     perturbed: PerturbedFeatures | None = None
     learner: Learner | None = None
 
@@ -64,7 +64,7 @@ class FittedModel:
         score: Patients → (n,) risk, higher = worse.
         report: Chosen features, coefficients, penalty: plain values for `model.json`.
         warnings: What a reader of the model's figures should know.
-        marks: What was done otherwise than this software would; printed in every table.
+        caveats: What was done otherwise than this software would; printed in every table.
         log_hazard: Whether the score is a log-hazard; else only its order has a meaning,
             and survival probabilities need a slope.
     """
@@ -73,7 +73,7 @@ class FittedModel:
     report: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     log_hazard: bool = True
-    marks: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
 
 Fitter = Callable[[Any, Patients, Context], FittedModel]

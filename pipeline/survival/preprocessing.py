@@ -40,13 +40,13 @@ def fit_prepared(model: ClassicalModel, train: Patients, context: Context) -> Fi
             patients = step.transform(patients)
         return patients
 
-    if context.inner is not None:
-        context = replace(context, inner=prepared(context.inner))
+    if context.validation is not None:
+        context = replace(context, validation=prepared(context.validation))
     fitted = fitter(model, train, context)
     return FittedModel(
         lambda patients: fitted.score(prepared(patients)),
         {**{name: step.report() for name, step in steps}, **fitted.report},
         (*fitted.warnings, *told),
         fitted.log_hazard,
-        fitted.marks,
+        fitted.caveats,
     )

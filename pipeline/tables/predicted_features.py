@@ -17,11 +17,11 @@ KEYS = ("patient_id", "fold", "set")
 
 
 def unseen_patients(splits: Splits, fold: int) -> dict[str, str]:
-    """Patient id → set, of those that a fold's network has not seen: held out, and external.
+    """Patient id → set, of those that a fold's network has not seen: its test patients, and external ones.
 
-    Inner validation patients are not among them: a network's weights may be chosen on them.
+    Validation patients are not among them: a network's weights may be chosen on them.
     """
-    held = dict.fromkeys(splits.folds[fold].heldout, "heldout")
+    held = dict.fromkeys(splits.folds[fold].test, "test")
     return {**held, **dict.fromkeys(splits.external, "external")}
 
 
@@ -96,19 +96,19 @@ def read_predicted_features(paths: Sequence[Path], splits: Splits, fold: int) ->
         check_unseen(dict(zip(table["patient_id"], table["set"], strict=True)), splits, number, str(path))
         if parts and list(table.columns) != list(parts[0].columns):
             raise TableError("feature tables have different columns", where=str(path))
-        parts.append(table if number == fold else table[table["set"] == "heldout"])
+        parts.append(table if number == fold else table[table["set"] == "test"])
     joined = pd.concat(parts, ignore_index=True)
     return joined.drop(columns=["fold", "set"]).set_index("patient_id")
 
 
-def contour_marks(paths: Sequence[Path]) -> list[str]:
-    """What tables must mark of models on these contours: the marks of the networks that drew them."""
+def contour_caveats(paths: Sequence[Path]) -> list[str]:
+    """Caveats of models on these contours: those of the networks that drew them."""
     import json
 
     import pyarrow.parquet as pq
 
     found: dict[str, None] = {}
     for path in paths:
-        told = (pq.read_schema(path).metadata or {}).get(b"marks", b"[]")
-        found.update(dict.fromkeys(f"contours: {mark}" for mark in json.loads(told)))
+        told = (pq.read_schema(path).metadata or {}).get(b"caveats", b"[]")
+        found.update(dict.fromkeys(f"contours: {caveat}" for caveat in json.loads(told)))
     return list(found)

@@ -50,7 +50,7 @@ def read_status(folder: Path) -> Status:
 class Warnings(list[str]):
     """Collects a stage's warnings about a patient, told in its status and log."""
 
-    def tell(self, message: str) -> None:
+    def warn(self, message: str) -> None:
         """Add a warning."""
         log.warning("%s", message)
         self.append(message)

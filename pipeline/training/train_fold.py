@@ -98,11 +98,11 @@ def _check_fold(job: FoldJob, splits: Splits) -> None:
             expected=f"0 to {len(splits.folds) - 1}",
             got=str(job.fold),
         )
-    if job.training.checkpoint_selection == "best_inner" and not splits.folds[job.fold].inner:
+    if job.training.checkpoint_selection == "best_validation" and not splits.folds[job.fold].validation:
         raise TrainingError(
-            "weights are chosen on inner validation patients, and there are none",
-            where="training.checkpoint_selection: best_inner with plan.inner_fraction: 0",
-            action="set plan.inner_fraction above 0, or training.checkpoint_selection: last",
+            "weights are chosen on validation patients, and there are none",
+            where="training.checkpoint_selection: best_validation with plan.validation_fraction: 0",
+            action="set plan.validation_fraction above 0, or training.checkpoint_selection: last",
         )
 
 
@@ -208,15 +208,15 @@ def finish(job: FoldJob, run: TrainState, splits: Splits, encoder: ClinicalEncod
     predicted = predict_patients(
         predictor_of(run.bench), cohort, order, masks_of=masks_of, features=wants_features
     )
-    source = "inner" if rows["inner"] else "heldout"
+    source = "validation" if rows["validation"] else "test"
     # Who ranks nobody has no hazard: a constant one would be the cohort's, not the network's.
     baseline = baseline_of(predicted, cohort, rows[source]) if predicted.risk else None
     survival = None
     if baseline is not None:
         survival = survival_of(predicted, baseline, job.horizons_days, job.network.losses)
     table = predictions_table(predicted, set_of, survival, job.horizons_days, job.network.losses)
-    marks = fold_marks(training, rows, ranks=baseline is not None)
-    write_fold(out, table, history_csv(run.progress.history), marks)
+    caveats = fold_caveats(training, rows, ranks=baseline is not None)
+    write_fold(out, table, history_csv(run.progress.history), caveats)
     if training.tensorboard:
         write_board(out / FOLDER, run.progress.history)
     if "masks" in training.outputs:
@@ -232,13 +232,13 @@ def finish(job: FoldJob, run: TrainState, splits: Splits, encoder: ClinicalEncod
     write_network(out / "checkpoint.pt", run.bench.net, about)
 
 
-def fold_marks(training: TrainingSettings, rows: dict[str, list[int]], *, ranks: bool) -> list[str]:
+def fold_caveats(training: TrainingSettings, rows: dict[str, list[int]], *, ranks: bool) -> list[str]:
     """What every table that shows this fold has to say of how its weights were chosen."""
     found = []
-    if training.checkpoint_selection == "best_heldout":
-        found.append("the epoch was chosen on the held-out fold that is reported")
-    if ranks and not rows["inner"]:
-        found.append("no inner validation: the baseline hazard comes from held-out patients")
+    if training.checkpoint_selection == "best_test":
+        found.append("the epoch was chosen on the test fold that is reported")
+    if ranks and not rows["validation"]:
+        found.append("no validation patients: the baseline hazard comes from test patients")
     return found
 
 

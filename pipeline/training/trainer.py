@@ -51,7 +51,7 @@ class TrainState:
 
     Attributes:
         bench: What stays the same.
-        sets: Row numbers of the patients looked at while training (`inner`, `heldout`).
+        sets: Row numbers of the patients looked at while training (`validation`, `test`).
         fingerprint: Of settings, data and code.
         work: Folder of its checkpoint.
         optimizer: With its moments.
@@ -270,7 +270,7 @@ class Termination:
 
 
 def monitored_sets(training_select: str, sets: dict[str, list[int]]) -> dict[str, list[int]]:
-    """Which sets are looked at while training: inner validation, and held-out patients only
+    """Which sets are looked at while training: validation patients, and test patients only
     where the study chose to select on them."""
-    names: Sequence[str] = ("inner", "heldout") if training_select == "best_heldout" else ("inner",)
+    names: Sequence[str] = ("validation", "test") if training_select == "best_test" else ("validation",)
     return {name: sets[name] for name in names if sets[name]}

@@ -75,14 +75,14 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
         ({"plan": {"folds": 0}}, "plan.folds.*greater than or equal to 1, got 0"),
         ({"plan": {"repeats": 2}}, "repeats are for folds: 1"),
         ({"plan": {"folds": 1, "by_centre": True}}, "folds: 1 holds out nobody"),
-        ({"plan": {"folds": 1, "inner_fraction": 0}}, "inner_fraction must be above 0"),
+        ({"plan": {"folds": 1, "validation_fraction": 0}}, "validation_fraction must be above 0"),
         (
             {
                 "plan": {"folds": 1},
                 "models": {"net": {"kind": "deepmts"}},
-                "training": {"checkpoint_selection": "best_heldout"},
+                "training": {"checkpoint_selection": "best_test"},
             },
-            "'net' chooses its weights on held-out patients, and there are none",
+            "'net' chooses its weights on test patients, and there are none",
         ),
         (
             {"report": {"published": [{"model": "nets", "metric": "dice", "set": "train", "value": 0.9}]}},
@@ -92,16 +92,16 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
             {
                 "plan": {"folds": 1},
                 "models": {"net": {"kind": "deepmts"}},
-                "report": {"published": [{"model": "net", "metric": "dice", "set": "heldout", "value": 0.9}]},
+                "report": {"published": [{"model": "net", "metric": "dice", "set": "test", "value": 0.9}]},
             },
-            "names held-out patients, and plan.folds: 1 has none",
+            "names test patients, and plan.folds: 1 has none",
         ),
         ({"disks": {"images": 300}}, "development: at most images"),
         ({"ensembles": {"mean": ["nothing"]}}, "names 'nothing', which is not among the models"),
         ({"study": {"name": "../up"}}, "study.name"),
         (
-            {"plan": {"inner_fraction": 0}, "models": {"net": {"kind": "deepmts"}}},
-            "'net' chooses its weights on inner",
+            {"plan": {"validation_fraction": 0}, "models": {"net": {"kind": "deepmts"}}},
+            "'net' chooses its weights on validation",
         ),
     ],
 )
@@ -225,8 +225,24 @@ def test_a_renamed_key_of_a_model_s_training_is_refused_with_its_new_name() -> N
         load_settings({"models": models})
 
 
-def test_a_renamed_value_is_refused_with_its_new_name() -> None:
-    with pytest.raises(
-        SettingsError, match="crop.position: uptake is now crop.position: brain_anchored; rename it"
-    ):
-        load_settings({"crop": {"position": "uptake"}})
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crop": {"position": "uptake"}}, "crop.position: uptake is now crop.position: brain_anchored"),
+        (
+            {"training": {"checkpoint_selection": "best_inner"}},
+            "checkpoint_selection: best_inner is now training.checkpoint_selection: best_validation",
+        ),
+        (
+            {"models": {"hecktor": {"kind": "hecktor_cox", "select_on": "inner"}}},
+            "inner is now models.hecktor.select_on: validation",
+        ),
+        (
+            {"report": {"published": [{"model": "m", "metric": "dice", "set": "heldout", "value": 0.9}]}},
+            "heldout is now report.published.0.set: test",
+        ),
+    ],
+)
+def test_a_renamed_value_is_refused_with_its_new_name(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=f"{message}; rename it"):
+        load_settings(changes)

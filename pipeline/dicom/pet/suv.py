@@ -50,7 +50,7 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
         result = suv_factor(header, settings)
         for assumption in result.trace.assumptions:
             if "by suv." in assumption:  # a setting overruled the file: more than a convention
-                warnings.tell(assumption)
+                warnings.warn(assumption)
         volume = _scaled(read_nifti(convert / _STORED, "pet_stored"), result)
         found = _statistics(volume, result, settings)
         write_nifti(out / suv_file(settings), volume, compression_level=1)
@@ -95,10 +95,10 @@ def _statistics(volume: Volume, result: SuvFactor, settings: SuvSettings) -> dic
     reference = body_reference(volume, settings.normalisation)
     scale = BSA_SHARE if settings.normalisation == "bsa" else 1.0
     low, high = (limit * scale for limit in settings.body_suv)
-    median = reference["median"]
+    median = reference.median
     if median is not None and not low <= median <= high:
         result.trace.flags.append(f"median SUV of the body {median:.2f} is outside {low:g} to {high:g}")
-    return {"suvmax": maximum, "reference": reference, "flags": result.trace.flags}
+    return {"suvmax": maximum, "reference": asdict(reference), "flags": result.trace.flags}
 
 
 def _account(header: PetHeader, result: SuvFactor, settings: SuvSettings) -> dict[str, Any]:
