@@ -56,7 +56,7 @@ class StructureSet:
         rois: The chosen ones.
         series_uids: Series it says it was drawn on.
         frame_uids: Frames of reference it refers to.
-        moment: (3006,0008) Structure Set Date and (3006,0009) Time as written.
+        content_time: (3006,0008) Structure Set Date and (3006,0009) Time as written.
     """
 
     label: str
@@ -64,7 +64,7 @@ class StructureSet:
     rois: tuple[Roi, ...]
     series_uids: frozenset[str]
     frame_uids: frozenset[str]
-    moment: str = ""
+    content_time: str = ""
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -130,7 +130,7 @@ def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") 
             tuple(rois),
             frozenset(series - {""}),
             frozenset(frames - {""}),
-            moment_of(dataset, "StructureSetDate", "StructureSetTime"),
+            content_time_of(dataset, "StructureSetDate", "StructureSetTime"),
         )
 
 
@@ -147,7 +147,7 @@ def read_roi_names(path: Path) -> set[str]:
             return set()
 
 
-def moment_of(dataset: Dataset, date: str, time: str) -> str:
+def content_time_of(dataset: Dataset, date: str, time: str) -> str:
     """Date and time of an object's content as written; empty without a date."""
     day = text_of(dataset, date)
     return day + text_of(dataset, time) if day else ""

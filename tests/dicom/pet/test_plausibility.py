@@ -14,16 +14,16 @@ def test_assumptions_are_told():
     injected_before_midnight = dataclasses.replace(
         BASE, **clock("20200310", "003000"), injection_time="233000"
     )
-    told = suv_factor(injected_before_midnight, SuvSettings()).trace.assumptions
+    told = suv_factor(injected_before_midnight, SuvSettings()).audit.assumptions
     assert any("day before" in text for text in told)
-    told = suv_factor(dataclasses.replace(BASE, half_life_s=None), SuvSettings()).trace.assumptions
+    told = suv_factor(dataclasses.replace(BASE, half_life_s=None), SuvSettings()).audit.assumptions
     assert any("F-18" in text for text in told)
 
 
 @pytest.mark.parametrize(("start", "flagged"), [("090000", False), ("073000", True), ("093000", True)])
 def test_uptake_time_is_flagged_outside_45_to_90_minutes(start, flagged):
     result = suv_factor(dataclasses.replace(BASE, injection_time=start), SuvSettings())
-    assert any("uptake time" in flag for flag in result.trace.flags) == flagged
+    assert any("uptake time" in flag for flag in result.audit.flags) == flagged
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ def test_uptake_time_is_flagged_outside_45_to_90_minutes(start, flagged):
 )
 def test_decay_factors_that_speak_for_another_time_are_flagged(factor, words):
     slices = (PetSlice("20200310", "102000", 1260000.0, 120000.0, factor),)
-    flags = suv_factor(dataclasses.replace(BASE, slices=slices), SuvSettings()).trace.flags
+    flags = suv_factor(dataclasses.replace(BASE, slices=slices), SuvSettings()).audit.flags
     told = [flag for flag in flags if "Decay Factor" in flag]
     assert bool(told) == bool(words) and words in "".join(told)
 
 
 def test_a_tracer_of_another_nuclide_is_flagged():
     header = dataclasses.replace(BASE, radiopharmaceutical="68Ga-DOTATATE")
-    assert any("Ga-68" in flag for flag in suv_factor(header, SuvSettings()).trace.flags)
+    assert any("Ga-68" in flag for flag in suv_factor(header, SuvSettings()).audit.flags)
 
 
 def test_header_survives_json():
@@ -48,7 +48,7 @@ def test_header_survives_json():
 
 
 def flags_of(**changes):
-    return " ".join(suv_factor(dataclasses.replace(BASE, **changes), SuvSettings()).trace.flags)
+    return " ".join(suv_factor(dataclasses.replace(BASE, **changes), SuvSettings()).audit.flags)
 
 
 @pytest.mark.parametrize(
