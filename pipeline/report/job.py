@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.settings.classical import ColumnModel
-from pipeline.settings.models import ranking
+from pipeline.settings.kinds import ranking
 from pipeline.settings.root import Settings
 
 

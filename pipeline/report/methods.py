@@ -5,10 +5,9 @@ from __future__ import annotations
 from pipeline.report.caveats import ensemble_remarks
 from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
-from pipeline.settings.classical import FeatureSelecting, OnFeatures
-from pipeline.settings.models import ModelEntry
+from pipeline.settings.classical import FeatureSelecting
+from pipeline.settings.models import Model
 from pipeline.settings.network import Network
-from pipeline.settings.networks import NetworkModel
 from pipeline.settings.root import Settings
 from pipeline.settings.training import TrainingSettings
 
@@ -134,12 +133,12 @@ def _validation(settings: Settings, *, outcomes: bool, survival: bool) -> str:
     return f"{plan.folds}-fold cross-validation, {grouping}. {validation}"
 
 
-def _clinical(model: ModelEntry) -> str:
+def _clinical(model: Model) -> str:
     names = [column.removeprefix("clinical_") for column in model.clinical]
     return f" Clinical columns: {', '.join(names)}." if names else ""
 
 
-def _network(settings: Settings, name: str, network: NetworkModel) -> str:
+def _network(settings: Settings, name: str, network: Network) -> str:
     training = settings.training_of(name)
     width = network.model_dump().get("width", 1.0)  # not every kind has one
     return (
@@ -157,10 +156,10 @@ def _selection_caveat(training: TrainingSettings) -> str:
     return ""
 
 
-def _classical(model: ModelEntry) -> str:
+def _classical(model: Model) -> str:
     text = CLASSICAL[model.kind].format(**model.model_dump())
-    if isinstance(model, OnFeatures):
-        text += CONTOURS[model.contour].format(network=display_name(model.contour_network))
+    network = display_name(model.needs.contour_network)
+    text += CONTOURS[model.needs.contour].format(network=network)
     return text + (_features(model) if isinstance(model, FeatureSelecting) else "")
 
 

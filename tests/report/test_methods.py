@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import get_args
 
 from pipeline.report.methods import CLASSICAL, _classical, methods
-from pipeline.settings import classical
 from pipeline.settings.classical import LassoCox
+from pipeline.settings.kinds import KINDS
 from tests.report.synthetic_study import make_study
 
 
 def test_methods_name_every_kind_of_classical_model() -> None:
     """A new kind without a sentence of its own would be an error in the report."""
-    classes = [
-        value
-        for value in vars(classical).values()
-        if isinstance(value, type) and "kind" in getattr(value, "model_fields", {})
-    ]
-    kinds = {get_args(model.model_fields["kind"].annotation)[0]: model for model in classes}
-    assert set(kinds) == set(CLASSICAL)
-    for kind, model in kinds.items():
-        values = {"column": "c"} if kind == "column" else {}
+    classical = {str(kind.model_fields["kind"].default): kind for kind in KINDS if not kind.is_network}
+    assert set(classical) == set(CLASSICAL)
+    for name, model in classical.items():
+        values = {"column": "c"} if name == "column" else {}
         assert "{" not in _classical(model(**values))
 
 
