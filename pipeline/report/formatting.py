@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-YEAR_DAYS, MONTH_DAYS = 365.25, 30.4375
+from pipeline.settings.base import DAYS_PER_MONTH
+
+DAYS_PER_YEAR = 365.25
 MISSING = "–"
 
 
@@ -27,9 +29,9 @@ class TimeAxis:
         """Years, or months where nobody was followed for two years; `none`: no unit."""
         if time_unit == "none":
             return cls(1.0, "Time (no unit)")
-        if longest_days >= 2 * YEAR_DAYS:
-            return cls(YEAR_DAYS, "Years")
-        return cls(MONTH_DAYS, "Months")
+        if longest_days >= 2 * DAYS_PER_YEAR:
+            return cls(DAYS_PER_YEAR, "Years")
+        return cls(DAYS_PER_MONTH, "Months")
 
     def ticks(self, longest_days: float, steps: int = 6) -> list[float]:
         """At most `steps` + 1 round numbers of units from 0 to the longest time."""
@@ -48,10 +50,10 @@ def horizon_name(days: float, time_unit: str) -> str:
     """A time of evaluation: `2 years`, `6 months`, or the bare number without unit."""
     if time_unit == "none":
         return f"time {days:g}"
-    if days < YEAR_DAYS * 0.999:
-        return f"{days / MONTH_DAYS:.3g} months"
+    if days < DAYS_PER_YEAR * 0.999:
+        return f"{days / DAYS_PER_MONTH:.3g} months"
     # Whoever writes 365 days means a year, not 0.999 of one.
-    years = f"{round(days / YEAR_DAYS, 2):.3g}"
+    years = f"{round(days / DAYS_PER_YEAR, 2):.3g}"
     return f"{years} year" + ("" if years == "1" else "s")
 
 
