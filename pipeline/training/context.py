@@ -181,9 +181,7 @@ def _check_members(job: FoldJob, members: list[str], outcomes: pd.DataFrame) -> 
 
 def _check_masks(job: FoldJob, cohort: CohortTensors) -> None:
     without = [p for p, known in zip(cohort.ids, cohort.has_mask.tolist(), strict=True) if not known]
-    if without and (
-        getattr(job.network, "masked", False) or getattr(job.network, "kind", "") == "cnn_survival"
-    ):
+    if without and job.network.needs.manual_mask:
         raise TrainingError(
             "a network that multiplies the manual mask onto its input needs a mask of every patient",
             where=f"model {job.model}",

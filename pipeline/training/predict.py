@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.settings.losses import MONTH_DAYS, LossSettings
+from pipeline.settings.base import DAYS_PER_MONTH
+from pipeline.settings.losses import LossSettings
 from pipeline.training.batches import Batch, plain_batch
 from pipeline.training.detections import DETECTION
 
@@ -21,7 +22,7 @@ DEEP_FEATURES = "deep_features"
 """The one output on which no loss acts."""
 THRESHOLD = 0.5
 """Tumour probability above which a voxel belongs to the mask (Meng et al., section 3.1)."""
-RISK_DAYS = 36 * MONTH_DAYS
+RISK_DAYS = 36 * DAYS_PER_MONTH
 """Risk of a discrete-time network: 1 − S at 36 months (Meng et al., section 4.4)."""
 MIRRORED = ("mask", "reconstruction", "activation_coronal")
 """Outputs that are images with a sagittal axis, which a mirrored input mirrors too."""

@@ -32,7 +32,7 @@ from pipeline.errors import ContourError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import ContourSettings
 from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
-from pipeline.volumes.margins import grow, ring
+from pipeline.volumes.margins import grow, shell
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Volume
 
@@ -82,12 +82,12 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
         except NoContourError as error:
             if settings.required:
                 raise
-            warnings.tell(f"no contour: {error}")
+            warnings.warn(f"no contour: {error}")
             _write_report(out, {"contour": "none", "masks": {}}, warnings)
             return
         noted = [text for group in rois.by_image.values() for roi in group for text in roi.warnings]
         for text in (*rois.warnings, *noted):
-            warnings.tell(text)
+            warnings.warn(text)
         masks = {
             modality: _write_image_mask(out, group, patient.images[modality], settings)
             for modality, group in rois.by_image.items()
@@ -133,10 +133,10 @@ def _reference_region(
     try:
         rois = merge_rois(_find_rois(replace(patient, roi=""), wanted), settings.same_roi)
     except NoContourError as error:
-        warnings.tell(f"no reference region: {error.problem}")
+        warnings.warn(f"no reference region: {error.problem}")
         return None
     for text in rois.warnings:
-        warnings.tell(text)
+        warnings.warn(text)
     modality: Modality = "pet" if "pet" in rois.by_image else "ct"
     group = rois.by_image[modality]
     names = tuple(roi.name for roi in group)
@@ -236,7 +236,7 @@ def _with_margins(mask: Mask, modality: Modality, image: ImageSeries, settings: 
     if settings.margin_mm:
         mask = grow(mask, image.grid.spacing_mm, settings.margin_mm)
     if settings.shell_mm:
-        mask = ring(mask, image.grid.spacing_mm, 0.0, settings.shell_mm)
+        mask = shell(mask, image.grid.spacing_mm, 0.0, settings.shell_mm)
     if not mask.any():
         raise ContourError(
             f"nothing of the mask on the {modality.upper()} is left after its margin",
