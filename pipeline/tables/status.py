@@ -56,6 +56,26 @@ class Warnings(list[str]):
         self.append(message)
 
 
+def exclude_or_raise(
+    error: PatientError,
+    patient_id: str,
+    stage: str,
+    policy: Policy,
+    consequence: str = "excluded from the study",
+) -> Status:
+    """The status of a patient whose data cannot be trusted, if the policy is `exclude`.
+
+    Raises:
+        PatientError: The same error, naming the patient, if the policy is `stop`.
+    """
+    if policy == "stop":
+        error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
+        error.action = error.action or "correct the data, or set study.on_bad_patient: exclude"
+        raise error
+    log.error("patient %s excluded at %s: %s", patient_id, stage, error)
+    return Status("excluded", stage, str(error), consequence)
+
+
 @contextlib.contextmanager
 def patient_stage(
     stage: str, patient_id: str, folder: Path, policy: Policy, consequence: str = "excluded from the study"
@@ -72,12 +92,7 @@ def patient_stage(
         yield warnings
     except PatientError as error:
         empty_folder(folder)
-        if policy == "stop":
-            error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
-            error.action = error.action or "mend the data, or set study.on_bad_patient: exclude"
-            raise
-        log.error("patient %s excluded at %s: %s", patient_id, stage, error)
-        write_status(folder, Status("excluded", stage, str(error), consequence))
+        write_status(folder, exclude_or_raise(error, patient_id, stage, policy, consequence))
     else:
         state: State = "warned" if warnings else "ok"
         write_status(folder, Status(state, stage, " | ".join(warnings), "used" if warnings else ""))
@@ -86,7 +101,7 @@ def patient_stage(
 def propagate_exclusion(upstream: Path, folder: Path) -> bool:
     """Whether the patient was excluded upstream; if so, hand its status on.
 
-    Usage in a stage: ``if pass_on(input_folder, output_folder): return``.
+    Usage in a stage: ``if propagate_exclusion(input_folder, output_folder): return``.
     """
     status = read_status(upstream)
     if status.state != "excluded":
