@@ -15,7 +15,7 @@ from pipeline.settings.base import Policy
 from pipeline.settings.geometry import CropSettings
 from pipeline.store.attributes import CropAttributes, Rows
 from pipeline.store.crops import Crop, write_crop, write_excluded
-from pipeline.tables.status import Status, Warnings, exclude_or_raise, read_status
+from pipeline.tables.status import Status, Warnings, read_status, stop_or_exclude
 from pipeline.volumes.grids import in_field
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.resample import Sampling, resample, resample_mask
@@ -24,6 +24,7 @@ from pipeline.volumes.volume import FloatArray, Volume
 
 AIR_HU = -1024.0
 STAGE = "crop"
+CONSEQUENCE = "excluded from the study"
 
 
 class CutLesionError(CropError):
@@ -94,10 +95,11 @@ def crop_patient(
     try:
         crop = resample_crop(sources, settings, mask_from, warnings)
     except PatientError as error:
-        # A lesion that is cut off under `warn` raises nothing.
-        cut_policy: Policy = "stop" if settings.on_cut_lesion == "stop" else "exclude"
-        rule = cut_policy if isinstance(error, CutLesionError) else policy
-        write_excluded(out, exclude_or_raise(error, sources.patient_id, STAGE, rule))
+        # `warn` never raises this error.
+        cut: Policy = "stop" if settings.on_cut_lesion == "stop" else "exclude"
+        rule = cut if isinstance(error, CutLesionError) else policy
+        excluded = Status("excluded", STAGE, consequence=CONSEQUENCE)
+        write_excluded(out, stop_or_exclude(error, sources.patient_id, excluded, rule))
         return
     state = Status("warned", STAGE, " | ".join(warnings), "used") if warnings else Status("ok", STAGE)
     write_crop(out, crop, state)

@@ -15,7 +15,7 @@ from pipeline.settings.base import Policy
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.files import PatientFiles
-from pipeline.tables.status import Status, exclude_or_raise
+from pipeline.tables.status import Status, stop_or_exclude
 
 Array = npt.NDArray[Any]
 Spacing = tuple[float, float, float]
@@ -45,7 +45,8 @@ def ingest_patient(
         arrays = _read(patient)
         write_arrays(patient.patient_id, arrays.image, arrays.mask, out, spacing_mm)
     except PatientError as error:
-        write_excluded(out, exclude_or_raise(error, patient.patient_id, STAGE, policy))
+        excluded = Status("excluded", STAGE, consequence="excluded from the study")
+        write_excluded(out, stop_or_exclude(error, patient.patient_id, excluded, policy))
 
 
 def write_arrays(

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -56,24 +56,27 @@ class Warnings(list[str]):
         self.append(message)
 
 
-def exclude_or_raise(
-    error: PatientError,
-    patient_id: str,
-    stage: str,
-    policy: Policy,
-    consequence: str = "excluded from the study",
-) -> Status:
-    """The status of a patient whose data cannot be trusted, if the policy is `exclude`.
+def stop_or_exclude(error: PatientError, patient_id: str, status: Status, policy: Policy) -> Status:
+    """What becomes of a patient whom a stage refuses; the policy of a study is applied here alone.
+
+    Args:
+        error: Why the stage refuses the patient.
+        patient_id: The patient.
+        status: The status `excluded` of the stage, its problem still empty.
+        policy: `stop` or `exclude`.
+
+    Returns:
+        The status with its problem.
 
     Raises:
-        PatientError: The same error, naming the patient, if the policy is `stop`.
+        PatientError: The same one, naming the patient, with policy `stop`.
     """
     if policy == "stop":
         error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
-        error.action = error.action or "correct the data, or set study.on_bad_patient: exclude"
+        error.action = error.action or "mend the data, or set study.on_bad_patient: exclude"
         raise error
-    log.error("patient %s excluded at %s: %s", patient_id, stage, error)
-    return Status("excluded", stage, str(error), consequence)
+    log.error("patient %s excluded at %s: %s", patient_id, status.stage, error)
+    return replace(status, problem=str(error))
 
 
 @contextlib.contextmanager
@@ -92,7 +95,9 @@ def patient_stage(
         yield warnings
     except PatientError as error:
         empty_folder(folder)
-        write_status(folder, exclude_or_raise(error, patient_id, stage, policy, consequence))
+        write_status(
+            folder, stop_or_exclude(error, patient_id, Status("excluded", stage, "", consequence), policy)
+        )
     else:
         state: State = "warned" if warnings else "ok"
         write_status(folder, Status(state, stage, " | ".join(warnings), "used" if warnings else ""))

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from pipeline.errors import ModelError, TableError
 from pipeline.metrics.stability import PerturbedFeatures
-from pipeline.settings.classical import ClassicalModel
+from pipeline.settings.models import read_model
 from pipeline.survival.estimator import Context
 from pipeline.survival.patients import load_patients
 from pipeline.survival.survival import ModelJob, fit_model, fit_recipe
@@ -18,7 +18,7 @@ UNSTABLE = [f"pet_f{i}" for i in range(1, 20, 2)]
 
 
 def settings(**given):
-    return TypeAdapter(ClassicalModel).validate_python(given)
+    return read_model(given)
 
 
 def perturbed_table(study, unstable=UNSTABLE):

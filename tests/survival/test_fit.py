@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import TypeAdapter
 
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import breslow
 from pipeline.metrics.concordance import concordance_index
-from pipeline.settings.classical import ClassicalModel
+from pipeline.settings.models import read_model
 from pipeline.survival.registry import FITTERS
 from pipeline.survival.survival import ModelJob, calibration_slope, fit_model
 from pipeline.tables.predictions import read_predictions
@@ -20,7 +19,7 @@ HORIZONS = (365.25, 1095.75)
 
 
 def run(study, spec, **more):
-    model = TypeAdapter(ClassicalModel).validate_python(spec)
+    model = read_model(spec)
     options = {"features": study.features, "horizons_days": HORIZONS, "learner": learn_columns, **more}
     out = study.folder / spec["kind"]
     fit_model(

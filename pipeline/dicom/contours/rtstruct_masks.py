@@ -108,7 +108,7 @@ def _roi_mask(
             "outside_percent": round(100 * rasterised.outside_share, 3),
         },
         warnings=(*_match_warnings(roi, match, image), *_shape_warnings(roi, match, image, rasterised)),
-        content_time=structures.moment,
+        content_time=structures.content_time,
     )
 
 

@@ -24,7 +24,7 @@ from pipeline.dicom.contours.roi import (
     image_by_reference,
     images_in_frame,
 )
-from pipeline.dicom.header.rtstruct import matches, moment_of, reading
+from pipeline.dicom.header.rtstruct import content_time_of, matches, reading
 from pipeline.errors import ContourError, GeometryError
 from pipeline.volumes.volume import FloatArray, Grid
 
@@ -113,7 +113,7 @@ def _matching_segments(
             file_label=label,
             facts={"segment": number},
             warnings=() if masks[number].any() else (f"segment {name!r} is empty",),
-            content_time=moment_of(dataset, "ContentDate", "ContentTime"),
+            content_time=content_time_of(dataset, "ContentDate", "ContentTime"),
         )
         for number, name in chosen.items()
     )

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.dicom.pet.normalisation import suv_scale
 from pipeline.errors import SuvError
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 
 BODY_FROM = 0.1
 """SUV (g/mL) above which a voxel counts as body: fat takes up 0.2 to 0.3, noise in air stays below."""
-BSA_SHARE = 0.25
-"""SUVbsa in cm²/mL over SUVbw in g/mL: body surface (cm²) over weight (g), 0.26 for 70 kg and 1.75 m."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def body_reference(volume: Volume, normalisation: str) -> BodyReference:
         volume: SUV image.
         normalisation: What the SUV is normalised by (`suv.normalisation`).
     """
-    least = BODY_FROM * (BSA_SHARE if normalisation == "bsa" else 1.0)
+    least = BODY_FROM * suv_scale(normalisation)
     body = volume.array > least
     count = int(body.sum())
     return BodyReference(

@@ -12,8 +12,7 @@ from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.volumes.nifti import read_nifti
 from tests.dicom.contours.contour_helpers import DATA, sts_patient
-from tests.dicom.test_convert import POSITIONS
-from tests.dicom.write_dicom import Recipe, voxels, write_series
+from tests.dicom.write_dicom import POSITIONS, Recipe, voxels, write_series
 
 pytestmark = pytest.mark.skipif(shutil.which("dcm2niix") is None, reason="dcm2niix is not installed")
 
@@ -45,20 +44,18 @@ def test_same_value_at_every_voxel(tmp_path, axes, modality):
     agree(ours(folder, tmp_path, modality), theirs(folder, tmp_path / "dcm2niix"), 1e-6)
 
 
-def agree(mine, other, tolerance):
+def agree(own, other, tolerance):
     """Every voxel of one lies on a voxel of the other (LPS mm) and has its value."""
     worst = 0.0
-    for k in range(mine.array.shape[0]):
-        index = np.stack(np.indices((1, *mine.array.shape[1:])), axis=-1).reshape(-1, 3)
+    for k in range(own.array.shape[0]):
+        index = np.stack(np.indices((1, *own.array.shape[1:])), axis=-1).reshape(-1, 3)
         index[:, 0] = k
-        there = other.grid.indices(mine.grid.points(index))
+        there = other.grid.indices(own.grid.points(index))
         worst = max(worst, float(np.abs(there - np.round(there)).max()))
         z, y, x = np.round(there).astype(int).T
-        np.testing.assert_allclose(
-            mine.array[k].ravel(), other.array[z, y, x], rtol=tolerance, atol=tolerance
-        )
+        np.testing.assert_allclose(own.array[k].ravel(), other.array[z, y, x], rtol=tolerance, atol=tolerance)
     assert worst < 5e-3
-    assert mine.array.size == other.array.size
+    assert own.array.size == other.array.size
 
 
 def real_series(scratch):

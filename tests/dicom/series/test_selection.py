@@ -1,36 +1,22 @@
-"""Which series the index chooses, and what it passes over, on folders written for it."""
+"""Which series are chosen as PET and CT, on folders written for each rule."""
 
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom.uid import generate_uid
 
-from pipeline.dicom.series.index import index_patient
-from pipeline.dicom.series.index_file import chosen, files_of, find_chosen, of_role, read_index
-from pipeline.dicom.series.scan import scan_folder
+from pipeline.dicom.series.index_file import chosen
 from pipeline.dicom.volume.convert import convert_patient
 from pipeline.errors import DicomError
-from pipeline.settings.dicom import ConvertSettings, IndexSettings
-from pipeline.tables.files import PatientFiles
+from pipeline.settings.dicom import ConvertSettings
 from pipeline.volumes.nifti import read_nifti
+from tests.dicom.series.index_helpers import index, reason_of
 from tests.dicom.write_dicom import Recipe, plain_dataset, save, set_pixels, voxels, write_pair, write_series
 
 PET = Recipe("PT", (4.0, 4.0, 4.0), slope=2.5, intercept=0.0, description="pet")
-
-
-def index(folder, out, **settings):
-    index_patient(PatientFiles("P1", Path(folder)), IndexSettings(**settings), out, "stop")
-    return read_index(out)
-
-
-def reason_of(found, description):
-    (row,) = [row for row in found.series if row.description == description]
-    assert not row.chosen
-    return row.reason
 
 
 def uncorrected(ds, _):
@@ -47,18 +33,6 @@ def gated(ds, _):
 
 def secondary(ds, _):
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-
-
-def test_pair(tmp_path):
-    found = index(write_pair(tmp_path / "in"), tmp_path / "index")
-    pet, ct = chosen(found, "pet"), chosen(found, "ct")
-    assert (pet.description, ct.description) == ("pet", "ct")
-    assert pet.geometry.shape == (9, 7, 6)
-    assert ct.geometry.spacing_mm == pytest.approx((3.0, 2.0, 1.5))
-    assert [p.name for p in files_of(found, ct)] == [f"{n:03d}.dcm" for n in range(12)]
-    assert find_chosen(found, "seg") is None
-    with pytest.raises(DicomError, match="no rtstruct series"):
-        chosen(found, "rtstruct")
 
 
 @pytest.mark.parametrize(
@@ -97,9 +71,9 @@ def test_scouts_and_short_series_lose(tmp_path):
     folder = write_pair(tmp_path / "in")
     write_series(folder / "scout", voxels((30, 10, 8)), Recipe(description="scout"), localizer)
     write_series(folder / "short", voxels((3, 10, 8)), Recipe(description="short"))
-    found = index(folder, tmp_path / "index")
-    assert "LOCALIZER" in reason_of(found, "scout")
-    assert "3 slices" in reason_of(found, "short")
+    series_index = index(folder, tmp_path / "index")
+    assert "LOCALIZER" in reason_of(series_index, "scout")
+    assert "3 slices" in reason_of(series_index, "short")
 
 
 def test_dynamic_without_a_tag_loses(tmp_path):
@@ -158,60 +132,6 @@ def test_second_time_point_of_a_study(tmp_path):
     assert json.loads((tmp_path / "b" / "status.json").read_text())["state"] == "ok"
 
 
-def test_mixed_modalities_under_one_series(tmp_path):
-    def mixed(ds, number):
-        if number == 3:
-            ds.Modality = "OT"
-
-    folder = write_pair(tmp_path / "in")
-    write_series(folder / "mixed", voxels((20, 7, 6)), replace(PET, description="mixed"), mixed)
-    assert "several modalities" in reason_of(index(folder, tmp_path / "index"), "mixed")
-
-
-def two_studies(folder):
-    write_pair(folder / "one")
-    later = generate_uid(entropy_srcs=["later"])
-    frame = generate_uid(entropy_srcs=["later frame"])
-
-    def edit(ds, _):
-        ds.StudyDate = "20200901"
-
-    write_series(folder / "ct2", voxels(), Recipe(description="ct2", study_uid=later, frame_uid=frame), edit)
-    pet = replace(PET, description="pet2", study_uid=later, frame_uid=frame)
-    write_series(folder / "pet2", voxels((9, 7, 6)), pet, edit)
-    return folder
-
-
-@pytest.mark.parametrize(("policy", "expected"), [("first", "pet"), ("last", "pet2")])
-def test_several_studies(tmp_path, policy, expected):
-    folder = two_studies(tmp_path / "in")
-    assert chosen(index(folder, tmp_path / "index", several_studies=policy), "pet").description == expected
-
-
-def test_several_studies_are_refused_by_default(tmp_path):
-    with pytest.raises(DicomError, match="2 studies"):
-        index(two_studies(tmp_path / "in"), tmp_path / "index")
-
-
-def test_different_frames(tmp_path):
-    folder = write_series(tmp_path / "in" / "ct", voxels(), Recipe(frame_uid=generate_uid())).parent
-    write_series(folder / "pet", voxels((9, 7, 6)), PET)
-    with pytest.raises(DicomError, match="frame of reference.*different_frames: register"):
-        index(folder, tmp_path / "a")
-    for policy, recorded in (("accept", "accepted"), ("register", "register")):
-        assert index(folder, tmp_path / policy, different_frames=policy).pet_to_ct == recorded
-        assert json.loads((tmp_path / policy / "status.json").read_text())["state"] == "warned"
-        convert_patient(tmp_path / policy, tmp_path / "out" / policy, ConvertSettings(), "stop")
-        content = json.loads((tmp_path / "out" / policy / "pet.json").read_text())
-        assert content["pet_to_ct"] == recorded
-
-
-def test_one_frame_is_told_from_one_image_alone(tmp_path):
-    folder = write_pair(tmp_path / "in")
-    assert index(folder, tmp_path / "a").pet_to_ct == "same_frame"
-    assert index(folder / "pet", tmp_path / "b", modalities=("pet",)).pet_to_ct == "alone"
-
-
 def dynamic(folder):
     """Three frames at each of nine positions, in one series; frame n holds voxels of seed n."""
     write_series(folder / "ct", voxels(), Recipe(description="ct"))
@@ -233,8 +153,8 @@ def test_dynamic_series_are_refused_unless_a_frame_is_asked_for(tmp_path):
     with pytest.raises(DicomError, match="dynamic or repeated"):
         index(folder, tmp_path / "a")
     for which, seed in (("first", 0), ("last", 2)):
-        found = index(folder, tmp_path / which, repeated_frames=which)
-        assert f"the {which} of 3 images" in chosen(found, "pet").reason
+        series_index = index(folder, tmp_path / which, repeated_frames=which)
+        assert f"the {which} of 3 images" in chosen(series_index, "pet").reason
         assert json.loads((tmp_path / which / "status.json").read_text())["state"] == "warned"
         convert_patient(tmp_path / which, tmp_path / "out" / which, ConvertSettings(), "stop")
         pet = read_nifti(tmp_path / "out" / which / "pet_stored.nii.gz").array
@@ -246,58 +166,6 @@ def test_a_position_that_lacks_a_frame_stays_refused(tmp_path):
     (folder / "pet a" / "004.dcm").unlink()
     with pytest.raises(DicomError, match="dynamic or repeated"):
         index(folder, tmp_path / "a", repeated_frames="last")
-
-
-def test_several_patients_are_refused_without_naming_them(tmp_path):
-    folder = write_pair(tmp_path / "in", pet_edit=lambda ds, n: setattr(ds, "PatientID", "SOMEONE-ELSE"))
-    with pytest.raises(DicomError, match="several patients") as refusal:
-        index(folder, tmp_path / "index")
-    assert "SOMEONE" not in str(refusal.value)
-    assert "PLANTED" not in str(refusal.value)
-
-
-def test_missing_modalities(tmp_path):
-    folder = write_series(tmp_path / "in", voxels(), Recipe())
-    with pytest.raises(DicomError, match="no usable PET"):
-        index(folder, tmp_path / "a")
-    assert chosen(index(folder, tmp_path / "b", modalities=("ct",)), "ct").instances == 12
-    with pytest.raises(DicomError, match="does not exist"):
-        index(tmp_path / "nowhere", tmp_path / "c")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DicomError, match="no files"):
-        index(tmp_path / "empty", tmp_path / "d")
-
-
-def structure_set(folder, recipe, references):
-    ds = plain_dataset(recipe, 900)
-    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.481.3"
-    ds.Modality, ds.SeriesInstanceUID = "RTSTRUCT", f"{recipe.uid}.77"
-    del ds.FrameOfReferenceUID
-    frame, study, series = type(ds)(), type(ds)(), type(ds)()
-    series.SeriesInstanceUID = references
-    study.RTReferencedSeriesSequence = [series]
-    frame.FrameOfReferenceUID, frame.RTReferencedStudySequence = recipe.frame_uid, [study]
-    ds.ReferencedFrameOfReferenceSequence = [frame]
-    save(ds, folder / f"{recipe.description}.dcm")
-
-
-def test_contours_of_the_chosen_images_are_chosen(tmp_path):
-    folder = write_pair(tmp_path / "in")
-    structure_set(
-        folder, Recipe(description="by reference", frame_uid=generate_uid()), Recipe(description="ct").uid
-    )
-    structure_set(folder, Recipe(description="by frame"), "1.2.3")
-    structure_set(folder, Recipe(description="stranger", frame_uid=generate_uid()), "1.2.3")
-    found = index(folder, tmp_path / "index")
-    assert {row.description for row in of_role(found, "rtstruct")} == {"by reference", "by frame"}
-    assert "neither" in reason_of(found, "stranger")
-
-
-def test_many_files_in_parallel_give_the_same(tmp_path, monkeypatch):
-    folder = write_pair(tmp_path / "in")
-    monkeypatch.setattr("pipeline.dicom.series.scan._PARALLEL_FROM", 5)
-    parallel = scan_folder(folder, tmp_path / "unpacked", workers=2)
-    assert parallel == scan_folder(folder, tmp_path / "unpacked", workers=1)
 
 
 def test_enhanced_ct_and_pet_by_their_frames(tmp_path):

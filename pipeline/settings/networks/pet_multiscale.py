@@ -19,16 +19,22 @@ class WNet(Network):
     tasks: tuple[Task, ...] = Field(
         ("reconstruction", "segmentation", "classification", "prediction"),
         min_length=1,
-        description="T1 to T4 of the paper; `segmentation` alone is its U-Net.",
+        description="What the network learns: T1 to T4 of the paper; `segmentation` alone is its U-Net.",
     )
     outcome: Literal["label", "hazard"] = Field(
-        "label", description="What the prediction is: the last label (as in the paper), or a log-hazard."
+        "label", description="What is predicted: the last label (as in the paper), or a log-hazard."
     )
-    global_features: bool = Field(True, description="The outcome sees the encoder's levels 3 to 5.")
-    tumour_features: bool = Field(True, description="The outcome sees the segmentation result.")
-    decoder_features: bool = Field(False, description="And the segmentation decoder's levels 3 and 4.")
-    width: float = Field(1.0, gt=0, le=4, description="Multiplies every number of filters; 1 = paper.")
-    dropout: float = Field(0.5, ge=0, lt=1, description="After the encoder and in the classification.")
+    global_features: bool = Field(True, description="Predict the outcome from levels 3 to 5 of the encoder.")
+    tumour_features: bool = Field(
+        True, description="Predict the outcome from the result of the segmentation."
+    )
+    decoder_features: bool = Field(
+        False, description="Predict the outcome from levels 3 and 4 of the segmentation's decoder."
+    )
+    width: float = Field(1.0, gt=0, le=4, description="Factor on every number of filters; 1: the paper's.")
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="Dropout probability after the encoder and in the classification."
+    )
     losses: LossSettings = Field(
         default_factory=lambda: LossSettings(
             reconstruction=0.2,
@@ -37,19 +43,19 @@ class WNet(Network):
             labels=("label_pathology", "label_outcome"),
             label_weights=(0.3, 0.3),
         ),
-        description="The loss; α = β = 0.2, ω = 1 − (λ + 2α) = 0.3 and λ = 0.3, the paper's best λ.",
+        description="Terms of the loss; α = β = 0.2, ω = 1 − (λ + 2α) = 0.3 and λ = 0.3, the paper's best λ.",
     )
 
     def gives(self) -> frozenset[str]:
         """Outputs of the tasks that are set."""
         tasks = set(self.tasks)
-        found = {"mask"} if "segmentation" in tasks else set()
-        found |= {"reconstruction"} & tasks
+        outputs = {"mask"} if "segmentation" in tasks else set()
+        outputs |= {"reconstruction"} & tasks
         if "classification" in tasks or ("prediction" in tasks and self.outcome == "label"):
-            found.add("labels")
+            outputs.add("labels")
         if "prediction" in tasks and self.outcome == "hazard":
-            found.add("log_hazard")
-        return frozenset(found)
+            outputs.add("log_hazard")
+        return frozenset(outputs)
 
     @model_validator(mode="after")
     def _tasks_fit(self) -> WNet:
@@ -71,10 +77,10 @@ class Classifier(Network):
     """Fields of image classifiers made 3D; they can also predict a log-hazard or intervals."""
 
     outcome: Literal["label", "hazard", "intervals"] = Field(
-        "hazard", description="Labels, a log-hazard, or discrete-time survival."
+        "hazard", description="What is predicted: labels, a log-hazard, or survival in time intervals."
     )
-    width: float = Field(1.0, gt=0, le=4, description="Multiplies every number of filters; 1 = original.")
-    dropout: float = Field(0.5, ge=0, lt=1, description="Before fully connected layers.")
+    width: float = Field(1.0, gt=0, le=4, description="Factor on every number of filters; 1: the original's.")
+    dropout: float = Field(0.5, ge=0, lt=1, description="Dropout probability before fully connected layers.")
 
     def gives(self) -> frozenset[str]:
         """The one output of the outcome that is set."""
@@ -92,7 +98,7 @@ class Vgg(Classifier):
     """VGG in 3D."""
 
     kind: Literal["vgg"] = "vgg"
-    layers: Literal[13, 16, 19] = Field(16, description="Weight layers.")
+    layers: Literal[13, 16, 19] = Field(16, description="Number of layers with weights.")
 
 
 class ResNet50(Classifier):
@@ -162,7 +168,7 @@ class WslCam(Classifier):
     kind: Literal["wsl_cam"] = "wsl_cam"
     losses: LossSettings = Field(
         default_factory=lambda: LossSettings(dice=0.0, labels=("label_pathology",)),
-        description="The loss; no mask is learned from, only its centre by `distance`. The first label "
+        description="Terms of the loss; no mask is learned from, only its centre by `distance`. The first label "
         "is the kind of cancer.",
     )
 

@@ -31,7 +31,7 @@ def sound(tmp_path_factory):
 def survive(sound, folder, seed):
     """Run one broken patient through the stages; only PatientErrors may come out."""
     shutil.copytree(sound, folder / "in")
-    told = mutate(sorted((folder / "in").iterdir()), seed)
+    change = mutate(sorted((folder / "in").iterdir()), seed)
     start = time.process_time()
     try:
         index_patient(PatientFiles("P1", folder / "in"), INDEX, folder / "index", "stop")
@@ -43,20 +43,20 @@ def survive(sound, folder, seed):
         result = "refused"
     else:
         result = "used"
-        check(folder, told)
+        check(folder, change)
     assert time.process_time() - start < 30
     shutil.rmtree(folder)
     return result
 
 
-def check(folder, told):
+def check(folder, change):
     account = json.loads((folder / "suv" / "suv.json").read_text())
     factors = account["factors_by_slice"] or [account["factor"]]
-    assert all(math.isfinite(f) and f > 0 for f in factors), told
-    assert np.isfinite(read_nifti(folder / "suv" / "pet_suvbw.nii.gz").array).all(), told
+    assert all(math.isfinite(f) and f > 0 for f in factors), change
+    assert np.isfinite(read_nifti(folder / "suv" / "pet_suvbw.nii.gz").array).all(), change
     header = account["header"]
     if account["units"] == "BQML":
-        assert header["weight_kg"] and header["total_dose_bq"], told
+        assert header["weight_kg"] and header["total_dose_bq"], change
 
 
 @pytest.mark.parametrize("block", range(4))

@@ -1,4 +1,4 @@
-"""Compressed pixels are read as other encoders wrote them."""
+"""Pixels of all encodings and compressions, as their encoders wrote them."""
 
 import shutil
 import subprocess
@@ -7,6 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import (
+    ExplicitVRBigEndian,
     JPEG2000Lossless,
     JPEGLossless,
     JPEGLosslessSV1,
@@ -15,9 +16,41 @@ from pydicom.uid import (
 )
 
 from pipeline.errors import DicomError
-from tests.dicom import jpeg_lossless
-from tests.dicom.test_convert import convert, ct_of
+from tests.dicom.volume import jpeg_lossless
+from tests.dicom.volume.convert_helpers import convert, ct_of
 from tests.dicom.write_dicom import Recipe, voxels, write_series
+
+
+def test_big_endian_pixels(tmp_path):
+    def edit(ds, _):
+        ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        ds.PixelData = np.frombuffer(ds.PixelData, "<u2").astype(">u2").tobytes()
+
+    folder = write_series(tmp_path / "in", voxels(), Recipe(), edit)
+    assert np.array_equal(ct_of(convert(folder, tmp_path)).array, voxels().astype(int) - 1024)
+
+
+def test_overlay_bits_above_the_stored_ones_are_dropped(tmp_path):
+    values = voxels((4, 10, 8))
+
+    def edit(ds, _):
+        ds.BitsStored, ds.HighBit = 12, 11
+
+    folder = write_series(tmp_path / "in", values | 0x9000, Recipe(), edit)
+    assert np.array_equal(ct_of(convert(folder, tmp_path)).array, values.astype(int) - 1024)
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "dtype"), [(1.0, -1024.0, "int16"), (0.5, 0.0, "float32"), (20.0, 0.0, "float32")]
+)
+def test_whole_numbers_stay_whole_where_they_fit(tmp_path, slope, intercept, dtype):
+    values = voxels((4, 10, 8))
+    values[2, 0, 0] = 3000  # × 20 leaves int16 in the third slice, after two that fit
+    values[:2] //= 2
+    folder = write_series(tmp_path / "in", values, Recipe(slope=slope, intercept=intercept))
+    volume = ct_of(convert(folder, tmp_path))
+    assert str(volume.array.dtype) == dtype
+    assert np.array_equal(volume.array, values.astype(np.float64) * slope + intercept)
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless], ids=lambda u: u.name)
