@@ -120,12 +120,11 @@ def _network(folds: Folds, out: Path) -> NetworkMember:
         name = f"weights/{folds.name}_fold{number}.safetensors"
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         save_file(content["net"], out / name)
-        machine = json.loads(about["fingerprint"]["settings"])["machine"]
         parts.append(
             NetworkFold(
                 weights=name,
                 about={key: about[key] for key in KEPT},
-                precision=machine["precision"],
+                precision=about["device"]["precision"],
                 scale=scale,
                 hazard=_hazard(about["baseline"]) if "baseline" in about else None,
             )

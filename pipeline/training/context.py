@@ -220,7 +220,6 @@ def _make_sampler(data: FoldData, training: TrainingSettings, seed: int) -> Samp
 
 def fingerprint_of(job: FoldJob, data: FoldData, context: TrainContext) -> Fingerprint:
     """What must be the same for a checkpoint to be continued: settings, data, code and start."""
-    device = context.device_config.describe()
     settings = {
         "model": job.model,
         "fold": job.fold,
@@ -228,7 +227,7 @@ def fingerprint_of(job: FoldJob, data: FoldData, context: TrainContext) -> Finge
         "threads": job.threads,
         "network": job.network.model_dump(mode="json"),
         "training": job.training.model_dump(mode="json", exclude=set(WITHOUT_EFFECT)),
-        "device": {name: device[name] for name in ("device", "precision")},
+        "device": context.device_config.identity(),
     }
     fingerprint = {
         "settings": json.dumps(settings, sort_keys=True),

@@ -65,15 +65,18 @@ class DeviceConfig:
                     module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return net
 
+    def identity(self) -> dict[str, str]:
+        """Device and precision, on which the numbers depend."""
+        return {"device": str(self.device), "precision": "bf16" if self.bf16 else "fp32"}
+
     def describe(self) -> dict[str, str]:
-        """For logs and `timing.json`."""
+        """Device, precision, memory order and versions, for logs and `timing.json`."""
         import torch
 
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         return {
-            "device": str(self.device),
             "name": name,
-            "precision": "bf16" if self.bf16 else "fp32",
+            **self.identity(),
             "memory_order": "channels last" if self.channels_last else "channels first",
             "threads": str(torch.get_num_threads()),
             "torch": torch.__version__,

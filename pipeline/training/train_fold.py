@@ -203,6 +203,7 @@ def describe(job: FoldJob, data: FoldData, run: TrainState) -> dict[str, Any]:
         "spacing_mm": list(cohort.spacing_mm),
         "margin": cohort.margin,
         "clinical": data.encoder.state(),
+        "device": run.context.device_config.identity(),
         "selection": {
             "checkpoint_selection": job.training.checkpoint_selection,
             "iteration": progress.best_iteration if is_best else progress.iteration,
