@@ -75,8 +75,9 @@ class DeviceConfig:
 
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         return {
+            "device": str(self.device),
             "name": name,
-            **self.identity(),
+            "precision": self.identity()["precision"],
             "memory_order": "channels last" if self.channels_last else "channels first",
             "threads": str(torch.get_num_threads()),
             "torch": torch.__version__,

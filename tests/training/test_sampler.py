@@ -48,3 +48,10 @@ def test_unbalanced_and_uncensored_batches() -> None:
     assert len(make_sampler(range(6), [1] * 6, 3, 0, balance=True).groups) == 1
     with pytest.raises(TrainingError, match="no training patient has an event"):
         make_sampler(range(6), [0] * 6, 3, 0, balance=True)
+
+
+def test_batches_without_outcomes_balance_nothing() -> None:
+    sampler = make_sampler([3, 5, 8], None, 2, seed=1, balance=False)
+    assert {row for i in range(9) for row in sampler.batch_at(i)} == {3, 5, 8}
+    with pytest.raises(TrainingError, match="batches balance events, and the study has no outcomes"):
+        make_sampler([3, 5, 8], None, 2, seed=1, balance=True)

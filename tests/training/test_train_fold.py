@@ -16,9 +16,9 @@ import zarr
 
 from pipeline.errors import CheckpointError, TrainingError
 from pipeline.metrics.segmentation import surface_distances
+from pipeline.planning.cross_splits import write_cross_splits
 from pipeline.settings.classical import LassoCox
 from pipeline.settings.networks.deepmts import MtHs, SegBackbone
-from pipeline.planning.cross_splits import write_cross_splits
 from pipeline.survival.deep_feature_blocks import DeepSource
 from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.tables.predictions import read_predictions
