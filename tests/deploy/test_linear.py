@@ -16,9 +16,9 @@ from pipeline.errors import ModelError
 from pipeline.metrics.baseline import breslow
 from pipeline.settings.kinds import KINDS, read_models
 from pipeline.settings.models import read_model
+from pipeline.survival.deep_feature_blocks import fit_estimator
 from pipeline.survival.estimator import Context
 from pipeline.survival.patients import Patients
-from pipeline.survival.survival import fit_recipe
 from pipeline.tables.clinical import ClinicalEncoder
 from tests.deploy.synthetic_bundle import make_fold
 
@@ -63,7 +63,7 @@ MODELS = [
 def test_a_risk_from_json_is_the_fitted_models(settings: dict) -> None:
     train, new = patients(70, 0), patients(9, 1)
     model = read_model(settings)
-    fitted = fit_recipe(model, train, Context(5))
+    fitted = fit_estimator(model, train, Context(5))
     report = json.loads(json.dumps(fitted.report))
     fold = LinearFold(
         coefficients=report["coefficients"],
