@@ -13,7 +13,7 @@ import torch
 
 from pipeline.errors import TrainingError
 from pipeline.explain.explain_model import ExplainJob, choose_patients, explain_model
-from pipeline.explain.saliency import grad_cam, on_image, seen_slices, target_of
+from pipeline.explain.saliency import choose_target, grad_cam, to_image_size, used_slices
 from pipeline.nets.registry import build
 from pipeline.settings.explain import ExplainSettings
 from pipeline.settings.network import Network
@@ -24,8 +24,8 @@ from pipeline.settings.networks.hecktor import Hecktor
 from pipeline.settings.networks.pet_multiscale import ResNet50, VNet
 from pipeline.tables.splits import read_splits
 from pipeline.training.batches import Batch
-from pipeline.training.job import FoldJob
-from pipeline.training.restore import restore
+from pipeline.training.context import FoldJob
+from pipeline.training.pretrained import load_trained_network
 from pipeline.training.train_fold import train_fold
 
 CUBE, SLICE = (16, 16, 16), (1, 32, 32)
@@ -53,14 +53,14 @@ def test_every_encoder_and_decoder_level_has_a_map(
     masks[:, 0, 2:6, 2:6] = 1
     image = torch.randn(1, 2, *shape)
     batch = Batch(("a",), torch.arange(1), image, None, {"mask": masks})
-    _, target = target_of("auto", set(net(image, None, masks)), settings.losses)
+    target = choose_target("auto", set(net(image, None, masks)), settings.losses)
     scales = grad_cam(net, batch, target)
     assert len(scales) >= levels and any(scale.reached for scale in scales)
     assert len({scale.name for scale in scales}) == len(scales)
-    seen = seen_slices(net, batch, target)
+    seen = used_slices(net, batch, target)
     for scale in scales:
         assert torch.isfinite(scale.map).all()
-        assert on_image(scale.map, shape, seen).shape == (1, *shape)
+        assert to_image_size(scale.map, shape, seen).shape == (1, *shape)
 
 
 @pytest.fixture(scope="module")
@@ -122,16 +122,16 @@ def test_restored_network_predicts_what_the_fold_wrote(trained: Path, study: Pat
     from pipeline.tables.outcomes import read_outcomes
     from pipeline.tables.predictions import read_predictions
     from pipeline.training.dataset import load_cohort
-    from pipeline.training.device import choose_machine
+    from pipeline.training.device import choose_device
     from pipeline.training.outputs import predict_patients
     from pipeline.training.predict import Predictor
 
-    found = restore(trained / "fold0")
-    machine = choose_machine(found.training)
+    found = load_trained_network(trained / "fold0")
+    device_config = choose_device(found.training)
     table = read_predictions(trained / "fold0" / "predictions.parquet")
     rows = read_outcomes(study / "cohort.parquet").loc[table["patient_id"]]
-    cohort = load_cohort(study / "crops", rows, found.encoder.transform(rows), "zscore", machine)
-    predictor = Predictor(machine.place(found.net).eval(), machine, found.network.losses, 4)
+    cohort = load_cohort(study / "crops", rows, found.encoder.transform(rows), "zscore", device_config)
+    predictor = Predictor(device_config.to_device(found.net).eval(), device_config, found.network.losses, 4)
     risks = predict_patients(predictor, cohort, range(len(rows)), masks_of=set(), features=False).risk
     assert risks == pytest.approx(table["risk"].tolist(), abs=1e-6)
 

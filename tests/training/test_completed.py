@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from pipeline.tables.predictions import read_predictions
-from pipeline.training import trainer as run
-from pipeline.training.job import FoldJob
+from pipeline.training import trainer
+from pipeline.training.context import FoldJob
 from pipeline.training.train_fold import train_fold
 
 Job = Callable[..., FoldJob]
@@ -24,13 +24,13 @@ Job = Callable[..., FoldJob]
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Iterations that were trained, of every run."""
     done: list[int] = []
-    real = run._advance
+    real = trainer.train_step
 
-    def advance(state: run.TrainState, iteration: int) -> None:
+    def step(run: trainer.TrainState, iteration: int) -> None:
         done.append(iteration)
-        real(state, iteration)
+        real(run, iteration)
 
-    monkeypatch.setattr(run, "_advance", advance)
+    monkeypatch.setattr(trainer, "train_step", step)
     return done
 
 
@@ -105,7 +105,7 @@ def test_a_broken_record_is_told_and_trained_anew(
 ) -> None:
     train_fold(job(), tmp_path / "out")
     first = everything(tmp_path / "out")
-    record = tmp_path / "work" / "finished.pt"
+    record = tmp_path / "work" / "completed.pt"
     if damage == "cut":
         record.write_bytes(record.read_bytes()[:-1000])
     else:
@@ -130,4 +130,4 @@ def test_predictions_that_failed_need_no_second_training(
             train_fold(job(), tmp_path / "out")
     train_fold(job(tensorboard=True), tmp_path / "out")
     assert len(steps) == 12
-    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["finished.pt", "lock"]
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["completed.pt", "lock"]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipeline.training import dataset
-from pipeline.training.job import FoldJob
+from pipeline.training.context import FoldJob
 from pipeline.training.prefetch import Prefetcher
 from pipeline.training.train_fold import train_fold
 
@@ -20,13 +20,13 @@ Job = Callable[..., FoldJob]
 
 def test_announced_or_not_a_batch_is_the_same() -> None:
     images, masks = torch.rand(9, 2, 4, 4, 4), torch.randint(0, 2, (9, 4, 4, 4)).byte()
-    feed = Prefetcher(images, masks, torch.device("cpu"))
+    prefetcher = Prefetcher(images, masks, torch.device("cpu"))
     for rows, announced in (([3, 1, 1], [3, 1, 1]), ([0, 8], [2, 2]), ([5], None)):
         if announced is not None:
-            feed.ahead(announced)
-        got = feed.take(rows)
-        assert torch.equal(got[0], images[rows]) and torch.equal(got[1], masks[rows])
-    assert feed.hits == 1
+            prefetcher.announce(announced)
+        got = prefetcher.take(rows)
+        assert torch.equal(got.images, images[rows]) and torch.equal(got.masks, masks[rows])
+    assert prefetcher.hits == 1
 
 
 def test_a_device_too_small_changes_nothing_but_where_it_lies(
@@ -35,14 +35,14 @@ def test_a_device_too_small_changes_nothing_but_where_it_lies(
     settings = {"iterations": 6, "validate_every": 3}
     train_fold(job(work=tmp_path / "w", **settings), tmp_path / "fits")
     monkeypatch.setattr(dataset, "free_bytes", lambda device: 1e5)
-    feeds: list[Prefetcher] = []
+    prefetchers: list[Prefetcher] = []
     real = Prefetcher.__init__
 
-    def kept(self: Prefetcher, *given: object) -> None:
+    def recorded(self: Prefetcher, *given: object) -> None:
         real(self, *given)  # type: ignore[arg-type]
-        feeds.append(self)
+        prefetchers.append(self)
 
-    monkeypatch.setattr(Prefetcher, "__init__", kept)
+    monkeypatch.setattr(Prefetcher, "__init__", recorded)
     with caplog.at_level(logging.WARNING):
         train_fold(job(**settings), tmp_path / "not")
     assert "cohort in host memory, fetched one batch ahead" in caplog.text
@@ -51,4 +51,4 @@ def test_a_device_too_small_changes_nothing_but_where_it_lies(
     for name in ("checkpoint.pt", "history.csv", "predictions.parquet"):
         assert (tmp_path / "fits" / name).read_bytes() == (tmp_path / "not" / name).read_bytes(), name
     # Five of six batches followed another one; validation between them takes the place of two.
-    assert feeds[0].hits >= 4
+    assert prefetchers[0].hits >= 4

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.training.cpu import norm as rows
-from pipeline.training.cpu.norm import speed_up, voxels_per_row
+from pipeline.training.cpu import norm as norm_module
+from pipeline.training.cpu.norm import normalise_rows, voxels_per_row
 
 LAST = torch.channels_last_3d
 
 
 @pytest.fixture(autouse=True)
 def small_images_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "WORTHWHILE", 0)
+    monkeypatch.setattr(norm_module, "WORTHWHILE", 0)
 
 
 def pair(channels: int) -> tuple[torch.nn.BatchNorm3d, torch.nn.BatchNorm3d]:
@@ -23,7 +23,7 @@ def pair(channels: int) -> tuple[torch.nn.BatchNorm3d, torch.nn.BatchNorm3d]:
         plain.weight.uniform_(0.5, 2)
         plain.bias.uniform_(-1, 1)
     fast.load_state_dict(plain.state_dict())
-    speed_up(fast)
+    normalise_rows(fast)
     return plain, fast
 
 
@@ -68,3 +68,26 @@ def test_other_memory_orders_take_pytorchs_way() -> None:
     assert torch.equal(plain(image), fast(image))
     odd = torch.randn(1, 128, 3, 3, 3).contiguous(memory_format=LAST)
     assert voxels_per_row(odd) == 1
+
+
+def test_relu_beside_a_batch_norm_is_the_same_function() -> None:
+    torch.manual_seed(0)
+    plain = torch.nn.Sequential(torch.nn.BatchNorm3d(8), torch.nn.ReLU(inplace=True))
+    fast = torch.nn.Sequential(torch.nn.BatchNorm3d(8), torch.nn.ReLU(inplace=True))
+    normalise_rows(fast)
+    image = torch.randn(2, 8, 4, 4, 6)
+    # A gradient in the other memory order, as averages and concatenations make it.
+    weights = torch.randn(2, 8, 4, 4, 6)
+    found = []
+    for net in (plain, fast):
+        x = image.contiguous(memory_format=LAST).requires_grad_()
+        y = net(x)
+        y.backward(weights)
+        assert x.grad is not None
+        found.append((y.detach(), x.grad, net[0].weight.grad))
+        net.eval()
+        found[-1] += (net(image).detach(),)
+        net.train()
+    for want, got in zip(*found, strict=True):
+        assert torch.allclose(want, got, atol=1e-5)
+    assert (found[1][0] == 0).float().mean() > 0.3

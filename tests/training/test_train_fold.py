@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +16,17 @@ import zarr
 
 from pipeline.errors import CheckpointError, TrainingError
 from pipeline.metrics.segmentation import surface_distances
+from pipeline.planning.cross_splits import write_cross_splits
+from pipeline.settings.classical import LassoCox
 from pipeline.settings.networks.deepmts import MtHs, SegBackbone
+from pipeline.survival.deep_feature_blocks import DeepSource
+from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.tables.predictions import read_predictions
 from pipeline.tables.splits import read_splits
+from pipeline.training import step, trainer
+from pipeline.training.batches import Batch
 from pipeline.training.checkpoint import unpack
-from pipeline.training.job import FoldJob
+from pipeline.training.context import FoldJob, TrainContext
 from pipeline.training.train_fold import train_fold
 
 Job = Callable[..., FoldJob]
@@ -50,7 +58,7 @@ def test_outputs_keep_their_contract(job: Job, study: Path, tmp_path: Path) -> N
     assert list(history["iteration"]) == [4, 4, 8, 8, 12, 12]
     assert list(history["set"]) == ["train", "validation"] * 3
     assert {"loss", "dice", "c_index", "learning_rate", "loss_cox", "loss_dice"} <= set(history.columns)
-    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["finished.pt", "lock"]
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["completed.pt", "lock"]
 
 
 def test_the_checkpoint_says_all_that_prediction_needs(job: Job, tmp_path: Path) -> None:
@@ -123,24 +131,17 @@ def test_a_checkpoint_of_other_settings_is_refused(job: Job, tmp_path: Path) -> 
 
 
 def _stop_after(work: FoldJob, out: Path, iteration: int) -> None:
-    """SIGTERM to ourselves once an iteration is done."""
-    import os
-    import signal
+    """Send SIGTERM to this process once an iteration is done."""
+    real = trainer.train_step
 
-    from pipeline.training import trainer as run
-
-    real = run._advance
-
-    def advance(state: run.TrainState, number: int) -> None:
-        real(state, number)
+    def step(run: trainer.TrainState, number: int) -> None:
+        real(run, number)
         if number + 1 == iteration:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    run._advance = advance
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(trainer, "train_step", step)
         train_fold(work, out)
-    finally:
-        run._advance = real
 
 
 def test_sigterm_saves_and_says_how_to_go_on(job: Job, tmp_path: Path) -> None:
@@ -170,13 +171,11 @@ def test_a_broken_checkpoint_is_refused(job: Job, tmp_path: Path, damage: str) -
 def test_a_loss_that_is_not_finite_names_the_patients(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.training import step
-
     real = step.forward
 
-    def poisoned(bench: step.TrainContext, batch: object) -> dict[str, torch.Tensor]:
-        outputs = real(bench, batch)  # type: ignore[arg-type]
-        outputs["log_hazard"] = outputs["log_hazard"] * torch.where(batch.rows == 3, torch.nan, 1.0)  # type: ignore[attr-defined]
+    def poisoned(context: TrainContext, batch: Batch) -> dict[str, torch.Tensor]:
+        outputs = real(context, batch)
+        outputs["log_hazard"] = outputs["log_hazard"] * torch.where(batch.rows == 3, torch.nan, 1.0)
         return outputs
 
     monkeypatch.setattr(step, "forward", poisoned)
@@ -209,13 +208,6 @@ def test_held_out_patients_are_looked_at_only_where_asked_for(job: Job, tmp_path
     train_fold(job(checkpoint_selection="last"), tmp_path / "b")
     assert set(pd.read_csv(tmp_path / "a" / "history.csv")["set"]) == {"train", "validation", "test"}
     assert set(pd.read_csv(tmp_path / "b" / "history.csv")["set"]) == {"train", "validation"}
-
-
-def test_a_device_that_is_not_there_is_refused(job: Job, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="this device is not there.*got: cuda:7"):
-        train_fold(job(device="cuda:7"), tmp_path / "out")
-    with pytest.raises(TrainingError, match="unknown device"):
-        train_fold(job(device="abacus"), tmp_path / "out")
 
 
 def test_starting_from_another_model_takes_what_fits(job: Job, tmp_path: Path) -> None:
@@ -258,3 +250,32 @@ def test_a_network_without_survival_leaves_no_number_of_it(job: Job, study: Path
     pd.testing.assert_frame_equal(*tables)
     with pytest.raises(TrainingError, match="the loss term cox lacks its target"):
         train_fold(job(outcomes=plain, balance_events=False), tmp_path / "cox")
+
+
+def test_deep_features_of_cross_fitted_networks_reach_a_classical_model(
+    job: Callable[..., FoldJob], study: Path, tmp_path: Path
+) -> None:
+    cross = tmp_path / "cross_splits.json"
+    write_cross_splits(study / "splits.json", study / "cohort.parquet", 2, 0, cross)
+    folds = len(read_splits(study / "splits.json").folds)
+    tables = []
+    for m in range(2 * folds):
+        out = tmp_path / f"cross{m}"
+        train_fold(job(splits=cross, fold=m, iterations=2, outputs=("deep_features",)), out)
+        tables.append(out / "deep_features.parquet")
+    model = LassoCox(features=(), deep="net", spearman=0.9, l1_ratio=0.5)
+    fit = ModelJob(
+        "deep",
+        model,
+        None,
+        study / "cohort.parquet",
+        study / "splits.json",
+        (365.25,),
+        seed=1,
+        deep=DeepSource(tuple(tables), cross),
+    )
+    fit_model(fit, tmp_path / "deep")
+    for k in range(folds):
+        frame = pd.read_parquet(tmp_path / "deep" / f"fold{k}" / "predictions.parquet")
+        assert np.isfinite(frame["risk"]).all()
+        assert set(frame["set"]) == {"train", "validation", "test", "external"}
