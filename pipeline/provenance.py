@@ -18,7 +18,8 @@ def code_digest(*modules: str) -> str:
 
     The hash covers the syntax trees, without docstrings (comments and layout are not in
     the tree), of the modules and of everything they import inside ``pipeline``, at module
-    level or inside functions. It is given to rules as a parameter, so that editing code
+    level or inside functions; and the files that these modules read from the package, such
+    as templates and style sheets. It is given to rules as a parameter, so that editing code
     reruns exactly the stages that use it.
 
     Args:
@@ -37,6 +38,8 @@ def code_digest(*modules: str) -> str:
     digest = hashlib.sha256()
     for name in sorted(seen):
         digest.update(f"{name}\0{_tree_text(name)}\0".encode())
+        for path in package_files(name):
+            digest.update(f"{path.relative_to(ROOT)}\0{file_sha256(path)}\0".encode())
     return digest.hexdigest()[:16]
 
 
@@ -47,6 +50,45 @@ def module_path(name: str) -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+def package_files(name: str) -> list[Path]:
+    """Files of the package, no Python, that a module reads: templates, style sheets.
+
+    A module names them, or their folder, as ``Path(__file__).parent / "templates"``.
+
+    Args:
+        name: Dotted name of the module.
+
+    Returns:
+        Existing files in the order of their paths, those of folders at any depth.
+    """
+    module = module_path(name)
+    if module is None:
+        return []
+    places = (module.parent.joinpath(*parts) for parts in _places_beside(name))
+    files = (file for place in places for file in (place, *place.rglob("*")) if file.is_file())
+    return sorted({file for file in files if file.suffix not in (".py", ".pyc")})
+
+
+@cache
+def _places_beside(name: str) -> tuple[tuple[str, ...], ...]:
+    """Paths that a module states relative to its own folder, part by part."""
+    divisions = [
+        node for node in ast.walk(_parse(name)) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+    ]
+    inner = {id(node.left) for node in divisions}
+    places = (_parts_beside(node) for node in divisions if id(node) not in inner)
+    return tuple(parts for parts in places if parts)
+
+
+def _parts_beside(node: ast.expr) -> tuple[str, ...]:
+    """Parts of an expression like ``Path(__file__).parent / "a" / "b"``; of any other none."""
+    parts: list[str] = []
+    while isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant):
+        parts.insert(0, str(node.right.value))
+        node = node.left
+    return tuple(parts) if ast.unparse(node) == "Path(__file__).parent" else ()
 
 
 @cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import pi, sqrt
 from pathlib import Path
@@ -147,6 +148,27 @@ def disk_of_row(
             "cohort.time_unit: none",
         )
     return image, mask
+
+
+def write_disks(
+    rows: Iterable[tuple[str, float]],
+    settings: DiskSettings,
+    outputs: Sequence[Path],
+    write_crop: Callable[[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]], Path], None],
+) -> None:
+    """Make the image and the mask of every row of the cohort table, and store them as crops.
+
+    Args:
+        rows: Patient id and time (dimensionless) of each row.
+        settings: The generator.
+        outputs: One crop store per row, in the same order.
+        write_crop: Stores the image and the mask of a patient at a path.
+
+    Raises:
+        TableError: See :func:`disk_of_row`.
+    """
+    for (patient_id, time), out in zip(rows, outputs, strict=True):
+        write_crop(patient_id, disk_of_row(patient_id, time, settings), out)
 
 
 def write_disk_table(settings: DiskSettings, path: Path) -> None:

@@ -22,10 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.survival.estimator import stratified_folds
 from pipeline.survival.patients import Patients
-from pipeline.tables.outcomes import read_outcomes
-from pipeline.tables.splits import Fold, Splits, read_splits, write_splits
+from pipeline.tables.splits import Splits, read_splits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,42 +43,6 @@ class DeepSource:
 
     tables: tuple[Path, ...]
     splits: Path
-
-
-def write_cross_splits(splits: Path, outcomes: Path, parts: int, seed: int, out: Path) -> None:
-    """Write `cross_splits.json`: `parts` folds for each fold of the study, in that order.
-
-    In fold k·parts + j, `train` is fold k's training patients but part j, `inner` is fold k's
-    (epochs are chosen there), `heldout` is part j and fold k's held-out patients.
-
-    Args:
-        splits: `splits.json`.
-        outcomes: `cohort.parquet`; parts are stratified by event.
-        parts: At least 2.
-        seed: Of the parts.
-        out: Where to write.
-
-    Raises:
-        ModelError: A fold has fewer training events than parts.
-    """
-    study, table = read_splits(splits), read_outcomes(outcomes)
-    folds: list[Fold] = []
-    for k, fold in enumerate(study.folds):
-        event = np.asarray(table.loc[list(fold.train), "event"] == 1)
-        if event.sum() < 2 * parts:
-            raise ModelError(
-                "too few events to cross-fit deep features",
-                where=f"fold {k}",
-                expected=f"at least {2 * parts} events among training patients, two per part",
-                got=str(int(event.sum())),
-                action="use fewer folds or parts (plan.cross_parts), or no deep features",
-            )
-        assigned = stratified_folds(event, parts, seed + k)
-        for j in range(parts):
-            mine = tuple(p for p, part in zip(fold.train, assigned, strict=True) if part == j)
-            train = tuple(p for p, part in zip(fold.train, assigned, strict=True) if part != j)
-            folds.append(Fold(train, fold.inner, (*mine, *fold.heldout)))
-    write_splits(out, Splits(tuple(folds), study.external, study.seed))
 
 
 def space_prefix(number: int) -> str:

@@ -16,8 +16,8 @@ from pipeline.survival.cross_fit import (
     in_space,
     spaces_of,
     with_deep_features,
-    write_cross_splits,
 )
+from pipeline.survival.cross_splits import write_cross_splits
 from pipeline.survival.patients import load_patients
 from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.tables.splits import read_splits, write_splits

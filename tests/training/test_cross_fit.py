@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.settings.classical import LassoCox
-from pipeline.survival.cross_fit import DeepSource, write_cross_splits
+from pipeline.survival.cross_fit import DeepSource
+from pipeline.survival.cross_splits import write_cross_splits
 from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.tables.splits import read_splits
 from pipeline.training.job import FoldJob
