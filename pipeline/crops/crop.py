@@ -172,7 +172,7 @@ def _place(
         return at_lesion(lesion, settings)
     if settings.position == "box":
         return at_box(sources.patient_id, settings)
-    if settings.position == "uptake":
+    if settings.position == "brain_anchored":
         volume, to_pet = pet
         return replace(at_uptake(volume, settings), to_patient=inverse(to_pet))
     if sources.registration is None:

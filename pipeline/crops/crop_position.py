@@ -90,7 +90,7 @@ def _mean(usable: list[tuple[Path, Path]], mask_from: MaskFrom) -> dict[str, Any
         raise SettingsError(
             "there is no development lesion to place the crop by",
             where="crop.position: fixed",
-            action="set crop.centre_mm, or crop.position: uptake, which needs no contour",
+            action="set crop.centre_mm, or crop.position: brain_anchored, which needs no contour",
         )
     stacked = np.stack(list(places.values()))
     x, y, z = (round(float(v), 3) for v in stacked.mean(axis=0))

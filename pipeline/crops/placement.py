@@ -62,7 +62,7 @@ def at_lesion(lesion: Lesion | None, settings: CropSettings) -> Placement:
             "a crop around the lesion needs a contour",
             where="crop.position: lesion",
             got="no contour",
-            action="add the contour, set contours.draw, or use crop.position: uptake, fixed or box",
+            action="add the contour, set contours.auto_segment, or use crop.position: brain_anchored, fixed or box",
         )
     return Placement(around(lesion.centroid_mm(), settings), np.eye(4))
 
@@ -199,7 +199,7 @@ def _brain_points(pet: Volume, threshold: float) -> FloatArray:
 def _no_brain(threshold: float) -> CropError:
     return CropError(
         "no brain was found in the PET to place the crop by",
-        where="crop.position: uptake",
+        where="crop.position: brain_anchored",
         expected=f"uptake above {threshold:g} g/mL in the upper third of the image",
         got="none",
         action="check that the head is in the image, lower crop.uptake_threshold_gml, or use another "

@@ -136,11 +136,11 @@ def _require_repeatable(job: BundleJob, models: Mapping[str, Mapping[str, Any]])
         raise BundleError(
             "a new patient has no row in the table of boxes",
             where="crop.position: box",
-            action="train with crop.position fixed, uptake or lesion",
+            action="train with crop.position fixed, brain_anchored or lesion",
         )
     if settings["plan"]["folds"] == 1:
         raise BundleError(
-            "without held-out patients there are no risks that a new patient's could be placed among",
+            "without test patients there are no risks that a new patient's could be placed among",
             where="plan.folds: 1",
             expected="2 folds or more",
             action="train with folds, external patients or not",

@@ -111,7 +111,7 @@ class CohortFacts(Section):
         spans: By quantity (see `measures.py`).
         scanners: Manufacturer and model of the PET.
         levels: By clinical column of text, its levels.
-        risk_percentiles: Held-out risk (Z) at 0, 5, … 100 %; empty where nothing predicts survival.
+        risk_percentiles: Risk of test patients (Z) at 0, 5, … 100 %; empty where nothing predicts survival.
         patients: How many.
         events: Of them; None in a study without outcomes.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 MIN_PATIENTS = 3
-"""Fewer inner patients than this give no standard deviation worth the name."""
+"""Fewer validation patients than this give no standard deviation worth the name."""
 QUANTILES = (0.25, 1 / 3, 0.5, 2 / 3, 0.75)
 """Cuts of risk groups that are kept, of the training patients' Z."""
 
@@ -32,7 +32,7 @@ class RiskScale:
     Attributes:
         mean: Mean risk.
         sd: Its standard deviation (n − 1); 0: the risk is constant, and Z is 0.
-        source: Where both come from, `inner` or `heldout`.
+        source: Where both come from, `validation` or `test`.
         patients: How many patients that is.
         train_cut: Median Z of the fold's training patients.
     """
@@ -52,24 +52,24 @@ class RiskScale:
 def fit_scale(sets: Array, risk: Array) -> RiskScale:
     """The scale of one fold's predictions.
 
-    Mean and SD of the inner validation patients, or, where they are fewer than three, of
-    the held-out patients (marked: those are then scored by their own spread).
+    Mean and SD of the validation patients, or, where they are fewer than three, of
+    the test patients (marked: those are then scored by their own spread).
 
     Args:
-        sets: (n,) train, inner, heldout or external.
+        sets: (n,) train, validation, test or external.
         risk: (n,) log-hazard, higher = worse.
 
     Raises:
         ModelError: Neither set has three patients.
     """
-    for source in ("inner", "heldout"):
+    for source in ("validation", "test"):
         values = risk[sets == source]
         if len(values) >= MIN_PATIENTS:
             break
     else:
         raise ModelError(
             "a fold has too few patients for a Z-score",
-            expected=f"at least {MIN_PATIENTS} inner or held-out patients",
+            expected=f"at least {MIN_PATIENTS} validation or test patients",
             action="use fewer folds (plan.folds)",
         )
     mean, sd = float(values.mean()), float(values.std(ddof=1))
@@ -179,8 +179,8 @@ def _average_models(
 def _tell(name: str, fold: int, scale: RiskScale) -> list[str]:
     where = f"model {name}, fold {fold}"
     lines = []
-    if scale.source == "heldout":
-        lines.append(f"{where}: Z-scores from held-out patients, since there are too few inner ones")
+    if scale.source == "test":
+        lines.append(f"{where}: Z-scores from test patients, since there are too few validation patients")
     if scale.sd == 0:
         lines.append(f"{where}: the risk is the same for all patients, so its Z-score is 0")
     return lines
@@ -190,7 +190,7 @@ def _join_folds(folds: list[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     held = [
-        frame[frame["set"] == "heldout"].drop(columns="set").assign(set="development", fold=k)
+        frame[frame["set"] == "test"].drop(columns="set").assign(set="development", fold=k)
         for k, frame in enumerate(folds)
     ]
     outside = [frame[frame["set"] == "external"].drop(columns="set") for frame in folds]

@@ -96,7 +96,7 @@ class Found:
 
 
 def explain_model(job: ExplainJob, out: Path) -> None:
-    """Explain a network for the held-out patients of highest and lowest risk (or label, or Dice).
+    """Explain a network for the test patients of highest and lowest risk (or label, or Dice).
 
     Each patient is explained by the fold that held him out. Writes `{patient_id}.npz` (float32
     maps (Z, Y, X) on the crop's grid without margin: Grad-CAM by scale, rectified, and
@@ -137,7 +137,7 @@ def explain_model(job: ExplainJob, out: Path) -> None:
 
 
 def choose_patients(risks: pd.DataFrame, count: int) -> list[Chosen]:
-    """The held-out development patients of highest and of lowest risk, without repetition.
+    """The test patients of highest and of lowest risk, without repetition.
 
     Of a network that does not predict survival: of its first label's probability, else of Dice.
 
@@ -152,7 +152,7 @@ def choose_patients(risks: pd.DataFrame, count: int) -> list[Chosen]:
     rows = list(zip(*columns, strict=True))
     count = min(count, len(rows) // 2)
     if count == 0:
-        raise TrainingError(f"there are too few held-out patients to explain by {by}", got=str(len(rows)))
+        raise TrainingError(f"there are too few test patients to explain by {by}", got=str(len(rows)))
     ends = [("highest", row) for row in rows[:count]] + [("lowest", row) for row in rows[-count:]]
     return [Chosen(patient, end, fold, by, value) for end, (patient, fold, value) in ends]
 

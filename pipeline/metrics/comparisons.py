@@ -35,9 +35,9 @@ def compare(
     """
     names = [one.model for one in scored]
     bases = [_reference(names, members, settings.compare_with)]
-    over = settings.added_value_over
+    over = settings.reference_model
     if over:
-        bases.append(_position(names, over, "added_value_over"))
+        bases.append(_position(names, over, "reference_model"))
     rows: list[dict[str, object]] = []
     for base in dict.fromkeys(bases):
         rows.extend(_differences(scored, base, counts, settings.confidence))

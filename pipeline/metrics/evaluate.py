@@ -148,7 +148,7 @@ def _expected(splits: Splits, which: str) -> dict[str, int]:
     """Patient → fold that held it out (external: −1), sorted by id."""
     if which == "external":
         return dict.fromkeys(sorted(splits.external), -1)
-    return dict(sorted((p, k) for k, fold in enumerate(splits.folds) for p in fold.heldout))
+    return dict(sorted((p, k) for k, fold in enumerate(splits.folds) for p in fold.test))
 
 
 def _scored(
@@ -176,8 +176,8 @@ def _scored(
     }
     has_dice = "dice" in table and table["dice"].notna().any()
     marks = list(model.info.get("marks", []))
-    if any(f["from"] == "heldout" for member in model.info["members"].values() for f in member):
-        marks.append("marked: Z-scores from held-out patients")
+    if any(f["from"] == "test" for member in model.info["members"].values() for f in member):
+        marks.append("marked: Z-scores from test patients")
     common = (
         model.name,
         which,

@@ -1,4 +1,4 @@
-"""Folds and inner validation sets: by seed and patient id alone, never by the table's order."""
+"""Folds and validation sets: by seed and patient id alone, never by the table's order."""
 
 from __future__ import annotations
 
@@ -31,24 +31,26 @@ class Member(Protocol):
 
 
 def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tuple[Fold, ...]:
-    """Divide development patients into folds, each with train, inner and held-out patients.
+    """Divide development patients into folds, each with training, validation and test patients.
 
     Events and censored patients are dealt to the folds separately, so that folds differ by
     at most one patient and one event; with `by_centre` whole centres are held out, largest
-    first, each to the fold with the fewest events (then patients). The inner validation set
+    first, each to the fold with the fewest events (then patients). The validation set
     is drawn from a fold's other patients, stratified by event. Without outcomes all patients
     are dealt as one stratum, at random.
 
     Args:
         patients: Development patients that are usable, in any order.
-        settings: Number of folds, share of inner validation patients, by centre or not.
+        settings: Number of folds, share of validation patients, by centre or not.
         seed: Of the study.
 
     Raises:
         TrainingError: Too few patients, events or centres for this many folds.
     """
     held = held_out(patients, settings, seed)
-    folds = tuple(_fold(patients, held[k], settings.inner_fraction, f"{seed}:{k}") for k in range(len(held)))
+    folds = tuple(
+        _fold(patients, held[k], settings.validation_fraction, f"{seed}:{k}") for k in range(len(held))
+    )
     has_outcomes = any(p.event is not None for p in patients)
     occurred = {p.patient_id for p in patients if p.event} if has_outcomes else None
     for number, fold in enumerate(folds):
@@ -74,7 +76,7 @@ def infeasible_plan_reason(patients: Sequence[Member], settings: PlanSettings, s
 
 
 def held_out(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
-    """Held-out patients of each run; nobody where there is one fold, however often it is repeated."""
+    """Test patients of each run; nobody where there is one fold, however often it is repeated."""
     if settings.folds == 1:
         return [set() for _ in range(settings.repeats)]
     return by_centre(patients, settings, seed) if settings.by_centre else by_event(patients, settings, seed)
@@ -90,7 +92,7 @@ def _draw(salt: str, name: str) -> bytes:
 
 
 def by_event(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
-    """Held-out patients of each fold, events and then censored dealt out in turn."""
+    """Test patients of each fold, events and then censored dealt out in turn."""
     order = [p for event in STRATA for p in shuffled((q for q in patients if q.event == event), str(seed))]
     held: list[set[str]] = [set() for _ in range(settings.folds)]
     for position, patient in enumerate(order):
@@ -99,7 +101,7 @@ def by_event(patients: Sequence[Member], settings: PlanSettings, seed: int) -> l
 
 
 def by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
-    """Held-out patients of each fold, whole centres at a time.
+    """Test patients of each fold, whole centres at a time.
 
     Raises:
         TrainingError: Fewer centres than folds.
@@ -127,32 +129,33 @@ def by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) -> 
 
 def _fold(patients: Sequence[Member], held: set[str], fraction: float, salt: str) -> Fold:
     rest = [p for p in patients if p.patient_id not in held]
-    inner: set[str] = set()
+    validation: set[str] = set()
     for event in STRATA:
+        # The salt says `inner`, as the set was called in earlier versions: another word draws other patients.
         stratum = shuffled((p for p in rest if p.event == event), f"inner:{salt}")
         count = round(fraction * len(stratum))
         if fraction > 0 and len(stratum) >= 2:
             count = max(count, 1)
-        inner.update(p.patient_id for p in stratum[:count])
-    train = [p.patient_id for p in rest if p.patient_id not in inner]
-    return Fold(tuple(sorted(train)), tuple(sorted(inner)), tuple(sorted(held)))
+        validation.update(p.patient_id for p in stratum[:count])
+    train = [p.patient_id for p in rest if p.patient_id not in validation]
+    return Fold(tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(held)))
 
 
 def check_fold(number: int, fold: Fold, occurred: set[str] | None, settings: PlanSettings) -> None:
     """Refuse a fold that cannot be trained or judged.
 
     Training needs two events (a Cox loss of one event ranks nobody twice), a validation or
-    held-out set one event and a second patient (a concordance needs a pair). Without outcomes
+    test set one event and a second patient (a concordance needs a pair). Without outcomes
     (`occurred` is None) patients alone are counted.
 
     Raises:
         TrainingError: Naming the fold, the set and its numbers.
     """
-    needs = {"train": (3, 2), "inner": (2, 1), "heldout": (2, 1)}
-    if settings.inner_fraction == 0:
-        del needs["inner"]
+    needs = {"train": (3, 2), "validation": (2, 1), "test": (2, 1)}
+    if settings.validation_fraction == 0:
+        del needs["validation"]
     if settings.folds == 1:
-        del needs["heldout"]
+        del needs["test"]
     for name, (patients, events) in needs.items():
         members = getattr(fold, name)
         have = 0 if occurred is None else sum(p in occurred for p in members)
@@ -166,6 +169,6 @@ def check_fold(number: int, fold: Fold, occurred: set[str] | None, settings: Pla
                 where="plan",
                 expected=expected,
                 got=got,
-                action="lower plan.folds, change plan.inner_fraction, or see problems.csv for who was "
+                action="lower plan.folds, change plan.validation_fraction, or see problems.csv for who was "
                 "excluded and why",
             )

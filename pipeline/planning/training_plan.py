@@ -83,7 +83,7 @@ def describe(job: ResolveJob) -> dict[str, Any]:
 
 
 def _numbers(fold: Fold, events: set[str] | None) -> dict[str, dict[str, int | None]]:
-    sets = {"train": fold.train, "inner": fold.inner, "heldout": fold.heldout}
+    sets = {"train": fold.train, "validation": fold.validation, "test": fold.test}
     return {name: _count(members, events) for name, members in sets.items()}
 
 
@@ -108,9 +108,9 @@ def _model(model: ModelPlan, splits: Splits) -> dict[str, Any]:
 def marks(job: ResolveJob, *, outcomes: bool) -> list[str]:
     """What every table of this study has to carry as a mark (nothing leaks unmarked)."""
     found = []
-    if job.settings.inner_fraction == 0 and outcomes:
-        found.append("no inner validation: Z-scores and baseline hazard come from held-out patients")
+    if job.settings.validation_fraction == 0 and outcomes:
+        found.append("no validation patients: Z-scores and baseline hazard come from test patients")
     for name, model in sorted(job.models.items()):
-        if model.training.select == "best_heldout":
-            found.append(f"{name}: the epoch was chosen on the held-out fold that is reported")
+        if model.training.checkpoint_selection == "best_test":
+            found.append(f"{name}: the epoch was chosen on the test fold that is reported")
     return found

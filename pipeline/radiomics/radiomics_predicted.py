@@ -44,7 +44,7 @@ class FoldContours:
 
 
 def radiomics_predicted(source: FoldContours, out: Path, settings: RadiomicsSettings, policy: Policy) -> None:
-    """Write features on a fold's predicted contours: of held-out and external patients only.
+    """Write features on a fold's predicted contours: of test and external patients only.
 
     A parquet table with a row per patient: `patient_id`, `fold`, `set`, the set's columns and
     `pet_index_*` (of the predicted contour). A patient in whom the network found no lesion,
@@ -78,7 +78,7 @@ def _require_unseen(source: FoldContours, patients: Mapping[str, str]) -> None:
 
     table = read_predictions(source.folder / "predictions.parquet")
     told = dict(zip(table["patient_id"], table["set"], strict=True))
-    seen = {p: s for p, s in told.items() if p in patients or s in ("heldout", "external")}
+    seen = {p: s for p, s in told.items() if p in patients or s in ("test", "external")}
     check_unseen(seen, read_splits(source.splits), source.fold, str(source.folder))
     masks = source.folder / "masks.zarr"
     kept = set(zarr.open_group(str(masks), mode="r")) if masks.is_dir() else set()

@@ -63,10 +63,10 @@ def sets_of(cohort: pd.DataFrame) -> Sets:
 def _fate(splits: Splits) -> tuple[str, str]:
     """What is done with development and with external patients."""
     count = len(splits.folds)
-    if any(fold.heldout for fold in splits.folds):
+    if any(fold.test for fold in splits.folds):
         return f"{count}-fold cross-validation", "predicted by all folds"
     fold = splits.folds[0]
-    told = f"{len(fold.train)} training, {len(fold.inner)} inner validation"
+    told = f"{len(fold.train)} training, {len(fold.validation)} validation"
     return told, "predicted by the model" if count == 1 else f"predicted by {count} runs"
 
 

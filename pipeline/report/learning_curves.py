@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PANELS = (("loss", "Loss"), ("dice", "Dice"), ("c_index", "C-index"))
-VALIDATION = {"inner": "inner validation", "heldout": "held-out fold (marked)"}
+VALIDATION = {"validation": "validation", "test": "test fold (marked)"}
 
 
 def read_histories(job: ReportJob, model: str) -> pd.DataFrame:

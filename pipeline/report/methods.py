@@ -92,7 +92,7 @@ def _crop(settings: dict[str, Any]) -> str:
         "fixed": "at one position in template space, the mean of development lesions",
         "lesion": "centred on each patient's contour (this needs a contour)",
         "box": "by a table of bounding boxes",
-        "uptake": "by the brain-anchored uptake rule, without contours",
+        "brain_anchored": "by the brain-anchored uptake rule, without contours",
     }[crop["position"]]
     return (
         f"{aligned}Crops of {x}×{y}×{z} voxels of {dx:g}×{dy:g}×{dz:g} mm (x, y, z) were cut {where}. "
@@ -105,18 +105,18 @@ def _validation(settings: dict[str, Any], outcomes: bool, ranks: bool) -> str:
     dealt = "patients stratified by event" if outcomes else "patients dealt out at random"
     by = "whole centres held out" if plan["by_centre"] else dealt
     uses = "choice of weights, Z-scores and baseline hazards" if ranks else "choice of weights"
-    absent = ": Z-scores and baseline hazards come from held-out patients (marked)" if ranks else ""
+    absent = ": Z-scores and baseline hazards come from test patients (marked)" if ranks else ""
     rest = "development patients" if plan["folds"] == 1 else "each fold's remaining patients"
     inner = (
-        f"{plan['inner_fraction']:.0%} of {rest} were kept as inner validation for the {uses}."
-        if plan["inner_fraction"] > 0
-        else f"No inner validation{absent}."
+        f"{plan['validation_fraction']:.0%} of {rest} were kept as validation patients for the {uses}."
+        if plan["validation_fraction"] > 0
+        else f"No validation patients{absent}."
     )
     if plan["folds"] == 1:
-        times = f", {plan['repeats']} times with other inner patients," if plan["repeats"] > 1 else ""
+        times = f", {plan['repeats']} times with other validation patients," if plan["repeats"] > 1 else ""
         return (
-            f"No cross-validation: models were trained{times} on all development patients but the inner ones "
-            f"and judged on external patients. {inner}"
+            f"No cross-validation: models were trained{times} on all development patients but the "
+            f"validation patients and judged on external patients. {inner}"
         )
     return f"{plan['folds']}-fold cross-validation, {by}. {inner}"
 
@@ -134,7 +134,7 @@ def _model(job: ReportJob, name: str, model: dict[str, Any]) -> str:
             + (f", width {model['width']:g} of the paper's" if model.get("width", 1) != 1 else "")
             + f", {training['iterations']} iterations of {training['batch']} patients"
             + (", as many with events as without" if training["balance_events"] else "")
-            + f"; weights kept: {training['select'].replace('_', ' ')}.{_marked(training)}{with_clinical}"
+            + f"; weights kept: {training['checkpoint_selection'].replace('_', ' ')}.{_marked(training)}{with_clinical}"
         )
     told = CLASSICAL.get(kind, f"Classical model of kind {kind}.")
     told = told.format(**{"column": "", "feature": "", **model})
@@ -171,7 +171,7 @@ def _features_from(model: dict[str, Any]) -> str:
 
 
 def _marked(training: dict[str, Any]) -> str:
-    if training["select"] == "best_heldout":
+    if training["checkpoint_selection"] == "best_test":
         return " MARKED: the epoch was chosen on the very fold that is reported, as the paper did."
     return ""
 
@@ -183,16 +183,14 @@ def _ensembles(job: ReportJob) -> str:
     )
     plan = job.settings["plan"]
     text = (
-        "Each fold's risks were Z-scored by the mean and SD of that fold's inner validation patients; an "
+        "Each fold's risks were Z-scored by the mean and SD of that fold's validation patients; an "
         "external patient's risk is the mean over folds, a development patient's that of the fold that held it out."
         if plan["folds"] > 1
-        else "Risks were Z-scored by the mean and SD of the inner validation patients"
+        else "Risks were Z-scored by the mean and SD of the validation patients"
         + (" and averaged over repeats." if plan["repeats"] > 1 else ".")
     )
-    if any(
-        "Z-scores from held-out patients" in line for line in ensemble_remarks(job.results, [*job.models])
-    ):
-        text += " Where a fold had too few inner patients, its held-out patients stood in for them (marked)."
+    if any("Z-scores from test patients" in line for line in ensemble_remarks(job.results, [*job.models])):
+        text += " Where a fold had too few validation patients, its test patients stood in for them (marked)."
     return text + (f" Averages of several models: {several}." if several else "")
 
 

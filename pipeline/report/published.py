@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METRICS = {"c_index": "C-index", "dice": "Dice"}
-SETS = {"train": "training", "heldout": "held-out", "external": "external"}
+SETS = {"train": "training", "test": "test", "external": "external"}
 NOTE = (
     "Ours: each run's network alone, the mean over runs. Dice: mean ± SD over patients. "
     "Training: the very patients the network was fitted on."
@@ -124,7 +124,7 @@ def predicted_survival(job: ReportJob, model: str, which: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    name = "external" if which == "external" else "heldout"
+    name = "external" if which == "external" else "test"
     days = job.evaluation.predicted_days
     curves = []
     for run in runs(job, model):

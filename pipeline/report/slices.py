@@ -102,7 +102,7 @@ def predicted_mask(folders: Sequence[Path], patient_id: str, splits: Splits) -> 
     votes = []
     for number, folder in enumerate(folders):
         store = folder / "masks.zarr"
-        mine = patient_id in splits.external or patient_id in splits.folds[number].heldout
+        mine = patient_id in splits.external or patient_id in splits.folds[number].test
         if mine and (store / patient_id).is_dir():
             votes.append(np.asarray(zarr.open_array(store / patient_id, mode="r")[...]) > 0)
     if not votes:

@@ -134,10 +134,10 @@ class HecktorCox(FeatureSelecting):
 
     kind: Literal["hecktor_cox"] = "hecktor_cox"
     spearman: float = Field(1.0, gt=0, le=1, description="A filter before the recipe; 1: none, as the paper.")
-    select_on: Literal["training", "inner"] = Field(
+    select_on: Literal["training", "validation"] = Field(
         "training",
         description="Where features and limit are chosen: within training patients, or (as the paper "
-        "does, marked in every table) on the fold's inner validation patients.",
+        "does, marked in every table) on the fold's validation patients.",
     )
     top: int = Field(20, ge=1, le=200, description="Features kept by univariate |C − 0.5|.")
     thresholds: tuple[float, ...] = Field(

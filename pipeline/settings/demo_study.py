@@ -41,7 +41,7 @@ PHANTOM = {
         "schedule": {"kind": "cosine", "learning_rate": 0.01},
         "augment": {"translation_voxels": 2.0},
         "validate_every": 50,
-        "select": "last",
+        "checkpoint_selection": "last",
         "checkpoint_every": 100,
     },
 }

@@ -115,12 +115,12 @@ class ContourSettings(Section):
         description="The contour drawn on which image fills the crop's mask; the other one "
         "where only that exists (told in the status).",
     )
-    draw: Literal["none", "threshold_40", "threshold_41", "fixed_2.5", "fixed_4.0"] = Field(
+    auto_segment: Literal["none", "threshold_40", "threshold_41", "fixed_2.5", "fixed_4.0"] = Field(
         "none", description="Contour drawn by the software where none was drawn, marked as such."
     )
-    draw_within: Literal["sphere", "image"] = Field(
+    auto_segment_within: Literal["sphere", "image"] = Field(
         "sphere",
-        description="Where `draw` looks: in the cohort table's `roi`, written `sphere(x, y, z, radius)` "
+        description="Where `auto_segment` looks: in the cohort table's `roi`, written `sphere(x, y, z, radius)` "
         "in LPS mm; or in the whole PET, right only for images cut to the lesion.",
     )
     supersampling: int = Field(
@@ -139,7 +139,7 @@ class ContourSettings(Section):
     margin_mm: float = Field(
         0.0, ge=-50, le=100, description="Masks are grown by this margin; negative shrinks them."
     )
-    ring_mm: float = Field(
+    shell_mm: float = Field(
         0.0,
         ge=0,
         le=100,

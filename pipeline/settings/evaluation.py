@@ -29,7 +29,7 @@ class EvaluationSettings(Section):
     compare_with: str = Field(
         "", description="Model the others are compared with; empty: the first ensemble."
     )
-    added_value_over: str = Field(
+    reference_model: str = Field(
         "",
         description="Model (e.g. the clinical one) over which the others' added value is tested by nested "
         "Cox models on held-out risks; empty: none.",
@@ -47,7 +47,7 @@ class PublishedFigure(Section):
 
     model: str = Field(description="Model of this study that remakes it.")
     metric: Literal["c_index", "dice"] = Field(description="What was measured.")
-    set: Literal["train", "heldout", "external"] = Field(description="On which patients.")
+    set: Literal["train", "test", "external"] = Field(description="On which patients.")
     value: float = Field(ge=0, le=1, description="As printed.")
     sd: float | None = Field(None, ge=0, description="Standard deviation as printed, if there is one.")
 

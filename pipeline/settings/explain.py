@@ -19,7 +19,7 @@ class ExplainSettings(Section):
         2,
         ge=1,
         le=20,
-        description="Held-out patients from each end of the model's risks: the highest and the lowest.",
+        description="Test patients from each end of the model's risks: the highest and the lowest.",
     )
     methods: tuple[Literal["grad_cam", "occlusion"], ...] = Field(
         ("grad_cam", "occlusion"), min_length=1, description="Grad-CAM at every scale; occlusion by cubes."

@@ -55,10 +55,10 @@ class RegistrationSettings(Section):
 class CropSettings(Section):
     """Which part of the aligned images is stored, on which grid."""
 
-    position: Literal["fixed", "lesion", "box", "uptake"] = Field(
+    position: Literal["fixed", "lesion", "box", "brain_anchored"] = Field(
         "fixed",
         description="`fixed`: one place in template space; `lesion`: the contour's centroid "
-        "(needs a contour); `box`: a table of boxes; `uptake`: brain-anchored, no contour needed.",
+        "(needs a contour); `box`: a table of boxes; `brain_anchored`: below the brain, no contour needed.",
     )
     centre_mm: tuple[float, float, float] | None = Field(
         None,
@@ -67,7 +67,9 @@ class CropSettings(Section):
     )
     boxes: str = Field("", description="`box`: CSV with patient_id, x1, x2, y1, y2, z1, z2 in mm.")
     uptake_threshold_gml: float = Field(
-        3.0, gt=0, description="`uptake`: smoothed SUV above which the largest region on top is the brain."
+        3.0,
+        gt=0,
+        description="`brain_anchored`: smoothed SUV above which the largest region on top is the brain.",
     )
     shape: tuple[Count, Count, Count] = Field((112, 128, 128), description="Voxels (z, y, x).")
     spacing_mm: tuple[Length, Length, Length] = Field((1.0, 1.0, 1.0), description="Voxel size (z, y, x).")

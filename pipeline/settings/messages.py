@@ -21,15 +21,47 @@ _WORDS = {
     "string_type": "must be text (put it in quotes)",
 }
 
+RENAMED_KEYS = {
+    "contours.draw": "contours.auto_segment",
+    "contours.draw_within": "contours.auto_segment_within",
+    "contours.ring_mm": "contours.shell_mm",
+    "plan.inner_fraction": "plan.validation_fraction",
+    "training.accumulate": "training.gradient_accumulation",
+    "training.risk_memory": "training.risk_bank_size",
+    "training.select": "training.checkpoint_selection",
+    "training.start_from": "training.pretrained_from",
+    "evaluation.added_value_over": "evaluation.reference_model",
+}
+"""Key of earlier versions → its name today."""
+RENAMED_VALUES = {
+    ("crop.position", "uptake"): "brain_anchored",
+    ("training.checkpoint_selection", "best_inner"): "best_validation",
+    ("training.checkpoint_selection", "best_heldout"): "best_test",
+    ("models.*.select_on", "inner"): "validation",
+    ("report.published.*.set", "heldout"): "test",
+}
+"""Key (`*`: any model, any entry of a list) and its value in earlier versions → the value's name today."""
 
-def explain(error: ValidationError, model: type[Section]) -> str:
-    """Every problem of a validation in one readable line each."""
-    return "\n".join(_line(item, model) for item in error.errors())
+
+def explain(error: ValidationError, model: type[Section], section: str = "") -> str:
+    """Every problem of a validation in one readable line each.
+
+    Args:
+        error: What pydantic found.
+        model: The class that was validated.
+        section: Name of the section where `model` is not the whole of a study.
+    """
+    return "\n".join(_line(item, model, section) for item in error.errors())
 
 
-def _line(item: Any, model: type[Section]) -> str:
+def _line(item: Any, model: type[Section], section: str) -> str:
     kind, location = item["type"], item["loc"]
     where = ".".join(_as_written(location))
+    whole = f"{section}.{where}" if section else where
+    if kind == "extra_forbidden" and whole in RENAMED_KEYS:
+        return f"settings: {whole} is now {RENAMED_KEYS[whole]}; rename it"
+    if kind == "literal_error" and (new := RENAMED_VALUES.get((_any_entry(whole), str(item["input"])))):
+        return f"settings: {whole}: {item['input']} is now {whole}: {new}; rename it"
     if kind == "extra_forbidden":
         return f"settings: unknown key {where!r}" + _nearest(model, location)
     if kind == "union_tag_invalid":
@@ -47,6 +79,12 @@ def _as_written(location: tuple[int | str, ...]) -> list[str]:
     if len(parts) > 2 and parts[0] == "models":
         del parts[2]
     return parts
+
+
+def _any_entry(key: str) -> str:
+    """A dotted key with `*` for a model's name and for positions in lists."""
+    parts = ["*" if part.isdigit() else part for part in key.split(".")]
+    return ".".join([*parts[:1], "*", *parts[2:]] if parts[0] == "models" else parts)
 
 
 def _unknown_kind(where: str, context: Any) -> str:

@@ -21,14 +21,14 @@ class PlanSettings(Section):
         1,
         ge=1,
         le=20,
-        description="With `folds: 1`: how often training is repeated, each time with other inner "
+        description="With `folds: 1`: how often training is repeated, each time with other "
         "validation patients and another start.",
     )
-    inner_fraction: float = Field(
+    validation_fraction: float = Field(
         0.2,
         ge=0,
         lt=0.5,
-        description="Share of a fold's non-held-out patients kept for validation "
+        description="Share of a fold's non-test patients kept for validation "
         "inside the fold (epoch, Z-scores, baseline hazard); 0: none, marked in every table.",
     )
     by_centre: bool = Field(False, description="Hold out whole centres.")
@@ -51,9 +51,9 @@ class PlanSettings(Section):
             raise ValueError("repeats are for folds: 1; with more folds every fold is one run")
         if self.folds == 1 and self.by_centre:
             raise ValueError("by_centre holds out centres, and folds: 1 holds out nobody")
-        if self.folds == 1 and self.inner_fraction == 0:
+        if self.folds == 1 and self.validation_fraction == 0:
             raise ValueError(
-                "folds: 1 holds out nobody, so inner_fraction must be above 0: Z-scores and baseline "
-                "hazards come from inner validation patients"
+                "folds: 1 holds out nobody, so validation_fraction must be above 0: Z-scores and baseline "
+                "hazards come from validation patients"
             )
         return self

@@ -91,7 +91,7 @@ class Settings(Section):
         """Models that other sections name are among this study's."""
         for where, name in (
             ("evaluation.compare_with", self.evaluation.compare_with),
-            ("evaluation.added_value_over", self.evaluation.added_value_over),
+            ("evaluation.reference_model", self.evaluation.reference_model),
             ("bundle.ensemble", self.bundle.ensemble),
         ):
             if name and name not in (*self.models, *self.ensembles):
@@ -154,8 +154,10 @@ class Settings(Section):
         meets = {
             "radiomics.enabled (bin widths and thresholds of indices)": self.radiomics.enabled
             and self.cohort.source in ("dicom", "nifti"),
-            "crop.position: uptake": self.crop.position == "uptake",
-            f"contours.draw: {self.contours.draw}": self.contours.draw.startswith("fixed"),
+            "crop.position: brain_anchored": self.crop.position == "brain_anchored",
+            f"contours.auto_segment: {self.contours.auto_segment}": self.contours.auto_segment.startswith(
+                "fixed"
+            ),
         }
         for name, used in meets.items():
             if used:
@@ -168,8 +170,8 @@ class Settings(Section):
         for figure in self.report.published:
             if figure.model not in self.models:
                 raise ValueError(f"report.published names {figure.model!r}, which is no model")
-            if figure.set == "heldout" and self.plan.folds == 1:
-                raise ValueError("report.published names held-out patients, and plan.folds: 1 has none")
+            if figure.set == "test" and self.plan.folds == 1:
+                raise ValueError("report.published names test patients, and plan.folds: 1 has none")
 
     def _require_risks(self) -> None:
         """What compares, averages or chooses by risk names models that give one."""
@@ -183,7 +185,7 @@ class Settings(Section):
         published = [f.model for f in self.report.published if f.metric == "c_index"]
         for where, name in (
             ("evaluation.compare_with", self.evaluation.compare_with),
-            ("evaluation.added_value_over", self.evaluation.added_value_over),
+            ("evaluation.reference_model", self.evaluation.reference_model),
             *(("report.published: c_index", name) for name in published),
         ):
             if name and name not in (*ranked, *self.ensembles):
@@ -226,7 +228,7 @@ def merge_training(base: TrainingSettings, overrides: Mapping[str, Any]) -> Trai
     try:
         return TrainingSettings.model_validate(merged)
     except ValidationError as error:
-        raise SettingsError(explain(error, TrainingSettings)) from None
+        raise SettingsError(explain(error, TrainingSettings, "training")) from None
 
 
 def load_settings(config: Mapping[str, Any]) -> Settings:
@@ -241,44 +243,48 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
         raise SettingsError(explain(error, Settings)) from None
     for name, network in settings.networks().items():
         chosen = settings.training_of(name)
-        if chosen.select_metric == "c_index" and chosen.select != "last" and not network.ranks():
+        if (
+            chosen.select_metric == "c_index"
+            and chosen.checkpoint_selection != "last"
+            and not network.ranks()
+        ):
             raise SettingsError(
                 f"model {name!r} chooses its weights by C-index, and it does not predict survival",
                 where="training.select_metric: c_index",
                 action=f"set models.{name}.training.select_metric: loss",
             )
-        if chosen.select == "best_heldout" and settings.plan.folds == 1:
+        if chosen.checkpoint_selection == "best_test" and settings.plan.folds == 1:
             raise SettingsError(
-                f"model {name!r} chooses its weights on held-out patients, and there are none",
-                where="training.select: best_heldout with plan.folds: 1",
-                action="set training.select: best_inner or last",
+                f"model {name!r} chooses its weights on test patients, and there are none",
+                where="training.checkpoint_selection: best_test with plan.folds: 1",
+                action="set training.checkpoint_selection: best_validation or last",
             )
-        if chosen.select == "best_inner" and settings.plan.inner_fraction == 0:
+        if chosen.checkpoint_selection == "best_validation" and settings.plan.validation_fraction == 0:
             raise SettingsError(
-                f"model {name!r} chooses its weights on inner validation patients, and there are none",
-                where="training.select: best_inner with plan.inner_fraction: 0",
-                action="set plan.inner_fraction above 0, or training.select: last",
+                f"model {name!r} chooses its weights on validation patients, and there are none",
+                where="training.checkpoint_selection: best_validation with plan.validation_fraction: 0",
+                action="set plan.validation_fraction above 0, or training.checkpoint_selection: last",
             )
     _require_starts(settings)
     for name in settings.deep_sources():
-        if settings.training_of(name).select == "best_heldout":
+        if settings.training_of(name).checkpoint_selection == "best_test":
             raise SettingsError(
                 f"model {name!r} gives deep features, and chooses its weights on the patients whose "
                 "features are used",
-                where="training.select: best_heldout",
-                action="set training.select: best_inner or last for this model",
+                where="training.checkpoint_selection: best_test",
+                action="set training.checkpoint_selection: best_validation or last for this model",
             )
     return settings
 
 
 def _require_starts(settings: Settings) -> None:
     """Every network that another one starts from is of this study, and no chain of them is a ring."""
-    starts = {name: settings.training_of(name).start_from for name in settings.networks()}
+    starts = {name: settings.training_of(name).pretrained_from for name in settings.networks()}
     for name, start in starts.items():
         if start and start not in starts:
             raise SettingsError(
                 f"model {name!r} starts from {start!r}, which is no network of this study",
-                where="training.start_from",
+                where="training.pretrained_from",
                 expected=", ".join(sorted(set(starts) - {name})) or "empty: there is no other network",
             )
     for name in starts:
@@ -288,6 +294,6 @@ def _require_starts(settings: Settings) -> None:
             if start in chain[:-1]:
                 raise SettingsError(
                     "models start from one another in a ring: " + " → ".join(chain),
-                    where="training.start_from",
+                    where="training.pretrained_from",
                     action="set it in the later model's own `training`, not for all models",
                 )

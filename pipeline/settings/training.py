@@ -76,15 +76,17 @@ class TrainingSettings(Section):
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings, description="Learning rate.")
     augment: AugmentSettings = Field(default_factory=AugmentSettings, description="Augmentation.")
     validate_every: int = Field(250, ge=1, description="Iterations between looks at validation patients.")
-    select: Literal["last", "best_inner", "best_heldout"] = Field(
-        "best_inner",
-        description="Weights kept: the last, the best on inner validation, or (as the "
-        "papers do, marked in every table) the best on the held-out fold itself.",
+    checkpoint_selection: Literal["last", "best_validation", "best_test"] = Field(
+        "best_validation",
+        description="Weights kept: the last, the best on validation patients, or (as the "
+        "papers do, marked in every table) the best on the test fold itself.",
     )
     select_metric: Literal["loss", "c_index"] = Field("loss", description="What `best` means.")
     patience: int = Field(0, ge=0, description="Validations without improvement before stopping; 0: never.")
-    accumulate: int = Field(1, ge=1, description="Parts a batch is run in; Cox stays exact over the batch.")
-    risk_memory: int = Field(0, ge=0, description="Recent log-hazards that join the Cox risk sets.")
+    gradient_accumulation: int = Field(
+        1, ge=1, description="Parts a batch is run in; Cox stays exact over the batch."
+    )
+    risk_bank_size: int = Field(0, ge=0, description="Recent log-hazards that join the Cox risk sets.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="bf16 autocast where the processor has it, else float32."
     )
@@ -106,7 +108,7 @@ class TrainingSettings(Section):
     checkpoint_every: int = Field(250, ge=1, description="Iterations between checkpoints.")
     tensorboard: bool = Field(False, description="Also write the history as TensorBoard scalars.")
     tta_flip: bool = Field(False, description="Average predictions over the sagittal mirror image.")
-    start_from: str = Field(
+    pretrained_from: str = Field(
         "", description="Model of this study whose weights of the same fold are the start; empty: random."
     )
     outputs: tuple[Literal["masks", "deep_features"], ...] = Field(

@@ -35,7 +35,7 @@ class CropAttributes:
         pet_transform: The same to the PET's coordinates where the PET has a frame of reference of
             its own and was registered; None: scanner coordinates are the PET's too.
         margin: Voxels stored beyond the crop on each side.
-        position: How the crop was placed (`fixed`, `lesion`, `box`, `uptake`, `whole`).
+        position: How the crop was placed (`fixed`, `lesion`, `box`, `brain_anchored`, `whole`).
         contour: Whether the mask was drawn by hand, by the software, or is missing.
         mask_from: Image the contour was drawn on (`ct`, `pet`), or empty.
         lesion_coverage: Share of the contour's volume inside the crop without its margin;

@@ -80,8 +80,8 @@ def fit_feature(settings: FeatureModel, train: Patients, context: Context) -> Fi
     design = Design(clinical_encoder(settings, train), Scaler.fit(small, np.array([0])))
     if not design.scaler.names:
         raise ModelError(f"feature {settings.feature!r} is the same, or missing, for all training patients")
-    inner = cox_on(design, small, ridge=0.01)
-    return FittedModel(lambda patients: inner.score(narrowed(patients)), inner.report, inner.warnings)
+    model = cox_on(design, small, ridge=0.01)
+    return FittedModel(lambda patients: model.score(narrowed(patients)), model.report, model.warnings)
 
 
 def fit_clinical_cox(settings: ClinicalCox, train: Patients, context: Context) -> FittedModel:

@@ -19,8 +19,8 @@ from pipeline.tables.splits import Fold, Splits, read_splits, write_splits
 def write_cross_splits(splits: Path, outcomes: Path, parts: int, seed: int, out: Path) -> None:
     """Write `cross_splits.json`: `parts` folds for each fold of the study, in that order.
 
-    In fold k·parts + j, `train` is fold k's training patients but part j, `inner` is fold k's
-    (epochs are chosen there), `heldout` is part j and fold k's held-out patients.
+    In fold k·parts + j, `train` is fold k's training patients but part j, `validation` is fold k's
+    (epochs are chosen there), `test` is part j and fold k's test patients.
 
     Args:
         splits: `splits.json`.
@@ -48,5 +48,5 @@ def write_cross_splits(splits: Path, outcomes: Path, parts: int, seed: int, out:
         for j in range(parts):
             left_out = tuple(p for p, part in zip(fold.train, assigned, strict=True) if part == j)
             train = tuple(p for p, part in zip(fold.train, assigned, strict=True) if part != j)
-            folds.append(Fold(train, fold.inner, (*left_out, *fold.heldout)))
+            folds.append(Fold(train, fold.validation, (*left_out, *fold.test)))
     write_splits(out, Splits(tuple(folds), study.external, study.seed))

@@ -56,8 +56,8 @@ def _fit_part(model: ClassicalModel, train: Patients, context: Context, number: 
             got=f"{len(part)} patients",
             action="use fewer folds or parts (plan.cross_parts)",
         )
-    if context.inner is not None:
-        context = replace(context, inner=in_space(context.inner, number)[0])
+    if context.validation is not None:
+        context = replace(context, validation=in_space(context.validation, number)[0])
     return fit_prepared(model, part, context)
 
 

@@ -44,14 +44,14 @@ class Context:
     Attributes:
         seed: Of inner folds, bootstraps and forests.
         threads: CPU threads.
-        inner: The fold's inner validation patients; only for recipes that are marked.
+        validation: The fold's validation patients; only for recipes that are marked.
         perturbed: Features under perturbed contours; for models with `min_icc`.
         learner: Trains networks on columns; for DeepSurv.
     """
 
     seed: int
     threads: int = 1
-    inner: Patients | None = None
+    validation: Patients | None = None
     perturbed: PerturbedFeatures | None = None
     learner: Learner | None = None
 

@@ -40,8 +40,8 @@ def fit_prepared(model: ClassicalModel, train: Patients, context: Context) -> Fi
             patients = step.transform(patients)
         return patients
 
-    if context.inner is not None:
-        context = replace(context, inner=prepared(context.inner))
+    if context.validation is not None:
+        context = replace(context, validation=prepared(context.validation))
     fitted = fitter(model, train, context)
     return FittedModel(
         lambda patients: fitted.score(prepared(patients)),

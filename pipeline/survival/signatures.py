@@ -61,13 +61,13 @@ def fit_hecktor(settings: HecktorCox, train: Patients, context: Context) -> Fitt
 
     Top features by |univariate C − 0.5|; of two with |Pearson's r| above a limit the
     better one stays; Cox on training patients. The limit comes from inner cross-validation
-    that repeats the whole selection. With `select_on: inner`, as in the paper, both
-    choices are made on the inner validation patients, and the model is marked.
+    that repeats the whole selection. With `select_on: validation`, as in the paper, both
+    choices are made on the validation patients, and the model is marked.
 
     Raises:
-        ModelError: `select_on: inner` in a study whose inner patients have no comparable pair.
+        ModelError: `select_on: validation` in a study whose validation patients have no comparable pair.
     """
-    if settings.select_on == "inner":
+    if settings.select_on == "validation":
         return _hecktor_as_printed(settings, train, context)
     prepare = partial(_hecktor_on, settings)
     limit, values = tune(settings.thresholds, prepare, train, settings.inner_folds, context.seed)
@@ -94,19 +94,19 @@ def _hecktor_on(
 
 
 def _hecktor_as_printed(settings: HecktorCox, train: Patients, context: Context) -> FittedModel:
-    inner = context.inner
-    if inner is None or not comparable(inner.time, inner.event.astype(float)).any():
+    judges = context.validation
+    if judges is None or not comparable(judges.time, judges.event.astype(float)).any():
         raise ModelError(
-            "select_on: inner needs inner validation patients with a comparable pair",
-            action="set plan.inner_fraction higher, or select_on: training",
+            "select_on: validation needs validation patients with a comparable pair",
+            action="set plan.validation_fraction higher, or select_on: training",
         )
-    fit = _hecktor_on(settings, train, inner)
+    fit = _hecktor_on(settings, train, judges)
     values = [
-        concordance_index(inner.time, inner.event.astype(float), fit(limit).score(inner))
+        concordance_index(judges.time, judges.event.astype(float), fit(limit).score(judges))
         for limit in settings.thresholds
     ]
     limit = settings.thresholds[int(np.argmax(values))]
-    mark = "marked: features were selected on the inner validation patients"
+    mark = "marked: features were selected on the validation patients"
     return replace(_with_limit(settings, fit(limit), limit, values), marks=(mark,))
 
 

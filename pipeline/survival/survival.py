@@ -95,9 +95,9 @@ class Probabilities:
 def fit_model(job: ModelJob, out: Path) -> None:
     """Fit a classical model in every fold, each within its training patients only.
 
-    Writes `out/fold{k}/predictions.parquet` (train, inner, heldout, external; predictions
+    Writes `out/fold{k}/predictions.parquet` (train, validation, test, external; predictions
     of train are in-sample) and `out/fold{k}/model.json` (chosen features, coefficients,
-    penalty, baseline hazard and its source, C-indices of train and held-out, warnings).
+    penalty, baseline hazard and its source, C-indices of train and test, warnings).
 
     Raises:
         ModelError: A patient lacks features, or the model cannot be fitted; names the fold.
@@ -140,7 +140,7 @@ def _fit_fold(
     patients, splits, perturbed = data
     patients = _of_fold(job, patients, splits, fold)
     sets = {name: patients.select(ids) for name, ids in splits.sets(fold).items()}
-    context = Context(job.seed + fold, job.threads, sets["inner"], perturbed, job.learner)
+    context = Context(job.seed + fold, job.threads, sets["validation"], perturbed, job.learner)
     train = sets["train"]
     if not train.event.any():
         raise ModelError("no training patient had the event", action="use fewer folds")
@@ -149,7 +149,7 @@ def _fit_fold(
         return fit_recipe(job.model, part, context)
 
     model = refit(train)
-    probabilities = out_of_sample(refit, model, train, sets["inner"], context.seed)
+    probabilities = out_of_sample(refit, model, train, sets["validation"], context.seed)
     frame = _predict(job, model, probabilities, sets)
     write_predictions(out / "predictions.parquet", frame)
     report = _report(job, fold, model, probabilities, sets)
@@ -159,34 +159,38 @@ def _fit_fold(
 
 
 def out_of_sample(
-    refit: Callable[[Patients], FittedModel], model: FittedModel, train: Patients, inner: Patients, seed: int
+    refit: Callable[[Patients], FittedModel],
+    model: FittedModel,
+    train: Patients,
+    validation: Patients,
+    seed: int,
 ) -> Probabilities:
     """Baseline hazard from patients the model was not fitted on.
 
-    The inner validation patients, if they have five events and are followed as long as the
+    The validation patients, if they have five events and are followed as long as the
     training patients (to three quarters); else those pooled with cross-fitted predictions
     of the training patients: each quarter predicted by the same recipe fitted on the rest.
-    Held-out patients are never looked at.
+    Test patients are never looked at.
 
     Args:
         refit: Fits the whole recipe on given patients.
         model: The model fitted on `train`.
         train: Training patients.
-        inner: Inner validation patients, maybe none.
+        validation: Validation patients, maybe none.
         seed: Of the quarters.
     """
     told: list[str] = []
-    score, group, source = model.score(inner), inner, "inner"
-    enough = int(inner.event.sum()) >= MIN_EVENTS and inner.time.max() >= 0.75 * train.time.max()
+    score, group, source = model.score(validation), validation, "validation"
+    enough = int(validation.event.sum()) >= MIN_EVENTS and validation.time.max() >= 0.75 * train.time.max()
     if not enough:
         crossed = cross_fit(refit, train, seed)
         if crossed is None:
             crossed = model.score(train)
             told.append("too few events to cross-fit; the baseline hazard is of in-sample predictions")
-            source = "inner and train (in-sample)"
+            source = "validation and train (in-sample)"
         else:
-            source = "inner and train (cross-fitted)"
-        time, event = np.r_[inner.time, train.time], np.r_[inner.event, train.event]
+            source = "validation and train (cross-fitted)"
+        time, event = np.r_[validation.time, train.time], np.r_[validation.event, train.event]
         score = np.r_[score, crossed]
     else:
         time, event = group.time, group.event
@@ -250,7 +254,7 @@ def unharmonised(model: FittedModel, sets: dict[Any, Patients]) -> list[str]:
     found = {
         str(name): sorted(set(p.table["centre"].astype(str)) - learned)
         for name, p in sets.items()
-        if name in ("heldout", "external") and len(p)
+        if name in ("test", "external") and len(p)
     }
     return [
         f"harmonisation has not learned centres of {name} patients, whose features stay as they are: "
@@ -272,7 +276,7 @@ def _report(
     c_index = {
         name: concordance_index(p.time, p.event.astype(float), model.score(p))
         for name, p in sets.items()
-        if name in ("train", "heldout")
+        if name in ("train", "test")
     }
     return {
         "model": job.name,

@@ -20,7 +20,7 @@ SOURCES = ("found", "manual")
 def write_detections(path: Path, frame: pd.DataFrame) -> None:
     """Write boxes after checking the contract.
 
-    A row per box. Columns: patient_id; set (train, inner, heldout, external); fold; source (`found`
+    A row per box. Columns: patient_id; set (train, validation, test, external); fold; source (`found`
     by the network, or `manual`: a connected region of the manual mask); kind (1, 2 …: the mask's
     value); score in [0, 1], higher = surer, missing for manual boxes; x1, y1, x2, y2 in pixels of
     the crop without its margin, from the outer edge of pixel 0, x along the last axis, so that

@@ -17,11 +17,11 @@ KEYS = ("patient_id", "fold", "set")
 
 
 def unseen_patients(splits: Splits, fold: int) -> dict[str, str]:
-    """Patient id → set, of those that a fold's network has not seen: held out, and external.
+    """Patient id → set, of those that a fold's network has not seen: its test patients, and external ones.
 
-    Inner validation patients are not among them: a network's weights may be chosen on them.
+    Validation patients are not among them: a network's weights may be chosen on them.
     """
-    held = dict.fromkeys(splits.folds[fold].heldout, "heldout")
+    held = dict.fromkeys(splits.folds[fold].test, "test")
     return {**held, **dict.fromkeys(splits.external, "external")}
 
 
@@ -96,7 +96,7 @@ def read_predicted_features(paths: Sequence[Path], splits: Splits, fold: int) ->
         check_unseen(dict(zip(table["patient_id"], table["set"], strict=True)), splits, number, str(path))
         if parts and list(table.columns) != list(parts[0].columns):
             raise TableError("feature tables have different columns", where=str(path))
-        parts.append(table if number == fold else table[table["set"] == "heldout"])
+        parts.append(table if number == fold else table[table["set"] == "test"])
     joined = pd.concat(parts, ignore_index=True)
     return joined.drop(columns=["fold", "set"]).set_index("patient_id")
 

@@ -10,7 +10,7 @@ from pipeline.errors import TableError
 if TYPE_CHECKING:
     import pandas as pd
 
-SETS = ("train", "inner", "heldout", "external")
+SETS = ("train", "validation", "test", "external")
 DISTANCES = ("hd95_mm", "assd_mm")
 """Surface distances of predicted and manual mask, mm; infinite where one of them is empty."""
 
@@ -23,7 +23,7 @@ def survival_column(days: float) -> str:
 def write_predictions(path: Path, frame: pd.DataFrame) -> None:
     """Write predictions after checking the contract.
 
-    Columns: patient_id, set (train, inner, heldout, external); of models that predict survival
+    Columns: patient_id, set (train, validation, test, external); of models that predict survival
     risk (float64; the log-hazard, higher = worse; 1 − S(36 months) of discrete-time models) and
     `survival_{days}d` in [0, 1]; dice in [0, 1] or missing, hd95_mm and assd_mm, and label
     probabilities: `label_x` (chance of yes) or `label_x_0`, `label_x_1`, … (of each class).

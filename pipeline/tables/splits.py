@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-FoldSet = Literal["train", "inner", "heldout", "external"]
+FoldSet = Literal["train", "validation", "test", "external"]
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Fold:
     """Patient ids of one fold; the three sets are disjoint and cover the development set."""
 
     train: tuple[str, ...]
-    inner: tuple[str, ...]
-    heldout: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Splits:
     def sets(self, fold: int) -> dict[FoldSet, tuple[str, ...]]:
         """Patients of each set as one fold sees them."""
         one = self.folds[fold]
-        return {"train": one.train, "inner": one.inner, "heldout": one.heldout, "external": self.external}
+        return {"train": one.train, "validation": one.validation, "test": one.test, "external": self.external}
 
 
 def write_splits(path: Path, splits: Splits) -> None:
@@ -41,5 +41,5 @@ def write_splits(path: Path, splits: Splits) -> None:
 def read_splits(path: Path) -> Splits:
     """Read folds from JSON."""
     raw = json.loads(path.read_text(encoding="utf-8"))
-    folds = tuple(Fold(*(tuple(f[name]) for name in ("train", "inner", "heldout"))) for f in raw["folds"])
+    folds = tuple(Fold(*(tuple(f[name]) for name in ("train", "validation", "test"))) for f in raw["folds"])
     return Splits(folds, tuple(raw["external"]), raw["seed"])

@@ -28,7 +28,7 @@ class FoldJob:
         work: Folder for the checkpoint of a run that is under way. It must not be an output
             of the rule: Snakemake deletes a failed job's outputs.
         initial: `checkpoint.pt` of another model whose weights are the start
-            (`training.start_from`), or None.
+            (`training.pretrained_from`), or None.
     """
 
     model: str

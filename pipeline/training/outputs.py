@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.training.batches import Batch
     from pipeline.training.dataset import CohortTensors
 
-MASKED_SETS = ("inner", "heldout", "external")
+MASKED_SETS = ("validation", "test", "external")
 """Sets whose masks are kept: a training patient's mask was shown to the network."""
 
 

@@ -38,7 +38,7 @@ def start_from(net: torch.nn.Module, checkpoint: Path) -> list[str]:
         raise CheckpointError(
             "no layer of the network to start from fits",
             where=str(checkpoint),
-            action="set training.start_from to a model that shares parts with this one",
+            action="set training.pretrained_from to a model that shares parts with this one",
         )
     net.load_state_dict(taken, strict=False)
     left = sorted(set(ours) - set(taken))

@@ -72,7 +72,7 @@ class Progress:
 
     def finished(self, training: TrainingSettings) -> bool:
         """Whether the last iteration is done, or patience has run out."""
-        patience = training.patience if training.select != "last" else 0
+        patience = training.patience if training.checkpoint_selection != "last" else 0
         return self.iteration >= training.iterations or bool(patience and self.stale >= patience)
 
     def state(self) -> dict[str, Any]:

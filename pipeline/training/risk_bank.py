@@ -46,8 +46,8 @@ class RiskMemory:
         if "log_hazard" not in outputs or "interval_logits" in outputs:
             raise TrainingError(
                 "a memory of log-hazards needs a network with a Cox loss alone",
-                where="training.risk_memory",
-                action="set training.risk_memory: 0",
+                where="training.risk_bank_size",
+                action="set training.risk_bank_size: 0",
             )
         others = ~torch.isin(self.rows, batch.rows)
         rows, hazard = self.rows[others], self.hazard[others]

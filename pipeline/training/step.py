@@ -67,7 +67,7 @@ def forward(bench: TrainContext, batch: Batch) -> Tensors:
 
 def loss_and_gradients(bench: TrainContext, batch: Batch, memory: RiskMemory) -> tuple[torch.Tensor, Tensors]:
     """Loss of a batch and its terms, detached; gradients are left in the parameters."""
-    if bench.training.accumulate > 1:
+    if bench.training.gradient_accumulation > 1:
         return _in_parts(bench, batch, memory)
     outputs = forward(bench, batch)
     loss, parts = _loss(bench, outputs, batch, memory)
@@ -98,7 +98,7 @@ def _in_parts(bench: TrainContext, batch: Batch, memory: RiskMemory) -> tuple[to
     """
     import torch
 
-    size = -(-len(batch.ids) // bench.training.accumulate)
+    size = -(-len(batch.ids) // bench.training.gradient_accumulation)
     spans = [(i, min(i + size, len(batch.ids))) for i in range(0, len(batch.ids), size)]
     before = random_states(bench.machine.device)
     kept = [buffer.clone() for buffer in bench.net.buffers()]

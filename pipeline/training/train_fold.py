@@ -98,11 +98,11 @@ def _check_fold(job: FoldJob, splits: Splits) -> None:
             expected=f"0 to {len(splits.folds) - 1}",
             got=str(job.fold),
         )
-    if job.training.select == "best_inner" and not splits.folds[job.fold].inner:
+    if job.training.checkpoint_selection == "best_validation" and not splits.folds[job.fold].validation:
         raise TrainingError(
-            "weights are chosen on inner validation patients, and there are none",
-            where="training.select: best_inner with plan.inner_fraction: 0",
-            action="set plan.inner_fraction above 0, or training.select: last",
+            "weights are chosen on validation patients, and there are none",
+            where="training.checkpoint_selection: best_validation with plan.validation_fraction: 0",
+            action="set plan.validation_fraction above 0, or training.checkpoint_selection: last",
         )
 
 
@@ -194,7 +194,7 @@ def _start(job: FoldJob, bench: TrainContext, splits: Splits) -> TrainState:
     if job.initial is not None:
         # A stage that was trained anew is another start, though it lies at the same place.
         fingerprint["start"] = digest(job.initial.read_bytes())
-    return start_run(bench, monitored_sets(job.training.select, sets), fingerprint, job.work)
+    return start_run(bench, monitored_sets(job.training.checkpoint_selection, sets), fingerprint, job.work)
 
 
 def finish(job: FoldJob, run: TrainState, splits: Splits, encoder: ClinicalEncoder, out: Path) -> None:
@@ -208,7 +208,7 @@ def finish(job: FoldJob, run: TrainState, splits: Splits, encoder: ClinicalEncod
     predicted = predict_patients(
         predictor_of(run.bench), cohort, order, masks_of=masks_of, features=wants_features
     )
-    source = "inner" if rows["inner"] else "heldout"
+    source = "validation" if rows["validation"] else "test"
     # Who ranks nobody has no hazard: a constant one would be the cohort's, not the network's.
     baseline = baseline_of(predicted, cohort, rows[source]) if predicted.risk else None
     survival = None
@@ -235,10 +235,10 @@ def finish(job: FoldJob, run: TrainState, splits: Splits, encoder: ClinicalEncod
 def fold_marks(training: TrainingSettings, rows: dict[str, list[int]], *, ranks: bool) -> list[str]:
     """What every table that shows this fold has to say of how its weights were chosen."""
     found = []
-    if training.select == "best_heldout":
-        found.append("the epoch was chosen on the held-out fold that is reported")
-    if ranks and not rows["inner"]:
-        found.append("no inner validation: the baseline hazard comes from held-out patients")
+    if training.checkpoint_selection == "best_test":
+        found.append("the epoch was chosen on the test fold that is reported")
+    if ranks and not rows["validation"]:
+        found.append("no validation patients: the baseline hazard comes from test patients")
     return found
 
 
@@ -272,7 +272,7 @@ def describe(job: FoldJob, run: TrainState, encoder: ClinicalEncoder) -> dict[st
         "margin": cohort.margin,
         "clinical": encoder.state(),
         "selection": {
-            "select": job.training.select,
+            "checkpoint_selection": job.training.checkpoint_selection,
             "iteration": progress.best_iteration if chosen else progress.iteration,
             "value": progress.best if chosen else None,
             "iterations_run": progress.iteration,

@@ -51,7 +51,7 @@ class TrainState:
 
     Attributes:
         bench: What stays the same.
-        sets: Row numbers of the patients looked at while training (`inner`, `heldout`).
+        sets: Row numbers of the patients looked at while training (`validation`, `test`).
         fingerprint: Of settings, data and code.
         work: Folder of its checkpoint.
         optimizer: With its moments.
@@ -84,7 +84,7 @@ def start_run(
         CheckpointError: The checkpoint is broken or belongs to other settings, data or code.
     """
     optimizer = Optimizer(bench.net, bench.training)
-    memory = RiskMemory(bench.training.risk_memory, bench.machine.device)
+    memory = RiskMemory(bench.training.risk_bank_size, bench.machine.device)
     run = TrainState(bench, sets, fingerprint, work, optimizer, memory, Progress())
     path = work / CHECKPOINT
     if path.exists():
@@ -155,7 +155,7 @@ def train(run: TrainState) -> None:
                 "the device's memory does not suffice",
                 where=f"iteration {run.progress.iteration}, batches of {training.batch}",
                 got=str(error).splitlines()[0] if str(error) else "",
-                action="raise training.accumulate (parts a batch is run in), lower training.batch, "
+                action="raise training.gradient_accumulation (parts a batch is run in), lower training.batch, "
                 "set training.precision: bf16, or make the crop smaller",
             ) from None
         finally:
@@ -227,7 +227,7 @@ def _look_at_sets(run: TrainState, bar: Any) -> None:
     known = len(state.history)
     state.add_training_row(rate)
     shown = [f"loss {state.history[-1]['loss']:.3f}"]
-    chooser = training.select.removeprefix("best_")
+    chooser = training.checkpoint_selection.removeprefix("best_")
     for name, rows in run.sets.items():
         scores = validate(run.bench, rows)
         state.add_scores(name, scores, rate)
@@ -270,7 +270,7 @@ class Termination:
 
 
 def monitored_sets(training_select: str, sets: dict[str, list[int]]) -> dict[str, list[int]]:
-    """Which sets are looked at while training: inner validation, and held-out patients only
+    """Which sets are looked at while training: validation patients, and test patients only
     where the study chose to select on them."""
-    names: Sequence[str] = ("inner", "heldout") if training_select == "best_heldout" else ("inner",)
+    names: Sequence[str] = ("validation", "test") if training_select == "best_test" else ("validation",)
     return {name: sets[name] for name in names if sets[name]}

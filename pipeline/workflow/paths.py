@@ -276,12 +276,12 @@ class StudyPaths:
 
     def initial_weights(self, model: str, fold: str) -> str | list[str]:
         """The same fold of the model whose weights training starts from, where the study names one."""
-        start = self.study.settings.training_of(model).start_from
+        start = self.study.settings.training_of(model).pretrained_from
         return self.fold(start, fold) if start else []
 
     def cross_weights(self, model: str, number: str) -> str | list[str]:
         """The start of a cross network: a cross network too, trained on no more patients."""
-        start = self.study.settings.training_of(model).start_from
+        start = self.study.settings.training_of(model).pretrained_from
         return self.cross(start, number) if start else []
 
     def cross_networks(self, model: str) -> list[str]:

@@ -204,7 +204,7 @@ def test_boxes(cut, tmp_path):
 def test_below_the_brain_without_contour(cut):
     # A hot ball of 24 mm at z = 30: its lowest smoothed voxel lies near z = 30 - 22; the rule
     # puts the crop's upper edge 30 mm above that and its middle 30 mm before the ball.
-    settings = CropSettings(position="uptake", shape=(20, 16, 16), spacing_mm=(2.0, 2.0, 2.0))
+    settings = CropSettings(position="brain_anchored", shape=(20, 16, 16), spacing_mm=(2.0, 2.0, 2.0))
     out, _ = cut(settings, brain=((0.0, 20.0, 24.0), 20.0), contours=False)
     crop = read_crop(out)
     middle = crop.attributes.scanner_points([[9.5, 7.5, 7.5]], crop.inside.shape)[0]
@@ -295,7 +295,7 @@ def test_a_contour_of_such_a_pet_lies_where_the_lesion_is(cut, lesion_mm, own_fr
 
 def test_below_the_brain_in_a_pet_of_its_own_frame(cut, own_frame):
     # The crop is placed in the PET's coordinates; its CT is read through the inverse.
-    settings = CropSettings(position="uptake", shape=(20, 16, 16), spacing_mm=(2.0, 2.0, 2.0))
+    settings = CropSettings(position="brain_anchored", shape=(20, 16, 16), spacing_mm=(2.0, 2.0, 2.0))
     out, _ = cut(settings, brain=((0.0, 20.0, 24.0), 20.0), contours=False, own=own_frame)
     about = read_crop(out).attributes
     assert np.asarray(about.transform) == pytest.approx(np.linalg.inv(own_frame))

@@ -54,7 +54,7 @@ TRAINING = {
     "validate_every": 25,
     "schedule": {"kind": "constant", "learning_rate": 1e-3},
     "augment": {"enabled": False},
-    "select": "last",
+    "checkpoint_selection": "last",
 }
 
 
@@ -96,7 +96,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         everyone.append(Patient(patient_id, "development", "c", "-", "", 100.0 + number, 1, {}))
     stages = {p.patient_id: [root / "crops" / f"{p.patient_id}.zarr"] for p in everyone}
     gather_problems(stages, {}, root / "problems.csv")
-    plan = PlanJob(tuple(everyone), root / "problems.csv", PlanSettings(folds=2, inner_fraction=0.4), seed=1)
+    plan = PlanJob(
+        tuple(everyone), root / "problems.csv", PlanSettings(folds=2, validation_fraction=0.4), seed=1
+    )
     make_plan(plan, PlanPaths(root / "splits.json", root / "cohort.parquet"))
     network = ChestCt.model_validate(plain["models"]["finder"])
     for fold in (0, 1):

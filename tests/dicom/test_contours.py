@@ -218,19 +218,19 @@ def test_margins_and_rings_are_applied(tmp_path):
     sources = with_roi(patient(tmp_path), "m.nii.gz")
     # Within 1 mm of a voxel of 3×1×1 mm: itself and four neighbours in plane.
     assert run(sources, tmp_path / "a", margin_mm=1.0)["masks"]["ct"]["voxels"] == 5
-    assert run(sources, tmp_path / "b", ring_mm=1.0)["masks"]["ct"]["voxels"] == 4
+    assert run(sources, tmp_path / "b", shell_mm=1.0)["masks"]["ct"]["voxels"] == 4
     refused(tmp_path, sources, "nothing of the mask", margin_mm=-1.0)
 
 
 def test_the_software_draws_only_where_it_was_told_and_says_so(tmp_path):
     sources = patient(tmp_path)
-    refused(tmp_path, sources, "no RTSTRUCT", draw="threshold_41")
-    report = run(sources, tmp_path / "image", draw="threshold_41", draw_within="image")
+    refused(tmp_path, sources, "no RTSTRUCT", auto_segment="threshold_41")
+    report = run(sources, tmp_path / "image", auto_segment="threshold_41", auto_segment_within="image")
     assert report["contour"] == "drawn" and report["masks"]["pet"]["voxels"] == 8
     assert "software drew one" in report["warnings"][0]
     centre = PET_GRID.points([5, 5, 5])[0]
     entry = "sphere({:.1f}, {:.1f}, {:.1f}, 4.5)".format(*centre)
-    report = run(with_roi(sources, entry), tmp_path / "sphere", draw="fixed_4.0")
+    report = run(with_roi(sources, entry), tmp_path / "sphere", auto_segment="fixed_4.0")
     assert report["masks"]["pet"]["rois"][0]["threshold_suv"] == 4.0
     assert report["masks"]["pet"]["rois"][0]["source"] == "fixed_4.0"
     # Of the eight hot voxels the sphere holds its centre and the three face neighbours.
@@ -240,7 +240,9 @@ def test_the_software_draws_only_where_it_was_told_and_says_so(tmp_path):
 
 def test_a_contour_that_exists_is_never_replaced_by_a_drawn_one(tmp_path):
     path = rtstruct(tmp_path / "a.dcm", [Drawn("GTV", LESION)])
-    report = run(patient(tmp_path, [path]), tmp_path / "out", draw="threshold_41", draw_within="image")
+    report = run(
+        patient(tmp_path, [path]), tmp_path / "out", auto_segment="threshold_41", auto_segment_within="image"
+    )
     assert report["contour"] == "manual" and list(report["masks"]) == ["ct"]
 
 

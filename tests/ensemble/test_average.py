@@ -14,15 +14,15 @@ DEVELOPMENT = [f"D{i}" for i in range(12)]
 EXTERNAL = ["E0", "E1"]
 
 
-def write_model(folder, seed, inner=True, folds=3, change=None):
+def write_model(folder, seed, validation=True, folds=3, change=None):
     """Predictions of a model in three folds; returns its fold folders and frames."""
     generator = np.random.default_rng(seed)
     paths, frames = [], []
     for k in range(folds):
         held = DEVELOPMENT[k::folds]
         rest = [p for p in DEVELOPMENT if p not in held]
-        number = 4 if inner else 0
-        sets = ["inner"] * number + ["train"] * (len(rest) - number) + ["heldout"] * len(held)
+        number = 4 if validation else 0
+        sets = ["validation"] * number + ["train"] * (len(rest) - number) + ["test"] * len(held)
         frame = pd.DataFrame(
             {"patient_id": [*rest, *held, *EXTERNAL], "set": [*sets, "external", "external"]}
         )
@@ -42,7 +42,7 @@ def run(folder, members):
     return pd.read_parquet(out).set_index("patient_id"), json.loads(info.read_text())
 
 
-def z(frame, source="inner"):
+def z(frame, source="validation"):
     values = frame.loc[frame["set"] == source, "risk"]
     return (frame["risk"] - values.mean()) / values.std()
 
@@ -60,10 +60,10 @@ def test_one_model_by_hand(tmp_path):
     assert table.loc[EXTERNAL, "spread"].to_numpy() == pytest.approx(parts.std(axis=0, ddof=1))
     assert (table.loc[EXTERNAL, "fold"] == -1).all() and table.loc[DEVELOPMENT, "spread"].isna().all()
     member = info["members"]["m"][0]
-    inner = frames[0].loc[frames[0]["set"] == "inner", "risk"]
+    validation = frames[0].loc[frames[0]["set"] == "validation", "risk"]
     train = frames[0]["set"] == "train"
-    assert (member["from"], member["patients"]) == ("inner", 4)
-    assert (member["mean"], member["sd"]) == pytest.approx((inner.mean(), inner.std()))
+    assert (member["from"], member["patients"]) == ("validation", 4)
+    assert (member["mean"], member["sd"]) == pytest.approx((validation.mean(), validation.std()))
     assert info["folds"][0]["train_cut"] == pytest.approx(z(frames[0])[train].median())
     assert info["folds"][0]["train_quantiles"]["0.5"] == info["folds"][0]["train_cut"]
 
@@ -78,7 +78,7 @@ def test_models_of_other_scales_have_equal_say(tmp_path):
 
 
 def test_held_out_patients_do_not_move_one_another(tmp_path):
-    # Frozen: what a patient gets depends on inner patients, not on who else is scored.
+    # Frozen: what a patient gets depends on validation patients, not on who else is scored.
     def far(frame, k):
         frame.loc[frame["patient_id"] == "D0", "risk"] += 1e6 * (k == 0)
         return frame
@@ -90,11 +90,11 @@ def test_held_out_patients_do_not_move_one_another(tmp_path):
 
 
 def test_without_inner_patients_held_out_ones_scale_and_that_is_told(tmp_path):
-    paths, frames = write_model(tmp_path / "m", 1, inner=False)
+    paths, frames = write_model(tmp_path / "m", 1, validation=False)
     table, info = run(tmp_path, {"m": paths})
-    assert table.loc["D0", "risk"] == pytest.approx(z(frames[0], "heldout")["D0"])
-    assert info["members"]["m"][0]["from"] == "heldout"
-    assert any("held-out patients" in line for line in info["told"])
+    assert table.loc["D0", "risk"] == pytest.approx(z(frames[0], "test")["D0"])
+    assert info["members"]["m"][0]["from"] == "test"
+    assert any("test patients" in line for line in info["told"])
 
 
 def test_a_constant_risk_is_zero_and_told(tmp_path):
@@ -147,11 +147,11 @@ def test_no_external_patients(tmp_path):
 
 def test_nobody_held_out(tmp_path):
     def outside(frame, k):
-        return frame[frame["set"] != "heldout"]
+        return frame[frame["set"] != "test"]
 
     table, info = run(tmp_path, {"m": write_model(tmp_path / "m", 1, change=outside)[0]})
     assert list(table.index) == EXTERNAL and set(table["fold"]) == {-1}
-    assert table["spread"].notna().all() and info["members"]["m"][0]["from"] == "inner"
+    assert table["spread"].notna().all() and info["members"]["m"][0]["from"] == "validation"
 
 
 def test_members_must_agree(tmp_path):
@@ -167,7 +167,7 @@ def test_members_must_agree(tmp_path):
 
 def test_too_few_patients_for_a_scale():
     with pytest.raises(ModelError, match="too few patients"):
-        fit_scale(np.array(["inner", "inner", "heldout"]), np.arange(3.0))
+        fit_scale(np.array(["validation", "validation", "test"]), np.arange(3.0))
 
 
 def segments(frame, k):
@@ -190,7 +190,7 @@ def test_a_member_without_risk_has_no_part_in_it(tmp_path):
 
 
 def test_nobody_is_ranked_by_masks_alone(tmp_path):
-    masks, _ = write_model(tmp_path / "s", 2, inner=False, change=segments)
+    masks, _ = write_model(tmp_path / "s", 2, validation=False, change=segments)
     table, info = run(tmp_path, {"s": masks})
     assert list(table.columns) == ["set", "fold", "dice"]
     assert info["folds"] == [] and info["told"] == []

@@ -14,7 +14,7 @@ PATIENTS = ("A", "B", "C", "D")
 
 def row(patient, source, corners, score=np.nan, kind=1, fold=0):
     return dict(zip(CORNERS, corners, strict=True)) | {
-        "patient_id": patient, "set": "heldout", "fold": fold, "source": source, "kind": kind,
+        "patient_id": patient, "set": "test", "fold": fold, "source": source, "kind": kind,
         "score": score, "contour": patient != "C",
     }  # fmt: skip
 

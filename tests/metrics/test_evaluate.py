@@ -57,7 +57,7 @@ class Study:
         frame.assign(**columns).sample(frac=1, random_state=3).to_parquet(path, index=False)
         info = {
             "marks": list(marks),
-            "members": {m: [{"fold": k, "from": "inner"} for k in range(3)] for m in members},
+            "members": {m: [{"fold": k, "from": "validation"} for k in range(3)] for m in members},
             "folds": [{"fold": k, "train_quantiles": {"0.5": 0.1 * k, "0.333333": -0.5, "0.666667": 0.5}}
                       for k in range(3)],
         }  # fmt: skip
@@ -193,7 +193,7 @@ def test_added_value_over_a_model(tmp_path):
         "flat": study.model("flat", np.zeros(len(study.ids))),
         "both": study.model("both", weak + study.hazard, members=("clinical", "truth")),
     }
-    found = study.run(models, SETTINGS.model_copy(update={"added_value_over": "clinical"}))["comparisons"]
+    found = study.run(models, SETTINGS.model_copy(update={"reference_model": "clinical"}))["comparisons"]
     rows = {r["model_a"]: r for r in found if r["metric"] == "added_log_hazard_ratio"
             and r["set"] == "development"}  # fmt: skip
     assert set(rows) == {"truth", "noise", "flat", "both"}

@@ -57,7 +57,7 @@ def write_fold(folder: Path, fold: int, splits: Splits = SPLITS) -> None:
         if name != "train":
             inner = ball(radius_of(patient, fold))[(slice(MARGIN, -MARGIN),) * 3]
             masks.create_array(patient, data=inner.astype(np.uint8))
-    (folder / "model.json").write_text('{"marks": ["epoch chosen on the held-out fold"]}')
+    (folder / "model.json").write_text('{"marks": ["epoch chosen on the test fold"]}')
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def extracted(study: Path) -> list[Path]:
 def test_each_patient_has_the_contour_of_a_fold_that_did_not_see_him(study: Path) -> None:
     paths = extracted(study)
     assert pd.read_parquet(paths[2])[["patient_id", "set"]].values.tolist() == [
-        ["B", "heldout"], ["D", "heldout"], ["X", "external"],
+        ["B", "test"], ["D", "test"], ["X", "external"],
     ]  # fmt: skip
     for fold, held in ((0, {"A": 0, "B": 2, "C": 1, "D": 2}), (1, {"A": 0, "B": 2, "C": 1, "D": 2})):
         table = read_predicted_features(paths, SPLITS, fold)
@@ -98,7 +98,7 @@ def test_each_patient_has_the_contour_of_a_fold_that_did_not_see_him(study: Path
             radiomics_patient(path, study / "one.parquet", DEMO, "stop")
             manual = pd.read_parquet(study / "one.parquet").set_index("patient_id")
             pd.testing.assert_frame_equal(table.loc[[patient]], manual)
-    assert contour_marks(paths) == ["contours: epoch chosen on the held-out fold"]
+    assert contour_marks(paths) == ["contours: epoch chosen on the test fold"]
 
 
 def test_a_leaky_table_is_caught(study: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_leaky_table_is_caught(study: Path) -> None:
     paths = extracted(study)
     honest = pd.read_parquet(paths[0])
     leaky = pd.concat([honest, honest.iloc[[0]].assign(patient_id="C")], ignore_index=True)
-    for told in ("heldout", "train", "inner"):
+    for told in ("test", "train", "validation"):
         leaky.loc[2, "set"] = told
         leaky.to_parquet(paths[0])
         with pytest.raises(TableError, match="has seen the patients.*\n?.*C|C"):

@@ -51,10 +51,10 @@ def _settings(full: bool) -> dict[str, Any]:
     name = "made_up" if full else "bare"
     settings: dict[str, Any] = {
         "study": {"name": name, "title": HOSTILE, "note": f"Made up. {HOSTILE}"},
-        "plan": {"folds": 2, "inner_fraction": 0.0 if full else 0.2},
+        "plan": {"folds": 2, "validation_fraction": 0.0 if full else 0.2},
         "report": {"examples": 3},
         "models": {"volume": {"kind": "feature"}},
-        "training": {"select": "last"},
+        "training": {"checkpoint_selection": "last"},
     }
     if full:
         settings["models"] = {"deepmts": {"kind": "deepmts"}, **settings["models"]}
@@ -83,11 +83,11 @@ def _cohort(results: Path, external: tuple[str, ...], full: bool) -> None:
         frame["clinical_sex"] = ["F", "M", None, "F", "F", "M", "M", "F"]
     frame.to_parquet(results / "cohort.parquet")
     folds = [
-        {"train": ["A4"], "inner": ["A5", "A6"], "heldout": ["A1", "A2", "A3"]},
-        {"train": ["A1"], "inner": ["A2", "A3"], "heldout": ["A4", "A5", "A6"]},
+        {"train": ["A4"], "validation": ["A5", "A6"], "test": ["A1", "A2", "A3"]},
+        {"train": ["A1"], "validation": ["A2", "A3"], "test": ["A4", "A5", "A6"]},
     ]
     (results / "splits.json").write_text(json.dumps({"folds": folds, "external": list(external), "seed": 1}))
-    marks = ["no inner validation: Z-scores and baseline hazard come from held-out patients"] if full else []
+    marks = ["no validation: Z-scores and baseline hazard come from test patients"] if full else []
     (results / "plan.json").write_text(json.dumps({"marks": marks}))
     rows = ["patient_id,stage,state,problem,consequence"]
     if full:
@@ -109,7 +109,7 @@ def _metrics(folder: Path, full: bool) -> None:
     scale = 400 if full else 1
     for name, (n, events) in sets.items():
         for i, model in enumerate(models):
-            note = "marked: Z-scores from held-out patients" if model == "deepmts" else ""
+            note = "marked: Z-scores from test patients" if model == "deepmts" else ""
             metrics += [
                 f"{model},{name},c_index,{0.6 + 0.05 * i},0.41,0.87,{n},{events},pairs within folds; {note}",
                 f"{model},{name},auc_365.25d,0.7,,,{n},{events},",
@@ -160,7 +160,7 @@ def _model(results: Path, model: str, external: tuple[str, ...], network: bool) 
             continue
         (folder / "history.csv").write_text(
             "iteration,set,loss,dice,c_index,learning_rate\n"
-            "5,train,2.0,0.1,,0.1\n5,inner,2.1,0.2,0.5,0.1\n10,train,1.0,0.3,,0.1\n10,inner,1.5,0.4,,0.1\n"
+            "5,train,2.0,0.1,,0.1\n5,validation,2.1,0.2,0.5,0.1\n10,train,1.0,0.3,,0.1\n10,validation,1.5,0.4,,0.1\n"
         )
         timing = {"seconds": 60.0, "ms_per_step": 100.0 + fold, "name": "cpu", "precision": "bf16"}
         (folder / "timing.json").write_text(json.dumps(timing))

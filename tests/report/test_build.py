@@ -85,13 +85,13 @@ def test_note_and_warning_stand_on_the_figures(full: Path) -> None:
         assert "Made up." in text, svg.name
         survival = svg.name.startswith(("concordance", "kaplan", "calibration", "differences"))
         assert ("Few events" in text) == survival, svg.name
-        assert ("no inner validation" in text) == survival, svg.name
+        assert ("no validation" in text) == survival, svg.name
 
 
 def test_marks_stand_beside_every_survival_table(full: Path) -> None:
     text = (full / "index.html").read_text()
     tables = re.findall(r'(<p class="mark">.*?)?<div class="scroll"[^>]*aria-label="([^"]*)"', text, re.S)
-    marked = {name for mark, name in tables if "no inner validation" in mark}
+    marked = {name for mark, name in tables if "no validation" in mark}
     wanted = {"Discrimination", "Differences between models", "Risk groups of both", "All metrics"}
     assert wanted <= marked
 
@@ -173,8 +173,8 @@ def test_methods_say_whose_z_scores_they_are(tmp_path: Path) -> None:
     made = make_study(tmp_path / "results")
     folder = made.results / "ensemble"
     folder.mkdir(exist_ok=True)
-    instead = "its held-out patients stood in for them"
-    for told, expected in (("", False), ("model m, fold 0: Z-scores from held-out patients, since", True)):
+    instead = "its test patients stood in for them"
+    for told, expected in (("", False), ("model m, fold 0: Z-scores from test patients, since", True)):
         name = next(iter(made.job.models))
         (folder / f"{name}.json").write_text(json.dumps({"told": [told] if told else []}))
         assert (instead in dict(methods(made.job))["Ensembles"]) == expected

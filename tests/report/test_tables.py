@@ -41,7 +41,7 @@ def test_flow_without_folds_says_who_was_trained_on(made: Made) -> None:
     problems = pd.DataFrame(columns=["patient_id", "stage", "state"])
     fold = Fold(("A1", "A2", "A3", "A4"), ("A5", "A6"), ())
     once = flow.flow_of(cohort, problems, Splits((fold,), ("E1", "E2"), 1))
-    assert (once.training, once.runs) == ("4 training, 2 inner validation", "predicted by the model")
+    assert (once.training, once.runs) == ("4 training, 2 validation", "predicted by the model")
     thrice = flow.flow_of(cohort, problems, Splits((fold,) * 3, ("E1", "E2"), 1))
     assert thrice.runs == "predicted by 3 runs"
 
@@ -98,8 +98,8 @@ def test_wide_tables_leave_out_what_nobody_has(made: Made) -> None:
 def test_marks_of_plan_and_of_evaluate_are_told(made: Made) -> None:
     metrics = pd.read_csv(made.results / "metrics" / "metrics.csv")
     assert tables.survival_marks(made.job, metrics) == [
-        "no inner validation: Z-scores and baseline hazard come from held-out patients",
-        "Z-scores from held-out patients (deepmts)",
+        "no validation: Z-scores and baseline hazard come from test patients",
+        "Z-scores from test patients (deepmts)",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from pipeline.errors import SettingsError
 from pipeline.settings import export
 from pipeline.settings.demo_study import phantom_study
+from pipeline.settings.messages import RENAMED_KEYS
 from pipeline.settings.models import ranking
 from pipeline.settings.root import load_settings
 
@@ -58,11 +60,11 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
         ({"models": {"net": {"kind": "rsf"}}, "ensembles": {"both": ["net", "net"]}}, "each once"),
         ({"models": {"net": {"kind": "rsf"}, "Net": {"kind": "rsf"}}}, "nothing but case"),
         (
-            {"models": {"net": {"kind": "deepmts", "training": {"start_from": "other"}}}},
+            {"models": {"net": {"kind": "deepmts", "training": {"pretrained_from": "other"}}}},
             "'net' starts from 'other', which is no network",
         ),
         (
-            {"models": {"net": {"kind": "deepmts"}}, "training": {"start_from": "net"}},
+            {"models": {"net": {"kind": "deepmts"}}, "training": {"pretrained_from": "net"}},
             "in a ring: net → net",
         ),
         (
@@ -73,14 +75,14 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
         ({"plan": {"folds": 0}}, "plan.folds.*greater than or equal to 1, got 0"),
         ({"plan": {"repeats": 2}}, "repeats are for folds: 1"),
         ({"plan": {"folds": 1, "by_centre": True}}, "folds: 1 holds out nobody"),
-        ({"plan": {"folds": 1, "inner_fraction": 0}}, "inner_fraction must be above 0"),
+        ({"plan": {"folds": 1, "validation_fraction": 0}}, "validation_fraction must be above 0"),
         (
             {
                 "plan": {"folds": 1},
                 "models": {"net": {"kind": "deepmts"}},
-                "training": {"select": "best_heldout"},
+                "training": {"checkpoint_selection": "best_test"},
             },
-            "'net' chooses its weights on held-out patients, and there are none",
+            "'net' chooses its weights on test patients, and there are none",
         ),
         (
             {"report": {"published": [{"model": "nets", "metric": "dice", "set": "train", "value": 0.9}]}},
@@ -90,16 +92,16 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
             {
                 "plan": {"folds": 1},
                 "models": {"net": {"kind": "deepmts"}},
-                "report": {"published": [{"model": "net", "metric": "dice", "set": "heldout", "value": 0.9}]},
+                "report": {"published": [{"model": "net", "metric": "dice", "set": "test", "value": 0.9}]},
             },
-            "names held-out patients, and plan.folds: 1 has none",
+            "names test patients, and plan.folds: 1 has none",
         ),
         ({"disks": {"images": 300}}, "development: at most images"),
         ({"ensembles": {"mean": ["nothing"]}}, "names 'nothing', which is not among the models"),
         ({"study": {"name": "../up"}}, "study.name"),
         (
-            {"plan": {"inner_fraction": 0}, "models": {"net": {"kind": "deepmts"}}},
-            "'net' chooses its weights on inner",
+            {"plan": {"validation_fraction": 0}, "models": {"net": {"kind": "deepmts"}}},
+            "'net' chooses its weights on validation",
         ),
     ],
 )
@@ -122,7 +124,7 @@ SEGMENTS = {"seg": {"kind": "seg_backbone"}, "cox": {"kind": "lasso_cox"}}
             {"evaluation": {"compare_with": "seg"}},
             "compare_with names 'seg', which does not predict survival",
         ),
-        ({"evaluation": {"added_value_over": "seg"}}, "added_value_over names 'seg', which does not predict"),
+        ({"evaluation": {"reference_model": "seg"}}, "reference_model names 'seg', which does not predict"),
         (
             {"report": {"published": [{"model": "seg", "metric": "c_index", "set": "train", "value": 0.7}]}},
             "report.published: c_index names 'seg'",
@@ -187,8 +189,11 @@ def test_every_setting_has_a_description() -> None:
     ("changes", "named"),
     [
         ({}, "radiomics.enabled"),
-        ({"radiomics": {"enabled": False}, "crop": {"position": "uptake"}}, "crop.position"),
-        ({"radiomics": {"enabled": False}, "contours": {"draw": "fixed_4.0"}}, "contours.draw"),
+        ({"radiomics": {"enabled": False}, "crop": {"position": "brain_anchored"}}, "crop.position"),
+        (
+            {"radiomics": {"enabled": False}, "contours": {"auto_segment": "fixed_4.0"}},
+            "contours.auto_segment",
+        ),
     ],
 )
 def test_surface_suv_does_not_meet_thresholds_by_weight(changes: dict, named: str) -> None:
@@ -196,3 +201,44 @@ def test_surface_suv_does_not_meet_thresholds_by_weight(changes: dict, named: st
     with pytest.raises(SettingsError, match=f"(?s)cm²/mL.*{named}"):
         load_settings({**settings, **changes})
     load_settings({**settings, "radiomics": {"enabled": False}})
+
+
+@pytest.mark.parametrize(("old", "new"), [*RENAMED_KEYS.items()], ids=[*RENAMED_KEYS])
+def test_a_renamed_key_is_refused_with_its_new_name(old: str, new: str) -> None:
+    section, key = old.split(".")
+    with pytest.raises(SettingsError, match=rf"{re.escape(old)} is now {re.escape(new)}; rename it"):
+        load_settings({section: {key: 1}})
+    part, name = new.split(".")
+    sections = load_settings({}).model_dump()
+    assert name in sections[part]
+    assert key not in sections[section]
+
+
+def test_a_renamed_key_of_a_model_s_training_is_refused_with_its_new_name() -> None:
+    models = {"net": {"kind": "deepmts", "training": {"accumulate": 2}}}
+    message = r"training\.accumulate is now training\.gradient_accumulation.*where: models\.net\.training"
+    with pytest.raises(SettingsError, match=message):
+        load_settings({"models": models})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crop": {"position": "uptake"}}, "crop.position: uptake is now crop.position: brain_anchored"),
+        (
+            {"training": {"checkpoint_selection": "best_inner"}},
+            "checkpoint_selection: best_inner is now training.checkpoint_selection: best_validation",
+        ),
+        (
+            {"models": {"hecktor": {"kind": "hecktor_cox", "select_on": "inner"}}},
+            "inner is now models.hecktor.select_on: validation",
+        ),
+        (
+            {"report": {"published": [{"model": "m", "metric": "dice", "set": "heldout", "value": 0.9}]}},
+            "heldout is now report.published.0.set: test",
+        ),
+    ],
+)
+def test_a_renamed_value_is_refused_with_its_new_name(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=f"{message}; rename it"):
+        load_settings(changes)

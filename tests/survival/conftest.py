@@ -25,7 +25,7 @@ def outcomes(seed, log_hazard):
 class Study:
     """Paths of a study's inputs, and what they were made from."""
 
-    def __init__(self, folder, seed=0, sizes=(60, 12, 20), inner=0.2, strength=1.0):
+    def __init__(self, folder, seed=0, sizes=(60, 12, 20), validation=0.2, strength=1.0):
         n, external, p = sizes
         self.folder, self.outcomes = folder, folder / "cohort.parquet"
         self.features, self.splits = folder / "features.parquet", folder / "splits.json"
@@ -51,7 +51,7 @@ class Study:
         for k in range(3):
             held = order[k::3]
             rest = generator.permutation(np.setdiff1d(order, held))
-            cut = int(inner * len(rest))
+            cut = int(validation * len(rest))
             parts = (rest[cut:], rest[:cut], held)
             folds.append(Fold(*(tuple(self.ids[i] for i in part) for part in parts)))
         self.folds = Splits(tuple(folds), tuple(self.ids[n:]), seed)

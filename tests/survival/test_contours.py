@@ -61,7 +61,7 @@ def test_unstable_features_are_not_offered(make_study):
 
 @pytest.mark.parametrize("kind", ["lasso_cox", "signed_bagging"])
 def test_agreement_is_learned_from_training_patients_alone(kind, make_study):
-    """Changing held-out patients' perturbed values changes nothing; a filter that saw them would."""
+    """Changing test patients' perturbed values changes nothing; a filter that saw them would."""
     study = make_study()
     path, table = study.folder / "stability.parquet", perturbed_table(study)
     model = settings(kind=kind, min_icc=0.8)
@@ -71,7 +71,7 @@ def test_agreement_is_learned_from_training_patients_alone(kind, make_study):
         fit_model(job(study, model, stability=path), study.folder / name)
         frame = pd.read_parquet(fold_of(study, name) / "predictions.parquet").set_index("patient_id")
         outputs.append((frame, report(fold_of(study, name))))
-        others = table["patient_id"].isin([*study.folds.folds[0].heldout, *study.folds.external])
+        others = table["patient_id"].isin([*study.folds.folds[0].test, *study.folds.external])
         swapped = {f"pet_f{i}": table[f"pet_f{i ^ 1}"] for i in range(20)}
         table = table.assign(**{c: np.where(others, v * 50, table[c]) for c, v in swapped.items()})
     pd.testing.assert_frame_equal(outputs[0][0], outputs[1][0])
@@ -95,7 +95,7 @@ def test_min_icc_without_perturbations_is_refused(make_study):
     with pytest.raises(ModelError, match="perturbed contours"):
         fit_model(job(study, settings(kind="lasso_cox", min_icc=0.5)), study.folder / "out")
     path = study.folder / "stability.parquet"
-    held = study.folds.folds[0].heldout
+    held = study.folds.folds[0].test
     table = perturbed_table(study)
     table[table["patient_id"].isin(held)].to_parquet(path)
     with pytest.raises(ModelError, match="too few training patients"):
@@ -109,8 +109,8 @@ def predicted_tables(study, marks=()):
 
     paths = []
     for fold, one in enumerate(study.folds.folds):
-        ids = [*one.heldout, *study.folds.external]
-        sets = ["heldout"] * len(one.heldout) + ["external"] * len(study.folds.external)
+        ids = [*one.test, *study.folds.external]
+        sets = ["test"] * len(one.test) + ["external"] * len(study.folds.external)
         frame = study.table.loc[ids].reset_index(names="patient_id")
         frame.insert(1, "fold", fold)
         frame.insert(2, "set", sets)

@@ -69,7 +69,7 @@ def job(study, source, **model):
 def held_out_c(study, source, **model):
     fit_model(job(study, source, **model), study.folder / "out")
     frames = [pd.read_parquet(study.folder / "out" / f"fold{k}" / "predictions.parquet") for k in range(3)]
-    held = pd.concat([f[f["set"] == "heldout"].assign(fold=k) for k, f in enumerate(frames)])
+    held = pd.concat([f[f["set"] == "test"].assign(fold=k) for k, f in enumerate(frames)])
     rows = study.cohort.loc[held["patient_id"]]
     return concordance_index(
         rows["time_days"].to_numpy(), rows["event"].to_numpy(float), held["risk"].to_numpy(), held["fold"]
@@ -85,7 +85,7 @@ def test_each_part_is_left_out_by_one_network(make_study):
         left_out = [set(fold.train) - set(one.train) for one in mine]
         assert set.union(*left_out) == set(fold.train) and not set.intersection(*left_out)
         for one, part in zip(mine, left_out, strict=True):
-            assert set(one.heldout) == part | set(fold.heldout) and one.inner == fold.inner
+            assert set(one.test) == part | set(fold.test) and one.validation == fold.validation
             events = [int(study.cohort.loc[list(p), "event"].sum()) for p in left_out]
             assert max(events) - min(events) <= 1
 
@@ -156,11 +156,11 @@ def test_useful_deep_features_are_used_beside_others(make_study):
 
 
 def test_baseline_hazard_of_cross_fitted_predictions_is_out_of_sample(make_study):
-    # Too few inner events: training patients are predicted by the network that does not know them.
-    study = make_study(sizes=(48, 4, 2), inner=0.1, strength=0.0)
+    # Too few validation events: training patients are predicted by the network that does not know them.
+    study = make_study(sizes=(48, 4, 2), validation=0.1, strength=0.0)
     fit_model(job(study, cross_fitted(study)), study.folder / "out")
     report = json.loads((study.folder / "out" / "fold0" / "model.json").read_text())
-    assert report["baseline"]["source"] == "inner and train (cross-fitted)"
+    assert report["baseline"]["source"] == "validation and train (cross-fitted)"
 
 
 def test_few_events_are_refused(make_study):
@@ -178,7 +178,7 @@ def test_few_events_are_refused(make_study):
         ({"lasso": {"kind": "lasso_cox", "deep": "deepmts"}}, {}, "no network of this study"),
         (
             {"net": {"kind": "deepmts"}, "lasso": {"kind": "lasso_cox", "deep": "net"}},
-            {"select": "best_heldout"},
+            {"checkpoint_selection": "best_test"},
             "gives deep features",
         ),
     ],

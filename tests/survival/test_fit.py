@@ -38,7 +38,7 @@ def test_every_fold_predicts_every_patient_once(make_study):
     out = run(study, {"kind": "lasso_cox"})
     for k, fold in enumerate(study.folds.folds):
         frame = read_predictions(out / f"fold{k}" / "predictions.parquet")
-        for name in ("train", "inner", "heldout"):
+        for name in ("train", "validation", "test"):
             assert set(frame.loc[frame["set"] == name, "patient_id"]) == set(getattr(fold, name))
         assert set(frame.loc[frame["set"] == "external", "patient_id"]) == set(study.folds.external)
         survival = frame[["survival_365.25d", "survival_1095.75d"]].to_numpy()
@@ -59,7 +59,7 @@ def test_lasso_finds_the_feature_that_matters(make_study):
     for k in range(3):
         coefficients = report(out, k)["coefficients"]
         assert max(coefficients, key=lambda name: abs(coefficients[name])) == "pet_f0"
-        assert report(out, k)["c_index"]["heldout"] > 0.65
+        assert report(out, k)["c_index"]["test"] > 0.65
 
 
 @pytest.mark.parametrize(
@@ -70,18 +70,21 @@ def test_risk_points_the_right_way(kind, make_study):
     study.table = 1.0 / study.table  # worse = smaller: the sign must be learned
     study.write()
     out = run(study, {"kind": kind})
-    assert np.mean([report(out, k)["c_index"]["heldout"] for k in range(3)]) > 0.6
+    assert np.mean([report(out, k)["c_index"]["test"] for k in range(3)]) > 0.6
 
 
 def test_hecktors_selection_as_printed_is_marked(make_study):
     study = make_study(sizes=(90, 5, 12), strength=2.0)
-    out = run(study, {"kind": "hecktor_cox", "select_on": "inner", "top": 4})
-    assert all("inner validation" in report(out, k)["marks"][0] for k in range(3))
-    inner = study.cohort.loc[list(study.folds.folds[0].inner)]
-    x = pd.DataFrame(np.log(study.table)).loc[inner.index]
+    out = run(study, {"kind": "hecktor_cox", "select_on": "validation", "top": 4})
+    assert all("validation" in report(out, k)["marks"][0] for k in range(3))
+    validation = study.cohort.loc[list(study.folds.folds[0].validation)]
+    x = pd.DataFrame(np.log(study.table)).loc[validation.index]
     distance = {
         name: abs(
-            concordance_index(inner["time_days"].to_numpy(), inner["event"].to_numpy(float), x[name]) - 0.5
+            concordance_index(
+                validation["time_days"].to_numpy(), validation["event"].to_numpy(float), x[name]
+            )
+            - 0.5
         )
         for name in x
     }
@@ -97,7 +100,7 @@ def test_survival_of_the_true_hazard_is_calibrated(make_study):
     risk = study.cohort.loc[frame.index, "truth_log_hazard"]
     truth = np.exp(-np.exp(risk) * 365.25 / 900)  # the generator's exponential hazard, 1/900 per day
     assert np.abs(frame["survival_365.25d"] - truth).max() < 0.15
-    assert report(out)["baseline"]["source"] == "inner"
+    assert report(out)["baseline"]["source"] == "validation"
     assert report(out)["baseline"]["slope"] == pytest.approx(1.0, abs=0.25)
     assert (frame["risk"] == risk).all()
 
@@ -106,10 +109,12 @@ def test_the_baseline_is_of_inner_patients(make_study):
     study = make_study(sizes=(300, 5, 3))
     out = run(study, {"kind": "feature", "feature": "pet_f0"})
     frame = read_predictions(out / "fold0" / "predictions.parquet").set_index("patient_id")
-    inner = list(study.folds.folds[0].inner)
-    outcome = study.cohort.loc[inner]
+    validation = list(study.folds.folds[0].validation)
+    outcome = study.cohort.loc[validation]
     expected = breslow(
-        outcome["time_days"].to_numpy(), outcome["event"].to_numpy(float), frame.loc[inner, "risk"].to_numpy()
+        outcome["time_days"].to_numpy(),
+        outcome["event"].to_numpy(float),
+        frame.loc[validation, "risk"].to_numpy(),
     ).survival(frame["risk"].to_numpy(), np.array([365.25]))[:, 0]
     assert frame["survival_365.25d"].to_numpy() == pytest.approx(expected, abs=1e-12)
 
@@ -118,15 +123,15 @@ def test_few_inner_events_are_pooled_with_cross_fitted_training_patients(make_st
     study = make_study(sizes=(36, 5, 15))
     out = run(study, {"kind": "lasso_cox"})
     baseline = report(out)["baseline"]
-    assert baseline["source"] == "inner and train (cross-fitted)"
-    times = study.cohort.loc[[*study.folds.folds[0].train, *study.folds.folds[0].inner], "time_days"]
+    assert baseline["source"] == "validation and train (cross-fitted)"
+    times = study.cohort.loc[[*study.folds.folds[0].train, *study.folds.folds[0].validation], "time_days"]
     assert set(baseline["times_days"]) <= set(times)
 
 
 def test_a_cross_fitted_baseline_is_less_sure_than_an_in_sample_one(make_study):
     # In-sample log-hazards of an overfitted model are too spread: its worst patients would
     # be given a survival near 0. Here 30 noise features leave nothing to predict.
-    study = make_study(sizes=(60, 40, 30), strength=0.0, inner=0.1)
+    study = make_study(sizes=(60, 40, 30), strength=0.0, validation=0.1)
     out = run(study, {"kind": "survival_svm", "weights": [1.0]})
     frame = read_predictions(out / "fold0" / "predictions.parquet")
     train = frame[frame["set"] == "train"].set_index("patient_id")
@@ -134,7 +139,7 @@ def test_a_cross_fitted_baseline_is_less_sure_than_an_in_sample_one(make_study):
     naive = calibration_slope(
         train["risk"].to_numpy(), outcome["time_days"].to_numpy(), outcome["event"].to_numpy() == 1
     )
-    assert report(out)["baseline"]["source"] == "inner and train (cross-fitted)"
+    assert report(out)["baseline"]["source"] == "validation and train (cross-fitted)"
     assert report(out)["baseline"]["slope"] < 0.04 * naive
 
 
@@ -287,10 +292,10 @@ SPARE = {
 
 @pytest.mark.parametrize("kind", FITTERS)
 def test_every_kind_does_without_inner_and_external_patients(kind, make_study):
-    study = make_study(sizes=(48, 0, 5), inner=0.0)
+    study = make_study(sizes=(48, 0, 5), validation=0.0)
     out = run(study, {"kind": kind, **SPARE.get(kind, {})})
     frame = read_predictions(out / "fold0" / "predictions.parquet")
-    assert set(frame["set"]) == {"train", "heldout"} and len(frame) == 48
+    assert set(frame["set"]) == {"train", "test"} and len(frame) == 48
     assert "train (" in report(out)["baseline"]["source"]
     assert frame["survival_365.25d"].between(0, 1).all()
 
@@ -307,9 +312,9 @@ def test_reported_concordance_is_that_of_the_predictions(make_study):
     study = make_study()
     out = run(study, {"kind": "feature", "feature": "pet_f0"})
     frame = pd.read_parquet(out / "fold2" / "predictions.parquet").set_index("patient_id")
-    held = frame[frame["set"] == "heldout"]
+    held = frame[frame["set"] == "test"]
     outcome = study.cohort.loc[held.index]
     expected = concordance_index(
         outcome["time_days"].to_numpy(), outcome["event"].to_numpy(float), held["risk"].to_numpy()
     )
-    assert report(out, 2)["c_index"]["heldout"] == pytest.approx(expected, abs=1e-12)
+    assert report(out, 2)["c_index"]["test"] == pytest.approx(expected, abs=1e-12)

@@ -1,4 +1,4 @@
-"""Nothing of held-out patients reaches a model, and noise predicts nothing."""
+"""Nothing of test patients reaches a model, and noise predicts nothing."""
 
 import json
 
@@ -50,7 +50,7 @@ def predictions(folder, *sets):
 def test_a_fold_does_not_depend_on_its_held_out_and_external_patients(kind, make_study):
     study = make_study()
     fit_model(job(study, kind), study.folder / "before")
-    others = [*study.folds.folds[0].heldout, *study.folds.external]
+    others = [*study.folds.folds[0].test, *study.folds.external]
     generator = np.random.default_rng(9)
     study.table.loc[others] = generator.uniform(5, 900, (len(others), study.table.shape[1]))
     study.cohort.loc[others, "time_days"] = generator.uniform(1, 9000, len(others))
@@ -60,21 +60,23 @@ def test_a_fold_does_not_depend_on_its_held_out_and_external_patients(kind, make
     fit_model(job(study, kind), study.folder / "after")
     before, after = (study.folder / name / "fold0" for name in ("before", "after"))
     pd.testing.assert_frame_equal(
-        predictions(before, "train", "inner"), predictions(after, "train", "inner"), check_exact=True
+        predictions(before, "train", "validation"),
+        predictions(after, "train", "validation"),
+        check_exact=True,
     )
     one, two = (json.loads((f / "model.json").read_text()) for f in (before, after))
     for report in (one, two):
-        report["c_index"].pop("heldout")
+        report["c_index"].pop("test")
         report.pop("events")
     assert one == two
-    changed = predictions(after, "heldout")["risk"] != predictions(before, "heldout")["risk"]
+    changed = predictions(after, "test")["risk"] != predictions(before, "test")["risk"]
     assert changed.any()
 
 
 @pytest.mark.parametrize("kind", ["lasso_cox", "univariate", "hecktor_cox"])
 def test_a_feature_that_is_perfect_on_test_patients_only_is_not_chosen(kind, make_study):
     study = make_study(strength=2.0)
-    held = list(study.folds.folds[0].heldout)
+    held = list(study.folds.folds[0].test)
     # No relation in training, by construction: two values dealt alternately along the times.
     ordered = study.cohort["time_days"].sort_values().index
     study.table["pet_planted"] = pd.Series(1.0 + np.arange(len(ordered)) % 2, index=ordered)

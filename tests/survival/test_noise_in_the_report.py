@@ -22,7 +22,7 @@ MODELS = {
     "bagged": {"kind": "signed_bagging", "members": 50},
 }
 SETTINGS = EvaluationSettings(
-    horizons_days=(365.25,), bootstraps=300, compare_with="clinical", added_value_over="clinical"
+    horizons_days=(365.25,), bootstraps=300, compare_with="clinical", reference_model="clinical"
 )
 
 
@@ -42,7 +42,7 @@ def evaluated(study) -> Path:
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.long) for s in (1, 2, 3))])
 def test_nothing_is_significant(seed, make_study):
-    study = make_study(sizes=(20, 0, 60), strength=0.0, seed=seed, inner=0.25)
+    study = make_study(sizes=(20, 0, 60), strength=0.0, seed=seed, validation=0.25)
     folder = evaluated(study)
     comparisons = pd.read_csv(folder / "comparisons.csv")
     shown = [comparisons_on_page(comparisons), added_value_on_page(comparisons)]

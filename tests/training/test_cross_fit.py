@@ -41,4 +41,4 @@ def test_from_cross_networks_to_predictions(job: Callable[..., FoldJob], study: 
     for k in range(folds):
         frame = pd.read_parquet(tmp_path / "deep" / f"fold{k}" / "predictions.parquet")
         assert np.isfinite(frame["risk"]).all()
-        assert set(frame["set"]) == {"train", "inner", "heldout", "external"}
+        assert set(frame["set"]) == {"train", "validation", "test", "external"}

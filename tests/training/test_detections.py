@@ -58,16 +58,16 @@ def rows(frame: Any) -> list[tuple[Any, ...]]:
 def test_boxes_by_hand() -> None:
     boxes = PatientBoxes()
     boxes.add(batch((True, False)), outputs())
-    frame = detections_table(boxes, {"A": "heldout", "B": "external"}, 3)
+    frame = detections_table(boxes, {"A": "test", "B": "external"}, 3)
     assert rows(frame) == [
-        ("A", "heldout", 3, "found", 1, True, 2, 1, 7, 4),
-        ("A", "heldout", 3, "manual", 1, True, 2, 1, 7, 4),  # 5 columns from 2, 3 rows from 1
-        ("A", "heldout", 3, "manual", 1, True, 0, 6, 1, 7),
+        ("A", "test", 3, "found", 1, True, 2, 1, 7, 4),
+        ("A", "test", 3, "manual", 1, True, 2, 1, 7, 4),  # 5 columns from 2, 3 rows from 1
+        ("A", "test", 3, "manual", 1, True, 0, 6, 1, 7),
         ("B", "external", 3, "found", 1, False, 0.5, 0, 2, 8),
     ]
     assert frame["score"].dropna().tolist() == [0.75, 0.25]
-    assert rows(detections_table(boxes, {"B": "inner"}, 0)) == [
-        ("B", "inner", 0, "found", 1, False, 0.5, 0, 2, 8)
+    assert rows(detections_table(boxes, {"B": "validation"}, 0)) == [
+        ("B", "validation", 0, "found", 1, False, 0.5, 0, 2, 8)
     ]
     assert len(detections_table(boxes, {}, 0)) == 0
 
@@ -130,7 +130,9 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
         everyone.append(Patient(patient_id, place, centre, "-", "", None, None, {}))
     stages = {p.patient_id: [root / "crops" / f"{p.patient_id}.zarr"] for p in everyone}
     gather_problems(stages, {}, root / "problems.csv")
-    plan = PlanJob(tuple(everyone), root / "problems.csv", PlanSettings(folds=1, inner_fraction=0.2), seed=1)
+    plan = PlanJob(
+        tuple(everyone), root / "problems.csv", PlanSettings(folds=1, validation_fraction=0.2), seed=1
+    )
     make_plan(plan, PlanPaths(root / "splits.json", root / "cohort.parquet"))
     return root
 
@@ -147,7 +149,7 @@ def test_from_slices_to_average_precision(slices: Path, tmp_path: Path) -> None:
         "validate_every": 100,
         "schedule": {"kind": "constant", "learning_rate": 1e-3},
         "augment": {"enabled": False},
-        "select": "last",
+        "checkpoint_selection": "last",
     }
     losses = LossSettings(labels=("label_diagnosis",), classes=3, dice_form="generalised")
     network = ChestCt(width=0.125, lesions=1, tasks=("detection",), losses=losses)
@@ -156,7 +158,7 @@ def test_from_slices_to_average_precision(slices: Path, tmp_path: Path) -> None:
     train_fold(FoldJob("d", network, settings, *about, tmp_path / "work"), out)
     frame = read_detections(out / "detections.parquet")
     sets = read_splits(slices / "splits.json").sets(0)
-    assert set(frame["set"]) == {"inner", "external"}  # no training patients
+    assert set(frame["set"]) == {"validation", "external"}  # no training patients
     for name, part in frame.groupby("set"):
         assert set(part["patient_id"]) <= set(sets[name])
     manual = frame[frame["source"] == "manual"]

@@ -79,7 +79,7 @@ def resident_mb() -> float:
 def test_nothing_grows_over_two_thousand_iterations(job: Job, tmp_path: Path) -> None:
     """Resident memory by a straight line over iterations, and tensors that the collector sees."""
     network = MtHs(width=0.125)
-    settings = {"iterations": 2000, "risk_memory": 10, "validate_every": 100, "checkpoint_every": 500}
+    settings = {"iterations": 2000, "risk_bank_size": 10, "validate_every": 100, "checkpoint_every": 500}
     work = job(network=network, batch=2, **settings)
     machine = choose_machine(work.training)
     seen: list[tuple[int, float, int]] = []

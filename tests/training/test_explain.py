@@ -62,7 +62,7 @@ def test_every_encoder_and_decoder_level_has_a_map(
 
 @pytest.fixture(scope="module")
 def trained(request: pytest.FixtureRequest, study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two folds of a tiny network, and the risks of their held-out patients."""
+    """Two folds of a tiny network, and the risks of their test patients."""
     from pipeline.settings.networks import MtHs
     from pipeline.settings.training import TrainingSettings
     from pipeline.tables.predictions import read_predictions
@@ -72,13 +72,13 @@ def trained(request: pytest.FixtureRequest, study: Path, tmp_path_factory: pytes
     for fold in range(2):
         job = FoldJob(
             "net", MtHs(width=0.25, clinical=("clinical_age",)),
-            TrainingSettings(iterations=1, batch=4, device="cpu", select="last"),
+            TrainingSettings(iterations=1, batch=4, device="cpu", checkpoint_selection="last"),
             study / "crops", study / "cohort.parquet", study / "splits.json", fold, (365.25,), 1, 1,
             root / "work",
         )  # fmt: skip
         train_fold(job, root / f"fold{fold}")
         table = read_predictions(root / f"fold{fold}" / "predictions.parquet")
-        rows.append(table[table["set"] == "heldout"].assign(set="development", fold=fold))
+        rows.append(table[table["set"] == "test"].assign(set="development", fold=fold))
     pd.concat(rows).to_parquet(root / "risks.parquet")
     return root
 
@@ -97,7 +97,7 @@ def test_files_of_the_job(trained: Path, study: Path, tmp_path: Path) -> None:
     assert [p["patient_id"] for p in about["patients"]] == [risks.idxmax(), risks.idxmin()]
     splits = read_splits(study / "splits.json")
     for one in about["patients"]:
-        assert one["patient_id"] in splits.sets(one["fold"])["heldout"]
+        assert one["patient_id"] in splits.sets(one["fold"])["test"]
         with np.load(tmp_path / "out" / f"{one['patient_id']}.npz", allow_pickle=False) as maps:
             assert {"encoder.levels.0", "encoder.levels.2", "occlusion"} <= set(maps.files)
             for name in maps.files:
@@ -144,7 +144,7 @@ def test_choice_of_patients() -> None:
     )
     found: Callable[[int], list[str]] = lambda n: [one.patient_id for one in choose_patients(risks, n)]  # noqa: E731
     assert found(1) == ["b", "c"] and found(2) == ["b", "a", "d", "c"] and found(9) == found(2)
-    with pytest.raises(TrainingError, match="too few held-out patients"):
+    with pytest.raises(TrainingError, match="too few test patients"):
         choose_patients(risks[risks["set"] == "external"], 1)
 
 
@@ -163,5 +163,5 @@ def test_without_risk_patients_are_chosen_by_label_or_dice() -> None:
     chosen = [(one.patient_id, one.by) for one in choose_patients(table.drop(columns="label_x_0"), 9)]
     assert chosen == [("d", "dice"), ("b", "dice")]  # three have a mask: one from each end
     boxes = table.drop(columns="label_x_0").assign(dice=np.nan)
-    with pytest.raises(TrainingError, match="too few held-out patients to explain by dice"):
+    with pytest.raises(TrainingError, match="too few test patients to explain by dice"):
         choose_patients(boxes, 1)

@@ -38,14 +38,14 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@pytest.mark.parametrize("select", ["last", "best_inner"])
+@pytest.mark.parametrize("select", ["last", "best_validation"])
 def test_lost_outputs_are_made_again_without_training(
     job: Job, tmp_path: Path, steps: list[int], select: str
 ) -> None:
-    train_fold(job(select=select), tmp_path / "out")
+    train_fold(job(checkpoint_selection=select), tmp_path / "out")
     first = everything(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
-    train_fold(job(select=select), tmp_path / "out")
+    train_fold(job(checkpoint_selection=select), tmp_path / "out")
     assert len(steps) == 12
     assert everything(tmp_path / "out") == first
 
@@ -53,7 +53,7 @@ def test_lost_outputs_are_made_again_without_training(
 def test_a_training_that_ran_out_of_patience_is_not_gone_on_with(
     job: Job, tmp_path: Path, steps: list[int]
 ) -> None:
-    settings: dict[str, Any] = {"iterations": 400, "patience": 1, "select": "best_inner"}
+    settings: dict[str, Any] = {"iterations": 400, "patience": 1, "checkpoint_selection": "best_validation"}
     train_fold(job(**settings), tmp_path / "a")
     done = len(steps)
     assert done < 400

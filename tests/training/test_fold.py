@@ -35,12 +35,12 @@ def test_outputs_keep_their_contract(job: Job, study: Path, tmp_path: Path) -> N
         assert table[column].dropna().between(0, 1).all()
     assert (table["survival_365.25d"] >= table["survival_730.5d"])[table["survival_730.5d"].notna()].all()
     masks = zarr.open_group(tmp_path / "out" / "masks.zarr", mode="r")
-    assert set(masks) == {*sets["inner"], *sets["heldout"], *sets["external"]}
-    one = masks[sets["heldout"][0]]
+    assert set(masks) == {*sets["validation"], *sets["test"], *sets["external"]}
+    one = masks[sets["test"][0]]
     assert one.shape == (16, 16, 16) and one.dtype == np.uint8 and set(np.unique(one)) <= {0, 1}
     far = table.set_index("patient_id")[["hd95_mm", "assd_mm"]]
     assert far.loc[list(sets["train"])].isna().all(axis=None)
-    for patient in (*sets["inner"], *sets["heldout"], *sets["external"]):
+    for patient in (*sets["validation"], *sets["test"], *sets["external"]):
         truth = zarr.open_group(study / "crops" / f"{patient}.zarr", mode="r")["mask"][:] > 0
         both = surface_distances(masks[patient][:] > 0, truth, (4.0, 4.0, 4.0))
         assert tuple(far.loc[patient]) == pytest.approx((both.hd95, both.assd))
@@ -48,7 +48,7 @@ def test_outputs_keep_their_contract(job: Job, study: Path, tmp_path: Path) -> N
     assert list(features["patient_id"]) == list(table["patient_id"]) and features.shape[1] > 10
     history = pd.read_csv(tmp_path / "out" / "history.csv")
     assert list(history["iteration"]) == [4, 4, 8, 8, 12, 12]
-    assert list(history["set"]) == ["train", "inner"] * 3
+    assert list(history["set"]) == ["train", "validation"] * 3
     assert {"loss", "dice", "c_index", "learning_rate", "loss_cox", "loss_dice"} <= set(history.columns)
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["finished.pt", "lock"]
 
@@ -59,7 +59,7 @@ def test_the_checkpoint_says_all_that_prediction_needs(job: Job, tmp_path: Path)
     about = json.loads(content["about"])
     assert about["network"]["kind"] == "mt_hs" and about["channels"] == ["pet", "ct"]
     assert about["training"]["standardise"] == "zscore" and about["clinical"]["order"][0] == "clinical_age"
-    assert about["baseline_from"] == "inner" and about["baseline"]["times"]
+    assert about["baseline_from"] == "validation" and about["baseline"]["times"]
     assert about["selection"]["iteration"] in (4, 8, 12)
     assert all(isinstance(value, torch.Tensor) for value in content["net"].values())
 
@@ -81,7 +81,7 @@ def _weights(out: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("which", ["heldout", "external"])
+@pytest.mark.parametrize("which", ["test", "external"])
 def test_outcomes_of_predicted_patients_do_not_reach_the_weights(
     job: Job, study: Path, tmp_path: Path, which: str
 ) -> None:
@@ -197,18 +197,18 @@ def test_best_inner_keeps_the_best_and_patience_stops(job: Job, tmp_path: Path) 
         tmp_path / "out",
     )
     history = pd.read_csv(tmp_path / "out" / "history.csv")
-    inner = history[history["set"] == "inner"]
+    validation = history[history["set"] == "validation"]
     about = json.loads(torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["about"])
     chosen = about["selection"]
-    assert chosen["iteration"] == inner.loc[inner["loss"].idxmin(), "iteration"]
+    assert chosen["iteration"] == validation.loc[validation["loss"].idxmin(), "iteration"]
     assert chosen["iterations_run"] == chosen["iteration"] + 4 < 40
 
 
 def test_held_out_patients_are_looked_at_only_where_asked_for(job: Job, tmp_path: Path) -> None:
-    train_fold(job(select="best_heldout"), tmp_path / "a")
-    train_fold(job(select="last"), tmp_path / "b")
-    assert set(pd.read_csv(tmp_path / "a" / "history.csv")["set"]) == {"train", "inner", "heldout"}
-    assert set(pd.read_csv(tmp_path / "b" / "history.csv")["set"]) == {"train", "inner"}
+    train_fold(job(checkpoint_selection="best_test"), tmp_path / "a")
+    train_fold(job(checkpoint_selection="last"), tmp_path / "b")
+    assert set(pd.read_csv(tmp_path / "a" / "history.csv")["set"]) == {"train", "validation", "test"}
+    assert set(pd.read_csv(tmp_path / "b" / "history.csv")["set"]) == {"train", "validation"}
 
 
 def test_a_device_that_is_not_there_is_refused(job: Job, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def compare(a: Path, b: Path) -> None:
 
 
 def test_two_kills_change_nothing(job: Callable[..., FoldJob], tmp_path: Path) -> None:
-    settings = {"iterations": 14, "checkpoint_every": 2, "risk_memory": 6, "validate_every": 5}
+    settings = {"iterations": 14, "checkpoint_every": 2, "risk_bank_size": 6, "validate_every": 5}
     train_fold(job(work=tmp_path / "w", **settings), tmp_path / "whole")
     run_killed(job(work=tmp_path / "work", **settings), tmp_path, 2, 1)
     compare(tmp_path / "whole", tmp_path / "out")
@@ -80,7 +80,13 @@ def test_two_kills_change_nothing(job: Callable[..., FoldJob], tmp_path: Path) -
 
 @pytest.mark.long
 def test_ten_kills_change_nothing(job: Callable[..., FoldJob], tmp_path: Path) -> None:
-    settings = {"iterations": 60, "checkpoint_every": 3, "accumulate": 2, "validate_every": 7, "patience": 9}
+    settings = {
+        "iterations": 60,
+        "checkpoint_every": 3,
+        "gradient_accumulation": 2,
+        "validate_every": 7,
+        "patience": 9,
+    }
     train_fold(job(work=tmp_path / "w", **settings), tmp_path / "whole")
     run_killed(job(work=tmp_path / "work", **settings), tmp_path, 10, 2)
     compare(tmp_path / "whole", tmp_path / "out")

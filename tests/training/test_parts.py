@@ -88,7 +88,7 @@ def test_accumulation_keeps_cox_exact(job: Job) -> None:
     """Batch norm in evaluation mode and no dropout: then a batch in parts must be the batch."""
     network = MtHs(width=0.25, dropout_head=0.0)
     whole = _bench(job(batch=8, precision="fp32", network=network))
-    parts = replace(whole, training=whole.training.model_copy(update={"accumulate": 3}))
+    parts = replace(whole, training=whole.training.model_copy(update={"gradient_accumulation": 3}))
     whole.net.eval()
     with torch.no_grad():  # without batch statistics the log-hazards are in the hundreds
         whole.net.head.last.weight.mul_(0.01)  # type: ignore[union-attr]
@@ -108,7 +108,7 @@ def test_accumulation_keeps_cox_exact(job: Job) -> None:
 
 
 def test_accumulation_updates_running_statistics_once(job: Job) -> None:
-    bench = _bench(job(batch=8, accumulate=2))
+    bench = _bench(job(batch=8, gradient_accumulation=2))
     bench.net.train()
     batch = training_batch(bench.cohort, bench.sampler.batch_at(0), bench.training.augment, 1)
     loss_and_gradients(bench, batch, RiskMemory(0, torch.device("cpu")))

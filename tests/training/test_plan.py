@@ -56,12 +56,14 @@ def plan(folder: Path, people, stages=None, table=None, models=None, **settings)
     return splits
 
 
-@pytest.mark.parametrize(("n", "folds", "inner"), [(30, 5, 0.2), (47, 5, 0.25), (101, 3, 0.1), (40, 4, 0.0)])
-def test_folds_are_stratified_disjoint_and_cover_everyone(n: int, folds: int, inner: float) -> None:
+@pytest.mark.parametrize(
+    ("n", "folds", "validation"), [(30, 5, 0.2), (47, 5, 0.25), (101, 3, 0.1), (40, 4, 0.0)]
+)
+def test_folds_are_stratified_disjoint_and_cover_everyone(n: int, folds: int, validation: float) -> None:
     people = cohort(n)
     events = {p.patient_id for p in people if p.event}
-    made = divide(people, PlanSettings(folds=folds, inner_fraction=inner), 3)
-    held = [set(f.heldout) for f in made]
+    made = divide(people, PlanSettings(folds=folds, validation_fraction=validation), 3)
+    held = [set(f.test) for f in made]
     assert set.union(*held) == {p.patient_id for p in people}
     assert sum(map(len, held)) == n
     # Dealt in turn: sizes and events differ by at most one between folds.
@@ -69,24 +71,24 @@ def test_folds_are_stratified_disjoint_and_cover_everyone(n: int, folds: int, in
     counts = [len(h & events) for h in held]
     assert max(counts) - min(counts) <= 1
     for fold in made:
-        train, inside, out = set(fold.train), set(fold.inner), set(fold.heldout)
+        train, inside, out = set(fold.train), set(fold.validation), set(fold.test)
         assert not train & inside and not train & out and not inside & out
         assert len(train | inside | out) == n
         rest = len(train | inside)
-        assert abs(len(inside) - inner * rest) <= 1
-        if inner:
+        assert abs(len(inside) - validation * rest) <= 1
+        if validation:
             share = len(events & (train | inside)) / rest
             assert abs(len(events & inside) - share * len(inside)) <= 1
 
 
 def test_one_fold_holds_out_nobody_and_repeats_draw_other_inner_patients() -> None:
     people = cohort(50)
-    made = divide(people, PlanSettings(folds=1, repeats=3, inner_fraction=0.2), 3)
-    assert [f.heldout for f in made] == [(), (), ()]
+    made = divide(people, PlanSettings(folds=1, repeats=3, validation_fraction=0.2), 3)
+    assert [f.test for f in made] == [(), (), ()]
     for fold in made:
-        assert set(fold.train) | set(fold.inner) == {p.patient_id for p in people}
-        assert not set(fold.train) & set(fold.inner) and len(fold.inner) == 10
-    assert len({f.inner for f in made}) == 3
+        assert set(fold.train) | set(fold.validation) == {p.patient_id for p in people}
+        assert not set(fold.train) & set(fold.validation) and len(fold.validation) == 10
+    assert len({f.validation for f in made}) == 3
 
 
 def test_one_fold_needs_external_patients(tmp_path: Path) -> None:
@@ -115,8 +117,8 @@ def test_whole_centres_are_held_out() -> None:
     made = divide(people, PlanSettings(folds=3, by_centre=True), 1)
     centre = {p.patient_id: p.centre for p in people}
     for fold in made:
-        assert not {centre[p] for p in fold.heldout} & {centre[p] for p in (*fold.train, *fold.inner)}
-    assert sum(len(f.heldout) for f in made) == 60
+        assert not {centre[p] for p in fold.test} & {centre[p] for p in (*fold.train, *fold.validation)}
+    assert sum(len(f.test) for f in made) == 60
 
 
 def test_fewer_centres_than_folds_is_refused() -> None:
@@ -131,19 +133,21 @@ def test_too_few_events_or_patients_are_refused(n: int, rate: float, folds: int)
 
 
 @pytest.mark.parametrize(
-    ("events", "patients", "inner", "message"),
+    ("events", "patients", "validation", "message"),
     [
-        # Two folds hold out 3 and 2 of 5 events; of the 2 left one is inner, and one trains no Cox loss.
+        # Two folds hold out 3 and 2 of 5 events; of the 2 left one is validation, and one trains no Cox loss.
         (5, 10, 0.2, "fold 0, set train; .* got: . patients and 1 event"),
         (6, 12, 0.2, "^$"),
         (5, 10, 0.0, "^$"),
     ],
 )
 def test_what_the_plan_would_refuse_is_known_before(
-    events: int, patients: int, inner: float, message: str
+    events: int, patients: int, validation: float, message: str
 ) -> None:
     people = [replace(p, event=int(n < events)) for n, p in enumerate(cohort(patients))]
-    assert re.search(message, infeasible_plan_reason(people, PlanSettings(folds=2, inner_fraction=inner), 1))
+    assert re.search(
+        message, infeasible_plan_reason(people, PlanSettings(folds=2, validation_fraction=validation), 1)
+    )
 
 
 def _stages(root: Path, people: list[Patient]) -> dict[str, list[Path]]:
@@ -174,7 +178,7 @@ def _stages(root: Path, people: list[Patient]) -> dict[str, list[Path]]:
 def test_problems_are_gathered_from_every_kind_of_output(tmp_path: Path) -> None:
     people = sorted(cohort(30, external=5), key=lambda p: (p.set, p.patient_id))
     stages = _stages(tmp_path, people)
-    models = {"net": ModelPlan("deepmts", TrainingSettings(select="best_heldout"))}
+    models = {"net": ModelPlan("deepmts", TrainingSettings(checkpoint_selection="best_test"))}
     splits = plan(tmp_path, people, stages, {"bad1": "time is 0"}, models, folds=3)
     with (tmp_path / "problems.csv").open() as stream:
         rows = [(r["patient_id"], r["stage"], r["state"], r["problem"]) for r in csv.DictReader(stream)]
@@ -186,7 +190,7 @@ def test_problems_are_gathered_from_every_kind_of_output(tmp_path: Path) -> None
         (c, "crop", "warned", "lesion cut"),
         (d, "radiomics", "excluded", "mask empty"),
     ]
-    used = {p for f in splits.folds for p in (*f.train, *f.inner, *f.heldout)} | set(splits.external)
+    used = {p for f in splits.folds for p in (*f.train, *f.validation, *f.test)} | set(splits.external)
     assert used == {p.patient_id for p in people} - {a, d}
     assert read_splits(tmp_path / "splits.json") == splits
     outcomes = read_outcomes(tmp_path / "cohort.parquet")
@@ -194,7 +198,7 @@ def test_problems_are_gathered_from_every_kind_of_output(tmp_path: Path) -> None
     told = json.loads((tmp_path / "plan.json").read_text())
     assert told["patients"]["excluded"] == sorted(["bad1", a, d]) and told["patients"]["in_table"] == 36
     assert told["models"]["net"]["training"]["iterations"] == 15000
-    assert told["marks"] == ["net: the epoch was chosen on the held-out fold that is reported"]
+    assert told["marks"] == ["net: the epoch was chosen on the test fold that is reported"]
 
 
 def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
@@ -239,39 +243,39 @@ def bare(count: int, external: int = 0) -> list[Patient]:
 
 
 def test_without_outcomes_patients_are_dealt_out_at_random(tmp_path: Path) -> None:
-    splits = plan(tmp_path, bare(23, external=2), folds=4, inner_fraction=0.25)
+    splits = plan(tmp_path, bare(23, external=2), folds=4, validation_fraction=0.25)
     # 23 in 4 folds; a quarter of the other 17 or 18, rounded, is 4.
-    assert sorted(len(f.heldout) for f in splits.folds) == [5, 6, 6, 6]
-    assert [len(f.inner) for f in splits.folds] == [4] * 4
-    assert sorted(p for f in splits.folds for p in f.heldout) == sorted(p.patient_id for p in bare(23))
+    assert sorted(len(f.test) for f in splits.folds) == [5, 6, 6, 6]
+    assert [len(f.validation) for f in splits.folds] == [4] * 4
+    assert sorted(p for f in splits.folds for p in f.test) == sorted(p.patient_id for p in bare(23))
     assert list(read_outcomes(tmp_path / "cohort.parquet").columns) == ["set", "centre"]
     told = json.loads((tmp_path / "plan.json").read_text())
     assert (
         told["patients"]["events"]
         is told["external"]["events"]
-        is told["folds"][0]["inner"]["events"]
+        is told["folds"][0]["validation"]["events"]
         is None
     )
     assert told["external"]["patients"] == 2
     people = bare(23)
     random.Random(1).shuffle(people)
-    assert divide(people, PlanSettings(folds=4, inner_fraction=0.25), 1) == splits.folds
+    assert divide(people, PlanSettings(folds=4, validation_fraction=0.25), 1) == splits.folds
 
 
 def test_without_outcomes_patients_alone_are_counted(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="at least 3 patients.*2 patients"):
-        plan(tmp_path, bare(4), folds=4, inner_fraction=0.2)
+        plan(tmp_path, bare(4), folds=4, validation_fraction=0.2)
 
 
 def test_without_outcomes_nothing_is_marked_of_hazards(tmp_path: Path) -> None:
-    plan(tmp_path, bare(9), folds=3, inner_fraction=0)
+    plan(tmp_path, bare(9), folds=3, validation_fraction=0)
     assert json.loads((tmp_path / "plan.json").read_text())["marks"] == []
 
 
 def test_centres_are_held_out_without_outcomes() -> None:
     folds = divide(bare(40), PlanSettings(folds=2, by_centre=True), 1)
     centre = {p.patient_id: p.centre for p in bare(40)}
-    assert {centre[p] for p in folds[0].heldout}.isdisjoint(centre[p] for p in folds[1].heldout)
+    assert {centre[p] for p in folds[0].test}.isdisjoint(centre[p] for p in folds[1].test)
 
 
 def test_batches_without_outcomes_balance_nothing() -> None:

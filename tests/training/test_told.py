@@ -42,7 +42,7 @@ def test_the_bar_shows_loss_dice_c_index_and_time_left(
     shown = terminal.getvalue()
     assert "training:" in shown and "/4 [" in shown and "<" in shown  # done/all [elapsed<left
     row = pd.read_csv(tmp_path / "out" / "history.csv").iloc[1]
-    assert f"inner {row['loss']:.3f} Dice {row['dice']:.2f} C {row['c_index']:.2f}" in shown
+    assert f"validation {row['loss']:.3f} Dice {row['dice']:.2f} C {row['c_index']:.2f}" in shown
 
 
 def scalars(folder: Path) -> dict[tuple[str, str, int], float]:
@@ -105,7 +105,7 @@ def test_memory_that_runs_out_says_what_to_lower(
     monkeypatch.setattr(step, "forward", full)
     with pytest.raises(
         TrainingError,
-        match=r"memory does not suffice; where: iteration 0, batches of 4; got: .*raise training\.accumulate"
+        match=r"memory does not suffice; where: iteration 0, batches of 4; got: .*raise training\.gradient_accumulation"
         r".*lower training\.batch.*precision: bf16.*crop smaller",
     ):
         train_fold(job(), tmp_path / "out")

@@ -69,7 +69,7 @@ def tiny_config() -> dict:
         "cohort": {"table": "cohort.csv", "image_root": "results/tiny/phantom"},
         "crop": {"shape": [32, 48, 48], "spacing_mm": [4.0, 4.0, 4.0]},
         "radiomics": {"feature_set": "demo"},
-        "plan": {"folds": 2, "inner_fraction": 0.4},
+        "plan": {"folds": 2, "validation_fraction": 0.4},
         "models": {
             "deepmts": {"kind": "deepmts", "width": 0.125, "clinical": ["clinical_performance"]},
             "lasso": {"kind": "lasso_cox"},

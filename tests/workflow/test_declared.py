@@ -39,7 +39,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict:
     for name in ("drawn.nii.gz", "boxes.csv", "template.nii.gz"):
         (house / name).touch()
     config = tiny_config() | {
-        "plan": {"folds": 1, "repeats": 3, "inner_fraction": 0.4, "cross_parts": 2},
+        "plan": {"folds": 1, "repeats": 3, "validation_fraction": 0.4, "cross_parts": 2},
         "crop": {"position": "box", "boxes": "boxes.csv"},
         "registration": {"template": "template.nii.gz"},
     }

@@ -78,8 +78,8 @@ def test_no_external_image_was_learned_from(study: str) -> None:
     splits = json.loads((RESULTS / study / "splits.json").read_text())
     assert len(splits["external"]) == 100
     for fold in splits["folds"]:
-        assert not set(splits["external"]) & {*fold["train"], *fold["inner"]} and not fold["heldout"]
-        assert len(fold["train"]) + len(fold["inner"]) == 400
+        assert not set(splits["external"]) & {*fold["train"], *fold["validation"]} and not fold["test"]
+        assert len(fold["train"]) + len(fold["validation"]) == 400
 
 
 @pytest.mark.parametrize("study", STUDIES)

@@ -55,7 +55,7 @@ def test_one_shuffled_network_run_shows_nothing(tmp_path: Path, capsys: pytest.C
     )  # fmt: skip
     train_fold(job, tmp_path / "fold0")
     predictions = pd.read_parquet(tmp_path / "fold0" / "predictions.parquet").set_index("patient_id")
-    unseen = predictions[predictions["set"].isin(["heldout", "external"])]
+    unseen = predictions[predictions["set"].isin(["test", "external"])]
     truth = outcomes.loc[unseen.index]
     c_index = concordance_index(
         truth["time_days"].to_numpy(), truth["event"].to_numpy(), unseen["risk"].to_numpy()

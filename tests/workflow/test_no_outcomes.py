@@ -20,7 +20,7 @@ CONFIG = {
     "contours": {"required": False},
     "registration": {"method": "none"},
     "crop": {"shape": [1, SIDE, SIDE], "spacing_mm": [1.0, 1.0, 1.0]},
-    "plan": {"folds": 2, "inner_fraction": 0.3},
+    "plan": {"folds": 2, "validation_fraction": 0.3},
     "models": {
         "classes": {"kind": "chest_ct", "tasks": ["classification"], "width": 0.125},
         "masks": {"kind": "chest_ct", "tasks": ["segmentation", "reconstruction"], "width": 0.125},
@@ -118,7 +118,7 @@ def test_a_bundle_holds_no_hazard_and_gives_the_mask_alone(study: Study, tmp_pat
     settings = json.loads(json.dumps(CONFIG["models"]["masks"])) | {"losses": {}}
     member = pack_member(Folds("masks", settings, folders, []), tmp_path)
     assert all(fold.hazard is None and fold.scale is None for fold in member.folds)
-    patient = json.loads((study.results / "splits.json").read_text())["folds"][1]["heldout"][0]
+    patient = json.loads((study.results / "splits.json").read_text())["folds"][1]["test"][0]
     nothing = pd.DataFrame(index=pd.Index([patient], name="patient_id"))
     given = NetworkPatient(study.results / "crops" / f"{patient}.zarr", nothing, device="cpu")
     found = run_network(tmp_path, make_manifest(), member.folds[1], given)

@@ -102,7 +102,7 @@ def _reference(
     from pipeline.dicom.pet.reference_region import roi_reference
 
     plain = ContourSources("", sources.index, sources.convert, sources.suv, "", sources.folder)
-    wanted = settings.model_copy(update={"roi": settings.reference_roi, "draw": "none"})
+    wanted = settings.model_copy(update={"roi": settings.reference_roi, "auto_segment": "none"})
     try:
         groups = merge_rois(_find(plain, index, images, wanted), warnings.tell, settings.same_roi)
     except NoContourError as error:
@@ -130,7 +130,7 @@ def _find(
             return folder_regions(folder, patterns, images)
         return _dicom_regions(index, patterns, images, settings)
     except NoContourError:
-        if settings.draw == "none" or settings.draw_within != "image":
+        if settings.auto_segment == "none" or settings.auto_segment_within != "image":
             raise
         return [draw_region(sources.suv, "", settings)]
 
@@ -207,8 +207,8 @@ def _write(
         entry["rois"].append(facts)
     if settings.margin_mm:
         mask = grow(mask, image.grid.spacing_mm, settings.margin_mm)
-    if settings.ring_mm:
-        mask = ring(mask, image.grid.spacing_mm, 0.0, settings.ring_mm)
+    if settings.shell_mm:
+        mask = ring(mask, image.grid.spacing_mm, 0.0, settings.shell_mm)
     if not mask.any():
         raise ContourError(
             f"nothing of the mask on the {kind.upper()} is left after its margin",
@@ -216,7 +216,7 @@ def _write(
             action="shrink it by less",
         )
     entry |= {"volume_mask_ml": _ml(mask, image), "voxels": int(mask.sum())}
-    entry |= {"margin_mm": settings.margin_mm, "ring_mm": settings.ring_mm}
+    entry |= {"margin_mm": settings.margin_mm, "shell_mm": settings.shell_mm}
     _write_mask(out / entry["file"], mask, image)
     return entry
 

@@ -33,26 +33,26 @@ def draw_region(suv: Path, entry: str, settings: ContourSettings) -> RoiMask:
     Raises:
         ContourError: The seed region holds nothing to draw, or no rule was chosen.
     """
-    if settings.draw == "none":
+    if settings.auto_segment == "none":
         raise ContourError(
             "roi names a seed region but nothing is to be drawn in it",
-            got="contours.draw: none",
-            action="set contours.draw to " + ", ".join(RULES),
+            got="contours.auto_segment: none",
+            action="set contours.auto_segment to " + ", ".join(RULES),
         )
     files = sorted(suv.glob("pet_suv*.nii.gz"))
     if len(files) != 1:
         raise NoContourError("there is no SUV image to draw on", where=str(suv), got=f"{len(files)} files")
     volume = read_nifti(files[0], "pet_suvbw")
     seed = sphere(volume.grid, _numbers(entry)) if entry else np.ones(volume.grid.shape, dtype=bool)
-    mask, threshold = draw_lesion(volume, seed, settings.draw)
-    name = f"drawn by {settings.draw}" + ("" if entry else ", whole image")
+    mask, threshold = draw_lesion(volume, seed, settings.auto_segment)
+    name = f"drawn by {settings.auto_segment}" + ("" if entry else ", whole image")
     facts = {
         "threshold_suv": round(threshold, 4),
         "suvmax": round(float(volume.array[mask].max()), 4),
         "seed": entry or "whole image",
     }
     notes = (f"no contour was given: the software drew one ({name}, SUV ≥ {threshold:.2f})",)
-    return RoiMask(name, "pet", mask, settings.draw, "", "drawn on the PET", facts, notes)
+    return RoiMask(name, "pet", mask, settings.auto_segment, "", "drawn on the PET", facts, notes)
 
 
 def draw_lesion(volume: Volume, seed: Mask, rule: str) -> tuple[Mask, float]:
@@ -83,7 +83,7 @@ def draw_lesion(volume: Volume, seed: Mask, rule: str) -> tuple[Mask, float]:
             "the seed region holds no uptake to draw",
             expected=f"an SUV of at least {max(threshold, 0):.2f}",
             got="no voxel" if not np.isfinite(hottest) else f"SUVmax {hottest:.2f}",
-            action="mend the seed region, or choose another contours.draw",
+            action="mend the seed region, or choose another contours.auto_segment",
         )
     labels, _ = label(values >= threshold, structure=np.ones((3, 3, 3)))
     mask: Mask = labels == labels[peak]

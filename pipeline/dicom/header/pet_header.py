@@ -1,15 +1,29 @@
-"""PET headers as pydicom reads them, turned into one :class:`PetHeader`."""
+"""What standardised uptake values (SUV) need of PET headers: read from DICOM, kept, and accounted for."""
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from pydicom.dataset import Dataset
 
+from pipeline.dicom.header.dicom_time import (
+    FrameTimes,
+    PetSlice,
+    PetTimes,
+    earliest,
+    on_the_acquisitions_day,
+    on_the_series_day,
+    parse_date_and_time,
+    parse_local_datetime,
+    parse_time,
+    read_frame,
+    read_slice,
+)
+from pipeline.dicom.header.frames import corrections_of, frame_values, with_converted_attributes
 from pipeline.dicom.header.values import (
     items_of,
     number_of,
@@ -17,46 +31,12 @@ from pipeline.dicom.header.values import (
     parse_number,
     private_value,
     text_of,
-    texts_of,
 )
-from pipeline.dicom.volume.frames import frame_values, functional_group
+from pipeline.errors import PipelineError
 
-
-@dataclass
-class SuvAudit:
-    """What was done, what was taken for granted, what looks odd.
-
-    Attributes:
-        path: Steps in order, each with the values it used.
-        assumptions: What the headers don't say and the standard, a vendor's habit or a
-            setting supplied.
-        flags: What a person should look at.
-    """
-
-    path: list[str] = field(default_factory=list)
-    assumptions: list[str] = field(default_factory=list)
-    flags: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class PetSlice:
-    """Times of one slice (or frame).
-
-    Attributes:
-        acquisition_date: (0008,0022) as written, DA.
-        acquisition_time: (0008,0032) as written, TM.
-        frame_reference_ms: (0054,1300) Frame Reference Time.
-        frame_duration_ms: (0018,1242) Actual Frame Duration.
-        decay_factor: (0054,1321) Decay Factor.
-        utc_offset: Of the acquisition, where its DT value has one (`+0100`).
-    """
-
-    acquisition_date: str = ""
-    acquisition_time: str = ""
-    frame_reference_ms: float | None = None
-    frame_duration_ms: float | None = None
-    decay_factor: float | None = None
-    utc_offset: str = ""
+_GE = re.compile(r"GE(MS)?\b|general electric", re.IGNORECASE)
+# Values that may differ between slices of one sound series: the header keeps one for all.
+_MAY_DIFFER = {"slices", "differing", "series_time", "ge_scan_datetime", "siemens_decay_datetime"}
 
 
 @dataclass(frozen=True)
@@ -119,6 +99,42 @@ class PetHeader:
     radiopharmaceutical_items: int = 1
     differing: tuple[str, ...] = ()
 
+    @cached_property
+    def times(self) -> PetTimes:
+        """All times of the series, read once."""
+        written = [entry.acquired(self.timezone) for entry in self.slices]
+        series = parse_date_and_time(self.series_date, self.series_time)
+        acquired = [on_the_series_day(time, series, self.series_date) for time in written]
+        frames = (
+            FrameTimes(time, entry.frame_reference_ms, entry.frame_duration_ms, entry.decay_factor)
+            for time, entry in zip(acquired, self.slices, strict=True)
+        )
+        return PetTimes(
+            frames=tuple(frames),
+            series=on_the_acquisitions_day(series, written),
+            first_acquisition=earliest(acquired),
+            acquisitions_differ=len({(s.acquisition_date, s.acquisition_time) for s in self.slices}) > 1,
+            injection=parse_local_datetime(self.injection_datetime, self.timezone),
+            injection_clock_s=parse_time(self.injection_time),
+            injection_written=self.injection_datetime or self.injection_time,
+            decay_correction=parse_local_datetime(self.decay_datetime, self.timezone),
+            siemens_decay_correction=parse_local_datetime(self.siemens_decay_datetime, self.timezone),
+            ge_scan=parse_local_datetime(self.ge_scan_datetime, self.timezone),
+            counts_to_frame_start=bool(_GE.match(self.manufacturer)),
+        )
+
+    def missing_values(self) -> list[str]:
+        """What an SUV needs and the header lacks, with tags: units, weight, dose."""
+        missing = []
+        if not self.units:
+            missing.append("units (0054,1001)")
+        if self.units != "GML" and not (self.units == "CNTS" and self.philips_suv_factor):
+            if self.weight_kg is None:
+                missing.append("weight (0010,1030) Patient's Weight")
+            if self.total_dose_bq is None:
+                missing.append("dose (0018,1074) Radionuclide Total Dose")
+        return missing
+
     def as_json(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
         return asdict(self)
@@ -135,7 +151,7 @@ class PetHeader:
             KeyError: Values are missing.
             TypeError: There are values that a header does not have.
         """
-        names = {field.name for field in fields(PetHeader)}
+        names = {entry.name for entry in fields(PetHeader)}
         if set(content) != names:
             raise TypeError(f"not a PET header: {sorted(set(content) ^ names)}")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
@@ -143,12 +159,28 @@ class PetHeader:
         return PetHeader(**values)
 
 
-# Values that may differ between slices of one sound series: the header keeps one for all.
-_MAY_DIFFER = {"slices", "differing", "series_time", "ge_scan_datetime", "siemens_decay_datetime"}
+@dataclass
+class SuvAudit:
+    """How one patient's SUV came about, gathered while it is computed.
 
-_CONVERTED_SHARED = "UnassignedSharedConvertedAttributesSequence"
-_CONVERTED_FRAME = "UnassignedPerFrameConvertedAttributesSequence"
-_BULK = {0x7FE00010, 0x52009229, 0x52009230}  # pixels, Shared and Per-Frame Functional Groups
+    Attributes:
+        path: Steps in order, each with the values it used.
+        assumptions: What the headers don't say and the standard, a vendor's habit or a
+            setting supplied.
+        flags: What a person should look at.
+    """
+
+    path: list[str] = field(default_factory=list)
+    assumptions: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+
+
+def add_missing_values(error: PipelineError, header: PetHeader | None) -> None:
+    """Say in a refusal for other reasons that the headers could not give an SUV either."""
+    missing = [] if header is None else header.missing_values()
+    if missing:
+        message = "nor could its headers give an SUV: no " + ", no ".join(missing)
+        error.got = f"{error.got}; {message}" if error.got else message
 
 
 @dataclass(frozen=True)
@@ -163,32 +195,16 @@ def slice_header(dataset: Dataset) -> SliceHeader:
     """Read what SUV needs from one PET file, classic (PS3.3 C.8.9) or enhanced (C.8.22)."""
     groups = items_of(dataset, "PerFrameFunctionalGroupsSequence")
     shared = items_of(dataset, "SharedFunctionalGroupsSequence")
-    # Legacy converted objects keep what has no place of its own in (0020,9170) and (0020,9171).
-    whole = _with_converted(dataset, shared, groups)
+    whole = with_converted_attributes(dataset, shared, groups)
     drug = (items_of(whole, "RadiopharmaceuticalInformationSequence") or [Dataset()])[0]
     series = _series_part(whole, drug)
     if not groups:
-        return SliceHeader(series, (_slice_part(dataset),))
-    return SliceHeader(_enhanced_part(dataset, series), tuple(_frame_part(group, shared) for group in groups))
-
-
-def _with_converted(dataset: Dataset, shared: list[Dataset], groups: list[Dataset]) -> Dataset:
-    """Headers together with a legacy converted object's unassigned attributes; the plain ones win."""
-    found = [item for group in groups[:1] for item in items_of(group, _CONVERTED_FRAME)]
-    found += [item for group in shared for item in items_of(group, _CONVERTED_SHARED)]
-    if not found:
-        return dataset
-    whole = Dataset()
-    for part in (*found, dataset):
-        for tag in part.keys():  # noqa: SIM118
-            if int(tag) not in _BULK:
-                with contextlib.suppress(Exception):  # a broken element is as good as absent
-                    whole[tag] = part.get_item(tag)
-    return whole
+        return SliceHeader(series, (read_slice(dataset),))
+    return SliceHeader(_enhanced_part(dataset, series), tuple(read_frame(group, shared) for group in groups))
 
 
 def _enhanced_part(dataset: Dataset, series: PetHeader) -> PetHeader:
-    """Units of the frames; decay correction by its flag and moment."""
+    """Units of the frames; decay correction by its flag and time."""
     values = frame_values(dataset)
     corrected = text_of(dataset, "DecayCorrected").upper()
     return replace(
@@ -200,59 +216,11 @@ def _enhanced_part(dataset: Dataset, series: PetHeader) -> PetHeader:
     )
 
 
-def _decay_kind(corrected: str, moment: str) -> str:
-    """(0054,1102) in the terms of (0018,9758); corrected to an unknown moment is no kind."""
+def _decay_kind(corrected: str, decay_datetime: str) -> str:
+    """(0054,1102) in the terms of (0018,9758); corrected to an unknown time is no kind."""
     if corrected == "YES":
-        return "START" if moment else ""
+        return "START" if decay_datetime else ""
     return "NONE" if corrected == "NO" else ""
-
-
-def _frame_part(group: Dataset, shared: list[Dataset]) -> PetSlice:
-    for converted in items_of(group, _CONVERTED_FRAME):
-        if text_of(converted, "AcquisitionTime"):
-            return _slice_part(converted)
-    content = functional_group(group, shared, "FrameContentSequence")
-    moment = text_of(content, "FrameAcquisitionDateTime")
-    return PetSlice(
-        acquisition_date=moment[:8],
-        acquisition_time=_clock(moment),
-        frame_duration_ms=number_of(content, "FrameAcquisitionDuration"),
-        utc_offset=_zone(moment),
-    )
-
-
-def _clock(moment: str) -> str:
-    """Time of day of a DT value, without its zone."""
-    return moment[8:].split("+")[0].split("-")[0]
-
-
-def _zone(moment: str) -> str:
-    """Offset from UTC of a DT value; empty where it has none."""
-    found = re.search(r"[+-]\d{4}$", moment)
-    return found[0] if found else ""
-
-
-def corrections_of(dataset: Dataset) -> tuple[str, ...]:
-    """(0028,0051) Corrected Image, or what an enhanced PET's flags say in its terms."""
-    listed = tuple(t.upper() for t in texts_of(dataset, "CorrectedImage") if t)
-    flags = (("AttenuationCorrected", "ATTN"), ("DecayCorrected", "DECY"))
-    said = {name: text_of(dataset, keyword).upper() for keyword, name in flags}
-    if listed or not any(said.values()):
-        return listed
-    # Both flags are of type 1; an object without any correction still says something.
-    return tuple(name for name, value in said.items() if value == "YES") or ("NONE",)
-
-
-def _slice_part(dataset: Dataset) -> PetSlice:
-    moment, written = one_text_of(dataset, "AcquisitionDateTime"), one_text_of(dataset, "AcquisitionTime")
-    return PetSlice(
-        acquisition_date=one_text_of(dataset, "AcquisitionDate") or moment[:8],
-        acquisition_time=written or _clock(moment),
-        frame_reference_ms=number_of(dataset, "FrameReferenceTime"),
-        frame_duration_ms=number_of(dataset, "ActualFrameDuration"),
-        decay_factor=number_of(dataset, "DecayFactor"),
-        utc_offset="" if written else _zone(moment),
-    )
 
 
 def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
@@ -305,10 +273,10 @@ def merge_headers(headers: Sequence[SliceHeader]) -> PetHeader:
     """One header for a series; what differs from slice to slice is named in `differing`."""
     first = headers[0].series
     differing = [
-        field.name
-        for field in fields(PetHeader)
-        if field.name not in _MAY_DIFFER
-        and any(getattr(h.series, field.name) != getattr(first, field.name) for h in headers[1:])
+        name
+        for name in (entry.name for entry in fields(PetHeader))
+        if name not in _MAY_DIFFER
+        and any(getattr(header.series, name) != getattr(first, name) for header in headers[1:])
     ]
     return replace(
         first,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.dicom.header.dicom_time import DicomTime, earliest_acquisition, slice_moment
 from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
 from pipeline.dicom.pet.decay_timing import decay_reference, injection_moment
 from pipeline.dicom.pet.normalisation import normalising_mass_g
@@ -129,9 +128,9 @@ def _activity(header: PetHeader, settings: SuvSettings, trace: SuvAudit, bqml: f
     half_life = usable_half_life(header, trace)
     if header.decay_correction == "NONE":
         return _uncorrected(header, settings, trace, (undecayed, half_life))
-    scan = decay_reference(header, half_life, trace)
-    injection = injection_moment(header, scan, settings, trace)
-    seconds = scan.after(injection)
+    scan = decay_reference(header.times, half_life, trace)
+    injection = injection_moment(header.times, scan, settings, trace)
+    seconds = scan.seconds_since(injection)
     trace.path.append(f"decay correction START: dose decayed over {seconds:.6f} s, half-life {half_life:g} s")
     return (undecayed / decay_fraction(seconds, half_life),)
 
@@ -182,7 +181,7 @@ def _require_consistent_decay(header: PetHeader, trace: SuvAudit) -> None:
             expected="START, ADMIN or NONE",
             got=kind or "none",
         )
-    applied = {one.decay_factor for one in header.slices if one.decay_factor not in (None, 0.0, 1.0)}
+    applied = {s.decay_factor for s in header.slices if s.decay_factor not in (None, 0.0, 1.0)}
     if kind == "NONE" and applied:
         raise SuvError(
             "decay fields contradict each other",
@@ -207,9 +206,9 @@ def _uncorrected(
 ) -> tuple[float, ...]:
     """A factor per slice: each slice's values refer to the average time of its own frame."""
     undecayed, half_life = known
-    first = earliest_acquisition(header)
-    moments = [slice_moment(one, header) for one in header.slices]
-    durations = [one.frame_duration_ms for one in header.slices]
+    first = header.times.first_acquisition
+    moments = [frame.acquired for frame in header.times.frames]
+    durations = [frame.duration_ms for frame in header.times.frames]
     if first is None or any(m is None for m in moments) or not all(durations):
         raise SuvError(
             "values without decay correction need each slice's own times",
@@ -217,11 +216,12 @@ def _uncorrected(
             expected="both in every slice",
             got="missing in some",
         )
-    injection = injection_moment(header, first, settings, trace)
+    injection = injection_moment(header.times, first, settings, trace)
     trace.path.append("decay correction NONE: each slice decayed to the average time of its frame")
     pairs = zip(moments, durations, strict=True)
     return tuple(
-        undecayed / decay_fraction(m.after(injection) + average_time(duration / 1000.0, half_life), half_life)
+        undecayed
+        / decay_fraction(m.seconds_since(injection) + average_time(duration / 1000.0, half_life), half_life)
         for m, duration in pairs
         if m is not None and duration
     )
@@ -229,16 +229,16 @@ def _uncorrected(
 
 def _uptake_minutes(header: PetHeader, settings: SuvSettings, trace: SuvAudit) -> float | None:
     """Minutes from injection to the first acquisition, for the audit; no reason to refuse here."""
-    scan: DicomTime | None = earliest_acquisition(header)
+    scan = header.times.first_acquisition
     if scan is None:
         return None
     try:
-        return scan.after(injection_moment(header, scan, settings, SuvAudit())) / 60.0
+        return scan.seconds_since(injection_moment(header.times, scan, settings, SuvAudit())) / 60.0
     except SuvError as error:
         reason = error.problem
     by_clock = settings.model_copy(update={"date_shift": "use_times"})
     try:
-        uptake = scan.after(injection_moment(header, scan, by_clock, SuvAudit())) / 60.0
+        uptake = scan.seconds_since(injection_moment(header.times, scan, by_clock, SuvAudit())) / 60.0
     except SuvError:
         trace.flags.append(f"uptake time unknown: {reason}")
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
 from pipeline.dicom.pet.radionuclide import nuclide_of
-from pipeline.errors import PipelineError, SuvError
+from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
 KNOWN_UNITS = ("BQML", "CNTS", "GML")
@@ -45,29 +45,8 @@ def require_usable(header: PetHeader) -> None:
         )
 
 
-def missing_values(header: PetHeader) -> list[str]:
-    """What an SUV needs and the header lacks, with tags: units, weight, dose."""
-    missing = []
-    if not header.units:
-        missing.append("units (0054,1001)")
-    if header.units != "GML" and not (header.units == "CNTS" and header.philips_suv_factor):
-        if header.weight_kg is None:
-            missing.append("weight (0010,1030) Patient's Weight")
-        if header.total_dose_bq is None:
-            missing.append("dose (0018,1074) Radionuclide Total Dose")
-    return missing
-
-
-def add_missing(error: PipelineError, header: PetHeader | None) -> None:
-    """Tell in a refusal for other reasons that the headers could not give an SUV either."""
-    missing = [] if header is None else missing_values(header)
-    if missing:
-        told = "nor could its headers give an SUV: no " + ", no ".join(missing)
-        error.got = f"{error.got}; {told}" if error.got else told
-
-
 def _require_known_units(header: PetHeader) -> None:
-    missing = missing_values(header)
+    missing = header.missing_values()
     if missing:
         raise SuvError(
             "header values that an SUV needs are missing or unreadable",

@@ -12,9 +12,8 @@ import numpy as np
 from pydicom import dcmread
 
 from pipeline.dicom.header.geometry import depths_of
-from pipeline.dicom.header.pet_header import slice_header
+from pipeline.dicom.header.pet_header import add_missing_values, slice_header
 from pipeline.dicom.header.values import quiet_reading
-from pipeline.dicom.pet.plausibility import add_missing
 from pipeline.dicom.series.index_file import Index, PetToCt, Role, SeriesGeometry, SeriesRow, write_index
 from pipeline.dicom.series.scan import BROKEN, Scan, scan_folder
 from pipeline.dicom.series.selection import (
@@ -200,7 +199,9 @@ def _add_missing(error: DicomError, pets: Sequence[Path]) -> None:
     # A file whose index headers are sound may break further on; then this refusal stands alone.
     with quiet_reading(), contextlib.suppress(Exception):
         if pets:
-            add_missing(error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series)
+            add_missing_values(
+                error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series
+            )
 
 
 def _alignment(picked: dict[str, Series], settings: IndexSettings, warnings: list[str]) -> PetToCt:

@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 
+from pipeline.dicom.header.frames import corrections_of, planes_of
 from pipeline.dicom.header.geometry import Plane
-from pipeline.dicom.header.pet_header import corrections_of
 from pipeline.dicom.header.values import (
     integer_of,
     items_of,
@@ -24,7 +24,6 @@ from pipeline.dicom.header.values import (
     text_of,
     texts_of,
 )
-from pipeline.dicom.volume.frames import planes_of
 from pipeline.tables.files import CLOSED_FOLDER, NO_FILE, is_zip, list_files
 
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"

@@ -9,9 +9,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from pipeline.dicom.header.pet_header import SliceHeader, merge_headers, slice_header
+from pipeline.dicom.header.pet_header import SliceHeader, add_missing_values, merge_headers, slice_header
 from pipeline.dicom.header.values import number_of, text_of
-from pipeline.dicom.pet.plausibility import add_missing
 from pipeline.dicom.series.index_file import Index, files_of, find_chosen, read_index
 from pipeline.dicom.volume.completeness import Announced
 from pipeline.dicom.volume.read import read_series
@@ -83,7 +82,7 @@ def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: W
         told = (*notes, *announced.check(len(order), "PET series", settings))
     except DicomError as error:
         # One refusal that names all that is wrong spares a second export from the archive.
-        add_missing(error, headers[0].series if headers else None)
+        add_missing_values(error, headers[0].series if headers else None)
         raise
     for note in told:
         warnings.tell(note)

@@ -14,8 +14,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from pipeline.dicom.header.frames import Rescale
 from pipeline.dicom.header.values import integer_of, value_of
-from pipeline.dicom.volume.frames import Rescale
 from pipeline.errors import DicomError
 
 Array = npt.NDArray[Any]

@@ -11,9 +11,9 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from pipeline.dicom.header.frames import Rescale, frame_values, planes_of
 from pipeline.dicom.header.geometry import Plane, grid_of_planes, slice_order
 from pipeline.dicom.header.values import quiet_reading
-from pipeline.dicom.volume.frames import Rescale, frame_values, planes_of
 from pipeline.dicom.volume.gantry_tilt import straighten
 from pipeline.dicom.volume.pixels import Array, frames_of, put_whole_values, real_values
 from pipeline.errors import DicomError

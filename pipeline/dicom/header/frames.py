@@ -1,14 +1,19 @@
-"""Frames of classic and enhanced DICOM images: planes, functional groups, rescale."""
+"""Frames of classic and enhanced DICOM images: functional groups, planes, rescale, corrections."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
 from pipeline.dicom.header.geometry import Plane
-from pipeline.dicom.header.values import integer_of, items_of, number_of, numbers_of, text_of
+from pipeline.dicom.header.values import integer_of, items_of, number_of, numbers_of, text_of, texts_of
 
+# Where legacy converted objects keep what has no place of its own.
+CONVERTED_FRAME = "UnassignedPerFrameConvertedAttributesSequence"
+_CONVERTED_SHARED = "UnassignedSharedConvertedAttributesSequence"
+_BULK = {0x7FE00010, 0x52009229, 0x52009230}  # pixels, Shared and Per-Frame Functional Groups
 # (0040,08EA) Measurement Units Code Sequence: UCUM codes by (0054,1001) Units and (0054,1006) SUV Type.
 _UNITS = {
     "bq/ml": ("BQML", ""),
@@ -47,6 +52,35 @@ def functional_group(frame: Dataset, shared: list[Dataset], name: str) -> Datase
         if items:
             return items[0]
     return Dataset()
+
+
+def with_converted_attributes(dataset: Dataset, shared: list[Dataset], groups: list[Dataset]) -> Dataset:
+    """Headers together with a legacy converted object's unassigned attributes; the plain ones win.
+
+    Such objects keep them in (0020,9170) and (0020,9171).
+    """
+    converted = [item for group in groups[:1] for item in items_of(group, CONVERTED_FRAME)]
+    converted += [item for group in shared for item in items_of(group, _CONVERTED_SHARED)]
+    if not converted:
+        return dataset
+    whole = Dataset()
+    for part in (*converted, dataset):
+        for tag in part.keys():  # noqa: SIM118
+            if int(tag) not in _BULK:
+                with contextlib.suppress(Exception):  # a broken element is as good as absent
+                    whole[tag] = part.get_item(tag)
+    return whole
+
+
+def corrections_of(dataset: Dataset) -> tuple[str, ...]:
+    """(0028,0051) Corrected Image, or what an enhanced PET's flags say in its terms."""
+    listed = tuple(text.upper() for text in texts_of(dataset, "CorrectedImage") if text)
+    keywords = (("AttenuationCorrected", "ATTN"), ("DecayCorrected", "DECY"))
+    flags = {name: text_of(dataset, keyword).upper() for keyword, name in keywords}
+    if listed or not any(flags.values()):
+        return listed
+    # Both flags are of type 1; an object without any correction still says something.
+    return tuple(name for name, value in flags.items() if value == "YES") or ("NONE",)
 
 
 def _plane(position: Dataset, orientation: Dataset, measures: Dataset, shape: tuple[int, int]) -> Plane:

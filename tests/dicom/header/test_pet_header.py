@@ -7,7 +7,6 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pipeline.dicom.header.dicom_time import DicomTime, local_moment, parse_date, parse_datetime, parse_time
 from pipeline.dicom.header.pet_header import merge_headers, slice_header
 from pipeline.dicom.header.values import number_of, private_value, text_of
 from pipeline.dicom.pet.factor import suv_factor
@@ -171,47 +170,6 @@ def test_broken_values_are_as_good_as_absent(keyword, words):
 
     with pytest.raises(SuvError, match=words):
         factor_of(stored(edit))
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("101530", 36930.0),
-        ("101530.5", 36930.5),  # half a second, not 5 µs
-        ("101530.000005", 36930.000005),
-        ("101530.", 36930.0),
-        ("1015", 36900.0),
-        ("10", 36000.0),
-        ("10:15:30.25", 36930.25),
-        ("235960", 86400.0),  # a leap second
-        ("", None),
-        ("24", None),
-        ("106000", None),
-        ("101561", None),
-        ("abc", None),
-        ("1015305", None),
-    ],
-)
-def test_times(text, expected):
-    assert parse_time(text) == (None if expected is None else pytest.approx(expected, abs=1e-9))
-
-
-@pytest.mark.parametrize(
-    ("text", "valid"),
-    [("20200229", True), ("20190229", False), ("2020.02.29", True), ("20201301", False), ("", False)],
-)
-def test_dates(text, valid):
-    assert (parse_date(text) is not None) == valid
-
-
-def test_datetimes_and_zones():
-    day = parse_date("20200310")
-    assert parse_datetime("20200310100000.25") == DicomTime(day, 36000.25)
-    assert parse_datetime("202003101000+0130") == DicomTime(day, 36000.0, 90)
-    assert parse_datetime("20200310") is None  # a date alone says no time of injection
-    # 00:30 in +0100 is 23:30 UTC of the day before.
-    assert local_moment("20200310003000+0100", "+0000") == DicomTime(day - 1, 84600.0)
-    assert local_moment("20200310003000+0100", "") == DicomTime(day, 1800.0, 60)
 
 
 def test_private_blocks_and_broken_numbers():
