@@ -28,19 +28,24 @@ def code_digest(*modules: str) -> str:
     Returns:
         16 hexadecimal digits.
     """
-    seen: set[str] = set()
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            waiting.extend(_imports(name))
     digest = hashlib.sha256()
-    for name in sorted(seen):
+    for name in sorted(modules_behind(*modules)):
         digest.update(f"{name}\0{_tree_text(name)}\0".encode())
         for path in package_files(name):
             digest.update(f"{path.relative_to(ROOT)}\0{file_sha256(path)}\0".encode())
     return digest.hexdigest()[:16]
+
+
+def modules_behind(*modules: str) -> set[str]:
+    """The given modules and all that they import inside this package, directly or not."""
+    behind: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in behind:
+            behind.add(name)
+            waiting.extend(_imports(name))
+    return behind
 
 
 def module_path(name: str) -> Path | None:

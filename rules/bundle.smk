@@ -29,7 +29,7 @@ rule bundle:
         members=MEMBERS,
         folds=settings.plan.folds,
         settings=settings.model_dump(mode="json"),
-        results=paths.results,
+        results=lambda wildcards: paths.results,
     message:
         "Bundle {params.model}: what predicts new patients"
     script:

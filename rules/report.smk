@@ -34,7 +34,8 @@ rule report:
     params:
         **depends.on("report"),
         settings=settings.model_dump(mode="json"),
-        results=paths.results,
+        results=lambda wildcards: paths.results,
+        code_of_results=lambda wildcards: depends.code_of_results(),
     message:
         "Report: figures, tables and pages"
     script:

@@ -25,6 +25,7 @@ class ReportJob:
         models: Model name → its settings as plain values.
         ensembles: Name → members, those asked for in the study.
         settings: All settings as plain values, for the methods section.
+        code: Digest of the code of every stage that made the results, and of the report's own.
     """
 
     results: Path
@@ -35,6 +36,7 @@ class ReportJob:
     models: dict[str, dict[str, Any]]
     ensembles: dict[str, list[str]]
     settings: dict[str, Any]
+    code: str
 
     @property
     def headline(self) -> str:
@@ -69,7 +71,7 @@ class ReportJob:
         )
 
 
-def job_from_settings(results: Path, settings: dict[str, Any]) -> ReportJob:
+def job_from_settings(results: Path, settings: dict[str, Any], code: str) -> ReportJob:
     """Rebuild a job from a study's settings as plain values."""
     return ReportJob(
         results=results,
@@ -80,4 +82,5 @@ def job_from_settings(results: Path, settings: dict[str, Any]) -> ReportJob:
         models=dict(settings["models"]),
         ensembles={name: list(members) for name, members in settings["ensembles"].items()},
         settings=settings,
+        code=code,
     )

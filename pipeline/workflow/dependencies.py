@@ -176,12 +176,16 @@ class Dependencies:
             name: The rule.
             model: The model it runs for, where the rule runs by model.
         """
-        rule = RULES[name]
-        by_kind = rule.by_kind(self.study.settings.models[model]) if rule.models else ()
-        modules = (rule.module, *rule.also, *by_kind)
+        modules = self.modules(name, model)
         if modules not in self._digests:
             self._digests[modules] = code_digest(*modules)
         return self._digests[modules]
+
+    def modules(self, name: str, model: str = "") -> tuple[str, ...]:
+        """Modules that a rule calls; what these import is covered by the digest too."""
+        rule = RULES[name]
+        by_kind = rule.by_kind(self.study.settings.models[model]) if rule.models else ()
+        return (rule.module, *rule.also, *by_kind)
 
     def upstream(self, name: str) -> dict[str, Any]:
         """Code and settings of every rule whose results reach a rule, however far before it.
@@ -196,6 +200,11 @@ class Dependencies:
             rule: {"settings": self.settings(rule), "code": self._codes(rule)}
             for rule in sorted(self.rules_before(name))
         }
+
+    def models_of(self, name: str) -> list[str]:
+        """Models that a rule runs for; one empty name where it does not run by model."""
+        models = RULES[name].models
+        return list(getattr(self.study, models)) if models else [""]
 
     def rules_before(self, name: str) -> set[str]:
         """Rules of this study whose results reach a rule, however far before it."""
@@ -244,8 +253,7 @@ class Dependencies:
 
     def _codes(self, name: str) -> dict[str, str]:
         """Model → digest of a rule's code; the name is empty where the rule does not run by model."""
-        models = list(getattr(self.study, RULES[name].models)) if RULES[name].models else [""]
-        return {model: self.code(name, model) for model in models}
+        return {model: self.code(name, model) for model in self.models_of(name)}
 
     def _code_of_job(self, name: str) -> Callable[[Any], str]:
         if RULES[name].models:

@@ -20,6 +20,8 @@ HOSTILE = '<script>document.title="taken"</script> $\\frac{ & "quotes"'
 DEVELOPMENT = ("A1", "A2", "A3", "A4", "A5", "A6")
 EXTERNAL = ("E1", "E2")
 SHAPE = (6, 8, 8)
+CODE = "0123456789abcdef"
+"""Digest of the code of all stages, which the rule hands over."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def make_study(results: Path, *, full: bool = True, margin: int = 0) -> Made:
         _audit(results)
         _radiomics(results, (*DEVELOPMENT, *external))
     valid = load_settings(settings).model_dump(mode="json")
-    return Made(job_from_settings(results, valid), results)
+    return Made(job_from_settings(results, valid, CODE), results)
 
 
 def _settings(full: bool) -> dict[str, Any]:
