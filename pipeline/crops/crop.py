@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,16 +15,16 @@ from pipeline.settings.base import Policy
 from pipeline.settings.geometry import CropSettings
 from pipeline.store.attributes import CropAttributes, Rows
 from pipeline.store.crops import Crop, write_crop, write_excluded
-from pipeline.tables.status import Status, Warnings, read_status
+from pipeline.tables.status import Status, Warnings, read_status, stop_or_exclude
+from pipeline.volumes.grids import in_field
 from pipeline.volumes.nifti import read_nifti
-from pipeline.volumes.resample import Sampling, in_field, resample, resample_mask
+from pipeline.volumes.resample import Sampling, resample, resample_mask
 from pipeline.volumes.transform import inverse, must_register_pet, pet_matrix, read_matrix
 from pipeline.volumes.volume import FloatArray, Volume
 
 AIR_HU = -1024.0
 STAGE = "crop"
 CONSEQUENCE = "excluded from the study"
-log = logging.getLogger(__name__)
 
 
 class CutLesionError(CropError):
@@ -83,32 +82,26 @@ def crop_patient(
     try:
         crop = _cut(sources, settings, mask_from, warnings)
     except PatientError as error:
-        rule = settings.on_cut_lesion if isinstance(error, CutLesionError) else policy
-        _refuse(sources.patient_id, error, rule, out)
+        # `warn` never raises this error.
+        cut: Policy = "stop" if settings.on_cut_lesion == "stop" else "exclude"
+        rule = cut if isinstance(error, CutLesionError) else policy
+        excluded = Status("excluded", STAGE, consequence=CONSEQUENCE)
+        write_excluded(out, stop_or_exclude(error, sources.patient_id, excluded, rule))
         return
     state = Status("warned", STAGE, " | ".join(warnings), "used") if warnings else Status("ok", STAGE)
     write_crop(out, crop, state)
-
-
-def _refuse(patient_id: str, error: PatientError, rule: str, out: Path) -> None:
-    if rule == "stop":
-        error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
-        error.action = error.action or "mend the data, or set study.on_bad_patient: exclude"
-        raise error
-    log.error("patient %s excluded at %s: %s", patient_id, STAGE, error)
-    write_excluded(out, Status("excluded", STAGE, str(error), CONSEQUENCE))
 
 
 def _cut(sources: CropSources, settings: CropSettings, mask_from: MaskFrom, warnings: Warnings) -> Crop:
     to_pet = pet_matrix(sources.convert, sources.registration)
     lesion = read_lesion(sources.contours, mask_from, to_pet) if sources.contours is not None else None
     if lesion is not None and lesion.drawn_on != mask_from:
-        warnings.tell(f"the mask is the contour drawn on {lesion.drawn_on.upper()}: there is no other")
+        warnings.warn(f"the mask is the contour drawn on {lesion.drawn_on.upper()}: there is no other")
     pet = _read_pet(sources.suv)
     placed = _place(sources, settings, lesion, (pet, to_pet))
     covered = _check_coverage(lesion, placed, settings, warnings)
     for note in placed.notes:
-        warnings.tell(note)
+        warnings.warn(note)
     ct = _read_ct(sources.convert)
     grid, matrix = placed.stored_grid(settings.margin), placed.to_patient
     kind = settings.interpolation
@@ -200,7 +193,7 @@ def _check_coverage(
     if share >= settings.min_coverage:
         return share
     if settings.on_cut_lesion == "warn":
-        warnings.tell(
+        warnings.warn(
             f"the crop holds {share:.0%} of the lesion (at least {settings.min_coverage:.0%} wanted)"
         )
         return share

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ from pipeline.settings.base import Policy
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.files import PatientFiles
-from pipeline.tables.status import Status
+from pipeline.tables.status import Status, stop_or_exclude
 
 Array = npt.NDArray[Any]
 Spacing = tuple[float, float, float]
-log = logging.getLogger(__name__)
 STAGE = "ingest"
 
 
@@ -45,11 +43,8 @@ def ingest_patient(
         image, mask = _read(patient)
         write_arrays(patient.patient_id, (image, mask), out, spacing_mm)
     except PatientError as error:
-        if policy == "stop":
-            error.where = f"patient {patient.patient_id}" + (f", {error.where}" if error.where else "")
-            raise
-        log.error("patient %s excluded at %s: %s", patient.patient_id, STAGE, error)
-        write_excluded(out, Status("excluded", STAGE, str(error), "excluded from the study"))
+        excluded = Status("excluded", STAGE, consequence="excluded from the study")
+        write_excluded(out, stop_or_exclude(error, patient.patient_id, excluded, policy))
 
 
 def write_arrays(

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from pipeline.errors import CropError
 from pipeline.store.attributes import Contour
+from pipeline.volumes.grids import bounding_box
 from pipeline.volumes.nifti import read_nifti
-from pipeline.volumes.resample import bounding_box
 from pipeline.volumes.transform import inverse
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 

@@ -17,8 +17,9 @@ from pipeline.deploy.boxes import FILE as BOXES
 from pipeline.deploy.covariate_shift import label
 from pipeline.deploy.manifest import Manifest
 from pipeline.deploy.predict import Prediction
+from pipeline.volumes.grids import sub_grid
 from pipeline.volumes.nifti import read_grid, write_nifti
-from pipeline.volumes.resample import Sampling, resample, sub_grid
+from pipeline.volumes.resample import Sampling, resample
 from pipeline.volumes.transform import inverse
 from pipeline.volumes.volume import Grid, Volume
 

@@ -95,7 +95,7 @@ def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
             the first three; where none does, they are left out.
         info: JSON: per member and fold mean, SD, from, train_cut (no fold of a member without
             risk); per fold the cuts of the averaged training Z (none without risk); what was
-            told; marks of the members' `model.json` (key `marks`), which are printed in every
+            told; caveats of the members' `model.json` (key `caveats`), which are printed in every
             table.
 
     Raises:
@@ -113,19 +113,19 @@ def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(out, index=False)
     about = _describe(scales, folds, told)
-    about["marks"] = _marks(members)
+    about["caveats"] = _caveats(members)
     info.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     for line in told:
         log.warning("%s", line)
 
 
-def _marks(members: dict[str, list[Path]]) -> list[str]:
+def _caveats(members: dict[str, list[Path]]) -> list[str]:
     """What the members' `model.json` files, where there are any, want printed in every table."""
     found: dict[str, None] = {}
     for folders in members.values():
         for path in (folder / "model.json" for folder in folders):
             if path.is_file():
-                found.update(dict.fromkeys(json.loads(path.read_text(encoding="utf-8")).get("marks", [])))
+                found.update(dict.fromkeys(json.loads(path.read_text(encoding="utf-8")).get("caveats", [])))
     return list(found)
 
 
@@ -237,4 +237,4 @@ def _describe(
                 "train_quantiles": {f"{q:.6g}": float(v) for q, v in zip(QUANTILES, quantiles, strict=True)},
             }
         )
-    return {"members": members, "folds": cuts, "told": told}
+    return {"members": members, "folds": cuts, "warnings": told}

@@ -175,9 +175,9 @@ def _scored(
         if survival_column(days) in table
     }
     has_dice = "dice" in table and table["dice"].notna().any()
-    marks = list(model.info.get("marks", []))
+    caveats = list(model.info.get("caveats", []))
     if any(f["from"] == "test" for member in model.info["members"].values() for f in member):
-        marks.append("marked: Z-scores from test patients")
+        caveats.append("marked: Z-scores from test patients")
     common = (
         model.name,
         which,
@@ -185,7 +185,7 @@ def _scored(
         np.array(list(expected.values())) if which == "development" else None,
         mine["event"].to_numpy(float) if has_outcomes(outcomes) else None,
         table["dice"].to_numpy(float) if has_dice else None,
-        "; ".join(marks),
+        "; ".join(caveats),
         {c: table[c].to_numpy(float) for c in DISTANCES if c in table and table[c].notna().any()},
         tuple(labels_of(table, mine)),
         model.boxes,

@@ -52,7 +52,7 @@ class ResolveJob:
 
 
 def resolve_training(job: ResolveJob, out: Path) -> None:
-    """Write `plan.json`: numbers of patients and events, each network's training, marks.
+    """Write `plan.json`: numbers of patients and events, each network's training, caveats.
 
     Without outcomes numbers of events are null.
     """
@@ -78,7 +78,7 @@ def describe(job: ResolveJob) -> dict[str, Any]:
         "folds": [_numbers(fold, events) for fold in splits.folds],
         "external": _count(splits.external, events),
         "models": {name: _model(model, splits) for name, model in sorted(job.models.items())},
-        "marks": marks(job, outcomes=events is not None),
+        "caveats": caveats(job, outcomes=events is not None),
     }
 
 
@@ -105,8 +105,8 @@ def _model(model: ModelPlan, splits: Splits) -> dict[str, Any]:
     }
 
 
-def marks(job: ResolveJob, *, outcomes: bool) -> list[str]:
-    """What every table of this study has to carry as a mark (nothing leaks unmarked)."""
+def caveats(job: ResolveJob, *, outcomes: bool) -> list[str]:
+    """What has to be printed beside every table of this study."""
     found = []
     if job.settings.validation_fraction == 0 and outcomes:
         found.append("no validation patients: Z-scores and baseline hazard come from test patients")

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.errors import PatientError, TableError
 from pipeline.radiomics.pet_metrics import INDEX_COLUMNS
-from pipeline.radiomics.radiomics_patient import STAGE, Wanted, patient_features, refused, table_metadata
+from pipeline.radiomics.radiomics_patient import EXCLUDED, STAGE, Wanted, patient_features, table_metadata
 from pipeline.radiomics.sets import feature_columns, load_feature_set
 from pipeline.radiomics.sources import read_crop, with_predicted
 from pipeline.settings.base import Policy
@@ -19,7 +19,7 @@ from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
 from pipeline.tables.predicted_features import KEYS, check_unseen, unseen_patients
 from pipeline.tables.predictions import read_predictions
 from pipeline.tables.splits import read_splits
-from pipeline.tables.status import Status
+from pipeline.tables.status import Status, stop_or_exclude
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def radiomics_predicted(source: FoldContours, out: Path, settings: RadiomicsSett
     `pet_index_*` (of the predicted contour). A patient in whom the network found no lesion,
     or whose features cannot be computed (policy `exclude`), has missing values. The schema's
     metadata holds `statuses` by patient, `settings_hash`, `feature_set`, `versions`, `contour`
-    and the network's `marks`. Images are the crops, whatever the study's other features are
+    and the network's `caveats`. Images are the crops, whatever the study's other features are
     taken from: the masks lie on their grid.
 
     Raises:
@@ -69,7 +69,7 @@ def radiomics_predicted(source: FoldContours, out: Path, settings: RadiomicsSett
             log.warning("patient %s: %s", patient_id, status.problem)
         rows.append({"patient_id": patient_id, "fold": source.fold, "set": name, **values})
     told = table_metadata(feature_set, settings, f"predicted by {source.network}")
-    _write(out, rows, feature_set, {**told, b"statuses": statuses, b"marks": _marks(source.folder)})
+    _write(out, rows, feature_set, {**told, b"statuses": statuses, b"caveats": _caveats(source.folder)})
 
 
 def _require_unseen(source: FoldContours, patients: Mapping[str, str]) -> None:
@@ -102,14 +102,14 @@ def _patient(
             return {}, images.status
         return patient_features(images, feature_set, Wanted(settings, "manual", policy))
     except PatientError as error:
-        told = refused(error, patient_id, policy)
+        told = stop_or_exclude(error, patient_id, EXCLUDED, policy)
         return {}, Status("warned", STAGE, told.problem, "features missing")
 
 
-def _marks(folder: Path) -> list[str]:
+def _caveats(folder: Path) -> list[str]:
     told = folder / "model.json"
     found = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else {}
-    return [str(mark) for mark in found.get("marks", [])]
+    return [str(caveat) for caveat in found.get("caveats", [])]
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""Where to start looking for an alignment."""
+"""Initial transforms: where the search for an alignment starts."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.registration.body_mask import BodyImage
+from pipeline.registration.body_mask import BodyImage, BodyPair
 from pipeline.registration.quality import Fit, measure, rotation_deg, shift_mm
 from pipeline.registration.refine import refine
 from pipeline.volumes.transform import inverse
 from pipeline.volumes.volume import FloatArray, Grid
 
 SLIDES_MM = tuple(range(-160, 161, 20))
-TURNS_DEG = (-15.0, 15.0)
+ROTATIONS_DEG = (-15.0, 15.0)
 COARSE_BLURS_MM = (16.0, 8.0)
-CLIMBED = 6
-"""Starts that are climbed from on the coarse grid."""
+REFINED = 6
+"""Number of transforms that are refined on the coarse grid."""
+MIN_SHIFT_MM, MIN_ROTATION_DEG = 15.0, 8.0
+"""Transforms that differ by more than one of these count as distinct."""
 Origin = Literal["as scanned", "centres of the bodies", "search"]
 
 
 @dataclass(frozen=True)
-class Start:
-    """A starting position.
+class InitialTransform:
+    """A transform that a search may start from.
 
     Attributes:
         fit: The transform, and how well it fits on every second voxel of the working grid.
@@ -34,67 +36,76 @@ class Start:
     origin: Origin
 
 
-def starts(fixed: BodyImage, moving: BodyImage) -> list[Start]:
-    """Starting positions, best first.
+def initial_transforms(bodies: BodyPair) -> list[InitialTransform]:
+    """Transforms to start from, best first.
 
-    Shifts (as scanned, centres, tops of the bodies, slides along the body) and turns of the
-    best of them are ranked by the correlation of all that both images show, air included, on
-    every second voxel. From the best that lie apart the blurred images' correlation is
-    climbed. As scanned and centres are among the result as they are.
+    Shifts (as scanned, aligned centres, aligned tops of the bodies, slides along the body) and
+    rotations of the best of them are ranked by the correlation of all that both images show,
+    air included, on every second voxel. The best of those that differ are refined by the
+    correlation of the blurred images. The transforms `as scanned` and `centres of the bodies`
+    are part of the result, unrefined.
 
     Args:
-        fixed: The template.
-        moving: The patient; an image of the same modality (of two: see :func:`outline`).
+        bodies: Template and patient; images of one modality (of two: see :func:`outline`).
     """
-    few, few_moving = _thinned(fixed), _thinned(moving)
-    centre = moving.centre_mm() - fixed.centre_mm()
-    top = centre.copy()
-    top[2] = moving.top_mm() - fixed.top_mm()
-    slides = [centre + np.array([0.0, 0.0, float(step)]) for step in SLIDES_MM if step]
-    shifts = [_translation(s) for s in (np.zeros(3), centre, top, *slides)]
-    wide = sorted((measure(few, few_moving, m, "wide") for m in shifts), key=_score)
-    pivot = fixed.centre_mm()
-    turns = [wide[0].matrix @ _turn(axis, angle, pivot) for axis in range(3) for angle in TURNS_DEG]
-    wide = sorted([*wide, *(measure(few, few_moving, m, "wide") for m in turns)], key=_score)
-    found = [
-        Start(measure(few, few_moving, shifts[0]), "as scanned"),
-        Start(measure(few, few_moving, shifts[1]), "centres of the bodies"),
+    thinned = BodyPair(_thinned(bodies.fixed), _thinned(bodies.moving))
+    pivot = bodies.fixed.centre_mm()
+    shifts = _shifts(bodies)
+    ranked = sorted((measure(thinned, m, "wide") for m in shifts), key=_descending)
+    rotated = [
+        ranked[0].matrix @ _rotation(axis, angle, pivot) for axis in range(3) for angle in ROTATIONS_DEG
     ]
-    for fit in distinct(wide, pivot, CLIMBED):
-        climbed = refine(few, few_moving, fit.matrix, COARSE_BLURS_MM)
-        found.append(Start(measure(few, few_moving, climbed), "search"))
-    return sorted(found, key=lambda start: _score(start.fit))
+    ranked = sorted([*ranked, *(measure(thinned, m, "wide") for m in rotated)], key=_descending)
+    transforms = [
+        InitialTransform(measure(thinned, shifts[0]), "as scanned"),
+        InitialTransform(measure(thinned, shifts[1]), "centres of the bodies"),
+    ]
+    for fit in distinct(ranked, pivot, REFINED):
+        refined = refine(thinned, fit.matrix, COARSE_BLURS_MM)
+        transforms.append(InitialTransform(measure(thinned, refined), "search"))
+    return sorted(transforms, key=lambda transform: _descending(transform.fit))
 
 
 def outline(body: BodyImage) -> BodyImage:
-    """The body's shape as an image, which two modalities have in common."""
+    """The shape of a body as an image, which two modalities have in common."""
     return replace(body, image=body.mask.astype(np.float32))
 
 
-def distinct(fits: list[Fit], pivot: FloatArray, wanted: int) -> list[Fit]:
-    """The best starts that differ by 15 mm or 8 degrees from all better ones."""
+def distinct(fits: list[Fit], pivot: FloatArray, number: int) -> list[Fit]:
+    """At most `number` fits, each of which differs from all better ones."""
     chosen: list[Fit] = []
     for fit in fits:
-        if all(apart(fit.matrix, other.matrix, pivot) for other in chosen):
+        if all(differ(fit.matrix, other.matrix, pivot) for other in chosen):
             chosen.append(fit)
-        if len(chosen) == wanted:
+        if len(chosen) == number:
             break
     return chosen
 
 
-def apart(first: FloatArray, second: FloatArray, pivot: FloatArray) -> bool:
-    """Whether two transforms differ by 15 mm at a point or by 8 degrees."""
+def differ(first: FloatArray, second: FloatArray, pivot: FloatArray) -> bool:
+    """Whether two transforms differ by more than 15 mm at a point or by more than 8 degrees."""
     gap = float(np.linalg.norm(shift_mm(first, pivot) - shift_mm(second, pivot)))
-    return gap > 15.0 or rotation_deg(inverse(first) @ second) > 8.0
+    return gap > MIN_SHIFT_MM or rotation_deg(inverse(first) @ second) > MIN_ROTATION_DEG
 
 
-def _score(fit: Fit) -> float:
+def _shifts(bodies: BodyPair) -> list[FloatArray]:
+    """As scanned, aligned centres, aligned tops, then slides of the centres along the body."""
+    fixed, moving = bodies.fixed, bodies.moving
+    centre = moving.centre_mm() - fixed.centre_mm()
+    top = centre.copy()
+    top[2] = moving.top_mm() - fixed.top_mm()
+    slides = [centre + np.array([0.0, 0.0, float(step)]) for step in SLIDES_MM if step]
+    return [_translation(shift) for shift in (np.zeros(3), centre, top, *slides)]
+
+
+def _descending(fit: Fit) -> float:
     return -fit.similarity
 
 
 def _thinned(body: BodyImage) -> BodyImage:
-    grid, few = body.grid, slice(None, None, 2)
-    image, mask = body.image[few, few, few], body.mask[few, few, few]
+    """Every second voxel along each axis."""
+    grid, every_second = body.grid, (slice(None, None, 2),) * 3
+    image, mask = body.image[every_second], body.mask[every_second]
     a, b, c = (2 * s for s in grid.spacing_mm)
     thin = Grid((image.shape[0], image.shape[1], image.shape[2]), (a, b, c), grid.origin_mm, grid.direction)
     return BodyImage(image, mask, thin)
@@ -106,7 +117,7 @@ def _translation(shift: FloatArray) -> FloatArray:
     return matrix
 
 
-def _turn(axis: int, angle_deg: float, pivot: FloatArray) -> FloatArray:
+def _rotation(axis: int, angle_deg: float, pivot: FloatArray) -> FloatArray:
     angle = np.radians(angle_deg)
     first, second = [i for i in range(3) if i != axis]
     matrix: FloatArray = np.eye(4, dtype=np.float64)

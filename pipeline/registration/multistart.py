@@ -1,4 +1,4 @@
-"""Two bodies aligned: from several starts where one is not enough, the best end kept."""
+"""Alignment of two bodies: from several starts where one is not enough; the best result is chosen."""
 
 from __future__ import annotations
 
@@ -9,37 +9,49 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import RegistrationError
-from pipeline.registration.body_mask import BodyImage
+from pipeline.registration.body_mask import BodyPair
 from pipeline.registration.engine import rigid
-from pipeline.registration.initialisation import Origin, apart, outline, starts
+from pipeline.registration.initialisation import (
+    InitialTransform,
+    Origin,
+    differ,
+    initial_transforms,
+    outline,
+)
 from pipeline.registration.quality import Fit, SimilarityMeasure, measure, rotation_deg, shift_mm
 from pipeline.registration.refine import refine
 from pipeline.settings.geometry import RegistrationSettings
 from pipeline.volumes.volume import FloatArray
 
 FINE_BLURS_MM = (4.0, 2.0)
-RIVAL = 0.05
-"""A start that lies apart from the best and is no less similar than by this much is tried too."""
+RIVAL_MARGIN = 0.05
+"""A start that differs from the best and is less similar by no more than this is tried too."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Where a start ended, what speaks against it, and where it comes from."""
+    """Where a start ended.
 
-    end: Fit
+    Attributes:
+        fit: The transform it ended at, and how well it fits.
+        faults: The limits that it exceeds, as messages.
+        origin: Where the start came from.
+    """
+
+    fit: Fit
     faults: tuple[str, ...]
     origin: Origin
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """What was found.
+    """The result of :func:`align`.
 
     Attributes:
-        best: The trial that is kept.
+        best: The trial that was chosen.
         trials: All that were made, in order.
-        scanned: How well the bodies lie on each other as scanned.
+        scanned: How well the bodies are aligned as scanned.
     """
 
     best: Trial
@@ -48,114 +60,118 @@ class Alignment:
 
     @property
     def failed(self) -> list[tuple[str, ...]]:
-        """What spoke against those that ended beyond the limits."""
+        """The faults of the trials that ended beyond the limits."""
         return [trial.faults for trial in self.trials if trial.faults]
 
 
-def align(
-    fixed: BodyImage, moving: BodyImage, settings: RegistrationSettings, *, modalities: int = 1
-) -> Alignment:
+def align(bodies: BodyPair, settings: RegistrationSettings, *, modalities: int = 1) -> Alignment:
     """Align a body rigidly to another one.
 
-    The best start is tried first; the next ones where it failed, or where they lie apart and
-    look about as good before the search. Of the ends, and of leaving the patient as scanned
-    and of laying the bodies' centres on each other, the one with the highest similarity is
-    kept; so none is worse by it than these.
+    The best start is tried first. Others are tried where it failed, or where they differ from it
+    and are about as similar before the search. The transform of highest similarity is chosen
+    among the results, leaving the patient as scanned, and aligning the centres of the bodies;
+    the result is therefore never less similar than these two.
 
     Args:
-        fixed: The template.
-        moving: The patient.
+        bodies: Template and patient.
         settings: Number of starts, and limits.
-        modalities: 2 where the images show different things (CT and PET): the starts then
-            come from the bodies' shapes, and similarity is mutual information.
+        modalities: 2 where the images are of two modalities (CT and PET): the starts then come
+            from the shapes of the bodies, and similarity is mutual information.
 
     Raises:
         RegistrationError: No start ended within the limits.
     """
-    likeness: SimilarityMeasure = "information" if modalities == 2 else "correlation"
-    shapes = (outline(fixed), outline(moving)) if modalities == 2 else (fixed, moving)
-    found = starts(*shapes)
-    pivot = fixed.centre_mm()
+    similarity: SimilarityMeasure = "information" if modalities == 2 else "correlation"
+    shapes = BodyPair(outline(bodies.fixed), outline(bodies.moving)) if modalities == 2 else bodies
+    starts = initial_transforms(shapes)
+    pivot = bodies.fixed.centre_mm()
     plain = [
-        _judged(measure(fixed, moving, s.fit.matrix, likeness), settings, pivot, likeness, s.origin)
-        for s in found
-        if s.origin != "search"
+        _judge(measure(bodies, start.fit.matrix, similarity), settings, pivot, similarity, start.origin)
+        for start in starts
+        if start.origin != "search"
     ]
-    trials: list[Trial] = []
-    tried: list[FloatArray] = []
-    for start in found:
-        if len(tried) == settings.starts or not all(apart(start.fit.matrix, t, pivot) for t in tried):
-            continue
-        rival = start.fit.similarity > found[0].fit.similarity - RIVAL
-        if any(not trial.faults for trial in trials) and not rival:
-            break
-        tried.append(start.fit.matrix)
-        trials.append(_try((fixed, moving), start.fit, settings, likeness))
-        for fault in trials[-1].faults:
-            log.info("start %d failed: %s", len(trials), fault)
-    good = [trial for trial in trials if not trial.faults]
-    if not good:
-        nearest = max(trials, key=lambda t: t.end.similarity)
+    trials = _try_starts(bodies, starts, settings, similarity)
+    valid = [trial for trial in trials if not trial.faults]
+    if not valid:
+        nearest = max(trials, key=lambda trial: trial.fit.similarity)
         raise RegistrationError(
             f"no alignment within the limits from {len(trials)} starts", got="; ".join(nearest.faults)
         )
-    good += [trial for trial in plain if not trial.faults]
-    scanned = next(trial.end for trial in plain if trial.origin == "as scanned")
-    return Alignment(max(good, key=lambda t: t.end.similarity), tuple(trials), scanned)
+    valid += [trial for trial in plain if not trial.faults]
+    scanned = next(trial.fit for trial in plain if trial.origin == "as scanned")
+    return Alignment(max(valid, key=lambda trial: trial.fit.similarity), tuple(trials), scanned)
+
+
+def _try_starts(
+    bodies: BodyPair,
+    starts: list[InitialTransform],
+    settings: RegistrationSettings,
+    similarity: SimilarityMeasure,
+) -> list[Trial]:
+    pivot = bodies.fixed.centre_mm()
+    trials: list[Trial] = []
+    tried: list[FloatArray] = []
+    for start in starts:
+        if len(tried) == settings.starts or not all(differ(start.fit.matrix, t, pivot) for t in tried):
+            continue
+        rival = start.fit.similarity > starts[0].fit.similarity - RIVAL_MARGIN
+        if any(not trial.faults for trial in trials) and not rival:
+            break
+        tried.append(start.fit.matrix)
+        trials.append(_try(bodies, start.fit, settings, similarity))
+        for fault in trials[-1].faults:
+            log.info("start %d failed: %s", len(trials), fault)
+    return trials
 
 
 def _try(
-    bodies: tuple[BodyImage, BodyImage],
-    start: Fit,
-    settings: RegistrationSettings,
-    likeness: SimilarityMeasure,
+    bodies: BodyPair, start: Fit, settings: RegistrationSettings, similarity: SimilarityMeasure
 ) -> Trial:
-    fixed, moving = bodies
     try:
-        end = measure(fixed, moving, rigid(fixed, moving, start.matrix), likeness)
+        fit = measure(bodies, rigid(bodies, start.matrix), similarity)
     except RegistrationError as error:
-        return Trial(measure(fixed, moving, start.matrix, likeness), (str(error),), "search")
-    if likeness == "correlation":
-        sharper = measure(fixed, moving, refine(fixed, moving, end.matrix, FINE_BLURS_MM))
-        end = max(end, sharper, key=lambda fit: fit.similarity)
-    return _judged(end, settings, fixed.centre_mm(), likeness, start=start.matrix)
+        return Trial(measure(bodies, start.matrix, similarity), (str(error),), "search")
+    if similarity == "correlation":
+        refined = measure(bodies, refine(bodies, fit.matrix, FINE_BLURS_MM))
+        fit = max(fit, refined, key=lambda candidate: candidate.similarity)
+    return _judge(fit, settings, bodies.fixed.centre_mm(), similarity, start=start.matrix)
 
 
-def _judged(
-    end: Fit,
+def _judge(
+    fit: Fit,
     settings: RegistrationSettings,
     pivot: FloatArray,
-    likeness: SimilarityMeasure,
+    similarity: SimilarityMeasure,
     origin: Origin = "search",
     start: FloatArray | None = None,
 ) -> Trial:
-    """Hold an end against the limits; its shift counts from its start (none: from itself)."""
-    turn = rotation_deg(end.matrix)
-    began = end.matrix if start is None else start
-    shift = float(np.linalg.norm(shift_mm(end.matrix, pivot) - shift_mm(began, pivot)))
+    """Compare a fit with the limits; its shift is measured from its start (None: from itself)."""
+    rotation = rotation_deg(fit.matrix)
+    began = fit.matrix if start is None else start
+    shift = float(np.linalg.norm(shift_mm(fit.matrix, pivot) - shift_mm(began, pivot)))
     faults = []
-    if turn > settings.max_rotation_deg:
-        faults.append(f"turned by {turn:.1f}° (limit {settings.max_rotation_deg:g}°)")
+    if rotation > settings.max_rotation_deg:
+        faults.append(f"rotated by {rotation:.1f}° (limit {settings.max_rotation_deg:g}°)")
     if shift > settings.max_translation_mm:
         faults.append(f"moved by {shift:.0f} mm from its start (limit {settings.max_translation_mm:g} mm)")
-    if end.overlap < settings.min_overlap:
-        faults.append(f"bodies overlap by a Dice of {end.overlap:.2f} (limit {settings.min_overlap:g})")
-    least = settings.min_similarity if likeness == "correlation" else settings.min_information
-    if end.similarity < least:
-        faults.append(f"similarity is {end.similarity:.3f} (limit {least:g})")
-    return Trial(end, tuple(faults), origin)
+    if fit.overlap < settings.min_overlap:
+        faults.append(f"bodies overlap by a Dice of {fit.overlap:.2f} (limit {settings.min_overlap:g})")
+    least = settings.min_similarity if similarity == "correlation" else settings.min_information
+    if fit.similarity < least:
+        faults.append(f"similarity is {fit.similarity:.3f} (limit {least:g})")
+    return Trial(fit, tuple(faults), origin)
 
 
-def quality(found: Alignment, settings: RegistrationSettings) -> dict[str, Any]:
-    """What `quality.json` says of an alignment."""
-    kept = found.best
+def quality(alignment: Alignment, settings: RegistrationSettings) -> dict[str, Any]:
+    """The content of `quality.json` about an alignment."""
+    scanned, best = alignment.scanned, alignment.best.fit
     return {
-        "similarity_before": round(found.scanned.similarity, 6),
-        "similarity_after": round(kept.end.similarity, 6),
-        "overlap_before": round(found.scanned.overlap, 6),
-        "overlap_after": round(kept.end.overlap, 6),
-        "rotation_deg": round(rotation_deg(kept.end.matrix), 4),
-        "translation_mm": [round(float(v), 3) for v in kept.end.matrix[:3, 3]],
+        "similarity_before": round(scanned.similarity, 6),
+        "similarity_after": round(best.similarity, 6),
+        "overlap_before": round(scanned.overlap, 6),
+        "overlap_after": round(best.overlap, 6),
+        "rotation_deg": round(rotation_deg(best.matrix), 4),
+        "translation_mm": [round(float(v), 3) for v in best.matrix[:3, 3]],
         "limits": {
             "max_rotation_deg": settings.max_rotation_deg,
             "max_translation_mm": settings.max_translation_mm,
@@ -163,8 +179,8 @@ def quality(found: Alignment, settings: RegistrationSettings) -> dict[str, Any]:
             "min_similarity": settings.min_similarity,
             "min_information": settings.min_information,
         },
-        "kept": kept.origin,
-        "starts_tried": len(found.trials),
-        "failed_starts": [list(faults) for faults in found.failed],
-        "matrix": [[round(float(v), 9) for v in row] for row in kept.end.matrix],
+        "chosen": alignment.best.origin,
+        "starts_tried": len(alignment.trials),
+        "failed_starts": [list(faults) for faults in alignment.failed],
+        "matrix": [[round(float(v), 9) for v in row] for row in best.matrix],
     }

@@ -1,4 +1,4 @@
-"""The picture by which a person judges a registration."""
+"""The overlay by which a person judges a registration."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.registration.body_mask import BodyImage
-from pipeline.registration.quality import moved
+from pipeline.registration.body_mask import BodyImage, BodyPair
+from pipeline.registration.quality import resample_moving
 from pipeline.volumes.volume import FloatArray
 
 if TYPE_CHECKING:
@@ -21,41 +21,45 @@ TITLES = ("template", "patient, aligned", "before", "after")
 Plane = npt.NDArray[np.float32]
 
 
-def draw(
-    bodies: tuple[BodyImage, BodyImage],
-    matrices: tuple[FloatArray, FloatArray],
+def draw_overlay(
+    bodies: BodyPair,
+    before: FloatArray,
+    after: FloatArray,
     path: Path,
     titles: tuple[str, ...] = TITLES,
 ) -> None:
-    """Draw template, patient, and their overlay before and after, in three planes.
+    """Draw template, patient, and their overlay before and after registration, in three planes.
 
-    Overlay: template red, patient cyan; where they agree the picture is grey.
+    In the overlay the template is red and the patient cyan; where they agree it is grey.
 
     Args:
-        bodies: The template and the patient.
-        matrices: 4×4 before and after, template points to patient points.
-        path: PNG.
-        titles: Of the four columns.
+        bodies: Template and patient.
+        before: 4×4 before registration, template points to patient points.
+        after: 4×4 after registration.
+        path: PNG file.
+        titles: Titles of the four columns.
     """
     from PIL import Image, ImageDraw
 
-    fixed, moving = bodies
-    before, after = (moved(fixed, moving, m)[0] for m in matrices)
+    fixed, moving = bodies.fixed, bodies.moving
+    images = (fixed.image, *(resample_moving(bodies, matrix).image for matrix in (before, after)))
     windows = (_window(fixed), _window(moving), _window(moving))
-    at = np.round(np.argwhere(fixed.mask).mean(axis=0)).astype(int)
+    centre = np.round(np.argwhere(fixed.mask).mean(axis=0)).astype(int)
     sheet = Image.new("RGB", (4 * (TILE + GAP), 3 * (TILE + GAP) + 16), "black")
     for column, title in enumerate(titles):
         ImageDraw.Draw(sheet).text((column * (TILE + GAP) + 2, 2), title, fill="white")
     for row in range(3):
-        images = zip((fixed.image, before, after), windows, strict=True)
-        cuts = [_scaled(np.take(image, at[row], axis=row), *window) for image, window in images]
+        planes = [
+            _scaled(np.take(image, centre[row], axis=row), *window)
+            for image, window in zip(images, windows, strict=True)
+        ]
         if row:
-            # coronal and sagittal: the head up
-            cuts = [cut[::-1] for cut in cuts]
-        still, first, last = cuts
-        tiles = [_grey(still), _grey(last), _overlay(still, first), _overlay(still, last)]
+            # Coronal and sagittal planes: the head is up.
+            planes = [plane[::-1] for plane in planes]
+        template, first, last = planes
+        tiles = [_grey(template), _grey(last), _overlay(template, first), _overlay(template, last)]
         for column, tile in enumerate(tiles):
-            image = _fit(Image.fromarray(tile), fixed.grid.spacing_mm, row)
+            image = _to_tile(Image.fromarray(tile), fixed.grid.spacing_mm, row)
             sheet.paste(image, (column * (TILE + GAP), row * (TILE + GAP) + 16))
     sheet.save(path, compress_level=6)
 
@@ -76,8 +80,8 @@ def _overlay(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> npt
     return np.stack([first, second, second], axis=-1)
 
 
-def _fit(image: Image.Image, spacing_mm: tuple[float, float, float], axis: int) -> Image.Image:
-    """The image in a tile, true to scale (working voxels are cubes)."""
+def _to_tile(image: Image.Image, spacing_mm: tuple[float, float, float], axis: int) -> Image.Image:
+    """The image scaled to a tile, its proportions those of the body."""
     from PIL.Image import Resampling
 
     down, across = (s for i, s in enumerate(spacing_mm) if i != axis)

@@ -1,4 +1,4 @@
-"""How well two bodies lie on each other."""
+"""How well two bodies are aligned: similarity of the images, overlap of the masks."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.registration.body_mask import BodyImage
-from pipeline.volumes.resample import Sampling, in_field, resample
+from pipeline.registration.body_mask import BodyImage, BodyPair
+from pipeline.volumes.grids import in_field
+from pipeline.volumes.resample import Sampling, resample
 from pipeline.volumes.volume import FloatArray, Volume
 
 MIN_SHARED = 0.4
-"""Share of the smaller body that must lie in both fields of view for a start to count."""
+"""Share of the smaller body that must lie in both fields of view for a transform to count."""
 BINS = 32
 SimilarityMeasure = Literal["correlation", "information", "wide"]
-"""Of images of one modality; of two modalities; of one, air included, which a start far off has too."""
+"""Correlation or mutual information where either image shows body; correlation of all that both
+images show, air included (`wide`), which also guides transforms that are far off."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a transform fits.
+    """How well a transform aligns two bodies.
 
     Attributes:
         matrix: 4×4, template points to patient points (LPS mm).
-        similarity: Of the images where either is body, in both fields of view; higher is better;
-            -1 where too little is shared. Correlation (1: equal), or of images of two
-            modalities mutual information over the mean of both entropies (0: none, 1: one
-            gives the other).
+        similarity: Similarity of the images within both fields of view; higher is better, -1
+            where too little is shared. For images of one modality it is the correlation
+            (1: equal), for two modalities mutual information over the mean of both entropies
+            (0: independent, 1: each determines the other).
         overlap: Dice of the two bodies within both fields of view.
     """
 
@@ -37,39 +39,37 @@ class Fit:
     overlap: float
 
 
-def measure(
-    fixed: BodyImage, moving: BodyImage, matrix: FloatArray, likeness: SimilarityMeasure = "correlation"
-) -> Fit:
-    """Similarity and overlap under a transform."""
-    image, mask = moved(fixed, moving, matrix)
-    seen = in_field(moving.grid, fixed.grid, matrix)
-    both, either = fixed.mask & mask & seen, (fixed.mask | mask) & seen
-    needed = MIN_SHARED * min(fixed.mask.sum(), moving.mask.sum() * _ratio(fixed, moving))
+def measure(bodies: BodyPair, matrix: FloatArray, similarity: SimilarityMeasure = "correlation") -> Fit:
+    """Similarity and overlap of two bodies under a transform."""
+    fixed, moving = bodies.fixed, resample_moving(bodies, matrix)
+    seen = in_field(bodies.moving.grid, fixed.grid, matrix)
+    both, either = fixed.mask & moving.mask & seen, (fixed.mask | moving.mask) & seen
+    needed = MIN_SHARED * min(fixed.mask.sum(), bodies.moving.mask.sum() * _volume_ratio(bodies))
     shared = (fixed.mask & seen).sum()
-    if shared < needed or mask.sum() < needed:
+    if shared < needed or moving.mask.sum() < needed:
         return Fit(matrix, -1.0, 0.0)
-    overlap = 2.0 * both.sum() / max(1, shared + (mask & seen).sum())
-    where = seen if likeness == "wide" else either
-    alike = _information if likeness == "information" else _correlation
-    return Fit(matrix, alike(fixed.image[where], image[where]), float(overlap))
+    overlap = 2.0 * both.sum() / max(1, shared + (moving.mask & seen).sum())
+    where = seen if similarity == "wide" else either
+    compare = _information if similarity == "information" else _correlation
+    return Fit(matrix, compare(fixed.image[where], moving.image[where]), float(overlap))
 
 
-def shared_centre_mm(fixed: BodyImage, moving: BodyImage, matrix: FloatArray) -> FloatArray:
+def shared_centre_mm(bodies: BodyPair, matrix: FloatArray) -> FloatArray:
     """Centre (LPS x, y, z) of the part of the fixed body that the moving image shows too."""
-    shared = fixed.mask & in_field(moving.grid, fixed.grid, matrix)
+    fixed = bodies.fixed
+    shared = fixed.mask & in_field(bodies.moving.grid, fixed.grid, matrix)
     if not shared.any():
         return fixed.centre_mm()
     return np.asarray(fixed.grid.points(np.argwhere(shared).mean(axis=0))[0], dtype=np.float64)
 
 
-def moved(
-    fixed: BodyImage, moving: BodyImage, matrix: FloatArray
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+def resample_moving(bodies: BodyPair, matrix: FloatArray) -> BodyImage:
     """The moving image and its body on the fixed grid."""
+    moving, grid = bodies.moving, bodies.fixed.grid
     air = float(moving.image.min())
-    image = resample(Volume(moving.image, moving.grid), fixed.grid, matrix, Sampling("linear", air))
+    image = resample(Volume(moving.image, moving.grid), grid, matrix, Sampling("linear", air))
     body = Volume(moving.mask.astype(np.float32), moving.grid)
-    return image, resample(body, fixed.grid, matrix, Sampling("linear", 0.0)) >= 0.5
+    return BodyImage(image, resample(body, grid, matrix, Sampling("linear", 0.0)) >= 0.5, grid)
 
 
 def rotation_deg(matrix: FloatArray) -> float:
@@ -83,8 +83,8 @@ def shift_mm(matrix: FloatArray, point: FloatArray) -> FloatArray:
     return np.asarray(matrix[:3, :3] @ point + matrix[:3, 3] - point, dtype=np.float64)
 
 
-def _ratio(fixed: BodyImage, moving: BodyImage) -> float:
-    return moving.grid.voxel_ml() / fixed.grid.voxel_ml()
+def _volume_ratio(bodies: BodyPair) -> float:
+    return bodies.moving.grid.voxel_ml() / bodies.fixed.grid.voxel_ml()
 
 
 def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:

@@ -1,9 +1,9 @@
-"""The last millimetres of a rigid alignment: correlation climbed by damped least squares.
+"""The last millimetres of a rigid alignment: correlation maximised by damped least squares.
 
-Mutual information on some thousand samples (`engine`) finds the alignment but stalls in the
-long valley that a field of view without landmarks has: of skulls seen alone it left 8 to 16
-mm. Both images here are of one modality, so their correlation can be climbed directly, from
-blurred to sharp.
+Mutual information of some thousand samples (`engine`) finds the alignment, but it stalls where
+the field of view holds few landmarks: of skulls seen alone it left errors of 8 to 16 mm. Where
+both images are of one modality, their correlation can be maximised directly, from blurred to
+sharp images.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.registration.body_mask import BodyImage
+from pipeline.registration.body_mask import BodyImage, BodyPair
 from pipeline.volumes.volume import FloatArray
 
 SAMPLES = 12000
 STEPS = 30
 RADIUS_MM = 80.0
-"""A turn of 1/80 rad counts as 1 mm: the scale between rotation and translation."""
+"""A rotation of 1/80 rad counts as 1 mm: the scale between rotation and translation."""
 SHELL_VOXELS = 3
-MIN_SEEN = 0.4
-STILL_MM = 0.005
-MOST_DAMPING = 1e5
+MIN_VISIBLE = 0.4
+"""Share of the samples that must lie inside the moving image."""
+CONVERGED_MM = 0.005
+MAX_DAMPING = 1e5
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class _Problem:
 
     Attributes:
         points: (n, 3) LPS mm, in and closely around the fixed body.
-        values: (n,) the fixed image there.
+        values: (n,) the fixed image at these points.
         images: The moving image and its derivatives along array axes z, y, x.
         to_index: 4×4 from LPS points to array index (x, y, z) of the moving image.
-        centre: LPS point the turns are about.
+        centre: LPS point that rotations are about.
     """
 
     points: FloatArray
@@ -45,39 +46,54 @@ class _Problem:
     centre: FloatArray
 
 
-def refine(fixed: BodyImage, moving: BodyImage, start: FloatArray, blurs_mm: tuple[float, ...]) -> FloatArray:
-    """Climb the correlation of two bodies' images of one modality from a start.
+@dataclass(frozen=True)
+class _Linearisation:
+    """The least-squares problem around a transform.
+
+    Attributes:
+        cost: 2 − 2 × correlation; infinite where too little of the fixed body is visible.
+        gradient: (6,) its slope along rotations and shifts.
+        curvature: (6, 6) Gauss–Newton's approximation of the second derivatives.
+    """
+
+    cost: float
+    gradient: FloatArray
+    curvature: FloatArray
+
+
+def refine(bodies: BodyPair, start: FloatArray, blurs_mm: tuple[float, ...]) -> FloatArray:
+    """Maximise the correlation of two bodies' images of one modality from a start.
 
     Gauss–Newton steps with Levenberg's damping on standardised intensities; the mean square of
     their difference is 2 − 2 × correlation. Deterministic, and without threaded algebra.
 
     Args:
-        fixed: The template.
-        moving: The patient.
+        bodies: Template and patient.
         start: 4×4 rigid, template points to patient points (LPS mm).
-        blurs_mm: Standard deviations of the Gaussians both images are blurred with, one after
-            the other; 0: none.
+        blurs_mm: Standard deviations of the Gaussians that both images are blurred with, one
+            after the other; 0: none.
 
     Returns:
         4×4 rigid, template points to patient points (LPS mm).
     """
     matrix = start
     for blur_mm in blurs_mm:
-        matrix = _climb(_problem(fixed, moving, blur_mm), matrix)
+        matrix = _minimise(_problem(bodies, blur_mm), matrix)
     return matrix
 
 
-def _problem(fixed: BodyImage, moving: BodyImage, blur_mm: float) -> _Problem:
+def _problem(bodies: BodyPair, blur_mm: float) -> _Problem:
     from scipy.ndimage import binary_dilation
 
+    fixed, moving = bodies.fixed, bodies.moving
     around = np.argwhere(binary_dilation(fixed.mask, iterations=SHELL_VOXELS))
-    chosen = around[:: max(1, len(around) // SAMPLES)]
-    points = fixed.grid.points(chosen)
-    values = _blurred(fixed, blur_mm)[tuple(chosen.T)].astype(np.float64)
+    samples = around[:: max(1, len(around) // SAMPLES)]
+    points = fixed.grid.points(samples)
+    values = _blurred(fixed, blur_mm)[tuple(samples.T)].astype(np.float64)
     image = _blurred(moving, blur_mm)
-    slopes = [np.gradient(image, axis=axis).astype(np.float32) for axis in range(3)]
+    gradients = [np.gradient(image, axis=axis).astype(np.float32) for axis in range(3)]
     to_index: FloatArray = np.asarray(np.linalg.inv(moving.grid.affine()), dtype=np.float64)
-    return _Problem(points, values, (image, *slopes), to_index, points.mean(axis=0))
+    return _Problem(points, values, (image, *gradients), to_index, points.mean(axis=0))
 
 
 def _blurred(body: BodyImage, blur_mm: float) -> npt.NDArray[np.float32]:
@@ -89,56 +105,54 @@ def _blurred(body: BodyImage, blur_mm: float) -> npt.NDArray[np.float32]:
     return np.asarray(gaussian_filter(body.image, sigma, mode="nearest"), dtype=np.float32)
 
 
-def _climb(problem: _Problem, start: FloatArray) -> FloatArray:
+def _minimise(problem: _Problem, start: FloatArray) -> FloatArray:
     matrix, damping = start, 1e-2
-    cost, slope, curvature = _linearised(problem, matrix)
+    best = _linearise(problem, matrix)
     for _ in range(STEPS):
-        if damping > MOST_DAMPING or not np.isfinite(cost):
+        if damping > MAX_DAMPING or not np.isfinite(best.cost):
             break
-        damped = curvature + damping * np.diag(np.diag(curvature) + 1e-9)
-        step: FloatArray = np.asarray(-np.linalg.solve(damped, slope), dtype=np.float64)
-        trial: FloatArray = np.asarray(matrix @ _small(step, problem.centre), dtype=np.float64)
-        found = _linearised(problem, trial)
-        if found[0] >= cost:
+        damped = best.curvature + damping * np.diag(np.diag(best.curvature) + 1e-9)
+        step: FloatArray = np.asarray(-np.linalg.solve(damped, best.gradient), dtype=np.float64)
+        candidate: FloatArray = np.asarray(matrix @ _step_matrix(step, problem.centre), dtype=np.float64)
+        trial = _linearise(problem, candidate)
+        if trial.cost >= best.cost:
             damping *= 4.0
             continue
-        matrix, damping = trial, damping / 3.0
-        cost, slope, curvature = found
-        if np.abs(step).max() < STILL_MM:
+        matrix, damping, best = candidate, damping / 3.0, trial
+        if np.abs(step).max() < CONVERGED_MM:
             break
     return matrix
 
 
-def _linearised(problem: _Problem, matrix: FloatArray) -> tuple[float, FloatArray, FloatArray]:
-    """Cost (2 − 2 × correlation), its slope (6) and curvature (6, 6); infinite where too little is seen."""
+def _linearise(problem: _Problem, matrix: FloatArray) -> _Linearisation:
     from scipy.ndimage import map_coordinates
 
-    turn = matrix[:3, :3]
-    placed = problem.points @ turn.T + matrix[:3, 3]
-    index = (placed @ problem.to_index[:3, :3].T + problem.to_index[:3, 3])[:, ::-1]
-    seen = np.all((index >= 0) & (index <= np.array(problem.images[0].shape) - 1), axis=1)
-    if seen.mean() < MIN_SEEN:
-        return np.inf, np.zeros(6), np.eye(6)
-    at = index[seen].T
-    value, *slopes = (map_coordinates(i, at, order=1, output=np.float64) for i in problem.images)
-    spread = float(value.std()) or 1.0
-    residual = (value - value.mean()) / spread - _standard(problem.values[seen])
-    # slope along array axes (z, y, x) → along patient axes → along template axes
-    along = np.stack(slopes[::-1], axis=1) @ problem.to_index[:3, :3] @ turn / spread
-    turns = np.cross(problem.points[seen] - problem.centre, along) / RADIUS_MM
-    jacobian = np.concatenate([turns, along], axis=1)
-    # einsum and not BLAS: the same bits whatever the number of threads
-    slope = np.einsum("ni,n->i", jacobian, residual)
+    rotation = matrix[:3, :3]
+    moved = problem.points @ rotation.T + matrix[:3, 3]
+    index = (moved @ problem.to_index[:3, :3].T + problem.to_index[:3, 3])[:, ::-1]
+    visible = np.all((index >= 0) & (index <= np.array(problem.images[0].shape) - 1), axis=1)
+    if visible.mean() < MIN_VISIBLE:
+        return _Linearisation(np.inf, np.zeros(6), np.eye(6))
+    at = index[visible].T
+    values, *gradients = (map_coordinates(i, at, order=1, output=np.float64) for i in problem.images)
+    spread = float(values.std()) or 1.0
+    residual = (values - values.mean()) / spread - _standardise(problem.values[visible])
+    # Gradient along array axes (z, y, x) → along patient axes → along template axes.
+    shifts = np.stack(gradients[::-1], axis=1) @ problem.to_index[:3, :3] @ rotation / spread
+    rotations = np.cross(problem.points[visible] - problem.centre, shifts) / RADIUS_MM
+    jacobian = np.concatenate([rotations, shifts], axis=1)
+    # einsum instead of BLAS: the same bits whatever the number of threads.
+    gradient = np.einsum("ni,n->i", jacobian, residual)
     curvature = np.einsum("ni,nj->ij", jacobian, jacobian)
-    return float(np.mean(residual**2)), slope, curvature
+    return _Linearisation(float(np.mean(residual**2)), gradient, curvature)
 
 
-def _standard(values: FloatArray) -> FloatArray:
+def _standardise(values: FloatArray) -> FloatArray:
     return np.asarray((values - values.mean()) / (float(values.std()) or 1.0), dtype=np.float64)
 
 
-def _small(step: FloatArray, centre: FloatArray) -> FloatArray:
-    """4×4 of a step: a turn (rotation vector × RADIUS_MM) about a centre, then a shift (mm)."""
+def _step_matrix(step: FloatArray, centre: FloatArray) -> FloatArray:
+    """4×4 of a step: a rotation (rotation vector × RADIUS_MM) about a centre, then a shift (mm)."""
     from scipy.spatial.transform import Rotation
 
     matrix: FloatArray = np.eye(4, dtype=np.float64)

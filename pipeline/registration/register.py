@@ -1,4 +1,4 @@
-"""One patient, aligned rigidly to the template."""
+"""The rule `register`: one patient is aligned rigidly to the template."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from pipeline.errors import PipelineError, RegistrationError
 from pipeline.provenance import file_sha256
-from pipeline.registration.body_mask import BodyImage, Modality, coarse_volume, make_body
+from pipeline.registration.body_mask import BodyImage, BodyPair, Modality, coarse_volume, make_body
 from pipeline.registration.multistart import Alignment, align, quality
-from pipeline.registration.overlay import draw
+from pipeline.registration.overlay import draw_overlay
 from pipeline.registration.template import FACTS, IMAGE, image_path
 from pipeline.settings.base import Policy
 from pipeline.settings.geometry import RegistrationSettings
@@ -23,19 +23,19 @@ from pipeline.volumes.transform import PET_MATRIX, inverse, must_register_pet, w
 from pipeline.volumes.volume import FloatArray
 
 MATRIX, QUALITY = "to_template.mat", "quality.json"
-PICTURE, PET_PICTURE = "quality.png", "pet_to_ct.png"
-LOOK_BELOW = 0.4
+OVERLAY, PET_OVERLAY = "quality.png", "pet_to_ct.png"
+WARN_BELOW = 0.4
 """Correlation below which a person should look: shapes that differ, or an error of some 10 mm."""
 
 
 @dataclass(frozen=True)
 class RegistrationSources:
-    """What one patient's registration reads.
+    """What the registration of one patient reads.
 
     Attributes:
-        patient_id: Names the patient.
+        patient_id: The patient.
         convert: Folder of `convert`.
-        template: Folder of `template`; not read (and may be None) for `method: none`.
+        template: Folder of `template`; not read (and may be None) with `method: none`.
     """
 
     patient_id: str
@@ -48,12 +48,18 @@ def register_patient(
 ) -> None:
     """Find the rigid transform between the template and a patient.
 
-    Writes `to_template.mat` (ITK; maps template points to scanner points, LPS mm, which is
-    what resampling a patient on a template grid needs), `quality.json` and, unless the
-    method is `none` or the patient is the template, `quality.png`. PET follows CT through
-    their shared frame of reference; where `convert` says that the PET is to be registered,
-    `pet_to_ct.mat` (maps CT points to PET points) and its picture are written too, and
-    scanner points are the CT's.
+    Writes `to_template.mat` (ITK; maps template points to scanner points, LPS mm, as needed to
+    resample a patient on a template grid), `quality.json` and, unless the method is `none` or
+    the patient is the template, the overlay `quality.png`. The PET follows the CT through their
+    shared frame of reference. Where `convert` says that the PET is to be registered,
+    `pet_to_ct.mat` (maps CT points to PET points) and its overlay are written too, and scanner
+    points are those of the CT.
+
+    Args:
+        sources: What is read.
+        out: Folder of the patient's registration.
+        settings: The study's section.
+        policy: What happens to a patient that cannot be aligned.
 
     Raises:
         RegistrationError: No start ended within the limits (under policy `stop`).
@@ -69,23 +75,23 @@ def register_patient(
             if template["native_sha256"] == file_sha256(image_path(sources.convert, settings.moving)):
                 facts["note"] = "this patient is the template"
             else:
-                found = _to_template(sources, settings, out, warnings)
-                matrix = found.best.end.matrix
-                facts |= quality(found, settings)
+                alignment = _align_to_template(sources, settings, out, warnings)
+                matrix = alignment.best.fit.matrix
+                facts |= quality(alignment, settings)
         if must_register_pet(sources.convert):
-            pet = _pet_to_ct(sources, settings, out)
-            write_matrix(out / PET_MATRIX, pet.best.end.matrix)
+            pet = _align_pet_to_ct(sources, settings, out)
+            write_matrix(out / PET_MATRIX, pet.best.fit.matrix)
             facts["pet_to_ct"] = quality(pet, settings)
             if settings.moving == "pet":
-                # the search ended at PET points; the file maps to scanner points, the CT's
-                matrix = inverse(pet.best.end.matrix) @ matrix
+                # The alignment maps to PET points; the file maps to scanner points, those of the CT.
+                matrix = inverse(pet.best.fit.matrix) @ matrix
         write_matrix(out / MATRIX, matrix)
         (out / QUALITY).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def _template_facts(sources: RegistrationSources, settings: RegistrationSettings) -> dict[str, Any]:
     if sources.template is None:
-        raise PipelineError("registration.method is template, but no template was handed over")
+        raise PipelineError("registration.method is template, but no template was given")
     facts: dict[str, Any] = json.loads((sources.template / FACTS).read_text(encoding="utf-8"))
     expected = (settings.moving, settings.working_mm)
     if (facts["modality"], facts["working_mm"]) != expected:
@@ -99,44 +105,49 @@ def _template_facts(sources: RegistrationSources, settings: RegistrationSettings
     return facts
 
 
-def _to_template(
+def _align_to_template(
     sources: RegistrationSources, settings: RegistrationSettings, out: Path, warnings: Warnings
 ) -> Alignment:
     assert sources.template is not None
-    fixed = make_body(read_nifti(sources.template / IMAGE), settings.moving, "template")
-    moving = _body(sources, settings.moving, settings)
+    bodies = BodyPair(
+        make_body(read_nifti(sources.template / IMAGE), settings.moving, "template"),
+        _body(sources, settings.moving, settings),
+    )
     try:
-        found = align(fixed, moving, settings)
+        alignment = align(bodies, settings)
     except RegistrationError as error:
         error.problem = error.problem.replace("alignment", "alignment to the template")
         error.action = (
-            "look at the images; another registration.template, more registration.starts, wider "
-            "limits, or registration.method: none"
+            "look at the images; choose another registration.template, more registration.starts, "
+            "wider limits, or registration.method: none"
         )
         raise
-    if found.failed and found.best.origin == "search":
-        warnings.tell(f"{len(found.failed)} of {len(found.trials)} starts failed")
-    if found.best.origin != "search":
-        warnings.tell(f"no search was better than the start `{found.best.origin}`, which is kept")
-    similarity = found.best.end.similarity
-    if similarity < LOOK_BELOW:
-        warnings.tell(f"similarity to the template is {similarity:.2f}, below {LOOK_BELOW:g}: see {PICTURE}")
-    draw((fixed, moving), (found.scanned.matrix, found.best.end.matrix), out / PICTURE)
-    return found
+    best = alignment.best
+    if alignment.failed and best.origin == "search":
+        warnings.warn(f"{len(alignment.failed)} of {len(alignment.trials)} starts failed")
+    if best.origin != "search":
+        warnings.warn(f"no search was better than the start `{best.origin}`, which was chosen")
+    if best.fit.similarity < WARN_BELOW:
+        warnings.warn(
+            f"similarity to the template is {best.fit.similarity:.2f}, below {WARN_BELOW:g}: see {OVERLAY}"
+        )
+    draw_overlay(bodies, alignment.scanned.matrix, best.fit.matrix, out / OVERLAY)
+    return alignment
 
 
-def _pet_to_ct(sources: RegistrationSources, settings: RegistrationSettings, out: Path) -> Alignment:
-    """PET to CT of one patient whose frames of reference differ."""
-    fixed, moving = (_body(sources, modality, settings) for modality in ("ct", "pet"))
+def _align_pet_to_ct(sources: RegistrationSources, settings: RegistrationSettings, out: Path) -> Alignment:
+    """Align the PET to the CT of a patient whose frames of reference differ."""
+    bodies = BodyPair(_body(sources, "ct", settings), _body(sources, "pet", settings))
     try:
-        found = align(fixed, moving, settings, modalities=2)
+        alignment = align(bodies, settings, modalities=2)
     except RegistrationError as error:
         error.problem = error.problem.replace("alignment", "alignment of PET and CT")
-        error.action = "send series of one examination, or wider limits in `registration`"
+        error.action = "use series of one examination, or set wider limits in `registration`"
         raise
     titles = ("CT", "PET, aligned", "before", "after")
-    draw((fixed, moving), (found.scanned.matrix, found.best.end.matrix), out / PET_PICTURE, titles)
-    return found
+    matrices = (alignment.scanned.matrix, alignment.best.fit.matrix)
+    draw_overlay(bodies, *matrices, out / PET_OVERLAY, titles)
+    return alignment
 
 
 def _body(sources: RegistrationSources, modality: Modality, settings: RegistrationSettings) -> BodyImage:

@@ -1,13 +1,13 @@
-"""The template patient: named, a file, or drawn by seed, blind to outcome."""
+"""The rule `template`: a patient that is named, a file, or drawn by chance, blind to outcomes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.errors import RegistrationError, SettingsError
 from pipeline.provenance import file_sha256
@@ -18,24 +18,36 @@ from pipeline.tables.status import read_status
 from pipeline.volumes.nifti import write_nifti
 
 IMAGE, FACTS = "template.nii.gz", "template.json"
-log = logging.getLogger(__name__)
-
-
 FILES: dict[Modality, str] = {"ct": "ct_hu.nii.gz", "pet": "pet_stored.nii.gz"}
+
+
+@dataclass(frozen=True)
+class TemplateChoice:
+    """The template that was chosen.
+
+    Attributes:
+        source: `auto`, `named` or `file`.
+        patient_id: The patient; empty for a file.
+        image: The native image.
+    """
+
+    source: Literal["auto", "named", "file"]
+    patient_id: str
+    image: Path
 
 
 def image_path(convert: Path, modality: Modality) -> Path:
     """The image of a converted patient that is registered.
 
     Raises:
-        RegistrationError: The patient was converted without it.
+        RegistrationError: The patient has no image of this modality.
     """
     path = convert / FILES[modality]
     if not path.is_file():
         raise RegistrationError(
             f"the patient has no {modality.upper()}, which registration.moving asks for",
             where="stage convert",
-            action="set index.modalities: [pet, ct], or registration.moving to the image that all have",
+            action="set index.modalities: [pet, ct], or set registration.moving to the modality that all patients have",
         )
     return path
 
@@ -45,36 +57,36 @@ def choose_template(
 ) -> None:
     """Choose the template and write its image on the working grid.
 
-    With `auto` the patient is taken whose hash of seed and patient_id is smallest: chance
-    decides, never an outcome. The pin records who took part, so that the rule leaves out
-    patients who join later; delete it, and the template, to choose among all again.
+    With `auto`, the patient whose hash of seed and patient_id is smallest is chosen: by chance,
+    never by outcome. The pin records the candidates, so that the rule leaves out patients who
+    join later; delete the pin and the template to choose among all patients again.
 
     Args:
-        candidates: Folders of `convert` of the development patients; excluded ones are skipped.
+        candidates: Folders of `convert` of the development patients; excluded patients are skipped.
         out: Folder that gets `template.nii.gz` (HU or stored PET, cubic voxels) and
             `template.json` (patient_id, source, seed, hash of the native image, grid).
         settings: The study's section.
         seed: The study's seed.
-        pin: File outside the rule's outputs that gets the candidates' ids.
+        pin: File outside the outputs of the rule that gets the candidates' ids.
 
     Raises:
-        SettingsError: The named patient is not usable, or there is none at all.
+        SettingsError: The named patient is not usable, or no patient is.
         RegistrationError: The template shows no body.
     """
     folders = list(candidates)
-    kept = [path for path in folders if read_status(path).state != "excluded"]
-    usable = {path.name: path for path in kept if (path / FILES[settings.moving]).is_file()}
-    source, patient, image = _choice(usable, settings, seed)
-    volume = coarse_volume(image, settings.moving, settings.working_mm)
-    make_body(volume, settings.moving, str(image))
+    included = [path for path in folders if read_status(path).state != "excluded"]
+    usable = {path.name: path for path in included if (path / FILES[settings.moving]).is_file()}
+    choice = _choose(usable, settings, seed)
+    volume = coarse_volume(choice.image, settings.moving, settings.working_mm)
+    make_body(volume, settings.moving, str(choice.image))
     facts: dict[str, Any] = {
-        "patient_id": patient,
-        "source": source,
+        "patient_id": choice.patient_id,
+        "source": choice.source,
         "seed": seed,
         "modality": settings.moving,
         "working_mm": settings.working_mm,
         "candidates": len(usable),
-        "native_sha256": file_sha256(image),
+        "native_sha256": file_sha256(choice.image),
         "shape": list(volume.grid.shape),
         "spacing_mm": list(volume.grid.spacing_mm),
         "origin_mm": list(volume.grid.origin_mm),
@@ -86,14 +98,14 @@ def choose_template(
         write_pin(pin, [path.name for path in folders])
 
 
-def _choice(usable: dict[str, Path], settings: RegistrationSettings, seed: int) -> tuple[str, str, Path]:
-    """Source (`auto`, `named`, `file`), patient_id (empty for a file) and image."""
+def _choose(usable: dict[str, Path], settings: RegistrationSettings, seed: int) -> TemplateChoice:
     if settings.template in usable:
-        return "named", settings.template, image_path(usable[settings.template], settings.moving)
+        image = image_path(usable[settings.template], settings.moving)
+        return TemplateChoice("named", settings.template, image)
     if settings.template != "auto":
         file = Path(settings.template)
         if file.is_file():
-            return "file", "", file
+            return TemplateChoice("file", "", file)
         raise SettingsError(
             "the template is neither a usable development patient nor a file",
             where="registration.template",
@@ -107,9 +119,9 @@ def _choice(usable: dict[str, Path], settings: RegistrationSettings, seed: int) 
             where="registration.template",
             action="see problems.csv for why each was excluded, or name a file",
         )
-    patient = min(usable, key=lambda name: _draw(seed, name))
-    return "auto", patient, image_path(usable[patient], settings.moving)
+    patient = min(usable, key=lambda name: _seeded_hash(seed, name))
+    return TemplateChoice("auto", patient, image_path(usable[patient], settings.moving))
 
 
-def _draw(seed: int, patient_id: str) -> str:
+def _seeded_hash(seed: int, patient_id: str) -> str:
     return hashlib.sha256(f"{seed}\0{patient_id}".encode()).hexdigest()

@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-YEAR_DAYS, MONTH_DAYS = 365.25, 30.4375
+from pipeline.settings.base import DAYS_PER_MONTH
+
+YEAR_DAYS = 365.25
 NOTHING = "–"
 
 
@@ -29,7 +31,7 @@ class Clock:
             return cls(1.0, "Time (no unit)")
         if longest_days >= 2 * YEAR_DAYS:
             return cls(YEAR_DAYS, "Years")
-        return cls(MONTH_DAYS, "Months")
+        return cls(DAYS_PER_MONTH, "Months")
 
     def ticks(self, longest_days: float, wanted: int = 6) -> list[float]:
         """At most `wanted` + 1 round numbers of units from 0 to the longest time."""
@@ -49,7 +51,7 @@ def horizon_name(days: float, time_unit: str) -> str:
     if time_unit == "none":
         return f"time {days:g}"
     if days < YEAR_DAYS * 0.999:
-        return f"{days / MONTH_DAYS:.3g} months"
+        return f"{days / DAYS_PER_MONTH:.3g} months"
     # 365 days are a year to whoever wrote them, not 0.999.
     years = f"{round(days / YEAR_DAYS, 2):.3g}"
     return f"{years} year" + ("" if years == "1" else "s")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.evaluation import EvaluationSettings, ReportSettings
-from pipeline.settings.models import ranking
+from pipeline.settings.kinds import ranking, read_models
 from pipeline.settings.study import StudySettings
 
 
@@ -52,7 +52,7 @@ class ReportJob:
 
     def ranked(self) -> tuple[str, ...]:
         """Models that predict survival, and so rank patients by risk."""
-        return ranking(self.models)
+        return ranking(read_models(self.models))
 
     def truths(self) -> frozenset[str]:
         """Models that read a simulated truth, which no real study has."""

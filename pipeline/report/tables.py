@@ -251,7 +251,7 @@ def chosen_variables(job: ReportJob) -> pd.DataFrame:
 def survival_marks(job: ReportJob, metrics: pd.DataFrame) -> list[str]:
     """What must be shown beside every survival table: the plan's marks and evaluate's own."""
     plan = job.results / "plan.json"
-    told = json.loads(plan.read_text(encoding="utf-8")).get("marks", []) if plan.is_file() else []
+    told = json.loads(plan.read_text(encoding="utf-8")).get("caveats", []) if plan.is_file() else []
     models: dict[str, list[str]] = {}
     for row in metrics[metrics["metric"] == "c_index"].to_dict("records"):
         for note in str(row.get("note") or "").split("; "):
@@ -301,5 +301,5 @@ def ensemble_remarks(results: Path, names: Sequence[str]) -> list[str]:
     for name in names:
         path = results / "ensemble" / f"{name}.json"
         if path.is_file():
-            told.update(dict.fromkeys(json.loads(path.read_text(encoding="utf-8")).get("told", [])))
+            told.update(dict.fromkeys(json.loads(path.read_text(encoding="utf-8")).get("warnings", [])))
     return list(told)

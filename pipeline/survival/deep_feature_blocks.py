@@ -28,7 +28,7 @@ def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> Fitt
     Raises:
         ModelError: The model is offered deep features, and there are none.
     """
-    if not getattr(model, "deep", ""):
+    if not model.needs.deep:
         return fit_prepared(model, train, context)
     spaces = spaces_of(train)
     if not spaces:
@@ -40,10 +40,10 @@ def fit_recipe(model: ClassicalModel, train: Patients, context: Context) -> Fitt
 
     return FittedModel(
         score,
-        {"deep_features_of": getattr(model, "deep", ""), "parts": [part.report for part in parts]},
+        {"deep_features_of": model.needs.deep, "parts": [part.report for part in parts]},
         tuple(dict.fromkeys(line for part in parts for line in part.warnings)),
         parts[0].log_hazard,
-        tuple(dict.fromkeys(mark for part in parts for mark in part.marks)),
+        tuple(dict.fromkeys(caveat for part in parts for caveat in part.caveats)),
     )
 
 

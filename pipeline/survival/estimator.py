@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.metrics.stability import PerturbedFeatures
-from pipeline.settings.deepsurv import DeepSurvNet
+from pipeline.settings.classical import DeepSurvNet
 from pipeline.survival.design import Design
 from pipeline.survival.patients import Patients
 
@@ -64,7 +64,7 @@ class FittedModel:
         score: Patients → (n,) risk, higher = worse.
         report: Chosen features, coefficients, penalty: plain values for `model.json`.
         warnings: What a reader of the model's figures should know.
-        marks: What was done otherwise than this software would; printed in every table.
+        caveats: What was done otherwise than this software would; printed in every table.
         log_hazard: Whether the score is a log-hazard; else only its order has a meaning,
             and survival probabilities need a slope.
     """
@@ -73,7 +73,7 @@ class FittedModel:
     report: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     log_hazard: bool = True
-    marks: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
 
 Fitter = Callable[[Any, Patients, Context], FittedModel]

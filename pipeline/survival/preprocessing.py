@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.settings.classical import ClassicalModel
+from pipeline.settings.classical import ClassicalModel, FeatureSelecting
 from pipeline.survival.estimator import Context, FittedModel
 from pipeline.survival.harmonise import Harmoniser
 from pipeline.survival.patients import Patients
@@ -22,10 +22,10 @@ def fit_prepared(model: ClassicalModel, train: Patients, context: Context) -> Fi
     """
     steps: list[tuple[str, StableFeatures | Harmoniser]] = []
     told: tuple[str, ...] = ()
-    if (least := getattr(model, "min_icc", 0.0)) > 0:
-        steps.append(("stability", StableFeatures.fit(train, context.perturbed, least)))
+    if model.needs.min_icc > 0:
+        steps.append(("stability", StableFeatures.fit(train, context.perturbed, model.needs.min_icc)))
         train = steps[-1][1].transform(train)
-    if getattr(model, "harmonise", "none") != "none":
+    if isinstance(model, FeatureSelecting) and model.harmonise != "none":
         harmoniser = Harmoniser.fit(train)
         steps.append(("harmonisation", harmoniser))
         train = harmoniser.transform(train)
@@ -48,5 +48,5 @@ def fit_prepared(model: ClassicalModel, train: Patients, context: Context) -> Fi
         {**{name: step.report() for name, step in steps}, **fitted.report},
         (*fitted.warnings, *told),
         fitted.log_hazard,
-        fitted.marks,
+        fitted.caveats,
     )

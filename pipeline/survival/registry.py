@@ -23,5 +23,3 @@ FITTERS: dict[str, Fitter] = {
     "deepsurv": fit_deepsurv,
 }
 """Kind → fitter; kinds are those of `pipeline/settings/classical.py`."""
-WITHOUT_FEATURES = frozenset({"column", "clinical_cox"})
-"""Kinds that need no feature table."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import TIE_TOLERANCE, comparable, concordance_index
-from pipeline.settings.classical import Classical, FeatureSelecting
+from pipeline.settings.classical import ClassicalModel, FeatureSelecting
 from pipeline.survival.cox import informative_clinical
 from pipeline.survival.cross_fit import PREFIX
 from pipeline.survival.design import Design, Scaler, correlation_filter, matching
@@ -24,7 +24,7 @@ CHUNK = 20_000_000
 """Pairs times features held in memory at once."""
 
 
-def clinical_encoder(settings: Classical, train: Patients) -> ClinicalEncoder:
+def clinical_encoder(settings: ClassicalModel, train: Patients) -> ClinicalEncoder:
     """Encoder of the model's clinical columns, of those that pass `clinical_p`."""
     columns = informative_clinical(train, settings.clinical, settings.clinical_p)
     return ClinicalEncoder.fit(train.table, columns)

@@ -106,8 +106,8 @@ def _hecktor_as_printed(settings: HecktorCox, train: Patients, context: Context)
         for limit in settings.thresholds
     ]
     limit = settings.thresholds[int(np.argmax(values))]
-    mark = "marked: features were selected on the validation patients"
-    return replace(_with_limit(settings, fit(limit), limit, values), marks=(mark,))
+    caveat = "marked: features were selected on the validation patients"
+    return replace(_with_limit(settings, fit(limit), limit, values), caveats=(caveat,))
 
 
 def _with_limit(settings: HecktorCox, fitted: FittedModel, limit: float, values: list[float]) -> FittedModel:

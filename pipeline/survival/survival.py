@@ -22,8 +22,7 @@ from pipeline.survival.cross_fit import with_deep_features
 from pipeline.survival.deep_feature_blocks import fit_recipe
 from pipeline.survival.estimator import Context, FittedModel, Learner, stratified_folds
 from pipeline.survival.patients import Patients, load_patients, with_features
-from pipeline.survival.registry import WITHOUT_FEATURES
-from pipeline.tables.predicted_features import contour_marks, read_predicted_features
+from pipeline.tables.predicted_features import contour_caveats, read_predicted_features
 from pipeline.tables.predictions import survival_column, write_predictions
 from pipeline.tables.splits import Splits, read_splits
 
@@ -72,7 +71,7 @@ class ModelJob:
     @property
     def needs_features(self) -> bool:
         """Whether the model reads a feature table at all."""
-        return self.model.kind not in WITHOUT_FEATURES and getattr(self.model, "features", ("*",)) != ()
+        return self.model.needs.radiomics
 
 
 @dataclass(frozen=True)
@@ -295,6 +294,6 @@ def _report(
             "times_days": baseline.times.tolist(),
             "cumulative_hazard": baseline.hazard.tolist(),
         },
-        "marks": [*model.marks, *contour_marks(job.predicted)],
+        "caveats": [*model.caveats, *contour_caveats(job.predicted)],
         "warnings": told,
     }

@@ -101,14 +101,14 @@ def read_predicted_features(paths: Sequence[Path], splits: Splits, fold: int) ->
     return joined.drop(columns=["fold", "set"]).set_index("patient_id")
 
 
-def contour_marks(paths: Sequence[Path]) -> list[str]:
-    """What tables must mark of models on these contours: the marks of the networks that drew them."""
+def contour_caveats(paths: Sequence[Path]) -> list[str]:
+    """Caveats of models on these contours: those of the networks that drew them."""
     import json
 
     import pyarrow.parquet as pq
 
     found: dict[str, None] = {}
     for path in paths:
-        told = (pq.read_schema(path).metadata or {}).get(b"marks", b"[]")
-        found.update(dict.fromkeys(f"contours: {mark}" for mark in json.loads(told)))
+        told = (pq.read_schema(path).metadata or {}).get(b"caveats", b"[]")
+        found.update(dict.fromkeys(f"contours: {caveat}" for caveat in json.loads(told)))
     return list(found)

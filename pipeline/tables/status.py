@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -50,10 +50,33 @@ def read_status(folder: Path) -> Status:
 class Warnings(list[str]):
     """Collects a stage's warnings about a patient, told in its status and log."""
 
-    def tell(self, message: str) -> None:
+    def warn(self, message: str) -> None:
         """Add a warning."""
         log.warning("%s", message)
         self.append(message)
+
+
+def stop_or_exclude(error: PatientError, patient_id: str, status: Status, policy: Policy) -> Status:
+    """What becomes of a patient whom a stage refuses; the policy of a study is applied here alone.
+
+    Args:
+        error: Why the stage refuses the patient.
+        patient_id: The patient.
+        status: The status `excluded` of the stage, its problem still empty.
+        policy: `stop` or `exclude`.
+
+    Returns:
+        The status with its problem.
+
+    Raises:
+        PatientError: The same one, naming the patient, with policy `stop`.
+    """
+    if policy == "stop":
+        error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
+        error.action = error.action or "mend the data, or set study.on_bad_patient: exclude"
+        raise error
+    log.error("patient %s excluded at %s: %s", patient_id, status.stage, error)
+    return replace(status, problem=str(error))
 
 
 @contextlib.contextmanager
@@ -72,12 +95,9 @@ def patient_stage(
         yield warnings
     except PatientError as error:
         empty_folder(folder)
-        if policy == "stop":
-            error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
-            error.action = error.action or "mend the data, or set study.on_bad_patient: exclude"
-            raise
-        log.error("patient %s excluded at %s: %s", patient_id, stage, error)
-        write_status(folder, Status("excluded", stage, str(error), consequence))
+        write_status(
+            folder, stop_or_exclude(error, patient_id, Status("excluded", stage, "", consequence), policy)
+        )
     else:
         state: State = "warned" if warnings else "ok"
         write_status(folder, Status(state, stage, " | ".join(warnings), "used" if warnings else ""))

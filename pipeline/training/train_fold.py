@@ -133,7 +133,7 @@ def load_fold(job: FoldJob, splits: Splits, machine: DeviceConfig) -> tuple[Coho
     clinical = encoder.transform(outcomes)
     cohort = load_cohort(job.crops, outcomes, clinical, job.training.standardise, machine)
     bare = [p for p, known in zip(cohort.ids, cohort.has_mask.tolist(), strict=True) if not known]
-    if bare and (getattr(job.network, "masked", False) or getattr(job.network, "kind", "") == "cnn_survival"):
+    if bare and job.network.needs.manual_mask:
         raise TrainingError(
             "a network that multiplies the manual mask onto its input needs everybody's mask",
             where=f"model {job.model}",
@@ -215,8 +215,8 @@ def finish(job: FoldJob, run: TrainState, splits: Splits, encoder: ClinicalEncod
     if baseline is not None:
         survival = survival_of(predicted, baseline, job.horizons_days, job.network.losses)
     table = predictions_table(predicted, set_of, survival, job.horizons_days, job.network.losses)
-    marks = fold_marks(training, rows, ranks=baseline is not None)
-    write_fold(out, table, history_csv(run.progress.history), marks)
+    caveats = fold_caveats(training, rows, ranks=baseline is not None)
+    write_fold(out, table, history_csv(run.progress.history), caveats)
     if training.tensorboard:
         write_board(out / FOLDER, run.progress.history)
     if "masks" in training.outputs:
@@ -232,7 +232,7 @@ def finish(job: FoldJob, run: TrainState, splits: Splits, encoder: ClinicalEncod
     write_network(out / "checkpoint.pt", run.bench.net, about)
 
 
-def fold_marks(training: TrainingSettings, rows: dict[str, list[int]], *, ranks: bool) -> list[str]:
+def fold_caveats(training: TrainingSettings, rows: dict[str, list[int]], *, ranks: bool) -> list[str]:
     """What every table that shows this fold has to say of how its weights were chosen."""
     found = []
     if training.checkpoint_selection == "best_test":

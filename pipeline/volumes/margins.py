@@ -1,9 +1,11 @@
-"""Masks grown, shrunk and hollowed by millimetres."""
+"""Margins in millimetres: masks grown and shrunk, and shells around them."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.volumes.grids import bounding_box
 
 Mask = npt.NDArray[np.bool_]
 
@@ -11,9 +13,9 @@ Mask = npt.NDArray[np.bool_]
 def grow(mask: Mask, spacing_mm: tuple[float, float, float], margin_mm: float) -> Mask:
     """A mask with a margin.
 
-    A voxel outside joins where its centre is within the margin of the centre of a voxel
-    inside; for a negative margin one inside leaves where a centre outside is that near.
-    What lies beyond the image counts as outside the lesion but takes nothing from it.
+    A voxel outside the mask is added if its centre lies within the margin of the centre of a
+    voxel inside. For a negative margin, a voxel inside is removed if the centre of a voxel
+    outside lies that near. Beyond the image there are no voxels that could remove any.
 
     Args:
         mask: Boolean (z, y, x).
@@ -27,9 +29,9 @@ def grow(mask: Mask, spacing_mm: tuple[float, float, float], margin_mm: float) -
         return mask.copy()
     if margin_mm < 0 and mask.all():
         return mask.copy()
-    box = _box(mask, spacing_mm, abs(margin_mm))
+    box = _reachable_box(mask, spacing_mm, abs(margin_mm))
     part = mask[box]
-    # The tolerance keeps voxels at exactly the margin's distance in, whatever the rounding.
+    # The tolerance includes voxels at exactly the margin's distance, whatever the rounding.
     reach = abs(margin_mm) + 1e-6
     if margin_mm > 0:
         grown = distance_transform_edt(~part, sampling=spacing_mm) <= reach
@@ -40,13 +42,13 @@ def grow(mask: Mask, spacing_mm: tuple[float, float, float], margin_mm: float) -
     return result
 
 
-def ring(mask: Mask, spacing_mm: tuple[float, float, float], inner_mm: float, outer_mm: float) -> Mask:
+def shell(mask: Mask, spacing_mm: tuple[float, float, float], inner_mm: float, outer_mm: float) -> Mask:
     """The shell around a mask from one margin to another, e.g. peritumoral tissue.
 
     Args:
         mask: Boolean (z, y, x).
         spacing_mm: Distance of voxel centres (z, y, x).
-        inner_mm: Where the shell begins; 0 = the lesion's border, negative = inside it.
+        inner_mm: Where the shell begins; 0: at the border of the mask; negative: inside it.
         outer_mm: Where it ends, > `inner_mm`.
 
     Raises:
@@ -57,12 +59,9 @@ def ring(mask: Mask, spacing_mm: tuple[float, float, float], inner_mm: float, ou
     return grow(mask, spacing_mm, outer_mm) & ~grow(mask, spacing_mm, inner_mm)
 
 
-def _box(mask: Mask, spacing_mm: tuple[float, float, float], margin_mm: float) -> tuple[slice, ...]:
-    """The part of the image that the margin can reach, one voxel wider."""
-    found = []
-    for axis, spacing in enumerate(spacing_mm):
-        other = tuple(a for a in range(mask.ndim) if a != axis)
-        hit = np.flatnonzero(mask.any(axis=other))
-        reach = int(np.ceil(margin_mm / spacing)) + 1
-        found.append(slice(max(0, int(hit[0]) - reach), int(hit[-1]) + 1 + reach))
-    return tuple(found)
+def _reachable_box(mask: Mask, spacing_mm: tuple[float, float, float], margin_mm: float) -> tuple[slice, ...]:
+    """The part of the image that the margin of a mask that is not empty can reach, one voxel wider."""
+    box = bounding_box(mask)
+    assert box is not None
+    reaches = [int(np.ceil(margin_mm / spacing)) + 1 for spacing in spacing_mm]
+    return tuple(slice(max(0, s.start - n), s.stop + n) for s, n in zip(box, reaches, strict=True))

@@ -33,11 +33,11 @@ def to_itk(volume: Volume) -> SimpleITK.Image:
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(volume.array)
-    place(image, volume.grid)
+    set_geometry(image, volume.grid)
     return image
 
 
-def place(image: SimpleITK.Image, grid: Grid) -> None:
+def set_geometry(image: SimpleITK.Image, grid: Grid) -> None:
     """Give a SimpleITK image a grid's geometry."""
     image.SetSpacing([float(s) for s in grid.spacing_mm[::-1]])
     image.SetOrigin([float(o) for o in grid.origin_mm])

@@ -1,4 +1,4 @@
-"""From one grid to another, once: regions, anti-aliasing, interpolation, field of view."""
+"""Interpolation from one grid to another: anti-aliasing, images, masks, averages."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.volumes.nifti import place
+from pipeline.volumes.grids import (
+    Slices,
+    bounding_box,
+    coarse_grid,
+    index_map,
+    needed_region,
+    sub_grid,
+    subdivide,
+    target_region,
+)
+from pipeline.volumes.nifti import from_itk, set_geometry
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 
 if TYPE_CHECKING:
     import SimpleITK
 
 Interpolation = Literal["nearest", "linear", "bspline"]
-Slices = tuple[slice, slice, slice]
 
 COARSER = 1.5
 """A target step of more than this many source voxels needs a low-pass filter first."""
@@ -40,25 +49,12 @@ class Sampling:
     lowest: float | None = None
 
 
-def index_map(source: Grid, target: Grid, to_source: FloatArray) -> FloatArray:
-    """4×4 matrix from target array index (z, y, x, 1) to source array index (z, y, x, 1).
-
-    Args:
-        source: Grid that values are read from.
-        target: Grid that values are written to.
-        to_source: 4×4 that maps target points to source points (LPS mm).
-    """
-    xyz = np.linalg.solve(source.affine(), to_source @ target.affine())
-    order = [2, 1, 0, 3]
-    return np.asarray(xyz[np.ix_(order, order)], dtype=np.float64)
-
-
 def resample(volume: Volume, target: Grid, to_source: FloatArray, sampling: Sampling) -> npt.NDArray[Any]:
     """Interpolate a volume on a grid once, reading only the region that is needed.
 
-    Where the target's step exceeds 1.5 source voxels along a source axis, a Gaussian goes
-    before whose full width at half maximum adds to the source voxel's what the target's
-    lacks. Grids that fall together give the source's values back exactly.
+    Where the target's step exceeds 1.5 source voxels along a source axis, the source is first
+    blurred by a Gaussian. Its full width at half maximum, added in quadrature to the width of a
+    source voxel, gives the target's step. Grids that coincide return the source's values exactly.
 
     Args:
         volume: Source, array (z, y, x).
@@ -91,9 +87,10 @@ def resample_mask(
 ) -> npt.NDArray[np.uint8]:
     """Interpolate a mask once: nearest, or linear and then a threshold near one half.
 
-    Where the target's voxel is larger than the source's, the mask is sampled at several
-    places within each target voxel and averaged first. The threshold is the one, between 0.3
-    and 0.7, that keeps the volume: at one half a ball of 8 mm radius loses 5 % on a 2 mm grid.
+    Where the target's voxels are larger than the source's, the mask is first sampled at several
+    positions within each target voxel and averaged. The threshold lies between 0.3 and 0.7 and
+    is chosen so that the volume is preserved: at one half, a ball of 8 mm radius loses 5 % of
+    its volume on a 2 mm grid.
 
     Returns:
         uint8 array of the target's shape, 0 or 1.
@@ -102,54 +99,50 @@ def resample_mask(
     box = bounding_box(volume.array)
     if box is None:
         return result
-    where = _target_region(box, volume.grid, target, to_source)
-    if where is None:
+    region = target_region(box, volume.grid, target, to_source)
+    if region is None:
         return result
-    part = sub_grid(target, where)
+    part = sub_grid(target, region)
     matrix = index_map(volume.grid, part, to_source)
     steps = tuple(int(n) for n in np.ceil(np.linalg.norm(matrix[:3, :3], axis=0) - 1e-3).clip(1))
     if interpolation == "nearest" or _aligned(matrix, part.shape) is not None:
         steps = (1, 1, 1)
-    fine = refine(part, steps)
-    near = tuple(slice(max(s.start - 3, 0), s.stop + 3) for s in box)
-    binary = Volume(
-        (volume.array[near] > 0).astype(np.float32), sub_grid(volume.grid, (near[0], near[1], near[2]))
-    )
-    matrix = index_map(binary.grid, fine, to_source)
-    offset = _aligned(matrix, fine.shape)
-    if offset is not None:
-        values = np.zeros(fine.shape, dtype=np.float32)
-        _copy(binary.array, values, offset, None)
-    else:
-        whole = (slice(0, binary.array.shape[0]), slice(0, binary.array.shape[1]), slice(0, None))
-        values = _interpolate(_region_image(binary, whole, None), fine, to_source, Sampling(interpolation))
+    binary = _binary_around(volume, box)
+    values = _interpolate_binary(binary, subdivide(part, steps), to_source, Sampling(interpolation))
     blocks = values.reshape(part.shape[0], steps[0], part.shape[1], steps[1], part.shape[2], steps[2])
-    result[where] = _keep_volume(blocks.mean(axis=(1, 3, 5)))
+    result[region] = _threshold_at_volume(blocks.mean(axis=(1, 3, 5)))
     return result
 
 
-def _keep_volume(share: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Voxels of largest share, as many as the shares add up to; 0.3 belongs to none, 0.7 to all."""
+def _binary_around(mask: Volume, box: Slices) -> Volume:
+    """A mask as 0.0 and 1.0 within a box, widened by three voxels for the interpolation."""
+    z, y, x = (slice(max(s.start - 3, 0), s.stop + 3) for s in box)
+    return Volume((mask.array[z, y, x] > 0).astype(np.float32), sub_grid(mask.grid, (z, y, x)))
+
+
+def _interpolate_binary(
+    binary: Volume, target: Grid, to_source: FloatArray, sampling: Sampling
+) -> npt.NDArray[np.float32]:
+    offset = _aligned(index_map(binary.grid, target, to_source), target.shape)
+    if offset is None:
+        whole = (slice(0, binary.array.shape[0]), slice(0, binary.array.shape[1]), slice(0, None))
+        return _interpolate(_region_image(binary, whole, None), target, to_source, sampling)
+    values = np.zeros(target.shape, dtype=np.float32)
+    _copy(binary.array, values, offset, None)
+    return values
+
+
+def _threshold_at_volume(share: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Voxels of largest share, as many as the shares add up to.
+
+    A voxel with a share below 0.3 is never taken, one of at least 0.7 always.
+    """
     wanted = round(float(share.sum(dtype=np.float64)))
     flat = share.ravel()
     if not 0 < wanted < flat.size:
         return share >= 0.5
     threshold = float(np.partition(flat, flat.size - wanted)[flat.size - wanted])
     return share >= min(max(threshold, 0.3), 0.7)
-
-
-def in_field(source: Grid, target: Grid, to_source: FloatArray) -> npt.NDArray[np.bool_]:
-    """Target voxels whose centres lie within the source's field of view, outer edges included."""
-    matrix = index_map(source, target, to_source)
-    inside = np.ones(target.shape, dtype=bool)
-    steps = [np.arange(n, dtype=float) for n in target.shape]
-    for axis, size in enumerate(source.shape):
-        a, b, c, d = matrix[axis]
-        place_ = (
-            (a * steps[0])[:, None, None] + (b * steps[1])[None, :, None] + (c * steps[2] + d)[None, None, :]
-        )
-        inside &= (place_ > -0.5 + 1e-6) & (place_ < size - 0.5 - 1e-6)
-    return inside
 
 
 def antialias_sigma(matrix: FloatArray) -> FloatArray:
@@ -163,52 +156,11 @@ def antialias_sigma(matrix: FloatArray) -> FloatArray:
     return sigma
 
 
-def needed_region(
-    matrix: FloatArray, target_shape: tuple[int, ...], source_shape: tuple[int, ...], pad: npt.ArrayLike
-) -> Slices | None:
-    """Slices of the source that a target grid touches, widened by `pad` voxels; None if none."""
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in target_shape])).reshape(3, -1)
-    mapped = matrix[:3, :3] @ corners + matrix[:3, 3:4]
-    low = np.maximum(np.floor(mapped.min(axis=1)).astype(int) - pad, 0)
-    high = np.minimum(np.ceil(mapped.max(axis=1)).astype(int) + 1 + pad, source_shape)
-    if np.any(low >= high):
-        return None
-    a, b, c = (slice(int(i), int(j)) for i, j in zip(low, high, strict=True))
-    return (a, b, c)
-
-
-def sub_grid(grid: Grid, region: Slices) -> Grid:
-    """The part of a grid that slices (z, y, x) select."""
-    start = [s.start or 0 for s in region]
-    shape = [len(range(*s.indices(n))) for s, n in zip(region, grid.shape, strict=True)]
-    x, y, z = (float(v) for v in grid.points(start)[0])
-    return Grid((shape[0], shape[1], shape[2]), grid.spacing_mm, (x, y, z), grid.direction)
-
-
-def refine(grid: Grid, steps: tuple[int, ...]) -> Grid:
-    """The same field of view with each voxel divided into `steps` (z, y, x) parts."""
-    first = [(1 / n - 1) / 2 for n in steps]
-    x, y, z = (float(v) for v in grid.points(first)[0])
-    shape = [n * k for n, k in zip(grid.shape, steps, strict=True)]
-    spacing = [s / k for s, k in zip(grid.spacing_mm, steps, strict=True)]
-    return Grid(
-        (shape[0], shape[1], shape[2]), (spacing[0], spacing[1], spacing[2]), (x, y, z), grid.direction
-    )
-
-
-def coarse_grid(grid: Grid, spacing_mm: float) -> Grid:
-    """A grid of the same field of view and axes with cubic voxels of about the given size."""
-    shape = [max(1, round(n * s / spacing_mm)) for n, s in zip(grid.shape, grid.spacing_mm, strict=True)]
-    corner = grid.points([-0.5 + spacing_mm / 2 / s for s in grid.spacing_mm])[0]
-    x, y, z = (float(v) for v in corner)
-    size = (spacing_mm, spacing_mm, spacing_mm)
-    return Grid((shape[0], shape[1], shape[2]), size, (x, y, z), grid.direction)
-
-
 def coarsen(volume: Volume, spacing_mm: float, outside: float, lowest: float | None = None) -> Volume:
-    """A volume averaged down to cubic voxels, for work that needs no detail.
+    """A volume averaged down to cubic voxels, for steps that need no detail.
 
-    Whole blocks are averaged first (cheap on large images), the rest is interpolated.
+    Whole blocks of voxels are averaged first, which is cheap on large images; the remaining
+    factor is interpolated.
 
     Returns:
         float32 volume on :func:`coarse_grid`.
@@ -220,32 +172,8 @@ def coarsen(volume: Volume, spacing_mm: float, outside: float, lowest: float | N
     return Volume(resample(blocks, target, np.eye(4), sampling), target, volume.quantity)
 
 
-def bounding_box(array: npt.NDArray[Any]) -> Slices | None:
-    """Slices (z, y, x) around the non-zero voxels; None if there are none."""
-    found: list[slice] = []
-    for axes in ((1, 2), (0, 2), (0, 1)):
-        hit = np.flatnonzero(array.any(axis=axes))
-        if not len(hit):
-            return None
-        found.append(slice(int(hit[0]), int(hit[-1]) + 1))
-        # the first axis narrows what the others must look at
-        if axes == (1, 2):
-            array = array[found[0]]
-    return (found[0], found[1], found[2])
-
-
-def _target_region(box: Slices, source: Grid, target: Grid, to_source: FloatArray) -> Slices | None:
-    """Target slices that a box of the source (one voxel wider) covers."""
-    matrix: FloatArray = np.asarray(np.linalg.inv(index_map(source, target, to_source)), dtype=np.float64)
-    start = np.array([s.start - 1 for s in box], dtype=float)
-    shifted = matrix.copy()
-    shifted[:3, 3] += matrix[:3, :3] @ start
-    size = tuple(s.stop - s.start + 2 for s in box)
-    return needed_region(shifted, size, target.shape, 1)
-
-
 def _aligned(matrix: FloatArray, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """Source index of target voxel 0 where both grids fall together, else None."""
+    """Source index of target voxel 0 where both grids coincide, else None."""
     drift = np.abs(matrix[:3, :3] - np.eye(3)) @ np.array(shape, dtype=float)
     offset = np.round(matrix[:3, 3])
     if drift.max() > ALIGNED_VOXELS or np.abs(matrix[:3, 3] - offset).max() > ALIGNED_VOXELS:
@@ -260,8 +188,8 @@ def _copy(
     lowest: float | None,
 ) -> None:
     reads, writes = [], []
-    for start, have, want in zip(offset, source.shape, target.shape, strict=True):
-        low, high = max(start, 0), min(start + want, have)
+    for start, source_size, target_size in zip(offset, source.shape, target.shape, strict=True):
+        low, high = max(start, 0), min(start + target_size, source_size)
         if low >= high:
             return
         reads.append(slice(low, high))
@@ -277,7 +205,7 @@ def _region_image(volume: Volume, region: Slices, lowest: float | None) -> Simpl
     if lowest is not None:
         np.maximum(values, np.float32(lowest), out=values)
     image = sitk.GetImageFromArray(values)
-    place(image, sub_grid(volume.grid, region))
+    set_geometry(image, sub_grid(volume.grid, region))
     return image
 
 
@@ -297,7 +225,7 @@ def _interpolate(
     transform = sitk.AffineTransform(3)
     transform.SetMatrix([float(v) for v in to_source[:3, :3].ravel()])
     transform.SetTranslation([float(v) for v in to_source[:3, 3]])
-    moved = sitk.Resample(
+    resampled = sitk.Resample(
         image,
         [int(n) for n in target.shape[::-1]],
         transform,
@@ -308,7 +236,7 @@ def _interpolate(
         float(sampling.outside),
         sitk.sitkFloat32,
     )
-    values: npt.NDArray[np.float32] = sitk.GetArrayFromImage(moved)
+    values: npt.NDArray[np.float32] = sitk.GetArrayFromImage(resampled)
     return values
 
 
@@ -318,10 +246,8 @@ def _block_mean(volume: Volume, factors: list[int], lowest: float | None) -> Vol
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(volume.array)
-    place(image, volume.grid)
+    set_geometry(image, volume.grid)
     if lowest is not None:
         image = sitk.Clamp(image, image.GetPixelID(), float(lowest), 1e9)
     shrunk = sitk.BinShrink(image, factors[::-1])
-    from pipeline.volumes.nifti import from_itk
-
     return from_itk(sitk.Cast(shrunk, sitk.sitkFloat32), volume.quantity)

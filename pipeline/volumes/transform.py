@@ -1,14 +1,22 @@
-"""Rigid and affine transforms as ITK files."""
+"""Rigid and affine transforms as ITK files, and how a patient's PET lies on the CT.
+
+"Scanner coordinates" are the CT's. They are the PET's too, unless `convert` recorded that the
+frames of reference differ and that the PET is to be registered (`pet_to_ct` in `pet.json`).
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.errors import GeometryError, PipelineError
 from pipeline.volumes.volume import FloatArray
+
+PET_MATRIX = "pet_to_ct.mat"
 
 
 def read_matrix(path: Path) -> FloatArray:
@@ -39,6 +47,11 @@ def inverse(matrix: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
+def transform_points(matrix: npt.NDArray[Any], points: FloatArray) -> FloatArray:
+    """Points (n, 3) moved by a 4×4."""
+    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
+
+
 def write_matrix(path: Path, matrix: FloatArray) -> None:
     """Write a 4×4 as an ITK transform file (by its ending: `.mat` MATLAB 4, `.tfm` text)."""
     import SimpleITK as sitk
@@ -48,9 +61,6 @@ def write_matrix(path: Path, matrix: FloatArray) -> None:
     transform.SetTranslation([float(v) for v in matrix[:3, 3]])
     path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteTransform(transform, str(path))
-
-
-PET_MATRIX = "pet_to_ct.mat"
 
 
 def must_register_pet(convert: Path) -> bool:

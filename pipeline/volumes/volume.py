@@ -1,4 +1,4 @@
-"""An image and where it lies in the patient."""
+"""Volumes: arrays of voxels on a grid in the patient's coordinates."""
 
 from __future__ import annotations
 
@@ -43,15 +43,14 @@ class Grid:
         """LPS points (n, 3; x, y, z) of array indices (n, 3; z, y, x)."""
         index = np.atleast_2d(np.asarray(index_zyx, dtype=float))[:, ::-1]
         matrix = self.affine()
-        placed: FloatArray = index @ matrix[:3, :3].T + matrix[:3, 3]
-        return placed
+        points: FloatArray = index @ matrix[:3, :3].T + matrix[:3, 3]
+        return points
 
     def indices(self, points_lps: npt.ArrayLike) -> FloatArray:
         """Continuous array indices (n, 3; z, y, x) of LPS points (n, 3; x, y, z)."""
         matrix = self.affine()
         points = np.atleast_2d(np.asarray(points_lps, dtype=float)) - matrix[:3, 3]
-        found: FloatArray = np.asarray(np.linalg.solve(matrix[:3, :3], points.T).T[:, ::-1], dtype=np.float64)
-        return found
+        return np.asarray(np.linalg.solve(matrix[:3, :3], points.T).T[:, ::-1], dtype=np.float64)
 
     def centre_mm(self) -> FloatArray:
         """LPS point (x, y, z) of the grid's centre."""
@@ -75,8 +74,8 @@ class Grid:
         size = "×".join(str(n) for n in self.shape)
         space = "×".join(f"{s:.4g}" for s in self.spacing_mm)
         origin = ", ".join(f"{o:.2f}" for o in self.origin_mm)
-        turned = "" if np.allclose(self.direction, np.eye(3), atol=1e-4) else ", turned axes"
-        return f"{size} voxels (z,y,x) of {space} mm, origin ({origin}) mm LPS{turned}"
+        rotated = "" if np.allclose(self.direction, np.eye(3), atol=1e-4) else ", rotated axes"
+        return f"{size} voxels (z,y,x) of {space} mm, origin ({origin}) mm LPS{rotated}"
 
 
 @dataclass(frozen=True)

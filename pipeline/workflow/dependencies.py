@@ -14,24 +14,24 @@ from typing import Any
 
 from pipeline.provenance import code_digest
 from pipeline.settings.cohort import CohortSettings
-from pipeline.settings.models import ModelEntry
+from pipeline.settings.models import Model
 from pipeline.workflow.study import Study
 
 CONVERTED = ("convert", "convert_nifti")
 VOLUMES = (*CONVERTED, "suv", "contours")
 
 
-def no_modules(model: ModelEntry) -> tuple[str, ...]:
+def no_modules(model: Model) -> tuple[str, ...]:
     """For rules whose code is the same whatever the model."""
     return ()
 
 
-def network_module(model: ModelEntry) -> tuple[str, ...]:
+def network_module(model: Model) -> tuple[str, ...]:
     """The file of a network, which is imported by its kind."""
     return (f"pipeline.nets.{model.kind}",)
 
 
-def deepsurv_module(model: ModelEntry) -> tuple[str, ...]:
+def deepsurv_module(model: Model) -> tuple[str, ...]:
     """The training of networks on feature tables, which one kind of classical model runs."""
     return ("pipeline.training.tabular",) if model.kind == "deepsurv" else ()
 
@@ -56,7 +56,7 @@ class Rule:
     after: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     models: str = ""
-    by_kind: Callable[[ModelEntry], tuple[str, ...]] = no_modules
+    by_kind: Callable[[Model], tuple[str, ...]] = no_modules
 
 
 NOT_NIFTI = frozenset(key for key in CohortSettings.model_fields if not key.startswith("nifti_"))

@@ -260,18 +260,16 @@ class StudyPaths:
 
     def features_of(self, model: str) -> str | list[str]:
         """The feature table of a classical model's contour; one per fold where a network drew it."""
-        settings = self.study.settings.models[model]
-        # A model may be offered no radiomics at all.
-        if not self.study.uses_radiomics or getattr(settings, "features", ("*",)) == ():
+        needs = self.study.settings.models[model].needs
+        if not self.study.uses_radiomics or not needs.radiomics:
             return []
-        contour = getattr(settings, "contour", "manual")
-        if contour == "predicted":
-            return [self.predicted_features(settings.contour_network, fold) for fold in self.study.folds]
-        return self.feature_table(contour)
+        if needs.contour == "predicted":
+            return [self.predicted_features(needs.contour_network, fold) for fold in self.study.folds]
+        return self.feature_table(needs.contour)
 
     def stability_of(self, model: str) -> str | list[str]:
         """Stability of features, where a model drops unstable ones."""
-        needed = self.study.uses_radiomics and getattr(self.study.settings.models[model], "min_icc", 0) > 0
+        needed = self.study.uses_radiomics and self.study.settings.models[model].needs.min_icc > 0
         return self.stability if needed else []
 
     def initial_weights(self, model: str, fold: str) -> str | list[str]:
@@ -286,7 +284,7 @@ class StudyPaths:
 
     def cross_networks(self, model: str) -> list[str]:
         """Networks that give a classical model its deep features, fold by fold, part by part."""
-        source = getattr(self.study.settings.models[model], "deep", "")
+        source = self.study.settings.models[model].needs.deep
         return [self.cross(source, number) for number in self.study.cross_folds] if source else []
 
     def cross_splits_of(self, model: str) -> str | list[str]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.settings.models import ModelEntry
+from pipeline.settings.models import Model
 from pipeline.settings.network import Network
 from pipeline.settings.root import Settings, load_settings
 from pipeline.settings.yaml_duplicates import require_single_keys
@@ -93,7 +93,7 @@ class Study:
         return dict(sorted(self.settings.networks().items()))
 
     @cached_property
-    def classical(self) -> dict[str, ModelEntry]:
+    def classical(self) -> dict[str, Model]:
         """Classical survival models by name, sorted by it."""
         return dict(sorted(self.settings.classical().items()))
 

@@ -53,6 +53,9 @@ ALLOWED: dict[str, set[str]] = {
     },
 }
 
+# Room → its own rooms in a row; each may import those before it. Nothing lies beside them.
+ROWS: dict[str, tuple[str, ...]] = {"dicom": ("header", "series", "volume", "pet", "contours")}
+
 # Packages that must not be reached from a room, at any depth.
 FORBIDDEN_EXTERNAL: dict[str, set[str]] = {
     **{
@@ -108,6 +111,43 @@ def test_room_imports_only_what_it_may(room: str) -> None:
         if target.startswith("pipeline.") and room_of(target) not in ALLOWED[room] | {room}
     ]
     assert not wrong
+
+
+def against_the_row(module: str, target: str) -> bool:
+    """Whether one module of a row imports a place that stands behind its own, or is not in the row."""
+    room, place = module.split(".")[1:3]
+    if not target.startswith(f"pipeline.{room}."):
+        return False
+    behind = target.split(".")[2]
+    row = ROWS[room]
+    return behind not in row[: row.index(place) + 1]
+
+
+@pytest.mark.parametrize("room", sorted(ROWS))
+def test_every_place_of_a_row_is_declared(room: str) -> None:
+    places = {child.split(".")[2] for child in graph().find_children(f"pipeline.{room}")}
+    assert places == set(ROWS[room])
+
+
+@pytest.mark.parametrize("room", sorted(ROWS))
+def test_a_place_in_a_row_imports_only_those_before_it(room: str) -> None:
+    wrong = [
+        f"{module} imports {target}"
+        for module in modules_of(room)
+        if module != f"pipeline.{room}"
+        for target in graph().find_modules_directly_imported_by(module)
+        if against_the_row(module, target)
+    ]
+    assert not wrong
+
+
+def test_an_import_against_the_row_is_seen() -> None:
+    assert against_the_row("pipeline.dicom.header.values", "pipeline.dicom.pet.factor")
+    assert against_the_row("pipeline.dicom.pet.suv", "pipeline.dicom.contours")
+    assert against_the_row("pipeline.dicom.pet.suv", "pipeline.dicom.new_place.suv")
+    assert not against_the_row("pipeline.dicom.pet.suv", "pipeline.dicom.pet.factor")
+    assert not against_the_row("pipeline.dicom.pet.suv", "pipeline.dicom.header.values")
+    assert not against_the_row("pipeline.dicom.pet.suv", "pipeline.volumes.volume")
 
 
 @pytest.mark.parametrize("room", sorted(FORBIDDEN_EXTERNAL))

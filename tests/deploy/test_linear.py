@@ -8,14 +8,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import TypeAdapter
 
 from pipeline.deploy.linear import linear_risk, survival, z_score
 from pipeline.deploy.manifest import BundleError, Hazard, LinearFold, ZScale
 from pipeline.deploy.members import LINEAR, require_packable
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import breslow
-from pipeline.settings.classical import ClassicalModel
+from pipeline.settings.models import read_model
 from pipeline.survival.estimator import Context
 from pipeline.survival.patients import Patients
 from pipeline.survival.survival import fit_recipe
@@ -61,7 +60,7 @@ MODELS = [
 @pytest.mark.parametrize("settings", MODELS, ids=lambda s: s["kind"])
 def test_a_risk_from_json_is_the_fitted_models(settings: dict) -> None:
     train, new = patients(70, 0), patients(9, 1)
-    model = TypeAdapter(ClassicalModel).validate_python(settings)
+    model = read_model(settings)
     fitted = fit_recipe(model, train, Context(5))
     report = json.loads(json.dumps(fitted.report))
     fold = LinearFold(

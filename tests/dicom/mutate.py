@@ -31,10 +31,10 @@ def mutate(files: list[Path], seed: int) -> str:
         for path in victims:
             path.write_bytes(_bytes(bytearray(path.read_bytes()), kind, random.Random(seed)))
         return kind
-    told = kind
+    change = kind
     for path in victims:
-        told = _elements(path, kind, random.Random(seed))
-    return told
+        change = _elements(path, kind, random.Random(seed))
+    return change
 
 
 def _bytes(data: bytearray, kind: str, rng: random.Random) -> bytes:

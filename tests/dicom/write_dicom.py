@@ -132,3 +132,21 @@ def write_pair(folder: Path, ct_edit: Edit = leave, pet_edit: Edit = leave) -> P
     pet = Recipe("PT", (4.0, 4.0, 4.0), slope=2.5, intercept=0.0, description="pet")
     write_series(folder / "pet", voxels((9, 7, 6), seed=4), pet, pet_edit)
     return folder
+
+
+def rotation(degrees: float, axis: str) -> np.ndarray:
+    """Rotation about the x or the z axis."""
+    a = np.radians(degrees)
+    c, s = np.cos(a), np.sin(a)
+    about = {"x": [[1, 0, 0], [0, c, -s], [0, s, c]], "z": [[c, -s, 0], [s, c, 0], [0, 0, 1]]}
+    return np.asarray(about[axis])
+
+
+POSITIONS = {
+    "head first supine": np.eye(3),
+    "feet first supine": np.diag([-1.0, 1.0, -1.0]),
+    "prone": np.diag([-1.0, -1.0, 1.0]),
+    "coronal": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
+    "oblique": rotation(17, "x") @ rotation(-9, "z"),
+}
+"""Direction matrices (columns: rows of the image, columns, normal) by the patient's position."""

@@ -94,7 +94,7 @@ def test_without_inner_patients_held_out_ones_scale_and_that_is_told(tmp_path):
     table, info = run(tmp_path, {"m": paths})
     assert table.loc["D0", "risk"] == pytest.approx(z(frames[0], "test")["D0"])
     assert info["members"]["m"][0]["from"] == "test"
-    assert any("test patients" in line for line in info["told"])
+    assert any("test patients" in line for line in info["warnings"])
 
 
 def test_a_constant_risk_is_zero_and_told(tmp_path):
@@ -104,7 +104,7 @@ def test_a_constant_risk_is_zero_and_told(tmp_path):
     table, info = run(tmp_path, {"m": write_model(tmp_path / "m", 1, change=flat)[0]})
     assert (table.loc[DEVELOPMENT[1::3], "risk"] == 0).all()
     assert info["members"]["m"][1]["sd"] == 0
-    assert any("fold 1" in line and "same for all" in line for line in info["told"])
+    assert any("fold 1" in line and "same for all" in line for line in info["warnings"])
 
 
 def test_dice_comes_from_those_who_have_it_and_probabilities_need_all(tmp_path):
@@ -132,9 +132,9 @@ def test_a_probability_that_one_fold_cannot_give_is_missing(tmp_path):
 
 def test_marks_of_members_are_gathered(tmp_path):
     paths, _ = write_model(tmp_path / "m", 1)
-    for path, marks in zip(paths, (["marked: a"], [], ["marked: a", "marked: b"]), strict=True):
-        (path / "model.json").write_text(json.dumps({"marks": marks}))
-    assert run(tmp_path, {"m": paths})[1]["marks"] == ["marked: a", "marked: b"]
+    for path, caveats in zip(paths, (["marked: a"], [], ["marked: a", "marked: b"]), strict=True):
+        (path / "model.json").write_text(json.dumps({"caveats": caveats}))
+    assert run(tmp_path, {"m": paths})[1]["caveats"] == ["marked: a", "marked: b"]
 
 
 def test_no_external_patients(tmp_path):
@@ -193,7 +193,7 @@ def test_nobody_is_ranked_by_masks_alone(tmp_path):
     masks, _ = write_model(tmp_path / "s", 2, validation=False, change=segments)
     table, info = run(tmp_path, {"s": masks})
     assert list(table.columns) == ["set", "fold", "dice"]
-    assert info["folds"] == [] and info["told"] == []
+    assert info["folds"] == [] and info["warnings"] == []
 
 
 def test_survival_without_risk_is_no_prediction(tmp_path):

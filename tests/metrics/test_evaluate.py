@@ -40,7 +40,7 @@ class Study:
         self.cohort.to_parquet(folder / "cohort.parquet")
         write_splits(folder / "splits.json", Splits(tuple(folds), tuple(self.ids[n:]), 0))
 
-    def model(self, name, risk, members=("m",), marks=(), **columns):
+    def model(self, name, risk, members=("m",), caveats=(), **columns):
         frame = pd.DataFrame(
             {
                 "patient_id": self.ids,
@@ -56,7 +56,7 @@ class Study:
         # Rows in another order: nothing may rest on it.
         frame.assign(**columns).sample(frac=1, random_state=3).to_parquet(path, index=False)
         info = {
-            "marks": list(marks),
+            "caveats": list(caveats),
             "members": {m: [{"fold": k, "from": "validation"} for k in range(3)] for m in members},
             "folds": [{"fold": k, "train_quantiles": {"0.5": 0.1 * k, "0.333333": -0.5, "0.666667": 0.5}}
                       for k in range(3)],
@@ -235,9 +235,9 @@ def test_dice_of_networks(tmp_path):
     assert value(rows, "dice") == pytest.approx(dice[study.fold >= 0].mean(), abs=1e-9)
 
 
-def test_marks_stand_at_every_number(tmp_path):
+def test_caveats_stand_at_every_number(tmp_path):
     study = Study(tmp_path)
-    rows = study.run({"truth": study.model("truth", study.hazard, marks=["marked: peeked"])})["metrics"]
+    rows = study.run({"truth": study.model("truth", study.hazard, caveats=["marked: peeked"])})["metrics"]
     assert all("marked: peeked" in r["note"] for r in rows)
 
 

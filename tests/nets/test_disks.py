@@ -10,7 +10,7 @@ from torch import nn
 from pipeline.losses.combined import combined_loss
 from pipeline.nets.registry import build
 from pipeline.phantoms.disks import disk
-from pipeline.settings.networks import DisksNetwork, RNet, SrNet, SthenrNet
+from pipeline.settings.networks.disks import DisksNetwork, RNet, SrNet, SthenrNet
 from pipeline.settings.phantom import DiskSettings
 
 DISKS = DiskSettings(size_px=80, radius_px=(5.0, 16.0))

@@ -15,7 +15,7 @@ from pipeline.radiomics.radiomics_predicted import FoldContours, radiomics_predi
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes
-from pipeline.tables.predicted_features import contour_marks, read_predicted_features
+from pipeline.tables.predicted_features import contour_caveats, read_predicted_features
 from pipeline.tables.predictions import write_predictions
 from pipeline.tables.splits import Fold, Splits, write_splits
 
@@ -57,7 +57,7 @@ def write_fold(folder: Path, fold: int, splits: Splits = SPLITS) -> None:
         if name != "train":
             inner = ball(radius_of(patient, fold))[(slice(MARGIN, -MARGIN),) * 3]
             masks.create_array(patient, data=inner.astype(np.uint8))
-    (folder / "model.json").write_text('{"marks": ["epoch chosen on the test fold"]}')
+    (folder / "model.json").write_text('{"caveats": ["epoch chosen on the test fold"]}')
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_each_patient_has_the_contour_of_a_fold_that_did_not_see_him(study: Path
             radiomics_patient(path, study / "one.parquet", DEMO, "stop")
             manual = pd.read_parquet(study / "one.parquet").set_index("patient_id")
             pd.testing.assert_frame_equal(table.loc[[patient]], manual)
-    assert contour_marks(paths) == ["contours: epoch chosen on the test fold"]
+    assert contour_caveats(paths) == ["contours: epoch chosen on the test fold"]
 
 
 def test_a_leaky_table_is_caught(study: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import RegistrationError
-from pipeline.registration.body_mask import make_body
+from pipeline.registration.body_mask import BodyPair, make_body
 from pipeline.registration.quality import measure
 from pipeline.registration.register import RegistrationSources, register_patient
 from pipeline.registration.template import choose_template
@@ -48,8 +48,8 @@ def _blurred(array: np.ndarray) -> np.ndarray:
     return gaussian_filter(array, 1.0).astype(np.float32)
 
 
-def gap_mm(found: np.ndarray, truth: np.ndarray, points: np.ndarray) -> float:
-    difference = found - truth
+def gap_mm(matrix: np.ndarray, truth: np.ndarray, points: np.ndarray) -> float:
+    difference = matrix - truth
     return float(np.linalg.norm(points @ difference[:3, :3].T + difference[:3, 3], axis=1).max())
 
 
@@ -76,7 +76,7 @@ def test_limits_refuse_a_pet_that_does_not_fit(write_both, tmp_path):
     folder, _ = write_both("P")
     tight = RegistrationSettings(method="none", max_rotation_deg=1.0)
     sources = RegistrationSources("P", folder)
-    with pytest.raises(RegistrationError, match=r"alignment of PET and CT.*patient P.*turned by"):
+    with pytest.raises(RegistrationError, match=r"alignment of PET and CT.*patient P.*rotated by"):
         register_patient(sources, tmp_path / "out", tight, "stop")
     register_patient(sources, tmp_path / "out", tight, "exclude")
     assert read_status(tmp_path / "out").state == "excluded"
@@ -117,9 +117,9 @@ def test_the_limit_lies_between_aligned_and_astray(make_head, make_pose, make_gr
         coarsen(Volume(_blurred(uptake), anatomy.grid, "pet_stored"), 4.0, 0.0, 0.0), "pet", "head"
     )
     limit = RegistrationSettings().min_information
-    assert measure(fixed, pet, np.eye(4), "information").similarity > 2.5 * limit
+    assert measure(BodyPair(fixed, pet), np.eye(4), "information").similarity > 2.5 * limit
     for shift in ((40, 0, 0), (-40, 0, 0), (0, 40, 0), (0, -40, 0)):
-        assert measure(fixed, pet, make_pose((0, 0, 0), shift), "information").similarity < limit
+        assert measure(BodyPair(fixed, pet), make_pose((0, 0, 0), shift), "information").similarity < limit
 
 
 def test_registering_on_pet_still_maps_to_the_ct(write_both, make_pose, landmarks, tmp_path):

@@ -89,8 +89,8 @@ def _cohort(results: Path, external: tuple[str, ...], full: bool) -> None:
         {"train": ["A1"], "validation": ["A2", "A3"], "test": ["A4", "A5", "A6"]},
     ]
     (results / "splits.json").write_text(json.dumps({"folds": folds, "external": list(external), "seed": 1}))
-    marks = ["no validation: Z-scores and baseline hazard come from test patients"] if full else []
-    (results / "plan.json").write_text(json.dumps({"marks": marks}))
+    caveats = ["no validation: Z-scores and baseline hazard come from test patients"] if full else []
+    (results / "plan.json").write_text(json.dumps({"caveats": caveats}))
     rows = ["patient_id,stage,state,problem,consequence"]
     if full:
         rows.append(f'X1,suv,excluded,"{HOSTILE.replace(chr(34), chr(34) * 2)}",excluded from the study')
@@ -179,7 +179,9 @@ def _model(results: Path, model: str, external: tuple[str, ...], network: bool) 
     table["dice"] = [0.5, 0.9, 0.1, np.nan, 0.7, 0.3, 0.6, 0.8][: len(ids)] if network else np.nan
     (results / "ensemble").mkdir(exist_ok=True)
     table.to_parquet(results / "ensemble" / f"{model}.parquet")
-    (results / "ensemble" / f"{model}.json").write_text(json.dumps({"told": [f"model {model}: {HOSTILE}"]}))
+    (results / "ensemble" / f"{model}.json").write_text(
+        json.dumps({"warnings": [f"model {model}: {HOSTILE}"]})
+    )
 
 
 def _audit(results: Path) -> None:

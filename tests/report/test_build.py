@@ -150,23 +150,15 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_methods_name_every_kind_of_classical_model() -> None:
     """A new kind without words of its own would print its bare name."""
-    from typing import get_args
-
     from pipeline.report.methods import CLASSICAL
-    from pipeline.settings import classical
+    from pipeline.settings.kinds import KINDS
 
-    kinds = {
-        get_args(found.model_fields["kind"].annotation)[0]
-        for found in vars(classical).values()
-        if isinstance(found, type) and "kind" in getattr(found, "model_fields", {})
-    }
-    assert kinds == set(CLASSICAL)
-    for found in vars(classical).values():
-        if isinstance(found, type) and "kind" in getattr(found, "model_fields", {}):
-            values = {"column": "c", "feature": "f"}
-            fields = found.model_fields.items()
-            values |= {name: str(field.default) for name, field in fields if not field.is_required()}
-            assert "{" not in CLASSICAL[values["kind"]].format(**values)
+    classical = {kind.model_fields["kind"].default: kind for kind in KINDS if not kind.is_network}
+    assert set(classical) == set(CLASSICAL)
+    for name, kind in classical.items():
+        fields = kind.model_fields.items()
+        defaults = {key: str(field.default) for key, field in fields if not field.is_required()}
+        assert "{" not in CLASSICAL[name].format(**{"column": "c", **defaults})
 
 
 def test_methods_say_whose_z_scores_they_are(tmp_path: Path) -> None:
@@ -176,5 +168,5 @@ def test_methods_say_whose_z_scores_they_are(tmp_path: Path) -> None:
     instead = "its test patients stood in for them"
     for told, expected in (("", False), ("model m, fold 0: Z-scores from test patients, since", True)):
         name = next(iter(made.job.models))
-        (folder / f"{name}.json").write_text(json.dumps({"told": [told] if told else []}))
+        (folder / f"{name}.json").write_text(json.dumps({"warnings": [told] if told else []}))
         assert (instead in dict(methods(made.job))["Ensembles"]) == expected

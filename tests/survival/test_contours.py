@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from pipeline.errors import ModelError, TableError
 from pipeline.metrics.stability import PerturbedFeatures
-from pipeline.settings.classical import ClassicalModel
+from pipeline.settings.models import read_model
 from pipeline.survival.estimator import Context
 from pipeline.survival.patients import load_patients
 from pipeline.survival.survival import ModelJob, fit_model, fit_recipe
@@ -18,7 +18,7 @@ UNSTABLE = [f"pet_f{i}" for i in range(1, 20, 2)]
 
 
 def settings(**given):
-    return TypeAdapter(ClassicalModel).validate_python(given)
+    return read_model(given)
 
 
 def perturbed_table(study, unstable=UNSTABLE):
@@ -102,7 +102,7 @@ def test_min_icc_without_perturbations_is_refused(make_study):
         fit_model(job(study, settings(kind="lasso_cox", min_icc=0.5), stability=path), study.folder / "out")
 
 
-def predicted_tables(study, marks=()):
+def predicted_tables(study, caveats=()):
     """Tables as `radiomics_predicted` writes them; fold k's values of external patients are k times theirs."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -117,7 +117,7 @@ def predicted_tables(study, marks=()):
         frame.loc[frame["set"] == "external", "pet_f0"] *= 1 + fold
         table = pa.Table.from_pandas(frame, preserve_index=False)
         paths.append(study.folder / f"predicted{fold}.parquet")
-        pq.write_table(table.replace_schema_metadata({b"marks": json.dumps(list(marks))}), paths[-1])
+        pq.write_table(table.replace_schema_metadata({b"caveats": json.dumps(list(caveats))}), paths[-1])
     return tuple(paths)
 
 
@@ -142,7 +142,7 @@ def test_predicted_contours_give_each_fold_its_own_external_features(make_study)
         # The feature's logarithm is shifted by log(1 + fold) for every external patient.
         assert np.ptp(shift) < 1e-9 and (np.abs(shift) > 1e-6).all() == (fold > 0)
         assert np.sign(shift.iloc[0]) == np.sign(coefficient) or fold == 0
-        assert report(study.folder / "out" / f"fold{fold}")["marks"] == ["contours: chosen on held-out"]
+        assert report(study.folder / "out" / f"fold{fold}")["caveats"] == ["contours: chosen on held-out"]
 
 
 def test_a_table_with_in_fold_contours_stops_the_model(make_study):

@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import TypeAdapter
 
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import concordance_index
-from pipeline.settings.classical import ClassicalModel
+from pipeline.settings.models import read_model
 from pipeline.settings.root import load_settings
 from pipeline.survival.cross_fit import (
     DeepSource,
@@ -62,7 +61,7 @@ def shuffled(study, seed):
 
 def job(study, source, **model):
     spec = {"kind": "univariate", "features": [], "deep": "deepmts", **model}
-    settings = TypeAdapter(ClassicalModel).validate_python(spec)
+    settings = read_model(spec)
     return ModelJob("deep", settings, study.features, study.outcomes, study.splits, (365.25,), 7, deep=source)
 
 

@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import TypeAdapter
 
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import breslow
 from pipeline.metrics.concordance import concordance_index
-from pipeline.settings.classical import ClassicalModel
+from pipeline.settings.models import read_model
 from pipeline.survival.registry import FITTERS
 from pipeline.survival.survival import ModelJob, calibration_slope, fit_model
 from pipeline.tables.predictions import read_predictions
@@ -20,7 +19,7 @@ HORIZONS = (365.25, 1095.75)
 
 
 def run(study, spec, **more):
-    model = TypeAdapter(ClassicalModel).validate_python(spec)
+    model = read_model(spec)
     options = {"features": study.features, "horizons_days": HORIZONS, "learner": learn_columns, **more}
     out = study.folder / spec["kind"]
     fit_model(
@@ -76,7 +75,7 @@ def test_risk_points_the_right_way(kind, make_study):
 def test_hecktors_selection_as_printed_is_marked(make_study):
     study = make_study(sizes=(90, 5, 12), strength=2.0)
     out = run(study, {"kind": "hecktor_cox", "select_on": "validation", "top": 4})
-    assert all("validation" in report(out, k)["marks"][0] for k in range(3))
+    assert all("validation" in report(out, k)["caveats"][0] for k in range(3))
     validation = study.cohort.loc[list(study.folds.folds[0].validation)]
     x = pd.DataFrame(np.log(study.table)).loc[validation.index]
     distance = {
@@ -90,7 +89,7 @@ def test_hecktors_selection_as_printed_is_marked(make_study):
     }
     best = sorted(distance, key=lambda name: -distance[name])[:4]
     assert set(report(out)["coefficients"]) <= set(best)
-    assert not report(run(study, {"kind": "hecktor_cox"}))["marks"]
+    assert not report(run(study, {"kind": "hecktor_cox"}))["caveats"]
 
 
 def test_survival_of_the_true_hazard_is_calibrated(make_study):

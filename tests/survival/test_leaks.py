@@ -5,10 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import TypeAdapter
 
 from pipeline.metrics.concordance import concordance_index
-from pipeline.settings.classical import ClassicalModel
+from pipeline.settings.models import read_model
 from pipeline.survival.deep_feature_blocks import fit_recipe
 from pipeline.survival.estimator import Context, stratified_folds
 from pipeline.survival.patients import Patients
@@ -31,7 +30,7 @@ MODELS = {
 
 
 def settings(kind, **more):
-    return TypeAdapter(ClassicalModel).validate_python({"kind": kind, **MODELS[kind], **more})
+    return read_model({"kind": kind, **MODELS[kind], **more})
 
 
 def job(study, kind, **more):

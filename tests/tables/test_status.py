@@ -15,7 +15,7 @@ def test_ok_and_warned(tmp_path: Path) -> None:
         (tmp_path / "kept").write_text("x")
     assert read_status(tmp_path).state == "ok" and (tmp_path / "kept").exists()
     with patient_stage("suv", "P1", tmp_path, "stop") as warnings:
-        warnings.tell("uptake time 30 min")
+        warnings.warn("uptake time 30 min")
     assert read_status(tmp_path).state == "warned" and "30 min" in read_status(tmp_path).problem
 
 

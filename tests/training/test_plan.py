@@ -198,7 +198,7 @@ def test_problems_are_gathered_from_every_kind_of_output(tmp_path: Path) -> None
     told = json.loads((tmp_path / "plan.json").read_text())
     assert told["patients"]["excluded"] == sorted(["bad1", a, d]) and told["patients"]["in_table"] == 36
     assert told["models"]["net"]["training"]["iterations"] == 15000
-    assert told["marks"] == ["net: the epoch was chosen on the test fold that is reported"]
+    assert told["caveats"] == ["net: the epoch was chosen on the test fold that is reported"]
 
 
 def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_without_outcomes_patients_alone_are_counted(tmp_path: Path) -> None:
 
 def test_without_outcomes_nothing_is_marked_of_hazards(tmp_path: Path) -> None:
     plan(tmp_path, bare(9), folds=3, validation_fraction=0)
-    assert json.loads((tmp_path / "plan.json").read_text())["marks"] == []
+    assert json.loads((tmp_path / "plan.json").read_text())["caveats"] == []
 
 
 def test_centres_are_held_out_without_outcomes() -> None:

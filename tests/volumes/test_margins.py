@@ -1,11 +1,11 @@
-"""Margins and rings in millimetres."""
+"""Margins and shells in millimetres."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from pipeline.volumes.margins import grow, ring
+from pipeline.volumes.margins import grow, shell
 
 SPACING = (3.0, 1.0, 2.0)
 
@@ -27,13 +27,13 @@ def test_a_margin_is_what_lies_within_it(margin):
     assert np.array_equal(grow(solid, SPACING, -margin), expected)
 
 
-def test_a_ring_is_the_tissue_around_the_lesion():
+def test_a_shell_is_the_tissue_around_the_lesion():
     mask = np.zeros((5, 21, 21), dtype=bool)
     mask[2, 10, 10] = True
-    shell = ring(mask, (10.0, 1.0, 1.0), 0.0, 2.0)
-    assert shell.sum() == 12 and not shell[2, 10, 10]
+    around = shell(mask, (10.0, 1.0, 1.0), 0.0, 2.0)
+    assert around.sum() == 12 and not around[2, 10, 10]
     with pytest.raises(ValueError, match="greater"):
-        ring(mask, SPACING, 2.0, 2.0)
+        shell(mask, SPACING, 2.0, 2.0)
 
 
 def test_nothing_stays_nothing_and_the_border_takes_nothing():

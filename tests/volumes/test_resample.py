@@ -5,18 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.volumes.resample import (
-    Sampling,
-    antialias_sigma,
-    bounding_box,
-    coarsen,
-    in_field,
-    index_map,
-    refine,
-    resample,
-    resample_mask,
-    sub_grid,
-)
+from pipeline.volumes.grids import in_field, index_map, sub_grid
+from pipeline.volumes.resample import Sampling, antialias_sigma, resample, resample_mask
 from pipeline.volumes.volume import Grid, Volume
 
 NATIVE = Grid((30, 40, 50), (3.0, 1.2, 0.9), (-22.0, -24.0, -45.0))
@@ -157,22 +147,3 @@ def test_turned_axes_are_followed():
     grid = Grid((30, 50, 40), (3.0, 0.9, 1.2), tuple(float(v) for v in top), direction)
     values = resample(Volume(turned, grid), NATIVE, np.eye(4), Sampling("linear"))
     assert values == pytest.approx(RANDOM, abs=1e-3)
-
-
-def test_refined_and_coarse_grids_share_the_field_of_view():
-    fine = refine(NATIVE, (3, 2, 1))
-    for corner, size in (((-0.5,) * 3, -0.5), (NATIVE.shape, None)):
-        ends = np.asarray(corner, dtype=float) - (0.0 if size is not None else 0.5)
-        scaled = (ends + 0.5) * (3, 2, 1) - 0.5
-        assert fine.points(scaled)[0] == pytest.approx(NATIVE.points(ends)[0])
-    coarse = coarsen(Volume(RANDOM, NATIVE), 6.0, 0.0)
-    assert coarse.grid.spacing_mm == (6.0, 6.0, 6.0)
-    assert coarse.grid.points([-0.5] * 3)[0] == pytest.approx(NATIVE.points([-0.5] * 3)[0])
-
-
-def test_bounding_box():
-    array = np.zeros((6, 7, 8))
-    assert bounding_box(array) is None
-    array[2, 3:5, 6] = 1
-    array[4, 1, 7] = 1
-    assert bounding_box(array) == (slice(2, 5), slice(1, 5), slice(6, 8))

@@ -61,7 +61,7 @@ def test_every_repeat_is_cross_fitted(told: dict) -> None:
 
 def test_crop_positions_follow_the_suv_though_contours_are_ancient(told: dict) -> None:
     # Contours may be thresholds of SUV; nothing else tells the position that these moved.
-    assert told["before_crop_position"]["suv"]["settings"]["normalisation"] == "body_weight"
+    assert told["before_crop_position"]["suv"]["settings"]["normalisation"] == "bw"
 
 
 def test_parts_within_folds_rerun_no_fold(told: dict) -> None:

@@ -1,31 +1,38 @@
-"""Where the tumour is: contours as masks on the grids of the images they were drawn on."""
+"""A patient's contours as masks on the grids of the images they were drawn on."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.dicom.contours.mask_files import is_mask_path, matching_masks, named_masks
 from pipeline.dicom.contours.roi import (
-    Image,
-    Kind,
+    ContourFile,
+    FileRois,
+    ImageSeries,
     Mask,
+    Modality,
     NoContourError,
     RoiMask,
-    images_of,
+    converted_images,
     merge_rois,
-    union,
+    union_mask,
 )
-from pipeline.dicom.contours.threshold_segmentation import RULES, draw_region, is_sphere
+from pipeline.dicom.contours.rtstruct_masks import rtstruct_rois
+from pipeline.dicom.contours.seg_read import seg_rois
+from pipeline.dicom.contours.threshold_segmentation import METHODS, is_seed_sphere, segmented_roi
+from pipeline.dicom.pet.reference_region import RoiReference, roi_reference
 from pipeline.dicom.series.index_file import Index, files_of, of_role, read_index
 from pipeline.errors import ContourError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import ContourSettings
 from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
+from pipeline.volumes.margins import grow, shell
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Volume
 
@@ -38,7 +45,7 @@ class ContourSources:
     """What a patient's masks are made from.
 
     Attributes:
-        patient_id: The cohort table's name.
+        patient_id: The patient, as the cohort table names him.
         index: Folder of the patient's index (series.json); None: a NIfTI patient.
         convert: Folder with `ct_hu.nii.gz` and `pet_stored.nii.gz`.
         suv: Folder with the SUV image; its status says whether the patient is still in.
@@ -69,174 +76,192 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
     if propagate_exclusion(sources.suv, out):
         return
     with patient_stage("contours", sources.patient_id, out, policy) as warnings:
-        index = read_index(sources.index) if sources.index is not None else None
-        images = images_of(sources.convert, index)
+        patient = _patient(sources)
         try:
-            regions = _find(sources, index, images, settings)
+            rois = merge_rois(_find_rois(patient, settings), settings.same_roi)
         except NoContourError as error:
             if settings.required:
                 raise
-            warnings.tell(f"no contour: {error}")
+            warnings.warn(f"no contour: {error}")
             _write_report(out, {"contour": "none", "masks": {}}, warnings)
             return
-        found = merge_rois(regions, warnings.tell, settings.same_roi)
-        for region in [region for group in found.values() for region in group]:
-            for note in region.notes:
-                warnings.tell(note)
-        masks = {kind: _write(out, kind, group, images[kind], settings) for kind, group in found.items()}
-        drawn = all(group[0].source in RULES for group in found.values())
-        content: dict[str, Any] = {"contour": "drawn" if drawn else "manual", "masks": masks}
+        noted = [text for group in rois.by_image.values() for roi in group for text in roi.warnings]
+        for text in (*rois.warnings, *noted):
+            warnings.warn(text)
+        masks = {
+            modality: _write_image_mask(out, group, patient.images[modality], settings)
+            for modality, group in rois.by_image.items()
+        }
+        automatic = all(group[0].source in METHODS for group in rois.by_image.values())
+        content: dict[str, Any] = {"contour": "drawn" if automatic else "manual", "masks": masks}
         if settings.reference_roi:
-            content["reference"] = _reference(sources, index, images, settings, warnings)
+            reference = _reference_region(patient, settings, warnings)
+            content["reference"] = None if reference is None else asdict(reference)
         _write_report(out, content, warnings)
 
 
-def _reference(
-    sources: ContourSources,
-    index: Index | None,
-    images: Mapping[Kind, Image],
-    settings: ContourSettings,
-    warnings: Warnings,
-) -> dict[str, Any] | None:
-    """SUV in the study's reference region; None, with a warning, where it is not drawn."""
-    from pipeline.dicom.pet.reference_region import roi_reference
+@dataclass(frozen=True)
+class _Patient:
+    """What a patient's ROIs are looked for in.
 
-    plain = ContourSources("", sources.index, sources.convert, sources.suv, "", sources.folder)
+    Attributes:
+        roi: The cohort table's entry.
+        index: The patient's series; None: a NIfTI patient.
+        images: The converted images.
+        suv: Folder with the SUV image.
+        folder: Where the paths of mask files start from.
+    """
+
+    roi: str
+    index: Index | None
+    images: Mapping[Modality, ImageSeries]
+    suv: Path
+    folder: Path
+
+
+def _patient(sources: ContourSources) -> _Patient:
+    index = read_index(sources.index) if sources.index is not None else None
+    folder = index.folder if index is not None else sources.folder or Path(".")
+    return _Patient(sources.roi, index, converted_images(sources.convert, index), sources.suv, folder)
+
+
+def _reference_region(
+    patient: _Patient, settings: ContourSettings, warnings: Warnings
+) -> RoiReference | None:
+    """SUV in the study's reference region; None, with a warning, where it is not drawn."""
     wanted = settings.model_copy(update={"roi": settings.reference_roi, "auto_segment": "none"})
     try:
-        groups = merge_rois(_find(plain, index, images, wanted), warnings.tell, settings.same_roi)
+        rois = merge_rois(_find_rois(replace(patient, roi=""), wanted), settings.same_roi)
     except NoContourError as error:
-        warnings.tell(f"no reference region: {error.problem}")
+        warnings.warn(f"no reference region: {error.problem}")
         return None
-    kind: Kind = "pet" if "pet" in groups else "ct"
-    return roi_reference(sources.suv, groups[kind], images[kind])
+    for text in rois.warnings:
+        warnings.warn(text)
+    modality: Modality = "pet" if "pet" in rois.by_image else "ct"
+    group = rois.by_image[modality]
+    names = tuple(roi.name for roi in group)
+    return roi_reference(patient.suv, names, union_mask(group), patient.images[modality].grid)
 
 
-def _find(
-    sources: ContourSources, index: Index | None, images: Mapping[Kind, Image], settings: ContourSettings
-) -> list[RoiMask]:
-    """All regions that the patient's entry, or the study's patterns, name."""
-    from pipeline.dicom.contours.mask_files import file_regions, folder_regions, is_mask_path
-
-    entries = [entry.strip() for entry in sources.roi.split(";") if entry.strip()]
-    folder = index.folder if index is not None else sources.folder or Path(".")
+def _find_rois(patient: _Patient, settings: ContourSettings) -> Sequence[RoiMask]:
+    """All ROIs that the patient's entry, or the study's patterns, name."""
+    entries = [entry.strip() for entry in patient.roi.split(";") if entry.strip()]
     if entries and all(is_mask_path(entry) for entry in entries):
-        return file_regions(entries, folder, images)
-    if entries and is_sphere(entries[0]):
-        return [draw_region(sources.suv, entries[0], settings)]
+        return named_masks(entries, patient.folder, patient.images)
+    if entries and is_seed_sphere(entries[0]):
+        return [segmented_roi(patient.suv, entries[0], settings)]
     patterns = entries or list(settings.roi)
     try:
-        if index is None:
-            return folder_regions(folder, patterns, images)
-        return _dicom_regions(index, patterns, images, settings)
+        if patient.index is None:
+            return matching_masks(patient.folder, patterns, patient.images)
+        return _dicom_rois(patient.index, patterns, patient.images, settings)
     except NoContourError:
         if settings.auto_segment == "none" or settings.auto_segment_within != "image":
             raise
-        return [draw_region(sources.suv, "", settings)]
+        return [segmented_roi(patient.suv, "", settings)]
 
 
-def _dicom_regions(
-    index: Index, patterns: Sequence[str], images: Mapping[Kind, Image], settings: ContourSettings
-) -> list[RoiMask]:
-    """Regions of the patient's RTSTRUCT and DICOM SEG objects."""
-    from pipeline.dicom.contours.rtstruct_masks import structure_regions
-    from pipeline.dicom.contours.seg_read import segment_regions
-
-    regions: list[RoiMask] = []
-    names: list[str] = []
-    unused: list[str] = []
-    for file in _files(index, "rtstruct"):
-        found, available, reasons = structure_regions(file, patterns, images, settings)
-        regions, names, unused = regions + found, names + available, unused + reasons
-    for file in _files(index, "seg"):
-        found, available, reasons = segment_regions(file, patterns, images)
-        regions, names, unused = regions + found, names + available, unused + reasons
-    if not regions:
-        raise _nothing(index, patterns, names, unused)
-    return regions
+def _dicom_rois(
+    index: Index,
+    patterns: Sequence[str],
+    images: Mapping[Modality, ImageSeries],
+    settings: ContourSettings,
+) -> Sequence[RoiMask]:
+    """ROIs of the patient's RTSTRUCT and DICOM SEG objects."""
+    structure_sets = [rtstruct_rois(f, patterns, images, settings) for f in _files(index, "rtstruct")]
+    segmentations = [seg_rois(file, patterns, images) for file in _files(index, "seg")]
+    rois = FileRois.joined([*structure_sets, *segmentations])
+    if not rois.masks:
+        raise _no_roi(index, patterns, rois)
+    return rois.masks
 
 
-def _files(index: Index, role: Literal["rtstruct", "seg"]) -> list[tuple[Path, str]]:
-    """Files in the order of series.json, with what messages call them: names may identify."""
+def _files(index: Index, role: Literal["rtstruct", "seg"]) -> list[ContourFile]:
+    """Files in the order of series.json."""
     paths = [path for row in of_role(index, role) for path in files_of(index, row)]
-    return [(path, f"{role.upper()} {n} of {len(paths)}") for n, path in enumerate(paths, start=1)]
+    return [
+        ContourFile(path, f"{role.upper()} {number} of {len(paths)}")
+        for number, path in enumerate(paths, start=1)
+    ]
 
 
-def _nothing(
-    index: Index, patterns: Sequence[str], names: Sequence[str], unused: Sequence[str]
-) -> NoContourError:
+def _no_roi(index: Index, patterns: Sequence[str], rois: FileRois) -> NoContourError:
     wanted = "an ROI named like " + " or ".join(patterns)
-    if unused:
-        return NoContourError("no contour can be used", expected=wanted, got="; ".join(unused))
-    if names:
-        listed = sorted(set(names), key=str.lower)
+    if rois.unused:
+        return NoContourError("no contour can be used", expected=wanted, got="; ".join(rois.unused))
+    if rois.names:
+        listed = sorted(set(rois.names), key=str.lower)
         return NoContourError(
             "no ROI has a name that fits",
             expected=wanted,
             got="ROIs " + ", ".join(map(repr, listed)),
             action="set contours.roi or the cohort table's roi to one of these names",
         )
-    apart = sum(row.role in ("rtstruct", "seg") and not row.chosen for row in index.series)
+    other = sum(row.role in ("rtstruct", "seg") and not row.chosen for row in index.series)
     return NoContourError(
         "there is no RTSTRUCT and no DICOM SEG for these images",
         expected=wanted,
-        got=f"{apart} that belong to other images" if apart else "none",
+        got=f"{other} that belong to other images" if other else "none",
         action="add one, name a mask file in the cohort table's roi, or set contours.required: false",
     )
 
 
-def _write(
-    out: Path, kind: Kind, regions: Sequence[RoiMask], image: Image, settings: ContourSettings
+def _write_image_mask(
+    out: Path, rois: Sequence[RoiMask], image: ImageSeries, settings: ContourSettings
 ) -> dict[str, Any]:
     """Write one image's mask; return its entry of the report."""
-    from pipeline.volumes.margins import grow, ring
-
-    mask = union(regions)
+    modality = rois[0].match.modality
+    mask = union_mask(rois)
     if not mask.any():
         raise ContourError(
-            f"the mask on the {kind.upper()} is empty",
+            f"the mask on the {modality.upper()} is empty",
             got="contours that fill no voxel by more than half",
             action="check the contours, or draw them on the finer image",
         )
-    entry: dict[str, Any] = {"file": f"gtv_{kind}.nii.gz", "rois": []}
-    for number, region in enumerate(regions, start=1):
-        facts = _facts(region, image)
+    entry: dict[str, Any] = {"file": f"gtv_{modality}.nii.gz", "rois": []}
+    for number, roi in enumerate(rois, start=1):
+        facts = _facts(roi, image)
         if settings.keep_rois:
-            facts["file"] = f"roi_{kind}_{number}.nii.gz"
-            _write_mask(out / facts["file"], region.mask, image)
+            facts["file"] = f"roi_{modality}_{number}.nii.gz"
+            _write_mask(out / facts["file"], roi.mask, image)
         entry["rois"].append(facts)
-    if settings.margin_mm:
-        mask = grow(mask, image.grid.spacing_mm, settings.margin_mm)
-    if settings.shell_mm:
-        mask = ring(mask, image.grid.spacing_mm, 0.0, settings.shell_mm)
-    if not mask.any():
-        raise ContourError(
-            f"nothing of the mask on the {kind.upper()} is left after its margin",
-            got=f"contours.margin_mm = {settings.margin_mm:g}",
-            action="shrink it by less",
-        )
+    mask = _with_margins(mask, modality, image, settings)
     entry |= {"volume_mask_ml": _ml(mask, image), "voxels": int(mask.sum())}
     entry |= {"margin_mm": settings.margin_mm, "shell_mm": settings.shell_mm}
     _write_mask(out / entry["file"], mask, image)
     return entry
 
 
-def _facts(region: RoiMask, image: Image) -> dict[str, Any]:
+def _with_margins(mask: Mask, modality: Modality, image: ImageSeries, settings: ContourSettings) -> Mask:
+    if settings.margin_mm:
+        mask = grow(mask, image.grid.spacing_mm, settings.margin_mm)
+    if settings.shell_mm:
+        mask = shell(mask, image.grid.spacing_mm, 0.0, settings.shell_mm)
+    if not mask.any():
+        raise ContourError(
+            f"nothing of the mask on the {modality.upper()} is left after its margin",
+            got=f"contours.margin_mm = {settings.margin_mm:g}",
+            action="shrink it by less",
+        )
+    return mask
+
+
+def _facts(roi: RoiMask, image: ImageSeries) -> dict[str, Any]:
     return {
-        "name": region.name,
-        "source": region.source,
-        "matched_by": region.matched_by,
-        "voxels": int(region.mask.sum()),
-        "volume_mask_ml": _ml(region.mask, image),
-        **region.facts,
+        "name": roi.name,
+        "source": roi.source,
+        "matched_by": roi.match.matched_by,
+        "voxels": int(roi.mask.sum()),
+        "volume_mask_ml": _ml(roi.mask, image),
+        **roi.facts,
     }
 
 
-def _ml(mask: Mask, image: Image) -> float:
+def _ml(mask: Mask, image: ImageSeries) -> float:
     return round(float(mask.sum()) * image.grid.voxel_ml(), 4)
 
 
-def _write_mask(path: Path, mask: Mask, image: Image) -> None:
+def _write_mask(path: Path, mask: Mask, image: ImageSeries) -> None:
     write_nifti(path, Volume(mask.astype(np.uint8), image.grid, "mask"))
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.dicom.contours.roi import SAME_MM, Image, Kind, Mask, NoContourError, RoiMask
+from pipeline.dicom.contours.roi import (
+    SAME_MM,
+    ImageMatch,
+    ImageSeries,
+    Mask,
+    Modality,
+    NoContourError,
+    RoiMask,
+)
 from pipeline.dicom.header.rtstruct import matches
 from pipeline.errors import ContourError, GeometryError
 from pipeline.volumes.nifti import read_nifti
@@ -23,8 +31,10 @@ def is_mask_path(entry: str) -> bool:
     return bool(_PATH.match(entry))
 
 
-def file_regions(entries: Sequence[str], folder: Path, images: Mapping[Kind, Image]) -> list[RoiMask]:
-    """Regions of the mask files that a patient's entry names.
+def named_masks(
+    entries: Sequence[str], folder: Path, images: Mapping[Modality, ImageSeries]
+) -> list[RoiMask]:
+    """Masks of the files that a patient's entry names.
 
     Args:
         entries: Paths, relative to the patient's folder or else to the working directory.
@@ -32,38 +42,40 @@ def file_regions(entries: Sequence[str], folder: Path, images: Mapping[Kind, Ima
         images: The images a mask may belong to.
 
     Raises:
-        ContourError: A file does not exist or is no mask.
+        ContourError: A file does not exist or is not a mask.
         GeometryError: It shares the voxels of neither image.
     """
-    regions: list[RoiMask] = []
+    masks: list[RoiMask] = []
     for entry in entries:
-        found = _PATH.match(entry)
-        if found is None:
+        match = _PATH.match(entry)
+        if match is None:
             raise ContourError("an entry of roi is not a mask file", got=repr(entry))
-        labels = {int(text) for text in found[2].split(",")} if found[2] else set()
-        regions += _regions(_resolve(found[1], folder), labels, images)
-    return regions
+        labels = {int(text) for text in match[2].split(",")} if match[2] else set()
+        masks += _masks_of(_resolve(match[1], folder), labels, images)
+    return masks
 
 
-def folder_regions(folder: Path, patterns: Sequence[str], images: Mapping[Kind, Image]) -> list[RoiMask]:
-    """Regions of the mask files in a patient's folder whose name (without ending) fits a pattern.
+def matching_masks(
+    folder: Path, patterns: Sequence[str], images: Mapping[Modality, ImageSeries]
+) -> list[RoiMask]:
+    """Masks of the files in a patient's folder whose name (without ending) matches a pattern.
 
     Raises:
-        NoContourError: None does.
-        ContourError: One is no mask.
-        GeometryError: One shares the voxels of neither image.
+        NoContourError: No file does.
+        ContourError: A file is not a mask.
+        GeometryError: A file shares the voxels of neither image.
     """
     root = folder if folder.is_dir() else folder.parent
     files = sorted(path for path in root.iterdir() if _ENDING.search(path.name)) if root.is_dir() else []
-    fitting = [path for path in files if matches(_ENDING.sub("", path.name), patterns)]
-    if not fitting:
+    matching = [path for path in files if matches(_ENDING.sub("", path.name), patterns)]
+    if not matching:
         raise NoContourError(
             "no mask file has a name that fits",
             expected="a NIfTI or NRRD file named like " + " or ".join(patterns),
             got=f"{len(files)} image files, none of that name",
             action="set contours.roi, or name the file in the cohort table's roi",
         )
-    return [region for path in fitting for region in _regions(path, set(), images)]
+    return [mask for path in matching for mask in _masks_of(path, set(), images)]
 
 
 def _resolve(text: str, folder: Path) -> Path:
@@ -75,21 +87,28 @@ def _resolve(text: str, folder: Path) -> Path:
         "a mask file does not exist",
         where=text,
         expected="a path from the patient's folder or from the working directory",
-        action="mend the cohort table's roi",
+        action="correct the cohort table's roi",
     )
 
 
-def _regions(path: Path, labels: set[int], images: Mapping[Kind, Image]) -> list[RoiMask]:
+def _masks_of(path: Path, labels: set[int], images: Mapping[Modality, ImageSeries]) -> list[RoiMask]:
     volume = read_nifti(path, "mask")
-    inside, notes = _binary(volume, labels, path)
-    regions = []
-    for kind, image in images.items():
+    present = _labels_in(volume, path)
+    _require_labels(labels, present, path)
+    inside = np.isin(volume.array, sorted(labels)) if labels else volume.array > 0
+    warnings: tuple[str, ...] = ()
+    if not labels and len(present) > 1:
+        listed = ", ".join(map(str, sorted(present)))
+        warnings = (f"{path.name} holds labels {listed}; all are united",)
+    name = _ENDING.sub("", path.name)
+    masks = []
+    for modality, image in images.items():
         mask = on_grid(inside, volume.grid, image.grid)
         if mask is not None:
-            name = _ENDING.sub("", path.name)
-            regions.append(RoiMask(name, kind, mask, "mask_file", path.name, "same voxels", {}, notes))
-    if not regions:
-        grids = "; ".join(f"{kind.upper()} {image.grid.describe()}" for kind, image in images.items())
+            match = ImageMatch(modality, "same voxels")
+            masks.append(RoiMask(name, match, mask, "mask_file", path.name, warnings=warnings))
+    if not masks:
+        grids = "; ".join(f"{m.upper()} {image.grid.describe()}" for m, image in images.items())
         raise GeometryError(
             "a mask shares the voxels of neither image",
             where=path.name,
@@ -97,11 +116,11 @@ def _regions(path: Path, labels: set[int], images: Mapping[Kind, Image]) -> list
             got=volume.grid.describe(),
             action="export the mask on the CT's or the PET's grid",
         )
-    return regions
+    return masks
 
 
-def _binary(volume: Volume, labels: set[int], path: Path) -> tuple[Mask, tuple[str, ...]]:
-    """Voxels of the labels asked for, or of all labels."""
+def _labels_in(volume: Volume, path: Path) -> set[int]:
+    """The labels of a mask, without the background."""
     values = np.unique(volume.array)
     if not np.isfinite(values).all() or (values != np.round(values)).any() or (values < 0).any():
         raise ContourError(
@@ -111,21 +130,18 @@ def _binary(volume: Volume, labels: set[int], path: Path) -> tuple[Mask, tuple[s
             got=f"{values.min():g} to {values.max():g}, {values.size} different values",
             action="threshold it first",
         )
-    present = {int(value) for value in values if value > 0}
-    if labels - present:
+    return {int(value) for value in values if value > 0}
+
+
+def _require_labels(wanted: set[int], present: set[int], path: Path) -> None:
+    if wanted - present:
         raise ContourError(
             "a mask lacks a label that roi names",
             where=path.name,
-            expected=", ".join(str(label) for label in sorted(labels)),
+            expected=", ".join(str(label) for label in sorted(wanted)),
             got=", ".join(str(label) for label in sorted(present)) or "only 0",
-            action="mend the labels in the cohort table's roi",
+            action="correct the labels in the cohort table's roi",
         )
-    if labels:
-        return np.isin(volume.array, sorted(labels)), ()
-    notes: tuple[str, ...] = ()
-    if len(present) > 1:
-        notes = (f"{path.name} holds labels {', '.join(map(str, sorted(present)))}; all are united",)
-    return volume.array > 0, notes
 
 
 def on_grid(mask: Mask, grid: Grid, target: Grid) -> Mask | None:

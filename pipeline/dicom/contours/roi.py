@@ -1,8 +1,8 @@
-"""What contours are drawn on, and what every way of reading them gives."""
+"""Regions of interest as masks: the images they may be drawn on, and how several files are merged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,21 +15,23 @@ from pipeline.errors import ContourError
 from pipeline.volumes.nifti import read_grid
 from pipeline.volumes.volume import FloatArray, Grid
 
-Kind = Literal["ct", "pet"]
+Modality = Literal["ct", "pet"]
 Mask = npt.NDArray[np.bool_]
-VOLUMES: dict[Kind, str] = {"ct": "ct_hu.nii.gz", "pet": "pet_stored.nii.gz"}
+VOLUMES: dict[Modality, str] = {"ct": "ct_hu.nii.gz", "pet": "pet_stored.nii.gz"}
 SAME_MM = 0.05
 """Two grids are the same where no corner lies further apart than this."""
 ON_SLICE = 0.1
 """A contour lies on a slice where it is no further from it than this share of the distance of slices."""
+AGREEING_DICE = 0.999
+"""Two files contain the same ROI where its masks overlap at least this much."""
 
 
 @dataclass(frozen=True)
-class Image:
-    """An image that contours may have been drawn on.
+class ImageSeries:
+    """A converted image that contours may have been drawn on.
 
     Attributes:
-        grid: Its converted volume's grid.
+        grid: Grid of the converted volume.
         series_uid: (0020,000E), empty for NIfTI.
         frame_uid: (0020,0052), empty for NIfTI.
         files: Its DICOM files.
@@ -42,52 +44,114 @@ class Image:
 
 
 @dataclass(frozen=True)
+class ContourFile:
+    """An RTSTRUCT or DICOM SEG file.
+
+    Attributes:
+        path: The file.
+        label: What messages call it; names of DICOM files often hold identifiers.
+    """
+
+    path: Path
+    label: str
+
+
+@dataclass(frozen=True)
+class ImageMatch:
+    """The image that an ROI was drawn on, and how that is known.
+
+    Attributes:
+        modality: The image.
+        matched_by: The rule that assigned the ROI to it, in words.
+    """
+
+    modality: Modality
+    matched_by: str
+
+
+@dataclass(frozen=True)
 class RoiMask:
     """One ROI as a mask on one image's grid.
 
     Attributes:
         name: ROI name, segment label or file name.
-        kind: The image whose grid the mask has.
+        match: The image whose grid the mask has.
         mask: Boolean (z, y, x).
-        source: `rtstruct`, `seg`, `mask_file`, or the rule the software drew by.
-        origin: The file it came from, as messages call it.
-        matched_by: Why it belongs to this image.
+        source: `rtstruct`, `seg`, `mask_file`, or the method of the automatic segmentation.
+        file_label: The file it came from, as messages call it.
         facts: Further values for `contours.json`.
-        notes: What the user should know.
-        moment: Date and time of the file's content as written; empty if it has none.
+        warnings: What the user should know.
+        content_time: Date and time of the file's content as written; empty if it has none.
     """
 
     name: str
-    kind: Kind
+    match: ImageMatch
     mask: Mask
     source: str
-    origin: str = ""
-    matched_by: str = ""
+    file_label: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    moment: str = ""
+    warnings: tuple[str, ...] = ()
+    content_time: str = ""
+
+
+@dataclass(frozen=True)
+class FileRois:
+    """What one or several contour files contain.
+
+    Attributes:
+        masks: Masks of the ROIs whose names match.
+        names: Names of all ROIs.
+        unused: Why ROIs whose names match were not used.
+    """
+
+    masks: tuple[RoiMask, ...] = ()
+    names: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+    @staticmethod
+    def joined(files: Iterable[FileRois]) -> FileRois:
+        """The contents of several files, in their order."""
+        listed = list(files)
+        return FileRois(
+            tuple(mask for file in listed for mask in file.masks),
+            tuple(name for file in listed for name in file.names),
+            tuple(reason for file in listed for reason in file.unused),
+        )
+
+
+@dataclass(frozen=True)
+class MergedRois:
+    """ROIs by image, each from one file only.
+
+    Attributes:
+        by_image: The ROIs on each image that has any.
+        warnings: What the user should know about the choice between files.
+    """
+
+    by_image: Mapping[Modality, tuple[RoiMask, ...]]
+    warnings: tuple[str, ...]
 
 
 class NoContourError(ContourError):
-    """There is nothing to use; where contours are not required this is no failure."""
+    """There is no contour to use; where contours are not required this is no failure."""
 
 
-def images_of(convert: Path, index: Index | None) -> dict[Kind, Image]:
+def converted_images(convert: Path, index: Index | None) -> dict[Modality, ImageSeries]:
     """The patient's converted images, with the series they came from.
 
     Raises:
         ContourError: Neither a CT nor a PET was converted.
     """
-    images: dict[Kind, Image] = {}
-    for kind, name in VOLUMES.items():
+    images: dict[Modality, ImageSeries] = {}
+    for modality, name in VOLUMES.items():
         path = convert / name
         if not path.is_file():
             continue
-        row = find_chosen(index, kind) if index is not None else None
+        row = find_chosen(index, modality) if index is not None else None
         if index is None or row is None:
-            images[kind] = Image(read_grid(path))
+            images[modality] = ImageSeries(read_grid(path))
         else:
-            images[kind] = Image(
+            images[modality] = ImageSeries(
                 read_grid(path), row.series_uid, row.frame_of_reference_uid, files_of(index, row)
             )
     if not images:
@@ -95,22 +159,22 @@ def images_of(convert: Path, index: Index | None) -> dict[Kind, Image]:
     return images
 
 
-def by_reference(
-    images: Mapping[Kind, Image], series_uids: frozenset[str], sops: frozenset[str]
-) -> Kind | None:
-    """The image that a contour object refers to: by series, by instances where it names both."""
-    named = [kind for kind, image in images.items() if image.series_uid and image.series_uid in series_uids]
+def image_by_reference(
+    images: Mapping[Modality, ImageSeries], series_uids: frozenset[str], sop_uids: frozenset[str]
+) -> Modality | None:
+    """The image that a contour object refers to: by series, or by instances if it names both series."""
+    named = [m for m, image in images.items() if image.series_uid and image.series_uid in series_uids]
     if len(named) == 1:
         return named[0]
-    if len(named) > 1 and sops:
-        counts = {kind: len(sops & _sops(images[kind])) for kind in named}
-        best = max(counts, key=lambda kind: counts[kind])
+    if len(named) > 1 and sop_uids:
+        counts = {modality: len(sop_uids & _sop_uids(images[modality])) for modality in named}
+        best = max(counts, key=lambda modality: counts[modality])
         if counts[best] and sum(counts.values()) == counts[best]:
             return best
     return None
 
 
-def _sops(image: Image) -> frozenset[str]:
+def _sop_uids(image: ImageSeries) -> frozenset[str]:
     """(0008,0018) of an image's files; read only where the series do not decide."""
     from pydicom import dcmread
 
@@ -120,73 +184,87 @@ def _sops(image: Image) -> frozenset[str]:
     )
 
 
-def in_frame(images: Mapping[Kind, Image], frames: frozenset[str]) -> list[Kind]:
+def images_in_frame(images: Mapping[Modality, ImageSeries], frame_uids: frozenset[str]) -> list[Modality]:
     """Images in one of the frames of reference."""
-    return [kind for kind, image in images.items() if image.frame_uid and image.frame_uid in frames]
+    return [m for m, image in images.items() if image.frame_uid and image.frame_uid in frame_uids]
 
 
-def on_slices(grid: Grid, points: Sequence[FloatArray]) -> float:
+def share_on_slices(grid: Grid, contours: Sequence[FloatArray]) -> float:
     """Share of contours (n, 3; LPS mm) whose plane lies on one of the grid's slices."""
     hits = 0
-    for contour in points:
+    for contour in contours:
         height = grid.indices(contour)[:, 0]
         near = np.abs(height - np.round(height[0])).max() <= ON_SLICE
         hits += bool(near and -0.5 <= height[0] <= grid.shape[0] - 0.5)
-    return hits / max(1, len(points))
+    return hits / max(1, len(contours))
 
 
-def merge_rois(
-    regions: Sequence[RoiMask], tell: Callable[[str], None], rule: Literal["refuse", "newest"] = "refuse"
-) -> dict[Kind, list[RoiMask]]:
-    """Regions by image; the same ROI from several files is taken once.
+def merge_rois(rois: Sequence[RoiMask], same_roi: Literal["refuse", "newest"] = "refuse") -> MergedRois:
+    """ROIs by image; an ROI that several files contain is taken once.
+
+    Args:
+        rois: The ROIs of all files.
+        same_roi: What is done where files contain different ROIs of one name.
 
     Raises:
-        ContourError: Two files draw an ROI of one name differently on one image, and the rule
-            is to refuse, or their dates do not tell which is newer.
+        ContourError: Two files contain different ROIs of one name on one image, and the rule
+            is to refuse, or their dates do not say which is newer.
     """
-    named: dict[tuple[Kind, str], dict[str, list[RoiMask]]] = {}
-    for region in regions:
-        files = named.setdefault((region.kind, region.name.lower()), {})
-        files.setdefault(region.origin, []).append(region)
-    found: dict[Kind, list[RoiMask]] = {}
-    for (kind, _), files in named.items():
-        found.setdefault(kind, []).extend(_one_file(list(files.values()), tell, rule))
-    return found
+    named: dict[tuple[Modality, str], dict[str, list[RoiMask]]] = {}
+    for roi in rois:
+        files = named.setdefault((roi.match.modality, roi.name.lower()), {})
+        files.setdefault(roi.file_label, []).append(roi)
+    by_image: dict[Modality, tuple[RoiMask, ...]] = {}
+    warnings: list[str] = []
+    for (modality, _), files in named.items():
+        choice = _one_file(list(files.values()), same_roi)
+        warnings += choice.warnings
+        by_image[modality] = by_image.get(modality, ()) + tuple(choice.rois)
+    return MergedRois(by_image, tuple(warnings))
 
 
-def _one_file(files: list[list[RoiMask]], tell: Callable[[str], None], rule: str) -> list[RoiMask]:
-    """Of the files that draw an ROI of one name: the first if all agree, else the newest or none."""
-    first = files[0]
-    name = first[0].name
+@dataclass(frozen=True)
+class _Choice:
+    """The ROIs of one name that are used, and what the user should know of it."""
+
+    rois: Sequence[RoiMask]
+    warnings: tuple[str, ...] = ()
+
+
+def _one_file(files: Sequence[Sequence[RoiMask]], same_roi: str) -> _Choice:
+    """Of the files with an ROI of one name: the first if all agree, else the newest or none."""
+    first, name = files[0], files[0][0].name
+    warnings: tuple[str, ...] = ()
     if len(first) > 1 and first[0].source == "rtstruct":
-        tell(f"{len(first)} ROIs of one file are named {name!r}; they are united")
-    apart = [(file, dice(union(first), union(file))) for file in files[1:]]
-    differing = [(file, overlap) for file, overlap in apart if overlap < 0.999]
+        warnings = (f"{len(first)} ROIs of one file are named {name!r}; they are united",)
+    overlaps = [(file, dice(union_mask(first), union_mask(file))) for file in files[1:]]
+    differing = [(file, overlap) for file, overlap in overlaps if overlap < AGREEING_DICE]
+    if not overlaps:
+        return _Choice(first, warnings)
     if not differing:
-        if apart:
-            tell(f"ROI {name!r} is given by several files that agree; the first is used")
-        return first
-    latest = max(files, key=lambda file: file[0].moment)
-    moments = [file[0].moment for file in files]
-    if rule == "newest" and all(moments) and moments.count(latest[0].moment) == 1:
-        tell(
-            f"ROI {name!r} is drawn differently by {len(files)} files; the newest, {latest[0].origin}, is used"
-        )
-        return latest
+        warning = f"ROI {name!r} is given by several files that agree; the first is used"
+        return _Choice(first, (*warnings, warning))
+    newest = max(files, key=lambda file: file[0].content_time)
+    times = [file[0].content_time for file in files]
+    if same_roi == "newest" and all(times) and times.count(newest[0].content_time) == 1:
+        label = newest[0].file_label
+        warning = f"ROI {name!r} is drawn differently by {len(files)} files; the newest, {label}, is used"
+        return _Choice(newest, (*warnings, warning))
     other, overlap = differing[0]
     raise ContourError(
         f"two files draw the ROI {name!r} differently",
-        where=f"{first[0].origin} and {other[0].origin}",
+        where=f"{first[0].file_label} and {other[0].file_label}",
         expected="one contour per ROI name and image",
-        got=f"Dice {overlap:.3f}" + ("; their dates do not tell which is newer" if rule == "newest" else ""),
+        got=f"Dice {overlap:.3f}"
+        + ("; their dates do not say which is newer" if same_roi == "newest" else ""),
         action="remove one of the files, name another ROI in the cohort table's roi, or set "
         "contours.same_roi: newest",
     )
 
 
-def union(regions: Sequence[RoiMask]) -> Mask:
-    """The voxels of any of the regions."""
-    mask: Mask = np.logical_or.reduce([region.mask for region in regions])
+def union_mask(rois: Sequence[RoiMask]) -> Mask:
+    """The voxels of any of the ROIs."""
+    mask: Mask = np.logical_or.reduce([roi.mask for roi in rois])
     return mask
 
 

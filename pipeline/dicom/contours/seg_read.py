@@ -7,14 +7,24 @@ other, cover a part of the plane and lie in any order; each pixel must fall on a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.dicom.contours.roi import Image, Kind, Mask, RoiMask, by_reference, in_frame
-from pipeline.dicom.header.rtstruct import matches, moment_of, reading
+from pipeline.dicom.contours.roi import (
+    ContourFile,
+    FileRois,
+    ImageMatch,
+    ImageSeries,
+    Mask,
+    Modality,
+    RoiMask,
+    image_by_reference,
+    images_in_frame,
+)
+from pipeline.dicom.header.rtstruct import content_time_of, matches, reading
 from pipeline.errors import ContourError, GeometryError
 from pipeline.volumes.volume import FloatArray, Grid
 
@@ -25,53 +35,89 @@ OFF_VOXEL = 0.05
 """A pixel's centre may lie this far (in voxels) from the voxel's."""
 
 
-def segment_regions(
-    file: tuple[Path, str], patterns: Sequence[str], images: Mapping[Kind, Image]
-) -> tuple[list[RoiMask], list[str], list[str]]:
-    """Masks of a SEG's segments whose label, description or tracking identifier fits.
+@dataclass(frozen=True)
+class _Frame:
+    """One frame's functional groups: its own, and those that all frames share.
+
+    Attributes:
+        own: Item of (5200,9230) Per-Frame Functional Groups Sequence.
+        shared: Item of (5200,9229) Shared Functional Groups Sequence, if there is one.
+        where: The file, for messages.
+    """
+
+    own: Dataset
+    shared: Dataset | None
+    where: str
+
+    def item(self, name: str) -> Dataset | None:
+        """First item of a functional group; the frame's own comes before the shared one."""
+        for group in (self.own, self.shared):
+            sequence = group.get(name) if group is not None else None
+            if sequence:
+                return sequence[0]  # type: ignore[no-any-return]
+        return None
+
+
+@dataclass(frozen=True)
+class _PixelLattice:
+    """Where the pixels of a frame lie.
+
+    Attributes:
+        first: Centre of the first pixel (3,): x, y, z.
+        steps: Steps from column to column and from row to row, (3, 2).
+    """
+
+    first: FloatArray
+    steps: FloatArray
+
+
+def seg_rois(file: ContourFile, patterns: Sequence[str], images: Mapping[Modality, ImageSeries]) -> FileRois:
+    """Masks of a SEG's segments whose label, description or tracking identifier matches.
 
     Args:
-        file: The SEG object, and what messages call it.
+        file: The SEG object.
         patterns: Patterns of names.
         images: The images it may have been drawn on.
-
-    Returns:
-        Regions; labels of all segments; why segments that fit were not used.
 
     Raises:
         ContourError: The object is damaged or of an unknown type.
         GeometryError: Its pixels do not fall on the voxels of its image.
     """
-    path, label = file
-    with reading("a DICOM SEG", label):
-        return _segment_regions(_read(path, label), label, patterns, images)
+    with reading("a DICOM SEG", file.label):
+        return _matching_segments(_read(file), file.label, patterns, images)
 
 
-def _segment_regions(
-    dataset: Dataset, label: str, patterns: Sequence[str], images: Mapping[Kind, Image]
-) -> tuple[list[RoiMask], list[str], list[str]]:
+def _matching_segments(
+    dataset: Dataset, label: str, patterns: Sequence[str], images: Mapping[Modality, ImageSeries]
+) -> FileRois:
     segments = list(dataset.get("SegmentSequence") or ())
-    labels = [str(item.get("SegmentLabel", "")).strip() for item in segments]
+    labels = tuple(str(item.get("SegmentLabel", "")).strip() for item in segments)
     chosen = {
         int(item.SegmentNumber): name
         for item, name in zip(segments, labels, strict=True)
-        if _fits(item, patterns)
+        if _name_matches(item, patterns)
     }
     if not chosen:
-        return [], labels, []
-    belongs = _image_of(dataset, images)
-    if belongs is None:
+        return FileRois(names=labels)
+    match = _image_of(dataset, images)
+    if match is None:
         reason = f"segments of {label} refer neither to the CT or PET nor to their frame of reference"
-        return [], labels, [reason]
-    kind, matched_by = belongs
-    masks = segment_masks(dataset, list(chosen), images[kind].grid, label)
-    regions = []
-    for number, name in chosen.items():
-        notes = () if masks[number].any() else (f"segment {name!r} is empty",)
-        facts = {"segment": number}
-        moment = moment_of(dataset, "ContentDate", "ContentTime")
-        regions.append(RoiMask(name, kind, masks[number], "seg", label, matched_by, facts, notes, moment))
-    return regions, labels, []
+        return FileRois(names=labels, unused=(reason,))
+    masks = segment_masks(dataset, list(chosen), images[match.modality].grid, label)
+    rois = tuple(
+        RoiMask(
+            name=name,
+            match=match,
+            mask=masks[number],
+            source="seg",
+            file_label=label,
+            facts={"segment": number},
+            warnings=() if masks[number].any() else (f"segment {name!r} is empty",),
+            content_time=content_time_of(dataset, "ContentDate", "ContentTime"),
+        )
+        for number, name in chosen.items()
+    )
+    return FileRois(rois, labels)
 
 
 def segment_masks(dataset: Dataset, numbers: Sequence[int], grid: Grid, where: str = "") -> dict[int, Mask]:
@@ -97,15 +143,15 @@ def segment_masks(dataset: Dataset, numbers: Sequence[int], grid: Grid, where: s
         )
     masks = {number: np.zeros(grid.shape, dtype=bool) for number in numbers}
     half = _full_fraction(dataset, where) / 2 if kind == "FRACTIONAL" else 0.0
-    for frame, groups in _frames(dataset, where):
+    for pixels, frame in _pixels_by_frame(dataset, where):
         if kind == "LABELMAP":
-            marked = {number: frame == number for number in numbers}
+            marked = {number: pixels == number for number in numbers}
         else:
-            number = _segment_of(groups, where)
-            marked = {number: frame > half} if number in masks else {}
-        for number, pixels in marked.items():
-            if pixels.any():
-                _place(pixels, groups, grid, masks[number], where)
+            number = _segment_of(frame)
+            marked = {number: pixels > half} if number in masks else {}
+        for number, segment in marked.items():
+            if segment.any():
+                _mark(segment, frame, grid, masks[number])
     return masks
 
 
@@ -123,52 +169,49 @@ def _full_fraction(dataset: Dataset, where: str) -> float:
     return float(value)
 
 
-def _fits(item: Dataset, patterns: Sequence[str]) -> bool:
+def _name_matches(item: Dataset, patterns: Sequence[str]) -> bool:
     names = (str(item.get(key, "") or "") for key in ("SegmentLabel", "SegmentDescription", "TrackingID"))
     return any(matches(name, patterns) for name in names if name)
 
 
-def _read(path: Path, label: str) -> Dataset:
+def _read(file: ContourFile) -> Dataset:
     from pydicom import dcmread
 
-    dataset = dcmread(path, force=True)  # files without preamble are DICOM, too
+    dataset = dcmread(file.path, force=True)  # files without preamble are DICOM, too
     if dataset.get("Modality") != "SEG":
         raise ContourError(
             "a file is not a DICOM SEG",
-            where=f"{label}, (0008,0060) Modality",
+            where=f"{file.label}, (0008,0060) Modality",
             got=str(dataset.get("Modality")),
         )
     return dataset
 
 
-def _image_of(dataset: Dataset, images: Mapping[Kind, Image]) -> tuple[Kind, str] | None:
+def _image_of(dataset: Dataset, images: Mapping[Modality, ImageSeries]) -> ImageMatch | None:
     """The image a SEG belongs to: by series, then instances, then frame and grid."""
     series, sops = set(), set()
     for item in dataset.get("ReferencedSeriesSequence") or ():
         series.add(str(item.get("SeriesInstanceUID", "")))
         for instance in item.get("ReferencedInstanceSequence") or ():
             sops.add(str(instance.get("ReferencedSOPInstanceUID", "")))
-    kind = by_reference(images, frozenset(series), frozenset(sops))
-    if kind is not None:
-        return kind, "referenced series"
-    candidates = in_frame(images, frozenset({str(dataset.get("FrameOfReferenceUID", ""))}))
-    first = _groups(dataset)
+    modality = image_by_reference(images, frozenset(series), frozenset(sops))
+    if modality is not None:
+        return ImageMatch(modality, "referenced series")
+    candidates = images_in_frame(images, frozenset({str(dataset.get("FrameOfReferenceUID", ""))}))
+    frames = _frames(dataset, "")
     for candidate in candidates:
-        if first and _voxels(first[0], images[candidate].grid, "") is not None:
-            return candidate, "frame of reference and voxels"
-    return (candidates[0], "frame of reference") if candidates else None
+        if frames and _voxels(frames[0], images[candidate].grid) is not None:
+            return ImageMatch(candidate, "frame of reference and voxels")
+    return ImageMatch(candidates[0], "frame of reference") if candidates else None
 
 
-Groups = tuple[Any, Any]
-"""A frame's own and the shared functional groups."""
-
-
-def _groups(dataset: Dataset) -> list[Groups]:
+def _frames(dataset: Dataset, where: str) -> list[_Frame]:
     shared = dataset.get("SharedFunctionalGroupsSequence") or [None]
-    return [(item, shared[0]) for item in dataset.get("PerFrameFunctionalGroupsSequence") or ()]
+    own = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    return [_Frame(item, shared[0], where) for item in own]
 
 
-def _frames(dataset: Dataset, where: str) -> Iterator[tuple[npt.NDArray[Any], Groups]]:
+def _pixels_by_frame(dataset: Dataset, where: str) -> Iterator[tuple[npt.NDArray[Any], _Frame]]:
     try:
         pixels = dataset.pixel_array
     except Exception as error:
@@ -177,76 +220,67 @@ def _frames(dataset: Dataset, where: str) -> Iterator[tuple[npt.NDArray[Any], Gr
             "the pixels of a DICOM SEG cannot be decoded", where=where, got=f"{type(error).__name__}: {error}"
         ) from None
     pixels = pixels[None] if pixels.ndim == 2 else pixels
-    groups = _groups(dataset)
-    if len(groups) != len(pixels):
+    frames = _frames(dataset, where)
+    if len(frames) != len(pixels):
         raise ContourError(
             "a DICOM SEG has another number of frames than positions",
             where=f"{where}, (5200,9230) Per-Frame Functional Groups Sequence",
             expected=f"{len(pixels)} frames",
-            got=str(len(groups)),
+            got=str(len(frames)),
         )
-    yield from zip(pixels, groups, strict=True)
+    yield from zip(pixels, frames, strict=True)
 
 
-def _item(groups: Groups, name: str) -> Dataset | None:
-    for group in groups:
-        sequence = group.get(name) if group is not None else None
-        if sequence:
-            return sequence[0]  # type: ignore[no-any-return]
-    return None
-
-
-def _segment_of(groups: Groups, where: str) -> int:
-    item = _item(groups, "SegmentIdentificationSequence")
+def _segment_of(frame: _Frame) -> int:
+    item = frame.item("SegmentIdentificationSequence")
     if item is None:
         raise ContourError(
-            "a frame names no segment", where=f"{where}, (0062,000A) Segment Identification Sequence"
+            "a frame names no segment", where=f"{frame.where}, (0062,000A) Segment Identification Sequence"
         )
     return int(item.ReferencedSegmentNumber)
 
 
-def _frame_grid(groups: Groups, where: str) -> tuple[FloatArray, FloatArray]:
-    """A frame's first pixel (3,) and its steps along x and y (3, 2), LPS mm."""
-    position = _item(groups, "PlanePositionSequence")
-    orientation = _item(groups, "PlaneOrientationSequence")
-    measures = _item(groups, "PixelMeasuresSequence")
+def _lattice_mm(frame: _Frame) -> _PixelLattice:
+    """A frame's pixels in LPS mm."""
+    position = frame.item("PlanePositionSequence")
+    orientation = frame.item("PlaneOrientationSequence")
+    measures = frame.item("PixelMeasuresSequence")
     if position is None or orientation is None or measures is None:
         raise ContourError(
             "a frame lacks its position, orientation or pixel spacing",
-            where=f"{where}, (0020,9113), (0020,9116), (0028,9110)",
+            where=f"{frame.where}, (0020,9113), (0020,9116), (0028,9110)",
             action="export the SEG again",
         )
     cosines = np.array(orientation.ImageOrientationPatient, dtype=float).reshape(2, 3)
     row_mm, column_mm = (float(value) for value in measures.PixelSpacing)
     steps = np.stack([cosines[0] * column_mm, cosines[1] * row_mm], axis=1)
-    return np.array(position.ImagePositionPatient, dtype=float), steps
+    return _PixelLattice(np.array(position.ImagePositionPatient, dtype=float), steps)
 
 
-def _voxels(groups: Groups, grid: Grid, where: str) -> tuple[FloatArray, FloatArray] | None:
-    """A frame's first pixel and steps in voxels (x, y, z); None where they are not whole."""
-    first, steps = _frame_grid(groups, where)
-    start = grid.indices(first)[0, ::-1]
-    moves = np.linalg.solve(grid.affine()[:3, :3], steps)
+def _voxels(frame: _Frame, grid: Grid) -> _PixelLattice | None:
+    """A frame's pixels as whole voxels (x, y, z) of a grid; None where they do not fall on voxels."""
+    lattice = _lattice_mm(frame)
+    start = grid.indices(lattice.first)[0, ::-1]
+    moves = np.linalg.solve(grid.affine()[:3, :3], lattice.steps)
     off = np.abs(moves - np.round(moves)).max() * max(grid.shape)
     unit = (np.abs(np.round(moves)).sum(axis=0) == 1).all()
     if not unit or off > 0.5 or np.abs(start - np.round(start)).max() > OFF_VOXEL:
         return None
-    return np.round(start), np.round(moves)
+    return _PixelLattice(np.round(start), np.round(moves))
 
 
-def _place(pixels: Mask, groups: Groups, grid: Grid, mask: Mask, where: str) -> None:
-    """Mark a frame's pixels in a mask."""
-    found = _voxels(groups, grid, where)
-    if found is None:
-        raise _off_grid(pixels.shape, groups, grid, where)
-    start, moves = found
-    rows, columns = np.nonzero(pixels)
-    index = (start[:, None] + moves @ np.stack([columns, rows])).astype(np.int64)[::-1]
+def _mark(segment: Mask, frame: _Frame, grid: Grid, mask: Mask) -> None:
+    """Set the voxels of a frame's segment in a mask."""
+    voxels = _voxels(frame, grid)
+    if voxels is None:
+        raise _off_grid(segment.shape, frame, grid)
+    rows, columns = np.nonzero(segment)
+    index = (voxels.first[:, None] + voxels.steps @ np.stack([columns, rows])).astype(np.int64)[::-1]
     inside = ((index >= 0) & (index < np.array(grid.shape)[:, None])).all(axis=0)
     if not inside.all():
         raise GeometryError(
             "a segment reaches beyond its image",
-            where=where,
+            where=frame.where,
             expected=grid.describe(),
             got=f"{int((~inside).sum())} marked pixels of a frame outside",
             action="send the whole image that the segment was drawn on",
@@ -254,13 +288,13 @@ def _place(pixels: Mask, groups: Groups, grid: Grid, mask: Mask, where: str) -> 
     mask[tuple(index)] = True
 
 
-def _off_grid(shape: tuple[int, ...], groups: Groups, grid: Grid, where: str) -> GeometryError:
-    first, steps = _frame_grid(groups, where)
-    row_mm, column_mm = np.linalg.norm(steps[:, 1]), np.linalg.norm(steps[:, 0])
-    origin = ", ".join(f"{value:.2f}" for value in first)
+def _off_grid(shape: tuple[int, ...], frame: _Frame, grid: Grid) -> GeometryError:
+    lattice = _lattice_mm(frame)
+    row_mm, column_mm = np.linalg.norm(lattice.steps[:, 1]), np.linalg.norm(lattice.steps[:, 0])
+    origin = ", ".join(f"{value:.2f}" for value in lattice.first)
     return GeometryError(
         "the pixels of a DICOM SEG do not fall on the voxels of its image",
-        where=where,
+        where=frame.where,
         expected=grid.describe(),
         got=f"{shape[0]}×{shape[1]} pixels (y,x) of {row_mm:.4g}×{column_mm:.4g} mm, "
         f"first at ({origin}) mm LPS",

@@ -14,6 +14,7 @@ from pipeline.errors import GeometryError
 from pipeline.volumes.volume import Grid
 
 if TYPE_CHECKING:
+    from highdicom.seg import SegmentDescription
     from pydicom import Dataset
 
 NEEDED = (
@@ -42,8 +43,8 @@ def write_segmentation(
     """Write a binary DICOM SEG (PS3.3 A.51) with one segment, made by software.
 
     It refers to the image's instances and frame of reference. Name, number, dates and the like
-    of patient and study are left empty unless `identity` asks for them: an archive that is to
-    file the object needs them, nobody else.
+    of patient and study are left empty unless `identity` asks for them: only an archive that is
+    to file the object needs them.
 
     Args:
         mask: (z, y, x), with at least one voxel.
@@ -51,14 +52,12 @@ def write_segmentation(
         files: The image's DICOM files, one per slice.
         out: File.
         label: (0062,0005) Segment Label.
-        identity: Keep who the patient is.
+        identity: Copy the attributes that identify patient and study.
 
     Raises:
         GeometryError: The mask is empty, or the files' pixels are not the grid's voxels.
     """
-    from highdicom.content import AlgorithmIdentificationSequence
-    from highdicom.seg import Segmentation, SegmentDescription
-    from highdicom.sr.coding import CodedConcept
+    from highdicom.seg import Segmentation
     from highdicom.uid import UID
     from pydicom import dcmread
 
@@ -71,24 +70,11 @@ def write_segmentation(
             if name not in image:
                 setattr(image, name, "")
     pixels = np.stack([_slice_of(mask, grid, image) for image in images])
-    algorithm = AlgorithmIdentificationSequence(
-        name="SUVival",
-        version=__version__,
-        family=CodedConcept("123109", "DCM", "Artificial Intelligence"),
-    )
-    description = SegmentDescription(
-        segment_number=1,
-        segment_label=label,
-        segmented_property_category=CodedConcept("49755003", "SCT", "Morphologically Abnormal Structure"),
-        segmented_property_type=CodedConcept("108369006", "SCT", "Neoplasm"),
-        algorithm_type="AUTOMATIC",
-        algorithm_identification=algorithm,
-    )
     segmentation = Segmentation(
         source_images=images,
         pixel_array=pixels,
         segmentation_type="BINARY",
-        segment_descriptions=[description],
+        segment_descriptions=[_description(label)],
         series_instance_uid=UID(),
         series_number=900,
         sop_instance_uid=UID(),
@@ -102,6 +88,27 @@ def write_segmentation(
     if "ContributingEquipmentSequence" in segmentation:
         del segmentation.ContributingEquipmentSequence  # the scanner, of which nothing was read
     segmentation.save_as(out)
+
+
+def _description(label: str) -> SegmentDescription:
+    """The one segment: a neoplasm, found by this software."""
+    from highdicom.content import AlgorithmIdentificationSequence
+    from highdicom.seg import SegmentDescription
+    from highdicom.sr.coding import CodedConcept
+
+    algorithm = AlgorithmIdentificationSequence(
+        name="SUVival",
+        version=__version__,
+        family=CodedConcept("123109", "DCM", "Artificial Intelligence"),
+    )
+    return SegmentDescription(
+        segment_number=1,
+        segment_label=label,
+        segmented_property_category=CodedConcept("49755003", "SCT", "Morphologically Abnormal Structure"),
+        segmented_property_type=CodedConcept("108369006", "SCT", "Neoplasm"),
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=algorithm,
+    )
 
 
 def _slice_of(mask: npt.NDArray[np.bool_], grid: Grid, image: Dataset) -> npt.NDArray[np.uint8]:
@@ -125,5 +132,5 @@ def _slice_of(mask: npt.NDArray[np.bool_], grid: Grid, image: Dataset) -> npt.ND
     across = np.linspace(whole[0], whole[1], image.Columns).round().astype(int)
     down = np.linspace(whole[0], whole[2], image.Rows).round().astype(int)
     place = across[None, :, :] + down[:, None, :] - whole[0]
-    found: npt.NDArray[np.uint8] = mask[tuple(np.moveaxis(place, -1, 0))].astype(np.uint8)
-    return found
+    pixels: npt.NDArray[np.uint8] = mask[tuple(np.moveaxis(place, -1, 0))].astype(np.uint8)
+    return pixels

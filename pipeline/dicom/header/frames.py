@@ -47,8 +47,8 @@ def planes_of(dataset: Dataset) -> tuple[Plane, ...]:
 
 def functional_group(frame: Dataset, shared: list[Dataset], name: str) -> Dataset:
     """A frame's functional group, its own or the shared one; empty if there is neither."""
-    for place in (frame, *shared):
-        items = items_of(place, name)
+    for groups in (frame, *shared):
+        items = items_of(groups, name)
         if items:
             return items[0]
     return Dataset()
@@ -63,13 +63,13 @@ def with_converted_attributes(dataset: Dataset, shared: list[Dataset], groups: l
     converted += [item for group in shared for item in items_of(group, _CONVERTED_SHARED)]
     if not converted:
         return dataset
-    whole = Dataset()
+    combined = Dataset()
     for part in (*converted, dataset):
         for tag in part.keys():  # noqa: SIM118
             if int(tag) not in _BULK:
-                with contextlib.suppress(Exception):  # a broken element is as good as absent
-                    whole[tag] = part.get_item(tag)
-    return whole
+                with contextlib.suppress(Exception):  # a broken element counts as absent
+                    combined[tag] = part.get_item(tag)
+    return combined
 
 
 def corrections_of(dataset: Dataset) -> tuple[str, ...]:
@@ -100,16 +100,16 @@ class Rescale:
     intercept: float
 
     def integral(self) -> bool:
-        """Whether whole numbers stay whole."""
+        """Whether integers stay integers."""
         return self.slope == int(self.slope) and self.intercept == int(self.intercept)
 
 
 def rescale_of(dataset: Dataset, pet: bool) -> Rescale | None:
-    """The linear rescale of an image or of a frame's transformation; None where it is not whole.
+    """The linear rescale of an image or of a frame's transformation; None where it is incomplete.
 
     Both are of type 1 in CT (PS3.3 C.8.2.1) and PET (C.8.9.4), and a PET's intercept is 0 by
-    the standard, so that only this one may be supplied. A slope of 1 or an intercept of -1024
-    would often be right, and wrong unnoticed where it is not.
+    the standard, so that only this one may be supplied. To assume a slope of 1 or an intercept
+    of -1024 would often be right, and go unnoticed where it is wrong.
     """
     slope, intercept = number_of(dataset, "RescaleSlope"), number_of(dataset, "RescaleIntercept")
     if pet and intercept is None and not text_of(dataset, "RescaleIntercept"):
@@ -133,10 +133,10 @@ class FrameValues:
 
 
 def frame_values(dataset: Dataset) -> list[FrameValues]:
-    """Per frame, the rescale and the units.
+    """The rescale and the units of each frame.
 
     An enhanced PET names its units in (0040,9096) Real World Value Mapping Sequence; where
-    that is known it goes before (0028,9145) Pixel Value Transformation Sequence.
+    the units are known, it takes precedence over (0028,9145) Pixel Value Transformation Sequence.
     """
     groups = items_of(dataset, "PerFrameFunctionalGroupsSequence")
     pet = text_of(dataset, "Modality").upper() == "PT"

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.errors import DicomError
-from pipeline.volumes.volume import Grid
+from pipeline.volumes.volume import FloatArray, Grid
 
-FloatArray = npt.NDArray[np.float64]
 # (0020,0037) is written with 6 digits or fewer; 1e-3 rad moves a corner at 300 mm by 0.3 mm.
 _COSINE_TOLERANCE = 1e-3
 _SPACING_TOLERANCE = 1e-4
@@ -33,8 +31,8 @@ class Plane:
     spacing_mm: tuple[float, ...]
     shape: tuple[int, int]
 
-    def whole(self) -> bool:
-        """Whether every part is there and can be a plane."""
+    def is_complete(self) -> bool:
+        """Whether every part is there, and together they define a plane."""
         sizes = (len(self.position), len(self.orientation), len(self.spacing_mm)) == (3, 6, 2)
         return sizes and min(self.spacing_mm) > 0 and min(self.shape) > 0 and _orthonormal(self.orientation)
 
@@ -70,30 +68,40 @@ def slice_order(planes: Sequence[Plane]) -> list[int]:
     return [int(i) for i in np.argsort(depths_of(planes), kind="stable")]
 
 
+@dataclass(frozen=True)
+class StackGrid:
+    """The regular grid of a stack of planes.
+
+    Attributes:
+        grid: The grid on which the first slice lies where its header says.
+        shear_mm: How far each slice is shifted sideways from the slice before it, along x and
+            y; zeros unless the gantry was tilted.
+    """
+
+    grid: Grid
+    shear_mm: FloatArray
+
+
 def grid_of_planes(
-    planes: Sequence[Plane], tolerance_mm: float, where: str, sheared: bool = False
-) -> tuple[Grid, FloatArray]:
+    planes: Sequence[Plane], tolerance_mm: float, where: str, allow_shear: bool = False
+) -> StackGrid:
     """The regular grid of planes that are already in order along the normal.
 
     Args:
         planes: At least two, in the order of :func:`slice_order`.
-        tolerance_mm: Gaps may differ from their mean by this much.
+        tolerance_mm: Largest difference of a gap between slices from their typical gap.
         where: Names the series in messages.
-        sheared: Slices may shift sideways if they do so evenly (gantry tilt).
-
-    Returns:
-        The grid, and how far (mm along x, along y) each slice lies beside its place on it
-        from one slice to the next; zeros unless the stack is sheared.
+        allow_shear: Whether slices may shift sideways, if they do so evenly (gantry tilt).
 
     Raises:
         DicomError: Planes lack geometry, differ in size, spacing or direction, repeat a
             position, miss slices, are unevenly spaced, or are sheared (gantry tilt).
     """
-    _require_alike(planes, where)
+    _require_same_geometry(planes, where)
     depths = depths_of(planes)
     gap = _even_gap(depths, tolerance_mm, where)
     axes = axes_of(planes[0].orientation)
-    shear = _shear(planes, axes, tolerance_mm, where, sheared)
+    shear = _shear(planes, axes, tolerance_mm, where, allow_shear)
     row_mm, column_mm = planes[0].spacing_mm
     rows, columns = planes[0].shape
     x, y, z = (float(v) for v in planes[0].position)
@@ -103,13 +111,13 @@ def grid_of_planes(
         origin_mm=(x, y, z),
         direction=tuple((float(a), float(b), float(c)) for a, b, c in axes),
     )
-    return grid, shear
+    return StackGrid(grid, shear)
 
 
-def _require_alike(planes: Sequence[Plane], where: str) -> None:
+def _require_same_geometry(planes: Sequence[Plane], where: str) -> None:
     if len(planes) < 2:
         raise DicomError("a volume needs at least two slices", where=where, got=str(len(planes)))
-    broken = sum(not plane.whole() for plane in planes)
+    broken = sum(not plane.is_complete() for plane in planes)
     if broken:
         raise DicomError(
             "slices lack a usable position, orientation or pixel spacing",
@@ -199,7 +207,7 @@ def _refuse_gap(gaps: FloatArray, typical: float, worst: int, tolerance_mm: floa
 def _shear(
     planes: Sequence[Plane], axes: FloatArray, tolerance_mm: float, where: str, allowed: bool
 ) -> FloatArray:
-    """Sideways step per slice (x, y; mm); refused, unless it is even and allowed: a tilted gantry."""
+    """Sideways shift per slice along x and y, mm; refused, unless it is even (a tilted gantry) and allowed."""
     offsets = np.asarray([p.position for p in planes], dtype=np.float64) - planes[0].position
     beside = offsets @ axes[:, :2]
     limit = max(tolerance_mm, 0.02 * min(planes[0].spacing_mm))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -159,9 +159,9 @@ class PetHeader:
         return PetHeader(**values)
 
 
-@dataclass
+@dataclass(frozen=True)
 class SuvAudit:
-    """How one patient's SUV came about, gathered while it is computed.
+    """How a value came about; the audits of all steps, added in order, account for one patient's SUV.
 
     Attributes:
         path: Steps in order, each with the values it used.
@@ -170,9 +170,15 @@ class SuvAudit:
         flags: What a person should look at.
     """
 
-    path: list[str] = field(default_factory=list)
-    assumptions: list[str] = field(default_factory=list)
-    flags: list[str] = field(default_factory=list)
+    path: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    def __add__(self, later: SuvAudit) -> SuvAudit:
+        """This audit, followed by that of later steps."""
+        return SuvAudit(
+            self.path + later.path, self.assumptions + later.assumptions, self.flags + later.flags
+        )
 
 
 def add_missing_values(error: PipelineError, header: PetHeader | None) -> None:

@@ -48,15 +48,15 @@ class Roi:
 
 @dataclass(frozen=True)
 class StructureSet:
-    """What is read of one RTSTRUCT.
+    """The content of one RTSTRUCT.
 
     Attributes:
-        label: What messages call the file (its name may hold identifiers).
+        label: Name of the file in messages (its own name may hold identifiers).
         names: Names of all its ROIs, chosen or not.
         rois: The chosen ones.
         series_uids: Series it says it was drawn on.
         frame_uids: Frames of reference it refers to.
-        moment: (3006,0008) Structure Set Date and (3006,0009) Time as written.
+        content_time: (3006,0008) Structure Set Date and (3006,0009) Time as written.
     """
 
     label: str
@@ -64,7 +64,7 @@ class StructureSet:
     rois: tuple[Roi, ...]
     series_uids: frozenset[str]
     frame_uids: frozenset[str]
-    moment: str = ""
+    content_time: str = ""
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -75,13 +75,13 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _plain(text: str) -> str:
-    """A name as it is compared: an umlaut may be one character or two, and spaces wide or many."""
+    """A name as it is compared: characters composed, spaces single, without case."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 @contextlib.contextmanager
 def reading(what: str, label: str) -> Iterator[None]:
-    """Read a contour object quietly; whatever its broken bytes provoke becomes one error.
+    """Read a contour object without pydicom's warnings; any error in it becomes a ContourError.
 
     Raises:
         ContourError: pydicom, which decodes lazily, failed in any way.
@@ -106,10 +106,10 @@ def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") 
     Args:
         path: The DICOM file.
         patterns: Patterns of ROI names, case-insensitive.
-        label: What messages call the file; names of DICOM files often hold identifiers.
+        label: Name of the file in messages; names of DICOM files often hold identifiers.
 
     Raises:
-        ContourError: The file is not a whole RTSTRUCT, or a contour's points are damaged.
+        ContourError: The file is not a complete RTSTRUCT, or a contour's points are damaged.
     """
     with reading("an RTSTRUCT", label):
         dataset = _read(path, label)
@@ -120,7 +120,7 @@ def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") 
         fitting = [item for item in listed if matches(str(item.get("ROIName", "")), patterns)]
         numbers = [int(item.get("ROINumber", -2)) for item in listed]
         for item in fitting:
-            _require_one(item, numbers, contours, label)
+            _require_unique_number(item, numbers, contours, label)
         rois = [_roi(item, contours.get(int(item.get("ROINumber", -2)), []), label) for item in fitting]
         series, frames = _references(dataset)
         frames |= {str(item.get("ReferencedFrameOfReferenceUID", "")) for item in listed}
@@ -130,11 +130,24 @@ def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") 
             tuple(rois),
             frozenset(series - {""}),
             frozenset(frames - {""}),
-            moment_of(dataset, "StructureSetDate", "StructureSetTime"),
+            content_time_of(dataset, "StructureSetDate", "StructureSetTime"),
         )
 
 
-def moment_of(dataset: Dataset, date: str, time: str) -> str:
+def read_roi_names(path: Path) -> set[str]:
+    """Names of all ROIs of an RTSTRUCT; none where the file is broken, or is an archive."""
+    from pydicom import dcmread
+
+    with quiet_reading():
+        try:
+            dataset = dcmread(path, specific_tags=["StructureSetROISequence"])
+            items = dataset.get("StructureSetROISequence") or ()
+            return {str(item.get("ROIName", "")).strip() for item in items}
+        except Exception:  # the names only help to choose a pattern, so that broken files are passed over
+            return set()
+
+
+def content_time_of(dataset: Dataset, date: str, time: str) -> str:
     """Date and time of an object's content as written; empty without a date."""
     day = text_of(dataset, date)
     return day + text_of(dataset, time) if day else ""
@@ -166,16 +179,18 @@ def _references(dataset: Dataset) -> tuple[set[str], set[str]]:
     return series, frames
 
 
-def _require_one(item: Dataset, numbers: list[int], contours: dict[int, list[Any]], label: str) -> None:
-    """Refuse an ROI whose number others bear, too: nobody knows whose the contours are."""
+def _require_unique_number(
+    item: Dataset, numbers: list[int], contours: dict[int, list[Any]], label: str
+) -> None:
+    """Refuse an ROI whose number is used more than once: its contours cannot be assigned."""
     number = int(item.get("ROINumber", -2))
-    bearers, drawn = numbers.count(number), len(contours.get(number, []))
-    if bearers > 1 or drawn > 1:
+    rois, contour_sets = numbers.count(number), len(contours.get(number, []))
+    if rois > 1 or contour_sets > 1:
         raise ContourError(
             "several ROIs of one number",
             where=f"{label}, ROI {str(item.get('ROIName', '')).strip()!r}, (3006,0022), (3006,0084) ROI Number",
             expected="a number for each ROI",
-            got=f"{bearers} ROIs and {drawn} sets of contours of number {number}",
+            got=f"{rois} ROIs and {contour_sets} sets of contours of number {number}",
             action="export the RTSTRUCT again",
         )
 
@@ -188,16 +203,16 @@ def _roi(item: Dataset, drawn: Sequence[Dataset], label: str) -> Roi:
     sops: set[str] = set()
     for contour in (drawn[0].get("ContourSequence") if drawn else None) or ():
         kind = str(contour.get("ContourGeometricType", "none"))
-        found = _points(contour, f"{label}, ROI {name!r}, (3006,0050) Contour Data")
+        polygon = _points(contour, f"{label}, ROI {name!r}, (3006,0050) Contour Data")
         if kind not in CLOSED:
             skipped[kind] += 1
-        elif len(found) < 3:
+        elif len(polygon) < 3:
             skipped["of fewer than 3 points"] += 1
-        elif _corners(found) in seen:
+        elif _corners(polygon) in seen:
             skipped["repeated"] += 1  # XOR of a contour with itself would be nothing
         else:
-            seen.add(_corners(found))
-            points.append(found)
+            seen.add(_corners(polygon))
+            points.append(polygon)
             for image in contour.get("ContourImageSequence") or ():
                 sops.add(str(image.get("ReferencedSOPInstanceUID", "")))
     return Roi(
@@ -219,7 +234,7 @@ def _corners(points: FloatArray) -> bytes:
 def _points(contour: Dataset, where: str) -> FloatArray:
     """Points (n, 3) of a contour, the closing point dropped.
 
-    The raw text is parsed at once: pydicom's number objects take thirty times as long.
+    The raw text is parsed at once, about thirty times as fast as by pydicom's number objects.
     """
     if CONTOUR_DATA not in contour:
         return np.empty((0, 3))

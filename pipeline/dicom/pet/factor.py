@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pipeline.dicom.header.dicom_time import PetTimes
 from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
-from pipeline.dicom.pet.decay_timing import decay_reference, injection_moment
+from pipeline.dicom.pet.decay_timing import reference_time
+from pipeline.dicom.pet.injection_time import injection_time, uptake_time
 from pipeline.dicom.pet.normalisation import normalising_mass_g
-from pipeline.dicom.pet.plausibility import flag_odd_measures, require_usable, usable_dose, usable_weight
-from pipeline.dicom.pet.radionuclide import average_time, decay_fraction, usable_half_life
+from pipeline.dicom.pet.plausibility import measure_flags, philips_flags, reference_flags, uptake_flags
+from pipeline.dicom.pet.prerequisites import (
+    DecayFields,
+    require_consistent_decay,
+    require_corrected_counts,
+    require_usable,
+    usable_dose,
+    usable_weight,
+)
+from pipeline.dicom.pet.radionuclide import average_time, decay_fraction, nuclide_of, usable_half_life
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
 # (0054,1006) SUV Type by the normalisation it stands for. LBM alone does not name its formula
 # (James' factor for men is 120 or 128), and BSA is in cm²/mL, which GML contradicts.
 _TYPES = {"BW": "bw", "LBMJAMES128": "lbm_james", "LBMJANMA": "lbm_janmahasatian", "IBW": "ibw"}
-
-
-# A real scanner's two factors agree to 0.06 %.
-_FACTORS_APART = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,85 +34,105 @@ class SuvFactor:
     Attributes:
         factors: One for the series, or one per slice (decay correction NONE); g/mL per
             stored unit (cm²/mL per stored unit for `bsa`).
-        uptake_minutes: From injection to scan; None where the headers don't tell.
-        trace: The reasoning.
+        uptake_minutes: From injection to scan; None where the headers don't say.
+        audit: The reasons.
     """
 
     factors: tuple[float, ...]
     uptake_minutes: float | None
-    trace: SuvAudit
+    audit: SuvAudit
+
+
+@dataclass(frozen=True)
+class _Factors:
+    """Factors of one series, or one per slice, and how they came about."""
+
+    values: tuple[float, ...]
+    audit: SuvAudit
+
+
+@dataclass(frozen=True)
+class _Decay:
+    """Shares of the dose that were left at the time values refer to: one, or one per slice."""
+
+    fractions: tuple[float, ...]
+    audit: SuvAudit
 
 
 def suv_factor(header: PetHeader, settings: SuvSettings) -> SuvFactor:
     """The factor of a PET series: SUV = stored value (rescale applied) × factor.
 
     SUVbw = activity concentration [Bq/mL] × weight [g] / (dose [Bq] × 2^(−t / T½)), t from
-    injection to the moment that decay was corrected to.
+    injection to the time that decay was corrected to.
 
     Raises:
         SuvError: The headers cannot give an SUV; the message names the elements.
     """
-    trace = SuvAudit()
     require_usable(header)
-    factors: tuple[float, ...]
     if header.units == "GML":
-        factors = (_stored_suv(header, settings, trace),)
+        factors = _from_stored_suv(header, settings)
     elif header.units == "CNTS":
-        factors = _counts(header, settings, trace)
+        factors = _from_counts(header, settings)
     else:
-        trace.path.append("units BQML: stored values are Bq/mL")
-        factors = _activity(header, settings, trace, 1.0)
-    uptake = _uptake_minutes(header, settings, trace)
-    _flag_uptake(uptake, settings, trace)
-    flag_odd_measures(header, trace)
-    return SuvFactor(factors, uptake, trace)
+        factors = _after("units BQML: stored values are Bq/mL", _from_activity(header, settings, 1.0))
+    uptake = uptake_time(header.times, settings)
+    nuclide = nuclide_of(header.radionuclide, header.radiopharmaceutical)
+    odd = (
+        *uptake_flags(uptake.minutes, settings),
+        *measure_flags(header.weight_kg, header.height_m, header.total_dose_bq, nuclide),
+    )
+    audit = factors.audit + uptake.audit + SuvAudit(flags=odd)
+    return SuvFactor(factors.values, uptake.minutes, audit)
 
 
-def _stored_suv(header: PetHeader, settings: SuvSettings, trace: SuvAudit) -> float:
-    kind = header.suv_type
-    if not kind:
-        trace.assumptions.append(
-            "SUV by body weight: (0054,1006) SUV Type is absent, which PS3.3 C.8.9.1 reads as BW"
-        )
-        kind = "BW"
-    stored = _TYPES.get(kind)
-    if stored is None:
+def _after(step: str, factors: _Factors) -> _Factors:
+    """Factors whose derivation began with a step."""
+    return replace(factors, audit=SuvAudit(path=(step,)) + factors.audit)
+
+
+def _from_stored_suv(header: PetHeader, settings: SuvSettings) -> _Factors:
+    """Stored values are SUV already; at most the normalisation changes."""
+    suv_type = header.suv_type or "BW"
+    normalisation = _TYPES.get(suv_type)
+    if normalisation is None:
         raise SuvError(
-            "stored SUV of a kind that cannot be told",
+            "stored SUV of an unknown type",
             where="(0054,1006) SUV Type",
             expected=", ".join(_TYPES),
-            got=kind,
+            got=suv_type,
         )
-    trace.path.append(f"units GML, SUV type {kind}: stored values are SUV already")
+    assumptions: tuple[str, ...] = ()
+    if not header.suv_type:
+        assumptions = ("SUV by body weight: (0054,1006) SUV Type is absent, which PS3.3 C.8.9.1 reads as BW",)
+    flags: tuple[str, ...] = ()
     if header.decay_correction == "NONE":
-        trace.flags.append("stored SUV of values that (0054,1102) says were not corrected for decay")
-    return _other_normalisation(header, stored, settings, trace)
+        flags = ("stored SUV of values that (0054,1102) says were not corrected for decay",)
+    path = (f"units GML, SUV type {suv_type}: stored values are SUV already",)
+    ratio = _other_normalisation(header, normalisation, settings)
+    return replace(ratio, audit=SuvAudit(path, assumptions, flags) + ratio.audit)
 
 
-def _other_normalisation(header: PetHeader, stored: str, settings: SuvSettings, trace: SuvAudit) -> float:
+def _other_normalisation(header: PetHeader, stored: str, settings: SuvSettings) -> _Factors:
     """Ratio that turns an SUV of one normalisation into the settings' one."""
     wanted = settings.normalisation
     if stored == wanted:
-        return 1.0
-    weight = usable_weight(header)
-    masses = [normalising_mass_g(kind, weight, header.height_m, header.sex) for kind in (wanted, stored)]
-    trace.path.append(f"SUV by {stored} × {masses[0]:.6g} / {masses[1]:.6g}: SUV by {wanted}")
-    return masses[0] / masses[1]
+        return _Factors((1.0,), SuvAudit())
+    weight = usable_weight(header.weight_kg, header.height_m)
+    wanted_g = normalising_mass_g(wanted, weight, header.height_m, header.sex)
+    stored_g = normalising_mass_g(stored, weight, header.height_m, header.sex)
+    step = f"SUV by {stored} × {wanted_g:.6g} / {stored_g:.6g}: SUV by {wanted}"
+    return _Factors((wanted_g / stored_g,), SuvAudit(path=(step,)))
 
 
-def _counts(header: PetHeader, settings: SuvSettings, trace: SuvAudit) -> tuple[float, ...]:
+def _from_counts(header: PetHeader, settings: SuvSettings) -> _Factors:
     """Philips writes counts, with factors in (7053,xx00) to SUVbw and (7053,xx09) to Bq/mL."""
     direct, activity = header.philips_suv_factor, header.philips_activity_factor
     if direct is not None and direct > 0:
-        trace.path.append(f"units CNTS: Philips private (7053,xx00) SUV scale factor {direct:g}")
-        _require_corrected_counts(header, trace)
-        _compare_factors(header, settings, trace)
-        return (direct * _other_normalisation(header, "bw", settings, trace),)
+        step = f"units CNTS: Philips private (7053,xx00) SUV scale factor {direct:g}"
+        return _after(step, _from_philips_suv(header, settings, direct))
     if activity is not None and activity > 0:
-        trace.path.append(
-            f"units CNTS: Philips private (7053,xx09) activity concentration scale factor {activity:g}"
-        )
-        return _activity(header, settings, trace, activity)
+        step = f"units CNTS: Philips private (7053,xx09) activity concentration scale factor {activity:g}"
+        return _after(step, _from_activity(header, settings, activity))
     raise SuvError(
         "counts without a factor to activity or SUV",
         where="(0054,1001) Units; (7053,xx00), (7053,xx09) of Philips PET Private Group",
@@ -115,138 +141,81 @@ def _counts(header: PetHeader, settings: SuvSettings, trace: SuvAudit) -> tuple[
     )
 
 
-def _activity(header: PetHeader, settings: SuvSettings, trace: SuvAudit, bqml: float) -> tuple[float, ...]:
-    """Factors for stored values that become Bq/mL by one factor."""
-    weight = usable_weight(header)
-    dose = usable_dose(header, settings, trace)
-    mass = normalising_mass_g(settings.normalisation, weight, header.height_m, header.sex)
-    _require_consistent_decay(header, trace)
-    undecayed = bqml * mass / dose
-    if header.decay_correction == "ADMIN":
-        trace.path.append("decay correction ADMIN: values refer to the injection, no decay to add")
-        return (undecayed,)
-    half_life = usable_half_life(header, trace)
-    if header.decay_correction == "NONE":
-        return _uncorrected(header, settings, trace, (undecayed, half_life))
-    scan = decay_reference(header.times, half_life, trace)
-    injection = injection_moment(header.times, scan, settings, trace)
-    seconds = scan.seconds_since(injection)
-    trace.path.append(f"decay correction START: dose decayed over {seconds:.6f} s, half-life {half_life:g} s")
-    return (undecayed / decay_fraction(seconds, half_life),)
+def _from_philips_suv(header: PetHeader, settings: SuvSettings, direct: float) -> _Factors:
+    audit = require_corrected_counts(_decay_fields(header))
+    derived = _derived_suvbw_factor(header, settings)
+    if derived is not None:
+        audit += SuvAudit(flags=philips_flags(direct, derived))
+    ratio = _other_normalisation(header, "bw", settings)
+    return _Factors((direct * ratio.values[0],), audit + ratio.audit)
 
 
-def _compare_factors(header: PetHeader, settings: SuvSettings, trace: SuvAudit) -> None:
-    """Flag an SUV factor that weight, dose and times of the same headers contradict.
-
-    Weight or dose was then corrected after the reconstruction, or not written into it.
-    """
-    direct, activity = header.philips_suv_factor, header.philips_activity_factor
-    if not direct or not activity or activity < 0:
-        return
+def _derived_suvbw_factor(header: PetHeader, settings: SuvSettings) -> float | None:
+    """The factor that the activity, weight, dose and times of Philips' counts give; None without them."""
+    activity = header.philips_activity_factor
+    if not activity or activity < 0:
+        return None
     try:
         by_weight = settings.model_copy(update={"normalisation": "bw"})
-        found = _activity(header, by_weight, SuvAudit(), activity)
+        return _from_activity(header, by_weight, activity).values[0]
     except SuvError:
-        return  # what the SUV factor does not need is no reason to refuse
-    apart = found[0] / direct - 1.0
-    if abs(apart) > _FACTORS_APART:
-        trace.flags.append(
-            f"weight, dose and times make an SUV that differs by {100 * apart:+.0f} % from (7053,xx00), which is used"
-        )
+        return None  # what the SUV factor does not need is no reason to refuse
 
 
-def _require_corrected_counts(header: PetHeader, trace: SuvAudit) -> None:
-    """The SUV factor is one for all slices, so that the counts must be corrected for decay."""
-    if header.decay_correction:
-        _require_consistent_decay(header, trace)
-    elif not header.corrected_image:
-        trace.assumptions.append("counts taken as corrected for decay: (0054,1102), (0028,0051) are absent")
-    if header.decay_correction == "NONE" or (header.corrected_image and "DECY" not in header.corrected_image):
-        raise SuvError(
-            "one SUV factor for counts that were not corrected for decay",
-            where="(0054,1102) Decay Correction, (0028,0051) Corrected Image, (7053,xx00)",
-            expected="counts corrected for decay",
-            got=header.decay_correction or "no (0054,1102), and (0028,0051) without DECY",
-            action="export the decay-corrected reconstruction",
-        )
+def _from_activity(header: PetHeader, settings: SuvSettings, bqml: float) -> _Factors:
+    """Factors for stored values that become Bq/mL by one factor."""
+    weight = usable_weight(header.weight_kg, header.height_m)
+    dose = usable_dose(header.total_dose_bq, header.radiopharmaceutical_items, settings)
+    mass = normalising_mass_g(settings.normalisation, weight, header.height_m, header.sex)
+    audit = dose.audit + require_consistent_decay(_decay_fields(header))
+    undecayed = bqml * mass / dose.bq
+    if header.decay_correction == "ADMIN":
+        step = "decay correction ADMIN: values refer to the injection, no decay to add"
+        return _Factors((undecayed,), audit + SuvAudit(path=(step,)))
+    half_life = usable_half_life(header.half_life_s, header.radionuclide, header.radiopharmaceutical)
+    decay_of = _decay_by_slice if header.decay_correction == "NONE" else _decay_of_series
+    decay = decay_of(header.times, half_life.seconds, settings)
+    factors = tuple(undecayed / fraction for fraction in decay.fractions)
+    return _Factors(factors, audit + half_life.audit + decay.audit)
 
 
-def _require_consistent_decay(header: PetHeader, trace: SuvAudit) -> None:
-    kind, corrected = header.decay_correction, header.corrected_image
-    where = "(0054,1102) Decay Correction, (0028,0051) Corrected Image"
-    if kind not in ("START", "ADMIN", "NONE"):
-        raise SuvError(
-            "missing or unknown decay correction",
-            where="(0054,1102) Decay Correction",
-            expected="START, ADMIN or NONE",
-            got=kind or "none",
-        )
-    applied = {s.decay_factor for s in header.slices if s.decay_factor not in (None, 0.0, 1.0)}
-    if kind == "NONE" and applied:
-        raise SuvError(
-            "decay fields contradict each other",
-            where="(0054,1102) Decay Correction, (0054,1321) Decay Factor",
-            expected="factors of 1 where decay was not corrected",
-            got=f"NONE with factors up to {max(a for a in applied if a is not None):g}",
-        )
-    if not corrected:
-        trace.assumptions.append("corrections as by (0054,1102): (0028,0051) Corrected Image is absent")
-        return
-    if ("DECY" in corrected) == (kind == "NONE"):
-        raise SuvError(
-            "decay fields contradict each other",
-            where=where,
-            expected="DECY exactly where decay was corrected",
-            got=f"{kind} with " + "\\".join(corrected),
-        )
+def _decay_fields(header: PetHeader) -> DecayFields:
+    factors = tuple(frame.decay_factor for frame in header.times.frames)
+    return DecayFields(header.decay_correction, header.corrected_image, factors)
 
 
-def _uncorrected(
-    header: PetHeader, settings: SuvSettings, trace: SuvAudit, known: tuple[float, float]
-) -> tuple[float, ...]:
-    """A factor per slice: each slice's values refer to the average time of its own frame."""
-    undecayed, half_life = known
-    first = header.times.first_acquisition
-    moments = [frame.acquired for frame in header.times.frames]
-    durations = [frame.duration_ms for frame in header.times.frames]
-    if first is None or any(m is None for m in moments) or not all(durations):
+def _decay_of_series(times: PetTimes, half_life_s: float, settings: SuvSettings) -> _Decay:
+    """Decay from injection to the time that all slices were corrected to."""
+    reference = reference_time(times, half_life_s)
+    injection = injection_time(times, reference.time, settings)
+    seconds = reference.time.seconds_since(injection.time)
+    step = f"decay correction START: dose decayed over {seconds:.6f} s, half-life {half_life_s:g} s"
+    odd = SuvAudit(flags=reference_flags(times, reference, half_life_s))
+    audit = reference.audit + odd + injection.audit + SuvAudit(path=(step,))
+    return _Decay((decay_fraction(seconds, half_life_s),), audit)
+
+
+def _decay_by_slice(times: PetTimes, half_life_s: float, settings: SuvSettings) -> _Decay:
+    """Decay from injection to the average time of each slice's own frame."""
+    timed = [
+        (frame.acquired, frame.duration_ms)
+        for frame in times.frames
+        if frame.acquired is not None and frame.duration_ms
+    ]
+    if times.first_acquisition is None or len(timed) < len(times.frames):
         raise SuvError(
             "values without decay correction need each slice's own times",
             where="(0008,0032) Acquisition Time, (0018,1242) Actual Frame Duration",
             expected="both in every slice",
             got="missing in some",
         )
-    injection = injection_moment(header.times, first, settings, trace)
-    trace.path.append("decay correction NONE: each slice decayed to the average time of its frame")
-    pairs = zip(moments, durations, strict=True)
-    return tuple(
-        undecayed
-        / decay_fraction(m.seconds_since(injection) + average_time(duration / 1000.0, half_life), half_life)
-        for m, duration in pairs
-        if m is not None and duration
+    injection = injection_time(times, times.first_acquisition, settings)
+    step = "decay correction NONE: each slice decayed to the average time of its frame"
+    fractions = tuple(
+        decay_fraction(
+            acquired.seconds_since(injection.time) + average_time(duration_ms / 1000.0, half_life_s),
+            half_life_s,
+        )
+        for acquired, duration_ms in timed
     )
-
-
-def _uptake_minutes(header: PetHeader, settings: SuvSettings, trace: SuvAudit) -> float | None:
-    """Minutes from injection to the first acquisition, for the audit; no reason to refuse here."""
-    scan = header.times.first_acquisition
-    if scan is None:
-        return None
-    try:
-        return scan.seconds_since(injection_moment(header.times, scan, settings, SuvAudit())) / 60.0
-    except SuvError as error:
-        reason = error.problem
-    by_clock = settings.model_copy(update={"date_shift": "use_times"})
-    try:
-        uptake = scan.seconds_since(injection_moment(header.times, scan, by_clock, SuvAudit())) / 60.0
-    except SuvError:
-        trace.flags.append(f"uptake time unknown: {reason}")
-        return None
-    trace.flags.append(f"uptake time by the times of day alone: by their dates, {reason}")
-    return uptake
-
-
-def _flag_uptake(uptake: float | None, settings: SuvSettings, trace: SuvAudit) -> None:
-    low, high = settings.uptake_minutes
-    if uptake is not None and not low <= uptake <= high:
-        trace.flags.append(f"uptake time {uptake:.1f} min is outside {low:g} to {high:g} min")
+    return _Decay(fractions, injection.audit + SuvAudit(path=(step,)))

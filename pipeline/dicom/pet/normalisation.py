@@ -1,4 +1,4 @@
-"""Body measures that uptake is normalised by: pure formulas, kg and metres."""
+"""Body measures that uptake is normalised by: pure formulas of weight (kg), height (m) and sex."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from pipeline.errors import SuvError
 _HEIGHT_M = (0.4, 2.5)
 
 
-def normalising_mass_g(kind: str, weight_kg: float, height_m: float | None, sex: str) -> float:
-    """What takes the place of the body weight in grams (cm² for `bsa`).
+def suv_scale(normalisation: str) -> float:
+    """About what an SUV by a normalisation is over SUVbw, for limits that are given for SUVbw.
+
+    SUVbsa in cm²/mL over SUVbw in g/mL is body surface (cm²) over weight (g): 0.26 for 70 kg and
+    1.75 m.
+    """
+    return 0.25 if normalisation == "bsa" else 1.0
+
+
+def normalising_mass_g(normalisation: str, weight_kg: float, height_m: float | None, sex: str) -> float:
+    """The body measure that takes the place of the weight, in grams (cm² for `bsa`).
 
     Formulas as in the DICOM standard's PS3.3 C.8.9.1.1.3.1 references and CID 85:
     `lbm_james` 1.10 W − 128 (W/H)² (male), 1.07 W − 148 (W/H)² (female), H in cm;
@@ -16,18 +25,24 @@ def normalising_mass_g(kind: str, weight_kg: float, height_m: float | None, sex:
     2005); `bsa` W^0.425 H^0.725 × 0.007184 m², H in cm (Du Bois 1916); `ibw`
     48.0 + 1.06 (H − 152), 45.5 + 0.91 (H − 152), H in cm (Sugawara 1999).
 
+    Args:
+        normalisation: As in `suv.normalisation`; `bw` is the weight itself.
+        weight_kg: (0010,1030) Patient's Weight.
+        height_m: (0010,1020) Patient's Size.
+        sex: (0010,0040) Patient's Sex.
+
     Raises:
         SuvError: Height or sex is missing or impossible, or the formula leaves its range.
     """
-    if kind == "bw":
+    if normalisation == "bw":
         return weight_kg * 1000.0
-    height_cm = _usable_height(kind, height_m) * 100.0
-    if kind == "bsa":
+    height_cm = _usable_height(normalisation, height_m) * 100.0
+    if normalisation == "bsa":
         return float(weight_kg**0.425 * height_cm**0.725 * 0.007184 * 1e4)
-    mass = _mass_kg(kind, weight_kg, height_cm, _usable_sex(kind, sex) == "M")
+    mass = _mass_kg(normalisation, weight_kg, height_cm, _usable_sex(normalisation, sex) == "M")
     if not 0.2 * weight_kg < mass:
         raise SuvError(
-            f"SUV by {kind} leaves the formula's range",
+            f"SUV by {normalisation} leaves the formula's range",
             where="(0010,1030) Patient's Weight, (0010,1020) Patient's Size",
             got=f"{mass:.3g} kg for a weight of {weight_kg:g} kg and a height of {height_cm:g} cm",
             action="choose another suv.normalisation",
@@ -35,22 +50,22 @@ def normalising_mass_g(kind: str, weight_kg: float, height_m: float | None, sex:
     return mass * 1000.0
 
 
-def _mass_kg(kind: str, weight_kg: float, height_cm: float, male: bool) -> float:
-    if kind == "lbm_james":
+def _mass_kg(normalisation: str, weight_kg: float, height_cm: float, male: bool) -> float:
+    if normalisation == "lbm_james":
         a, b = (1.10, 128.0) if male else (1.07, 148.0)
         return a * weight_kg - b * (weight_kg / height_cm) ** 2
-    if kind == "lbm_janmahasatian":
+    if normalisation == "lbm_janmahasatian":
         index = weight_kg / (height_cm / 100.0) ** 2
         return 9270.0 * weight_kg / (6680.0 + 216.0 * index if male else 8780.0 + 244.0 * index)
-    if kind == "ibw":
+    if normalisation == "ibw":
         return 48.0 + 1.06 * (height_cm - 152.0) if male else 45.5 + 0.91 * (height_cm - 152.0)
-    raise ValueError(f"no normalisation {kind}")
+    raise ValueError(f"no normalisation {normalisation}")
 
 
-def _usable_height(kind: str, height_m: float | None) -> float:
+def _usable_height(normalisation: str, height_m: float | None) -> float:
     if height_m is None or not _HEIGHT_M[0] <= height_m <= _HEIGHT_M[1]:
         raise SuvError(
-            f"missing or impossible height, which SUV by {kind} needs",
+            f"missing or impossible height, which SUV by {normalisation} needs",
             where="(0010,1020) Patient's Size",
             expected=f"{_HEIGHT_M[0]:g} to {_HEIGHT_M[1]:g} m",
             got="none" if height_m is None else f"{height_m:g}",
@@ -58,10 +73,10 @@ def _usable_height(kind: str, height_m: float | None) -> float:
     return height_m
 
 
-def _usable_sex(kind: str, sex: str) -> str:
+def _usable_sex(normalisation: str, sex: str) -> str:
     if sex.upper() not in ("M", "F"):
         raise SuvError(
-            f"missing sex, which SUV by {kind} needs",
+            f"missing sex, which SUV by {normalisation} needs",
             where="(0010,0040) Patient's Sex",
             expected="M or F",
             got=sex or "none",

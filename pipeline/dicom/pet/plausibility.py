@@ -1,154 +1,170 @@
-"""What must hold before a PET header can give a standardised uptake value."""
+"""What looks odd in the results of a SUV's derivation: flags for a person, never a refusal."""
 
 from __future__ import annotations
 
-from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
-from pipeline.dicom.pet.radionuclide import nuclide_of
-from pipeline.errors import SuvError
+import math
+
+from pipeline.dicom.header.dicom_time import DAY_S, PetTimes
+from pipeline.dicom.pet.decay_timing import ReferenceTime, computed_scan_start
+from pipeline.dicom.pet.normalisation import suv_scale
+from pipeline.dicom.pet.prerequisites import LEAST_DOSE_BQ
+from pipeline.dicom.pet.radionuclide import average_time
 from pipeline.settings.dicom import SuvSettings
 
-KNOWN_UNITS = ("BQML", "CNTS", "GML")
-_DOSE_BQ = (1e6, 1e10)
-# Below 25 a number may be millicuries as well (an adult gets 5 to 20 mCi of FDG).
-_DOSE_MBQ = (25.0, 10_000.0)
-_WEIGHT_KG = (1.0, 500.0)
-# A weight of at most so many kg beside a height of at least so many m.
-_SWAPPED = (2.5, 25.0)
-_HEIGHT_CM = (30.0, 260.0)
+Flags = tuple[str, ...]
+# Vendors count decay within a frame to its start, middle or average: a bed takes up to 5 minutes.
+_DECAY_TOLERANCE_S = 300.0
+_LATE_REFERENCE_S, _LATE_ACQUISITION_S = 60.0, 3600.0
+_HEIGHT_CM, _HEIGHT_M = (30.0, 260.0), (0.3, 2.6)
 _BODY_MASS_INDEX = (9.0, 90.0)
 # FDG is given at 2 to 7 MBq/kg (EANM 2.0, SNMMI 1.0); long fields of view ask for a tenth.
 _F18_MBQ_KG = (0.2, 20.0)
+# A real scanner's two factors agree to 0.06 %.
+_FACTORS_APART = 0.05
 
 
-def require_usable(header: PetHeader) -> None:
-    """Refuse a header that cannot give an SUV, naming everything that is missing at once.
+def reference_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float) -> Flags:
+    """Flag times that speak against the reference time that was taken."""
+    if reference.source == "decay_correction":
+        flags = _named_flags(times, reference)
+    elif reference.source == "series":
+        flags = _series_flags(times, reference, half_life_s)
+    else:
+        flags = _scan_flags(times)
+    return (*flags, *_decay_factor_flags(times, reference, half_life_s))
 
-    Raises:
-        SuvError: Units, weight or dose missing; values that differ from slice to slice;
-            no attenuation correction; decay fields that contradict each other.
+
+def _named_flags(times: PetTimes, reference: ReferenceTime) -> Flags:
+    """Decay is corrected to the start of the scan, hardly to a time after it."""
+    acquired = times.first_acquisition
+    late_s = 0.0 if acquired is None else reference.time.seconds_since(acquired)
+    if late_s <= _LATE_REFERENCE_S:
+        return ()
+    return (f"{reference.element} is {late_s / 60:.0f} min after the first acquisition",)
+
+
+def _series_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float) -> Flags:
+    """A series time long before the scan: altered, or the CT's.
+
+    Frames that agree on an earlier start say nothing: Philips gives all slices the first one's
+    acquisition time.
     """
-    if header.differing:
-        raise SuvError(
-            "header values differ from slice to slice within one PET series",
-            where=", ".join(header.differing),
-            expected="one value for the series",
-            action="separate the series",
-        )
-    _require_known_units(header)
-    if header.corrected_image and "ATTN" not in header.corrected_image:
-        raise SuvError(
-            "the PET is not corrected for attenuation",
-            where="(0028,0051) Corrected Image",
-            expected="ATTN among the corrections",
-            got="\\".join(header.corrected_image),
-            action="use the attenuation-corrected reconstruction",
-        )
+    flags: Flags = ()
+    acquired = times.first_acquisition
+    wait_s = 0.0 if acquired is None else acquired.seconds_since(reference.time)
+    if wait_s > _LATE_ACQUISITION_S:
+        flags = (f"the first acquisition is {wait_s / 60:.0f} min after the series time",)
+    computed = computed_scan_start(times, half_life_s)
+    if computed is None or not computed.agreed:
+        return flags
+    wait_s = computed.time.seconds_since(reference.time)
+    if wait_s <= _DECAY_TOLERANCE_S:
+        return flags
+    frames = "(0054,1300) Frame Reference Time speaks for a scan start"
+    return (*flags, f"{frames} {wait_s / 60:.0f} min after the series time")
 
 
-def _require_known_units(header: PetHeader) -> None:
-    missing = header.missing_values()
-    if missing:
-        raise SuvError(
-            "header values that an SUV needs are missing or unreadable",
-            where="PET headers",
-            expected="units, weight and dose",
-            got="no " + ", no ".join(missing),
-            action="take them from the scanner's records and write them into the DICOM",
-        )
-    if header.units not in KNOWN_UNITS:
-        raise SuvError(
-            "PET units that cannot be converted to SUV",
-            where="(0054,1001) Units",
-            expected=", ".join(KNOWN_UNITS),
-            got=header.units,
-        )
+def _scan_flags(times: PetTimes) -> Flags:
+    """A series time on another day than the acquisitions."""
+    if times.series is None or times.first_acquisition is None:
+        return ()
+    days = abs(times.series.seconds_since(times.first_acquisition)) / DAY_S
+    return (f"series and acquisitions are dated {days:.1f} days apart",) if days >= 0.5 else ()
 
 
-def usable_weight(header: PetHeader) -> float:
-    """Body weight in kg.
+def _decay_factor_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float) -> Flags:
+    """(0054,1321) Decay Factors that speak for another reference time.
 
-    Raises:
-        SuvError: Missing or impossible.
+    PS3.3 C.8.9.4: the factor that a slice was multiplied by, 2^((start of the frame − reference
+    + average time in the frame) / half-life). Factors of 1 throughout say nothing.
     """
-    weight = header.weight_kg
-    if weight is not None and weight <= _SWAPPED[0] and (header.height_m or 0) >= _SWAPPED[1]:
-        raise SuvError(
-            "weight and height look swapped",
-            where="(0010,1030) Patient's Weight, (0010,1020) Patient's Size",
-            expected="kg and m",
-            got=f"{weight:g} kg and {header.height_m:g} m",
-            action="correct them; no weight is assumed",
-        )
-    if weight is None or not _WEIGHT_KG[0] <= weight <= _WEIGHT_KG[1]:
-        grams = weight is not None and _WEIGHT_KG[1] < weight <= 1000 * _WEIGHT_KG[1]
-        raise SuvError(
-            "missing or impossible weight",
-            where="(0010,1030) Patient's Weight",
-            expected=f"{_WEIGHT_KG[0]:g} to {_WEIGHT_KG[1]:g} kg",
-            got="none" if weight is None else f"{weight:g}" + (" (grams?)" if grams else " kg"),
-            action="take it from the patient's records; no weight is assumed",
-        )
-    return weight
+    apart_s = []
+    for frame in times.frames:
+        acquired, factor = frame.acquired, frame.decay_factor
+        if acquired is not None and factor is not None and factor > 0 and frame.duration_ms:
+            average_s = average_time(frame.duration_ms / 1000.0, half_life_s)
+            implied_s = math.log2(factor) * half_life_s - average_s
+            apart_s.append(acquired.seconds_since(reference.time) - implied_s)
+    if not apart_s or all(frame.decay_factor == 1.0 for frame in times.frames):
+        return ()
+    worst_s = max(apart_s, key=abs)
+    if abs(worst_s) <= _DECAY_TOLERANCE_S:
+        return ()
+    order = "later" if worst_s > 0 else "earlier"
+    return (f"(0054,1321) Decay Factor speaks for a reference time {abs(worst_s) / 60:.0f} min {order}",)
 
 
-def flag_odd_measures(header: PetHeader, trace: SuvAudit) -> None:
+def philips_flags(direct: float, derived: float) -> Flags:
+    """Flag an SUV factor that weight, dose and times of the same headers contradict.
+
+    Weight or dose was then corrected after the reconstruction, or not written into it.
+
+    Args:
+        direct: (7053,xx00) SUV scale factor.
+        derived: The factor by body weight that weight, dose and times give.
+    """
+    apart = derived / direct - 1.0
+    if abs(apart) <= _FACTORS_APART:
+        return ()
+    return (
+        f"weight, dose and times make an SUV that differs by {100 * apart:+.0f} % from (7053,xx00), "
+        "which is used",
+    )
+
+
+def measure_flags(
+    weight_kg: float | None, height_m: float | None, dose_bq: float | None, nuclide: str
+) -> Flags:
     """Flag a weight that the height contradicts, and a dose that the weight does.
 
     SUVbw needs no height, so that a wrong one is no reason to refuse; a digit lost in either
     weight or dose shows here and nowhere else.
+
+    Args:
+        weight_kg: (0010,1030) Patient's Weight.
+        height_m: (0010,1020) Patient's Size; one in cm is read as such.
+        dose_bq: (0018,1074) Radionuclide Total Dose.
+        nuclide: The radionuclide; doses of `F-18` only are looked at.
     """
-    weight, height, dose = header.weight_kg, header.height_m, header.total_dose_bq
-    if not weight or weight <= 0:
-        return
-    if height is not None and _HEIGHT_CM[0] <= height <= _HEIGHT_CM[1]:
-        height /= 100.0
-    if height is not None and 0.3 <= height <= 2.6:
-        index = weight / height**2
+    if not weight_kg or weight_kg <= 0:
+        return ()
+    flags = []
+    if height_m is not None and _HEIGHT_CM[0] <= height_m <= _HEIGHT_CM[1]:
+        height_m /= 100.0
+    if height_m is not None and _HEIGHT_M[0] <= height_m <= _HEIGHT_M[1]:
+        index = weight_kg / height_m**2
         if not _BODY_MASS_INDEX[0] <= index <= _BODY_MASS_INDEX[1]:
-            trace.flags.append(
-                f"weight {weight:g} kg and height {height:g} m make a body mass index of {index:.1f}"
+            flags.append(
+                f"weight {weight_kg:g} kg and height {height_m:g} m make a body mass index of {index:.1f}"
             )
-    if nuclide_of(header) == "F-18" and dose is not None and dose >= _DOSE_BQ[0]:
-        each = dose / 1e6 / weight
-        if not _F18_MBQ_KG[0] <= each <= _F18_MBQ_KG[1]:
-            trace.flags.append(f"dose of {dose / 1e6:g} MBq is {each:.3g} MBq per kg of body weight")
+    if nuclide == "F-18" and dose_bq is not None and dose_bq >= LEAST_DOSE_BQ:
+        mbq_per_kg = dose_bq / 1e6 / weight_kg
+        if not _F18_MBQ_KG[0] <= mbq_per_kg <= _F18_MBQ_KG[1]:
+            flags.append(f"dose of {dose_bq / 1e6:g} MBq is {mbq_per_kg:.3g} MBq per kg of body weight")
+    return tuple(flags)
 
 
-def usable_dose(header: PetHeader, settings: SuvSettings, trace: SuvAudit) -> float:
-    """Injected activity in Bq.
+def uptake_flags(minutes: float | None, settings: SuvSettings) -> Flags:
+    """Flag an uptake time outside the study's limits."""
+    low, high = settings.uptake_minutes
+    if minutes is None or low <= minutes <= high:
+        return ()
+    return (f"uptake time {minutes:.1f} min is outside {low:g} to {high:g} min",)
 
-    Raises:
-        SuvError: Missing, impossible, or in MBq where Bq belongs (unless the settings
-            allow reading it so).
+
+def image_flags(suv_max: float, body_median: float | None, settings: SuvSettings) -> Flags:
+    """Flag a maximum and a median of the body outside the study's limits.
+
+    Args:
+        suv_max: Greatest SUV of the image.
+        body_median: Median SUV of the body; None where no voxel is body.
+        settings: The limits, given for SUV by body weight.
     """
-    dose = header.total_dose_bq
-    where = "(0018,1074) Radionuclide Total Dose"
-    if header.radiopharmaceutical_items > 1:
-        raise SuvError(
-            "several radiopharmaceuticals",
-            where="(0054,0016) Radiopharmaceutical Information Sequence",
-            expected="one item",
-            got=str(header.radiopharmaceutical_items),
-        )
-    if dose is None:
-        raise SuvError("missing or unreadable dose", where=where, expected="the activity in Bq", got="none")
-    if _DOSE_BQ[0] <= dose <= _DOSE_BQ[1]:
-        return dose
-    if _DOSE_MBQ[0] <= dose <= _DOSE_MBQ[1]:
-        if settings.dose_in_mbq == "convert":
-            trace.assumptions.append(f"dose of {dose:g} read as MBq by suv.dose_in_mbq (Bq belong there)")
-            return dose * 1e6
-        raise SuvError(
-            "the dose looks like MBq where Bq belongs",
-            where=where,
-            expected=f"{_DOSE_BQ[0]:g} to {_DOSE_BQ[1]:g} Bq",
-            got=f"{dose:g}",
-            action="correct it, or set suv.dose_in_mbq: convert",
-        )
-    raise SuvError(
-        "impossible dose",
-        where=where,
-        expected=f"{_DOSE_BQ[0]:g} to {_DOSE_BQ[1]:g} Bq",
-        got=f"{dose:g}",
-        action="correct it: kBq, mCi or Ci do not belong there" if dose > 0 else "",
-    )
+    flags = []
+    if suv_max > settings.implausible_suvmax:
+        flags.append(f"SUVmax {suv_max:.1f} above {settings.implausible_suvmax:g}")
+    scale = suv_scale(settings.normalisation)
+    low, high = (limit * scale for limit in settings.body_suv)
+    if body_median is not None and not low <= body_median <= high:
+        flags.append(f"median SUV of the body {body_median:.2f} is outside {low:g} to {high:g}")
+    return tuple(flags)

@@ -1,11 +1,13 @@
-"""Which radionuclide a PET header names, and whether its half-life fits."""
+"""Radionuclides: their decay, which one a PET header names, and whether its half-life is right."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
+from pipeline.dicom.header.pet_header import SuvAudit
 from pipeline.errors import SuvError
 
 # Half-lives (s) by nuclide: Decay Data Evaluation Project (LNHB), as listed in DICOM's
@@ -70,13 +72,26 @@ _CODE = re.compile(r"^(C-[0-9A-F]{5}|\d+)$")
 _WHERE = "(0018,1075) Radionuclide Half Life"
 
 
-def nuclide_of(header: PetHeader) -> str:
-    """The radionuclide, e.g. `F-18`, by code, then by the texts; empty if none is known."""
-    for text in header.radionuclide:
+@dataclass(frozen=True)
+class HalfLife:
+    """The half-life to reckon with, and how it was checked."""
+
+    seconds: float
+    audit: SuvAudit
+
+
+def nuclide_of(codes: Sequence[str], tracer: str) -> str:
+    """The radionuclide, e.g. `F-18`, by code, then by the texts; empty if none is known.
+
+    Args:
+        codes: (0054,0300) Radionuclide Code Sequence: code values and meanings.
+        tracer: (0018,0031) Radiopharmaceutical.
+    """
+    for text in codes:
         if text in NUCLIDE_CODES:
             return NUCLIDE_CODES[text]
-    meanings = [text for text in header.radionuclide if not _CODE.match(text)]
-    return _named(" ".join(meanings)) or _named(header.radiopharmaceutical)
+    meanings = [text for text in codes if not _CODE.match(text)]
+    return _named(" ".join(meanings)) or _named(tracer)
 
 
 def _named(text: str) -> str:
@@ -85,69 +100,88 @@ def _named(text: str) -> str:
     for name in HALF_LIFE_S:
         symbol, mass = name.split("-")
         for element in (symbol.lower(), ELEMENTS[symbol]):
-            # No digit may lie beside the number: 18F is no 118F.
+            # No digit may lie beside the number: 18F is not 118F.
             if re.search(rf"{element}{mass}(?!\d)|(?<!\d){mass}{element}", squeezed):
                 return name
     return "F-18" if "fdg" in squeezed or "fluor" in squeezed else ""
 
 
-def usable_half_life(header: PetHeader, trace: SuvAudit) -> float:
-    """Half-life in seconds, checked against the radionuclide.
+def usable_half_life(written_s: float | None, codes: Sequence[str], tracer: str) -> HalfLife:
+    """Half-life, checked against the radionuclide.
+
+    Args:
+        written_s: (0018,1075) Radionuclide Half Life.
+        codes: (0054,0300) Radionuclide Code Sequence: code values and meanings.
+        tracer: (0018,0031) Radiopharmaceutical.
 
     Raises:
         SuvError: Missing with no known radionuclide, impossible, or another nuclide's.
     """
-    nuclide, written = nuclide_of(header), header.half_life_s
-    _flag_other_tracer(header, nuclide, trace)
-    known = HALF_LIFE_S.get(nuclide)
-    if written is None:
-        if known is None:
-            raise SuvError(
-                "missing half-life, and the radionuclide is not known",
-                where=f"{_WHERE}, (0054,0300) Radionuclide Code Sequence",
-                expected="seconds",
-            )
-        trace.assumptions.append(f"half-life of {nuclide}, {known:g} s, as (0018,1075) is absent")
-        return known
-    if written <= 0:
-        raise SuvError("impossible half-life", where=_WHERE, expected="a positive time", got=f"{written:g} s")
-    if known is None:
-        return _of_unknown(header, written, trace)
-    if not _same(written, known):
-        minutes = " (minutes?)" if _same(written * 60.0, known) else ""
+    nuclide = nuclide_of(codes, tracer)
+    known_s = HALF_LIFE_S.get(nuclide)
+    if written_s is None:
+        half_life = _of_nuclide(nuclide, known_s)
+    elif written_s <= 0:
         raise SuvError(
-            "the half-life is not the radionuclide's",
-            where=_WHERE,
-            expected=f"{known:g} s for {nuclide}",
-            got=f"{written:g} s{minutes}",
-            action="correct the half-life or the radionuclide",
+            "impossible half-life", where=_WHERE, expected="a positive time", got=f"{written_s:g} s"
         )
-    return written
+    elif known_s is None:
+        half_life = _of_unknown_nuclide(written_s, codes)
+    else:
+        _require_same(written_s, known_s, nuclide)
+        half_life = HalfLife(written_s, SuvAudit())
+    return HalfLife(half_life.seconds, _tracer_audit(tracer, nuclide) + half_life.audit)
 
 
-def _of_unknown(header: PetHeader, written: float, trace: SuvAudit) -> float:
+def _of_nuclide(nuclide: str, known_s: float | None) -> HalfLife:
+    """The half-life of a radionuclide where none is written."""
+    if known_s is None:
+        raise SuvError(
+            "missing half-life, and the radionuclide is not known",
+            where=f"{_WHERE}, (0054,0300) Radionuclide Code Sequence",
+            expected="seconds",
+        )
+    assumption = f"half-life of {nuclide}, {known_s:g} s, as (0018,1075) is absent"
+    return HalfLife(known_s, SuvAudit(assumptions=(assumption,)))
+
+
+def _of_unknown_nuclide(written_s: float, codes: Sequence[str]) -> HalfLife:
     """A half-life whose nuclide is not known: some PET nuclide's, or one that the header names."""
-    likely = [name for name, known in HALF_LIFE_S.items() if _same(written, known)]
-    if likely:
-        trace.assumptions.append(f"half-life {written:g} s taken as written: it is that of {likely[0]}")
-        return written
-    if not header.radionuclide:
+    likely = [name for name, known_s in HALF_LIFE_S.items() if _same(written_s, known_s)]
+    if not likely and not codes:
         raise SuvError(
             "no radionuclide is named, and the half-life is none of those used in PET",
             where=f"{_WHERE}, (0054,0300) Radionuclide Code Sequence",
             expected=f"seconds, e.g. {HALF_LIFE_S['F-18']:g} for F-18",
-            got=f"{written:g}",
+            got=f"{written_s:g}",
             action="correct the half-life, or name the radionuclide",
         )
-    trace.assumptions.append(f"half-life {written:g} s taken as written: the radionuclide is not known")
-    return written
+    reason = f"it is that of {likely[0]}" if likely else "the radionuclide is not known"
+    assumption = f"half-life {written_s:g} s taken as written: {reason}"
+    return HalfLife(written_s, SuvAudit(assumptions=(assumption,)))
 
 
-def _same(written: float, known: float) -> bool:
-    return abs(written / known - 1.0) <= _TOLERANCE
+def _require_same(written_s: float, known_s: float, nuclide: str) -> None:
+    if _same(written_s, known_s):
+        return
+    minutes = " (minutes?)" if _same(written_s * 60.0, known_s) else ""
+    raise SuvError(
+        "the half-life is not the radionuclide's",
+        where=_WHERE,
+        expected=f"{known_s:g} s for {nuclide}",
+        got=f"{written_s:g} s{minutes}",
+        action="correct the half-life or the radionuclide",
+    )
 
 
-def _flag_other_tracer(header: PetHeader, nuclide: str, trace: SuvAudit) -> None:
-    tracer = _named(header.radiopharmaceutical)
-    if tracer and nuclide and tracer != nuclide:
-        trace.flags.append(f"(0018,0031) Radiopharmaceutical names {tracer}, the radionuclide is {nuclide}")
+def _same(written_s: float, known_s: float) -> bool:
+    return abs(written_s / known_s - 1.0) <= _TOLERANCE
+
+
+def _tracer_audit(tracer: str, nuclide: str) -> SuvAudit:
+    """Flag a tracer's name that names another radionuclide."""
+    named = _named(tracer)
+    if not named or not nuclide or named == nuclide:
+        return SuvAudit()
+    flag = f"(0018,0031) Radiopharmaceutical names {named}, the radionuclide is {nuclide}"
+    return SuvAudit(flags=(flag,))

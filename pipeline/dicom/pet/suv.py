@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline.dicom.header.pet_header import PetHeader
 from pipeline.dicom.pet.factor import SuvFactor, suv_factor
-from pipeline.dicom.pet.reference_region import BSA_SHARE, body_reference
+from pipeline.dicom.pet.plausibility import image_flags
+from pipeline.dicom.pet.reference_region import body_reference
 from pipeline.errors import SuvError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import SuvSettings
@@ -48,13 +49,19 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
     with patient_stage("suv", out.name, out, policy) as warnings:
         header = _read_header(convert / _HEADER)
         result = suv_factor(header, settings)
-        for assumption in result.trace.assumptions:
+        for assumption in result.audit.assumptions:
             if "by suv." in assumption:  # a setting overruled the file: more than a convention
-                warnings.tell(assumption)
+                warnings.warn(assumption)
         volume = _scaled(read_nifti(convert / _STORED, "pet_stored"), result)
-        found = _statistics(volume, result, settings)
+        suv_max = _require_activity(volume)
+        reference = body_reference(volume, settings.normalisation)
         write_nifti(out / suv_file(settings), volume, compression_level=1)
-        content = {**_account(header, result, settings), **found}
+        content = {
+            **_account(header, result, settings),
+            "suvmax": suv_max,
+            "reference": asdict(reference),
+            "flags": [*result.audit.flags, *image_flags(suv_max, reference.median, settings)],
+        }
         (out / SUV_JSON).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -86,25 +93,19 @@ def _scaled(stored: Volume, result: SuvFactor) -> Volume:
     return stored.with_array(suv, "pet_suvbw")
 
 
-def _statistics(volume: Volume, result: SuvFactor, settings: SuvSettings) -> dict[str, Any]:
-    maximum = float(volume.array.max())
-    if maximum <= 0:
-        raise SuvError("the PET holds no activity", where="pixel values", got=f"SUVmax {maximum:g}")
-    if maximum > settings.implausible_suvmax:
-        result.trace.flags.append(f"SUVmax {maximum:.1f} above {settings.implausible_suvmax:g}")
-    reference = body_reference(volume, settings.normalisation)
-    scale = BSA_SHARE if settings.normalisation == "bsa" else 1.0
-    low, high = (limit * scale for limit in settings.body_suv)
-    median = reference["median"]
-    if median is not None and not low <= median <= high:
-        result.trace.flags.append(f"median SUV of the body {median:.2f} is outside {low:g} to {high:g}")
-    return {"suvmax": maximum, "reference": reference, "flags": result.trace.flags}
+def _require_activity(volume: Volume) -> float:
+    """SUVmax of the image."""
+    suv_max = float(volume.array.max())
+    if suv_max <= 0:
+        raise SuvError("the PET holds no activity", where="pixel values", got=f"SUVmax {suv_max:g}")
+    return suv_max
 
 
 def _account(header: PetHeader, result: SuvFactor, settings: SuvSettings) -> dict[str, Any]:
+    """What `suv.json` says about the factor."""
     single = result.factors[0] if len(set(result.factors)) == 1 else None
-    used = asdict(header)
-    slices = used.pop("slices")
+    values = asdict(header)
+    slices = values.pop("slices")
     return {
         "normalisation": settings.normalisation,
         "unit": "cm2/mL" if settings.normalisation == "bsa" else "g/mL",
@@ -113,10 +114,10 @@ def _account(header: PetHeader, result: SuvFactor, settings: SuvSettings) -> dic
         "factors_by_slice": None if single is not None else list(result.factors),
         "units": header.units,
         "decay_correction": header.decay_correction,
-        "path": result.trace.path,
-        "assumptions": result.trace.assumptions,
+        "path": list(result.audit.path),
+        "assumptions": list(result.audit.assumptions),
         "uptake_minutes": result.uptake_minutes,
         "scanner": f"{header.manufacturer} {header.model}".strip(),
-        "header": used,
+        "header": values,
         "slice_times": slices,
     }

@@ -1,4 +1,4 @@
-"""From one big DICOM dump to a cohort table whose outcomes are to be filled in.
+"""A cohort table drafted from a large tree of DICOM files; its outcomes are to be filled in.
 
 Usage: ``python -m pipeline.dicom.series.cohort_draft DICOM OUT`` (``make cohort DICOM=… OUT=…``).
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.console import configure_logging
-from pipeline.dicom.header.values import quiet_reading
+from pipeline.dicom.header.rtstruct import read_roi_names
 from pipeline.dicom.series.scan import Instance, scan_folder
 from pipeline.errors import DicomError, PipelineError, TableError
 from pipeline.tables.files import is_zip, list_files
@@ -28,15 +28,15 @@ NOTES = ("patient_id", "studies", "ct_series", "pet_series", "rtstructs", "segs"
 
 @dataclass(frozen=True)
 class DraftPatient:
-    """One patient of a dump.
+    """One patient of a tree of DICOM files.
 
     Attributes:
-        patient_id: Running number, `P0001`: nothing of the DICOM, which may name people.
-        key: (0010,0020) *Patient ID*; goes to the private key table only.
+        patient_id: Running number, `P0001`; it says nothing about the person.
+        key: (0010,0020) *Patient ID*, written to the private key table only.
         files: DICOM files, or the archives that hold them.
-        structures: Those that are RTSTRUCTs.
-        counts: Studies, then series of each kind.
-        note: What to look at before the patient is used.
+        structures: Those of the files that are RTSTRUCTs.
+        counts: Numbers of studies and of series of each kind.
+        note: What to check before the patient is used.
     """
 
     patient_id: str
@@ -50,23 +50,23 @@ class DraftPatient:
 def draft_cohort(dicom: Path, out: Path) -> list[DraftPatient]:
     """Draft a cohort table from a tree of DICOM files; outcomes stay blank.
 
-    Writes, beside each other:
+    Writes three files into one folder:
         - `out`: a row per patient with PET or CT, `set` development, outcomes blank. A patient
-          whose files share folders with others' gets a folder of links, `{stem}.links/`.
-        - `{stem}.notes.csv`: what each patient has, and what to look at (several studies, no
+          whose files share folders with those of others gets a folder of links, `{stem}.links/`.
+        - `{stem}.notes.csv`: the series of each patient, and what to check (several studies, no
           PET, no CT, no contours).
         - `{stem}.key.csv`: patient_id ↔ DICOM Patient ID, readable by its owner only.
 
     Args:
-        dicom: The tree; ZIP archives in it are looked into.
+        dicom: The tree of files; members of ZIP archives are read, too.
         out: The CSV to write; never overwritten.
 
     Returns:
-        All patients found, in the table's order.
+        All patients of the tree, in the order of the table.
 
     Raises:
-        DicomError: No DICOM file with a Patient ID is there.
-        TableError: `out` exists already, so that filled-in outcomes are never lost.
+        DicomError: There is no DICOM file with a Patient ID.
+        TableError: `out` exists already; filled-in outcomes are never overwritten.
     """
     if not out.name.endswith(".csv"):
         raise TableError("the cohort table must be a CSV", where=str(out), action="give OUT=….csv")
@@ -78,7 +78,9 @@ def draft_cohort(dicom: Path, out: Path) -> list[DraftPatient]:
                 action="give another name, or remove it if its outcomes are not needed",
             )
     groups = _scan(dicom)
-    patients = [_patient(f"P{n:04d}", key, items) for n, (key, items) in enumerate(groups, start=1)]
+    patients = [
+        _patient(f"P{n:04d}", key, scanned) for n, (key, scanned) in enumerate(groups.items(), start=1)
+    ]
     out.parent.mkdir(parents=True, exist_ok=True)
     usable = [p for p in patients if p.counts["pet_series"] or p.counts["ct_series"]]
     owners = _owners(patients)
@@ -109,17 +111,26 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) 
         writer.writerows(rows)
 
 
-Found = tuple[Path, Instance]
-"""A file, or the archive it was in, and its headers."""
+@dataclass(frozen=True)
+class ScannedFile:
+    """The headers of one file.
+
+    Attributes:
+        path: The file, or the archive that it is a member of.
+        instance: Its headers.
+    """
+
+    path: Path
+    instance: Instance
 
 
-def _scan(dicom: Path) -> list[tuple[str, list[Found]]]:
-    """Instances by Patient ID, in the order of their folders."""
+def _scan(dicom: Path) -> dict[str, list[ScannedFile]]:
+    """Files by Patient ID, in the order of their folders."""
     if not dicom.is_dir():
         raise DicomError("the DICOM folder does not exist", where=str(dicom), action="give DICOM=folder")
     root = dicom.absolute()
     archives = [path for path in list_files(root)[0] if is_zip(path)]
-    groups: dict[str, list[Found]] = {}
+    groups: dict[str, list[ScannedFile]] = {}
     unnamed = 0
     with tempfile.TemporaryDirectory() as folder:
         unpacked = Path(folder)
@@ -129,7 +140,7 @@ def _scan(dicom: Path) -> list[tuple[str, list[Found]]]:
             if path.is_relative_to(unpacked):
                 path = archives[int(path.relative_to(unpacked).parts[0])]
             if instance.patient_key:
-                groups.setdefault(instance.patient_key, []).append((path, instance))
+                groups.setdefault(instance.patient_key, []).append(ScannedFile(path, instance))
             else:
                 unnamed += 1
     if not groups:
@@ -141,31 +152,37 @@ def _scan(dicom: Path) -> list[tuple[str, list[Found]]]:
         )
     if unnamed:
         log.warning("%d files without (0010,0020) Patient ID were left out", unnamed)
-    return sorted(groups.items(), key=lambda group: str(min(path for path, _ in group[1])))
+    return dict(sorted(groups.items(), key=lambda group: str(min(file.path for file in group[1]))))
 
 
-def _patient(patient_id: str, key: str, items: Sequence[Found]) -> DraftPatient:
+def _patient(patient_id: str, key: str, scanned: Sequence[ScannedFile]) -> DraftPatient:
     series: dict[str, set[str]] = {"CT": set(), "PT": set(), "RTSTRUCT": set(), "SEG": set()}
     studies: dict[str, set[str]] = {}
-    for _, instance in items:
+    instances = [file.instance for file in scanned]
+    for instance in instances:
         if instance.modality in series:
-            series[instance.modality].add(instance.uids[2])
-            studies.setdefault(instance.uids[3], set()).add(instance.modality)
+            series[instance.modality].add(instance.series_uid)
+            studies.setdefault(instance.study_uid, set()).add(instance.modality)
     counts = {
-        "studies": len({instance.uids[3] for _, instance in items}),
+        "studies": len({instance.study_uid for instance in instances}),
         "ct_series": len(series["CT"]),
         "pet_series": len(series["PT"]),
         "rtstructs": len(series["RTSTRUCT"]),
         "segs": len(series["SEG"]),
     }
-    whole = sum({"CT", "PT"} <= modalities for modalities in studies.values())
-    files = tuple(sorted({path for path, _ in items}))
-    structures = tuple(path for path, instance in items if instance.modality == "RTSTRUCT")
-    return DraftPatient(patient_id, key, files, structures, counts, _note(counts, whole))
+    complete = sum({"CT", "PT"} <= modalities for modalities in studies.values())
+    files = tuple(sorted({file.path for file in scanned}))
+    structures = tuple(file.path for file in scanned if file.instance.modality == "RTSTRUCT")
+    return DraftPatient(patient_id, key, files, structures, counts, _note(counts, complete))
 
 
-def _note(counts: Mapping[str, int], whole: int) -> str:
-    """What to look at: `whole` is the number of studies with both PET and CT."""
+def _note(counts: Mapping[str, int], complete: int) -> str:
+    """What to check before a patient is used.
+
+    Args:
+        counts: Numbers of studies and of series of each kind.
+        complete: Number of studies with both PET and CT.
+    """
     notes = []
     if not counts["pet_series"] and not counts["ct_series"]:
         notes.append("neither PET nor CT: not in the table")
@@ -173,17 +190,17 @@ def _note(counts: Mapping[str, int], whole: int) -> str:
         notes.append("no PET")
     elif not counts["ct_series"]:
         notes.append("no CT")
-    elif not whole:
+    elif not complete:
         notes.append("PET and CT are in different studies")
-    if whole > 1:
-        notes.append(f"{whole} studies with PET and CT: keep one, or set index.several_studies")
+    if complete > 1:
+        notes.append(f"{complete} studies with PET and CT: keep one, or set index.several_studies")
     if not counts["rtstructs"] and not counts["segs"]:
         notes.append("no contours (neither RTSTRUCT nor DICOM SEG)")
     return "; ".join(notes)
 
 
 def _owners(patients: Sequence[DraftPatient]) -> dict[Path, set[str]]:
-    """Which patients have files in or below each folder; archives count as folders."""
+    """The patients who have files in or below each folder; archives count as folders."""
     owners: dict[Path, set[str]] = {}
     for patient in patients:
         for file in patient.files:
@@ -193,7 +210,7 @@ def _owners(patients: Sequence[DraftPatient]) -> dict[Path, set[str]]:
 
 
 def _image_path(patient: DraftPatient, owners: Mapping[Path, set[str]], out: Path) -> str:
-    """The patient's own folder; a folder of links where it holds others' files, too."""
+    """The patient's own folder, or a folder of links where it holds files of others, too."""
     folder = patient.files[0] if len(patient.files) == 1 else Path(os.path.commonpath(patient.files))
     if folder.is_file() and not is_zip(folder):
         folder = folder.parent
@@ -215,37 +232,24 @@ def _image_path(patient: DraftPatient, owners: Mapping[Path, set[str]], out: Pat
 
 
 def _relative(path: Path) -> str:
-    """From the working directory where the path lies below it, else absolute."""
+    """The path relative to the working directory where it lies below it, else absolute."""
     here = Path.cwd()
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
 
 
 def roi_names(patients: Sequence[DraftPatient]) -> Counter[str]:
-    """How many patients have an ROI of each name, for choosing `contours.roi`."""
-    found: Counter[str] = Counter()
+    """Number of patients who have an ROI of each name, for choosing `contours.roi`."""
+    patients_by_name: Counter[str] = Counter()
     for patient in patients:
         names: set[str] = set()
         for path in patient.structures:
-            names.update(_names(path))
-        found.update(names)
-    return found
-
-
-def _names(path: Path) -> set[str]:
-    """ROI names of an RTSTRUCT; none where it is broken or lies in an archive."""
-    from pydicom import dcmread
-
-    with quiet_reading():
-        try:
-            dataset = dcmread(path, specific_tags=["StructureSetROISequence"])
-            items = dataset.get("StructureSetROISequence") or ()
-            return {str(item.get("ROIName", "")).strip() for item in items}
-        except Exception:  # whatever its bytes provoke: the names are a help, no more
-            return set()
+            names.update(read_roi_names(path))
+        patients_by_name.update(names)
+    return patients_by_name
 
 
 def describe(patients: Sequence[DraftPatient], out: Path) -> str:
-    """What was found and what to do next, for the terminal."""
+    """What was drafted and what to do next, as text for the terminal."""
     left_out = sum(not (p.counts["pet_series"] or p.counts["ct_series"]) for p in patients)
     lines = [f"{len(patients) - left_out} patients drafted in {out}"]
     if left_out:

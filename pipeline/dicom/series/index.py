@@ -39,14 +39,14 @@ _NAMES = {"ct": "CT", "pet": "PET"}
 def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, policy: Policy) -> None:
     """List a patient's series in `out/series.json` and choose the PET and the CT.
 
-    The index depends on this patient's files alone. Contours (RTSTRUCT, SEG) of the chosen
-    frames of reference or series are chosen, too.
+    The index depends on this patient's files alone. Contours (RTSTRUCT, SEG) that refer to the
+    chosen series or share their frame of reference are chosen, too.
 
     Args:
-        patient: Where the files lie.
-        settings: Rules of the choice.
+        patient: The patient and the folder with the patient's files.
+        settings: Rules by which series are chosen.
         out: Folder of this patient's index; the only one that holds UIDs.
-        policy: What a patient without usable series does.
+        policy: What happens to a patient without usable series.
 
     Raises:
         DicomError: (policy `stop`) no files, several patients, no usable PET or CT,
@@ -54,13 +54,13 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
     """
     with patient_stage("index", patient.patient_id, out, policy) as warnings:
         scan = _scan(patient, out)
-        _tell_broken(scan, warnings)
-        series = [_thinned(s, settings) for s in series_of(scan.instances)]
+        _warn_of_broken_files(scan, warnings)
+        series = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
         rejected = {s.uid: _rejection(s, settings) for s in series}
         usable = [s for s in series if not rejected[s.uid]]
         study = _one_study(usable, settings)
         choices = _pick(series, rejected, study, settings)
-        _tell_ties(choices, warnings)
+        _warn_of_ties(choices, warnings)
         picked = {role: choice.series for role, choice in choices.items()}
         warnings.extend(f"{_NAMES[role]}: {s.note}" for role, s in picked.items() if s.note)
         aligned = _alignment(picked, settings, warnings)
@@ -88,8 +88,8 @@ def _pick(
     return picked
 
 
-def _tell_ties(choices: dict[str, Choice], warnings: list[str]) -> None:
-    """Warn where only the time told series apart: another time point or reconstruction may be meant."""
+def _warn_of_ties(choices: dict[str, Choice], warnings: list[str]) -> None:
+    """Warn where series differ in time only: another time point or reconstruction may be meant."""
     for role, choice in choices.items():
         if choice.ties:
             warnings.append(
@@ -101,7 +101,7 @@ def _tell_ties(choices: dict[str, Choice], warnings: list[str]) -> None:
 def _scan(patient: PatientFiles, out: Path) -> Scan:
     if not patient.folder.exists():
         raise DicomError(
-            "the image folder does not exist", where=str(patient.folder), action="mend image_path"
+            "the image folder does not exist", where=str(patient.folder), action="correct image_path"
         )
     scan = scan_folder(patient.folder.absolute(), out.absolute() / "unpacked")
     if not scan.instances:
@@ -119,19 +119,19 @@ def _scan(patient: PatientFiles, out: Path) -> Scan:
     return scan
 
 
-def _tell_broken(scan: Scan, warnings: list[str]) -> None:
-    """Warn of broken files: what is lost at a series' end leaves no gap that convert could see."""
+def _warn_of_broken_files(scan: Scan, warnings: list[str]) -> None:
+    """Warn of broken files: slices lost at the end of a series leave no gap that convert could see."""
     broken = {reason: n for reason, n in scan.skipped.items() if reason in BROKEN}
     if broken:
-        told = ", ".join(f"{n} × {reason}" for reason, n in sorted(broken.items()))
-        warnings.append(f"files passed over: {told}; the chosen series may be shorter than it was")
+        reasons = ", ".join(f"{n} × {reason}" for reason, n in sorted(broken.items()))
+        warnings.append(f"files passed over: {reasons}; the chosen series may be shorter than it was")
 
 
 def _role(series: Series) -> Role:
     return _ROLES.get(series.first.modality, "")
 
 
-def _thinned(series: Series, settings: IndexSettings) -> Series:
+def _with_one_frame(series: Series, settings: IndexSettings) -> Series:
     """One frame of a dynamic or gated PET or CT, where the settings want it."""
     if settings.repeated_frames == "refuse" or _role(series) not in ("ct", "pet"):
         return series
@@ -148,26 +148,26 @@ def _rejection(series: Series, settings: IndexSettings) -> str:
 
 
 def _one_study(usable: Sequence[Series], settings: IndexSettings) -> str:
-    """The study to use; empty if no study alone holds all that is needed (then all are used)."""
+    """The study to use; empty if no single study holds all that is needed (then all are used)."""
     roles: dict[str, set[str]] = {}
-    moments: dict[str, str] = {}
+    datetimes: dict[str, str] = {}
     for series in usable:
         if _role(series) in ("ct", "pet"):
             roles.setdefault(series.study, set()).add(_role(series))
-            moments.setdefault(series.study, series.first.study_moment)
+            datetimes.setdefault(series.study, series.first.study_datetime)
     needed = set(settings.modalities)
-    whole = sorted((s for s in roles if roles[s] >= needed), key=lambda s: (moments[s], s))
-    if len(whole) <= 1:
-        return whole[0] if whole else ""
+    complete = sorted((s for s in roles if roles[s] >= needed), key=lambda s: (datetimes[s], s))
+    if len(complete) <= 1:
+        return complete[0] if complete else ""
     if settings.several_studies == "refuse":
         raise DicomError(
             "several studies hold usable images",
             where="(0020,000D) Study Instance UID",
             expected="one study",
-            got=f"{len(whole)} studies",
+            got=f"{len(complete)} studies",
             action="set index.several_studies to first or last, or name one study's folder",
         )
-    return whole[0] if settings.several_studies == "first" else whole[-1]
+    return complete[0] if settings.several_studies == "first" else complete[-1]
 
 
 def _choose(
@@ -180,8 +180,7 @@ def _require(role: str, series: Sequence[Series], rejected: dict[str, str], sett
     """Refuse a patient who lacks a series of a role that the settings ask for."""
     if role not in settings.modalities:
         return
-    found = [s for s in series if _role(s) == role]
-    reasons = sorted({rejected[s.uid] for s in found if rejected[s.uid]})
+    reasons = sorted({rejected[s.uid] for s in series if _role(s) == role and rejected[s.uid]})
     others = sorted({s.first.modality or "none given" for s in series})
     error = DicomError(
         f"no usable {_NAMES[role]} series",
@@ -195,8 +194,8 @@ def _require(role: str, series: Sequence[Series], rejected: dict[str, str], sett
 
 
 def _add_missing(error: DicomError, pets: Sequence[Path]) -> None:
-    """Tell in a refusal what the first PET's headers lack, too."""
-    # A file whose index headers are sound may break further on; then this refusal stands alone.
+    """Name in a refusal what the first PET's headers lack, too."""
+    # A file whose index headers are readable may be broken further on; then nothing is added.
     with quiet_reading(), contextlib.suppress(Exception):
         if pets:
             add_missing_values(
@@ -205,7 +204,7 @@ def _add_missing(error: DicomError, pets: Sequence[Path]) -> None:
 
 
 def _alignment(picked: dict[str, Series], settings: IndexSettings, warnings: list[str]) -> PetToCt:
-    """How PET and CT lie on each other; without a common (0020,0052) a setting must say."""
+    """How PET and CT are aligned; without a common (0020,0052) a setting must say."""
     if len(picked) < 2:
         return "alone"
     pet, ct = picked["pet"].frame, picked["ct"].frame
@@ -253,8 +252,8 @@ def _verdict(series: Series, picked: dict[str, Series], rejection: str, study: s
     if role in ("rtstruct", "seg"):
         return _contour_verdict(series, picked)
     if picked.get(role) is series:
-        told = f"; {series.note}" if series.note else ""
-        return True, f"{_NAMES[role]} with {series.slices} slices, first by the rules of choice{told}"
+        note = f"; {series.note}" if series.note else ""
+        return True, f"{_NAMES[role]} with {series.slices} slices, first by the rules of choice{note}"
     if study not in ("", series.study):
         return False, "another study was chosen"
     return False, f"another {_NAMES[role]} comes first by the rules of choice"

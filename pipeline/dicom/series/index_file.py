@@ -1,4 +1,4 @@
-"""What the index of one patient says: a row per series, which were chosen, where the files lie."""
+"""The index of one patient as a file: a row per series, which ones were chosen, and their files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ UNPACKED = "@index/"
 Role = Literal["ct", "pet", "rtstruct", "seg", ""]
 """What a series is to the pipeline; empty: nothing it uses."""
 PetToCt = Literal["same_frame", "accepted", "register", "alone"]
-"""How PET and CT lie on each other: they share (0020,0052); a setting says that they do; the
-PET must be registered to the CT; only one of them is used."""
+"""How PET and CT are aligned: they share (0020,0052); a setting says that they are aligned; the
+PET must be registered to the CT; only one of the two is used."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SeriesRow:
 
     Attributes:
         modality: (0008,0060) Modality.
-        series_uid: (0020,000E); it leaves the index folder nowhere.
+        series_uid: (0020,000E); it is written into the index folder only.
         study_uid: (0020,000D).
         frame_of_reference_uid: (0020,0052); of an RTSTRUCT the one its contours are drawn in.
         description: (0008,103E) Series Description.
@@ -74,7 +74,7 @@ class Index:
         series: All series found.
         files: By series UID, the files in order along the image normal.
         skipped: Files passed over, by reason.
-        pet_to_ct: How the chosen PET and CT lie on each other.
+        pet_to_ct: How the chosen PET and CT are aligned.
     """
 
     patient_id: str
@@ -114,7 +114,7 @@ def chosen(index: Index, role: Role) -> SeriesRow:
 
 
 def files_of(index: Index, row: SeriesRow) -> tuple[Path, ...]:
-    """Files of a series in order along the image normal."""
+    """Files of a series, in order along the image normal."""
     return index.files[row.series_uid]
 
 
@@ -136,7 +136,7 @@ def read_index(folder: Path) -> Index:
     """Read the index that `index_patient` left in a folder.
 
     Raises:
-        DicomError: There is no index, or it is not whole.
+        DicomError: There is no index, or it is incomplete.
     """
     path = folder / FILE
     try:

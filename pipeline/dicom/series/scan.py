@@ -1,4 +1,4 @@
-"""Header-only reading of every file of a patient's folder."""
+"""The headers of every file in a patient's folder, pixels left unread."""
 
 from __future__ import annotations
 
@@ -49,17 +49,38 @@ _FRAME_TAGS = [0x52009229, 0x52009230]  # Shared and Per-Frame Functional Groups
 _PARALLEL_FROM = 2000
 
 
+@dataclass(frozen=True, order=True)
+class AcquisitionOrder:
+    """What orders images at one position.
+
+    Attributes:
+        acquired: Acquisition date and time as written.
+        trigger_time: (0018,1060) Trigger Time.
+        frame_reference_time: (0054,1300) Frame Reference Time.
+        instance_number: (0020,0013) Instance Number.
+    """
+
+    acquired: str = ""
+    trigger_time: float = 0.0
+    frame_reference_time: float = 0.0
+    instance_number: float = 0.0
+
+
 @dataclass(frozen=True)
 class Instance:
     """What the index needs of one file; identifiers stay in memory or under `index/`.
 
     Attributes:
         path: The file.
-        uids: SOP class, SOP instance, series, study, frame of reference.
+        sop_class_uid: (0008,0016).
+        sop_instance_uid: (0008,0018).
+        series_uid: (0020,000E).
+        study_uid: (0020,000D).
+        frame_of_reference_uid: (0020,0052); of an RTSTRUCT the one its contours are drawn in.
         modality: (0008,0060).
-        patient_key: (0010,0020) Patient ID, only ever compared.
-        study_moment: Study date and time as written.
-        series_moment: Series date and time as written.
+        patient_key: (0010,0020) Patient ID, used in comparisons only.
+        study_datetime: Study date and time as written.
+        series_datetime: Series date and time as written.
         description: (0008,103E).
         image_type: (0008,0008).
         corrected: (0028,0051) Corrected Image; for enhanced PET, derived from its flags.
@@ -67,17 +88,20 @@ class Instance:
         units: (0054,1001).
         series_type: (0054,1000).
         planes: One per frame.
-        turn: What orders images at one position: acquisition date and time, (0018,1060)
-            Trigger Time, (0054,1300) Frame Reference Time, (0020,0013) Instance Number.
+        acquisition_order: The image's place among those at its position.
         references: Series that an RTSTRUCT or a SEG belongs to.
     """
 
     path: Path
-    uids: tuple[str, str, str, str, str]
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_uid: str
+    study_uid: str
+    frame_of_reference_uid: str
     modality: str
     patient_key: str
-    study_moment: str
-    series_moment: str
+    study_datetime: str
+    series_datetime: str
     description: str
     image_type: tuple[str, ...]
     corrected: tuple[str, ...]
@@ -85,13 +109,18 @@ class Instance:
     units: str
     series_type: tuple[str, ...]
     planes: tuple[Plane, ...]
-    turn: tuple[str, float, float, float] = ("", 0.0, 0.0, 0.0)
+    acquisition_order: AcquisitionOrder = AcquisitionOrder()
     references: tuple[str, ...] = ()
 
 
 @dataclass
 class Scan:
-    """All readable instances of a folder, once each, and how many files were passed over, by reason."""
+    """The headers of a folder.
+
+    Attributes:
+        instances: All readable instances, duplicates left out.
+        skipped: How many files were passed over, by reason.
+    """
 
     instances: list[Instance] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -100,39 +129,35 @@ class Scan:
 def scan_folder(folder: Path, unpacked: Path, workers: int = 1) -> Scan:
     """Read the headers of every DICOM file below a folder.
 
-    Files need no ending. ZIP archives are unpacked first, under plain numbers, so that no
-    member's name reaches the file system.
+    File names need no extension. ZIP archives are unpacked first, into numbered files, so that
+    no member's name reaches the file system.
 
     Args:
-        folder: Any tree of files, or one file.
-        unpacked: Where members of archives go.
-        workers: Processes for thousands of files.
+        folder: Any tree of files, or a single file.
+        unpacked: Folder for the members of archives.
+        workers: Number of processes, used for thousands of files.
     """
-    files, passed = list_files(folder)
-    scan = Scan(skipped=passed)
+    files, skipped = list_files(folder)
+    scan = Scan(skipped=skipped)
     for number, archive in enumerate([path for path in files if is_zip(path)]):
         files.remove(archive)
         files.extend(_unpack(archive, unpacked / f"{number:03d}", scan))
-    found: Iterable[Instance | str]
-    if workers > 1 and len(files) >= _PARALLEL_FROM:
-        found = _read_parallel(files, workers)
-    else:
-        found = read_many(files)
+    parallel = workers > 1 and len(files) >= _PARALLEL_FROM
     seen: set[str] = set()
-    for result in found:
+    for result in _read_parallel(files, workers) if parallel else read_many(files):
         if isinstance(result, str):
             scan.skipped[result] += 1
-        elif result.uids[1] in seen:
+        elif result.sop_instance_uid in seen:
             scan.skipped["duplicate of another file by (0008,0018) SOP Instance UID"] += 1
         else:
-            seen.add(result.uids[1])
+            seen.add(result.sop_instance_uid)
             scan.instances.append(result)
     return scan
 
 
 def _unpack(archive: Path, target: Path, scan: Scan) -> list[Path]:
     """Members of a ZIP archive as numbered files; a broken archive counts as unreadable."""
-    found: list[Path] = []
+    members: list[Path] = []
     try:
         with zipfile.ZipFile(archive) as content:
             for number, member in enumerate(m for m in content.infolist() if not m.is_dir()):
@@ -140,13 +165,13 @@ def _unpack(archive: Path, target: Path, scan: Scan) -> list[Path]:
                 path = target / f"{number:06d}.dcm"
                 with content.open(member) as packed, path.open("wb") as stream:
                     shutil.copyfileobj(packed, stream)  # a member may be larger than memory
-                found.append(path)
-    except Exception:  # the decompressors' errors share no base
+                members.append(path)
+    except Exception:  # the errors of the decompressors have no common base
         scan.skipped[_ARCHIVE] += 1
-    return found
+    return members
 
 
-def _read_parallel(files: list[Path], workers: int) -> Iterable[Instance | str]:
+def _read_parallel(files: list[Path], workers: int) -> list[Instance | str]:
     import dask
     from dask.delayed import delayed
 
@@ -157,7 +182,7 @@ def _read_parallel(files: list[Path], workers: int) -> Iterable[Instance | str]:
 
 
 def read_many(files: Iterable[Path]) -> list[Instance | str]:
-    """Read the headers of files; a text says why one is passed over."""
+    """Read the headers of files; a text instead of an instance says why the file is passed over."""
     with quiet_reading():
         return [_read(path) for path in files]
 
@@ -198,17 +223,15 @@ def _instance(path: Path, dataset: Dataset) -> Instance:
     modality = text_of(dataset, "Modality").upper()
     return Instance(
         path=path,
-        uids=(
-            text_of(dataset, "SOPClassUID"),
-            text_of(dataset, "SOPInstanceUID"),
-            text_of(dataset, "SeriesInstanceUID"),
-            text_of(dataset, "StudyInstanceUID"),
-            text_of(dataset, "FrameOfReferenceUID") or _contour_frame(dataset),
-        ),
+        sop_class_uid=text_of(dataset, "SOPClassUID"),
+        sop_instance_uid=text_of(dataset, "SOPInstanceUID"),
+        series_uid=text_of(dataset, "SeriesInstanceUID"),
+        study_uid=text_of(dataset, "StudyInstanceUID"),
+        frame_of_reference_uid=text_of(dataset, "FrameOfReferenceUID") or _contour_frame(dataset),
         modality=modality,
         patient_key=text_of(dataset, "PatientID"),
-        study_moment=text_of(dataset, "StudyDate") + text_of(dataset, "StudyTime"),
-        series_moment=text_of(dataset, "SeriesDate") + text_of(dataset, "SeriesTime"),
+        study_datetime=text_of(dataset, "StudyDate") + text_of(dataset, "StudyTime"),
+        series_datetime=text_of(dataset, "SeriesDate") + text_of(dataset, "SeriesTime"),
         description=text_of(dataset, "SeriesDescription"),
         image_type=tuple(t.upper() for t in texts_of(dataset, "ImageType")),
         corrected=corrections_of(dataset),
@@ -216,17 +239,18 @@ def _instance(path: Path, dataset: Dataset) -> Instance:
         units=text_of(dataset, "Units").upper(),
         series_type=tuple(t.upper() for t in texts_of(dataset, "SeriesType")),
         planes=planes_of(dataset) if modality in ("CT", "PT", "MR", "NM") else (),
-        turn=_turn(dataset),
+        acquisition_order=_acquisition_order(dataset),
         references=_references(dataset),
     )
 
 
-def _turn(dataset: Dataset) -> tuple[str, float, float, float]:
-    moment = text_of(dataset, "AcquisitionDate") + text_of(dataset, "AcquisitionTime")
-    trigger, reference, number = (
-        number_of(dataset, name) or 0.0 for name in ("TriggerTime", "FrameReferenceTime", "InstanceNumber")
+def _acquisition_order(dataset: Dataset) -> AcquisitionOrder:
+    return AcquisitionOrder(
+        acquired=text_of(dataset, "AcquisitionDate") + text_of(dataset, "AcquisitionTime"),
+        trigger_time=number_of(dataset, "TriggerTime") or 0.0,
+        frame_reference_time=number_of(dataset, "FrameReferenceTime") or 0.0,
+        instance_number=number_of(dataset, "InstanceNumber") or 0.0,
     )
-    return moment, trigger, reference, number
 
 
 def _contour_frame(dataset: Dataset) -> str:

@@ -36,7 +36,7 @@ class Series:
 
     Attributes:
         instances: Those in use.
-        note: Why they are not all of the series; empty if they are.
+        note: Why some instances of the series are left out; empty if none are.
     """
 
     instances: tuple[Instance, ...]
@@ -44,39 +44,39 @@ class Series:
 
     @property
     def first(self) -> Instance:
-        """One instance that stands for the series."""
+        """The first instance, which represents the series."""
         return self.instances[0]
 
     @property
     def uid(self) -> str:
         """(0020,000E) Series Instance UID."""
-        return self.first.uids[2]
+        return self.first.series_uid
 
     @property
     def study(self) -> str:
         """(0020,000D) Study Instance UID."""
-        return self.first.uids[3]
+        return self.first.study_uid
 
     @property
     def frame(self) -> str:
         """(0020,0052) Frame of Reference UID."""
-        return self.first.uids[4]
+        return self.first.frame_of_reference_uid
 
     @property
     def slices(self) -> int:
-        """Image planes, frames counted singly."""
+        """Number of image planes, each frame of a multi-frame object counted."""
         return sum(len(instance.planes) for instance in self.instances)
 
     def has_geometry(self) -> bool:
         """Whether every plane has a position, an orientation and a spacing."""
-        return all(i.planes and all(p.whole() for p in i.planes) for i in self.instances)
+        return all(i.planes and all(p.is_complete() for p in i.planes) for i in self.instances)
 
 
 def series_of(instances: Sequence[Instance]) -> list[Series]:
     """Group instances by series; each is put in order along its normal."""
     groups: dict[str, list[Instance]] = {}
     for instance in instances:
-        groups.setdefault(instance.uids[2], []).append(instance)
+        groups.setdefault(instance.series_uid, []).append(instance)
     return [_ordered(Series(tuple(group))) for _, group in sorted(groups.items())]
 
 
@@ -88,10 +88,10 @@ def _ordered(series: Series) -> Series:
 
 
 def one_frame(series: Series, which: Literal["first", "last"]) -> Series:
-    """One image per position of a dynamic or gated series; the series itself where that is not clear.
+    """One image per position of a dynamic or gated series; the whole series where that is not clear.
 
-    Images at one position follow each other by :attr:`Instance.turn`. Every position must
-    have as many; multi-frame objects are left alone.
+    Images at one position are ordered by :attr:`Instance.acquisition_order`. Every position must
+    have the same number of images. Multi-frame objects are left as they are.
     """
     if not series.has_geometry() or any(len(i.planes) != 1 for i in series.instances):
         return series
@@ -106,7 +106,7 @@ def one_frame(series: Series, which: Literal["first", "last"]) -> Series:
     if frames < 2 or any(len(group) != frames for group in groups):
         return series
     pick = min if which == "first" else max
-    chosen = tuple(pick(group, key=lambda instance: instance.turn) for group in groups)
+    chosen = tuple(pick(group, key=lambda instance: instance.acquisition_order) for group in groups)
     return Series(chosen, f"the {which} of {frames} images at each position by index.repeated_frames")
 
 
@@ -117,7 +117,7 @@ def exclusion_reason(series: Series, role: str, min_slices: int, dynamic: bool =
     """
     first = series.first
     classes = PET_CLASSES if role == "pet" else CT_CLASSES
-    if first.uids[0] not in classes:
+    if first.sop_class_uid not in classes:
         return "not a volume: a secondary capture, a raw or a derived object by its SOP class"
     kinds = {kind for instance in series.instances for kind in instance.image_type}
     for kind in _NOT_VOLUMES:
@@ -129,7 +129,7 @@ def exclusion_reason(series: Series, role: str, min_slices: int, dynamic: bool =
         return "slices lack a usable position, orientation or pixel spacing"
     if _repeats(series):
         return "several images at one position: gated, dynamic or repeated"
-    return _unfit_pet(series, dynamic) if role == "pet" else ""
+    return _pet_exclusion_reason(series, dynamic) if role == "pet" else ""
 
 
 def _repeats(series: Series) -> bool:
@@ -138,7 +138,7 @@ def _repeats(series: Series) -> bool:
     return bool((np.diff(depths) < 1e-3).sum() * 2 >= len(depths))
 
 
-def _unfit_pet(series: Series, dynamic: bool) -> str:
+def _pet_exclusion_reason(series: Series, dynamic: bool) -> str:
     corrected = [set(i.corrected) for i in series.instances]
     if any(flags and "ATTN" not in flags for flags in corrected):
         return "not corrected for attenuation: (0028,0051) Corrected Image lacks ATTN"
@@ -161,7 +161,12 @@ def pattern_rank(description: str, patterns: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class Choice:
-    """A chosen series, and how many others the rules could not tell from it."""
+    """A chosen series.
+
+    Attributes:
+        series: The series.
+        ties: Number of other series that the rules rank equally.
+    """
 
     series: Series
     ties: int
@@ -170,7 +175,7 @@ class Choice:
 def best_pet(candidates: Sequence[Series], patterns: Sequence[str]) -> Choice:
     """The PET: by pattern, then original before derived, more slices, finer voxels.
 
-    Series that are equal by all of these: the earlier one.
+    Among series that are equal by all of these, the earliest is taken.
     """
     return _best(candidates, lambda series: _pet_key(series, patterns))
 
@@ -187,7 +192,7 @@ def _pet_key(series: Series, patterns: Sequence[str]) -> tuple:
 def best_ct(candidates: Sequence[Series], patterns: Sequence[str], pet: Series | None) -> Choice:
     """The CT: by pattern, then the PET's frame and study, its coverage, a soft kernel, slices, voxels.
 
-    Series that are equal by all of these: the earlier one.
+    Among series that are equal by all of these, the earliest is taken.
     """
     return _best(candidates, lambda series: _ct_key(series, patterns, pet))
 
@@ -205,17 +210,17 @@ def _ct_key(series: Series, patterns: Sequence[str], pet: Series | None) -> tupl
 
 
 def _best(candidates: Sequence[Series], key: Callable[[Series], tuple]) -> Choice:
-    """Least by key, then by time, then by UID, so that the order of files does not matter."""
+    """The least by key, then by time, then by UID, so that the order of files does not matter."""
     keys = {series.uid: key(series) for series in candidates}
-    best = min(candidates, key=lambda s: (keys[s.uid], s.first.series_moment, s.uid))
+    best = min(candidates, key=lambda s: (keys[s.uid], s.first.series_datetime, s.uid))
     return Choice(best, sum(value == keys[best.uid] for value in keys.values()) - 1)
 
 
 def coverage(series: Series, other: Series) -> float:
     """Share (0 to 1) of the other series' extent along its normal that a series covers."""
     normal = axes_of(other.first.planes[0].orientation)[:, 2]
-    mine = np.asarray([p.position for i in series.instances for p in i.planes]) @ normal
-    theirs = depths_of([p for i in other.instances for p in i.planes])
-    length = float(theirs.max() - theirs.min())
-    shared = min(mine.max(), theirs.max()) - max(mine.min(), theirs.min())
+    own = np.asarray([p.position for i in series.instances for p in i.planes]) @ normal
+    covered = depths_of([p for i in other.instances for p in i.planes])
+    length = float(covered.max() - covered.min())
+    shared = min(own.max(), covered.max()) - max(own.min(), covered.min())
     return float(np.clip(shared / length, 0, 1)) if length > 0 else 0.0

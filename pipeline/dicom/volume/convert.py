@@ -1,18 +1,17 @@
-"""Chosen series to volumes, with the header values that later stages need."""
+"""Chosen series as volumes, with the header values that later stages need."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
 
 from pipeline.dicom.header.pet_header import SliceHeader, add_missing_values, merge_headers, slice_header
-from pipeline.dicom.header.values import number_of, text_of
+from pipeline.dicom.header.values import integer_of, number_of, text_of
 from pipeline.dicom.series.index_file import Index, files_of, find_chosen, read_index
-from pipeline.dicom.volume.completeness import Announced
 from pipeline.dicom.volume.read import read_series
 from pipeline.errors import DicomError
 from pipeline.settings.base import Policy
@@ -23,22 +22,28 @@ from pipeline.volumes.volume import Grid, Volume
 
 CT_FILE, PET_FILE = "ct_hu.nii.gz", "pet_stored.nii.gz"
 CT_HEADER, PET_HEADER = "ct.json", "pet.json"
+# Elements that count the slices of one series, and those that may count other series', too.
+_SLICE_COUNT = {"NumberOfSlices": "(0054,0081) Number of Slices"}
+_IMAGE_COUNTS = {
+    "NumberOfSeriesRelatedInstances": "(0020,1209) Number of Series Related Instances",
+    "ImagesInAcquisition": "(0020,1002) Images in Acquisition",
+}
 
 
 def convert_patient(index: Path, out: Path, settings: ConvertSettings, policy: Policy) -> None:
     """Write the chosen CT and PET as volumes with their headers.
 
-    `ct_hu.nii.gz` is in HU (int16 where the rescale keeps whole numbers), `pet_stored.nii.gz`
+    `ct_hu.nii.gz` is in HU (int16 where the rescaled values are integers), `pet_stored.nii.gz`
     float32 in the file's own units with each slice's rescale applied. `ct.json` and
     `pet.json` hold geometry and header values, no identifiers and no UIDs. `pet_to_ct` in
-    `pet.json` says how the two lie on each other (`same_frame`, `accepted`, `register`,
+    `pet.json` says how the two are aligned (`same_frame`, `accepted`, `register`,
     `alone`), as :data:`pipeline.dicom.series.index_file.PetToCt` has it.
 
     Args:
         index: The patient's index folder.
         out: Folder of this patient's volumes.
         settings: Tolerance of slice gaps, compression.
-        policy: What a patient whose series makes no volume does.
+        policy: What happens to a patient whose series make no volume.
 
     Raises:
         DicomError: (policy `stop`) slices missing, uneven, sheared, repeated, of mixed
@@ -46,49 +51,92 @@ def convert_patient(index: Path, out: Path, settings: ConvertSettings, policy: P
     """
     if propagate_exclusion(index, out):
         return
-    found = read_index(index)
-    with patient_stage("convert", found.patient_id, out, policy) as warnings:
-        if find_chosen(found, "ct") is not None:
-            _convert_ct(found, out, settings, warnings)
-        if find_chosen(found, "pet") is not None:
-            _convert_pet(found, out, settings, warnings)
+    series_index = read_index(index)
+    with patient_stage("convert", series_index.patient_id, out, policy) as warnings:
+        if find_chosen(series_index, "ct") is not None:
+            _convert_ct(series_index, out, settings, warnings)
+        if find_chosen(series_index, "pet") is not None:
+            _convert_pet(series_index, out, settings, warnings)
+
+
+@dataclass
+class AnnouncedSlices:
+    """Numbers of slices that a series announces: losses at its ends leave no gap between slices.
+
+    Attributes:
+        counts: The greatest count that the files give, by element.
+        files: Number of files read.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    files: int = 0
+
+    def read(self, dataset: Dataset) -> None:
+        """Take note of the counts of one file."""
+        self.files += 1
+        for keyword, name in (_SLICE_COUNT | _IMAGE_COUNTS).items():
+            count = integer_of(dataset, keyword)
+            if count is not None:
+                self.counts[name] = max(count, self.counts.get(name, 0))
+
+    def check(self, slices: int, where: str, settings: ConvertSettings) -> list[str]:
+        """Warnings of a series that announces more slices than it has.
+
+        Raises:
+            DicomError: (0054,0081) says that slices are missing, and the settings refuse it.
+        """
+        short = [name for name in _SLICE_COUNT.values() if self.counts.get(name, 0) > slices]
+        if short and settings.incomplete == "refuse":
+            raise DicomError(
+                f"{self.counts[short[0]] - slices} slices are missing at the ends of the series",
+                where=f"{where}, {short[0]}",
+                expected=f"{self.counts[short[0]]} slices",
+                got=str(slices),
+                action="send the whole series, or set convert.incomplete: warn if it was cut on purpose",
+            )
+        if self.files == slices:  # an enhanced file holds many slices, and is one instance
+            short += [name for name in _IMAGE_COUNTS.values() if self.counts.get(name, 0) > slices]
+        return [
+            f"{where}: {name} says {self.counts[name]}, {slices} arrived; the series may be cut at its ends"
+            for name in short
+        ]
 
 
 def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Warnings) -> None:
     scanners: list[dict[str, Any]] = []
-    announced = Announced()
+    announced = AnnouncedSlices()
 
     def header(dataset: Dataset) -> None:
         announced.read(dataset)
         scanners.append(_ct_header(dataset))
 
-    volume, order, notes = read_series(_files(index, "ct"), "ct_hu", settings, header)
-    for note in (*notes, *announced.check(len(order), "CT series", settings)):
-        warnings.tell(note)
-    write_nifti(out / CT_FILE, volume, settings.compression_level)
-    _write_json(out / CT_HEADER, {**_described(volume), "header": scanners[0]})
+    series = read_series(_files(index, "ct"), "ct_hu", settings, header)
+    for note in (*series.notes, *announced.check(len(series.order), "CT series", settings)):
+        warnings.warn(note)
+    write_nifti(out / CT_FILE, series.volume, settings.compression_level)
+    _write_json(out / CT_HEADER, {**_described(series.volume), "header": scanners[0]})
 
 
 def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: Warnings) -> None:
     headers: list[SliceHeader] = []
-    announced = Announced()
+    announced = AnnouncedSlices()
 
     def header(dataset: Dataset) -> None:
         announced.read(dataset)
         headers.append(slice_header(dataset))
 
     try:
-        volume, order, notes = read_series(_files(index, "pet"), "pet_stored", settings, header)
-        told = (*notes, *announced.check(len(order), "PET series", settings))
+        series = read_series(_files(index, "pet"), "pet_stored", settings, header)
+        notes = (*series.notes, *announced.check(len(series.order), "PET series", settings))
     except DicomError as error:
-        # One refusal that names all that is wrong spares a second export from the archive.
+        # A refusal that names all that is wrong spares a second export from the archive.
         add_missing_values(error, headers[0].series if headers else None)
         raise
-    for note in told:
-        warnings.tell(note)
-    merged = merge_headers(headers).reordered(order)
-    write_nifti(out / PET_FILE, volume, settings.compression_level)
-    content = {**_described(volume), "pet_to_ct": index.pet_to_ct, "header": merged.as_json()}
+    for note in notes:
+        warnings.warn(note)
+    merged = merge_headers(headers).reordered(series.order)
+    write_nifti(out / PET_FILE, series.volume, settings.compression_level)
+    content = {**_described(series.volume), "pet_to_ct": index.pet_to_ct, "header": merged.as_json()}
     _write_json(out / PET_HEADER, content)
 
 

@@ -1,4 +1,4 @@
-"""Cohorts of NIfTI files: what `convert` leaves of DICOM, from a CT in HU and a PET in SUVbw."""
+"""Cohorts of NIfTI files: the outputs of `convert` from a CT in HU and a PET in SUVbw."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import Warnings, patient_stage
 from pipeline.volumes.nifti import read_nifti, write_nifti
-from pipeline.volumes.volume import Grid, Volume
+from pipeline.volumes.volume import FloatArray, Grid, Volume
 
 MAX_SUV = 1000.0
-"""No SUV comes near this; a PET in Bq/mL does everywhere."""
+"""Any SUV (g/mL) lies far below this value, while a PET in Bq/mL exceeds it."""
 AIR_HU = -200.0
+"""A CT whose lowest value lies above this shows no air."""
 _FLOATS = {16: 4, 64: 8}
 """NIfTI-1 datatype codes of floating-point values, and their bytes."""
 _NO_SCANNER: dict[str, Any] = {"manufacturer": "", "model": "", "kernel": "", "patient_position": ""}
@@ -38,16 +39,16 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: CohortSettings, po
     GML and (0054,1006) SUV Type BW would, so that `suv_patient` passes the values on.
 
     Args:
-        patient: Folder with the patient's files.
+        patient: The patient and the folder with the patient's files.
         out: Folder of this patient's volumes.
-        settings: Patterns of the files' names, and what the PET's voxels hold.
-        policy: What a patient without usable files does.
+        settings: Patterns of the files' names, and the quantity that the PET holds.
+        policy: What happens to a patient without usable files.
 
     Raises:
         SettingsError: `cohort.nifti_pet_quantity` is not `suvbw` (whatever the policy).
         DicomError: (policy `stop`) no file, or several, of a pattern; a CT that is not in HU.
         SuvError: (policy `stop`) PET values that cannot be SUV.
-        GeometryError: (policy `stop`) PET and CT lie apart, or a file is no 3D image.
+        GeometryError: (policy `stop`) PET and CT do not overlap, or a file is not a 3D image.
     """
     if settings.nifti_pet_quantity != "suvbw":
         raise SettingsError(
@@ -78,39 +79,39 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: CohortSettings, po
 
 
 def _read(patient: PatientFiles, pattern: str, name: str) -> Volume | None:
-    """The one file that a pattern fits; None where the pattern is empty."""
+    """The volume of the single file that fits a pattern; None where the pattern is empty."""
     if not pattern:
         return None
     folder = patient.folder
     if not folder.is_dir():
-        raise DicomError("the image folder does not exist", where=str(folder), action="mend image_path")
+        raise DicomError("the image folder does not exist", where=str(folder), action="correct image_path")
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    found = [text for text in names if fnmatchcase(text.lower(), pattern.lower())]
-    if len(found) != 1:
+    matching = [text for text in names if fnmatchcase(text.lower(), pattern.lower())]
+    if len(matching) != 1:
         raise DicomError(
-            f"no {name} file" if not found else f"several {name} files",
+            f"no {name} file" if not matching else f"several {name} files",
             where=str(folder),
             expected=f"one file named like {pattern}",
-            got=", ".join(found or names) or "an empty folder",
+            got=", ".join(matching or names) or "an empty folder",
             action=f"set cohort.nifti_{name.lower()} to a pattern that fits one file",
         )
-    path = folder / found[0]
+    path = folder / matching[0]
     volume = read_nifti(path)
-    share = max(_share_not_numbers(path), float((~np.isfinite(volume.array)).mean()))
+    share = max(_share_of_non_finite(path), float((~np.isfinite(volume.array)).mean()))
     if share:
         raise DicomError(
             f"the {name} holds values that are not numbers",
-            where=found[0],
+            where=matching[0],
             got=f"{100 * share:.2f} % of voxels",
             action="fill them on purpose, and send the file again",
         )
     return volume
 
 
-def _share_not_numbers(path: Path) -> float:
+def _share_of_non_finite(path: Path) -> float:
     """Share of a NIfTI-1 file's stored values that are NaN or infinite.
 
-    Its bytes are asked, because ITK's reader turns such values into 0 without a word.
+    The bytes are read directly, because ITK's reader turns such values into 0 without a warning.
     """
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
         head = stream.read(348)
@@ -129,14 +130,15 @@ def _share_not_numbers(path: Path) -> float:
 
 
 def _overlap(first: Grid, second: Grid) -> bool:
-    """Whether the boxes of two grids share space (along the patient's axes)."""
-    low, high = zip(_extent(first), _extent(second), strict=True)
-    return bool((np.max(low, axis=0) < np.min(high, axis=0)).all())
+    """Whether the bounding boxes of two grids (along the patient's axes) share space."""
+    corners = [_corners(first), _corners(second)]
+    low = np.max([points.min(axis=0) for points in corners], axis=0)
+    high = np.min([points.max(axis=0) for points in corners], axis=0)
+    return bool((low < high).all())
 
 
-def _extent(grid: Grid) -> tuple[Any, Any]:
-    corners = grid.points(list(product(*[(-0.5, n - 0.5) for n in grid.shape])))
-    return corners.min(axis=0), corners.max(axis=0)
+def _corners(grid: Grid) -> FloatArray:
+    return grid.points(list(product(*[(-0.5, n - 0.5) for n in grid.shape])))
 
 
 def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:
@@ -149,9 +151,9 @@ def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:
             action="give the CT before any normalisation",
         )
     if low > AIR_HU:
-        warnings.tell(f"the CT holds no air (lowest value {low:g}): make sure that it is in HU")
-    whole = low >= -32768 and high <= 32767 and bool((volume.array == np.round(volume.array)).all())
-    array = volume.array.astype(np.int16 if whole else np.float32)
+        warnings.warn(f"the CT holds no air (lowest value {low:g}): make sure that it is in HU")
+    integers = low >= -32768 and high <= 32767 and bool((volume.array == np.round(volume.array)).all())
+    array = volume.array.astype(np.int16 if integers else np.float32)
     _write(out, "ct_hu.nii.gz", "ct.json", Volume(array, volume.grid, "ct_hu"), {"header": _NO_SCANNER})
 
 
@@ -166,7 +168,7 @@ def _write_pet(volume: Volume, out: Path, warnings: Warnings, pet_to_ct: PetToCt
             action="convert it to SUVbw; Bq/mL need body weight, dose and times",
         )
     if low < -1.0:
-        warnings.tell(f"the PET holds values down to {low:g} g/mL")
+        warnings.warn(f"the PET holds values down to {low:g} g/mL")
     header = PetHeader(slices=(), units="GML", suv_type="BW").as_json()
     stored = Volume(volume.array.astype(np.float32), volume.grid, "pet_stored")
     _write(out, "pet_stored.nii.gz", "pet.json", stored, {"pet_to_ct": pet_to_ct, "header": header})

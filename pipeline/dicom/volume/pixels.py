@@ -1,4 +1,4 @@
-"""Pixels of DICOM files as the values they stand for: decoded, masked, rescaled."""
+"""Pixels of DICOM files: decoded, freed of bits that are not theirs, rescaled to real values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.errors import DicomError
 
 Array = npt.NDArray[Any]
 _PIXELS = 0x7FE00010
-_PLAIN_SYNTAXES = (
+_UNCOMPRESSED = (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -35,10 +35,10 @@ def frames_of(dataset: Dataset, where: str) -> Array:
         DicomError: No pixels, too few of them, colours, a lookup table, or a compression
             that cannot be decoded.
     """
-    _require_plain(dataset, where)
-    plain = _plain_frames(dataset)
-    if plain is not None:
-        return _masked(plain, dataset, where)
+    _require_grey_values(dataset, where)
+    uncompressed = _uncompressed_frames(dataset)
+    if uncompressed is not None:
+        return _masked(uncompressed, dataset, where)
     try:
         pixels = dataset.pixel_array
     except Exception as error:  # decoders raise whatever broken bytes provoke
@@ -52,13 +52,13 @@ def frames_of(dataset: Dataset, where: str) -> Array:
     return _masked(frames, dataset, where)
 
 
-def _plain_frames(dataset: Dataset) -> Array | None:
-    """Uncompressed whole numbers without copying them; None where anything is out of the ordinary.
+def _uncompressed_frames(dataset: Dataset) -> Array | None:
+    """Uncompressed integers without copying them; None where the general decoder is needed.
 
     pydicom's general decoder takes longer than reading the file.
     """
     syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None)
-    if syntax is None or syntax not in _PLAIN_SYNTAXES:
+    if syntax is None or syntax not in _UNCOMPRESSED:
         return None
     sizes = [
         integer_of(dataset, name) for name in ("Rows", "Columns", "BitsAllocated", "PixelRepresentation")
@@ -72,8 +72,8 @@ def _plain_frames(dataset: Dataset) -> Array | None:
     if not 0 <= len(raw) - count * bits // 8 <= count * bits // 8 % 2:
         return None
     order = ">" if syntax == ExplicitVRBigEndian else "<"
-    found = np.frombuffer(raw, f"{order}{'i' if signed else 'u'}{bits // 8}", count)
-    return found.reshape(frames, rows, columns)
+    pixels = np.frombuffer(raw, f"{order}{'i' if signed else 'u'}{bits // 8}", count)
+    return pixels.reshape(frames, rows, columns)
 
 
 def _syntax(dataset: Dataset) -> str:
@@ -81,7 +81,7 @@ def _syntax(dataset: Dataset) -> str:
     return str(getattr(uid, "name", "not given"))
 
 
-def _require_plain(dataset: Dataset, where: str) -> None:
+def _require_grey_values(dataset: Dataset, where: str) -> None:
     if (integer_of(dataset, "SamplesPerPixel") or 1) != 1:
         raise DicomError("colour pixels", where=f"{where}, (0028,0002) Samples per Pixel", expected="1")
     if value_of(dataset, "ModalityLUTSequence") is not None:
@@ -122,9 +122,12 @@ def _within(frames: Array, stored: int) -> bool:
     return bool(frames.max() < 1 << (stored - 1) and frames.min() >= -(1 << (stored - 1)))
 
 
-def put_whole_values(frame: Array, rescale: Rescale, into: Array) -> bool:
-    """Write rescaled values into an int16 array; False, nothing written, where they are not whole or do
-    not fit."""
+def put_integers(frame: Array, rescale: Rescale, into: Array) -> bool:
+    """Write rescaled values into an int16 array.
+
+    Returns:
+        Whether they are integers that fit; otherwise nothing was written.
+    """
     if not rescale.integral() or frame.dtype.kind not in "iu":
         return False
     slope, intercept = int(rescale.slope), int(rescale.intercept)

@@ -1,4 +1,4 @@
-"""A chosen series as one volume, file by file, so that memory holds the volume once."""
+"""A chosen series as one volume, read file by file so that memory holds the volume once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.dicom.header.frames import Rescale, frame_values, planes_of
 from pipeline.dicom.header.geometry import Plane, grid_of_planes, slice_order
 from pipeline.dicom.header.values import quiet_reading
 from pipeline.dicom.volume.gantry_tilt import straighten
-from pipeline.dicom.volume.pixels import Array, frames_of, put_whole_values, real_values
+from pipeline.dicom.volume.pixels import Array, frames_of, put_integers, real_values
 from pipeline.errors import DicomError
 from pipeline.settings.dicom import ConvertSettings
 from pipeline.volumes.volume import Quantity, Volume
@@ -25,12 +25,12 @@ Header = Callable[[Dataset], None]
 
 @dataclass
 class Stack:
-    """Values of slices in the order of reading.
+    """Slices in the order of reading.
 
     Attributes:
-        quantity: What the values mean.
+        quantity: What the values are.
         array: (n, rows, columns); int16 as long as every slice allows it, else float32.
-        planes: Where the slices lie.
+        planes: The image plane of each slice.
     """
 
     quantity: Quantity
@@ -39,29 +39,39 @@ class Stack:
 
     def add(self, frame: Array, rescale: Rescale, plane: Plane) -> None:
         """Put the next slice on the stack."""
-        if self.array.dtype == np.int16 and not put_whole_values(
-            frame, rescale, self.array[len(self.planes)]
-        ):
+        if self.array.dtype == np.int16 and not put_integers(frame, rescale, self.array[len(self.planes)]):
             self.array = self.array.astype(np.float32)
         if self.array.dtype == np.float32:
             self.array[len(self.planes)] = real_values(frame, rescale)
         self.planes.append(plane)
 
 
+@dataclass(frozen=True)
+class SeriesVolume:
+    """A series as one volume.
+
+    Attributes:
+        volume: Values and grid.
+        order: By slice of the volume, the number of the frame that it came from; frames are
+            counted through the files in the order given.
+        notes: What a person should know of it.
+    """
+
+    volume: Volume
+    order: list[int]
+    notes: list[str]
+
+
 def read_series(
     files: Sequence[Path], quantity: Quantity, settings: ConvertSettings, header: Header
-) -> tuple[Volume, list[int], list[str]]:
+) -> SeriesVolume:
     """Read the files of a series.
 
     Args:
         files: All files of the series.
-        quantity: `ct_hu` (int16 where the rescale keeps whole numbers) or `pet_stored` (float32).
-        settings: Tolerance of slice gaps, and what a tilted gantry does.
+        quantity: `ct_hu` (int16 where the rescaled values are integers) or `pet_stored` (float32).
+        settings: Tolerance of slice gaps, and what happens to stacks of a tilted gantry.
         header: Called with the headers of every file, in the order of `files`.
-
-    Returns:
-        The volume; by volume slice the number of the frame it came from (frames counted
-        through the files in the order given); what a person should know.
 
     Raises:
         DicomError: Files that cannot be read or do not make one regular volume.
@@ -77,8 +87,8 @@ def read_series(
                 stack = _new_stack(quantity, frames, len(files))
             for plane, frame, values in zip(planes, frames, frame_values(dataset), strict=True):
                 _require_shape(stack, frame, where)
-                whole = frame.dtype.kind in "iu"
-                stack.add(frame, _usable(values.rescale, quantity, whole, where), plane)
+                integers = frame.dtype.kind in "iu"
+                stack.add(frame, _usable_rescale(values.rescale, quantity, integers, where), plane)
     if stack is None:
         raise DicomError("the series has no files", where=where)
     return _in_order(stack, settings, where)
@@ -89,7 +99,7 @@ def _datasets(files: Sequence[Path], where: str) -> Iterable[Dataset]:
         try:
             yield _with_syntax(pydicom.dcmread(path, force=True))
         except Exception as error:  # whatever broken bytes provoke in the reader
-            # By number: files are often named by their UID, which must not leave the index.
+            # The message gives a number: files are often named by their UID, which stays in the index.
             raise DicomError(
                 "a file of the series cannot be read",
                 where=f"{where}, file {number + 1} of {len(files)} in series.json",
@@ -98,7 +108,7 @@ def _datasets(files: Sequence[Path], where: str) -> Iterable[Dataset]:
 
 
 def _with_syntax(dataset: pydicom.FileDataset) -> Dataset:
-    """Name the transfer syntax of a bare dataset: uncompressed, in the encoding it was read in."""
+    """Add the transfer syntax of a dataset without file meta information: that of its encoding."""
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
@@ -107,7 +117,7 @@ def _with_syntax(dataset: pydicom.FileDataset) -> Dataset:
 
 
 def _new_stack(quantity: Quantity, frames: Array, files: int) -> Stack:
-    """Room for the whole series: every file is taken to hold as many frames as the first."""
+    """An empty stack for the whole series, if every file holds as many frames as the first."""
     shape = (files * len(frames), *frames.shape[1:])
     return Stack(quantity, np.empty(shape, np.int16 if quantity == "ct_hu" else np.float32))
 
@@ -134,11 +144,11 @@ def _require_shape(stack: Stack, frame: Array, where: str) -> None:
         raise DicomError("files of one series differ in their number of frames", where=where)
 
 
-def _usable(rescale: Rescale | None, quantity: Quantity, whole: bool, where: str) -> Rescale:
+def _usable_rescale(rescale: Rescale | None, quantity: Quantity, integers: bool, where: str) -> Rescale:
     """The rescale; stored floating-point numbers (7FE0,0008) of a PET need none."""
     if rescale is not None and rescale.slope != 0:
         return rescale
-    if rescale is None and quantity == "pet_stored" and not whole:
+    if rescale is None and quantity == "pet_stored" and not integers:
         return Rescale(1.0, 0.0)
     meant = "Hounsfield units" if quantity == "ct_hu" else "activity or SUV"
     raise DicomError(
@@ -150,21 +160,23 @@ def _usable(rescale: Rescale | None, quantity: Quantity, whole: bool, where: str
     )
 
 
-def _in_order(stack: Stack, settings: ConvertSettings, where: str) -> tuple[Volume, list[int], list[str]]:
+def _in_order(stack: Stack, settings: ConvertSettings, where: str) -> SeriesVolume:
+    """The stack sorted along its normal, on a regular grid."""
     count = len(stack.planes)
     array = stack.array[:count]
-    broken = sum(not plane.whole() for plane in stack.planes)
+    broken = sum(not plane.is_complete() for plane in stack.planes)
     order = list(range(count)) if broken else slice_order(stack.planes)
     planes = [stack.planes[i] for i in order]
-    tilted = settings.gantry_tilt == "resample"
-    grid, step = grid_of_planes(planes, settings.spacing_tolerance_mm, where, tilted)
+    resample = settings.gantry_tilt == "resample"
+    stack_grid = grid_of_planes(planes, settings.spacing_tolerance_mm, where, allow_shear=resample)
     if order != list(range(count)):
         array = array[order]
     if array.dtype == np.float32 and not bool(np.isfinite(array).all()):
         raise DicomError("values that are not finite", where=f"{where}, (7FE0,0010) and the rescale")
-    notes = []
-    if step.any():
-        array, grid = straighten(array, grid, step)
-        tilt = np.degrees(np.arctan2(np.linalg.norm(step), grid.spacing_mm[0]))
-        notes.append(f"{where}: tilt of {tilt:.1f}° made straight by convert.gantry_tilt")
-    return Volume(array, grid, stack.quantity), order, notes
+    volume, shear_mm = Volume(array, stack_grid.grid, stack.quantity), stack_grid.shear_mm
+    if not shear_mm.any():
+        return SeriesVolume(volume, order, [])
+    volume = straighten(volume, shear_mm)
+    tilt = np.degrees(np.arctan2(np.linalg.norm(shear_mm), volume.grid.spacing_mm[0]))
+    note = f"{where}: tilt of {tilt:.1f}° made straight by convert.gantry_tilt"
+    return SeriesVolume(volume, order, [note])

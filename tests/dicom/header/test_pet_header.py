@@ -7,11 +7,11 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pipeline.dicom.header.pet_header import merge_headers, slice_header
-from pipeline.dicom.header.values import number_of, private_value, text_of
+from pipeline.dicom.header.pet_header import PetHeader, merge_headers, slice_header
 from pipeline.dicom.pet.factor import suv_factor
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
+from tests.dicom.pet.suv_cases import BASE
 from tests.dicom.write_dicom import Recipe, plain_dataset
 
 PET = Recipe("PT")
@@ -172,14 +172,6 @@ def test_broken_values_are_as_good_as_absent(keyword, words):
         factor_of(stored(edit))
 
 
-def test_private_blocks_and_broken_numbers():
-    ds = stored(philips_in_another_block)
-    assert private_value(ds, 0x7053, 0x00, "philips pet private group") == "0.000551"
-    assert private_value(ds, 0x0009, 0x0D, "GEMS_PETD_01") == ""
-    assert number_of(ds, "PatientSize") == 1.75
-    assert text_of(ds, "SeriesInstanceUID") == PET.uid
-
-
 def test_a_radiopharmaceutical_written_twice_is_one():
     def edit(ds):
         ds.RadiopharmaceuticalInformationSequence = [*ds.RadiopharmaceuticalInformationSequence] * 2
@@ -208,3 +200,7 @@ def test_an_empty_value_of_a_broken_representation_is_absent():
     edit(ds)
     with pytest.raises(SuvError, match="dose"):
         factor_of(ds)
+
+
+def test_a_header_survives_json():
+    assert PetHeader.from_json(BASE.as_json()) == BASE

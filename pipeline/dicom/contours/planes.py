@@ -1,0 +1,80 @@
+"""Planar contours by plane, and the slab of the solid that each plane stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import ContourError
+from pipeline.volumes.volume import FloatArray
+
+PLANE_TOLERANCE_MM = 0.1
+"""Contours closer than this along the normal lie in one plane."""
+MAX_TILT_SLICES = 0.5
+"""A contour whose points spread further along the normal is not parallel to the slices."""
+MAX_PLANE_GAP_MM = 12.0
+"""Planes further apart than this are never joined: two lesions, not one."""
+GAP_FACTOR = 1.5
+"""Planes further apart than this times the usual distance are not joined either."""
+
+
+@dataclass(frozen=True)
+class Planes:
+    """An ROI's contours by plane, in index space.
+
+    Attributes:
+        positions: Ascending slice index of each plane (continuous).
+        lower: Where each plane's slab begins (slice index).
+        upper: Where it ends.
+        polygons: Per plane its contours, each (n, 2): x and y index.
+        step: Usual distance of planes, in slices.
+        gaps: Places where planes are missing in between.
+    """
+
+    positions: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    polygons: tuple[tuple[FloatArray, ...], ...]
+    step: float
+    gaps: int
+
+
+def group_planes(contours: Sequence[FloatArray], slice_mm: float) -> Planes:
+    """Contours (n, 3; x, y, z index) by plane, and the slab that each plane stands for.
+
+    Raises:
+        ContourError: A contour is not parallel to the slices, or there is none.
+    """
+    if not contours:
+        raise ContourError("there are no closed contours to rasterise")
+    for points in contours:
+        tilt = float(np.ptp(points[:, 2]))
+        if tilt > MAX_TILT_SLICES:
+            raise ContourError(
+                "a contour is not parallel to the image's slices",
+                expected=f"points within {MAX_TILT_SLICES:g} slice of each other along the slice normal",
+                got=f"{tilt:.2f} slices ({tilt * slice_mm:.2f} mm)",
+                action="export contours drawn on the slices of this image",
+            )
+    heights = np.array([float(points[:, 2].mean()) for points in contours])
+    order = np.argsort(heights, kind="stable")
+    tolerance = min(PLANE_TOLERANCE_MM / slice_mm, 0.2)
+    first = np.flatnonzero(np.diff(heights[order], prepend=-np.inf) > tolerance)
+    groups = np.split(order, first[1:])
+    positions = np.array([float(heights[group].mean()) for group in groups])
+    polygons = tuple(tuple(contours[i][:, :2] for i in group) for group in groups)
+    return _with_slabs(positions, polygons, MAX_PLANE_GAP_MM / slice_mm)
+
+
+def _with_slabs(positions: FloatArray, polygons: tuple[tuple[FloatArray, ...], ...], widest: float) -> Planes:
+    """Planes with slabs that reach half way to neighbours no further than the widest gap (slices)."""
+    distances = np.diff(positions)
+    close = distances[distances <= max(widest, 1.0 + 1e-6)]
+    step = float(np.median(close)) if close.size else 1.0
+    joined = distances <= max(GAP_FACTOR * step, step + 1e-6)
+    half = np.where(joined, distances / 2, step / 2)
+    lower = positions - np.concatenate([[step / 2], half])
+    upper = positions + np.concatenate([half, [step / 2]])
+    return Planes(positions, lower, upper, polygons, step, gaps=int((~joined).sum()))

@@ -1,0 +1,72 @@
+"""Polygons of one plane: their area, and whether they cross each other or themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.volumes.volume import FloatArray
+
+
+def xor_area(polygons: Sequence[FloatArray]) -> float:
+    """Area of polygons (n, 2) under the even-odd rule, from their corners (shoelace).
+
+    A polygon inside an odd number of others is a hole. Exact for nested and separate
+    polygons and for keyholes, not for ones that cross.
+    """
+    total = 0.0
+    for number, polygon in enumerate(polygons):
+        depth = sum(_inside(polygon, other) for i, other in enumerate(polygons) if i != number)
+        total += (-1.0) ** depth * _shoelace(polygon)
+    return abs(total)
+
+
+def _inside(polygon: FloatArray, other: FloatArray) -> bool:
+    # Several corners are asked, because one may lie on the other's edge.
+    corners = polygon[:: max(1, len(polygon) // 5)]
+    return sum(_contains(other, corner) for corner in corners) > len(corners) / 2
+
+
+def _shoelace(polygon: FloatArray) -> float:
+    x, y = polygon[:, 0] - polygon[0, 0], polygon[:, 1] - polygon[0, 1]
+    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+
+
+def _contains(polygon: FloatArray, point: FloatArray) -> bool:
+    x0, y0 = polygon[:, 0], polygon[:, 1]
+    x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
+    spans = (y0 <= point[1]) != (y1 <= point[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        meets = x0 + (point[1] - y0) * (x1 - x0) / (y1 - y0)
+    return bool(np.count_nonzero(spans & (point[0] < meets)) % 2)
+
+
+def areas_differ(polygons: Sequence[FloatArray], own: float, even_odd: float, lines: int) -> bool:
+    """Whether the even-odd area is not that of the corners: contours that cross themselves, or
+    that run along each other (drawn along pixel edges) and overlap."""
+    width = sum(float(np.ptp(polygon[:, 0])) for polygon in polygons)
+    return abs(own - even_odd) > 0.02 * max(own, even_odd) + width / lines
+
+
+def any_cross(polygons: Sequence[FloatArray]) -> bool:
+    """Whether two contours of a plane cross, i.e. overlap without one containing the other."""
+    return any(
+        _cross(polygons[i], polygons[j]) for i in range(len(polygons)) for j in range(i + 1, len(polygons))
+    )
+
+
+def _cross(first: FloatArray, second: FloatArray) -> bool:
+    if (first.max(axis=0) <= second.min(axis=0)).any() or (second.max(axis=0) <= first.min(axis=0)).any():
+        return False
+    a, b = first[:, None], np.roll(first, -1, axis=0)[:, None]
+    c, d = second[None], np.roll(second, -1, axis=0)[None]
+    sides = _side(a, b, c) * _side(a, b, d) < 0
+    return bool((sides & (_side(c, d, a) * _side(c, d, b) < 0)).any())
+
+
+def _side(a: FloatArray, b: FloatArray, p: FloatArray) -> FloatArray:
+    """Sign of which side of a→b a point lies on; nearly on it counts as on it."""
+    u, v = b - a, p - a
+    turn: FloatArray = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
+    return np.where(np.abs(turn) < 1e-6, 0.0, np.sign(turn))

@@ -1,0 +1,162 @@
+"""The time of injection, and the uptake time from it to the scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pipeline.dicom.header.dicom_time import DAY_S, HALF_DAY_S, DicomTime, PetTimes
+from pipeline.dicom.header.pet_header import SuvAudit
+from pipeline.errors import SuvError
+from pipeline.settings.dicom import SuvSettings
+
+# Two clock readings of one injection: rounding below, a contradiction above.
+_ROUNDED_S, _SAME_MINUTE_S = 0.5, 60.0
+
+
+@dataclass(frozen=True)
+class InjectionTime:
+    """The time of injection, and how it was found."""
+
+    time: DicomTime
+    audit: SuvAudit
+
+
+@dataclass(frozen=True)
+class UptakeTime:
+    """The time from injection to the first acquisition.
+
+    Attributes:
+        minutes: None where the headers don't say.
+        audit: Why it is not known, or not certain.
+    """
+
+    minutes: float | None
+    audit: SuvAudit
+
+
+def injection_time(times: PetTimes, scan: DicomTime, settings: SuvSettings) -> InjectionTime:
+    """The time of injection, at most `max_uptake_minutes` before the scan.
+
+    Args:
+        times: The series' times.
+        scan: The scan's reference time.
+        settings: The longest uptake time, and what is done where dates contradict each other.
+
+    Raises:
+        SuvError: Missing, contradictory, after the scan, or too long before it.
+    """
+    dated, clock_s = times.injection, times.injection_clock_s
+    if dated is not None:
+        agreement = _agreement(dated, clock_s)
+        related = _on_the_scans_clock(dated, clock_s, scan)
+        injection = _dated_injection(related.time, scan, settings)
+        return replace(injection, audit=agreement + related.audit + injection.audit)
+    if clock_s is not None:
+        return _injection_by_clock(clock_s, scan, settings, "(0018,1072) Radiopharmaceutical Start Time")
+    raise SuvError(
+        "missing or unreadable injection time",
+        where="(0018,1072) Radiopharmaceutical Start Time, (0018,1078) Start DateTime",
+        expected="the time of injection",
+        got=times.injection_written or "none",
+    )
+
+
+def _agreement(dated: DicomTime, clock_s: float | None) -> SuvAudit:
+    """Refuse an injection whose two elements name different times of day."""
+    if clock_s is None:
+        return SuvAudit()
+    gap_s = abs((dated.seconds - clock_s + HALF_DAY_S) % DAY_S - HALF_DAY_S)
+    if gap_s > _SAME_MINUTE_S:
+        raise SuvError(
+            "two injection times contradict each other",
+            where="(0018,1078) Radiopharmaceutical Start DateTime, (0018,1072) Start Time",
+            expected="the same time of day",
+            got=f"{dated.text()} and {DicomTime(None, clock_s).text()}",
+        )
+    if gap_s > _ROUNDED_S:
+        return SuvAudit(flags=(f"(0018,1072) and (0018,1078) differ by {gap_s:.0f} s; the latter is used",))
+    return SuvAudit()
+
+
+def _on_the_scans_clock(dated: DicomTime, clock_s: float | None, scan: DicomTime) -> InjectionTime:
+    """Refuse an offset from UTC that cannot be related to the scan's times, unless (0018,1072) does."""
+    if dated.offset_min is None or scan.offset_min is not None:
+        return InjectionTime(dated, SuvAudit())
+    if clock_s is None:
+        raise SuvError(
+            "the injection's time zone cannot be related to the scan's",
+            where="(0018,1078) Radiopharmaceutical Start DateTime, (0008,0201) Timezone Offset From UTC",
+            expected="a time zone of the scan, or no offset in the injection's",
+            got=f"{dated.text()} with {dated.offset_min / 60:+g} h, and no (0008,0201)",
+            action="write (0008,0201) into the DICOM, or (0018,1072) Radiopharmaceutical Start Time",
+        )
+    assumption = "(0018,1078) is on the clock of (0018,1072), with which its reading agrees"
+    return InjectionTime(replace(dated, offset_min=None), SuvAudit(assumptions=(assumption,)))
+
+
+def _dated_injection(dated: DicomTime, scan: DicomTime, settings: SuvSettings) -> InjectionTime:
+    """An injection with its date; by its time of day where the dates cannot be compared."""
+    if scan.day is None:
+        return _injection_by_clock(dated.seconds, scan, settings, "(0018,1078) without a date of the scan")
+    if 0 <= scan.seconds_since(dated) <= settings.max_uptake_minutes * 60:
+        step = f"injection {dated.text()}: (0018,1078) Radiopharmaceutical Start DateTime"
+        return InjectionTime(dated, SuvAudit(path=(step,)))
+    if settings.date_shift == "use_times":
+        assumption = "dates of injection and scan contradict each other: times of day used by suv.date_shift"
+        injection = _injection_by_clock(dated.seconds, scan, settings, "(0018,1078), its time of day")
+        return replace(injection, audit=SuvAudit(assumptions=(assumption,)) + injection.audit)
+    raise _implausible_uptake(
+        dated,
+        scan,
+        settings,
+        action="correct the dates, or set suv.date_shift: use_times if de-identification shifted them",
+    )
+
+
+def _injection_by_clock(
+    clock_s: float, scan: DicomTime, settings: SuvSettings, element: str
+) -> InjectionTime:
+    """An injection without date: the latest such time of day that is not after the scan."""
+    injection = DicomTime(scan.day, clock_s)
+    assumption = "injection on the day of the scan"
+    if scan.seconds_since(injection) < 0:
+        injection = injection.shifted(-DAY_S)
+        assumption = "injection on the day before the scan: its time of day is the later one"
+    if scan.seconds_since(injection) > settings.max_uptake_minutes * 60:
+        written = DicomTime(scan.day, clock_s)
+        raise _implausible_uptake(written, scan, settings, action="correct the times")
+    path = (f"injection {injection.text()}: {element}",)
+    return InjectionTime(injection, SuvAudit(path, assumptions=(assumption,)))
+
+
+def _implausible_uptake(
+    injection: DicomTime, scan: DicomTime, settings: SuvSettings, action: str
+) -> SuvError:
+    minutes = scan.seconds_since(injection) / 60
+    order = "after the scan" if minutes < 0 else "too long before the scan"
+    return SuvError(
+        f"the injection lies {order}",
+        where="(0018,1078) or (0018,1072) of the injection; the scan's reference time",
+        expected=f"0 to {settings.max_uptake_minutes:g} min from injection to scan",
+        got=f"{minutes:.1f} min: injection {injection.text()}, scan {scan.text()}",
+        action=action,
+    )
+
+
+def uptake_time(times: PetTimes, settings: SuvSettings) -> UptakeTime:
+    """The time from injection to the first acquisition, for the audit; no reason to refuse."""
+    scan = times.first_acquisition
+    if scan is None:
+        return UptakeTime(None, SuvAudit())
+    try:
+        minutes = scan.seconds_since(injection_time(times, scan, settings).time) / 60.0
+        return UptakeTime(minutes, SuvAudit())
+    except SuvError as error:
+        reason = error.problem
+    by_clock = settings.model_copy(update={"date_shift": "use_times"})
+    try:
+        minutes = scan.seconds_since(injection_time(times, scan, by_clock).time) / 60.0
+    except SuvError:
+        return UptakeTime(None, SuvAudit(flags=(f"uptake time unknown: {reason}",)))
+    flag = f"uptake time by the times of day alone: by their dates, {reason}"
+    return UptakeTime(minutes, SuvAudit(flags=(flag,)))

@@ -1,0 +1,119 @@
+"""NIfTI cohorts: through convert, SUV and contours as DICOM goes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.dicom.contours.contours import ContourSources, contours_patient
+from pipeline.dicom.pet.suv import suv_patient
+from pipeline.dicom.volume.convert_nifti import convert_nifti
+from pipeline.errors import ContourError, DicomError, GeometryError, SettingsError, SuvError
+from pipeline.settings.cohort import CohortSettings
+from pipeline.settings.dicom import ContourSettings, SuvSettings
+from pipeline.tables.files import PatientFiles
+from pipeline.tables.status import read_status
+from pipeline.volumes.nifti import read_nifti, write_nifti
+from pipeline.volumes.volume import Grid, Volume
+from tests.dicom.contours.contour_helpers import CT_GRID, PET_GRID
+
+SETTINGS = CohortSettings(source="nifti", nifti_pet_quantity="suvbw")
+
+
+def folder(path, ct=None, pet=None):
+    rng = np.random.default_rng(0)
+    ct = rng.integers(-1000, 900, CT_GRID.shape).astype(np.int16) if ct is None else ct
+    pet = rng.uniform(0, 12, PET_GRID.shape).astype(np.float32) if pet is None else pet
+    write_nifti(path / "CT.nii.gz", Volume(ct, CT_GRID))
+    write_nifti(path / "pet_suv.nii.gz", Volume(pet, PET_GRID))
+    return PatientFiles("P1", path)
+
+
+def refused(tmp_path, kind, match, patient, settings=SETTINGS):
+    with pytest.raises(kind, match=match) as caught:
+        convert_nifti(patient, tmp_path / "out", settings, "stop")
+    return str(caught.value)
+
+
+def test_values_and_grids_pass_through_to_the_suv(tmp_path):
+    patient = folder(tmp_path / "p")
+    convert_nifti(patient, tmp_path / "convert", SETTINGS, "stop")
+    suv_patient(tmp_path / "convert", tmp_path / "suv", SuvSettings(), "stop")
+    ct, suv = read_nifti(tmp_path / "convert/ct_hu.nii.gz"), read_nifti(tmp_path / "suv/pet_suvbw.nii.gz")
+    assert np.array_equal(ct.array, read_nifti(patient.folder / "CT.nii.gz").array)
+    assert ct.array.dtype == np.int16 and ct.grid.matches(CT_GRID)
+    assert np.array_equal(suv.array, read_nifti(patient.folder / "pet_suv.nii.gz").array)
+    assert suv.grid.matches(PET_GRID)
+    account = json.loads((tmp_path / "suv/suv.json").read_text())
+    assert account["factor"] == 1.0 and account["units"] == "GML"
+    assert json.loads((tmp_path / "convert/pet.json").read_text())["source"] == "nifti"
+    assert read_status(tmp_path / "convert").state == read_status(tmp_path / "suv").state == "ok"
+
+
+def test_contours_are_found_by_name_or_path(tmp_path):
+    patient = folder(tmp_path / "p")
+    mask = np.zeros(CT_GRID.shape, np.uint8)
+    mask[3:5, 4:9, 4:9] = 1
+    write_nifti(patient.folder / "gtv_ct.nii.gz", Volume(mask, CT_GRID))
+    write_nifti(patient.folder / "other.nrrd", Volume(mask[:, ::4, ::4].copy(), PET_GRID))
+    convert_nifti(patient, tmp_path / "convert", SETTINGS, "stop")
+    suv_patient(tmp_path / "convert", tmp_path / "suv", SuvSettings(), "stop")
+
+    def contours(roi, out):
+        sources = ContourSources("P1", None, tmp_path / "convert", tmp_path / "suv", roi, patient.folder)
+        contours_patient(sources, tmp_path / out, ContourSettings(), "stop")
+        return json.loads((tmp_path / out / "contours.json").read_text())["masks"]
+
+    assert contours("", "a")["ct"]["voxels"] == 50
+    assert list(contours("OTHER*", "b")) == ["pet"]
+    assert list(contours("gtv_ct.nii.gz; other.nrrd", "c")) == ["ct", "pet"]
+    with pytest.raises(ContourError, match="no mask file"):
+        contours("nothing", "d")
+
+
+def test_an_undeclared_pet_is_refused_whatever_the_policy(tmp_path):
+    undeclared = CohortSettings(source="nifti")
+    with pytest.raises(SettingsError, match="must declare"):
+        convert_nifti(folder(tmp_path / "p"), tmp_path / "out", undeclared, "exclude")
+
+
+def test_one_file_must_fit_each_pattern(tmp_path):
+    patient = folder(tmp_path / "p")
+    write_nifti(patient.folder / "ct_second.nii", Volume(np.zeros(CT_GRID.shape, np.int16), CT_GRID))
+    assert "ct_second.nii" in refused(tmp_path, DicomError, "several CT files", patient)
+    narrow = SETTINGS.model_copy(update={"nifti_ct": "ct.nii.gz"})
+    convert_nifti(patient, tmp_path / "out", narrow, "stop")
+    none = SETTINGS.model_copy(update={"nifti_pet": "suv*"})
+    refused(tmp_path, DicomError, "no PET file", folder(tmp_path / "q"), none)
+    refused(tmp_path, DicomError, "does not exist", PatientFiles("P1", tmp_path / "nowhere"))
+
+
+def test_a_pattern_left_empty_asks_for_no_image(tmp_path):
+    only_ct = SETTINGS.model_copy(update={"nifti_pet": ""})
+    convert_nifti(folder(tmp_path / "p"), tmp_path / "out", only_ct, "stop")
+    assert not (tmp_path / "out/pet_stored.nii.gz").exists()
+
+
+def test_impossible_values_are_refused(tmp_path):
+    pet = np.full(PET_GRID.shape, 5000.0, np.float32)
+    assert "Bq/mL" in refused(tmp_path, SuvError, "cannot be SUV", folder(tmp_path / "a", pet=pet))
+    pet = np.ones(PET_GRID.shape, np.float32)
+    pet[0, 0, 0] = np.nan
+    refused(tmp_path, DicomError, "not numbers", folder(tmp_path / "b", pet=pet))
+    ct = np.random.default_rng(0).random(CT_GRID.shape).astype(np.float32)
+    refused(tmp_path, DicomError, "not in Hounsfield", folder(tmp_path / "c", ct=ct))
+
+
+def test_images_that_lie_apart_are_refused(tmp_path):
+    patient = folder(tmp_path / "p")
+    far = Grid(PET_GRID.shape, PET_GRID.spacing_mm, (-18.5, -28.5, -500.0))
+    write_nifti(patient.folder / "pet_suv.nii.gz", Volume(np.ones(far.shape, np.float32), far))
+    assert far.describe() in refused(tmp_path, GeometryError, "do not overlap", patient)
+
+
+def test_a_ct_without_air_is_told(tmp_path):
+    ct = np.random.default_rng(0).integers(0, 900, CT_GRID.shape).astype(np.int16)
+    convert_nifti(folder(tmp_path / "p", ct=ct), tmp_path / "out", SETTINGS, "stop")
+    assert "no air" in read_status(tmp_path / "out").problem

@@ -1,0 +1,130 @@
+"""Pixels of all encodings and compressions, as their encoders wrote them."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from pipeline.errors import DicomError
+from tests.dicom.volume import jpeg_lossless
+from tests.dicom.volume.convert_helpers import convert, ct_of
+from tests.dicom.write_dicom import Recipe, voxels, write_series
+
+
+def test_big_endian_pixels(tmp_path):
+    def edit(ds, _):
+        ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        ds.PixelData = np.frombuffer(ds.PixelData, "<u2").astype(">u2").tobytes()
+
+    folder = write_series(tmp_path / "in", voxels(), Recipe(), edit)
+    assert np.array_equal(ct_of(convert(folder, tmp_path)).array, voxels().astype(int) - 1024)
+
+
+def test_overlay_bits_above_the_stored_ones_are_dropped(tmp_path):
+    values = voxels((4, 10, 8))
+
+    def edit(ds, _):
+        ds.BitsStored, ds.HighBit = 12, 11
+
+    folder = write_series(tmp_path / "in", values | 0x9000, Recipe(), edit)
+    assert np.array_equal(ct_of(convert(folder, tmp_path)).array, values.astype(int) - 1024)
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "dtype"), [(1.0, -1024.0, "int16"), (0.5, 0.0, "float32"), (20.0, 0.0, "float32")]
+)
+def test_whole_numbers_stay_whole_where_they_fit(tmp_path, slope, intercept, dtype):
+    values = voxels((4, 10, 8))
+    values[2, 0, 0] = 3000  # × 20 leaves int16 in the third slice, after two that fit
+    values[:2] //= 2
+    folder = write_series(tmp_path / "in", values, Recipe(slope=slope, intercept=intercept))
+    volume = ct_of(convert(folder, tmp_path))
+    assert str(volume.array.dtype) == dtype
+    assert np.array_equal(volume.array, values.astype(np.float64) * slope + intercept)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless], ids=lambda u: u.name)
+def test_compressed_pixels(tmp_path, syntax):
+    values = voxels((4, 64, 64))
+
+    def edit(ds, _):
+        ds.compress(syntax, generate_instance_uid=False)
+
+    folder = write_series(tmp_path / "in", values, Recipe(), edit)
+    assert np.array_equal(ct_of(convert(folder, tmp_path)).array, values.astype(int) - 1024)
+
+
+LOSSLESS = [(JPEGLossless, selection) for selection in range(1, 8)] + [(JPEGLosslessSV1, 1)]
+
+
+@pytest.mark.parametrize(("syntax", "selection"), LOSSLESS, ids=lambda v: str(getattr(v, "name", v)))
+def test_jpeg_lossless_of_an_encoder_of_our_own(tmp_path, syntax, selection):
+    values = voxels((2, 24, 17))
+    values[0, 3, :4] = (0, 65535, 0, 32768)  # the largest differences, 32768 among them
+
+    def edit(ds, _):
+        jpeg_lossless.compress(ds, syntax, selection)
+
+    folder = write_series(tmp_path / "in", values, Recipe(intercept=0.0), edit)
+    volume = ct_of(convert(folder, tmp_path))
+    assert np.array_equal(volume.array, values)
+
+
+def test_jpeg_lossless_of_signed_12_bits(tmp_path):
+    values = voxels((3, 16, 16)).astype(np.int16) - 1024
+
+    def edit(ds, _):
+        ds.BitsStored, ds.HighBit = 12, 11
+        jpeg_lossless.compress(ds, JPEGLosslessSV1, 1)
+
+    folder = write_series(tmp_path / "in", values, Recipe(intercept=0.0), edit)
+    assert np.array_equal(ct_of(convert(folder, tmp_path)).array, values)
+
+
+@pytest.mark.parametrize("selection", [0, 2, 5])
+def test_a_broken_jpeg_is_refused(tmp_path, selection):
+    def edit(ds, number):
+        jpeg_lossless.compress(ds, JPEGLossless, 1)
+        if number == 1:
+            whole = bytes(ds.PixelData)
+            ds.PixelData = [whole[:60] + b"\xff\xd9", whole[:16] + b"\xff\xd8" * 40, whole[:30]][
+                selection // 2
+            ]
+
+    folder = write_series(tmp_path / "in", voxels((3, 16, 16)), Recipe(), edit)
+    with pytest.raises(DicomError, match="cannot be (decoded|read)"):
+        convert(folder, tmp_path)
+
+
+ENCODERS = {
+    "dcmcjpeg": (["+e1"], JPEGLosslessSV1),
+    "dcmcjpeg process 14": (["+el", "+sv", "6"], JPEGLossless),
+    "dcmcjpls": (["+el"], JPEGLSLossless),
+    "dcmcrle": ([], RLELossless),
+}
+
+
+@pytest.mark.parametrize(("name", "entry"), ENCODERS.items(), ids=ENCODERS.keys())
+def test_compressed_by_dcmtk(tmp_path, name, entry):
+    """Files of DCMTK's encoders, which share no code with the decoders here."""
+    program = shutil.which(name.split()[0])
+    if program is None:
+        pytest.skip(f"{name} is not installed (Debian package dcmtk)")
+    values = voxels((3, 40, 33))
+    plain = write_series(tmp_path / "plain", values, Recipe())
+    (tmp_path / "in").mkdir()
+    for path in plain.iterdir():
+        target = tmp_path / "in" / path.name
+        subprocess.run([program, *entry[0], path, target], check=True, capture_output=True)
+        assert pydicom.dcmread(target).file_meta.TransferSyntaxUID == entry[1]
+    assert np.array_equal(ct_of(convert(tmp_path / "in", tmp_path)).array, values.astype(int) - 1024)
