@@ -80,7 +80,9 @@ def package_files(name: str) -> list[Path]:
 def _places_beside(name: str) -> tuple[tuple[str, ...], ...]:
     """Paths that a module states relative to its own folder, part by part."""
     divisions = [
-        node for node in ast.walk(_parse(name)) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+        node
+        for node in ast.walk(_parse(name))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
     ]
     inner = {id(node.left) for node in divisions}
     places = (_parts_beside(node) for node in divisions if id(node) not in inner)

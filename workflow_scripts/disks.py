@@ -10,5 +10,5 @@ with job(snakemake.log[0]):
         snakemake.params.patients,
         DiskSettings.model_validate(snakemake.params.settings),
         [Path(path) for path in snakemake.output],
-        write_crop=write_arrays,
+        write_arrays=write_arrays,
     )

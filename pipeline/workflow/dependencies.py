@@ -108,7 +108,7 @@ RULES: dict[str, Rule] = {
         models="networks",
         by_kind=network_module,
     ),
-    "cross_splits": Rule("pipeline.survival.cross_splits", after=("plan",)),
+    "cross_splits": Rule("pipeline.planning.cross_splits", after=("plan",)),
     "survival": Rule(
         "pipeline.survival.survival",
         after=("radiomics_table", "radiomics_predicted", "stability", "plan", "cross_splits", "train_fold"),

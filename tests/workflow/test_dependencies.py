@@ -130,7 +130,7 @@ def test_the_code_that_the_report_states_covers_every_stage(here: Path) -> None:
     assert {
         "pipeline.metrics.stability",
         "pipeline.training.tabular",
-        "pipeline.survival.cross_splits",
+        "pipeline.planning.cross_splits",
     } <= covered
     assert set(RULES) - rules == {"bundle", "ingest", "disks", "convert_nifti"}
 

@@ -36,22 +36,22 @@ def listed(folder: Path, patient_id: str, *series: tuple[str, str, bool]) -> Pat
     return path
 
 
-def test_copies_are_told_and_left_out_together(tmp_path: Path) -> None:
+def test_copies_are_reported_and_excluded_together(tmp_path: Path) -> None:
     stages = {p: [store(tmp_path, p, v)] for p, v in (("A", 1.0), ("B", 2.0), ("C", 1.0), ("D", 3.0))}
-    assert [name for name, _ in find_duplicate_images(stages, "exclude")] == ["A", "C"]
+    assert [problem.patient_id for problem in find_duplicate_images(stages, "exclude")] == ["A", "C"]
     gather_problems(stages, {}, tmp_path / "problems.csv", "exclude")
-    problems = dict(read_problems(tmp_path / "problems.csv"))
+    problems = {p.patient_id: p.status for p in read_problems(tmp_path / "problems.csv")}
     assert {name: status.state for name, status in problems.items()} == {"A": "excluded", "C": "excluded"}
     assert "the same images as patient C" in problems["A"].problem
 
 
-def test_a_copy_that_is_left_out_anyway_harms_nobody(tmp_path: Path) -> None:
+def test_a_copy_that_is_excluded_anyway_does_no_harm(tmp_path: Path) -> None:
     stages = {p: [listed(tmp_path, p, ("CT", "1.2", True))] for p in ("A", "B", "C")}
     for patient, state in (("A", Status("ok", "index")), ("B", Status("excluded", "suv", "no dose"))):
         write_status(stages[patient][0], state)
     write_status(stages["C"][0], Status("excluded", "contours", "no contour"))
     gather_problems(stages, {}, tmp_path / "problems.csv")
-    assert [name for name, _ in read_problems(tmp_path / "problems.csv")] == ["B", "C"]
+    assert [problem.patient_id for problem in read_problems(tmp_path / "problems.csv")] == ["B", "C"]
 
 
 def test_copies_stop_a_study_that_stops_at_bad_patients(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_one_examination_in_two_folders_is_known_by_its_series(tmp_path: Path) -
         p: [listed(tmp_path, p, ("CT", ct, True), ("PT", pet, True)), store(tmp_path, p, n)]
         for n, (p, (ct, pet)) in enumerate(uids.items())
     }
-    assert [name for name, _ in find_duplicate_images(stages, "exclude")] == ["A", "B"]
+    assert [problem.patient_id for problem in find_duplicate_images(stages, "exclude")] == ["A", "B"]
 
 
 def test_series_that_were_not_chosen_and_patients_left_out_do_not_count(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The cohort as a whole: its table, its outcomes, its population."""
+"""Phantom patients: their outcomes and their population."""
 
 from math import exp, log, sqrt
 from pathlib import Path
@@ -9,11 +9,9 @@ import pytest
 from pipeline.errors import TableError
 from pipeline.phantoms.anatomy import BRAIN, Anatomy
 from pipeline.phantoms.patient import draw_patient, hazard_parts, patient_number
-from pipeline.phantoms.phantom import cohort, cohort_table, write_cohort_table
-from pipeline.phantoms.tumour import RIM_MM, TumourField, _shape, sphere_rule
-from pipeline.settings.cohort import CohortSettings
+from pipeline.phantoms.phantom import cohort
+from pipeline.phantoms.tumour import RIM_MM, TumourField, relative_radius, sphere_rule
 from pipeline.settings.phantom import PhantomSettings
-from pipeline.tables.cohort import read_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = PhantomSettings()
@@ -30,22 +28,6 @@ def c_index(risk: list[float], which: str) -> float:
                 pairs += 1
                 good += 1.0 if r > other_r else 0.5 if r == other_r else 0.0
     return good / pairs
-
-
-def test_committed_table_is_what_the_generator_makes(tmp_path: Path) -> None:
-    write_cohort_table(SETTINGS, tmp_path / "made.csv")
-    committed = ROOT / "config/cohorts/phantom.csv"
-    assert (tmp_path / "made.csv").read_bytes() == committed.read_bytes()
-
-
-def test_table_passes_the_cohort_contract() -> None:
-    table = read_cohort(CohortSettings(table=str(ROOT / "config/cohorts/phantom.csv")))
-    assert len(table.ids("development")) >= 40
-    assert len(table.ids("external")) >= 40
-    assert not table.problems
-    assert table["P001"].image_path == "P001/dicom"
-    assert {p.centre for p in table.patients if p.set == "external"} == {"north", "south"}
-    assert {p.extra["clinical_sex"] for p in table.patients} == {"M", "F"}
 
 
 def test_enough_events() -> None:
@@ -108,11 +90,6 @@ def test_survival_has_the_stated_median() -> None:
     assert later == pytest.approx(exp(-log(2) * 2**flat.weibull_shape), abs=4 * 0.5 / sqrt(800))
 
 
-def test_a_patient_does_not_depend_on_the_cohorts_size() -> None:
-    more = SETTINGS.model_copy(update={"external": 90})
-    assert cohort_table(more).startswith(cohort_table(SETTINGS))
-
-
 @pytest.mark.parametrize("patient_id", ["P000", "P081", "P1", "p001", "../P001", "P001x"])
 def test_unknown_patients_are_refused(patient_id: str) -> None:
     with pytest.raises(TableError, match="no such patient"):
@@ -123,7 +100,7 @@ def test_tumours_lie_inside_the_throat_clear_of_brain_and_nodes() -> None:
     units, _ = sphere_rule()
     for patient in PATIENTS:
         field = TumourField(patient.tumour)
-        surface = units * _shape(patient.tumour, units) * field.scale
+        surface = units * relative_radius(patient.tumour, units) * field.scale
         surface = surface + np.array(patient.tumour.centre_mm)[:, None]
         assert Anatomy().distance(surface).max() < -5
         assert BRAIN.distance(surface).min() > 5

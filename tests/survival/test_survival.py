@@ -10,7 +10,7 @@ from pipeline.errors import ModelError
 from pipeline.metrics.baseline import breslow
 from pipeline.metrics.concordance import concordance_index
 from pipeline.settings.models import read_model
-from pipeline.survival.registry import FITTERS
+from pipeline.survival.preprocessing import FITTERS
 from pipeline.survival.survival import ModelJob, calibration_slope, fit_model
 from pipeline.tables.predictions import read_predictions
 from pipeline.training.tabular import learn_columns

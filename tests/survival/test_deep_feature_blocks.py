@@ -8,15 +8,15 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import concordance_index
+from pipeline.planning.cross_splits import write_cross_splits
 from pipeline.settings.models import read_model
 from pipeline.settings.root import load_settings
-from pipeline.survival.cross_fit import (
+from pipeline.survival.deep_feature_blocks import (
     DeepSource,
-    in_space,
-    spaces_of,
+    count_blocks,
+    select_block,
     with_deep_features,
 )
-from pipeline.survival.cross_splits import write_cross_splits
 from pipeline.survival.patients import load_patients
 from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.tables.splits import read_splits, write_splits
@@ -75,28 +75,15 @@ def held_out_c(study, source, **model):
     )
 
 
-def test_each_part_is_left_out_by_one_network(make_study):
-    study = make_study()
-    cross = read_splits(cross_fitted(study).splits)
-    assert len(cross.folds) == 3 * PARTS and cross.external == study.folds.external
-    for k, fold in enumerate(study.folds.folds):
-        mine = cross.folds[PARTS * k : PARTS * (k + 1)]
-        left_out = [set(fold.train) - set(one.train) for one in mine]
-        assert set.union(*left_out) == set(fold.train) and not set.intersection(*left_out)
-        for one, part in zip(mine, left_out, strict=True):
-            assert set(one.test) == part | set(fold.test) and one.validation == fold.validation
-            events = [int(study.cohort.loc[list(p), "event"].sum()) for p in left_out]
-            assert max(events) - min(events) <= 1
-
-
 def test_a_network_has_no_features_of_those_it_was_trained_on(make_study):
     study = make_study()
     source = cross_fitted(study)
     patients = with_deep_features(load_patients(study.outcomes, study.features), source, 1, study.folds)
-    assert spaces_of(patients) == PARTS
+    assert count_blocks(patients) == PARTS
     cross = read_splits(source.splits)
     for j in range(PARTS):
-        there, rows = in_space(patients, j)
+        block = select_block(patients, j)
+        there, rows = block.patients, block.rows
         trained = set(cross.folds[PARTS + j].train)
         assert set(there.table.index) == set(study.ids) - trained
         assert list(patients.table.index[rows]) == list(there.table.index)
@@ -160,15 +147,6 @@ def test_baseline_hazard_of_cross_fitted_predictions_is_out_of_sample(make_study
     fit_model(job(study, cross_fitted(study)), study.folder / "out")
     report = json.loads((study.folder / "out" / "fold0" / "model.json").read_text())
     assert report["baseline"]["source"] == "validation and train (cross-fitted)"
-
-
-def test_few_events_are_refused(make_study):
-    study = make_study()
-    study.cohort["event"] = 0
-    study.cohort.loc[study.ids[:8], "event"] = 1
-    study.write()
-    with pytest.raises(ModelError, match="too few events to cross-fit"):
-        write_cross_splits(study.splits, study.outcomes, 4, 0, study.folder / "cross.json")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One patient's files against its truth, read back with pydicom and SimpleITK."""
+"""The files of a patient against its truth, read back with pydicom and SimpleITK; the cohort's table."""
 
 import hashlib
 import json
@@ -9,19 +9,20 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from skimage.draw import polygon
 
 from pipeline.errors import GeometryError
-from pipeline.phantoms.anatomy import BRAIN, COUCH_TOP_MM, Placed
-from pipeline.phantoms.identifiers import PLANTED, UID_ROOT
+from pipeline.phantoms.anatomy import BRAIN, COUCH_TOP_MM
+from pipeline.phantoms.headers import PLANTED, UID_ROOT
 from pipeline.phantoms.patient import SCANNER_CENTRE_MM, draw_patient, rigid_matrix
-from pipeline.phantoms.phantom import cohort, tumour_mask, write_patient
+from pipeline.phantoms.phantom import cohort_table, write_cohort_table, write_patient
 from pipeline.phantoms.scanner import image_grid
-from pipeline.phantoms.structures import contours
 from pipeline.phantoms.tumour import TumourField
+from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.phantom import PhantomSettings
+from pipeline.tables.cohort import read_cohort
 from pipeline.tables.status import read_status
 
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = PhantomSettings()
 PATIENT = "P004"
 
@@ -164,10 +165,10 @@ def test_rigid_truth_by_the_brains_centroid(folder: Path, truth: dict) -> None:
     pet = sitk.GetArrayFromImage(image)
     parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray((pet > 4).astype("u1"))))
     brain = np.argwhere(parts == np.bincount(parts.ravel())[1:].argmax() + 1).mean(axis=0)[::-1]
-    found = np.array(image.TransformContinuousIndexToPhysicalPoint([float(i) for i in brain]))
+    centroid = np.array(image.TransformContinuousIndexToPhysicalPoint([float(i) for i in brain]))
     rigid = np.array(truth["rigid"])
     expected = rigid[:3, :3] @ BRAIN.centre_mm + rigid[:3, 3]
-    assert np.linalg.norm(found - expected) < 1.0
+    assert np.linalg.norm(centroid - expected) < 1.0
 
 
 def test_rigid_matrix_by_hand() -> None:
@@ -181,62 +182,6 @@ def test_rigid_matrix_by_hand() -> None:
     field = matrix @ [0, 0, -8, 1]
     np.testing.assert_allclose(field[:3] - SCANNER_CENTRE_MM[patient.centre], [1, 2, 3], atol=1e-9)
     np.testing.assert_allclose(np.linalg.det(rigid_matrix(patient)[:3, :3]), 1)
-
-
-def test_contours_enclose_the_analytic_volume(folder: Path, truth: dict) -> None:
-    data = pydicom.dcmread(folder / "dicom/RTSTRUCT/rs.dcm")
-    names = {item.ROINumber: item.ROIName for item in data.StructureSetROISequence}
-    assert set(names.values()) == {"GTVp", "BRAIN"}
-    volumes = {}
-    for roi in data.ROIContourSequence:
-        area = 0.0
-        for contour in roi.ContourSequence:
-            assert contour.ContourGeometricType == "CLOSED_PLANAR"
-            x, y, z = np.array(contour.ContourData, dtype=float).reshape(-1, 3).T
-            assert np.ptp(z) == 0
-            assert len(x) == contour.NumberOfContourPoints
-            area += abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2  # shoelace
-        volumes[names[roi.ReferencedROINumber]] = area * SETTINGS.ct_spacing_mm[0] / 1000
-    assert volumes["GTVp"] == pytest.approx(truth["volume_ml"], rel=0.02)
-    # The brain's ellipsoid: 4/3 π · 60 · 73 · 43 mm³
-    assert volumes["BRAIN"] == pytest.approx(4 / 3 * np.pi * 60 * 73 * 43 / 1000, rel=0.005)
-
-
-def test_structure_set_refers_to_this_ct(folder: Path) -> None:
-    ct = slices(folder / "dicom/CT")
-    known = {data.SOPInstanceUID: float(data.ImagePositionPatient[2]) for data in ct}
-    data = pydicom.dcmread(folder / "dicom/RTSTRUCT/rs.dcm")
-    (frame,) = data.ReferencedFrameOfReferenceSequence
-    (series,) = frame.RTReferencedStudySequence[0].RTReferencedSeriesSequence
-    assert frame.FrameOfReferenceUID == ct[0].FrameOfReferenceUID
-    assert series.SeriesInstanceUID == ct[0].SeriesInstanceUID
-    assert {i.ReferencedSOPInstanceUID for i in series.ContourImageSequence} == set(known)
-    for roi in data.ROIContourSequence:
-        for contour in roi.ContourSequence:
-            z = known[contour.ContourImageSequence[0].ReferencedSOPInstanceUID]
-            assert float(contour.ContourData[2]) == pytest.approx(z, abs=1e-3)
-
-
-def rasterise(drawn: list, grid, fine: int = 8) -> np.ndarray:
-    """Voxels more than half inside contours, by another implementation (scikit-image)."""
-    mask = np.zeros(grid.shape, dtype=bool)
-    for index, points in drawn:
-        rows, columns = grid.indices(points)[:, 1], grid.indices(points)[:, 2]
-        shape = (grid.shape[1] * fine, grid.shape[2] * fine)
-        plane = np.zeros(shape)
-        plane[polygon((rows + 0.5) * fine - 0.5, (columns + 0.5) * fine - 0.5, shape)] = 1
-        mask[index] |= plane.reshape(grid.shape[1], fine, grid.shape[2], fine).mean(axis=(1, 3)) > 0.5
-    return mask
-
-
-def test_contours_make_the_analytic_mask() -> None:
-    by_size = sorted(cohort(SETTINGS), key=lambda p: p.tumour.volume_ml)
-    for patient in (*by_size[:3], by_size[40], *by_size[-2:]):
-        grid = image_grid(patient, SETTINGS.ct_shape, SETTINGS.ct_spacing_mm)
-        rigid, field = rigid_matrix(patient), TumourField(patient.tumour)
-        mask = tumour_mask(field, grid, rigid).astype(bool)
-        drawn = rasterise(contours(Placed(field), grid, rigid), grid)
-        assert 2 * (mask & drawn).sum() / (mask.sum() + drawn.sum()) >= 0.97, patient.patient_id
 
 
 def test_identifiers_are_planted_and_in_no_file_name(folder: Path) -> None:
@@ -262,3 +207,24 @@ def test_uids_are_unique(folder: Path, tmp_path: Path) -> None:
     assert len(seen) == len(set(seen)) == 2 * (SETTINGS.ct_shape[0] + SETTINGS.pet_shape[0] + 1)
     # UUID-derived: an integer of at most 128 bits after 2.25.
     assert all(int(uid.removeprefix("2.25.")) < 2**128 for uid in seen)
+
+
+def test_committed_table_is_what_the_generator_makes(tmp_path: Path) -> None:
+    write_cohort_table(SETTINGS, tmp_path / "made.csv")
+    committed = ROOT / "config/cohorts/phantom.csv"
+    assert (tmp_path / "made.csv").read_bytes() == committed.read_bytes()
+
+
+def test_table_passes_the_cohort_contract() -> None:
+    table = read_cohort(CohortSettings(table=str(ROOT / "config/cohorts/phantom.csv")))
+    assert len(table.ids("development")) >= 40
+    assert len(table.ids("external")) >= 40
+    assert not table.problems
+    assert table["P001"].image_path == "P001/dicom"
+    assert {p.centre for p in table.patients if p.set == "external"} == {"north", "south"}
+    assert {p.extra["clinical_sex"] for p in table.patients} == {"M", "F"}
+
+
+def test_a_patient_does_not_depend_on_the_cohorts_size() -> None:
+    more = SETTINGS.model_copy(update={"external": 90})
+    assert cohort_table(more).startswith(cohort_table(SETTINGS))
