@@ -1,4 +1,4 @@
-"""Code digests, versions and file hashes: what a result was made from."""
+"""Provenance of a result: code digests, versions of libraries and hashes of files."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _tree_text(name: str) -> str:
 @cache
 def _imports(name: str) -> tuple[str, ...]:
     """Modules of this package that a module imports, with the packages they lie in."""
-    found: set[str] = set()
+    imported: set[str] = set()
     for target in _import_targets(name):
         parts = target.split(".")
         if parts[0] != PACKAGE:
@@ -130,9 +130,9 @@ def _imports(name: str) -> tuple[str, ...]:
         for length in range(2, len(parts) + 1):
             candidate = ".".join(parts[:length])
             if module_path(candidate) is not None:
-                found.add(candidate)
-    found.discard(name)
-    return tuple(sorted(found))
+                imported.add(candidate)
+    imported.discard(name)
+    return tuple(sorted(imported))
 
 
 def _import_targets(name: str) -> Iterator[str]:
@@ -154,11 +154,11 @@ def file_sha256(path: Path) -> str:
 
 
 def versions(*distributions: str) -> dict[str, str]:
-    """Installed versions by distribution name; an absent one says so."""
-    found = {}
+    """Installed versions by distribution name; "not installed" where there is none."""
+    installed = {}
     for name in distributions:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed
