@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.errors import TableError
 from pipeline.metrics.detection import METRIC, average_precision, boxes_of, detection_scores, hits
-from pipeline.tables.detections import COLUMNS, CORNERS, read_detections, write_detections
+from pipeline.tables.detections import COLUMNS, CORNERS
 
 PATIENTS = ("A", "B", "C", "D")
 """C has no contour; D has one, and no lesion."""
@@ -74,9 +73,9 @@ def test_what_is_a_hit():
 
 def scores(folds, fold=None, counts=None):
     counts = np.ones((100, 4)) if counts is None else counts
-    ((name, interval, patients, note),) = detection_scores(folds, PATIENTS, fold, counts, 0.95)
-    assert name == METRIC
-    return interval, patients, note
+    row = detection_scores(folds, PATIENTS, fold, counts, 0.95)
+    assert row.metric == METRIC
+    return row.interval, row.patients, row.note
 
 
 def test_folds_are_averaged_by_their_lesions():
@@ -109,22 +108,3 @@ def test_intervals_are_those_of_resamples():
 def test_no_lesion_is_no_number():
     interval, patients, note = scores({0: table()[lambda t: t["source"] == "found"]})
     assert np.isnan(interval.value) and patients == 0 and "no patient has a manual lesion" in note
-
-
-def test_the_contract(tmp_path):
-    path = tmp_path / "detections.parquet"
-    write_detections(path, table())
-    pd.testing.assert_frame_equal(read_detections(path), table())
-    for column, wrong, told in (
-        ("x2", 0.0, "boxes are empty"),
-        ("y1", np.nan, "boxes are empty"),
-        ("score", 1.5, "not between 0 and 1"),
-        ("source", "guessed", "unknown source"),
-        ("contour", False, "manual boxes and no contour"),
-    ):
-        broken = table()
-        broken.loc[3 if column != "contour" else 0, column] = wrong
-        with pytest.raises(TableError, match=told):
-            write_detections(path, broken)
-    with pytest.raises(TableError, match="left no boxes"):
-        read_detections(tmp_path / "none.parquet")
