@@ -123,14 +123,13 @@ def _pack_network(folds: MemberFolds, out: Path) -> NetworkMember:
         name = f"weights/{folds.name}_fold{number}.safetensors"
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         save_file(content["net"], out / name)
-        trained_with = json.loads(about["fingerprint"]["settings"])["machine"]
         parts.append(
             NetworkFold(
                 weights=name,
                 description=NetworkDescription(
                     **{key: about[key] for key in NetworkDescription.model_fields}
                 ),
-                precision=trained_with["precision"],
+                precision=about["device"]["precision"],
                 scale=scale,
                 hazard=_hazard(about["baseline"]) if "baseline" in about else None,
             )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pipeline.settings.losses import LossSettings
     from pipeline.training.detections import Box
-    from pipeline.training.restore import Restored
+    from pipeline.training.pretrained import TrainedNetwork
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,17 @@ def run_network(
         CheckpointError: The weights do not fit the network.
     """
     from pipeline.training.dataset import load_cohort
-    from pipeline.training.device import DeviceConfig, choose_machine, reproducible
+    from pipeline.training.device import DeviceConfig, choose_device, reproducible
     from pipeline.training.predict import Predictor
 
     restored = _restore(bundle, fold)
     training = restored.training.model_copy(update={"device": compute.device})
-    chosen = choose_machine(training)
-    machine = DeviceConfig(chosen.device, fold.precision == "bf16", chosen.channels_last)
+    chosen = choose_device(training)
+    device_config = DeviceConfig(chosen.device, fold.precision == "bf16", chosen.channels_last)
     rows = inputs.clinical.assign(centre="")
-    with reproducible(machine, compute.threads, training.deterministic):
+    with reproducible(device_config, compute.threads, training.deterministic):
         encoded = restored.encoder.transform(inputs.clinical)
-        cohort = load_cohort(inputs.crop.parent, rows, encoded, training.standardise, machine)
+        cohort = load_cohort(inputs.crop.parent, rows, encoded, training.standardise, device_config)
         expected = (fold.description.channels, fold.description.shape)
         if (cohort.channels, cohort.shape) != expected:
             raise BundleError(
@@ -103,31 +103,31 @@ def run_network(
                 expected=str(expected),
                 got=str((cohort.channels, cohort.shape)),
             )
-        net = machine.place(restored.net).eval()
-        predictor = Predictor(net, machine, restored.network.losses, 1, training.tta_flip)
-        (_, outputs) = next(iter(predictor.over(cohort, [0])))
+        net = device_config.to_device(restored.net).eval()
+        predictor = Predictor(net, device_config, restored.network.losses, 1, training.tta_flip)
+        (_, outputs) = next(iter(predictor.predict(cohort, [0])))
         return _result(outputs, restored, fold, bundle.manifest.horizons_days)
 
 
-def _restore(bundle: Bundle, fold: NetworkFold) -> Restored:
+def _restore(bundle: Bundle, fold: NetworkFold) -> TrainedNetwork:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from pipeline.training.restore import rebuild
+    from pipeline.training.pretrained import rebuild_network
 
     path = bundle.path(fold.weights)
     try:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise BundleError("weights cannot be read", where=fold.weights, got=str(error)) from None
-    return rebuild(fold.description.model_dump(mode="json"), weights, fold.weights)
+    return rebuild_network(fold.description.model_dump(mode="json"), weights, fold.weights)
 
 
 def _result(
-    outputs: dict, restored: Restored, fold: NetworkFold, horizons_days: tuple[float, ...]
+    outputs: dict, restored: TrainedNetwork, fold: NetworkFold, horizons_days: tuple[float, ...]
 ) -> NetworkResult:
     from pipeline.training.detections import DETECTION, real_boxes
-    from pipeline.training.outputs import Predicted, label_probabilities
+    from pipeline.training.outputs import NetworkPredictions, label_probabilities
 
     losses = restored.network.losses
     result = NetworkResult(*_risk_and_survival(outputs, losses, fold, horizons_days))
@@ -136,7 +136,7 @@ def _result(
     if DETECTION in outputs:
         result.boxes = real_boxes(outputs[DETECTION][0])
     if "labels" in outputs:
-        predicted = Predicted(labels=[outputs["labels"].cpu()])
+        predicted = NetworkPredictions(labels=[outputs["labels"].cpu()])
         result.labels = {name: float(v[0]) for name, v in label_probabilities(predicted, losses).items()}
     return result
 

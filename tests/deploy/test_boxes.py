@@ -27,7 +27,7 @@ from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, read_attributes, write_crop
 from pipeline.tables.cohort import Patient
 from pipeline.tables.detections import CORNERS, read_detections
-from pipeline.training.job import FoldJob
+from pipeline.training.context import FoldJob
 from pipeline.training.train_fold import train_fold
 from tests.deploy.scans import write_scan
 from tests.deploy.synthetic_bundle import make_manifest
