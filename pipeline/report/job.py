@@ -19,10 +19,12 @@ class ReportJob:
         results: The study's folder, `results/{study}`.
         settings: All settings of the study. The report follows every stage and prints a hash of all
             settings, so it may read any section.
+        code: Digest of the code of every stage that made the results, and of the report's own.
     """
 
     results: Path
     settings: Settings
+    code: str
 
     @property
     def headline(self) -> str:
@@ -56,6 +58,6 @@ class ReportJob:
         )
 
 
-def job_from_settings(results: Path, settings: dict[str, Any]) -> ReportJob:
+def job_from_settings(results: Path, settings: dict[str, Any], code: str) -> ReportJob:
     """A job from a study's settings as plain values, which is how a rule hands them over."""
-    return ReportJob(results, Settings.model_validate(settings))
+    return ReportJob(results, Settings.model_validate(settings), code)

@@ -6,7 +6,7 @@ import hashlib
 import json
 
 import pipeline
-from pipeline.provenance import code_digest, module_path, versions
+from pipeline.provenance import versions
 from pipeline.report.job import ReportJob
 from pipeline.settings.root import Settings
 
@@ -14,17 +14,6 @@ LIBRARIES = (
     "numpy", "pandas", "matplotlib", "torch", "snakemake", "antspyx", "pyradiomics", "pydicom", "SimpleITK",
     "zarr", "scikit-survival", "lifelines",
 )  # fmt: skip
-STAGES = (
-    "pipeline.dicom.series.index", "pipeline.dicom.volume.convert", "pipeline.dicom.volume.convert_nifti",
-    "pipeline.dicom.pet.suv",
-    "pipeline.dicom.contours.contours", "pipeline.registration.template", "pipeline.registration.register",
-    "pipeline.crops.crop_position", "pipeline.crops.crop", "pipeline.crops.ingest",
-    "pipeline.radiomics.radiomics_patient",
-    "pipeline.planning.plan", "pipeline.training.train_fold", "pipeline.survival.survival",
-    "pipeline.ensemble.ensemble",
-    "pipeline.metrics.evaluate", "pipeline.report.report",
-)  # fmt: skip
-"""Modules whose functions the rules call."""
 
 
 def settings_hash(settings: Settings) -> str:
@@ -40,6 +29,6 @@ def provenance(job: ReportJob) -> list[tuple[str, str]]:
         ("SUVival", pipeline.__version__),
         ("Seed", str(job.settings.study.seed)),
         ("Settings", settings_hash(job.settings)),
-        ("Code of all stages", code_digest(*(name for name in STAGES if module_path(name)))),
+        ("Code of all stages", job.code),
         ("Installed where the report was made", installed),
     ]

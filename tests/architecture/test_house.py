@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.provenance import modules_behind
+from pipeline.workflow.dependencies import RULES
+
 ROOT = Path(__file__).resolve().parents[2]
-RULES = sorted((ROOT / "rules").glob("*.smk"))
+RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
+SCRIPTS = sorted((ROOT / "workflow_scripts").glob("*.py"))
 DIRECTIVES = ("log:", "benchmark:", "threads:", "resources:", "message:", "conda:")
 
 
@@ -23,7 +27,7 @@ def tracked() -> list[str]:
 
 def rule_bodies() -> dict[str, str]:
     bodies = {}
-    for path in RULES:
+    for path in RULE_FILES:
         for match in re.finditer(r"^( *)rule (\w+):\n(.*?)(?=^\1\S|\Z)", path.read_text(), re.M | re.S):
             bodies[f"{path.stem}:{match.group(2)}:{len(bodies)}"] = match.group(3)
     return bodies
@@ -40,36 +44,44 @@ def test_top_level_is_as_given() -> None:
 def test_rules_have_all_directives(name: str) -> None:
     missing = [d for d in DIRECTIVES if d not in rule_bodies()[name]]
     assert not missing
-    assert "code_digest(" in rule_bodies()[name]
+    assert f'**depends.on("{name.split(":")[1]}")' in rule_bodies()[name]
     assert "run:" not in rule_bodies()[name]
 
 
 def test_rules_do_not_read_the_raw_configuration() -> None:
-    assert not [p.name for p in RULES if re.search(r"\bconfig\s*[\[.]", p.read_text())]
+    assert not [p.name for p in RULE_FILES if re.search(r"\bconfig\s*[\[.]", p.read_text())]
 
 
-def test_every_script_has_a_rule_and_is_short() -> None:
-    used = "".join(rule_bodies().values())
-    for script in sorted((ROOT / "workflow_scripts").glob("*.py")):
-        assert f"workflow_scripts/{script.name}" in used
-        code = [
-            line
-            for line in script.read_text().splitlines()
-            if line and not line.startswith(("from", "import"))
-        ]
-        assert len(code) <= 20, script.name
-
-
-def test_digest_names_the_module_whose_function_the_script_calls() -> None:
-    """A rule whose digest covers another module than its script runs would not rerun."""
+def test_rule_script_and_module_share_one_name() -> None:
+    """Whoever reads a rule knows the file of its function."""
+    scripts = {}
     for name, body in rule_bodies().items():
-        script = re.search(r"workflow_scripts/(\w+\.py)", body)
-        digest = re.search(r'code=code_digest\(\s*"([\w.]+)"', body)
-        if script is None or digest is None:
-            continue
-        tree = ast.parse((ROOT / "workflow_scripts" / script.group(1)).read_text())
-        imported = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-        assert digest.group(1) in imported, f"rule {name}"
+        if script := re.search(r"workflow_scripts/(\w+)\.py", body):
+            scripts[name.split(":")[1]] = script.group(1)
+    assert scripts == {name: name for name in RULES}
+    assert {path.stem for path in SCRIPTS} == set(RULES)
+    assert {rule.module.rsplit(".", 1)[1] for rule in RULES.values()} == set(RULES)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_is_short_and_calls_a_function_of_its_rules_modules(script: Path) -> None:
+    """A rule whose digest covers another module than its script runs would not rerun."""
+    text, rule = script.read_text(), RULES[script.stem]
+    code = [line for line in text.splitlines() if line and not line.startswith(("from", "import"))]
+    assert len(code) <= 20
+    imported = {n.module for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom)}
+    assert {rule.module, *rule.also} <= imported
+    passed_in = {"pipeline.training.tabular"} if script.stem == "survival" else set()
+    covered = modules_behind(rule.module, *rule.also) | passed_in
+    ours = {name for name in imported if name and name.startswith("pipeline.")}
+    assert {
+        name for name in ours - covered if not name.startswith(("pipeline.console", "pipeline.settings."))
+    } == set()
+
+
+def test_rules_take_paths_from_one_place() -> None:
+    assert not [p.name for p in RULE_FILES if re.search(r"[\"']results/", p.read_text())]
+    assert len((ROOT / "rules" / "common.smk").read_text().splitlines()) <= 80
 
 
 def test_files_stay_short() -> None:
