@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import concordance_index
 from pipeline.nets.deepsurv import build
-from pipeline.settings.classical import ClassicalModel, DeepSurvModel
-from pipeline.settings.deepsurv import DeepSurvNet
+from pipeline.settings.classical import DeepSurvModel, DeepSurvNet
+from pipeline.settings.models import read_model
 from pipeline.survival.cox import efron_log_likelihood, fit_cox
-from pipeline.survival.deepsurv import draw_nets, fit_deepsurv
+from pipeline.survival.deepsurv import fit_deepsurv, sample_networks
 from pipeline.survival.estimator import Context
 from pipeline.survival.patients import Patients
 from pipeline.survival.survival import ModelJob, fit_model
@@ -85,8 +85,8 @@ def test_layers_are_as_set(activation):
 
 def test_networks_are_drawn_from_the_ranges():
     settings = DeepSurvModel(trials=60, nodes=(4, 9), layers=(2,), dropout=(0.1, 0.2))
-    nets = draw_nets(settings, seed=0)
-    assert nets == draw_nets(settings, seed=0) and nets != draw_nets(settings, seed=1)
+    nets = sample_networks(settings, seed=0)
+    assert nets == sample_networks(settings, seed=0) and nets != sample_networks(settings, seed=1)
     assert {n.nodes for n in nets} <= set(range(4, 10)) and {n.layers for n in nets} == {2}
     assert all(0.1 <= n.dropout <= 0.2 and 3e-3 <= n.learning_rate <= 5e-2 for n in nets)
     assert {n.activation for n in nets} == {"relu", "selu"}
@@ -100,7 +100,7 @@ def test_wrong_ranges_are_refused(wrong):
 
 def test_the_job_writes_what_every_model_writes(make_study):
     study = make_study(sizes=(60, 6, 4), strength=2.0)
-    model = TypeAdapter(ClassicalModel).validate_python({"kind": "deepsurv", **QUICK})
+    model = read_model({"kind": "deepsurv", **QUICK})
     job = ModelJob(
         "net", model, study.features, study.outcomes, study.splits, (365.25,), 7, learner=learn_columns
     )
@@ -114,7 +114,7 @@ def test_the_job_writes_what_every_model_writes(make_study):
 def test_clinical_columns_alone_need_no_feature_table(make_study):
     study = make_study(sizes=(60, 6, 4))
     settings = {"kind": "deepsurv", "features": [], "clinical": ["clinical_age"], **QUICK, "trials": 1}
-    model = TypeAdapter(ClassicalModel).validate_python({**settings, "epochs": [5]})
+    model = read_model({**settings, "epochs": [5]})
     job = ModelJob("net", model, None, study.outcomes, study.splits, (365.25,), 7, learner=learn_columns)
     fit_model(job, study.folder / "net")
     report = json.loads((study.folder / "net" / "fold0" / "model.json").read_text())
