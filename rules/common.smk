@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 from pipeline.console import accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.provenance import code_digest
-from pipeline.settings.yaml_duplicates import require_single_keys
+from pipeline.settings.messages import require_single_keys
 from pipeline.settings.root import load_settings
 from pipeline.tables.preflight import (
     preflight_warnings,
