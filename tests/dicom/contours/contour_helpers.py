@@ -32,7 +32,7 @@ def square(x0: float, x1: float, z: float, y0: float | None = None, y1: float | 
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RoiSpec:
     """An ROI to be written: name, contours, geometric type, instances referred to."""
 
     name: str
@@ -41,7 +41,7 @@ class Drawn:
     sop: str = ""
 
 
-def rtstruct(path: Path, rois: Sequence[Drawn], series: Sequence[str] = (CT,), frame: str = FRAME) -> Path:
+def rtstruct(path: Path, rois: Sequence[RoiSpec], series: Sequence[str] = (CT,), frame: str = FRAME) -> Path:
     """Write an RTSTRUCT that refers to series in a frame of reference."""
     dataset = _object("RTSTRUCT", "1.2.840.10008.5.1.4.1.1.481.3", path.stem)
     reference = Dataset()
@@ -83,14 +83,14 @@ def _named(number: int, name: str, frame: str) -> Dataset:
     return item
 
 
-def _contours(number: int, roi: Drawn) -> Dataset:
+def _contours(number: int, roi: RoiSpec) -> Dataset:
     item = Dataset()
     item.ReferencedROINumber = number
     item.ContourSequence = Items([_contour(points, roi) for points in roi.contours])
     return item
 
 
-def _contour(points: np.ndarray, roi: Drawn) -> Dataset:
+def _contour(points: np.ndarray, roi: RoiSpec) -> Dataset:
     item = Dataset()
     item.ContourGeometricType = roi.kind
     item.NumberOfContourPoints = len(points)

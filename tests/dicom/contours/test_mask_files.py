@@ -79,8 +79,10 @@ def test_a_mask_of_other_voxels_is_refused_with_both_geometries(tmp_path, grid):
     write_mask(tmp_path / "m.nii.gz", grid)
     with pytest.raises(GeometryError) as caught:
         run(with_roi(patient(tmp_path), "m.nii.gz"), tmp_path / "out")
-    told = str(caught.value)
-    assert CT_GRID.describe() in told and PET_GRID.describe() in told and grid.describe()[:20] in told
+    message = str(caught.value)
+    assert (
+        CT_GRID.describe() in message and PET_GRID.describe() in message and grid.describe()[:20] in message
+    )
 
 
 def test_a_probability_map_is_no_mask(tmp_path):

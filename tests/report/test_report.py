@@ -1,10 +1,9 @@
-"""Whole reports of made-up studies: complete, escaped, the same bytes each time."""
+"""Whole reports of synthetic studies: complete, escaped, the same bytes each time."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import re
 import subprocess
 import sys
@@ -14,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.report.methods import methods
 from pipeline.report.report import build_report
-from tests.report.made_up import HOSTILE, make_study
+from tests.report.synthetic_study import HOSTILE, make_study
 
 
 class Reader(HTMLParser):
@@ -40,14 +38,14 @@ class Reader(HTMLParser):
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("full")
-    build_report(make_study(folder / "results").job, folder / "report")
+    build_report(make_study(folder / "results"), folder / "report")
     return folder / "report"
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bare")
-    build_report(make_study(folder / "results", full=False).job, folder / "report")
+    build_report(make_study(folder / "results", full=False), folder / "report")
     return folder / "report"
 
 
@@ -82,16 +80,16 @@ def test_hostile_text_is_text(full: Path) -> None:
 def test_note_and_warning_stand_on_the_figures(full: Path) -> None:
     for svg in (full / "figures").glob("*.svg"):
         text = " ".join("".join(ElementTree.parse(svg).getroot().itertext()).split())
-        assert "Made up." in text, svg.name
+        assert "Synthetic." in text, svg.name
         survival = svg.name.startswith(("concordance", "kaplan", "calibration", "differences"))
         assert ("Few events" in text) == survival, svg.name
         assert ("no validation" in text) == survival, svg.name
 
 
-def test_marks_stand_beside_every_survival_table(full: Path) -> None:
+def test_caveats_stand_beside_every_survival_table(full: Path) -> None:
     text = (full / "index.html").read_text()
-    tables = re.findall(r'(<p class="mark">.*?)?<div class="scroll"[^>]*aria-label="([^"]*)"', text, re.S)
-    marked = {name for mark, name in tables if "no validation" in mark}
+    tables = re.findall(r'(<p class="caveat">.*?)?<div class="scroll"[^>]*aria-label="([^"]*)"', text, re.S)
+    marked = {name for caveat, name in tables if "no validation" in caveat}
     wanted = {"Discrimination", "Differences between models", "Risk groups of both", "All metrics"}
     assert wanted <= marked
 
@@ -122,7 +120,7 @@ def test_a_study_without_the_rest_says_nothing_of_it(bare: Path) -> None:
     }
     page = page_of(bare)
     assert "External:" not in page.text.replace("External: the mean", "")
-    assert not {"#training", "#audit"} & set(page.links)
+    assert not {"#training", "#quality"} & set(page.links)
     assert "nan" not in re.findall(r"\w+", page.text)
     assert "Time (no unit)" in (bare / "figures" / "kaplan_meier_volume.svg").read_text()
 
@@ -131,8 +129,8 @@ def test_same_inputs_give_the_same_bytes(bare: Path, tmp_path: Path) -> None:
     results = bare.parent / "results"
     code = (
         "import sys; from pathlib import Path; from pipeline.report.report import build_report\n"
-        "from tests.report.made_up import make_study\n"
-        "build_report(make_study(Path(sys.argv[1]), full=False).job, Path(sys.argv[2]))\n"
+        "from tests.report.synthetic_study import make_study\n"
+        "build_report(make_study(Path(sys.argv[1]), full=False), Path(sys.argv[2]))\n"
         "heavy = {'torch', 'sksurv', 'lifelines', 'sklearn', 'ants', 'radiomics'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
@@ -146,27 +144,3 @@ def test_same_inputs_give_the_same_bytes(bare: Path, tmp_path: Path) -> None:
 def digests(folder: Path) -> dict[str, str]:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def test_methods_name_every_kind_of_classical_model() -> None:
-    """A new kind without words of its own would print its bare name."""
-    from pipeline.report.methods import CLASSICAL
-    from pipeline.settings.kinds import KINDS
-
-    classical = {kind.model_fields["kind"].default: kind for kind in KINDS if not kind.is_network}
-    assert set(classical) == set(CLASSICAL)
-    for name, kind in classical.items():
-        fields = kind.model_fields.items()
-        defaults = {key: str(field.default) for key, field in fields if not field.is_required()}
-        assert "{" not in CLASSICAL[name].format(**{"column": "c", **defaults})
-
-
-def test_methods_say_whose_z_scores_they_are(tmp_path: Path) -> None:
-    made = make_study(tmp_path / "results")
-    folder = made.results / "ensemble"
-    folder.mkdir(exist_ok=True)
-    instead = "its test patients stood in for them"
-    for told, expected in (("", False), ("model m, fold 0: Z-scores from test patients, since", True)):
-        name = next(iter(made.job.models))
-        (folder / f"{name}.json").write_text(json.dumps({"warnings": [told] if told else []}))
-        assert (instead in dict(methods(made.job))["Ensembles"]) == expected

@@ -1,9 +1,8 @@
-"""A finished study made up by hand: eight patients, known numbers, files as the stages write them."""
+"""A synthetic finished study: eight patients, known numbers, files as the stages write them."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,8 @@ EXTERNAL = ("E1", "E2")
 SHAPE = (6, 8, 8)
 
 
-@dataclass(frozen=True)
-class Made:
-    """Where the study lies and what a rule would hand the report."""
-
-    job: ReportJob
-    results: Path
-
-
-def make_study(results: Path, *, full: bool = True, margin: int = 0) -> Made:
-    """Write a study: with everything, or the least a study can have (slices, one model)."""
+def make_study(results: Path, *, full: bool = True, margin: int = 0) -> ReportJob:
+    """Write a study: with everything, or the least that a study can have (slices, one model)."""
     external = EXTERNAL if full else ()
     settings = _settings(full)
     results.mkdir(parents=True)
@@ -41,16 +32,16 @@ def make_study(results: Path, *, full: bool = True, margin: int = 0) -> Made:
     for model in settings["models"]:
         _model(results, model, external, network=model == "deepmts")
     if full:
-        _audit(results)
+        _quality_control(results)
         _radiomics(results, (*DEVELOPMENT, *external))
     valid = load_settings(settings).model_dump(mode="json")
-    return Made(job_from_settings(results, valid), results)
+    return job_from_settings(results, valid)
 
 
 def _settings(full: bool) -> dict[str, Any]:
-    name = "made_up" if full else "bare"
+    name = "synthetic" if full else "bare"
     settings: dict[str, Any] = {
-        "study": {"name": name, "title": HOSTILE, "note": f"Made up. {HOSTILE}"},
+        "study": {"name": name, "title": HOSTILE, "note": f"Synthetic. {HOSTILE}"},
         "plan": {"folds": 2, "validation_fraction": 0.0 if full else 0.2},
         "report": {"examples": 3},
         "models": {"volume": {"kind": "feature"}},
@@ -182,7 +173,7 @@ def _model(results: Path, model: str, external: tuple[str, ...], network: bool) 
     )
 
 
-def _audit(results: Path) -> None:
+def _quality_control(results: Path) -> None:
     for patient_id, flags in (("A1", []), ("A2", ["uptake 20 min"])):
         folder = results / "suv" / patient_id
         folder.mkdir(parents=True)
