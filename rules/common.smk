@@ -44,7 +44,7 @@ POLICY = settings.study.on_bad_patient
 SOURCE = settings.cohort.source
 FROM_SCANNER = SOURCE in ("dicom", "nifti")
 # The embedded cohort makes its own images.
-IS_PHANTOM = Path(settings.cohort.image_root) == Path(R, "phantom")
+IS_PHANTOM = settings.generates_dicom()
 NETWORKS = sorted(settings.networks())
 CLASSICAL = sorted(settings.classical())
 ENSEMBLES = {**{name: (name,) for name in settings.models}, **settings.ensembles}
@@ -68,8 +68,9 @@ wildcard_constraints:
 
 
 def section(name):
-    """One section of the settings as plain values, a rule's only view of them."""
-    return getattr(settings, name).model_dump(mode="json")
+    """One section of the settings as plain values, a rule's only view of them; None where there is none."""
+    values = getattr(settings, name)
+    return None if values is None else values.model_dump(mode="json")
 
 
 # How NIfTI is read: the only settings of the cohort that its conversion depends on.

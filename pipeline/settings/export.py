@@ -122,7 +122,12 @@ def _section_class(field: FieldInfo) -> type[BaseModel] | None:
 
 def _table(title: str, model: type[BaseModel], note: str = "") -> str:
     about = " ".join((model.__doc__ or "").split())
-    lines = [f"## {title}\n", f"{note}{about}\n", "| key | default | allowed | meaning |", "|---|---|---|---|"]
+    lines = [
+        f"## {title}\n",
+        f"{note}{about}\n",
+        "| key | default | allowed | meaning |",
+        "|---|---|---|---|",
+    ]
     properties = model.model_json_schema()["properties"]
     for name, field in model.model_fields.items():
         if name == "kind" and issubclass(model, Model):
@@ -190,7 +195,9 @@ def _list(prop: dict[str, Any]) -> str:
     if item.startswith("`"):
         return f"list with {some} of {item}"
     noun, *rest = item.split(" ")
-    return " ".join(["list of", *(["one or more"] if "minItems" in prop else []), NOUNS.get(noun, noun), *rest])
+    return " ".join(
+        ["list of", *(["one or more"] if "minItems" in prop else []), NOUNS.get(noun, noun), *rest]
+    )
 
 
 def _mapping(prop: dict[str, Any]) -> str:

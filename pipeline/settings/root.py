@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
@@ -81,7 +82,7 @@ class Settings(Section):
 
     def generates_dicom(self) -> bool:
         """Whether the phantom's generator makes the study's DICOM files."""
-        return self.cohort.image_root.rstrip("/") == f"results/{self.study.name}/phantom"
+        return Path(self.cohort.image_root) == Path("results", self.study.name, "phantom")
 
     def region_tables(self) -> tuple[str, ...]:
         """Regions of the manual contour that feature tables are made of, beside the whole of it."""

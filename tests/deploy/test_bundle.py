@@ -9,6 +9,7 @@ import pytest
 from pipeline.deploy.bundle import BundleJob, write_bundle
 from pipeline.deploy.manifest import BundleError
 from pipeline.settings.root import load_settings
+from tests.settings.minimal import study as minimal_study
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from pipeline.settings.root import load_settings
     ],
 )
 def test_studies_that_cannot_be_packed(tmp_path: Path, changes: dict, message: str) -> None:
-    config = {"models": {"lasso": {"kind": "lasso_cox"}}, "cohort": {"table": "some.csv"}, **changes}
+    config = minimal_study(models={"lasso": {"kind": "lasso_cox"}}, **changes)
     settings = load_settings(config).model_dump(mode="json")
     job = BundleJob(tmp_path / "results", "lasso", ("lasso",), 1, settings, None)
     with pytest.raises(BundleError, match=message):

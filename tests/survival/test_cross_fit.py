@@ -20,6 +20,7 @@ from pipeline.survival.cross_fit import (
 from pipeline.survival.patients import load_patients
 from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.tables.splits import read_splits, write_splits
+from tests.settings.minimal import study as minimal_study
 
 PARTS = 2
 
@@ -184,4 +185,4 @@ def test_few_events_are_refused(make_study):
 )
 def test_wrong_sources_are_refused(models, training, words):
     with pytest.raises(Exception, match=words):
-        load_settings({"models": models, "training": training})
+        load_settings(minimal_study(models=models, training=training))
