@@ -12,11 +12,11 @@ from pipeline.errors import ModelError
 from pipeline.metrics.concordance import TIE_TOLERANCE, comparable, concordance_index
 from pipeline.settings.classical import ClassicalModel, FeatureSelecting
 from pipeline.survival.cox import informative_clinical
-from pipeline.survival.cross_fit import PREFIX
 from pipeline.survival.design import Design, Scaler, correlation_filter, matching
-from pipeline.survival.estimator import FittedModel, stratified_folds
-from pipeline.survival.patients import Patients
+from pipeline.survival.estimator import FittedModel
+from pipeline.survival.patients import DEEP_PREFIX, Patients
 from pipeline.tables.clinical import ClinicalEncoder
+from pipeline.tables.splits import stratified_folds
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
@@ -35,7 +35,7 @@ def offered_design(settings: FeatureSelecting, train: Patients) -> Design:
 
     Deep features of the network a model names are offered whatever its patterns.
     """
-    patterns = (*settings.features, *([f"{PREFIX}*"] if settings.deep else []))
+    patterns = (*settings.features, *([f"{DEEP_PREFIX}*"] if settings.deep else []))
     scaler = Scaler.fit(train, matching(train.names, patterns))
     kept = correlation_filter(scaler.transform(train), settings.spearman)
     return Design(clinical_encoder(settings, train), scaler.keep(np.sort(kept)))

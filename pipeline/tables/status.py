@@ -1,4 +1,4 @@
-"""What each per-patient stage says of its patient: `status.json`."""
+"""Whether a patient passed a stage: `status.json`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Status:
-    """State of one patient after one stage.
+    """State of a patient after a stage.
 
     Attributes:
         state: `ok`, `warned` (used, with something to know) or `excluded`.
-        stage: The stage that said so (for `excluded`: the first one that refused).
-        problem: What is wrong, one message; empty for `ok`.
+        stage: The stage that found it (for `excluded`: the first one that refused the patient).
+        problem: What is wrong, in one message; empty for `ok`.
         consequence: What follows for the patient.
     """
 
@@ -34,6 +34,14 @@ class Status:
     stage: str
     problem: str = ""
     consequence: str = ""
+
+
+@dataclass(frozen=True)
+class PatientStatus:
+    """A status and the patient it is about."""
+
+    patient_id: str
+    status: Status
 
 
 def write_status(folder: Path, status: Status) -> None:
@@ -48,10 +56,10 @@ def read_status(folder: Path) -> Status:
 
 
 class Warnings(list[str]):
-    """Collects a stage's warnings about a patient, told in its status and log."""
+    """Warnings of a stage about a patient, for the status and the log."""
 
     def warn(self, message: str) -> None:
-        """Add a warning."""
+        """Add a warning and log it."""
         log.warning("%s", message)
         self.append(message)
 
@@ -73,7 +81,7 @@ def stop_or_exclude(error: PatientError, patient_id: str, status: Status, policy
     """
     if policy == "stop":
         error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
-        error.action = error.action or "mend the data, or set study.on_bad_patient: exclude"
+        error.action = error.action or "correct the data, or set study.on_bad_patient: exclude"
         raise error
     log.error("patient %s excluded at %s: %s", patient_id, status.stage, error)
     return replace(status, problem=str(error))
@@ -85,7 +93,7 @@ def patient_stage(
 ) -> Iterator[Warnings]:
     """Run one patient's stage; its folder ends with a status, whatever happens.
 
-    On success the status is `ok`, or `warned` with the messages told through the yielded
+    On success the status is `ok`, or `warned` with the messages that were added to the yielded
     list. A :class:`PatientError` empties the folder and leaves an `excluded` status there
     if the policy is `exclude`, and is raised again, naming the patient, if it is `stop`.
     """
@@ -104,9 +112,9 @@ def patient_stage(
 
 
 def propagate_exclusion(upstream: Path, folder: Path) -> bool:
-    """Whether the patient was excluded upstream; if so, hand its status on.
+    """Whether the patient was excluded upstream; if so, its status is copied.
 
-    Usage in a stage: ``if pass_on(input_folder, output_folder): return``.
+    Usage in a stage: ``if propagate_exclusion(input_folder, output_folder): return``.
     """
     status = read_status(upstream)
     if status.state != "excluded":

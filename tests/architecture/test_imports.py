@@ -189,7 +189,7 @@ def test_rooms_take_settings_by_section() -> None:
     assert "pipeline.deploy.predict" not in used, "a bundle's digest would depend on all settings"
 
 
-@pytest.mark.parametrize("room", ["report"])
+@pytest.mark.parametrize("room", ["report", "deploy"])
 def test_report_and_bundle_read_settings_by_attribute(room: str) -> None:
     """Settings are typed values: no section and no model is looked up by the name of a key."""
     look_up = re.compile(r"(settings|sections|section|model|network|training)(\[|\.get\(|\()[\"']")

@@ -22,8 +22,7 @@ from tests.settings.minimal import study as minimal_study
     ],
 )
 def test_studies_that_cannot_be_packed(tmp_path: Path, changes: dict, message: str) -> None:
-    config = minimal_study(models={"lasso": {"kind": "lasso_cox"}}, **changes)
-    settings = load_settings(config).model_dump(mode="json")
+    settings = load_settings(minimal_study(models={"lasso": {"kind": "lasso_cox"}}, **changes))
     job = BundleJob(tmp_path / "results", "lasso", ("lasso",), 1, settings, None)
     with pytest.raises(BundleError, match=message):
         write_bundle(job, tmp_path / "bundle")

@@ -11,16 +11,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.deploy.__main__ import main
-from pipeline.deploy.manifest import (
-    CHECKSUMS,
-    MANIFEST,
-    BundleError,
-    inside,
-    read_manifest,
-    write_manifest,
-)
+from pipeline.deploy.bundle_files import CHECKSUMS, MANIFEST, path_inside, read_bundle, write_manifest
+from pipeline.deploy.manifest import BundleError
 from pipeline.provenance import file_sha256
-from tests.deploy.made_up import make_manifest
+from tests.deploy.synthetic_bundle import make_manifest
 
 
 @pytest.fixture
@@ -35,7 +29,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def test_what_is_written_is_read(bundle: Path) -> None:
-    manifest = read_manifest(bundle)
+    manifest = read_bundle(bundle).manifest
     assert manifest == make_manifest(files=manifest.files) and manifest.folds() == 2
     subprocess.run(["sha256sum", "--strict", "-c", CHECKSUMS], cwd=bundle, check=True, capture_output=True)
 
@@ -80,7 +74,7 @@ def rewrite(key: str, value: object) -> Callable[[Path], None]:
         (remove, "missing or was changed"),
         (link, "leads out of the bundle"),
         (link_folder, "leads out of the bundle"),
-        (rewrite("format", 1), "not one that this software reads.*format 2"),
+        (rewrite("format", 2), "not one that this software reads.*format 3"),
         (rewrite("surprise", 1), "not one that this software reads"),
         (rewrite("files", {"../secret": "0"}), r"leads out of the bundle.*\.\./secret"),
         (rewrite("files", {"/etc/passwd": "0"}), "leads out of the bundle.*/etc/passwd"),
@@ -91,27 +85,27 @@ def test_a_spoilt_bundle_is_refused(
 ) -> None:
     spoil(bundle)
     with pytest.raises(BundleError, match=message):
-        read_manifest(bundle)
+        read_bundle(bundle)
     assert main(["show", "--bundle", str(bundle)]) == 1
     assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_paths_stay_inside(tmp_path: Path) -> None:
-    assert inside(tmp_path, "a/b.txt") == tmp_path / "a" / "b.txt"
+    assert path_inside(tmp_path, "a/b.txt") == tmp_path / "a" / "b.txt"
     for name in ("..", "a/../../b", "/a", "a\\..\\b"):
         with pytest.raises(BundleError, match="leads out"):
-            inside(tmp_path, name)
+            path_inside(tmp_path, name)
 
 
 def test_an_empty_folder_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="there is no bundle"):
-        read_manifest(tmp_path)
+        read_bundle(tmp_path)
 
 
 def test_show_says_what_is_needed(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "--bundle", str(bundle)]) == 0
-    told = capsys.readouterr().out
-    assert "clinical_age, clinical_stage" in told and "a patient's image" in told
+    output = capsys.readouterr().out
+    assert "clinical_age, clinical_stage" in output and "a patient's image" in output
 
 
 GIVEN = ("--clinical", "clinical_age=60", "--clinical", "clinical_stage=III")
@@ -129,14 +123,14 @@ GIVEN = ("--clinical", "clinical_age=60", "--clinical", "clinical_stage=III")
         ((*GIVEN, "--keep-work", "{full}"), "output folder is not empty"),
     ],
 )
-def test_wrong_calls_are_told_in_one_line(
+def test_wrong_calls_are_refused_in_one_line(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "mine.txt").write_text("keep")
+    (tmp_path / "full" / "other.txt").write_text("keep")
     given = [text.replace("{full}", str(tmp_path / "full")) for text in arguments]
     call = ["predict", "--bundle", str(bundle), "--images", str(tmp_path), "--out", str(tmp_path / "out")]
     assert main([*call, *given]) == 1
-    told = capsys.readouterr().err
-    assert re.search(message, told) and told.startswith("error: ") and told.count("\n") == 1
-    assert (tmp_path / "full" / "mine.txt").read_text() == "keep" and not (tmp_path / "out").exists()
+    output = capsys.readouterr().err
+    assert re.search(message, output) and output.startswith("error: ") and output.count("\n") == 1
+    assert (tmp_path / "full" / "other.txt").read_text() == "keep" and not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tarfile
 from collections.abc import Sequence
@@ -9,14 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pydicom import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pipeline.dicom.contours.contours import ContourSources
+from pipeline.dicom.contours.contours import ContourSources, contours_patient
 from pipeline.dicom.series.index_file import Index, SeriesGeometry, SeriesRow, write_index
+from pipeline.errors import ContourError
+from pipeline.settings.dicom import ContourSettings
 from pipeline.tables.status import Status, write_status
-from pipeline.volumes.nifti import write_nifti
+from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Grid, Volume
 
 DATA = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).resolve().parents[3] / "../shared/data"))
@@ -171,3 +175,24 @@ def write_mask(path, grid, array=None):
         array[2:4, 2:5, 3:7] = 1
     write_nifti(path, Volume(array, grid))
     return array
+
+
+LESION = [square(-4.5, 5.5, z, -14.5, -4.5) for z in (109.0, 112.0, 115.0)]  # 100 CT voxels a slice
+
+
+def run(sources, out, **settings):
+    """Make a patient's masks; returns `contours.json`."""
+    contours_patient(sources, out, ContourSettings(**settings), "stop")
+    return json.loads((out / "contours.json").read_text())
+
+
+def masks(out):
+    """The masks in a folder by file name."""
+    return {path.name: read_nifti(path) for path in sorted(out.glob("*.nii.gz"))}
+
+
+def refused(tmp_path, sources, match, **settings):
+    """The message of a patient that is refused."""
+    with pytest.raises(ContourError, match=match) as caught:
+        run(sources, tmp_path / "out", **settings)
+    return str(caught.value)

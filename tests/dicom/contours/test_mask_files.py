@@ -10,11 +10,13 @@ from pipeline.volumes.volume import Grid
 from tests.dicom.contours.contour_helpers import (
     CT_GRID,
     PET_GRID,
+    masks,
     patient,
+    refused,
+    run,
     with_roi,
     write_mask,
 )
-from tests.dicom.contours.test_contours import masks, refused, run
 
 
 @pytest.mark.parametrize("name", ["m.nii.gz", "m.nii", "M.NRRD", "m.mha"])
