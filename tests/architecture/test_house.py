@@ -21,10 +21,10 @@ DIRECTIVES = ("log:", "benchmark:", "threads:", "resources:", "message:", "conda
 
 
 def tracked() -> list[str]:
-    found = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if found.returncode:
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listing.returncode:
         pytest.skip("not a git checkout")
-    return found.stdout.splitlines()
+    return listing.stdout.splitlines()
 
 
 def rule_bodies() -> dict[str, str]:
