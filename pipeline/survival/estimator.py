@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 NO_COLUMN_VARIES = "no column varies among the training patients; the risk is 0"
 
 
-class TrainedNetwork(Protocol):
+class TabularNetwork(Protocol):
     """A network trained on columns, with its weights after several numbers of epochs."""
 
     def risk(self, matrix: Array, epochs: int) -> Array:
@@ -36,7 +36,7 @@ class Learner(Protocol):
         data: tuple[Array, Array, NDArray[np.bool_]],
         epochs: Sequence[int],
         seed: int,
-    ) -> TrainedNetwork:
+    ) -> TabularNetwork:
         """Train on columns (n, K), times and events; weights are stored after each number of `epochs`."""
 
 
