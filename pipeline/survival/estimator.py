@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.metrics.stability import PerturbedFeatures
-from pipeline.settings.classical import DeepSurvNet
+from pipeline.settings.deepsurv import DeepSurvNet
 from pipeline.survival.design import Design
 from pipeline.survival.patients import Patients
 
