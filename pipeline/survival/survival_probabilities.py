@@ -105,7 +105,8 @@ def _scored_patients(
     if int(validation.event.sum()) >= MIN_EVENTS and validation.time.max() >= 0.75 * train.time.max():
         return ScoredPatients(score, validation.time, validation.event, "validation")
     train_score = cross_fit(refit, train, seed)
-    source, warnings = "validation and train (cross-fitted)", ()
+    source = "validation and train (cross-fitted)"
+    warnings: tuple[str, ...] = ()
     if train_score is None:
         train_score = model.score(train)
         source = "validation and train (in-sample)"
