@@ -136,7 +136,7 @@ def radiomics_features(bundle: Bundle, crop: Path, masks: Path | None) -> dict[s
         RadiomicsError: They cannot be computed, or the contour is empty.
     """
     from pipeline.errors import RadiomicsError
-    from pipeline.radiomics.radiomics_patient import Wanted, patient_features
+    from pipeline.radiomics.radiomics_patient import ExtractionOptions, patient_features
     from pipeline.radiomics.sets import load_feature_set
     from pipeline.radiomics.sources import read_crop, with_predicted
 
@@ -152,5 +152,5 @@ def radiomics_features(bundle: Bundle, crop: Path, masks: Path | None) -> dict[s
             got="the networks found no lesion" if masks is not None else "none",
             action="give the contour (--roi)",
         )
-    values, _ = patient_features(images, load_feature_set(settings), Wanted(settings, "manual", "stop"))
-    return values
+    options = ExtractionOptions(settings, "manual", "stop")
+    return patient_features(images, load_feature_set(settings), options).values

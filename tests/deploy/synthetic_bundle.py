@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from pipeline.deploy.bundle_files import SNAKEMAKE_TIMESTAMP, write_manifest
 from pipeline.deploy.manifest import (
     FORMAT,
     BaselineHazard,
@@ -18,6 +20,7 @@ from pipeline.deploy.manifest import (
     StudyFacts,
     ZScale,
 )
+from pipeline.provenance import file_sha256
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSettings, SuvSettings
 from pipeline.settings.geometry import CropSettings, RegistrationSettings
@@ -90,3 +93,13 @@ def make_manifest(**changes: Any) -> Manifest:
         "files": {},
     }
     return Manifest(**{**values, **changes})
+
+
+def write_bundle_folder(folder: Path) -> Path:
+    """A bundle with a file of weights, as the workflow leaves it."""
+    name = "weights/net.safetensors"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_bytes(b"weights")
+    write_manifest(folder, make_manifest(files={name: file_sha256(folder / name)}))
+    (folder / SNAKEMAKE_TIMESTAMP).touch()
+    return folder

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 from pipeline.deploy import flags
-from pipeline.deploy.covariate_shift import covariate_title
-from pipeline.deploy.predict import percentile_of
 from pipeline.errors import PipelineError
 from tests.deploy.synthetic_bundle import make_manifest
 
@@ -53,16 +51,3 @@ def test_clinical_values() -> None:
     ):
         with pytest.raises(PipelineError, match=message):
             flags.clinical_flags(manifest, wrong)
-
-
-def test_percentile_is_interpolated() -> None:
-    quantiles = make_manifest().cohort.risk_percentiles
-    assert percentile_of(0.0, quantiles) == pytest.approx(50)
-    assert percentile_of(0.1, quantiles) == pytest.approx(52.5)
-    assert percentile_of(-9, quantiles) == 0 and percentile_of(9, quantiles) == 100
-
-
-def test_titles_of_covariates() -> None:
-    assert covariate_title("pet_mean") == "mean of the PET in the crop"
-    assert covariate_title("ct_sd") == "SD of the CT in the crop"
-    assert covariate_title("clinical_age") == "clinical_age" and "SUVmax" in covariate_title("suvmax")

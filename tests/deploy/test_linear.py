@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 
 from pipeline.deploy.linear import linear_risk, survival, z_score
-from pipeline.deploy.manifest import BaselineHazard, BundleError, LinearFold, ScaledFeature, ZScale
-from pipeline.deploy.members import require_packable
+from pipeline.deploy.manifest import BaselineHazard, LinearFold, ScaledFeature, ZScale
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import breslow
-from pipeline.settings.kinds import KINDS, read_models
+from pipeline.settings.kinds import KINDS
 from pipeline.settings.models import read_model
 from pipeline.survival.deep_feature_blocks import fit_estimator
 from pipeline.survival.estimator import Context
@@ -123,24 +122,3 @@ def test_survival_is_breslows() -> None:
 
 def test_z_scores() -> None:
     assert z_score(ZScale(mean=1, sd=2), 5) == 2 and z_score(ZScale(mean=1, sd=0), 5) == 0
-
-
-def test_what_cannot_be_packed_is_named() -> None:
-    models = read_models(
-        {
-            "good": {"kind": "lasso_cox", "harmonise": "none"},
-            "net": {"kind": "deepmts"},
-            "forest": {"kind": "rsf", "harmonise": "none"},
-            "even": {"kind": "lasso_cox", "harmonise": "combat"},
-            "truth": {"kind": "column", "column": "truth_log_hazard"},
-            "deep": {"kind": "lasso_cox", "deep": "net"},
-            "rim": {"kind": "univariate", "contour": "peritumoral"},
-        }
-    )
-    with pytest.raises(BundleError) as error:
-        require_packable(models)
-    text = str(error.value)
-    assert "forest (rsf)" in text and "even (lasso_cox) harmonises" in text and "truth (column)" in text
-    assert "deep (lasso_cox) reads deep features" in text and "contour 'peritumoral'" in text
-    assert "good" not in text and "net (" not in text
-    require_packable({name: models[name] for name in ("good", "net")})

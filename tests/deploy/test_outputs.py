@@ -13,7 +13,6 @@ import pytest
 
 from pipeline.deploy.covariate_shift import StageFolders
 from pipeline.deploy.flags import Flag
-from pipeline.deploy.manifest import NetworkMember
 from pipeline.deploy.outputs import mask_on_ct, write_prediction
 from pipeline.deploy.predict import MemberScores, Prediction, RiskEstimate, estimate_risk
 from pipeline.store.attributes import CropAttributes
@@ -110,14 +109,3 @@ def test_without_risk_the_page_shows_masks_and_labels_alone(prediction: Predicti
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Probability of" in page and "Volume of the predicted mask" in page
     assert not any(word in page for word in ("Risk", "Survival", "risks", "endpoint"))
-
-
-def test_members_without_risk_have_no_part_in_it() -> None:
-    """Z of two folds 0.4 and 0.6: mean 0.5, SD √0.02; a network without survival is not among them."""
-    linear, segments = make_manifest().members["linear"], NetworkMember(kind="seg_backbone", folds=())
-    manifest = make_manifest(members={"segments": segments, "linear": linear})
-    scores = MemberScores(z={"linear": [0.4, 0.6]}, survival=[[0.9, 0.5], [0.7, 0.3]])
-    estimate = estimate_risk(manifest, scores)
-    assert estimate is not None
-    assert estimate.risk == pytest.approx(0.5) and estimate.spread == pytest.approx(math.sqrt(0.02))
-    assert estimate.survival == pytest.approx({365.25: 0.8, 1000.0: 0.4}) and estimate.group == 2

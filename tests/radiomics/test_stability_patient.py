@@ -21,14 +21,14 @@ DEMO = RadiomicsSettings(feature_set="demo", perturb_mm=2.0)
 def test_perturbations_by_hand() -> None:
     mask = np.zeros((9, 9, 9), bool)
     mask[3:6, 3:6, 3:6] = True
-    found = dict(perturbed(mask, (1.0, 1.0, 1.0), 1.0))
-    assert list(found) == [
+    masks = dict(perturbed(mask, (1.0, 1.0, 1.0), 1.0))
+    assert list(masks) == [
         "as drawn", "grown", "shrunk", "moved -z", "moved +z", "moved -y", "moved +y", "moved -x", "moved +x",
     ]  # fmt: skip
-    assert found["grown"].sum() == 27 + 6 * 9  # a layer on each face
-    assert np.argwhere(found["shrunk"]).tolist() == [[4, 4, 4]]
-    assert np.array_equal(found["moved +z"], np.roll(mask, 1, 0))
-    assert np.array_equal(found["moved -x"], np.roll(mask, -1, 2))
+    assert masks["grown"].sum() == 27 + 6 * 9  # a layer on each face
+    assert np.argwhere(masks["shrunk"]).tolist() == [[4, 4, 4]]
+    assert np.array_equal(masks["moved +z"], np.roll(mask, 1, 0))
+    assert np.array_equal(masks["moved -x"], np.roll(mask, -1, 2))
 
 
 def test_a_thin_lesion_is_not_shrunk_away() -> None:
@@ -73,8 +73,8 @@ def test_rows_are_features_of_the_perturbed_contours(tmp_path: Path) -> None:
     for name in ("as drawn", "grown", "moved -y"):
         crop = tmp_path / "moved" / "P0.zarr"
         store.write_crop(crop, replace(drawn, mask=masks[name].astype(np.uint8)))
-        radiomics_patient(crop, tmp_path / "one.parquet", DEMO, "stop")
-        expected = pd.read_parquet(tmp_path / "one.parquet").iloc[0]
+        radiomics_patient(crop, tmp_path / "expected.parquet", DEMO, "stop")
+        expected = pd.read_parquet(tmp_path / "expected.parquet").iloc[0]
         assert rows.loc[name, list(expected.index)].equals(expected), name
 
 
@@ -82,8 +82,8 @@ def test_rows_are_features_of_the_perturbed_contours(tmp_path: Path) -> None:
 def test_a_contour_that_vanishes_on_the_sets_grid(tmp_path: Path, voxel_mm: float, rows: int | None) -> None:
     """8 mm a side: at 5 mm only the shrunk contour falls between voxel centres, at 9 mm the drawn one."""
     (path,) = cohort(tmp_path, 1)
-    mine = tmp_path / "coarse.yaml"
-    mine.write_text(
+    coarse = tmp_path / "coarse.yaml"
+    coarse.write_text(
         f"title: coarse\nresample_mm: {voxel_mm}\nfirstorder: [Mean]\n"
         "discretisations: {pet: [{bin_width: 0.5}], ct: [{bin_width: 25}]}\n"
     )
@@ -91,7 +91,7 @@ def test_a_contour_that_vanishes_on_the_sets_grid(tmp_path: Path, voxel_mm: floa
     small = np.zeros_like(drawn.mask)
     small[6:10, 8:12, 7:11] = 1
     store.write_crop(path, replace(drawn, mask=small))
-    out, settings = tmp_path / "rows.parquet", RadiomicsSettings(feature_set=str(mine), perturb_mm=2.0)
+    out, settings = tmp_path / "rows.parquet", RadiomicsSettings(feature_set=str(coarse), perturb_mm=2.0)
     if rows is None:
         with pytest.raises(RadiomicsError, match="vanishes"):
             stability_patient(path, out, settings, "stop")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,21 +10,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.deploy.__main__ import main
-from pipeline.deploy.bundle_files import CHECKSUMS, MANIFEST, path_inside, read_bundle, write_manifest
+from pipeline.deploy.bundle_files import CHECKSUMS, MANIFEST, path_inside, read_bundle
 from pipeline.deploy.manifest import BundleError
-from pipeline.provenance import file_sha256
-from tests.deploy.synthetic_bundle import make_manifest
+from tests.deploy.synthetic_bundle import make_manifest, write_bundle_folder
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    folder = tmp_path / "bundle"
-    (folder / "weights").mkdir(parents=True)
-    (folder / "weights" / "net.safetensors").write_bytes(b"weights")
-    name = "weights/net.safetensors"
-    write_manifest(folder, make_manifest(files={name: file_sha256(folder / name)}))
-    (folder / ".snakemake_timestamp").touch()  # as the workflow leaves it
-    return folder
+    return write_bundle_folder(tmp_path / "bundle")
 
 
 def test_what_is_written_is_read(bundle: Path) -> None:
@@ -100,37 +92,3 @@ def test_paths_stay_inside(tmp_path: Path) -> None:
 def test_an_empty_folder_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="there is no bundle"):
         read_bundle(tmp_path)
-
-
-def test_show_says_what_is_needed(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "--bundle", str(bundle)]) == 0
-    output = capsys.readouterr().out
-    assert "clinical_age, clinical_stage" in output and "a patient's image" in output
-
-
-GIVEN = ("--clinical", "clinical_age=60", "--clinical", "clinical_stage=III")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--clinical", "clinical_age=60"), "not those the bundle needs.*clinical_stage="),
-        (("--clinical", "clinical_age"), "once as NAME=VALUE"),
-        ((*GIVEN, "--clinical", "clinical_age=61"), "once as NAME=VALUE"),
-        ((*GIVEN, "--name", "../up"), "must be letters, digits"),
-        ((*GIVEN, "--name", "a b"), "must be letters, digits"),
-        ((*GIVEN, "--out", "{full}"), "output folder is not empty"),
-        ((*GIVEN, "--keep-work", "{full}"), "output folder is not empty"),
-    ],
-)
-def test_wrong_calls_are_refused_in_one_line(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
-) -> None:
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "other.txt").write_text("keep")
-    given = [text.replace("{full}", str(tmp_path / "full")) for text in arguments]
-    call = ["predict", "--bundle", str(bundle), "--images", str(tmp_path), "--out", str(tmp_path / "out")]
-    assert main([*call, *given]) == 1
-    output = capsys.readouterr().err
-    assert re.search(message, output) and output.startswith("error: ") and output.count("\n") == 1
-    assert (tmp_path / "full" / "other.txt").read_text() == "keep" and not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""The stage: one row per patient, status passed on, settings never mixed."""
+"""A row of features per patient, or a status that says why there is none."""
 
 import json
 from pathlib import Path
@@ -9,17 +9,17 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
-from pipeline.errors import RadiomicsError, SettingsError, TableError
-from pipeline.radiomics.feature_row import read_metadata
-from pipeline.radiomics.pet_metrics import INDEX_COLUMNS
+from pipeline.errors import RadiomicsError, SettingsError
+from pipeline.radiomics.pet_metrics import PET_METRIC_COLUMNS
 from pipeline.radiomics.radiomics_patient import radiomics_patient
-from pipeline.radiomics.radiomics_table import gather_features
+from pipeline.radiomics.radiomics_table import read_metadata
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes
 from pipeline.tables.status import Status
 
 DEMO = RadiomicsSettings(feature_set="demo")
+SHAPE = (20, 24, 22)
 EXCLUDED = {
     "state": "excluded",
     "stage": "suv",
@@ -28,16 +28,18 @@ EXCLUDED = {
 }
 
 
+def images() -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return np.stack([rng.gamma(4, 1.5, SHAPE), rng.normal(40, 30, SHAPE)]).astype(np.float32)
+
+
 def write_crop(
     path: Path, mask: np.ndarray | None, image: np.ndarray | None = None, excluded: bool = False
 ) -> Path:
     if excluded:
         store.write_excluded(path, Status(**EXCLUDED))
         return path
-    rng = np.random.default_rng(1)
-    shape = (20, 24, 22)
-    if image is None:
-        image = np.stack([rng.gamma(4, 1.5, shape), rng.normal(40, 30, shape)]).astype(np.float32)
+    image = images() if image is None else image
     attributes = CropAttributes(
         path.stem,
         ("pet", "ct"),
@@ -46,12 +48,12 @@ def write_crop(
         contour="none" if mask is None else "manual",
     )
     drawn = None if mask is None else mask.astype(np.uint8)
-    store.write_crop(path, store.Crop(image, drawn, np.ones(shape, np.uint8), attributes))
+    store.write_crop(path, store.Crop(image, drawn, np.ones(SHAPE, np.uint8), attributes))
     return path
 
 
 def ball(radius: float = 5.0) -> np.ndarray:
-    z, y, x = np.indices((20, 24, 22))
+    z, y, x = np.indices(SHAPE)
     return (z - 10) ** 2 + (y - 12) ** 2 + (x - 11) ** 2 <= radius**2
 
 
@@ -62,7 +64,7 @@ def test_one_row_with_every_column_and_metadata(tmp_path: Path) -> None:
     assert len(frame) == 1
     assert frame.loc[0, "patient_id"] == "P1"
     assert frame.drop(columns="patient_id").notna().all(axis=None)
-    assert set(INDEX_COLUMNS) <= set(frame.columns)
+    assert set(PET_METRIC_COLUMNS) <= set(frame.columns)
     assert {"pet_original_firstorder_Mean", "ct_original_shape_MeshVolume"} <= set(frame.columns)
     metadata = pq.read_schema(out).metadata
     assert json.loads(metadata[b"status"])["state"] == "ok"
@@ -78,7 +80,7 @@ def test_excluded_upstream_is_passed_on_with_the_same_columns(tmp_path: Path) ->
     assert read_metadata(bad)[b"status"] == EXCLUDED
 
 
-def test_no_contour_gives_no_row_and_is_told(tmp_path: Path) -> None:
+def test_no_contour_gives_no_row_and_a_warning(tmp_path: Path) -> None:
     out = tmp_path / "P3.parquet"
     radiomics_patient(write_crop(tmp_path / "P3.zarr", None), out, DEMO, "stop")
     status = read_metadata(out)[b"status"]
@@ -87,7 +89,7 @@ def test_no_contour_gives_no_row_and_is_told(tmp_path: Path) -> None:
 
 
 def test_an_empty_mask_follows_the_policy(tmp_path: Path) -> None:
-    crop = write_crop(tmp_path / "P4.zarr", np.zeros((20, 24, 22), bool))
+    crop = write_crop(tmp_path / "P4.zarr", np.zeros(SHAPE, bool))
     out = tmp_path / "P4.parquet"
     with pytest.raises(RadiomicsError, match="patient P4"):
         radiomics_patient(crop, out, DEMO, "stop")
@@ -108,41 +110,6 @@ def test_a_store_that_is_not_there_is_refused(tmp_path: Path) -> None:
         radiomics_patient(tmp_path / "P6.zarr", tmp_path / "P6.parquet", DEMO, "stop")
 
 
-def test_gather_joins_sorts_and_keeps_statuses(tmp_path: Path) -> None:
-    files = []
-    for name in ("P2", "P1", "P3"):
-        files.append(tmp_path / f"{name}.parquet")
-        radiomics_patient(
-            write_crop(tmp_path / f"{name}.zarr", ball(), excluded=name == "P3"), files[-1], DEMO, "stop"
-        )
-    gather_features(files, tmp_path / "features.parquet")
-    frame = pd.read_parquet(tmp_path / "features.parquet")
-    assert list(frame["patient_id"]) == ["P1", "P2"]
-    statuses = read_metadata(tmp_path / "features.parquet")[b"statuses"]
-    assert statuses["P3"]["state"] == "excluded" and statuses["P1"]["state"] == "ok"
-
-
-def test_gather_refuses_mixed_settings(tmp_path: Path) -> None:
-    files = [tmp_path / "P1.parquet", tmp_path / "P2.parquet"]
-    for path, settings in zip(files, (DEMO, DEMO.model_copy(update={"min_voxels": 9})), strict=True):
-        radiomics_patient(write_crop(path.with_suffix(".zarr"), ball()), path, settings, "stop")
-    with pytest.raises(TableError, match="different settings"):
-        gather_features(files, tmp_path / "features.parquet")
-
-
-def test_gather_refuses_a_patient_twice(tmp_path: Path) -> None:
-    path = tmp_path / "P1.parquet"
-    radiomics_patient(write_crop(tmp_path / "P1.zarr", ball()), path, DEMO, "stop")
-    with pytest.raises(TableError, match="one patient"):
-        gather_features([path, path], tmp_path / "features.parquet")
-
-
-def test_a_missing_set_names_those_there_are(tmp_path: Path) -> None:
-    crop = write_crop(tmp_path / "P1.zarr", ball())
-    with pytest.raises(SettingsError, match="deepmts, demo, hecktor, ibsi"):
-        radiomics_patient(crop, tmp_path / "P1.parquet", RadiomicsSettings(feature_set="depmts"), "exclude")
-
-
 def test_an_unknown_feature_is_a_settings_error_not_a_patients(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
@@ -153,3 +120,45 @@ def test_an_unknown_feature_is_a_settings_error_not_a_patients(tmp_path: Path) -
     with pytest.raises(SettingsError, match="Contrastt"):
         settings = RadiomicsSettings(feature_set=str(path))
         radiomics_patient(crop, tmp_path / "P1.parquet", settings, "exclude")
+
+
+def test_one_voxel_has_first_order_and_volume_but_no_texture(tmp_path: Path) -> None:
+    # PyRadiomics refuses a single voxel; here the patient stays, and what has no value is NaN.
+    mask = np.zeros(SHAPE, bool)
+    mask[10, 12, 11] = True
+    out = tmp_path / "P1.parquet"
+    radiomics_patient(write_crop(tmp_path / "P1.zarr", mask), out, DEMO, "stop")
+    row = pd.read_parquet(out).iloc[0]
+    value = float(images()[0][10, 12, 11])
+    assert row["pet_original_firstorder_Mean"] == row["pet_index_suvmax"] == pytest.approx(value)
+    assert row["pet_index_volume_ml"] == pytest.approx(0.012)
+    assert row["ct_original_shape_MeshVolume"] == pytest.approx(4 / 3 * 1.5 * 1 * 1)  # an octahedron
+    assert row.filter(regex="_glcm_|_glrlm_|Flatness|Elongation").astype(float).isna().all()
+    status = read_metadata(out)[b"status"]
+    assert status["state"] == "warned" and "1 voxels, fewer than 8" in status["problem"]
+
+
+def test_touching_the_border_is_warned_of(tmp_path: Path) -> None:
+    mask = np.roll(ball(), -5, axis=0)
+    out = tmp_path / "P1.parquet"
+    radiomics_patient(write_crop(tmp_path / "P1.zarr", mask), out, DEMO, "stop")
+    problem = read_metadata(out)[b"status"]["problem"]
+    assert problem.count("touches the border") == 1
+
+
+def test_zscored_features_do_not_change_with_the_units(tmp_path: Path) -> None:
+    settings = RadiomicsSettings(feature_set="deepmts", intensities="zscored")
+    radiomics_patient(write_crop(tmp_path / "P1.zarr", ball()), tmp_path / "a.parquet", settings, "stop")
+    attributes = CropAttributes("P2", ("pet", "ct"), ("g/mL", "HU"), (3.0, 2.0, 2.0))
+    image = np.stack([images()[0] * 4, images()[1] * 2 + 100])
+    made = store.Crop(image, ball().astype(np.uint8), np.ones(SHAPE, np.uint8), attributes)
+    store.write_crop(tmp_path / "P2.zarr", made)
+    radiomics_patient(tmp_path / "P2.zarr", tmp_path / "b.parquet", settings, "stop")
+    first, second = (pd.read_parquet(tmp_path / f"{name}.parquet").iloc[0] for name in "ab")
+    columns = [
+        "pet_original_firstorder_Mean",
+        "ct_original_firstorder_Variance",
+        "ct_original_shape_Sphericity",
+    ]
+    np.testing.assert_allclose(first[columns].astype(float), second[columns].astype(float), rtol=1e-5)
+    assert second["pet_index_suvmax"] == pytest.approx(4 * first["pet_index_suvmax"])

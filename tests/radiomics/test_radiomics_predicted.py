@@ -9,9 +9,9 @@ import pytest
 import zarr
 
 from pipeline.errors import TableError
-from pipeline.radiomics.feature_row import read_metadata
 from pipeline.radiomics.radiomics_patient import radiomics_patient
 from pipeline.radiomics.radiomics_predicted import FoldContours, radiomics_predicted
+from pipeline.radiomics.radiomics_table import read_metadata
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes
@@ -81,7 +81,7 @@ def extracted(study: Path) -> list[Path]:
     return paths
 
 
-def test_each_patient_has_the_contour_of_a_fold_that_did_not_see_him(study: Path) -> None:
+def test_each_patient_has_the_contour_of_a_fold_that_has_not_seen_it(study: Path) -> None:
     paths = extracted(study)
     assert pd.read_parquet(paths[2])[["patient_id", "set"]].values.tolist() == [
         ["B", "test"], ["D", "test"], ["X", "external"],
@@ -95,8 +95,8 @@ def test_each_patient_has_the_contour_of_a_fold_that_did_not_see_him(study: Path
             path = write_crop(
                 study / "manual" / f"{patient}.zarr", number, ball(radius_of(patient, drawn_by))
             )
-            radiomics_patient(path, study / "one.parquet", DEMO, "stop")
-            manual = pd.read_parquet(study / "one.parquet").set_index("patient_id")
+            radiomics_patient(path, study / "manual.parquet", DEMO, "stop")
+            manual = pd.read_parquet(study / "manual.parquet").set_index("patient_id")
             pd.testing.assert_frame_equal(table.loc[[patient]], manual)
     assert contour_caveats(paths) == ["contours: epoch chosen on the test fold"]
 
@@ -106,8 +106,8 @@ def test_a_leaky_table_is_caught(study: Path) -> None:
     paths = extracted(study)
     honest = pd.read_parquet(paths[0])
     leaky = pd.concat([honest, honest.iloc[[0]].assign(patient_id="C")], ignore_index=True)
-    for told in ("test", "train", "validation"):
-        leaky.loc[2, "set"] = told
+    for name in ("test", "train", "validation"):
+        leaky.loc[2, "set"] = name
         leaky.to_parquet(paths[0])
         with pytest.raises(TableError, match="has seen the patients.*\n?.*C|C"):
             read_predicted_features(paths, SPLITS, 1)
@@ -133,10 +133,10 @@ def test_contours_of_a_network_trained_on_the_patient_are_refused(study: Path) -
         radiomics_predicted(contours(study, 0), study / "out.parquet", DEMO, "exclude")
 
 
-def test_a_network_without_masks_is_told(study: Path) -> None:
+def test_a_network_without_masks_is_refused(study: Path) -> None:
     source = contours(study, 0)
     del zarr.open_group(str(source.folder / "masks.zarr"))["A"]
-    with pytest.raises(TableError, match="kept no mask"):
+    with pytest.raises(TableError, match="stored no mask"):
         radiomics_predicted(source, study / "out.parquet", DEMO, "exclude")
 
 

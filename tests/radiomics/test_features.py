@@ -1,14 +1,14 @@
-"""Values are those of plain PyRadiomics 3.0.1 calls on whole images: 1e-9 relative or 1e-12 absolute."""
+"""Values equal those of plain PyRadiomics 3.0.1 calls on whole images: 1e-9 relative or 1e-12 absolute."""
 
 import os
 import tarfile
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.radiomics_features import pictures, plain_features, synthetic
+from benchmarks.radiomics_features import feature_images, plain_features, synthetic
+from pipeline.radiomics import features as features_module
 from pipeline.radiomics.features import extract_features
 from pipeline.radiomics.images import FeatureImage, discretise
 from pipeline.radiomics.sets import feature_columns, load_feature_set
@@ -23,15 +23,15 @@ def named(name: str) -> FeatureSet:
 
 
 def assert_same(feature_set: FeatureSet, images: dict, mask: np.ndarray, spacing: tuple) -> dict[str, float]:
-    found = extract_features(pictures(images, mask, spacing), feature_set)
-    assert found.problems == []
+    extraction = extract_features(feature_images(images, mask, spacing), feature_set)
+    assert extraction.problems == []
     reference: dict[str, float] = {}
     for modality in feature_set.modalities:
         reference |= plain_features(feature_set, images[modality], mask, spacing, modality)
-    assert set(found.values) == set(reference)
+    assert set(extraction.values) == set(reference)
     keys = sorted(reference)
     np.testing.assert_allclose(
-        [found.values[k] for k in keys],
+        [extraction.values[k] for k in keys],
         [reference[k] for k in keys],
         rtol=1e-9,
         atol=1e-12,
@@ -94,13 +94,13 @@ def test_flat_lesions(axis: int) -> None:
 def test_a_constant_lesion() -> None:
     _, mask = synthetic(900, shape=(31, 34, 37), seed=8)
     images = {"pet": np.full(mask.shape, 3.0, np.float32), "ct": np.full(mask.shape, 50.0, np.float32)}
-    found = extract_features(pictures(images, mask, SPACING), named("ibsi"))
-    assert found.problems == []
+    extraction = extract_features(feature_images(images, mask, SPACING), named("ibsi"))
+    assert extraction.problems == []
     for modality in ("pet", "ct"):
         reference = plain_features(named("ibsi"), images[modality], mask, SPACING, modality)
         for key, value in reference.items():
-            assert found.values[key] == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), key
-    assert found.values["ct_original_firstorder_Variance"] == 0
+            assert extraction.values[key] == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), key
+    assert extraction.values["ct_original_firstorder_Variance"] == 0
 
 
 @pytest.mark.parametrize(
@@ -135,25 +135,60 @@ def test_levels_of_values_on_the_edges(rule: Discretisation, dtype: type) -> Non
     beside = np.concatenate([edges, np.nextafter(edges, dtype(-1e9)), np.nextafter(edges, dtype(1e9))])
     image[mask] = np.resize(np.concatenate([image[mask][:1000], beside]), mask.sum())
     expected, _ = binImage(image, mask, **options)
-    found = discretise(image, mask, rule)
-    assert np.array_equal(found.array, expected)
-    assert np.array_equal(found.present[found.ranks], expected[mask])
-    assert np.array_equal(found.counts, np.unique(expected[mask], return_counts=True)[1])
+    levels = discretise(image, mask, rule)
+    assert np.array_equal(levels.array, expected)
+    assert np.array_equal(levels.present[levels.ranks], expected[mask])
+    assert np.array_equal(levels.counts, np.unique(expected[mask], return_counts=True)[1])
 
 
-def test_exact_counts() -> None:
-    # systems.md: 80 features × 9 images × 2 modalities + 16; 2 × (18 + 112) + 14.
-    deepmts, hecktor = feature_columns(named("deepmts")), feature_columns(named("hecktor"))
-    assert len(set(deepmts)) == len(deepmts) == 1456
-    assert len(set(hecktor)) == len(hecktor) == 274
-    classes = Counter(column.split("_")[2] for column in deepmts)
-    assert classes == {"shape": 16, "firstorder": 342, "glcm": 432, "glrlm": 288, "glszm": 288, "ngtdm": 90}
-    classes = Counter(column.split("_")[2] for column in hecktor)
-    assert classes == {"shape": 14, "firstorder": 36, "glcm": 96, "glrlm": 64, "glszm": 64}
+@pytest.mark.parametrize("failure", [RuntimeError, IndexError, KeyError, MemoryError])
+def test_a_failing_class_leaves_the_rest_and_is_reported(
+    monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
+) -> None:
+    whole = features_module.texture_features
+
+    def failing(kind: str, *arguments: object) -> dict[str, float]:
+        if kind == "glrlm":
+            raise failure("out of luck")
+        return whole(kind, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(features_module, "texture_features", failing)
+    extraction = extract_features(
+        feature_images(*synthetic(800, shape=(21, 24, 27), seed=2), SPACING), named("demo")
+    )
+    bad = {key for key, value in extraction.values.items() if np.isnan(value)}
+    assert bad and all("_glrlm_" in key for key in bad)
+    message = f"{failure.__name__}: {failure('out of luck')}"
+    assert extraction.problems == [f"{m}_original_glrlm failed: {message}" for m in ("pet", "ct")]
+
+
+def test_workers_give_the_same_table() -> None:
+    images, mask = synthetic(800, shape=(21, 24, 27), seed=2)
+    shared_images = feature_images(images, mask, SPACING)
+    alone = extract_features(shared_images, named("deepmts"))
+    shared = extract_features(shared_images, named("deepmts"), workers=2)
+    assert alone.values == shared.values
+
+
+@pytest.mark.long
+def test_distributed_workers_give_the_same_table(tmp_path: Path) -> None:
+    from distributed import Client, LocalCluster
+
+    images, mask = synthetic(800, shape=(21, 24, 27), seed=2)
+    shared_images = feature_images(images, mask, SPACING)
+    alone = extract_features(shared_images, named("deepmts"))
+    with (
+        LocalCluster(
+            2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
+        ) as cluster,
+        Client(cluster),
+    ):
+        shared = extract_features(shared_images, named("deepmts"), workers=2)
+    assert alone.values == shared.values
 
 
 def rasterised(folder: Path, roi: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
-    """Image, mask and spacing of a patient: contours filled slice by slice (this test's own reader)."""
+    """Image, mask and spacing of a patient, by a reader of this test that fills contours slice by slice."""
     import pydicom
     import SimpleITK as sitk
     from skimage.draw import polygon2mask
@@ -195,11 +230,11 @@ def test_real_patients(patient: str, name: str, tmp_path: Path) -> None:
     """Each image on its own grid."""
     values: dict[str, float] = {}
     for modality, (image, mask, spacing) in unpacked(patient, tmp_path).items():
-        one = named(name).model_copy(update={"modalities": (modality,)})
-        values |= assert_same(one, {modality: image}, mask, spacing)
-    # Taken one by one, the images have shape once each; the set has the CT's.
-    found = [column for column in values if not column.startswith("pet_original_shape_")]
-    assert sorted(found) == sorted(feature_columns(named(name)))
+        single = named(name).model_copy(update={"modalities": (modality,)})
+        values |= assert_same(single, {modality: image}, mask, spacing)
+    # Extracted separately, each image has shape features; the set has those of the CT only.
+    columns = [column for column in values if not column.startswith("pet_original_shape_")]
+    assert sorted(columns) == sorted(feature_columns(named(name)))
     assert np.isfinite(list(values.values())).all()
 
 

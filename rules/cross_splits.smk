@@ -3,23 +3,23 @@
 
 rule cross_splits:
     input:
-        cohort=f"{R}/cohort.parquet",
-        splits=f"{R}/splits.json",
+        cohort=paths.cohort,
+        splits=paths.splits,
     output:
-        f"{R}/cross_splits.json",
+        paths.cross_splits,
     log:
-        f"{R}/logs/cross_splits.log",
+        paths.log("cross_splits"),
     benchmark:
-        f"{R}/benchmarks/cross_splits.tsv"
+        paths.benchmark("cross_splits")
     conda:
         "../envs/survival.yaml"
     threads: 1
     resources:
         **stage_resources(1000, 10),
     params:
+        **depends.on("cross_splits"),
         parts=settings.plan.cross_parts,
         seed=settings.study.seed,
-        code=code_digest("pipeline.planning.cross_splits"),
     message:
         "Cross splits: each fold's training patients in parts"
     script:
@@ -28,21 +28,23 @@ rule cross_splits:
 
 use rule train_fold as train_cross with:
     input:
-        crops=crops_of(cohort.ids()),
-        cohort=f"{R}/cohort.parquet",
-        splits=f"{R}/cross_splits.json",
-        initial=cross_weights,
+        crops=paths.crops(),
+        cohort=paths.cohort,
+        splits=paths.cross_splits,
+        initial=lambda wildcards: paths.cross_weights(wildcards.model, wildcards.fold),
     output:
-        directory(f"{R}/models/{{model}}/cross{{fold}}"),
+        directory(paths.cross()),
     log:
-        f"{R}/logs/train_cross/{{model}}_{{fold}}.log",
+        paths.log("train_cross/{model}_{fold}"),
     benchmark:
-        f"{R}/benchmarks/train_cross/{{model}}_{{fold}}.tsv"
+        paths.benchmark("train_cross/{model}_{fold}")
     params:
         training=lambda wildcards: {
             **settings.training_of(wildcards.model).model_dump(mode="json"),
             "outputs": ("deep_features",),
         },
-        work=lambda wildcards: f"{WORK}/{wildcards.model}_cross{wildcards.fold}",
+        work=lambda wildcards: paths.checkpoints(
+            wildcards.model, f"cross{wildcards.fold}"
+        ),
     message:
         "Train {wildcards.model} without a part of the training patients, {wildcards.fold}"

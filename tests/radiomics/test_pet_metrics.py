@@ -1,4 +1,4 @@
-"""PET indices by hand."""
+"""PET metrics by hand."""
 
 from dataclasses import replace
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from pipeline.radiomics.images import FeatureImage
-from pipeline.radiomics.pet_metrics import INDEX_COLUMNS, PEAK_RADIUS_MM, pet_indices, suv_peak
+from pipeline.radiomics.pet_metrics import PEAK_RADIUS_MM, PET_METRIC_COLUMNS, pet_metrics, suv_peak
 
 SPACING = (2.0, 2.0, 2.0)
 VOXEL_ML = 0.008
 
 
-def picture(image: np.ndarray, mask: np.ndarray, spacing: tuple = SPACING) -> FeatureImage:
-    return FeatureImage(image.astype(np.float32), mask, np.ones(mask.shape, bool), spacing)
+def feature_image(values: np.ndarray, mask: np.ndarray, spacing: tuple = SPACING) -> FeatureImage:
+    return FeatureImage(values.astype(np.float32), mask, np.ones(mask.shape, bool), spacing)
 
 
 def two_cubes() -> FeatureImage:
@@ -23,12 +23,12 @@ def two_cubes() -> FeatureImage:
     image[5:8, 5:8, 5:8], image[6, 6, 6] = 10, 20
     image[13:16, 11:14, 5:8] = 3
     mask[5:8, 5:8, 5:8] = mask[13:16, 11:14, 5:8] = True
-    return picture(image, mask)
+    return feature_image(image, mask)
 
 
 def test_by_hand() -> None:
-    found = pet_indices(two_cubes())
-    assert tuple(found) == INDEX_COLUMNS
+    metrics = pet_metrics(two_cubes())
+    assert tuple(metrics) == PET_METRIC_COLUMNS
     total = 26 * 10 + 20 + 27 * 3
     expected = {
         "suvmax": 20,
@@ -46,14 +46,14 @@ def test_by_hand() -> None:
         "rim_suvmean": 1,
     }
     for name, value in expected.items():
-        assert found[f"pet_index_{name}"] == pytest.approx(value, rel=1e-6), name
+        assert metrics[f"pet_index_{name}"] == pytest.approx(value, rel=1e-6), name
 
 
 def test_voxels_on_the_threshold_count() -> None:
-    one = two_cubes()
-    image = one.image.copy()
-    image[one.mask & (image == 3)] = 4.0
-    assert pet_indices(replace(one, image=image))["pet_index_mtv_4.0"] == pytest.approx(54 * VOXEL_ML)
+    cubes = two_cubes()
+    image = cubes.values.copy()
+    image[cubes.mask & (image == 3)] = 4.0
+    assert pet_metrics(replace(cubes, values=image))["pet_index_mtv_4.0"] == pytest.approx(54 * VOXEL_ML)
 
 
 @pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (3.0, 2.0, 1.5), (4.0, 4.0, 4.0), (9.0, 8.0, 7.0)])
@@ -71,8 +71,8 @@ def test_suvpeak_equals_a_direct_search(spacing: tuple, corner: bool) -> None:
         near = (((places - centre) ** 2).sum(-1) <= PEAK_RADIUS_MM**2) & inside
         if near.any():
             best = max(best, image.astype(np.float32)[near].mean(dtype=float))
-    found = suv_peak(replace(picture(image, mask, spacing), inside=inside))
-    assert found == pytest.approx(best, rel=1e-12)
+    peak = suv_peak(replace(feature_image(image, mask, spacing), inside=inside))
+    assert peak == pytest.approx(best, rel=1e-12)
 
 
 def test_the_sphere_holds_one_cubic_centimetre() -> None:
@@ -80,19 +80,21 @@ def test_the_sphere_holds_one_cubic_centimetre() -> None:
 
 
 def test_the_rim_sees_only_what_was_imaged() -> None:
-    one = two_cubes()
-    image = one.image.copy()
+    cubes = two_cubes()
+    image = cubes.values.copy()
     image[:, :, 8:] = 5  # the rim beyond x = 8
     inside = np.ones(image.shape, bool)
     inside[:, :, 8:] = False
-    assert pet_indices(replace(one, image=image))["pet_index_rim_suvmean"] > 1.5
-    assert pet_indices(replace(one, image=image, inside=inside))["pet_index_rim_suvmean"] == pytest.approx(1)
-    whole = picture(np.ones((4, 4, 4)), np.ones((4, 4, 4), bool))
-    assert np.isnan(pet_indices(whole)["pet_index_rim_suvmean"])
+    assert pet_metrics(replace(cubes, values=image))["pet_index_rim_suvmean"] > 1.5
+    assert pet_metrics(replace(cubes, values=image, inside=inside))["pet_index_rim_suvmean"] == pytest.approx(
+        1
+    )
+    whole = feature_image(np.ones((4, 4, 4)), np.ones((4, 4, 4), bool))
+    assert np.isnan(pet_metrics(whole)["pet_index_rim_suvmean"])
 
 
 def test_touching_by_a_corner_is_one_lesion() -> None:
     mask = np.zeros((8, 8, 8), bool)
     mask[1:3, 1:3, 1:3] = mask[3:5, 3:5, 3:5] = True
-    found = pet_indices(picture(np.ones(mask.shape), mask))
-    assert (found["pet_index_lesions"], found["pet_index_dmax_mm"]) == (1, 0)
+    metrics = pet_metrics(feature_image(np.ones(mask.shape), mask))
+    assert (metrics["pet_index_lesions"], metrics["pet_index_dmax_mm"]) == (1, 0)
