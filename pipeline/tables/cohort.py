@@ -19,6 +19,7 @@ from pipeline.tables.cohort_rows import (
     check_event_coding,
     check_images,
     check_missing_words,
+    check_unique_patients,
     read_rows,
     require_once,
 )
@@ -126,7 +127,7 @@ def read_cohort(settings: CohortSettings, policy: Policy = "stop") -> Cohort:
 
 def _check_whole(rows: list[Row], settings: CohortSettings, path: Path) -> None:
     """Check all rows together."""
-    _check_unique(rows, path)
+    check_unique_patients(rows, path)
     event_column = endpoint_columns(settings).event
     # A study without outcomes has no such column.
     check_event_coding(
@@ -222,22 +223,6 @@ def _names_outcomes(header: list[str], settings: CohortSettings) -> bool:
 def _suggest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else ""
-
-
-def _check_unique(rows: list[Row], path: Path) -> None:
-    seen: set[str] = set()
-    for row in rows:
-        patient_id = row.values["patient_id"]
-        # Case-insensitive file systems would let two patients share a folder.
-        key = patient_id.lower()
-        if key in seen:
-            raise TableError(
-                f"two rows have the same patient_id: {patient_id!r}",
-                where=str(path),
-                expected="one row per patient (upper and lower case count as the same)",
-                action="remove one, or give it an id of its own",
-            )
-        seen.add(key)
 
 
 def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient:

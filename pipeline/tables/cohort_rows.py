@@ -111,6 +111,23 @@ def require_once(names: Sequence[str], path: Path, action: str) -> None:
         )
 
 
+def check_unique_patients(rows: Sequence[Row], path: Path) -> None:
+    """Refuse two rows of one patient."""
+    seen: set[str] = set()
+    for row in rows:
+        patient_id = row.values["patient_id"]
+        # Case-insensitive file systems would let two patients share a folder.
+        key = patient_id.lower()
+        if key in seen:
+            raise TableError(
+                f"two rows have the same patient_id: {patient_id!r}",
+                where=str(path),
+                expected="one row per patient (upper and lower case count as the same)",
+                action="remove one, or give it an id of its own",
+            )
+        seen.add(key)
+
+
 def check_event_coding(values: Sequence[str], column: str, path: Path) -> None:
     """Refuse events coded 1 and 2 (1 = censored in some packages, occurred in others)."""
     coded = {value.removesuffix(".0") for value in values if value}
