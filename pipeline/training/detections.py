@@ -72,7 +72,9 @@ def detections_table(boxes: PatientBoxes, sets: Mapping[str, str], fold: int) ->
         manual = boxes.manual[patient_id]
         about = {"patient_id": patient_id, "set": name, "fold": fold, "contour": manual is not None}
         for *corners, score, kind in boxes.predicted[patient_id]:
-            rows.append({**about, "source": "found", "kind": kind, "score": score} | _named(corners, CORNERS))
+            rows.append(
+                {**about, "source": "predicted", "kind": kind, "score": score} | _named(corners, CORNERS)
+            )
         for *corners, kind in manual or []:
             rows.append(
                 {**about, "source": "manual", "kind": kind, "score": float("nan")} | _named(corners, CORNERS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.planning.folds import infeasible_plan_reason
 from pipeline.tables.files import orphan_folders
-from pipeline.tables.preflight import outcomes_told, preflight_warnings
+from pipeline.tables.preflight import describe_outcomes, preflight_warnings
 from pipeline.workflow.paths import StudyPaths
 
 
@@ -32,7 +32,7 @@ def start_lines(paths: StudyPaths) -> list[str]:
         f"study {study.name}: {len(cohort.ids())} patients, {len(settings.models)} models, "
         f"results in {paths.results}/",
         *(f"warning: {warning}" for warning in warnings),
-        *outcomes_told(cohort, unit),
+        *describe_outcomes(cohort, unit),
         *(f"warning: {warning}" for warning in late),
     ]
 

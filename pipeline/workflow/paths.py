@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.provenance import ROOT
 from pipeline.tables.files import files_digest
-from pipeline.tables.frozen_selection import pinned_patients
+from pipeline.tables.frozen_selection import frozen_patients
 from pipeline.workflow.study import Study
 
 PATIENT, MODEL, FOLD = "{patient}", "{model}", "{fold}"
@@ -198,12 +198,12 @@ class StudyPaths:
 
     def template_candidates(self) -> list[str]:
         """Converted images of the patients that the template is chosen from."""
-        patients = pinned_patients(Path(self.template_pin), self.study.cohort.ids("development"))
+        patients = frozen_patients(Path(self.template_pin), self.study.cohort.ids("development"))
         return [self.stage("convert", patient) for patient in patients]
 
     def position_candidates(self) -> list[str]:
         """Patients that the position of the crop is chosen from."""
-        return pinned_patients(Path(self.position_pin), self.study.cohort.ids("development"))
+        return frozen_patients(Path(self.position_pin), self.study.cohort.ids("development"))
 
     def named_template(self) -> list[str]:
         """The file that the study names as template, if it names one."""

@@ -171,7 +171,6 @@ def test_nothing_imports_snakemake() -> None:
 WHOLE_STUDY = {
     "pipeline.report.job",
     "pipeline.report.methods",
-    "pipeline.report.provenance",
     "pipeline.deploy.bundle",
 }
 

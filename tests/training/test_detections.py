@@ -60,14 +60,14 @@ def test_boxes_by_hand() -> None:
     boxes.add(batch((True, False)), outputs())
     frame = detections_table(boxes, {"A": "test", "B": "external"}, 3)
     assert rows(frame) == [
-        ("A", "test", 3, "found", 1, True, 2, 1, 7, 4),
+        ("A", "test", 3, "predicted", 1, True, 2, 1, 7, 4),
         ("A", "test", 3, "manual", 1, True, 2, 1, 7, 4),  # 5 columns from 2, 3 rows from 1
         ("A", "test", 3, "manual", 1, True, 0, 6, 1, 7),
-        ("B", "external", 3, "found", 1, False, 0.5, 0, 2, 8),
+        ("B", "external", 3, "predicted", 1, False, 0.5, 0, 2, 8),
     ]
     assert frame["score"].dropna().tolist() == [0.75, 0.25]
     assert rows(detections_table(boxes, {"B": "validation"}, 0)) == [
-        ("B", "validation", 0, "found", 1, False, 0.5, 0, 2, 8)
+        ("B", "validation", 0, "predicted", 1, False, 0.5, 0, 2, 8)
     ]
     assert len(detections_table(boxes, {}, 0)) == 0
 

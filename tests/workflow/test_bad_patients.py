@@ -87,8 +87,8 @@ def test_the_policy_stop_ends_the_run_with_one_message(spoilt: Study, went_on: s
         output = spoilt.snakemake(f"results/bad/suv/{NO_DOSE}", check=False)
     finally:
         spoilt.config = before
-    told = [line for line in output.splitlines() if line.startswith("error:")]
-    assert len(told) == 1 and f"patient {NO_DOSE}" in told[0] and "Traceback" not in output
+    errors = [line for line in output.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and f"patient {NO_DOSE}" in errors[0] and "Traceback" not in output
 
 
 def test_the_table_of_a_patient_whose_folder_is_a_file(spoilt: Study, went_on: str) -> None:

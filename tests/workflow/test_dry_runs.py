@@ -100,10 +100,10 @@ def test_boxes_of_every_fold_reach_the_evaluation(house: Path) -> None:
     """Of networks that detect, and of no others."""
     boxes = {"boxes": {"kind": "chest_ct", "tasks": ["detection"], "lesions": 1}}
     models = {**tiny_config()["models"], **boxes}
-    one = study(house, cohort={"source": "slices", "image_root": "images"}, models=models)
-    told = one.snakemake("-n").split(": Evaluate: ")[1].splitlines()[1]  # its reason: inputs to come
-    assert all(f"models/boxes/fold{fold}" in told for fold in (0, 1))
-    assert "models/deepmts" not in told
+    detecting = study(house, cohort={"source": "slices", "image_root": "images"}, models=models)
+    inputs = detecting.snakemake("-n").split(": Evaluate: ")[1].splitlines()[1]  # reason: inputs to come
+    assert all(f"models/boxes/fold{fold}" in inputs for fold in (0, 1))
+    assert "models/deepmts" not in inputs
 
 
 def test_the_disks_are_generated_in_one_job_and_judged_on_external_images(house: Path) -> None:
@@ -183,9 +183,9 @@ def edges(study: Study) -> set[tuple[str, str]]:
     """(rule, rule whose outputs it reads) of the study's graph; a rule that inherits counts as its parent."""
     graph = study.snakemake("--rulegraph")
     names = dict(re.findall(r'(\d+)\[label = "(\w+)"', graph))
-    found = {(PARENTS.get(names[b], names[b]), PARENTS.get(names[a], names[a]))
+    pairs = {(PARENTS.get(names[b], names[b]), PARENTS.get(names[a], names[a]))
              for a, b in re.findall(r"(\d+) -> (\d+)", graph)}  # fmt: skip
-    return {(rule, before) for rule, before in found if rule not in COLLECTORS and rule != before}
+    return {(rule, before) for rule, before in pairs if rule not in COLLECTORS and rule != before}
 
 
 PARENTS = {
