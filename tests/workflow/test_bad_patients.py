@@ -31,9 +31,8 @@ def spoilt(finished_study: Study, tmp_path_factory: pytest.TempPathFactory) -> S
     header, row = tiny_rows()[0], tiny_rows()[1].split(",")
     rows = [",".join([name, *row[1:3], name, *row[4:]]) for name in (GOOD, NO_IMAGES, NO_CONTOUR, NO_DOSE)]
     (house / "cohort.csv").write_text("\n".join([header, *rows]) + "\n")
-    config = tiny_config()
+    config = tiny_config(image_root="images")
     config["study"]["name"] = "bad"
-    config["cohort"]["image_root"] = "images"
     config["registration"] = {"method": "none"}
     config["crop"]["position"] = "lesion"
     return Study(house, config)

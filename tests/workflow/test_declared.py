@@ -86,8 +86,8 @@ def test_an_image_changed_in_place_reruns_its_patient(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         np.save(folder / "image.npy", np.full((8, 8), number, dtype=np.float32))
         np.save(folder / "mask.npy", np.eye(8, dtype=np.uint8))
-    config = tiny_config() | {"crop": {"shape": [1, 8, 8], "spacing_mm": [1, 1, 1]}}
-    config["cohort"] |= {"source": "slices", "image_root": "images"}
+    config = tiny_config(source="slices", image_root="images")
+    config["crop"] = {"shape": [1, 8, 8], "spacing_mm": [1, 1, 1]}
     study = Study(house, config)
     study.snakemake("preprocess")
     assert "Nothing to be done" in study.snakemake("preprocess", "-n")
@@ -107,7 +107,7 @@ def test_an_image_changed_in_place_reruns_its_patient(tmp_path: Path) -> None:
         ),
         ({"plan": {"folds": 9}}, "the plan will refuse: too few patients or events"),
         ({"evaluation": {"horizons_days": [1, 2]}}, "no event before evaluation.horizons_days: 1, 2"),
-        ({"cohort": {"table": "cohort.csv", "image_root": "nowhere"}}, "no images of 14 of 14 patients"),
+        ({"cohort": {"image_root": "nowhere"}}, "no images of 14 of 14 patients"),
     ],
 )
 def test_a_dry_run_tells_what_the_run_would_stumble_over(
@@ -115,5 +115,6 @@ def test_a_dry_run_tells_what_the_run_would_stumble_over(
 ) -> None:
     house = copy_house(tmp_path_factory.mktemp("told") / "repo")
     (house / "cohort.csv").write_text("\n".join(tiny_rows()) + "\n")
-    config = tiny_config() | {"ensembles": {}} | changes
+    cohort = changes.get("cohort", {})
+    config = tiny_config(**cohort) | {"ensembles": {}} | {k: v for k, v in changes.items() if k != "cohort"}
     assert message in Study(house, config).snakemake("-n", "--quiet", "rules", check=False)

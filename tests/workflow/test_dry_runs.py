@@ -20,7 +20,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def study(house: Path, **changes: dict) -> Study:
-    config = tiny_config()
+    config = tiny_config(**changes.pop("cohort", {}))
     for section, values in changes.items():
         config[section] = {**config.get(section, {}), **values} if isinstance(values, dict) else values
     return Study(house, config)
@@ -165,6 +165,23 @@ def test_wrong_tables_stop_with_one_message(tmp_path: Path, old: str, new: str, 
 
 def test_lint(house: Path) -> None:
     assert "Congratulations" in study(house).snakemake("--lint", check=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("cohort: {table: cohort.csv}\n", ["study.name", "models"]),
+        ("study: {name: mine}\n", ["cohort.table", "models"]),
+        ("study: {name: mine}\ncohort: {table: cohort.csv}\n", ["models"]),
+    ],
+)
+def test_a_study_file_takes_nothing_from_the_default(house: Path, text: str, missing: list[str]) -> None:
+    """What it lacks is refused, though the embedded default has it."""
+    run = study(house)
+    run.config = yaml.safe_load(text)
+    output = run.snakemake("-n", check=False)
+    assert re.findall(r"settings: (\S+) is missing", output) == missing
+    assert "Traceback" not in output
 
 
 def test_generated_default_runs_without_a_study_file(house: Path) -> None:

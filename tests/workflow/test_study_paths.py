@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def paths(**changes: Any) -> StudyPaths:
     """Of the tiny study with some sections changed, and models added."""
-    config = tiny_config()
+    config = tiny_config(**changes.pop("cohort", {}))
     models = {**config["models"], **changes.pop("models", {})}
     for section, values in changes.items():
         config[section] = {**config.get(section, {}), **values}
