@@ -62,8 +62,19 @@ class TableError(PipelineError):
     """A table breaks its contract."""
 
 
+class MachineError(PipelineError):
+    """The machine, not the data, failed: no permission, a broken disk, no space, no memory."""
+
+    exit_code = 74
+    """EX_IOERR of sysexits.h."""
+
+
 class PatientError(PipelineError):
     """One patient's data cannot be trusted; the policy decides between stop and exclude."""
+
+
+class UnexpectedDataError(PatientError):
+    """A patient's data broke a step in a way that no check had foreseen."""
 
 
 class DicomError(PatientError):

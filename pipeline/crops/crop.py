@@ -16,7 +16,7 @@ from pipeline.settings.base import Policy
 from pipeline.settings.geometry import CropSettings
 from pipeline.store.attributes import CropAttributes, Rows
 from pipeline.store.crops import Crop, write_crop, write_excluded
-from pipeline.tables.status import Status, Warnings, read_status
+from pipeline.tables.status import Status, Warnings, data_and_machine_told_apart, read_status
 from pipeline.volumes.grids import in_field
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.resample import Sampling, resample, resample_mask
@@ -82,7 +82,8 @@ def crop_patient(
             return
     warnings = Warnings()
     try:
-        crop = _cut(sources, settings, mask_from, warnings)
+        with data_and_machine_told_apart():
+            crop = _cut(sources, settings, mask_from, warnings)
     except PatientError as error:
         rule = settings.on_cut_lesion if isinstance(error, CutLesionError) else policy
         _refuse(sources.patient_id, error, rule, out)

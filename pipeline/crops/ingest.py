@@ -15,7 +15,7 @@ from pipeline.settings.base import Policy
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.files import PatientFiles
-from pipeline.tables.status import Status
+from pipeline.tables.status import Status, data_and_machine_told_apart
 
 Array = npt.NDArray[Any]
 Spacing = tuple[float, float, float]
@@ -42,7 +42,8 @@ def ingest_patient(
             policy `stop`).
     """
     try:
-        image, mask = _read(patient)
+        with data_and_machine_told_apart():
+            image, mask = _read(patient)
         write_arrays(patient.patient_id, (image, mask), out, spacing_mm)
     except PatientError as error:
         if policy == "stop":

@@ -21,7 +21,7 @@ from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
 from pipeline.radiomics.subregions import with_region
 from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import Contour, FeatureSet, RadiomicsSettings
-from pipeline.tables.status import Status
+from pipeline.tables.status import Status, data_and_machine_told_apart
 
 log = logging.getLogger(__name__)
 STAGE = "radiomics"
@@ -97,11 +97,12 @@ def _stage(source: Path | NativeSources, out: Path, wanted: Wanted) -> None:
     patient_id = source.patient_id if isinstance(source, NativeSources) else source.stem
     values: Mapping[str, float] | None = None
     try:
-        images = read_images(source)
-        patient_id = images.patient_id
-        status = images.status
-        if images.contour:
-            values, status = patient_features(images, feature_set, wanted)
+        with data_and_machine_told_apart():
+            images = read_images(source)
+            patient_id = images.patient_id
+            status = images.status
+            if images.contour:
+                values, status = patient_features(images, feature_set, wanted)
         if status.state == "warned":
             log.warning("patient %s: %s", patient_id, status.problem)
     except PatientError as error:

@@ -17,6 +17,7 @@ from pipeline.radiomics.sets import feature_columns, load_feature_set, settings_
 from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
 from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
+from pipeline.tables.status import data_and_machine_told_apart
 
 log = logging.getLogger(__name__)
 UNCHANGED = "as drawn"
@@ -147,9 +148,10 @@ def stability_patient(
     feature_set = load_feature_set(settings)
     rows: list[dict[str, float | str]] = []
     try:
-        images = read_images(source)
-        status = images.status
-        rows = perturbed_features(images, feature_set, settings)
+        with data_and_machine_told_apart():
+            images = read_images(source)
+            status = images.status
+            rows = perturbed_features(images, feature_set, settings)
     except PatientError as error:
         status = refused(error, out.stem, policy)
     _write(
