@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 
+def printable(text: str, longest: int = 2000) -> str:
+    """Text of files and names for a message: nothing that a terminal obeys, no more than is read."""
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+
+
 class PipelineError(Exception):
     """A problem told in one message, without a traceback.
 
@@ -31,7 +37,7 @@ class PipelineError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        parts = [self.problem.rstrip(".")]
+        parts = [printable(self.problem.rstrip("."))]
         for label, text in (
             ("where", self.where),
             ("expected", self.expected),
@@ -39,7 +45,7 @@ class PipelineError(Exception):
             ("what to do", self.action),
         ):
             if text:
-                parts.append(f"{label}: {text.rstrip('.')}")
+                parts.append(f"{label}: {printable(text.rstrip('.'))}")
         text = "; ".join(parts)
         return text if text.endswith(("?", "!")) else text + "."
 

@@ -33,6 +33,12 @@ class IndexSettings(Section):
         description="A dynamic or gated series, several images at each position: refuse, or use its "
         "first or last frame (phase), told in `series.json`.",
     )
+    max_unpacked_mib: int = Field(
+        8192, ge=1, description="ZIP archives of one patient that unpack to more MiB of DICOM are refused."
+    )
+    max_deflated_mib: int = Field(
+        512, ge=1, description="A deflated DICOM file that unpacks to more MiB is passed over, and told."
+    )
 
 
 class ConvertSettings(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pipeline.errors import MachineError, PipelineError, UnexpectedDataError
+from pipeline.errors import MachineError, PipelineError, UnexpectedDataError, printable
 
 # Errors of the disk, of rights and of limits. All other errors of the system speak of what a
 # file is called or is: a name that is too long, a link that leads nowhere, a folder in place of a file.
@@ -51,7 +51,7 @@ def machine_error(error: BaseException) -> MachineError:
     name = error.filename if error.filename is not None else ""
     return MachineError(
         "a file or folder cannot be read or written",
-        where=printable(os.fsdecode(name)) if isinstance(name, str | bytes) else "",
+        where=os.fsdecode(name) if isinstance(name, str | bytes) else "",
         got=error.strerror or type(error).__name__,
         action="mend rights, disk or network and run again; the patient's data are not to blame",
     )
@@ -68,12 +68,6 @@ def data_error(error: Exception) -> PipelineError | None:
     )
 
 
-def printable(text: str, longest: int = 200) -> str:
-    """Text of a file or a name for a message: nothing that a terminal obeys, no more than is read."""
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
-
-
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return printable(lines[0]) if lines else ""
+    return printable(lines[0], 200) if lines else ""

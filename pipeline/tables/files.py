@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import Cohort
+from pipeline.tables.failures import is_machine_failure
 
 
 @dataclass(frozen=True)
@@ -57,26 +58,53 @@ def files_digest(folder: Path) -> str:
     Returns:
         16 hexadecimal digits; empty where there is no such folder.
     """
-    if not folder.exists():
+    try:
+        if not folder.exists():
+            return ""
+    except (OSError, ValueError):  # no path that a system takes, or a closed one: its stage reports it
         return ""
-    files, passed = list_files(folder)
-    digest = hashlib.sha256(json.dumps(sorted(passed.items())).encode())
-    for path in files:
+    listing = list_files(folder)
+    passed = sorted([*listing.passed.items(), ("failures", len(listing.failures))])
+    digest = hashlib.sha256(json.dumps(passed).encode())
+    for path in listing.files:
         try:
-            told = path.stat()
+            entry = path.stat()
         except OSError:  # it went meanwhile: its stage reports it
             continue
-        digest.update(f"{path.relative_to(folder)}\0{told.st_size}\0{told.st_mtime_ns}\0".encode())
+        name = os.fsencode(path.relative_to(folder))  # names need not be UTF-8
+        digest.update(name + f"\0{entry.st_size}\0{entry.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]
 
 
 NO_FILE = "not a regular file (a pipe, a device or a broken link)"
-CLOSED_FOLDER = "folder that cannot be read"
+NO_FOLDER = "folder that cannot be listed (a path too long, or gone)"
 ZIP = b"PK\x03\x04"
 
 
-def list_files(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """Regular files below a folder, sorted within each folder, and what was passed over, by reason.
+@dataclass(frozen=True)
+class FolderListing:
+    """What lies below a folder.
+
+    Attributes:
+        files: Regular files, sorted within each folder.
+        passed: What was passed over, by reason.
+        failures: Where rights or the disk failed: whoever reads the files must not go on.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    passed: Counter[str] = field(default_factory=Counter)
+    failures: list[OSError] = field(default_factory=list)
+
+    def fail(self, error: OSError) -> None:
+        """Take note of a folder or a file that could not be looked at."""
+        if is_machine_failure(error):
+            self.failures.append(error)
+        else:
+            self.passed[NO_FOLDER] += 1
+
+
+def list_files(folder: Path) -> FolderListing:
+    """Regular files below a folder.
 
     Linked folders are entered (cohorts are often made of links to an archive), each real
     folder once, so that a link to a parent ends.
@@ -84,16 +112,14 @@ def list_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     Args:
         folder: Any tree of files, or one file.
     """
-    passed: Counter[str] = Counter()
-    if folder.is_file():
-        return [folder], passed
-    found: list[Path] = []
+    listing = FolderListing()
     entered: set[tuple[int, int]] = set()
-
-    def tell(_error: OSError) -> None:
-        passed[CLOSED_FOLDER] += 1
-
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=tell):
+    try:
+        if folder.is_file():
+            return FolderListing([folder])
+    except OSError as error:
+        listing.fail(error)
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=listing.fail):
         identity = _identity(root)
         if identity in entered:
             folders.clear()
@@ -101,12 +127,20 @@ def list_files(folder: Path) -> tuple[list[Path], Counter[str]]:
         entered.add(identity)
         folders.sort()
         for name in sorted(names):
-            path = Path(root, name)
-            if path.is_file():
-                found.append(path)
-            else:
-                passed[NO_FILE] += 1
-    return found, passed
+            _enter(Path(root, name), listing)
+    return listing
+
+
+def _enter(path: Path, listing: FolderListing) -> None:
+    try:
+        regular = path.is_file()
+    except OSError as error:  # a link to what may not be looked at
+        listing.fail(error)
+        return
+    if regular:
+        listing.files.append(path)
+    else:
+        listing.passed[NO_FILE] += 1
 
 
 def is_zip(path: Path) -> bool:

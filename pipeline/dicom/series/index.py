@@ -14,6 +14,7 @@ from pydicom import dcmread
 from pipeline.dicom.header.geometry import depths_of
 from pipeline.dicom.header.pet_header import add_missing_values, slice_header
 from pipeline.dicom.header.values import quiet_reading
+from pipeline.dicom.series.archives import Limits
 from pipeline.dicom.series.index_file import Index, PetToCt, Role, SeriesGeometry, SeriesRow, write_index
 from pipeline.dicom.series.scan import BROKEN, Scan, scan_folder
 from pipeline.dicom.series.selection import (
@@ -53,7 +54,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
             several studies, or different frames of reference.
     """
     with patient_stage("index", patient.patient_id, out, policy) as warnings:
-        scan = _scan(patient, out)
+        scan = _scan(patient, out, settings)
         _warn_of_broken_files(scan, warnings)
         series = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
         rejected = {s.uid: _rejection(s, settings) for s in series}
@@ -65,6 +66,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         warnings.extend(f"{_NAMES[role]}: {s.note}" for role, s in picked.items() if s.note)
         aligned = _alignment(picked, settings, warnings)
         rows = tuple(_row(s, picked, rejected[s.uid], study) for s in series)
+        _require_one_content(rows, scan)
         files = {s.uid: tuple(i.path for i in s.instances) for s in series}
         folder = patient.folder.absolute()
         write_index(out, Index(patient.patient_id, folder, rows, files, dict(scan.skipped), aligned))
@@ -98,12 +100,13 @@ def _warn_of_ties(choices: dict[str, Choice], warnings: list[str]) -> None:
             )
 
 
-def _scan(patient: PatientFiles, out: Path) -> Scan:
+def _scan(patient: PatientFiles, out: Path, settings: IndexSettings) -> Scan:
     if not patient.folder.exists():
         raise DicomError(
             "the image folder does not exist", where=str(patient.folder), action="correct image_path"
         )
-    scan = scan_folder(patient.folder.absolute(), out.absolute() / "unpacked")
+    limits = Limits(settings.max_unpacked_mib, settings.max_deflated_mib)
+    scan = scan_folder(patient.folder.absolute(), out.absolute() / "unpacked", limits)
     if not scan.instances:
         skipped = ", ".join(f"{n} {reason}" for reason, n in scan.skipped.items()) or "no files"
         raise DicomError("no DICOM in the image folder", where="image_path", got=skipped)
@@ -117,6 +120,20 @@ def _scan(patient: PatientFiles, out: Path) -> Scan:
             action="give each patient a folder, or draft the cohort table from the whole dump",
         )
     return scan
+
+
+def _require_one_content(rows: Sequence[SeriesRow], scan: Scan) -> None:
+    """Refuse a series in use whose files of one SOP Instance UID differ: which is right, none says."""
+    for row in rows:
+        if row.chosen and row.series_uid in scan.conflicts:
+            tags = scan.conflicts[row.series_uid]
+            raise DicomError(
+                "files of one (0008,0018) SOP Instance UID hold different contents",
+                where=f"{row.role} series",
+                expected="one content for each UID (plain copies count once)",
+                got="they differ in " + ", ".join(tags[:6]) + (" and more" if len(tags) > 6 else ""),
+                action="keep the right export only in the patient's folder",
+            )
 
 
 def _warn_of_broken_files(scan: Scan, warnings: list[str]) -> None:

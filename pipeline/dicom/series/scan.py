@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,13 +22,25 @@ from pipeline.dicom.header.values import (
     text_of,
     texts_of,
 )
-from pipeline.tables.files import CLOSED_FOLDER, NO_FILE, is_zip, list_files
+from pipeline.dicom.series.archives import (
+    BROKEN_ARCHIVE,
+    DEFLATED,
+    NOT_DICOM,
+    Limits,
+    Unpacked,
+    begins_as_dicom,
+    inflates_beyond,
+    unpack,
+)
+from pipeline.dicom.series.duplicates import differing_elements
+from pipeline.tables.failures import machine_error, raise_machine_failure
+from pipeline.tables.files import NO_FILE, NO_FOLDER, is_zip, list_files
 
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 _NO_UID = "DICOM without (0008,0018) SOP or (0020,000E) Series Instance UID"
 _UNREADABLE = "unreadable DICOM"
-_ARCHIVE = "archive that cannot be unpacked"
-BROKEN = frozenset({_NO_UID, _UNREADABLE, _ARCHIVE, CLOSED_FOLDER, NO_FILE})
+_TOO_LARGE = "deflated DICOM larger than index.max_deflated_mib"
+BROKEN = frozenset({_NO_UID, _UNREADABLE, _TOO_LARGE, BROKEN_ARCHIVE, NO_FOLDER, NO_FILE})
 """Reasons of passing over a file that may have been part of a series."""
 _MULTI_FRAME = 0x00280008
 _LAST = 0x30060010  # ReferencedFrameOfReferenceSequence; contours and pixels come after it
@@ -120,13 +130,25 @@ class Scan:
     Attributes:
         instances: All readable instances, duplicates left out.
         skipped: How many files were passed over, by reason.
+        conflicts: By series, elements in which files of one SOP Instance UID differ.
     """
 
     instances: list[Instance] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    conflicts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def add(self, instance: Instance, first: Instance | None) -> None:
+        """Take an instance; a second file of one (0008,0018) only where the first is its copy."""
+        if first is None:
+            self.instances.append(instance)
+            return
+        self.skipped["duplicate of another file by (0008,0018) SOP Instance UID"] += 1
+        differing = differing_elements(first.path, instance.path)
+        for uid in {first.series_uid, instance.series_uid} if differing else ():
+            self.conflicts[uid] = tuple(dict.fromkeys((*self.conflicts.get(uid, ()), *differing)))
 
 
-def scan_folder(folder: Path, unpacked: Path, workers: int = 1) -> Scan:
+def scan_folder(folder: Path, unpacked: Path, limits: Limits | None = None, workers: int = 1) -> Scan:
     """Read the headers of every DICOM file below a folder.
 
     File names need no extension. ZIP archives are unpacked first, into numbered files, so that
@@ -135,64 +157,62 @@ def scan_folder(folder: Path, unpacked: Path, workers: int = 1) -> Scan:
     Args:
         folder: Any tree of files, or a single file.
         unpacked: Folder for the members of archives.
+        limits: How much may be unpacked.
         workers: Number of processes, used for thousands of files.
+
+    Raises:
+        MachineError: A folder or a file cannot be read for want of rights, or by a broken disk.
+        DicomError: Archives unpack to more than is allowed.
     """
-    files, skipped = list_files(folder)
-    scan = Scan(skipped=skipped)
+    limits = limits or Limits()
+    listing = list_files(folder)
+    for failure in listing.failures:
+        raise machine_error(failure)
+    files, scan, members = listing.files, Scan(skipped=listing.passed), Unpacked()
     for number, archive in enumerate([path for path in files if is_zip(path)]):
         files.remove(archive)
-        files.extend(_unpack(archive, unpacked / f"{number:03d}", scan))
+        unpack(archive, unpacked / f"{number:03d}", limits, members)
+    files.extend(members.files)
+    scan.skipped.update(members.passed)
     parallel = workers > 1 and len(files) >= _PARALLEL_FROM
-    seen: set[str] = set()
-    for result in _read_parallel(files, workers) if parallel else read_many(files):
+    seen: dict[str, Instance] = {}
+    for result in _read_parallel(files, limits, workers) if parallel else read_many(files, limits):
         if isinstance(result, str):
             scan.skipped[result] += 1
-        elif result.sop_instance_uid in seen:
-            scan.skipped["duplicate of another file by (0008,0018) SOP Instance UID"] += 1
         else:
-            seen.add(result.sop_instance_uid)
-            scan.instances.append(result)
+            scan.add(result, seen.get(result.sop_instance_uid))
+            seen.setdefault(result.sop_instance_uid, result)
     return scan
 
 
-def _unpack(archive: Path, target: Path, scan: Scan) -> list[Path]:
-    """Members of a ZIP archive as numbered files; a broken archive counts as unreadable."""
-    members: list[Path] = []
-    try:
-        with zipfile.ZipFile(archive) as content:
-            for number, member in enumerate(m for m in content.infolist() if not m.is_dir()):
-                target.mkdir(parents=True, exist_ok=True)
-                path = target / f"{number:06d}.dcm"
-                with content.open(member) as packed, path.open("wb") as stream:
-                    shutil.copyfileobj(packed, stream)  # a member may be larger than memory
-                members.append(path)
-    except Exception:  # the errors of the decompressors have no common base
-        scan.skipped[_ARCHIVE] += 1
-    return members
-
-
-def _read_parallel(files: list[Path], workers: int) -> list[Instance | str]:
+def _read_parallel(files: list[Path], limits: Limits, workers: int) -> list[Instance | str]:
     import dask
     from dask.delayed import delayed
 
     size = -(-len(files) // (workers * 4))
-    parts = [delayed(read_many)(files[i : i + size]) for i in range(0, len(files), size)]
+    parts = [delayed(read_many)(files[i : i + size], limits) for i in range(0, len(files), size)]
     with dask.config.set(scheduler="processes", num_workers=workers):
         return [result for part in dask.compute(*parts) for result in part]
 
 
-def read_many(files: Iterable[Path]) -> list[Instance | str]:
-    """Read the headers of files; a text instead of an instance says why the file is passed over."""
+def read_many(files: Iterable[Path], limits: Limits) -> list[Instance | str]:
+    """Read the headers of files; a text instead of an instance says why the file is passed over.
+
+    Raises:
+        MachineError: A file cannot be read for want of rights, or by a broken disk.
+    """
     with quiet_reading():
-        return [_read(path) for path in files]
+        return [_read(path, limits) for path in files]
 
 
-def _read(path: Path) -> Instance | str:
+def _read(path: Path, limits: Limits) -> Instance | str:
     try:
         with path.open("rb") as stream:
-            start = stream.read(132)
-            if start[128:] != b"DICM" and not _bare_dataset(start):
-                return "not DICOM"
+            start = stream.read(1024)
+            if not begins_as_dicom(start):
+                return NOT_DICOM
+            if DEFLATED in start and inflates_beyond(stream, limits):
+                return _TOO_LARGE
             dataset = _headers(stream, _TAGS, _LAST)
             if text_of(dataset.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_CLASS:
                 return "DICOMDIR (its files are found by themselves)"
@@ -202,13 +222,9 @@ def _read(path: Path) -> Instance | str:
             if frames > 1 and text_of(dataset, "Modality") in ("CT", "PT"):
                 dataset.update(_headers(stream, _FRAME_TAGS, _LAST_GROUP))
             return _instance(path, dataset)
-    except Exception:  # whatever broken bytes provoke in the reader, the file is not used
+    except Exception as error:  # whatever broken bytes provoke in the reader, the file is not used
+        raise_machine_failure(error)
         return _UNREADABLE
-
-
-def _bare_dataset(start: bytes) -> bool:
-    """A file without preamble begins with group 0002 or 0008."""
-    return len(start) >= 8 and start[:2] in (b"\x02\x00", b"\x08\x00") and start[3] == 0
 
 
 def _headers(stream: BinaryIO, tags: list[int], last: int) -> Dataset:
