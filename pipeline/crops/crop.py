@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.crops.crop_position import read_position
 from pipeline.crops.lesion import Lesion, MaskFrom, coverage, read_lesion
@@ -21,7 +22,7 @@ from pipeline.volumes.grids import in_field
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.resample import Sampling, resample, resample_mask
 from pipeline.volumes.transform import inverse, must_register_pet, pet_matrix, read_matrix
-from pipeline.volumes.volume import FloatArray, Volume
+from pipeline.volumes.volume import FloatArray, Grid, Volume
 
 AIR_HU = -1024.0
 STAGE = "crop"
@@ -119,6 +120,8 @@ def _cut(sources: CropSources, settings: CropSettings, mask_from: MaskFrom, warn
     image[0] = resample(pet, grid, pet_from, Sampling(kind, 0.0))
     image[1] = resample(ct, grid, matrix, Sampling(kind, AIR_HU, AIR_HU))
     inside = in_field(pet.grid, grid, pet_from) & in_field(ct.grid, grid, matrix)
+    inside &= _imaged(sources.convert / "pet_imaged.nii.gz", grid, pet_from)
+    inside &= _imaged(sources.convert / "ct_imaged.nii.gz", grid, matrix)
     if not inside.any():
         raise CropError(
             "the crop lies outside the images",
@@ -133,6 +136,13 @@ def _cut(sources: CropSources, settings: CropSettings, mask_from: MaskFrom, warn
     if must_register_pet(sources.convert):
         about = replace(about, pet_transform=_rows(pet_from))
     return Crop(image, mask, inside.astype(np.uint8), about)
+
+
+def _imaged(path: Path, grid: Grid, matrix: FloatArray) -> npt.NDArray[np.bool_]:
+    """Voxels of a grid that are no padding of an image; all where the image has none."""
+    if not path.is_file():
+        return np.ones(grid.shape, dtype=bool)
+    return resample_mask(read_nifti(path, "mask"), grid, matrix, "nearest").astype(bool)
 
 
 def _attributes(

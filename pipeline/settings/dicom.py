@@ -55,6 +55,14 @@ class ConvertSettings(Section):
         description="Slices that shift sideways evenly: refuse, or move each slice back by linear "
         "interpolation within its plane, told in the status.",
     )
+    max_frame_mib: int = Field(
+        64, ge=1, description="An image whose pixels take more MiB than this unpacked is refused."
+    )
+    max_series_mib: int = Field(
+        4096,
+        ge=1,
+        description="A series, or one multi-frame object, that takes more MiB unpacked is refused.",
+    )
     compression_level: int = Field(1, ge=0, le=9, description="Of the NIfTI files written.")
 
 

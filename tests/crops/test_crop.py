@@ -13,8 +13,9 @@ from pipeline.errors import CropError, PipelineError, SettingsError
 from pipeline.settings.geometry import CropSettings
 from pipeline.store.crops import read_crop, read_status
 from pipeline.tables.status import Status, write_status
-from pipeline.volumes.nifti import read_nifti
+from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.resample import Sampling, resample
+from pipeline.volumes.volume import Volume
 
 SMALL = {"shape": (24, 32, 32), "spacing_mm": (2.0, 1.5, 1.5)}
 
@@ -104,6 +105,17 @@ def test_padding_is_air_and_not_inside(cut, grids):
     assert np.all(crop.image[0][beyond_pet] == 0.0)
     assert not crop.inside[beyond_ct].any()
     assert crop.inside[~beyond_ct].all()
+
+
+def test_what_was_not_imaged_is_not_inside(cut, write_patient, grids):
+    imaged = np.ones(grids["ct"].shape, np.uint8)
+    imaged[:, :, :30] = 0  # x below 0 mm
+    sources = write_patient()
+    write_nifti(sources.convert / "ct_imaged.nii.gz", Volume(imaged, grids["ct"]))
+    out, _ = cut(CropSettings(centre_mm=(0.0, 0.0, 0.0), on_cut_lesion="warn", **SMALL))
+    x = (np.arange(32) - 15.5) * 1.5
+    inside = read_crop(out).inside
+    assert not inside[:, :, x < -0.6].any() and inside[:, :, x > 0.6].all()
 
 
 def test_a_margin_surrounds_the_same_crop(cut):
