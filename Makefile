@@ -54,8 +54,9 @@ lint: $(STAMP) ## Style, types, workflow lint
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/configuration.md
+settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/configuration.md, the table in docs/networks.md
 	@$(BIN)/python -m pipeline.settings.export
+	$(BIN)/python -m pipeline.nets.catalogue
 
 cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=config/cohorts/mine.csv
 	@test -n "$(DICOM)" -a -n "$(OUT)" || { echo "error: say where the DICOM lies and where the table goes: make cohort DICOM=folder OUT=config/cohorts/mine.csv" >&2; exit 1; }

@@ -17,7 +17,7 @@ import torch
 from pipeline.losses.combined import combined_loss
 from pipeline.nets import deepmts
 from pipeline.nets.registry import build
-from pipeline.settings.networks import DeepMts, DeepMtsFamily
+from pipeline.settings.networks.deepmts import DeepMts, DeepMtsFamily
 from pipeline.settings.training import TrainingSettings
 from pipeline.training.batches import plain_batch
 from pipeline.training.compile import maybe_compile

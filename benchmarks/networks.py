@@ -22,7 +22,7 @@ import torch
 
 from pipeline.losses.combined import combined_loss
 from pipeline.nets.catalogue import ENTRIES, Entry, shown
-from pipeline.nets.registry import build, kind_of
+from pipeline.nets.registry import build
 
 SMALL_CUBE, SMALL_SLICE = (64, 64, 64), (1, 128, 128)
 MIB = 1 << 20
@@ -126,7 +126,7 @@ def main() -> None:
         print("| paper | row | `kind` | image | parameters | seconds | processor seconds | peak MiB |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
         for number, entry in enumerate(ENTRIES):
-            if options.only in kind_of(entry.settings):
+            if options.only in entry.settings.kind:
                 print(line(entry, apart(number, options, device)), flush=True)
 
 

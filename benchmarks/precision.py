@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import engine
 
-from pipeline.settings.networks import MtHs
+from pipeline.settings.networks.deepmts import MtHs
 from pipeline.settings.training import TrainingSettings
 from pipeline.training.device import choose_machine, reproducible
 from pipeline.training.trainer import _advance, flush_losses

@@ -35,7 +35,7 @@ from engine import Arrays, Times, timed
 
 from pipeline.augment.affine import identity, resample
 from pipeline.augment.elastic import ElasticField, draw_elastic
-from pipeline.settings.networks import DeepMts
+from pipeline.settings.networks.deepmts import DeepMts
 from pipeline.settings.training import AugmentSettings, TrainingSettings
 from pipeline.training.batches import plain_batch, training_batch
 from pipeline.training.device import DeviceConfig, choose_machine, reproducible

@@ -166,20 +166,19 @@ def patients_of_table(wildcards):
 
 def features_of(wildcards):
     """The feature table of a model's contour; one per fold where a network drew it."""
-    model = settings.models[wildcards.model]
-    contour = getattr(model, "contour", "manual")
-    # A model may be offered no radiomics at all.
-    if not RADIOMICS or getattr(model, "features", ("*",)) == ():
+    needs = settings.models[wildcards.model].needs
+    if not RADIOMICS or not needs.radiomics:
         return []
+    contour = needs.contour
     if contour == "predicted":
-        folder = f"{R}/radiomics/predicted/{model.contour_network}"
+        folder = f"{R}/radiomics/predicted/{needs.contour_network}"
         return [f"{folder}/fold{fold}.parquet" for fold in FOLDS]
     ending = "" if contour == "manual" else f"_{contour}"
     return f"{R}/radiomics/features{ending}.parquet"
 
 
 def stability_of(wildcards):
-    needed = RADIOMICS and getattr(settings.models[wildcards.model], "min_icc", 0) > 0
+    needed = RADIOMICS and settings.models[wildcards.model].needs.min_icc > 0
     return f"{R}/radiomics/stability.parquet" if needed else []
 
 
@@ -200,7 +199,7 @@ def cross_weights(wildcards):
 
 def cross_networks(wildcards):
     """Networks that give a model its deep features, fold by fold, part by part."""
-    source = getattr(settings.models[wildcards.model], "deep", "")
+    source = settings.models[wildcards.model].needs.deep
     return [f"{R}/models/{source}/cross{m}" for m in CROSS_FOLDS] if source else []
 
 

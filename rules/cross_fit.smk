@@ -19,7 +19,7 @@ rule cross_splits:
     params:
         parts=settings.plan.cross_parts,
         seed=settings.study.seed,
-        code=code_digest("pipeline.survival.cross_fit"),
+        code=code_digest("pipeline.planning.cross_splits"),
     message:
         "Cross splits: each fold's training patients in parts"
     script:

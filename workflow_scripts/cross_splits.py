@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.survival.cross_fit import write_cross_splits
+from pipeline.planning.cross_splits import write_cross_splits
 
 with job(snakemake.log[0]):
     write_cross_splits(

@@ -8,4 +8,5 @@ from pipeline.settings.phantom import DiskSettings
 with job(snakemake.log[0]):
     settings = DiskSettings.model_validate(snakemake.params.settings)
     for (patient_id, time), out in zip(snakemake.params.patients, snakemake.output, strict=True):
-        write_arrays(patient_id, disk_of_row(patient_id, time, settings), Path(out))
+        disk = disk_of_row(patient_id, time, settings)
+        write_arrays(patient_id, disk.image, disk.mask, Path(out))

@@ -1,12 +1,12 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.planning.training_plan import ModelPlan, ResolveJob, resolve_training
+from pipeline.planning.training_plan import ModelPlan, TrainingPlanJob, write_training_plan
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
 
 with job(snakemake.log[0]):
-    resolve = ResolveJob(
+    training_plan = TrainingPlanJob(
         splits=Path(snakemake.input.splits),
         cohort=Path(snakemake.input.cohort),
         problems=Path(snakemake.input.problems),
@@ -16,4 +16,4 @@ with job(snakemake.log[0]):
             for name, training in snakemake.params.training.items()
         },
     )
-    resolve_training(resolve, Path(snakemake.output[0]))
+    write_training_plan(training_plan, Path(snakemake.output[0]))

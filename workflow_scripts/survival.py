@@ -1,16 +1,15 @@
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from pipeline.console import job
-from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.survival import DeepSource, ModelJob, fit_model
+from pipeline.settings.models import read_model
+from pipeline.survival.deep_feature_blocks import DeepSource
+from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.training.tabular import learn_columns
 
 with job(snakemake.log[0]):
-    model = TypeAdapter(ClassicalModel).validate_python(snakemake.params.model)
+    model = read_model(snakemake.params.model)
     # A bare file where there is one table, a list where there is one per fold.
-    predicted = getattr(model, "contour", "") == "predicted"
+    predicted = model.needs.contour == "predicted"
     deep = tuple(Path(folder, "deep_features.parquet") for folder in snakemake.input.deep)
     fit = ModelJob(
         name=snakemake.wildcards.model,

@@ -1,16 +1,14 @@
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from pipeline.console import job
-from pipeline.settings.networks import NetworkModel
+from pipeline.nets.registry import network_settings
 from pipeline.settings.training import TrainingSettings
 from pipeline.training.train_fold import FoldJob, train_fold
 
 with job(snakemake.log[0]):
     fold = FoldJob(
         model=snakemake.wildcards.model,
-        network=TypeAdapter(NetworkModel).validate_python(snakemake.params.model),
+        network=network_settings(snakemake.params.model),
         training=TrainingSettings.model_validate(snakemake.params.training),
         crops=Path(snakemake.input.crops[0]).parent,
         outcomes=Path(snakemake.input.cohort),

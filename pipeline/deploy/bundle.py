@@ -28,6 +28,7 @@ from pipeline.deploy.manifest import (
 )
 from pipeline.deploy.members import WITHOUT_FEATURES, Folds, is_network, pack_member, require_packable
 from pipeline.metrics.risk_groups import cuts_by_fold
+from pipeline.nets.registry import network_settings
 from pipeline.provenance import file_sha256, versions
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 
@@ -114,15 +115,7 @@ def uses_features(settings: Mapping[str, Any]) -> bool:
 
 def draws_mask(settings: Mapping[str, Any]) -> bool:
     """Whether a model is a network that segments."""
-    from pydantic import TypeAdapter
-
-    from pipeline.settings.network import Network
-    from pipeline.settings.networks import NetworkModel
-
-    if not is_network(settings):
-        return False
-    network: Network = TypeAdapter(NetworkModel).validate_python(settings)
-    return "mask" in network.gives()
+    return is_network(settings) and "mask" in network_settings(settings).gives()
 
 
 def _require_repeatable(job: BundleJob, models: Mapping[str, Mapping[str, Any]]) -> None:

@@ -19,7 +19,7 @@ from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import max_grid, max_pool
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks_pet import AlexNet
+from pipeline.settings.networks.pet_multiscale import AlexNet
 
 DENSE = 4096
 GRID = 2

@@ -1,4 +1,4 @@
-"""Every network of the papers with its size: the table of docs/networks.md.
+"""Every network with its size: the table of docs/networks.md.
 
 `python -m pipeline.nets.catalogue` writes the table anew; a test keeps it in step. Parameters and
 floating-point operations (a multiply-add is two) are counted on torch's meta device, which
@@ -13,27 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pipeline.nets.registry import build, kind_of
+from pipeline.nets.registry import build
+from pipeline.settings.kinds import NETWORKS
 from pipeline.settings.losses import LossSettings
 from pipeline.settings.network import Network
-from pipeline.settings.networks import (
+from pipeline.settings.networks.chest_ct import ChestCt
+from pipeline.settings.networks.deepmts import (
     BaselineMtHs,
-    ChestCt,
     CnnSurvival,
     DeepMts,
     Dlpm,
-    Hecktor,
     Mdsn,
     MtCasNet,
     MtHs,
-    RNet,
     SegBackbone,
-    SrNet,
-    SthenrNet,
     SurCasNet,
     SurHs,
 )
-from pipeline.settings.networks_pet import (
+from pipeline.settings.networks.disks import RNet, SrNet, SthenrNet
+from pipeline.settings.networks.hecktor import Hecktor
+from pipeline.settings.networks.pet_multiscale import (
     AlexNet,
     ChenNet,
     Cnn6,
@@ -62,11 +61,11 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Entry:
-    """A network of a paper.
+    """A network as a row of the table.
 
     Attributes:
-        paper: Number of the paper in docs/networks.md.
-        row: Where its numbers stand in it.
+        paper: Name of the paper in docs/networks.md; a dash where it is of none.
+        row: Table and row of the paper that its numbers stand in.
         settings: Its section of a study; what differs from the default is shown.
         shape: The image (z, y, x) of the paper, or the one taken where it prints none.
         channels: Of the image.
@@ -88,7 +87,7 @@ ONE, TWO = (
 )
 WEAK = LossSettings(dice=0.0, labels=TWO.labels)
 
-ENTRIES = (
+LISTED = (
     *(
         Entry("DeepMTS", row, settings, DEEPMTS, 2, 1)
         for row, settings in (
@@ -153,6 +152,19 @@ ENTRIES = (
 )
 
 
+def default_entry(kind: type[Network]) -> Entry:
+    """The row of a network that no paper's table is given for: its defaults, on PET and CT or on one slice."""
+    shape, channels = (DISKS, 1) if kind.is_flat else (DEEPMTS, 2)
+    return Entry("–", "–", kind.model_validate({}), shape, channels, int(kind.takes_clinical))
+
+
+ENTRIES = (
+    *LISTED,
+    *(default_entry(kind) for kind in NETWORKS if kind not in {type(entry.settings) for entry in LISTED}),
+)
+"""Rows of the table: those of the papers, then kinds of network that have none among them."""
+
+
 def on_meta(entry: Entry) -> Any:
     """The network without its numbers."""
     with torch.device("meta"):
@@ -202,25 +214,25 @@ def _run_heads(heads: MaskRcnn, shape: Shape) -> None:
 
 def shown(settings: Network) -> str:
     """The kind, and what is not its default but for labels and losses."""
-    told = settings.model_dump(exclude_defaults=True, exclude={"kind", "losses", "outcome"})
+    changed = settings.model_dump(exclude_defaults=True, exclude={"kind", "losses", "outcome"})
     parts = [
         f"{key}: {'[' + ', '.join(value) + ']' if isinstance(value, tuple) else str(value).lower()}"
-        for key, value in told.items()
+        for key, value in changed.items()
     ]
-    return ", ".join(f"`{part}`" for part in (kind_of(settings), *parts))
+    return ", ".join(f"`{part}`" for part in (settings.kind, *parts))
 
 
 def studies_with(root: Path) -> dict[str, list[str]]:
     """Studies of the repository by the kinds of networks that they train."""
     import yaml
 
-    found: dict[str, list[str]] = {}
+    studies: dict[str, list[str]] = {}
     for path in (*sorted((root / "config").glob("studies/*.yaml")), root / "config" / "config.yaml"):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         name = content["study"]["name"]
         for kind in {model["kind"] for model in content["models"].values()}:
-            found.setdefault(kind, []).append(name)
-    return found
+            studies.setdefault(kind, []).append(name)
+    return studies
 
 
 def table(root: Path) -> str:
@@ -238,7 +250,7 @@ def table(root: Path) -> str:
             f"{parameters(net):,}",
             f"{flop(entry, net) / 1e9:,.1f}",
             ", ".join(sorted(entry.settings.gives())),
-            ", ".join(sorted(studies.get(kind_of(entry.settings), []))) or "–",
+            ", ".join(sorted(studies.get(entry.settings.kind, []))) or "–",
         )
         lines.append("| " + " | ".join(cells) + " |\n")
     return "".join(lines)

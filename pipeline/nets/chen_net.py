@@ -18,7 +18,7 @@ from pipeline.nets.blocks import ConvNormRelu, Linear, TumourProbability, fast_l
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import grow, max_grid, max_pool
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks_pet import ChenNet
+from pipeline.settings.networks.pet_multiscale import ChenNet
 
 FILTERS = (64, 128, 256, 512, 512, 512)
 DECODER = (512, 256, 128, 64, 64)

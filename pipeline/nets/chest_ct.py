@@ -22,7 +22,7 @@ from pipeline.nets.mask_rcnn import MaskRcnn
 from pipeline.nets.pooling import max_grid, max_pool
 from pipeline.nets.resnet50 import BLOCKS, EXPANSION, FILTERS, Bottleneck, conv_norm
 from pipeline.nets.sizes import require_2d, require_divisible, scaled
-from pipeline.settings.networks import ChestCt
+from pipeline.settings.networks.chest_ct import ChestCt
 
 VGG13 = (64, 128, 256, 512, 512)
 DECODER = (512, 256, 128, 64)

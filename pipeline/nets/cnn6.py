@@ -13,7 +13,7 @@ from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initi
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import MaxPool
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks_pet import Cnn6
+from pipeline.settings.networks.pet_multiscale import Cnn6
 
 FILTERS = (32, 64, 128)
 DENSE = 128

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pipeline.nets.blocks import Linear, fast_layout, global_mean, initialise, join_clinical, masked, precise
 from pipeline.nets.pooling import MaxPool
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks import CnnSurvival
+from pipeline.settings.networks.deepmts import CnnSurvival
 
 FILTERS = (32, 64, 128)
 HIDDEN = 64

@@ -30,7 +30,7 @@ from pipeline.nets.blocks import (
 from pipeline.nets.csn import SMALLEST_SIDE, CascadedSurvivalNetwork
 from pipeline.nets.pooling import max_pool
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks import DeepMtsFamily
+from pipeline.settings.networks.deepmts import DeepMtsFamily
 
 FILTERS = (8, 16, 32, 64, 128)
 ENCODER_CONVOLUTIONS = (2, 2, 3, 3, 4)
@@ -177,7 +177,7 @@ class DeepMts(nn.Module):
         super().__init__()
         self.parts = parts
         self.map_gradient = settings.map_gradient
-        self.name = str(getattr(settings, "kind", "deepmts"))
+        self.name = settings.kind
         filters = [scaled(number, settings.width) for number in FILTERS]
         block: type[nn.Module] = ResidualBlock if settings.backbone == "deepmts" else PlainBlock
         has_encoder = parts.decoder or parts.sharing

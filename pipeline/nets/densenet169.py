@@ -13,7 +13,7 @@ from pipeline.nets.csn import DenseBlock
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import MaxPool, MeanPool
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks_pet import DenseNet169
+from pipeline.settings.networks.pet_multiscale import DenseNet169
 
 UNITS = (6, 12, 32, 32)
 STEM, GROWTH, BOTTLENECK = 64, 32, 128

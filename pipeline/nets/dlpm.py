@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise, join_clinical, precise
 from pipeline.nets.pooling import MeanPool
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks import Dlpm
+from pipeline.settings.networks.deepmts import Dlpm
 
 LAYERS = (2, 2, 1)
 STEM, GROWTH, TRANSITION = 32, 32, 48

@@ -27,7 +27,7 @@ from pipeline.nets.blocks import (
 )
 from pipeline.nets.pooling import MaxPool, grow
 from pipeline.nets.sizes import require_divisible
-from pipeline.settings.networks import Hecktor
+from pipeline.settings.networks.hecktor import Hecktor
 
 LEVELS = 5
 DIVISOR = 16

@@ -15,7 +15,7 @@ from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import MaxPool, mean_pool
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks_pet import InceptionV3
+from pipeline.settings.networks.pet_multiscale import InceptionV3
 
 SMALLEST_SIDE = 32
 

@@ -14,7 +14,7 @@ from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initi
 from pipeline.nets.csn import BOTTLENECK, GROWTH, SMALLEST_SIDE, STEM, DenseBlock, DenseUnit
 from pipeline.nets.pooling import MeanPool, max_pool
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks import Mdsn
+from pipeline.settings.networks.deepmts import Mdsn
 
 UNITS = (5, 8, 12)
 

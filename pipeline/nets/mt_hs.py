@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.nets.deepmts import DeepMts, Parts
-from pipeline.settings.networks import DeepMtsFamily
+from pipeline.settings.networks.deepmts import DeepMtsFamily
 
 
 def build(settings: DeepMtsFamily, in_channels: int, clinical: int) -> DeepMts:

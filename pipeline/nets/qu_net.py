@@ -19,7 +19,7 @@ from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import max_pool
 from pipeline.nets.resnet50 import conv_norm
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks_pet import QuNet
+from pipeline.settings.networks.pet_multiscale import QuNet
 
 BLOCKS = (3, 4, 6, 3)
 FILTERS = (64, 128, 256, 512)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, cast
+import importlib.util
+from collections.abc import Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.errors import SettingsError
+from pipeline.settings.models import read_model
 from pipeline.settings.network import Network
 
 if TYPE_CHECKING:
@@ -41,11 +45,10 @@ def build(settings: Network, in_channels: int, clinical: int) -> nn.Module:
     if in_channels < 1 or clinical < 0:
         raise SettingsError(
             "a network needs at least one image channel and no negative number of clinical features",
-            where=f"kind {kind_of(settings)}",
+            where=f"kind {settings.kind}",
             got=f"{in_channels} channels, {clinical} clinical features",
         )
-    module = importlib.import_module(f"{__package__}.{kind_of(settings)}")
-    net = cast("nn.Module", module.build(settings, in_channels, clinical))
+    net = cast("nn.Module", module_of(settings.kind).build(settings, in_channels, clinical))
     if settings.losses.weighting == "uncertainty":
         from pipeline.nets.weights import learn_loss_weights
 
@@ -53,6 +56,31 @@ def build(settings: Network, in_channels: int, clinical: int) -> nn.Module:
     return net
 
 
-def kind_of(settings: Network) -> str:
-    """The discriminator of a network's settings, e.g. ``deepmts``."""
-    return str(getattr(settings, "kind", type(settings).__name__))
+def module_of(kind: str) -> ModuleType:
+    """The module of a kind of network, which has its name.
+
+    Raises:
+        SettingsError: There is no such module.
+    """
+    name = f"{__package__}.{kind}"
+    if not kind.isidentifier() or importlib.util.find_spec(name) is None:
+        raise SettingsError(
+            f"there is no network of kind {kind!r}", expected=f"a module {name} with a function build"
+        )
+    return importlib.import_module(name)
+
+
+def network_settings(values: Mapping[str, Any]) -> Network:
+    """Settings of a network from plain values, e.g. of a checkpoint.
+
+    Only the network's own module is imported, and with it the class of its settings: what reads them
+    depends on no other network.
+
+    Args:
+        values: Settings as plain values, their ``kind`` among them.
+
+    Raises:
+        SettingsError: There is no network of that kind.
+    """
+    module_of(str(values["kind"]))
+    return cast("Network", read_model(values))

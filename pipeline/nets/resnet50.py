@@ -13,7 +13,7 @@ from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import MaxPool
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks_pet import ResNet50
+from pipeline.settings.networks.pet_multiscale import ResNet50
 
 BLOCKS = (3, 4, 6, 3)
 FILTERS = (64, 128, 256, 512)

@@ -14,7 +14,7 @@ from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import MaxPool, max_grid
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks_pet import RpetNet
+from pipeline.settings.networks.pet_multiscale import RpetNet
 
 FILTERS = (16, 32)
 DENSE = 64

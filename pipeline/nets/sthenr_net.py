@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from pipeline.nets.blocks import fast_layout
 from pipeline.nets.disks import DIVISOR, RESIDUAL_FILTERS, Regression, ResidualPath, UNet, begin
 from pipeline.nets.sizes import require_2d, require_divisible, scaled
-from pipeline.settings.networks import DisksNetwork
+from pipeline.settings.networks.disks import DisksNetwork
 
 
 class SthenRNet(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.nets.deepmts import DeepMts, Parts
-from pipeline.settings.networks import SurvivalOnly
+from pipeline.settings.networks.deepmts import SurvivalOnly
 
 
 def build(settings: SurvivalOnly, in_channels: int, clinical: int) -> DeepMts:

@@ -17,7 +17,7 @@ from torch.nn import functional
 from pipeline.nets.blocks import Conv3d, Linear, TumourProbability, fast_layout, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks_pet import VNet
+from pipeline.settings.networks.pet_multiscale import VNet
 
 FILTERS = (16, 32, 64, 128, 256)
 DOWN = (1, 2, 3, 3, 3)

@@ -13,7 +13,7 @@ from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import MaxPool, max_grid
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks_pet import Vgg
+from pipeline.settings.networks.pet_multiscale import Vgg
 
 FILTERS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

@@ -26,7 +26,7 @@ from pipeline.nets.blocks import (
 )
 from pipeline.nets.pooling import MaxPool, max_grid, max_pool
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks_pet import WNet
+from pipeline.settings.networks.pet_multiscale import WNet
 
 FILTERS = (64, 128, 256, 512, 1024)
 GLOBAL_LEVELS = (3, 4, 5)

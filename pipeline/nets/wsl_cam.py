@@ -23,7 +23,7 @@ from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initi
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import MaxPool, grow
 from pipeline.nets.sizes import require_divisible, scaled
-from pipeline.settings.networks_pet import WslCam
+from pipeline.settings.networks.pet_multiscale import WslCam
 
 FILTERS = (32, 64, 128, 256)
 POOLED = 2

@@ -15,15 +15,15 @@ STRATA = (1, 0, None)
 
 
 class Member(Protocol):
-    """What of a patient decides where he goes."""
+    """What decides to which fold a patient goes."""
 
     @property
     def patient_id(self) -> str:
-        """Id."""
+        """The patient's id."""
 
     @property
     def centre(self) -> str:
-        """Where the patient was treated."""
+        """The centre that treated the patient."""
 
     @property
     def event(self) -> int | None:
@@ -42,31 +42,32 @@ def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tup
     Args:
         patients: Development patients that are usable, in any order.
         settings: Number of folds, share of validation patients, by centre or not.
-        seed: Of the study.
+        seed: Seed of the study.
 
     Raises:
         TrainingError: Too few patients, events or centres for this many folds.
     """
-    held = held_out(patients, settings, seed)
+    tests = _test_sets(patients, settings, seed)
     folds = tuple(
-        _fold(patients, held[k], settings.validation_fraction, f"{seed}:{k}") for k in range(len(held))
+        _fold(patients, test, settings.validation_fraction, f"{seed}:{number}")
+        for number, test in enumerate(tests)
     )
     has_outcomes = any(p.event is not None for p in patients)
-    occurred = {p.patient_id for p in patients if p.event} if has_outcomes else None
+    with_event = {p.patient_id for p in patients if p.event} if has_outcomes else None
     for number, fold in enumerate(folds):
-        check_fold(number, fold, occurred, settings)
+        check_fold(number, fold, with_event, settings)
     return folds
 
 
 def infeasible_plan_reason(patients: Sequence[Member], settings: PlanSettings, seed: int) -> str:
-    """Why the plan would refuse these patients even where no stage leaves one out; empty: it would not.
+    """Why the plan would be refused even if no stage excludes a patient; empty where it would not be.
 
-    Asked before hours of preparing images.
+    This is checked before hours are spent on preparing images.
 
     Args:
         patients: Development patients of the cohort table.
         settings: As for :func:`divide`.
-        seed: Of the study.
+        seed: Seed of the study.
     """
     try:
         divide(patients, settings, seed)
@@ -75,32 +76,32 @@ def infeasible_plan_reason(patients: Sequence[Member], settings: PlanSettings, s
     return ""
 
 
-def held_out(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
-    """Test patients of each run; nobody where there is one fold, however often it is repeated."""
+def _test_sets(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
+    """Test patients of each fold; none where there is a single fold, however often it is repeated."""
     if settings.folds == 1:
         return [set() for _ in range(settings.repeats)]
-    return by_centre(patients, settings, seed) if settings.by_centre else by_event(patients, settings, seed)
+    return _by_centre(patients, settings, seed) if settings.by_centre else _by_event(patients, settings, seed)
 
 
-def shuffled(patients: Iterable[Member], salt: str) -> list[Member]:
-    """Patients in an order drawn by salt and patient id; who else is there changes nothing."""
-    return sorted(patients, key=lambda p: (_draw(salt, p.patient_id), p.patient_id))
+def _shuffled(patients: Iterable[Member], salt: str) -> list[Member]:
+    """Patients in a random order that salt and patient id decide, whatever other patients there are."""
+    return sorted(patients, key=lambda p: (_random_key(salt, p.patient_id), p.patient_id))
 
 
-def _draw(salt: str, name: str) -> bytes:
+def _random_key(salt: str, name: str) -> bytes:
     return hashlib.sha256(f"{salt}\0{name}".encode()).digest()
 
 
-def by_event(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
-    """Test patients of each fold, events and then censored dealt out in turn."""
-    order = [p for event in STRATA for p in shuffled((q for q in patients if q.event == event), str(seed))]
-    held: list[set[str]] = [set() for _ in range(settings.folds)]
+def _by_event(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
+    """Test patients of each fold: those with the event, then the censored ones, are dealt out in turn."""
+    order = [p for event in STRATA for p in _shuffled((q for q in patients if q.event == event), str(seed))]
+    tests: list[set[str]] = [set() for _ in range(settings.folds)]
     for position, patient in enumerate(order):
-        held[position % settings.folds].add(patient.patient_id)
-    return held
+        tests[position % settings.folds].add(patient.patient_id)
+    return tests
 
 
-def by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
+def _by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
     """Test patients of each fold, whole centres at a time.
 
     Raises:
@@ -117,36 +118,43 @@ def by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) -> 
             got=", ".join(f"{name} ({len(centres[name])})" for name in sorted(centres)),
             action="lower plan.folds, or set plan.by_centre: false",
         )
-    order = sorted(centres, key=lambda name: (-len(centres[name]), _draw(str(seed), name)))
-    held: list[set[str]] = [set() for _ in range(settings.folds)]
+    order = sorted(centres, key=lambda name: (-len(centres[name]), _random_key(str(seed), name)))
+    tests: list[set[str]] = [set() for _ in range(settings.folds)]
     events = [0] * settings.folds
     for name in order:
-        fold = min(range(settings.folds), key=lambda k: (bool(held[k]), events[k], len(held[k]), k))
-        held[fold].update(p.patient_id for p in centres[name])
+        fold = min(range(settings.folds), key=lambda k: (bool(tests[k]), events[k], len(tests[k]), k))
+        tests[fold].update(p.patient_id for p in centres[name])
         events[fold] += sum(p.event or 0 for p in centres[name])
-    return held
+    return tests
 
 
-def _fold(patients: Sequence[Member], held: set[str], fraction: float, salt: str) -> Fold:
-    rest = [p for p in patients if p.patient_id not in held]
+def _fold(patients: Sequence[Member], test: set[str], fraction: float, salt: str) -> Fold:
+    """The fold of given test patients; validation patients are drawn from the others."""
+    rest = [p for p in patients if p.patient_id not in test]
     validation: set[str] = set()
     for event in STRATA:
         # The salt says `inner`, as the set was called in earlier versions: another word draws other patients.
-        stratum = shuffled((p for p in rest if p.event == event), f"inner:{salt}")
+        stratum = _shuffled((p for p in rest if p.event == event), f"inner:{salt}")
         count = round(fraction * len(stratum))
         if fraction > 0 and len(stratum) >= 2:
             count = max(count, 1)
         validation.update(p.patient_id for p in stratum[:count])
     train = [p.patient_id for p in rest if p.patient_id not in validation]
-    return Fold(tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(held)))
+    return Fold(tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)))
 
 
-def check_fold(number: int, fold: Fold, occurred: set[str] | None, settings: PlanSettings) -> None:
-    """Refuse a fold that cannot be trained or judged.
+def check_fold(number: int, fold: Fold, with_event: set[str] | None, settings: PlanSettings) -> None:
+    """Refuse a fold that cannot be trained or evaluated.
 
-    Training needs two events (a Cox loss of one event ranks nobody twice), a validation or
-    test set one event and a second patient (a concordance needs a pair). Without outcomes
-    (`occurred` is None) patients alone are counted.
+    Training needs two events, since a Cox loss of a single event says little; a validation or
+    test set needs one event and a second patient, since a concordance needs a pair. Without
+    outcomes (`with_event` is None) only patients are counted.
+
+    Args:
+        number: Number of the fold.
+        fold: Its sets.
+        with_event: Ids of the patients who had the event.
+        settings: Number of folds and share of validation patients.
 
     Raises:
         TrainingError: Naming the fold, the set and its numbers.
@@ -158,12 +166,12 @@ def check_fold(number: int, fold: Fold, occurred: set[str] | None, settings: Pla
         del needs["test"]
     for name, (patients, events) in needs.items():
         members = getattr(fold, name)
-        have = 0 if occurred is None else sum(p in occurred for p in members)
-        if len(members) < patients or (occurred is not None and have < events):
+        occurred = 0 if with_event is None else sum(p in with_event for p in members)
+        if len(members) < patients or (with_event is not None and occurred < events):
             expected, got = f"at least {patients} patients", f"{len(members)} patients"
-            if occurred is not None:
+            if with_event is not None:
                 expected += f" and {events} event{'s' * (events > 1)}"
-                got += f" and {have} event{'s' * (have != 1)}"
+                got += f" and {occurred} event{'s' * (occurred != 1)}"
             raise TrainingError(
                 f"too few patients or events for this many folds: fold {number}, set {name}",
                 where="plan",

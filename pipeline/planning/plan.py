@@ -1,4 +1,4 @@
-"""Who is trained on and who is predicted: the rule `plan`."""
+"""Which patients each fold trains on and predicts: the rule `plan`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import TrainingError
-from pipeline.planning.exclusions import excluded, read_problems
+from pipeline.planning.exclusions import excluded_patients, read_problems
 from pipeline.planning.folds import divide
 from pipeline.settings.plan import PlanSettings
 from pipeline.tables.cohort import Patient
@@ -24,10 +24,10 @@ class PlanJob:
     """What the plan is made from.
 
     Attributes:
-        patients: Rows of the cohort table that were valid.
+        patients: Patients whose row of the cohort table is valid.
         problems: `problems.csv`; patients excluded there are left out.
-        settings: Folds.
-        seed: Of the study.
+        settings: Number of folds, and how patients are divided.
+        seed: Seed of the study.
     """
 
     patients: tuple[Patient, ...]
@@ -38,7 +38,12 @@ class PlanJob:
 
 @dataclass(frozen=True)
 class PlanPaths:
-    """Files the plan writes."""
+    """Files that the plan writes.
+
+    Attributes:
+        splits: `splits.json`.
+        cohort: `cohort.parquet`.
+    """
 
     splits: Path
     cohort: Path
@@ -59,21 +64,21 @@ def make_plan(job: PlanJob, out: PlanPaths) -> Splits:
         TrainingError: Too few usable patients, events or centres for the folds.
         TableError: `problems.csv` cannot be read.
     """
-    refused = excluded(read_problems(job.problems))
-    usable = [p for p in job.patients if p.patient_id not in refused]
+    excluded = excluded_patients(read_problems(job.problems))
+    usable = [p for p in job.patients if p.patient_id not in excluded]
     development = [p for p in usable if p.set == "development"]
     if not development:
         raise TrainingError(
             "no development patient is usable",
             where=str(job.problems),
-            got=f"{len(job.patients)} patients in the cohort table, {len(refused)} excluded",
+            got=f"{len(job.patients)} patients in the cohort table, {len(excluded)} excluded",
             action="problems.csv says why each one was excluded",
         )
     folds = divide(development, job.settings, job.seed)
     external = tuple(sorted(p.patient_id for p in usable if p.set == "external"))
     if job.settings.folds == 1 and not external:
         raise TrainingError(
-            "there is nobody to judge the models on",
+            "there are no patients to evaluate the models on",
             where="plan.folds: 1 without usable external patients",
             action="set plan.folds to 2 or more, or give the cohort table external patients",
         )

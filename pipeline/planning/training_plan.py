@@ -1,7 +1,7 @@
-"""What training will do, resolved: the rule `resolve`.
+"""What training will do, with all settings resolved: the file `plan.json`.
 
-Apart from the plan of folds, so that a change of how networks are trained leaves the folds,
-and with them the classical models, alone.
+It is written apart from the folds, so that a change of how networks are trained leaves the folds,
+and with them the classical models, as they are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.planning.exclusions import excluded, read_problems
+from pipeline.planning.exclusions import excluded_patients, read_problems
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
@@ -33,14 +33,14 @@ class ModelPlan:
 
 
 @dataclass(frozen=True)
-class ResolveJob:
-    """What is described.
+class TrainingPlanJob:
+    """What the training plan describes.
 
     Attributes:
         splits: `splits.json`.
         cohort: `cohort.parquet`.
         problems: `problems.csv`.
-        settings: Folds.
+        settings: Number of folds, and how patients are divided.
         models: Networks by name, resolved.
     """
 
@@ -51,38 +51,38 @@ class ResolveJob:
     models: Mapping[str, ModelPlan]
 
 
-def resolve_training(job: ResolveJob, out: Path) -> None:
+def write_training_plan(job: TrainingPlanJob, out: Path) -> None:
     """Write `plan.json`: numbers of patients and events, each network's training, caveats.
 
-    Without outcomes numbers of events are null.
+    Without outcomes the numbers of events are null.
     """
     text = json.dumps(describe(job), indent=1) + "\n"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
 
 
-def describe(job: ResolveJob) -> dict[str, Any]:
-    """What training will do, resolved, as plain values."""
+def describe(job: TrainingPlanJob) -> dict[str, Any]:
+    """The training plan as plain values."""
     splits, cohort = read_splits(job.splits), read_outcomes(job.cohort)
-    refused = excluded(read_problems(job.problems))
+    excluded = excluded_patients(read_problems(job.problems))
     events = set(cohort.index[cohort["event"] == 1]) if has_outcomes(cohort) else None
     return {
         "patients": {
-            "in_table": len(cohort) + len(refused),
+            "in_table": len(cohort) + len(excluded),
             "usable": len(cohort),
-            "excluded": sorted(refused),
+            "excluded": sorted(excluded),
             "events": None if events is None else len(events),
             "centres": sorted({str(c) for c in cohort["centre"]}),
         },
         "plan": {**job.settings.model_dump(mode="json"), "seed": splits.seed},
-        "folds": [_numbers(fold, events) for fold in splits.folds],
+        "folds": [_count_sets(fold, events) for fold in splits.folds],
         "external": _count(splits.external, events),
-        "models": {name: _model(model, splits) for name, model in sorted(job.models.items())},
+        "models": {name: _describe_model(model, splits) for name, model in sorted(job.models.items())},
         "caveats": caveats(job, outcomes=events is not None),
     }
 
 
-def _numbers(fold: Fold, events: set[str] | None) -> dict[str, dict[str, int | None]]:
+def _count_sets(fold: Fold, events: set[str] | None) -> dict[str, dict[str, int | None]]:
     sets = {"train": fold.train, "validation": fold.validation, "test": fold.test}
     return {name: _count(members, events) for name, members in sets.items()}
 
@@ -92,7 +92,7 @@ def _count(members: Sequence[str], events: set[str] | None) -> dict[str, int | N
     return {"patients": len(members), "events": occurred}
 
 
-def _model(model: ModelPlan, splits: Splits) -> dict[str, Any]:
+def _describe_model(model: ModelPlan, splits: Splits) -> dict[str, Any]:
     training = model.training
     fewest = min(len(fold.train) for fold in splits.folds)
     return {
@@ -105,12 +105,12 @@ def _model(model: ModelPlan, splits: Splits) -> dict[str, Any]:
     }
 
 
-def caveats(job: ResolveJob, *, outcomes: bool) -> list[str]:
+def caveats(job: TrainingPlanJob, *, outcomes: bool) -> list[str]:
     """What has to be printed beside every table of this study."""
-    found = []
+    texts = []
     if job.settings.validation_fraction == 0 and outcomes:
-        found.append("no validation patients: Z-scores and baseline hazard come from test patients")
+        texts.append("no validation patients: Z-scores and baseline hazard come from test patients")
     for name, model in sorted(job.models.items()):
         if model.training.checkpoint_selection == "best_test":
-            found.append(f"{name}: the epoch was chosen on the test fold that is reported")
-    return found
+            texts.append(f"{name}: the epoch was chosen on the test fold that is reported")
+    return texts

@@ -21,10 +21,12 @@ from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
 from pipeline.radiomics.subregions import with_region
 from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import Contour, FeatureSet, RadiomicsSettings
-from pipeline.tables.status import Status, data_and_machine_told_apart
+from pipeline.tables.status import Status, data_and_machine_told_apart, stop_or_exclude
 
 log = logging.getLogger(__name__)
 STAGE = "radiomics"
+EXCLUDED = Status("excluded", STAGE, consequence="no radiomics features")
+"""What is said of a patient whose features cannot be computed."""
 
 
 def radiomics_patient(
@@ -106,24 +108,10 @@ def _stage(source: Path | NativeSources, out: Path, wanted: Wanted) -> None:
         if status.state == "warned":
             log.warning("patient %s: %s", patient_id, status.problem)
     except PatientError as error:
-        status = refused(error, patient_id, wanted.policy)
+        status = stop_or_exclude(error, patient_id, EXCLUDED, wanted.policy)
     columns = feature_columns(feature_set) + INDEX_COLUMNS
     metadata = {**table_metadata(feature_set, wanted.settings, wanted.contour), b"status": asdict(status)}
     write_row(out, FeatureRow(patient_id, values), columns, metadata)
-
-
-def refused(error: PatientError, patient_id: str, policy: Policy) -> Status:
-    """What is said of a patient whose features cannot be computed.
-
-    Raises:
-        PatientError: The same, naming the patient, with policy `stop`.
-    """
-    if policy == "stop":
-        error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
-        error.action = error.action or "mend the data, or set study.on_bad_patient: exclude"
-        raise error
-    log.error("patient %s excluded at %s: %s", patient_id, STAGE, error)
-    return Status("excluded", STAGE, str(error), "no radiomics features")
 
 
 def table_metadata(feature_set: FeatureSet, settings: RadiomicsSettings, contour: str) -> dict[bytes, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.errors import PatientError, TableError
 from pipeline.radiomics.pet_metrics import INDEX_COLUMNS
-from pipeline.radiomics.radiomics_patient import STAGE, Wanted, patient_features, refused, table_metadata
+from pipeline.radiomics.radiomics_patient import EXCLUDED, STAGE, Wanted, patient_features, table_metadata
 from pipeline.radiomics.sets import feature_columns, load_feature_set
 from pipeline.radiomics.sources import read_crop, with_predicted
 from pipeline.settings.base import Policy
@@ -19,7 +19,7 @@ from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
 from pipeline.tables.predicted_features import KEYS, check_unseen, unseen_patients
 from pipeline.tables.predictions import read_predictions
 from pipeline.tables.splits import read_splits
-from pipeline.tables.status import Status
+from pipeline.tables.status import Status, stop_or_exclude
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def _patient(
             return {}, images.status
         return patient_features(images, feature_set, Wanted(settings, "manual", policy))
     except PatientError as error:
-        told = refused(error, patient_id, policy)
+        told = stop_or_exclude(error, patient_id, EXCLUDED, policy)
         return {}, Status("warned", STAGE, told.problem, "features missing")
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from pipeline.errors import PatientError, RadiomicsError
 from pipeline.radiomics.images import BoolArray, FeatureImage, Spacing, lesion_box, widened
 from pipeline.radiomics.pet_metrics import INDEX_COLUMNS
-from pipeline.radiomics.radiomics_patient import Wanted, patient_features, prepared, refused, require_images
+from pipeline.radiomics.radiomics_patient import EXCLUDED, Wanted, patient_features, prepared, require_images
 from pipeline.radiomics.sets import feature_columns, load_feature_set, settings_hash
 from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
 from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
-from pipeline.tables.status import data_and_machine_told_apart
+from pipeline.tables.status import data_and_machine_told_apart, stop_or_exclude
 
 log = logging.getLogger(__name__)
 UNCHANGED = "as drawn"
@@ -153,7 +153,7 @@ def stability_patient(
             status = images.status
             rows = perturbed_features(images, feature_set, settings)
     except PatientError as error:
-        status = refused(error, out.stem, policy)
+        status = stop_or_exclude(error, out.stem, EXCLUDED, policy)
     _write(
         out, rows, feature_set, {b"status": asdict(status), b"settings_hash": _hash(settings, feature_set)}
     )

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.report.formatting import interval, known, p_value, pretty
+from pipeline.report.formatting import (
+    display_name,
+    format_interval,
+    format_p_relation,
+    format_p_value,
+    is_known,
+)
 from pipeline.report.style import COLOURS, FAINT, INK, WIDTH, FigureCanvas
 
 if TYPE_CHECKING:
@@ -15,7 +21,7 @@ SETS = ("external", "development")
 
 
 def sets_in(table: pd.DataFrame) -> list[str]:
-    """The sets a table speaks of, external first."""
+    """The sets that a table has rows of, external first."""
     return [name for name in SETS if name in set(table["set"])]
 
 
@@ -25,7 +31,7 @@ def draw_concordance(metrics: pd.DataFrame, truths: Collection[str], canvas: Fig
     Args:
         metrics: `metrics.csv`.
         truths: Models that read a simulated truth; drawn as diamonds.
-        canvas: Where to.
+        canvas: Saves the figure.
 
     Returns:
         The figure's file name, or None where no C-index is known.
@@ -43,8 +49,9 @@ def draw_concordance(metrics: pd.DataFrame, truths: Collection[str], canvas: Fig
         axis.axvline(0.5, color=FAINT, lw=1, ls=(0, (3, 3)), zorder=0)
         for row in part.to_dict("records"):
             truth = row["model"] in truths
-            text = interval(row["value"], row["ci_low"], row["ci_high"])
-            _estimate(axis, order.index(row["model"]), row, "value", (text, INK if truth else COLOURS[0]))
+            estimate = Estimate(row["value"], row["ci_low"], row["ci_high"])
+            text = format_interval(row["value"], row["ci_low"], row["ci_high"])
+            _draw_estimate(axis, order.index(row["model"]), estimate, text, INK if truth else COLOURS[0])
         patients, events = int(part["patients"].max()), int(part["events"].max())
         axis.set_title(f"{name.capitalize()}: {patients} patients, {events} events")
         axis.set(xlabel="C-index (0.5 = chance, 1 = perfect)", xlim=(max(0.0, low), 1.0))
@@ -54,7 +61,15 @@ def draw_concordance(metrics: pd.DataFrame, truths: Collection[str], canvas: Fig
 
 
 def draw_differences(comparisons: pd.DataFrame, canvas: FigureCanvas) -> str | None:
-    """Each model's C-index less that of the model compared with, with interval and p-values."""
+    """Each model's C-index less that of the model compared with, with interval and p-values.
+
+    Args:
+        comparisons: `comparisons.csv`.
+        canvas: Saves the figure.
+
+    Returns:
+        The figure's file name, or None where no difference is known.
+    """
     rows = comparisons[comparisons["difference"].notna() & (comparisons["metric"] == "c_index")]
     # Against a second model (added value) there is a table; points of two would lie on one line.
     rows = rows[rows["model_b"].isin(rows["model_b"].head(1))]
@@ -68,21 +83,19 @@ def draw_differences(comparisons: pd.DataFrame, canvas: FigureCanvas) -> str | N
     for axis, name in zip(axes, sets, strict=True):
         axis.axvline(0, color=FAINT, lw=1, ls=(0, (3, 3)), zorder=0)
         for row in rows[rows["set"] == name].to_dict("records"):
-            text = f"{row['difference']:+.3f}".replace("-", "−") + f", p {_equals(row['p_value'])}"
-            if "p_holm" in row and known(row["p_holm"]):
-                text += f" (Holm {p_value(row['p_holm'])})"
-            _estimate(axis, order.index(row["model_a"]), row, "difference", (text, COLOURS[0]))
+            text = f"{row['difference']:+.3f}".replace("-", "−") + f", p {format_p_relation(row['p_value'])}"
+            if "p_holm" in row and is_known(row["p_holm"]):
+                text += f" (Holm {format_p_value(row['p_holm'])})"
+            estimate = Estimate(row["difference"], row["ci_low"], row["ci_high"])
+            _draw_estimate(axis, order.index(row["model_a"]), estimate, text, COLOURS[0])
         axis.set_title(name.capitalize())
         axis.locator_params(axis="x", nbins=5)
-        axis.set(xlim=(-reach, reach), xlabel=f"C-index less that of {pretty(str(rows['model_b'].iloc[0]))}")
+        axis.set(
+            xlim=(-reach, reach), xlabel=f"C-index less that of {display_name(str(rows['model_b'].iloc[0]))}"
+        )
     _label(axes, order)
     figure.tight_layout(w_pad=2)
     return canvas.save(figure, "differences")
-
-
-def _equals(p: Any) -> str:
-    text = p_value(p)
-    return text if text.startswith("<") else f"= {text}"
 
 
 def _panels(canvas: FigureCanvas, rows: int, columns: int) -> Any:
@@ -91,17 +104,24 @@ def _panels(canvas: FigureCanvas, rows: int, columns: int) -> Any:
     return figure, axes[0]
 
 
-def _estimate(axis: Any, y: int, row: dict[str, Any], key: str, look: tuple[str, str]) -> None:
+class Estimate(NamedTuple):
+    """A value with its interval, whose ends may be missing."""
+
+    value: float
+    low: float
+    high: float
+
+
+def _draw_estimate(axis: Any, y: int, estimate: Estimate, text: str, colour: str) -> None:
     """A point with its interval and, right of the panel, its text."""
-    text, colour = look
-    if known(row["ci_low"]) and known(row["ci_high"]):
-        axis.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=2, solid_capstyle="butt")
-    axis.plot(row[key], y, "D" if colour == INK else "o", color=colour, ms=6)
+    if is_known(estimate.low) and is_known(estimate.high):
+        axis.plot([estimate.low, estimate.high], [y, y], color=colour, lw=2, solid_capstyle="butt")
+    axis.plot(estimate.value, y, "D" if colour == INK else "o", color=colour, ms=6)
     axis.text(1.02, y, text, va="center", fontsize=8, transform=axis.get_yaxis_transform())
 
 
 def _label(axes: Any, order: list[str]) -> None:
-    axes[0].set_yticks(range(len(order)), [pretty(m) for m in order])
+    axes[0].set_yticks(range(len(order)), [display_name(m) for m in order])
     axes[0].set_ylim(-0.6, len(order) - 0.4)
     for axis in axes:
         axis.tick_params(axis="y", length=0)

@@ -6,41 +6,43 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-YEAR_DAYS, MONTH_DAYS = 365.25, 30.4375
-NOTHING = "–"
+from pipeline.settings.base import DAYS_PER_MONTH
+
+DAYS_PER_YEAR = 365.25
+MISSING = "–"
 
 
 @dataclass(frozen=True)
-class Clock:
+class TimeAxis:
     """The unit of a time axis.
 
     Attributes:
         days: Length of the unit in days (1 where the study's time has no unit).
-        label: Of the axis.
+        label: Title of the axis.
     """
 
     days: float
     label: str
 
     @classmethod
-    def of(cls, time_unit: str, longest_days: float) -> Clock:
+    def of(cls, time_unit: str, longest_days: float) -> TimeAxis:
         """Years, or months where nobody was followed for two years; `none`: no unit."""
         if time_unit == "none":
             return cls(1.0, "Time (no unit)")
-        if longest_days >= 2 * YEAR_DAYS:
-            return cls(YEAR_DAYS, "Years")
-        return cls(MONTH_DAYS, "Months")
+        if longest_days >= 2 * DAYS_PER_YEAR:
+            return cls(DAYS_PER_YEAR, "Years")
+        return cls(DAYS_PER_MONTH, "Months")
 
-    def ticks(self, longest_days: float, wanted: int = 6) -> list[float]:
-        """At most `wanted` + 1 round numbers of units from 0 to the longest time."""
+    def ticks(self, longest_days: float, steps: int = 6) -> list[float]:
+        """At most `steps` + 1 round numbers of units from 0 to the longest time."""
         end = longest_days / self.days
         if end <= 0:
             return [0.0]
-        rough = end / wanted
+        rough = end / steps
         power = 10.0 ** math.floor(math.log10(rough))
-        # Half units of years and months would not be read; only times without unit get them.
-        steps = [m * power for m in (1, 2, 5, 10)] if self.days == 1 else [1, 2, 3, 6, 12, 24, 60, 120]
-        step = next((s for s in steps if s >= rough * (1 - 1e-9)), steps[-1])
+        # Parts of years and months are hard to read: only times without unit are divided further.
+        sizes = [m * power for m in (1, 2, 5, 10)] if self.days == 1 else [1, 2, 3, 6, 12, 24, 60, 120]
+        step = next((size for size in sizes if size >= rough * (1 - 1e-9)), sizes[-1])
         return [i * step for i in range(int(end / step + 1e-9) + 1)]
 
 
@@ -48,61 +50,67 @@ def horizon_name(days: float, time_unit: str) -> str:
     """A time of evaluation: `2 years`, `6 months`, or the bare number without unit."""
     if time_unit == "none":
         return f"time {days:g}"
-    if days < YEAR_DAYS * 0.999:
-        return f"{days / MONTH_DAYS:.3g} months"
-    # 365 days are a year to whoever wrote them, not 0.999.
-    years = f"{round(days / YEAR_DAYS, 2):.3g}"
+    if days < DAYS_PER_YEAR * 0.999:
+        return f"{days / DAYS_PER_MONTH:.3g} months"
+    # Whoever writes 365 days means a year, not 0.999 of one.
+    years = f"{round(days / DAYS_PER_YEAR, 2):.3g}"
     return f"{years} year" + ("" if years == "1" else "s")
 
 
-def pretty(name: str) -> str:
-    """A model's or column's name as words."""
+def display_name(name: str) -> str:
+    """A model's or column's name with spaces instead of underscores."""
     return name.replace("_", " ")
 
 
-def known(value: Any) -> bool:
-    """Whether a value is there and finite."""
+def is_known(value: Any) -> bool:
+    """Whether a value is present and finite."""
     return value is not None and value == value and not (isinstance(value, float) and math.isinf(value))
 
 
-def fixed(value: Any, digits: int) -> str:
-    """A number with so many decimals, or a dash."""
-    if not known(value):
-        return NOTHING
-    # + 0.0: what rounds to nothing has no sign.
+def format_number(value: Any, digits: int) -> str:
+    """A number with a fixed count of decimals, or a dash."""
+    if not is_known(value):
+        return MISSING
+    # + 0.0: a number that rounds to zero has no sign.
     return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def interval(value: Any, low: Any, high: Any, digits: int = 3) -> str:
+def format_interval(value: Any, low: Any, high: Any, digits: int = 3) -> str:
     """`0.712 (0.65–0.77)`, the interval with at most two decimals.
 
     Without interval where there is none; a dash where the value is unknown.
     """
-    if not known(value):
-        return NOTHING
-    text = fixed(value, digits)
-    if not (known(low) and known(high)):
+    if not is_known(value):
+        return MISSING
+    text = format_number(value, digits)
+    if not (is_known(low) and is_known(high)):
         return text
     fewer = min(digits, 2)
     dash = " to " if float(low) < 0 or float(high) < 0 else "–"
-    return f"{text} ({fixed(low, fewer)}{dash}{fixed(high, fewer)})"
+    return f"{text} ({format_number(low, fewer)}{dash}{format_number(high, fewer)})"
 
 
-def p_value(value: Any) -> str:
+def format_p_value(value: Any) -> str:
     """`< 0.001`, three decimals below 0.1, else two."""
-    if not known(value):
-        return NOTHING
+    if not is_known(value):
+        return MISSING
     if float(value) < 0.001:
         return "< 0.001"
-    return fixed(value, 3 if float(value) < 0.1 else 2)
+    return format_number(value, 3 if float(value) < 0.1 else 2)
 
 
-def cell(value: Any) -> str:
+def format_p_relation(value: Any) -> str:
+    """A p-value with its relation, e.g. `= 0.031` or `< 0.001`."""
+    text = format_p_value(value)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def format_cell(value: Any) -> str:
     """A table's cell: four significant digits, a dash where unknown or empty."""
     if isinstance(value, str):
-        return value or NOTHING
-    if not known(value):
-        return NOTHING
+        return value or MISSING
+    if not is_known(value):
+        return MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -1,12 +1,12 @@
-"""Figures of training: losses, Dice and C-index against iterations; Dice by set; cost."""
+"""Figures of training: loss, Dice and C-index against iterations; Dice by set; cost."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.report.forests import SETS
-from pipeline.report.formatting import pretty
+from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
 from pipeline.report.style import COLOURS, WIDTH, FigureCanvas
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PANELS = (("loss", "Loss"), ("dice", "Dice"), ("c_index", "C-index"))
-VALIDATION = {"validation": "validation", "test": "test fold (marked)"}
+VALIDATION = {"validation": "validation", "test": "test fold (see caveats)"}
 
 
 def read_histories(job: ReportJob, model: str) -> pd.DataFrame:
@@ -32,7 +32,13 @@ def read_histories(job: ReportJob, model: str) -> pd.DataFrame:
 def draw_history(history: pd.DataFrame, model: str, canvas: FigureCanvas) -> str | None:
     """Training (thin) and validation (bold) values, a colour per fold, a panel per value.
 
-    None where the history is empty.
+    Args:
+        history: All folds' histories, see :func:`read_histories`.
+        model: Name of the network.
+        canvas: Saves the figure.
+
+    Returns:
+        The figure's file name, or None where the history is empty.
     """
     panels = [(k, label) for k, label in PANELS if k in history and history[k].notna().any()]
     if not panels:
@@ -42,11 +48,13 @@ def draw_history(history: pd.DataFrame, model: str, canvas: FigureCanvas) -> str
         for (fold, which), part in history.groupby(["fold", "set"], sort=True):
             values = part.dropna(subset=[key]).sort_values("iteration")
             if len(values):
-                _line(axis, values["iteration"], values[key], (int(fold), which != "train"))
+                _line(axis, values["iteration"], values[key], int(fold), validation=which != "train")
         axis.set(xlabel="Iteration")
         axis.set_title(label)
-    looked = [VALIDATION[s] for s in VALIDATION if s in set(history["set"])]
-    title = f"{pretty(model)}   (thin: training" + (f", bold: {', '.join(looked)})" if looked else ")")
+    watched = [title for name, title in VALIDATION.items() if name in set(history["set"])]
+    title = f"{display_name(model)}   (thin: training" + (
+        f", bold: {', '.join(watched)})" if watched else ")"
+    )
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.tight_layout(rect=(0, 0.07, 1, 1))
@@ -54,12 +62,20 @@ def draw_history(history: pd.DataFrame, model: str, canvas: FigureCanvas) -> str
     return canvas.save(figure, f"training_{model}")
 
 
-def _line(axis: Any, x: pd.Series, y: pd.Series, look: tuple[int, bool]) -> None:
-    fold, bold = look
+def _line(axis: Any, x: pd.Series, y: pd.Series, fold: int, *, validation: bool) -> None:
     axis.plot(
-        x, y, color=COLOURS[fold % len(COLOURS)], lw=1.8 if bold else 0.8, alpha=1.0 if bold else 0.5,
-        marker="o" if bold else None, ms=3, label=f"run {fold + 1}" if bold else None,
+        x, y, color=COLOURS[fold % len(COLOURS)], lw=1.8 if validation else 0.8,
+        alpha=1.0 if validation else 0.5, marker="o" if validation else None, ms=3,
+        label=f"run {fold + 1}" if validation else None,
     )  # fmt: skip
+
+
+class DiceColumn(NamedTuple):
+    """Dice of the patients of one set, sorted."""
+
+    model: str
+    set: str
+    values: pd.Series
 
 
 def draw_dice(tables: dict[str, pd.DataFrame], canvas: FigureCanvas) -> str | None:
@@ -67,27 +83,30 @@ def draw_dice(tables: dict[str, pd.DataFrame], canvas: FigureCanvas) -> str | No
 
     Args:
         tables: Network → its ensemble table with columns set and dice.
-        canvas: Where to.
+        canvas: Saves the figure.
+
+    Returns:
+        The figure's file name, or None where no Dice is known.
     """
     columns = [
-        (model, name, table.loc[table["set"] == name, "dice"].dropna().sort_values().reset_index(drop=True))
+        DiceColumn(model, name, table.loc[table["set"] == name, "dice"].dropna().sort_values())
         for model, table in tables.items()
         for name in SETS
         if "dice" in table
     ]
-    columns = [c for c in columns if len(c[2])]
+    columns = [column for column in columns if len(column.values)]
     if not columns:
         return None
     figure, axes = canvas.new(max(4.2, min(WIDTH, 1.0 + 1.4 * len(columns))), 3.4)
     axis = axes[0, 0]
     for x, (_, name, values) in enumerate(columns):
         colour = COLOURS[SETS.index(name)]
-        # Spread by rank: the same each time, and no point hides another.
+        # Spread by rank: reproducible, and no point hides another.
         offsets = [(((i * 7) % 11) - 5) / 18 for i in range(len(values))]
-        axis.scatter([x + o for o in offsets], values, s=14, color=colour, alpha=0.6, lw=0)
+        axis.scatter([x + offset for offset in offsets], values, s=14, color=colour, alpha=0.6, lw=0)
         axis.plot([x - 0.36, x + 0.36], [values.median()] * 2, color="black", lw=1.6)
         axis.text(x, 1.03, f"{values.median():.2f}", ha="center", va="bottom", fontsize=8)
-    labels = [f"{pretty(model)}\n{name}, n = {len(values)}" for model, name, values in columns]
+    labels = [f"{display_name(model)}\n{name}, n = {len(values)}" for model, name, values in columns]
     axis.set_xticks(range(len(columns)), labels, fontsize=8)
     axis.set(ylim=(0, 1.12), ylabel="Dice of the predicted mask", xlim=(-0.6, len(columns) - 0.4))
     axis.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
@@ -101,17 +120,17 @@ def training_cost(job: ReportJob) -> pd.DataFrame:
 
     rows = []
     for model in job.networks():
-        found = [f / "timing.json" for f in job.folds(model) if (f / "timing.json").is_file()]
-        told = [json.loads(path.read_text(encoding="utf-8")) for path in found]
-        if told:
+        paths = [f / "timing.json" for f in job.folds(model) if (f / "timing.json").is_file()]
+        timings = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        if timings:
             rows.append(
                 {
-                    "Model": pretty(model),
-                    "Runs": len(told),
-                    "Device": ", ".join(sorted({str(t.get("name", t.get("device", "?"))) for t in told})),
-                    "Precision": ", ".join(sorted({str(t.get("precision", "?")) for t in told})),
-                    "Median ms per iteration": float(pd.Series([t["ms_per_step"] for t in told]).median()),
-                    "All runs, minutes": round(sum(t["seconds"] for t in told) / 60, 2),
+                    "Model": display_name(model),
+                    "Runs": len(timings),
+                    "Device": ", ".join(sorted({str(t.get("name", t.get("device", "?"))) for t in timings})),
+                    "Precision": ", ".join(sorted({str(t.get("precision", "?")) for t in timings})),
+                    "Median ms per iteration": float(pd.Series([t["ms_per_step"] for t in timings]).median()),
+                    "All runs, minutes": round(sum(t["seconds"] for t in timings) / 60, 2),
                 }
             )
     return pd.DataFrame(rows)

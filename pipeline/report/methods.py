@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pipeline.report.formatting import pretty
+from pipeline.report.caveats import ensemble_remarks
+from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
-from pipeline.report.tables import ensemble_remarks
+from pipeline.settings.classical import FeatureSelecting
+from pipeline.settings.models import Model
+from pipeline.settings.network import Network
+from pipeline.settings.root import Settings
+from pipeline.settings.training import TrainingSettings
 
 CLASSICAL = {
     "column": "The cohort table's column {column}, taken as the risk.",
@@ -23,6 +26,14 @@ CLASSICAL = {
     "inner cross-validation; the mean log-hazard of {members} trainings.",
 }
 """Kind of classical model → what it is, with its settings' values."""
+CONTOURS = {
+    "manual": "",
+    "threshold": " Features are of the contour's part above a share of SUVmax.",
+    "peritumoral": " Features are of the shell around the contour.",
+    "predicted": " Features are of contours drawn by {network}, of development patients by the fold that "
+    "held them out.",
+}
+"""Contour that a classical model takes features from → what is said of it."""
 
 
 def methods(job: ReportJob, *, outcomes: bool = True, external: bool = True) -> list[tuple[str, str]]:
@@ -33,179 +44,176 @@ def methods(job: ReportJob, *, outcomes: bool = True, external: bool = True) -> 
         outcomes: Whether its patients have times and events.
         external: Whether there are external patients.
     """
-    settings, ranks = job.settings, bool(job.ranked())
-    parts = []
-    if settings["cohort"]["source"] in ("dicom", "nifti"):
-        parts += [("Images", _images(settings)), ("Alignment and crop", _crop(settings))]
-    if settings["cohort"]["source"] in ("slices", "generated"):
-        parts.append(("Images", _arrays(settings)))
-    validation = _validation(settings, outcomes, ranks)
-    if external and settings["plan"]["folds"] > 1:
+    settings, survival = job.settings, bool(job.survival_models())
+    paragraphs = []
+    if settings.cohort.source in ("dicom", "nifti"):
+        paragraphs += [("Images", _images(settings)), ("Alignment and crop", _crop(settings))]
+    if settings.cohort.source in ("slices", "generated"):
+        paragraphs.append(("Images", _arrays(settings)))
+    validation = _validation(settings, outcomes=outcomes, survival=survival)
+    if external and settings.plan.folds > 1:
         validation += " External patients were predicted by all folds."
-    parts.append(("Validation", validation))
-    parts += [(pretty(name).capitalize(), _model(job, name, model)) for name, model in job.models.items()]
-    if ranks:
-        parts.append(("Ensembles", _ensembles(job)))
-    parts.append(("Statistics", _statistics(settings, ranks)))
-    return parts
+    paragraphs.append(("Validation", validation))
+    for name, model in settings.models.items():
+        text = _network(settings, name, model) if isinstance(model, Network) else _classical(model)
+        paragraphs.append((display_name(name).capitalize(), text + _clinical(model)))
+    if survival:
+        paragraphs.append(("Ensembles", _ensembles(job)))
+    paragraphs.append(("Statistics", _statistics(settings, survival=survival)))
+    return paragraphs
 
 
-def _images(settings: dict[str, Any]) -> str:
-    kind = {
+def _images(settings: Settings) -> str:
+    if settings.cohort.source == "nifti":
+        return "PET was given as SUV (g/mL) and CT in Hounsfield units, as declared by the user."
+    normalisation = {
         "bw": "body weight", "lbm_james": "lean body mass (James)", "bsa": "body surface area",
         "lbm_janmahasatian": "lean body mass (Janmahasatian)", "ibw": "ideal body weight",
-    }[settings["suv"]["normalisation"]]  # fmt: skip
-    if settings["cohort"]["source"] == "nifti":
-        return "PET was given as SUV (g/mL) and CT in Hounsfield units, as declared by the user."
+    }[settings.suv.normalisation]  # fmt: skip
     return (
         "CT was converted to Hounsfield units. PET was converted to standardised uptake values "
-        f"by {kind}, decay-corrected as each file's Decay Correction attribute asks; the audit "
-        "table lists units, decay path and factor of every patient."
+        f"by {normalisation}, decay-corrected as each file's Decay Correction attribute asks; the table of "
+        "SUV lists units, decay path and factor of every patient."
     )
 
 
-def _arrays(settings: dict[str, Any]) -> str:
-    if settings["cohort"]["source"] == "slices":
+def _arrays(settings: Settings) -> str:
+    if settings.cohort.source == "slices":
         return "Images and masks were taken as they are, one array per patient."
-    disks = settings["disks"]
-    size, (low, high) = disks["size_px"], disks["radius_px"]
-    first, last = disks["time_range"]
+    disks = settings.disks
+    size, (low, high), (first, last) = disks.size_px, disks.radius_px, disks.time_range
     return (
-        f"{disks['images']} images of {size}×{size} pixels were generated, each with one disk of contrast 1 in white "
-        f"Gaussian noise of SD {disks['noise']:g}; areas uniform between those of radii {low:g} and {high:g} pixels. "
-        f"Time: the area scaled to {first:g} … {last:g}, plus Gaussian noise of SD {disks['time_noise']:g}; every "
+        f"{disks.images} images of {size}×{size} pixels were generated, each with one disk of contrast 1 in white "
+        f"Gaussian noise of SD {disks.noise:g}; areas uniform between those of radii {low:g} and {high:g} pixels. "
+        f"Time: the area scaled to {first:g} … {last:g}, plus Gaussian noise of SD {disks.time_noise:g}; every "
         "event is observed."
     )
 
 
-def _crop(settings: dict[str, Any]) -> str:
-    registration, crop = settings["registration"], settings["crop"]
-    z, y, x = crop["shape"]
-    dz, dy, dx = crop["spacing_mm"]
+def _crop(settings: Settings) -> str:
+    registration, crop = settings.registration, settings.crop
+    z, y, x = crop.shape
+    dz, dy, dx = crop.spacing_mm
     aligned = (
-        f"Each {registration['moving'].upper()} was rigidly registered (ANTs) to one template patient, "
+        f"Each {registration.moving.upper()} was rigidly registered (ANTs) to one template patient, "
         "chosen blind to outcome. "
-        if registration["method"] == "template"
+        if registration.method == "template"
         else "Images were not registered. "
     )
-    where = {
+    position = {
         "fixed": "at one position in template space, the mean of development lesions",
         "lesion": "centred on each patient's contour (this needs a contour)",
         "box": "by a table of bounding boxes",
         "brain_anchored": "by the brain-anchored uptake rule, without contours",
-    }[crop["position"]]
+    }[crop.position]
     return (
-        f"{aligned}Crops of {x}×{y}×{z} voxels of {dx:g}×{dy:g}×{dz:g} mm (x, y, z) were cut {where}. "
-        f"Images were interpolated once ({crop['interpolation']}), from native voxels to the crop grid."
+        f"{aligned}Crops of {x}×{y}×{z} voxels of {dx:g}×{dy:g}×{dz:g} mm (x, y, z) were cut {position}. "
+        f"Images were interpolated once ({crop.interpolation}), from native voxels to the crop grid."
     )
 
 
-def _validation(settings: dict[str, Any], outcomes: bool, ranks: bool) -> str:
-    plan = settings["plan"]
-    dealt = "patients stratified by event" if outcomes else "patients dealt out at random"
-    by = "whole centres held out" if plan["by_centre"] else dealt
-    uses = "choice of weights, Z-scores and baseline hazards" if ranks else "choice of weights"
-    absent = ": Z-scores and baseline hazards come from test patients (marked)" if ranks else ""
-    rest = "development patients" if plan["folds"] == 1 else "each fold's remaining patients"
-    inner = (
-        f"{plan['validation_fraction']:.0%} of {rest} were kept as validation patients for the {uses}."
-        if plan["validation_fraction"] > 0
-        else f"No validation patients{absent}."
+def _validation(settings: Settings, *, outcomes: bool, survival: bool) -> str:
+    plan = settings.plan
+    stratified = "patients stratified by event" if outcomes else "patients assigned at random"
+    grouping = "whole centres held out" if plan.by_centre else stratified
+    uses = "choice of weights, Z-scores and baseline hazards" if survival else "choice of weights"
+    instead = ": Z-scores and baseline hazards come from test patients (see caveats)" if survival else ""
+    rest = "development patients" if plan.folds == 1 else "each fold's remaining patients"
+    validation = (
+        f"{plan.validation_fraction:.0%} of {rest} were kept as validation patients for the {uses}."
+        if plan.validation_fraction > 0
+        else f"No validation patients{instead}."
     )
-    if plan["folds"] == 1:
-        times = f", {plan['repeats']} times with other validation patients," if plan["repeats"] > 1 else ""
+    if plan.folds == 1:
+        times = f", {plan.repeats} times with other validation patients," if plan.repeats > 1 else ""
         return (
             f"No cross-validation: models were trained{times} on all development patients but the "
-            f"validation patients and judged on external patients. {inner}"
+            f"validation patients and evaluated on external patients. {validation}"
         )
-    return f"{plan['folds']}-fold cross-validation, {by}. {inner}"
+    return f"{plan.folds}-fold cross-validation, {grouping}. {validation}"
 
 
-def _model(job: ReportJob, name: str, model: dict[str, Any]) -> str:
-    kind = model["kind"]
-    clinical = model.get("clinical") or ()
-    with_clinical = (
-        f" Clinical columns: {', '.join(c.removeprefix('clinical_') for c in clinical)}." if clinical else ""
+def _clinical(model: Model) -> str:
+    names = [column.removeprefix("clinical_") for column in model.clinical]
+    return f" Clinical columns: {', '.join(names)}." if names else ""
+
+
+def _network(settings: Settings, name: str, network: Network) -> str:
+    training = settings.training_of(name)
+    width = network.model_dump().get("width", 1.0)  # not every kind has one
+    return (
+        f"Network of kind {network.kind}"
+        + (f", width {width:g} of the paper's" if width != 1 else "")
+        + f", {training.iterations} iterations of {training.batch} patients"
+        + (", as many with events as without" if training.balance_events else "")
+        + f"; weights kept: {training.checkpoint_selection.replace('_', ' ')}.{_selection_caveat(training)}"
     )
-    if "losses" in model:
-        training = {**job.settings["training"], **model.get("training", {})}
-        return (
-            f"Network of kind {kind}"
-            + (f", width {model['width']:g} of the paper's" if model.get("width", 1) != 1 else "")
-            + f", {training['iterations']} iterations of {training['batch']} patients"
-            + (", as many with events as without" if training["balance_events"] else "")
-            + f"; weights kept: {training['checkpoint_selection'].replace('_', ' ')}.{_marked(training)}{with_clinical}"
-        )
-    told = CLASSICAL.get(kind, f"Classical model of kind {kind}.")
-    told = told.format(**{"column": "", "feature": "", **model})
-    spearman = model.get("spearman", 1.0)
-    filtered = (
-        f" Of two features with |Spearman's ρ| above {spearman:g} one was left out." if spearman < 1 else ""
-    )
-    harmonised = " Features were harmonised by centre (ComBat)." if model.get("harmonise") == "combat" else ""
-    deep = model.get("deep")
-    offered = (
-        f" It was offered deep features of {pretty(str(deep))}, from networks trained without the patient."
-        if deep
-        else ""
-    )
-    return told + _features_from(model) + filtered + offered + harmonised + with_clinical
 
 
-def _features_from(model: dict[str, Any]) -> str:
-    """The contour of a classical model's features, where it is not the drawn one, and their stability."""
-    contour = model.get("contour", "manual")
-    told = {
-        "manual": "",
-        "threshold": " Features are of the contour's part above a share of SUVmax.",
-        "peritumoral": " Features are of the shell around the contour.",
-        "predicted": f" Features are of contours drawn by {pretty(model.get('contour_network', ''))}, "
-        "of development patients by the fold that held them out.",
-    }[contour]
-    if model.get("min_icc", 0) > 0:
-        told += (
-            " Only features whose agreement over perturbed contours (lower end of the 95 % interval of "
-            f"ICC(1,1) among training patients) reached {model['min_icc']:g} were offered."
-        )
-    return told
-
-
-def _marked(training: dict[str, Any]) -> str:
-    if training["checkpoint_selection"] == "best_test":
-        return " MARKED: the epoch was chosen on the very fold that is reported, as the paper did."
+def _selection_caveat(training: TrainingSettings) -> str:
+    if training.checkpoint_selection == "best_test":
+        return " CAVEAT: the epoch was chosen on the very fold that is reported, as the paper did."
     return ""
 
 
+def _classical(model: Model) -> str:
+    text = CLASSICAL[model.kind].format(**model.model_dump())
+    network = display_name(model.needs.contour_network)
+    text += CONTOURS[model.needs.contour].format(network=network)
+    return text + (_features(model) if isinstance(model, FeatureSelecting) else "")
+
+
+def _features(model: FeatureSelecting) -> str:
+    """How the features that a classical model is offered were filtered."""
+    text = ""
+    if model.min_icc > 0:
+        text += (
+            " Only features whose agreement over perturbed contours (lower end of the 95 % interval of "
+            f"ICC(1,1) among training patients) reached {model.min_icc:g} were offered."
+        )
+    if model.spearman < 1:
+        text += f" Of two features with |Spearman's ρ| above {model.spearman:g} one was left out."
+    if model.deep:
+        text += (
+            f" It was offered deep features of {display_name(model.deep)}, from networks trained "
+            "without the patient."
+        )
+    if model.harmonise == "combat":
+        text += " Features were harmonised by centre (ComBat)."
+    return text
+
+
 def _ensembles(job: ReportJob) -> str:
-    several = "; ".join(
-        f"{pretty(name)} = {' + '.join(pretty(m) for m in members)}"
-        for name, members in job.ensembles.items()
+    settings = job.settings
+    averages = "; ".join(
+        f"{display_name(name)} = {' + '.join(display_name(member) for member in members)}"
+        for name, members in settings.ensembles.items()
     )
-    plan = job.settings["plan"]
     text = (
         "Each fold's risks were Z-scored by the mean and SD of that fold's validation patients; an "
         "external patient's risk is the mean over folds, a development patient's that of the fold that held it out."
-        if plan["folds"] > 1
+        if settings.plan.folds > 1
         else "Risks were Z-scored by the mean and SD of the validation patients"
-        + (" and averaged over repeats." if plan["repeats"] > 1 else ".")
+        + (" and averaged over repeats." if settings.plan.repeats > 1 else ".")
     )
-    if any("Z-scores from test patients" in line for line in ensemble_remarks(job.results, [*job.models])):
-        text += " Where a fold had too few validation patients, its test patients stood in for them (marked)."
-    return text + (f" Averages of several models: {several}." if several else "")
+    remarks = ensemble_remarks(job.results, list(settings.models))
+    if any("Z-scores from test patients" in line for line in remarks):
+        text += " Where a fold had too few validation patients, its test patients were used instead (see caveats)."
+    return text + (f" Averages of several models: {averages}." if averages else "")
 
 
-def _statistics(settings: dict[str, Any], ranks: bool) -> str:
-    evaluation = settings["evaluation"]
+def _statistics(settings: Settings, *, survival: bool) -> str:
+    evaluation = settings.evaluation
     intervals = (
-        f"Intervals: {evaluation['confidence']:.0%} percentile bootstrap, {evaluation['bootstraps']} resamples of "
+        f"Intervals: {evaluation.confidence:.0%} percentile bootstrap, {evaluation.bootstraps} resamples of "
         "patients; models were not refitted, so the intervals leave out the variation of training."
     )
-    if not ranks:
+    if not survival:
         return intervals
     return (
         f"C-index: Harrell's; in development over pairs within a fold. {intervals} Differences use the same "
         "resamples for both models; their p-values were adjusted within a set (Holm). Time-dependent AUC "
         "(cumulative/dynamic) and Brier scores weight by the inverse probability of censoring. "
-        f"{evaluation['risk_groups']} risk groups were cut at values of training patients and compared by the "
+        f"{evaluation.risk_groups} risk groups were cut at values of training patients and compared by the "
         "log-rank test."
     )

@@ -1,4 +1,4 @@
-"""The HTML page; every value is escaped by the template engine."""
+"""The HTML pages and what they show; every value is escaped by the template engine."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import re
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline.report.formatting import cell, pretty
+from pipeline.report.formatting import display_name, format_cell
 from pipeline.report.job import ReportJob
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TEMPLATES = Path(__file__).parent / "templates"
-WIDE_PIXELS = 560
-LONG = 40
+WIDE_IMAGE_PIXELS = 560
+LONG_CELL = 40
+"""Letters from which a table's cell may break into lines."""
 
 
 @dataclass(frozen=True)
@@ -26,52 +27,99 @@ class Table:
     Attributes:
         title: Its heading.
         frame: Written as CSV, with all digits.
-        page: Shown on the page instead, where the CSV's form does not suit one.
+        page: Shown on the page instead, where the CSV's form is not suitable for reading.
         note: A sentence under the heading.
-        marks: What has to be read with the numbers.
+        caveats: What has to be known to read the numbers.
     """
 
     title: str
     frame: pd.DataFrame
     page: pd.DataFrame | None = None
     note: str = ""
-    marks: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
     def header(self) -> list[str]:
         """Column titles on the page."""
-        return [pretty(str(c)) for c in self._shown().columns]
+        return [display_name(str(column)) for column in self._shown().columns]
 
     def rows(self) -> list[list[str]]:
         """Cells on the page, as text."""
-        return [[cell(v) for v in row] for row in self._shown().itertuples(index=False)]
+        return [[format_cell(value) for value in row] for row in self._shown().itertuples(index=False)]
 
     def _shown(self) -> pd.DataFrame:
         return self.frame if self.page is None else self.page
 
 
+@dataclass(frozen=True)
+class Fact:
+    """A number at the head of the page, e.g. `80`, labelled `patients analysed`."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True)
+class ExplainedNetwork:
+    """Saliency maps of a network.
+
+    Attributes:
+        model: The network's name.
+        target: The output that is explained, in words.
+        maps: Figure of the maps.
+        sanity: Figure of the randomisation test.
+    """
+
+    model: str
+    target: str
+    maps: str
+    sanity: str
+
+
+@dataclass(frozen=True)
+class PredictedCurves:
+    """What the figure of predicted beside observed survival shows: the set, and of how many runs."""
+
+    set: str
+    runs: int
+
+
 @dataclass
 class ReportContent:
-    """What the page shows; what is not there is left out.
+    """What the pages show; what is absent is left out.
 
     Attributes:
         figures: Name → file in `figures/`, only of figures that were drawn.
         tables: Name → table, only of tables with rows.
-        lists: Name → several figures, the facts at the top, or remarks.
-        marks: What has to be read with every survival table.
+        caveats: What has to be known to read any survival table.
+        facts: Numbers at the head of the page.
+        no_survival_reason: Why nothing predicts survival; empty where a model does.
+        remarks: Warnings of models and ensembles.
+        predicted_curves: What the figure of predicted survival shows; None where there is none.
+        learning_curves: Figures, one per network.
+        explanations: Networks with saliency maps.
+        crop_sheets: Figures of the page with all crops.
+        registration_overlays: Figures of the patients that overlap least with the template.
     """
 
     figures: dict[str, str] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
-    lists: dict[str, list[Any]] = field(default_factory=dict)
-    marks: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+    facts: list[Fact] = field(default_factory=list)
+    no_survival_reason: str = ""
+    remarks: list[str] = field(default_factory=list)
+    predicted_curves: PredictedCurves | None = None
+    learning_curves: list[str] = field(default_factory=list)
+    explanations: list[ExplainedNetwork] = field(default_factory=list)
+    crop_sheets: list[str] = field(default_factory=list)
+    registration_overlays: list[str] = field(default_factory=list)
 
-    def draw(self, name: str, file: str | None) -> None:
-        """Take a figure, unless there was nothing to draw."""
+    def add_figure(self, name: str, file: str | None) -> None:
+        """Add a figure, unless there was nothing to draw."""
         if file:
             self.figures[name] = file
 
-    def tell(self, name: str, table: Table) -> None:
-        """Take a table, unless it is empty."""
+    def add_table(self, name: str, table: Table) -> None:
+        """Add a table, unless it is empty."""
         if len(table.frame):
             self.tables[name] = table
 
@@ -87,44 +135,49 @@ class PageImage:
     @property
     def wide(self) -> bool:
         """Whether a phone should scroll it rather than shrink it."""
-        return self.width > WIDE_PIXELS
+        return self.width > WIDE_IMAGE_PIXELS
 
 
-def picture_of(folder: Path, file: str) -> PageImage:
-    """Size of an SVG (points) or PNG (pixels, halved beyond a page's width)."""
+def page_image(folder: Path, file: str) -> PageImage:
+    """An SVG (size in points) or PNG (pixels, halved beyond a page's width) with its size on the page."""
     path = folder / file
     if path.suffix == ".svg":
         head = path.read_text(encoding="utf-8")[:4000]
         width, height = (_points(head, name) for name in ("width", "height"))
         return PageImage(file, round(width / 0.75), round(height / 0.75))
     with path.open("rb") as stream:
-        wide, high = struct.unpack(">II", stream.read(24)[16:24])
-    share = 2 if wide > 1400 else 1
-    return PageImage(file, wide // share, high // share)
+        width, height = struct.unpack(">II", stream.read(24)[16:24])
+    divisor = 2 if width > 1400 else 1
+    return PageImage(file, width // divisor, height // divisor)
 
 
 def _points(head: str, name: str) -> float:
-    found = re.search(rf'<svg[^>]*?\s{name}="([\d.]+)pt"', head)
-    return float(found[1]) if found else 600.0
+    size = re.search(rf'<svg[^>]*?\s{name}="([\d.]+)pt"', head)
+    return float(size[1]) if size else 600.0
 
 
-def render(
-    job: ReportJob,
-    content: ReportContent,
-    methods: list[tuple[str, str]],
-    origin: list[tuple[str, str]],
-    figures: Path,
-    name: str = "index.html",
-) -> str:
+@dataclass(frozen=True)
+class Texts:
+    """The pages' paragraphs.
+
+    Attributes:
+        methods: (heading, text) of each paragraph of the methods section.
+        provenance: (what, value) pairs.
+    """
+
+    methods: list[tuple[str, str]]
+    provenance: list[tuple[str, str]]
+
+
+def render(job: ReportJob, content: ReportContent, texts: Texts, figures: Path, name: str) -> str:
     """Fill a page's template.
 
     Args:
         job: The study.
         content: Figures, tables and lists.
-        methods: (heading, text) paragraphs.
-        origin: (what, value) pairs of the provenance.
+        texts: Methods and provenance.
         figures: Folder of the figures, for their sizes.
-        name: Of the page.
+        name: File name of the page, `index.html` or `quality.html`.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -133,8 +186,9 @@ def render(
         lstrip_blocks=True,
     )  # fmt: skip
     return environment.get_template(f"{name}.j2").render(
-        job=job, figures=content.figures, tables=content.tables, lists=content.lists, marks=content.marks,
-        methods=methods, origin=origin, style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
-        pretty=pretty, picture_of=lambda file: picture_of(figures, file), long=LONG,
-        confidence=f"{job.evaluation.confidence:.0%}",
+        job=job, settings=job.settings, content=content, figures=content.figures, tables=content.tables,
+        methods=texts.methods, provenance=texts.provenance, display_name=display_name,
+        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"), long=LONG_CELL,
+        page_image=lambda file: page_image(figures, file),
+        confidence=f"{job.settings.evaluation.confidence:.0%}",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tables of what was done to each patient: SUV, registration."""
+"""Quality control of each patient: tables of SUV and registration, the figure of registration."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.report.formatting import format_number
 from pipeline.report.style import COLOURS, FAINT, WIDTH, FigureCanvas
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ SUV_COLUMNS = {
 """Entry of `suv.json` → title; the factor is in g/mL per stored unit.
 
 `body` is the median SUV of all voxels that are body by uptake, `region` the mean in the ROI of
-`contours.reference_roi`, where one is drawn.
+`contours.reference_roi`, where the study has one.
 """
 DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
-QUALITY = {
+REGISTRATION_COLUMNS = {
     "rotation_deg": "Rotation (°)",
     "translation_mm": "Translation (mm)",
     "overlap_before": "Overlap before",
@@ -54,11 +55,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def suv_audit(results: Path) -> pd.DataFrame:
+def suv_table(results: Path) -> pd.DataFrame:
     """A row per patient with usable SUV: scanner, units, decay path, factor, flags.
 
-    Flagged patients come first, then by patient_id. Dates are counted from each patient's
-    first one: a report is handed round, and a scan's date is a patient's.
+    Flagged patients come first, then by patient_id. Dates are replaced by days since each
+    patient's first one: a report is shared, and the date of a scan identifies a patient.
     """
     import pandas as pd
 
@@ -69,11 +70,11 @@ def suv_audit(results: Path) -> pd.DataFrame:
         contours = read_json(results / "contours" / path.parent.name / "contours.json")
         record["region"] = (contours.get("reference") or {}).get("mean")
         row = {"Patient": path.parent.name}
-        row.update({label: plain(record.get(key)) for key, label in SUV_COLUMNS.items()})
+        row.update({title: plain(record.get(key)) for key, title in SUV_COLUMNS.items()})
         rows.append(row)
     frame = pd.DataFrame(rows, columns=["Patient", *SUV_COLUMNS.values()])
     if frame["Reference SUV"].isna().all():
-        frame = frame.drop(columns="Reference SUV")  # no study without contours.reference_roi has one
+        frame = frame.drop(columns="Reference SUV")  # the study has no contours.reference_roi
     order = frame.assign(_ok=frame["Flags"].fillna("").eq("")).sort_values(["_ok", "Patient"])
     return order.drop(columns="_ok").reset_index(drop=True)
 
@@ -91,37 +92,35 @@ def without_dates(text: str) -> str:
     """Dates as days since the text's first one: `2019-01-10 09:20` → `day 0 09:20`."""
     from datetime import date
 
-    found = {}
+    days = {}
     for word in set(DATE.findall(text)):
         try:
-            found[word] = date.fromisoformat(word).toordinal()
+            days[word] = date.fromisoformat(word).toordinal()
         except ValueError:
             continue
-    first = min(found.values(), default=0)
-    return DATE.sub(lambda m: f"day {found[m[0]] - first}" if m[0] in found else m[0], text)
+    first = min(days.values(), default=0)
+    return DATE.sub(lambda m: f"day {days[m[0]] - first}" if m[0] in days else m[0], text)
 
 
-def suv_on_page(audit: pd.DataFrame) -> pd.DataFrame:
-    """The audit with a short path: how the activity was brought to g/mL, not each header value."""
-    short = audit.copy()
-    short["Path taken"] = [_short_path(str(text)) for text in audit["Path taken"].fillna("")]
-    return short
+def suv_on_page(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of SUV with a short path: how activity was converted to g/mL, not each header value."""
+    return table.assign(**{"Path taken": [_short_path(str(text)) for text in table["Path taken"].fillna("")]})
 
 
 def _short_path(text: str) -> str:
-    """How long the dose decayed (else the last step), and what the reference time was read from."""
+    """How long the dose decayed (else the last step), and the source of the reference time."""
     steps = text.split("; ")
     decayed = re.search(r"dose decayed over ([\d.]+) s", steps[-1])
     last = f"dose decayed {float(decayed[1]):.0f} s" if decayed else steps[-1].split(", ")[0]
-    clocks = [re.match(r"reference time .*?: (?:\([^)]*\) )?([^,]+)", step) for step in steps]
-    names = [clock[1] for clock in clocks if clock]
-    return f"{last}; {names[-1]}" if names and decayed else last
+    references = [re.match(r"reference time .*?: (?:\([^)]*\) )?([^,]+)", step) for step in steps]
+    sources = [reference[1] for reference in references if reference]
+    return f"{last}; {sources[-1]}" if sources and decayed else last
 
 
-def registration_quality(results: Path) -> pd.DataFrame:
+def registration_table(results: Path) -> pd.DataFrame:
     """A row per registered patient: rotation, translation, overlap, similarity, limits.
 
-    Columns: patient_id, note, those of :data:`QUALITY`, max_rotation_deg, min_overlap.
+    Columns: patient_id, note, those of :data:`REGISTRATION_COLUMNS`, max_rotation_deg, min_overlap.
     Empty where no patient was registered.
     """
     import pandas as pd
@@ -132,32 +131,38 @@ def registration_quality(results: Path) -> pd.DataFrame:
         if record.get("method") != "template":
             continue
         row: dict[str, Any] = {"patient_id": path.parent.name, "note": record.get("note", "")}
-        row.update({key: record.get(key) for key in QUALITY})
-        moved = record.get("translation_mm")
-        row["translation_mm"] = float(np.linalg.norm(moved)) if moved else None
+        row.update({key: record.get(key) for key in REGISTRATION_COLUMNS})
+        translation = record.get("translation_mm")
+        row["translation_mm"] = float(np.linalg.norm(translation)) if translation else None
         limits = record.get("limits", {})
         row.update({key: limits.get(key) for key in ("max_rotation_deg", "min_overlap")})
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def quality_on_page(quality: pd.DataFrame) -> pd.DataFrame:
+def registration_on_page(registration: pd.DataFrame) -> pd.DataFrame:
     """The least overlapping first, with titles and sensible digits."""
-    from pipeline.report.formatting import fixed
-
-    digits = {"rotation_deg": 1, "translation_mm": 0, "starts_tried": 0}
-    table = quality.sort_values(["overlap_after", "patient_id"], na_position="last")
-    shown = {"Patient": table["patient_id"]}
-    for key, title in QUALITY.items():
-        shown[title] = [fixed(value, digits.get(key, 3)) for value in table[key]]
     import pandas as pd
 
+    digits = {"rotation_deg": 1, "translation_mm": 0, "starts_tried": 0}
+    table = registration.sort_values(["overlap_after", "patient_id"], na_position="last")
+    shown = {"Patient": table["patient_id"]}
+    for key, title in REGISTRATION_COLUMNS.items():
+        shown[title] = [format_number(value, digits.get(key, 3)) for value in table[key]]
     return pd.DataFrame({**shown, "Note": table["note"]})
 
 
-def draw_quality(quality: pd.DataFrame, canvas: FigureCanvas) -> str | None:
-    """Overlap of the bodies against rotation and translation, with the limits kept to."""
-    rows = quality[quality["overlap_after"].notna()]
+def draw_registration(registration: pd.DataFrame, canvas: FigureCanvas) -> str | None:
+    """Overlap with the template against rotation and translation, with the limits.
+
+    Args:
+        registration: See :func:`registration_table`.
+        canvas: Saves the figure.
+
+    Returns:
+        The figure's file name, or None where no overlap is known.
+    """
+    rows = registration[registration["overlap_after"].notna()]
     if rows.empty:
         return None
     figure, axes = canvas.new(0.85 * WIDTH, 3.4, 1, 2, sharey=True)
@@ -182,14 +187,23 @@ def draw_quality(quality: pd.DataFrame, canvas: FigureCanvas) -> str | None:
     return canvas.save(figure, "registration")
 
 
-def copy_worst(results: Path, quality: pd.DataFrame, folder: Path, count: int = 3) -> list[str]:
-    """Copy the pictures of the patients that overlap least, worst first; returns file names."""
+def copy_least_overlapping(
+    results: Path, registration: pd.DataFrame, folder: Path, count: int = 3
+) -> list[str]:
+    """Copy the overlays of the patients that overlap least with the template; returns file names.
+
+    Args:
+        results: The study's folder.
+        registration: See :func:`registration_table`.
+        folder: Receives the files.
+        count: Number of patients.
+    """
     names = []
-    ranked = quality[quality["overlap_after"].notna()].sort_values(["overlap_after", "patient_id"])
-    for patient_id in ranked["patient_id"].head(count):
-        picture = results / "registration" / patient_id / "quality.png"
-        if picture.is_file():
+    rows = registration[registration["overlap_after"].notna()].sort_values(["overlap_after", "patient_id"])
+    for patient_id in rows["patient_id"].head(count):
+        overlay = results / "registration" / patient_id / "quality.png"
+        if overlay.is_file():
             name = f"registration_{patient_id}.png"
-            shutil.copyfile(picture, folder / name)
+            shutil.copyfile(overlay, folder / name)
             names.append(name)
     return names

@@ -1,4 +1,4 @@
-"""The page for looking at every crop: a mosaic with contours, outliers first."""
+"""The page of every crop: sheets of slices with contours, outliers first."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.report import slices
-from pipeline.report.formatting import fixed
-from pipeline.report.images import segmenter
-from pipeline.report.outliers import MEASURES, ranked
+from pipeline.report.formatting import format_number
+from pipeline.report.outliers import MEASURES, rank_outliers
 from pipeline.report.page import ReportContent, Table
 from pipeline.report.qc_tables import read_json
-from pipeline.report.sections import Source
-from pipeline.report.slices import Example, Image, Mask
+from pipeline.report.sections import StudyResults
+from pipeline.report.slices import Example, Image, Mask, Plane
 from pipeline.report.style import WIDTH, FigureCanvas
 from pipeline.store.crops import Crop, read_crop, read_status
 
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
 
 ROWS_PER_SHEET = 12
 GAP = 2
-FLAGGED = "#B00020"
+FLAGGED_COLOUR = "#B00020"
+ALIGNMENT = {"overlap": "overlap_after", "similarity": "similarity_after", "rotation_deg": "rotation_deg"}
+"""Measure → entry of the registration's `quality.json`."""
 
 
 @dataclass(frozen=True)
@@ -42,128 +43,135 @@ class Strip:
     predicted: Mask
 
 
-def quality(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
+@dataclass(frozen=True)
+class Tile:
+    """A patient's place on a sheet.
+
+    Attributes:
+        patient_id: Printed above the strip.
+        strip: The slices.
+        flagged: Whether the patient has a problem or an outlying measure.
+    """
+
+    patient_id: str
+    strip: Strip
+    flagged: bool
+
+
+def quality(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
     """Sheets of all crops and the table of what is unusual about them."""
-    job = source.job
-    stored = [p for p in slices.stored_patients(job.results) if p in source.cohort.index]
-    content.lists["sheets"] = []
+    job = study.job
+    stored = [p for p in slices.stored_patients(job.results) if p in study.cohort.index]
     if not stored:
         return
-    model = segmenter(job)
-    dice = _dice(source, model)
+    model = slices.segmenting_network(job)
+    dice = _dice(study, model)
     strips, rows = {}, []
     for patient_id in stored:
-        mask = slices.predicted_mask(job.folds(model), patient_id, source.splits) if model else None
-        crop = read_crop(job.results / "crops" / f"{patient_id}.zarr")
+        mask = slices.predicted_mask(job.folds(model), patient_id, study.splits) if model else None
+        path = job.results / "crops" / f"{patient_id}.zarr"
+        crop = read_crop(path)
         strips[patient_id] = strip(slices.example_of(crop, mask, patient_id))
-        told = read_status(job.results / "crops" / f"{patient_id}.zarr").problem
-        found = read_json(job.results / "registration" / patient_id / "quality.json")
-        aligned = {
-            "overlap": "overlap_after",
-            "similarity": "similarity_after",
-            "rotation_deg": "rotation_deg",
-        }
+        alignment = read_json(job.results / "registration" / patient_id / "quality.json")
         rows.append(
-            {"patient_id": patient_id, "problem": told, **measured(crop)}
-            | {name: found.get(key) for name, key in aligned.items()}
+            {"patient_id": patient_id, "problem": read_status(path).problem, **crop_measures(crop)}
+            | {name: alignment.get(key) for name, key in ALIGNMENT.items()}
             | {"dice": dice.get(patient_id)}
         )
     table = _table(rows)
     columns = columns_for(list(strips.values()))
-    sheets = range(0, len(table), ROWS_PER_SHEET * columns)
-    names = [f"crops_{number + 1}" for number in range(len(sheets))]
-    for name, first in zip(names, sheets, strict=True):
-        part = table.iloc[first : first + ROWS_PER_SHEET * columns]
-        shown = [(p, strips[str(p)], bool(text)) for p, text in part["flags"].items()]
-        content.lists["sheets"].append(_sheet(shown, columns, canvas, name))
-    content.tell("crops", Table("Crops, outliers first", table.reset_index(), _on_page(table)))
+    tiles = [Tile(str(p), strips[str(p)], bool(flags)) for p, flags in table["flags"].items()]
+    for number, first in enumerate(range(0, len(tiles), ROWS_PER_SHEET * columns), start=1):
+        part = tiles[first : first + ROWS_PER_SHEET * columns]
+        content.crop_sheets.append(_sheet(part, columns, canvas, f"crops_{number}"))
+    content.add_table("crops", Table("Crops, outliers first", table.reset_index(), _on_page(table)))
 
 
-def measured(crop: Crop) -> dict[str, Any]:
-    """What is compared between the crops of a cohort, without the margin."""
+def crop_measures(crop: Crop) -> dict[str, Any]:
+    """Measures of a crop without its margin, named as in :data:`pipeline.report.outliers.MEASURES`."""
     inner = slices.without_margin(crop.image.shape[1:], crop.attributes.margin)
     inside = crop.inside[inner] > 0
-    found: dict[str, Any] = {
+    measures: dict[str, Any] = {
         "lesion_ml": crop.attributes.lesion_ml,
         "lesion_coverage": crop.attributes.lesion_coverage,
         "imaged": round(float(inside.mean()), 4),
     }
     images = dict(zip(crop.attributes.channels, crop.image, strict=True))
     if "pet" in images and crop.mask is not None and crop.mask[inner].any():
-        found["suvmax"] = round(float(images["pet"][inner][crop.mask[inner] > 0].max()), 3)
+        measures["suvmax"] = round(float(images["pet"][inner][crop.mask[inner] > 0].max()), 3)
     if "ct" in images and inside.any():
-        found["ct_median_hu"] = round(float(np.median(images["ct"][inner][inside])), 1)
-    return found
+        measures["ct_median_hu"] = round(float(np.median(images["ct"][inner][inside])), 1)
+    return measures
 
 
 def strip(example: Example) -> Strip:
-    """Axial, then coronal slices of every channel through the contour, as squares of voxels' true shape."""
+    """Axial, then coronal slices of every channel through the contour, in voxels' true proportions."""
     z, y, _ = slices.focus(example)
-    parts: list[tuple[Image, Mask, Mask]] = []
+    parts = []
     flat = next(iter(example.images.values())).shape[0] == 1
     for axial in (True,) if flat else (True, False):
+        plane, aspect = Plane(axial, z if axial else y), example.aspect[0 if axial else 1]
         for name, image in list(example.images.items())[:2]:
             low, high = slices.window(name, image)
             grey = np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
-            shown = grey if name == "pet" else 1 - grey
-            scale = example.aspect[0 if axial else 1]
-            cuts = (shown, example.manual, example.predicted)
-            planes = [_cut(a, (axial, z if axial else y), scale, image.shape) for a in cuts]
-            one, two, three = (_framed(slices.thinned(plane.astype(np.float32))) for plane in planes)
-            parts.append((one, two >= 0.5, three >= 0.5))
-    high = max(part[0].shape[0] for part in parts)
-    joined = [np.concatenate([_tall(part[i], high) for part in parts], axis=1) for i in range(3)]
-    return Strip(joined[0].astype(np.float32), joined[1] > 0, joined[2] > 0)
+            empty = np.zeros(image.shape, dtype=bool)
+            manual, predicted = (empty if m is None else m for m in (example.manual, example.predicted))
+            parts.append(
+                Strip(
+                    _tile(plane.of(grey if name == "pet" else 1 - grey), aspect),
+                    _tile(plane.of(manual), aspect) >= 0.5,
+                    _tile(plane.of(predicted), aspect) >= 0.5,
+                )
+            )
+    return Strip(
+        _side_by_side([part.image for part in parts]).astype(np.float32),
+        _side_by_side([part.manual for part in parts]) > 0,
+        _side_by_side([part.predicted for part in parts]) > 0,
+    )
 
 
-def _cut(
-    array: npt.NDArray[Any] | None, where: tuple[bool, int], scale: float, shape: tuple[int, ...]
-) -> npt.NDArray[Any]:
-    """A slice with rows repeated or left out, so that its pixels are square."""
-    axial, index = where
-    whole = np.zeros(shape, dtype=bool) if array is None else array
-    plane = whole[index] if axial else whole[::-1, index]
-    rows = max(1, round(plane.shape[0] * scale))
-    picked = np.minimum((np.arange(rows) / scale).astype(int), plane.shape[0] - 1)
-    cut: npt.NDArray[Any] = plane[picked]
-    return cut
+def _tile(plane: npt.NDArray[Any], aspect: float) -> Image:
+    """A slice with square pixels, reduced to the size of a tile, with a gap to its right."""
+    rows = max(1, round(plane.shape[0] * aspect))
+    nearest = np.minimum((np.arange(rows) / aspect).astype(int), plane.shape[0] - 1)
+    return np.pad(slices.block_means(plane[nearest].astype(np.float32)), ((0, 0), (0, GAP)))
 
 
-def _framed(plane: Image) -> Image:
-    return np.pad(plane, ((0, 0), (0, GAP)))
-
-
-def _tall(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
-    return np.pad(array, ((0, rows - array.shape[0]), (0, 0)))
+def _side_by_side(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Arrays joined along columns, shorter ones padded below."""
+    rows = max(array.shape[0] for array in arrays)
+    padded = [np.pad(array, ((0, rows - array.shape[0]), (0, 0))) for array in arrays]
+    return np.concatenate(padded, axis=1)
 
 
 def columns_for(strips: list[Strip]) -> int:
     """How many strips stand side by side: two of four square slices, eight of one."""
-    high = max(s.image.shape[0] for s in strips)
-    wide = max(s.image.shape[1] for s in strips)
-    return int(np.clip(round(8 * high / wide), 1, 8))
+    height = max(s.image.shape[0] for s in strips)
+    width = max(s.image.shape[1] for s in strips)
+    return int(np.clip(round(8 * height / width), 1, 8))
 
 
-def _sheet(shown: list[tuple[Any, Strip, bool]], columns: int, canvas: FigureCanvas, name: str) -> str:
-    """Strips in columns; all are one image, drawn as fast as a single one."""
-    high = max(s.image.shape[0] for _, s, _ in shown)
-    wide = max(s.image.shape[1] for _, s, _ in shown)
-    pad = max(3, high // 6)
-    rows = -(-len(shown) // columns)
-    sheet = np.zeros((rows * (high + pad), columns * (wide + 4 * GAP)), dtype=np.float32)
-    masks = [np.zeros(sheet.shape, dtype=bool) for _ in range(2)]
+def _sheet(tiles: list[Tile], columns: int, canvas: FigureCanvas, name: str) -> str:
+    """Strips in columns; drawn as one image, which is much faster than one each."""
+    height = max(tile.strip.image.shape[0] for tile in tiles)
+    width = max(tile.strip.image.shape[1] for tile in tiles)
+    pad = max(3, height // 6)
+    rows = -(-len(tiles) // columns)
+    sheet = np.zeros((rows * (height + pad), columns * (width + 4 * GAP)), dtype=np.float32)
+    manual, predicted = np.zeros(sheet.shape, dtype=bool), np.zeros(sheet.shape, dtype=bool)
     figure, axes = canvas.new(WIDTH, WIDTH * sheet.shape[0] / sheet.shape[1])
     axis = axes[0, 0]
-    for number, (patient_id, mine, flagged) in enumerate(shown):
-        y = (number // columns) * (high + pad) + pad
-        x = (number % columns) * (wide + 4 * GAP)
-        place = (slice(y, y + mine.image.shape[0]), slice(x, x + mine.image.shape[1]))
-        sheet[place], masks[0][place], masks[1][place] = mine.image, mine.manual, mine.predicted
-        style = {"color": FLAGGED, "weight": "bold"} if flagged else {}
-        axis.text(x, y - 1, patient_id, fontsize=7, ha="left", **style)
+    for number, tile in enumerate(tiles):
+        y = (number // columns) * (height + pad) + pad
+        x = (number % columns) * (width + 4 * GAP)
+        place = tuple(slice(at, at + size) for at, size in zip((y, x), tile.strip.image.shape, strict=True))
+        sheet[place], manual[place] = tile.strip.image, tile.strip.manual
+        predicted[place] = tile.strip.predicted
+        style = {"color": FLAGGED_COLOUR, "weight": "bold"} if tile.flagged else {}
+        axis.text(x, y - 1, tile.patient_id, fontsize=7, ha="left", **style)
     axis.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    slices.outline(axis, masks[0], slices.MANUAL, "-", 0.8)
-    slices.outline(axis, masks[1], slices.PREDICTED, "--", 0.8)
+    slices.outline(axis, manual, slices.MANUAL, "-", 0.8)
+    slices.outline(axis, predicted, slices.PREDICTED, "--", 0.8)
     axis.axis("off")
     figure.tight_layout(pad=0.1)
     return canvas.save(figure, name)
@@ -173,25 +181,28 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.DataFrame(rows).set_index("patient_id")
-    known = [name for name in MEASURES if name in frame and frame[name].notna().any()]
-    return ranked(frame[["problem", *known]].astype(dict.fromkeys(known, float)))
+    measured = [name for name in MEASURES if name in frame and frame[name].notna().any()]
+    return rank_outliers(frame[["problem", *measured]].astype(dict.fromkeys(measured, float)))
 
 
 def _on_page(table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
-    shown: dict[str, Any] = {"Patient": list(table.index), "Look at": list(table["flags"])}
-    for name, (title, digits, _, _) in MEASURES.items():
+    shown: dict[str, Any] = {"Patient": list(table.index), "Reason": list(table["flags"])}
+    for name, measure in MEASURES.items():
         if name in table:
-            shown[title] = [fixed(value, digits) for value in table[name]]
+            shown[measure.title] = [format_number(value, measure.digits) for value in table[name]]
     return pd.DataFrame(shown)
 
 
-def _dice(source: Source, model: str | None) -> dict[str, float]:
-    """Dice of each patient's out-of-sample mask, where a network drew one."""
+def _dice(study: StudyResults, model: str | None) -> dict[str, float]:
+    """Dice of each patient's out-of-sample mask, where a network predicted one."""
     import pandas as pd
 
     if model is None:
         return {}
-    found = pd.read_parquet(source.job.results / "ensemble" / f"{model}.parquet").set_index("patient_id")
-    return {str(k): float(v) for k, v in found["dice"].dropna().items()} if "dice" in found else {}
+    path = study.job.results / "ensemble" / f"{model}.parquet"
+    predictions = pd.read_parquet(path).set_index("patient_id")
+    if "dice" not in predictions:
+        return {}
+    return {str(patient_id): float(dice) for patient_id, dice in predictions["dice"].dropna().items()}

@@ -1,4 +1,4 @@
-"""The report: figures, tables and one page that holds them."""
+"""The report: figures, tables and the pages that hold them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import logging
 from pathlib import Path
 
 from pipeline.console import progress
-from pipeline.report import explanations, images, methods, published, quality, sections
-from pipeline.report import provenance as origin
+from pipeline.report import methods, provenance, published, quality, sections, slices
 from pipeline.report.job import ReportJob
-from pipeline.report.page import ReportContent, render
-from pipeline.report.sections import Source
+from pipeline.report.page import ReportContent, Texts, render
+from pipeline.report.sections import StudyResults
 from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes
 
 log = logging.getLogger(__name__)
-STEPS = (
+SECTIONS = (
     sections.cohort,
     sections.survival,
     published.published,
     sections.models,
     sections.training,
-    explanations.explained,
-    images.images,
+    sections.explanations,
+    slices.examples,
     quality.quality,
-    sections.audited,
+    sections.quality_control,
 )
+"""Each fills its part of the content, in this order."""
 
 
 def build_report(job: ReportJob, out: Path) -> None:
@@ -38,16 +38,18 @@ def build_report(job: ReportJob, out: Path) -> None:
         out: The report's folder; figures go to `figures/`, tables to `tables/`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    canvas = FigureCanvas(out / "figures", job.study.note)
-    source, content = Source.read(job), ReportContent()
-    for step in progress(STEPS, title="report"):
-        step(source, canvas, content)
+    canvas = FigureCanvas(out / "figures", job.settings.study.note)
+    study, content = StudyResults.read(job), ReportContent()
+    for section in progress(SECTIONS, title="report"):
+        section(study, canvas, content)
     _write_tables(content, out / "tables")
-    for name in ("index.html", *(["quality.html"] if content.lists["sheets"] else [])):
-        external = bool((source.cohort["set"] == "external").any())
-        told = methods.methods(job, outcomes=has_outcomes(source.cohort), external=external)
-        page = render(job, content, told, origin.provenance(job), canvas.folder, name)
-        (out / name).write_text(page, encoding="utf-8")
+    external = bool((study.cohort["set"] == "external").any())
+    texts = Texts(
+        methods.methods(job, outcomes=has_outcomes(study.cohort), external=external),
+        provenance.provenance(job),
+    )
+    for name in ("index.html", *(["quality.html"] if content.crop_sheets else [])):
+        (out / name).write_text(render(job, content, texts, canvas.folder, name), encoding="utf-8")
     log.info("report written to %s", out / "index.html")
 
 

@@ -1,18 +1,29 @@
-"""The page's sections, each from the files of a finished study; a file that a study has
-no reason to write (no network, no radiomics, no registration) leaves its part out."""
+"""Sections of the page, each made from the files of a finished study.
+
+A file that a study has no reason to write (no network, no radiomics, no registration) leaves its
+part out.
+"""
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.report import flow, forests, stability, tables
-from pipeline.report import learning_curves as histories
-from pipeline.report import qc_tables as audit
-from pipeline.report import survival_figures as curves
-from pipeline.report.formatting import known, pretty
+from pipeline.report import (
+    caveats,
+    feature_tables,
+    flow,
+    forests,
+    learning_curves,
+    qc_tables,
+    survival_figures,
+    tables,
+)
+from pipeline.report.formatting import display_name, format_number, is_known
 from pipeline.report.job import ReportJob
-from pipeline.report.page import ReportContent, Table
+from pipeline.report.page import ExplainedNetwork, Fact, ReportContent, Table
 from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.splits import Splits, read_splits
@@ -21,24 +32,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-RANKS = (
+DISCRIMINATION_NOTE = (
     "0.5 = chance, 1 = every pair in the right order. Pooled, and Uno’s C of development patients: pairs "
-    "across folds too, by Z-scores. Uno’s C: pairs weighted for censoring. AUC: those with an event by that "
+    "across folds too, by Z-scores. Uno’s C: pairs weighted for censoring. AUC: patients with an event by that "
     "time against those still without."
 )
-SCORES = (
+CALIBRATION_NOTE = (
     "Brier: mean squared error of the predicted survival, lower is better. Skill: 1 − Brier / Brier of the "
     "set’s own Kaplan–Meier curve; above 0 is better than that curve. Observed/expected: events by that "
-    "time over those predicted; above 1 the model foretold too few."
+    "time divided by those predicted; above 1 the model predicted too few."
 )
-MASKS = (
+MASKS_NOTE = (
     "Dice: mean over patients, 1 = the same mask. HD95 (95th percentile of surface distance) and ASSD (mean "
     "surface distance): median over patients, lower is better."
 )
+ADDED_VALUE_NOTE = (
+    "Cox models on held-out risks: the risk of this model together with that of the other one, compared "
+    "with that of the other one alone."
+)
+EXPLAINED_OUTPUTS = {"risk": "risk", "label": "first label", "mask": "tumour probability"}
 
 
 @dataclass(frozen=True)
-class Source:
+class StudyResults:
     """What most sections read.
 
     Attributes:
@@ -54,7 +70,7 @@ class Source:
     splits: Splits
 
     @classmethod
-    def read(cls, job: ReportJob) -> Source:
+    def read(cls, job: ReportJob) -> StudyResults:
         """Read the tables that every finished study has."""
         import pandas as pd
 
@@ -65,151 +81,191 @@ class Source:
             read_splits(job.results / "splits.json"),
         )
 
-    def sets(self) -> flow.Sets:
-        """Set → (patients, events), events None without outcomes."""
-        return flow.sets_of(self.cohort)
+    def set_sizes(self) -> dict[str, flow.SetSize]:
+        """Numbers of patients and events by set."""
+        return flow.set_sizes(self.cohort)
 
-    def unranked(self) -> str:
+    def no_survival_reason(self) -> str:
         """Why there is no survival prediction to show; empty where there is one."""
-        if self.job.ranked():
+        if self.job.survival_models():
             return ""
-        why = "No model of this study predicts survival"
+        reason = "No model of this study predicts survival"
         if not has_outcomes(self.cohort):
-            why = "The cohort table has no outcomes (time and event), so no model predicts survival"
-        return f"{why}: there is no C-index, no risk group, no Kaplan–Meier curve and no calibration."
+            reason = "The cohort table has no outcomes (time and event), so no model predicts survival"
+        return f"{reason}: there is no C-index, no risk group, no Kaplan–Meier curve and no calibration."
 
 
-def cohort(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
-    """Flow chart, patients, problems, and the facts at the top."""
+def cohort(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
+    """Flow chart, patients, problems, and the facts at the head of the page."""
     import pandas as pd
 
-    job = source.job
+    job = study.job
     problems = pd.read_csv(job.results / "problems.csv", keep_default_na=False, dtype=str)
-    counted = flow.flow_of(source.cohort, problems, source.splits)
-    content.draw("flow", flow.draw_flow(counted, canvas))
-    content.tell("cohort", Table("Patients", tables.cohort_table(source.cohort, job.cohort.time_unit)))
-    content.tell("problems", Table("Patients with problems", problems))
-    content.lists["facts"] = facts(source)
+    counted = flow.flow_of(study.cohort, problems, study.splits)
+    content.add_figure("flow", flow.draw_flow(counted, canvas))
+    patients = tables.cohort_table(study.cohort, job.settings.cohort.time_unit)
+    content.add_table("cohort", Table("Patients", patients))
+    content.add_table("problems", Table("Patients with problems", problems))
+    content.facts = facts(study)
 
 
-def facts(source: Source) -> list[tuple[str, str]]:
-    """(what, value) pairs for the head of the page."""
-    sets, metrics, headline = source.sets(), source.metrics, source.job.headline
-    found = [("patients analysed", str(sum(n for n, _ in sets.values())))]
-    events = [count for _, count in sets.values() if count is not None]
+def facts(study: StudyResults) -> list[Fact]:
+    """Numbers for the head of the page: patients, events, the best scores of the first set."""
+    sizes, metrics, headline = study.set_sizes(), study.metrics, study.job.headline
+    shown = [Fact("patients analysed", str(sum(size.patients for size in sizes.values())))]
+    events = [size.events for size in sizes.values() if size.events is not None]
     if events:
-        found.append(("events", str(sum(events))))
+        shown.append(Fact("events", str(sum(events))))
     which = next(iter(forests.sets_in(metrics)), "development")
     rows = metrics[(metrics["set"] == which) & metrics["value"].notna()]
-    mine = rows[(rows["model"] == headline) & (rows["metric"] == "c_index")]
-    for row in mine.to_dict("records"):
+    concordance = rows[(rows["model"] == headline) & (rows["metric"] == "c_index")]
+    for row in concordance.to_dict("records"):
         value = f"{row['value']:.3f}"
-        if known(row["ci_low"]) and known(row["ci_high"]):
+        if is_known(row["ci_low"]) and is_known(row["ci_high"]):
             value += f" ({row['ci_low']:.2f}–{row['ci_high']:.2f})"
-        found.append((f"C-index of {pretty(headline)}, {which}", value))
+        shown.append(Fact(f"C-index of {display_name(headline)}, {which}", value))
     dice = rows[rows["metric"] == "dice"].sort_values("value", ascending=False)
     for row in dice.head(1).to_dict("records"):
-        found.append((f"mean Dice of {pretty(str(row['model']))}, {which}", f"{row['value']:.2f}"))
-    return found
+        label = f"mean Dice of {display_name(str(row['model']))}, {which}"
+        shown.append(Fact(label, f"{row['value']:.2f}"))
+    return shown
 
 
-def survival(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
-    """Scores of every model, and of those that rank differences, risk groups and calibration.
+def survival(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
+    """Scores of every model; of those that predict survival also differences, risk groups, calibration.
 
-    All with the marks they carry; without a model that ranks, a sentence says what is left out.
+    All with their caveats; without a model that predicts survival, a sentence says what is left out.
     """
-    job, metrics = source.job, source.metrics
-    content.marks = marks = tuple(tables.survival_marks(job, metrics))
-    wide = tables.performance(metrics, job.evaluation.horizons_days, job.cohort.time_unit)
-    content.tell("masks", Table("Masks of the networks", wide["masks"], note=MASKS, marks=marks))
-    content.tell("boxes", Table("Boxes of the networks", wide["boxes"], marks=marks))
-    content.tell("labels", Table("Class outcomes", wide["labels"], marks=marks))
+    job, metrics = study.job, study.metrics
+    content.caveats = shared = tuple(caveats.survival_caveats(job, metrics))
+    settings = job.settings
+    scores = tables.performance(metrics, settings.evaluation.horizons_days, settings.cohort.time_unit)
+    content.add_table("masks", Table("Masks of the networks", scores.masks, note=MASKS_NOTE, caveats=shared))
+    content.add_table("boxes", Table("Boxes of the networks", scores.boxes, caveats=shared))
+    content.add_table("labels", Table("Class outcomes", scores.labels, caveats=shared))
     # Without outcomes the column of events is empty.
-    listed = metrics if has_outcomes(source.cohort) else metrics.drop(columns="events")
-    content.tell("metrics", Table("All metrics", listed, marks=marks))
-    ensembles = tables.ensemble_remarks(job.results, list(metrics["model"].unique()))
-    content.lists["remarks"] = [*tables.model_remarks(job), *ensembles]
-    content.lists["unranked"] = [source.unranked()] if source.unranked() else []
-    if not content.lists["unranked"]:
-        _ranked(source, replace(canvas, warning=_foot(source, marks)), content, wide)
+    listed = metrics if has_outcomes(study.cohort) else metrics.drop(columns="events")
+    content.add_table("metrics", Table("All metrics", listed, caveats=shared))
+    ensembles = caveats.ensemble_remarks(job.results, list(metrics["model"].unique()))
+    content.remarks = [*caveats.model_remarks(job), *ensembles]
+    content.no_survival_reason = study.no_survival_reason()
+    if not content.no_survival_reason:
+        _survival_scores(study, content, scores)
+        _survival_figures(study, replace(canvas, warning=_warning(study, shared)), content)
 
 
-def _ranked(
-    source: Source, canvas: FigureCanvas, content: ReportContent, wide: dict[str, pd.DataFrame]
-) -> None:
+def _survival_scores(study: StudyResults, content: ReportContent, scores: tables.PerformanceTables) -> None:
     import pandas as pd
 
-    job, metrics, folder = source.job, source.metrics, source.job.results / "metrics"
-    unit, headline, marks = job.cohort.time_unit, job.headline, content.marks
-    content.draw("concordance", forests.draw_concordance(metrics, job.truths(), canvas))
-    content.tell("discrimination", Table("Discrimination", wide["discrimination"], note=RANKS, marks=marks))
-    content.tell(
-        "calibration", Table("Predicted probabilities", wide["calibration"], note=SCORES, marks=marks)
-    )
+    job, shared, folder = study.job, content.caveats, study.job.results / "metrics"
+    discrimination = Table("Discrimination", scores.discrimination, note=DISCRIMINATION_NOTE, caveats=shared)
+    content.add_table("discrimination", discrimination)
+    calibration = Table("Predicted probabilities", scores.calibration, note=CALIBRATION_NOTE, caveats=shared)
+    content.add_table("calibration", calibration)
     comparisons = pd.read_csv(folder / "comparisons.csv")
-    content.draw("differences", forests.draw_differences(comparisons, canvas))
     shown = tables.comparisons_on_page(comparisons)
-    content.tell("comparisons", Table("Differences between models", comparisons, shown, marks=marks))
+    differences = Table("Differences between models", comparisons, shown, caveats=shared)
+    content.add_table("comparisons", differences)
     added = tables.added_value_on_page(comparisons)
-    note = "Cox models on held-out risks: this model’s risk beside the other’s, against the other’s alone."
-    content.tell("added", Table("Added value", added, note=note, marks=marks))
-    look = (headline, job.evaluation.risk_groups, unit)
-    km = pd.read_csv(folder / "km.csv")
-    content.draw("kaplan_meier", curves.draw_kaplan_meier(km, metrics, look, canvas))
-    title = f"Risk groups of {pretty(headline)}"
-    content.tell("risk_groups", Table(title, tables.risk_groups(folder, job), marks=marks))
-    bins = pd.read_csv(folder / "calibration.csv")
-    content.draw("calibration", curves.draw_calibration(bins, headline, unit, canvas))
+    content.add_table("added", Table("Added value", added, note=ADDED_VALUE_NOTE, caveats=shared))
+    title = f"Risk groups of {display_name(job.headline)}"
+    content.add_table("risk_groups", Table(title, tables.risk_groups(folder, job), caveats=shared))
 
 
-def _foot(source: Source, marks: tuple[str, ...]) -> str:
-    marked = f"Marked: {'; '.join(marks)}." if marks else ""
-    return " ".join(filter(None, (tables.few_events(source.sets()), marked)))
-
-
-def models(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
-    """Variables of linear models, and what radiomics offered."""
-    note = (
-        "Log-hazard ratios per standard deviation; positive = worse. Levels: against the most frequent "
-        "one among the fold’s training patients, which may be another one in another fold."
-    )
-    chosen = tables.chosen_variables(source.job)
-    content.tell("variables", Table("Variables of the linear models", chosen, note=note))
-    features = source.job.results / "radiomics" / "features.parquet"
-    if features.is_file():
-        content.tell("radiomics", Table("Radiomics features", tables.radiomics_overview(features)))
-    measured = stability.read_stability(source.job.results)
-    if measured is not None and len(measured):
-        shown = stability.stability_summary(measured)
-        title = "Stability of features under perturbed contours"
-        content.tell("stability", Table(title, measured, shown, note=stability.NOTE))
-
-
-def training(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
-    """Curves and cost of each network, and Dice by set."""
+def _survival_figures(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
     import pandas as pd
 
-    job = source.job
-    drawn, masks = [], {}
+    job, metrics, folder = study.job, study.metrics, study.job.results / "metrics"
+    concordance = forests.draw_concordance(metrics, job.simulated_truths(), canvas)
+    content.add_figure("concordance", concordance)
+    comparisons = pd.read_csv(folder / "comparisons.csv")
+    content.add_figure("differences", forests.draw_differences(comparisons, canvas))
+    curves = pd.read_csv(folder / "km.csv")
+    content.add_figure("kaplan_meier", survival_figures.draw_kaplan_meier(curves, metrics, job, canvas))
+    bins = pd.read_csv(folder / "calibration.csv")
+    content.add_figure("calibration", survival_figures.draw_calibration(bins, job, canvas))
+
+
+def _warning(study: StudyResults, shared: tuple[str, ...]) -> str:
+    """What stands at the foot of survival figures."""
+    caveat = f"Caveat: {'; '.join(shared)}." if shared else ""
+    return " ".join(filter(None, (caveats.few_events(study.set_sizes()), caveat)))
+
+
+def models(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
+    """Variables of linear models, and the radiomics features they were offered."""
+    chosen = feature_tables.chosen_variables(study.job)
+    note = feature_tables.VARIABLES_NOTE
+    content.add_table("variables", Table("Variables of the linear models", chosen, note=note))
+    path = study.job.results / "radiomics" / "features.parquet"
+    if path.is_file():
+        content.add_table("radiomics", Table("Radiomics features", feature_tables.radiomics_overview(path)))
+    measured = feature_tables.read_stability(study.job.results)
+    if measured is not None and len(measured):
+        shown = feature_tables.stability_summary(measured)
+        title = "Stability of features under perturbed contours"
+        table = Table(title, measured, shown, note=feature_tables.STABILITY_NOTE)
+        content.add_table("stability", table)
+
+
+def training(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
+    """Learning curves and cost of each network, and Dice by set."""
+    import pandas as pd
+
+    job, masks = study.job, {}
     for model in job.networks():
-        drawn.append(histories.draw_history(histories.read_histories(job, model), model, canvas))
+        file = learning_curves.draw_history(learning_curves.read_histories(job, model), model, canvas)
+        content.learning_curves += [file] if file else []
         table = pd.read_parquet(job.results / "ensemble" / f"{model}.parquet")
         if "dice" in table and table["dice"].notna().any():
             masks[model] = table
-    content.lists["training"] = [file for file in drawn if file]
-    content.tell("training", Table("Cost of training", histories.training_cost(job)))
-    content.draw("dice", histories.draw_dice(masks, canvas))
+    content.add_table("training", Table("Cost of training", learning_curves.training_cost(job)))
+    content.add_figure("dice", learning_curves.draw_dice(masks, canvas))
 
 
-def audited(source: Source, canvas: FigureCanvas, content: ReportContent) -> None:
+def explanations(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
+    """Saliency maps of every explained network, and a table of what their randomisation test found."""
+    import pandas as pd
+
+    rows: list[dict[str, str]] = []
+    for model in study.job.settings.explain.models:
+        folder = study.job.results / "explain" / model
+        info = json.loads((folder / "explain.json").read_text(encoding="utf-8"))
+        canvas.folder.mkdir(parents=True, exist_ok=True)
+        files = {name: f"explain_{model}_{name}.png" for name in ("maps", "sanity")}
+        for name, file in files.items():
+            shutil.copyfile(folder / f"{name}.png", canvas.folder / file)
+        content.explanations.append(ExplainedNetwork(model, EXPLAINED_OUTPUTS[info["target"]], **files))
+        rows += _randomisation_rows(model, info["sanity"], pd.read_csv(folder / "sanity.csv"))
+    title = "Maps of trained and of random weights"
+    note = "Rank correlation (absolute), mean over patients, with every layer random."
+    content.add_table("sanity", Table(title, pd.DataFrame(rows), note=note))
+
+
+def _randomisation_rows(model: str, verdicts: dict[str, str], table: pd.DataFrame) -> list[dict[str, str]]:
+    """A row per map: its rank correlation after the last step of the cascade, and the verdict."""
+    cascade = table[table["order"] == "cascade"]
+    last = cascade.sort_values("step").groupby("map").last()["rho_absolute"]
+    return [
+        {
+            "model": display_name(model),
+            "map": name,
+            "rank_correlation": format_number(last[name], 2),
+            "verdict": verdict,
+        }
+        for name, verdict in verdicts.items()
+    ]
+
+
+def quality_control(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
     """SUV and registration of every patient."""
-    results = source.job.results
-    suv = audit.suv_audit(results)
-    content.tell("suv", Table("SUV of every patient", suv, audit.suv_on_page(suv)))
-    quality = audit.registration_quality(results)
-    content.lists["registration"] = []
-    if len(quality):
-        shown = audit.quality_on_page(quality)
-        content.tell("registration", Table("Registration of every patient", quality, shown))
-        content.draw("registration", audit.draw_quality(quality, canvas))
-        content.lists["registration"] = audit.copy_worst(results, quality, canvas.folder)
+    results = study.job.results
+    suv = qc_tables.suv_table(results)
+    content.add_table("suv", Table("SUV of every patient", suv, qc_tables.suv_on_page(suv)))
+    registration = qc_tables.registration_table(results)
+    if len(registration):
+        shown = qc_tables.registration_on_page(registration)
+        content.add_table("registration", Table("Registration of every patient", registration, shown))
+        content.add_figure("registration", qc_tables.draw_registration(registration, canvas))
+        overlays = qc_tables.copy_least_overlapping(results, registration, canvas.folder)
+        content.registration_overlays = overlays

@@ -1,4 +1,4 @@
-"""Pictures of crops with manual and predicted contours."""
+"""Slices of crops with manual and predicted contours."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.report.job import ReportJob
+from pipeline.report.page import ReportContent
+from pipeline.report.sections import StudyResults
 from pipeline.report.style import COLOURS, WIDTH, FigureCanvas
 from pipeline.store.crops import Crop, read_crop
 from pipeline.tables.splits import Splits
@@ -21,21 +23,22 @@ if TYPE_CHECKING:
 
 CT_WINDOW = (-160.0, 240.0)
 MANUAL, PREDICTED = COLOURS[2], COLOURS[1]
-MOST_TILE_PIXELS = 128
+TILE_PIXELS = 128
+"""Size of a slice in the sheets of all crops, at most."""
 Mask = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One patient's pictures, without the crop's margin.
+    """One patient's images and contours, without the crop's margin.
 
     Attributes:
-        patient_id: Whose.
+        patient_id: Identifies the patient.
         images: Channel → image (z, y, x): `pet` in SUV, `ct` in HU, others as they are.
         manual: Contour from the study, or None.
         predicted: Out-of-sample contour of a network, or None.
-        caption: Beside the picture.
+        caption: Text beside the images.
         aspect: Pixel height / width of an axial slice, and of a coronal one.
     """
 
@@ -47,15 +50,78 @@ class Example:
     aspect: tuple[float, float]
 
 
+class Plane(NamedTuple):
+    """A slice of a volume (z, y, x): axial at z, or coronal at y with the head up."""
+
+    axial: bool
+    index: int
+
+    def of(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The slice (rows, columns)."""
+        return volume[self.index] if self.axial else volume[::-1, self.index]
+
+
+class View(NamedTuple):
+    """What a panel shows: a channel, axial or coronal."""
+
+    channel: str
+    axial: bool
+
+
+def examples(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
+    """The section of example slices: patients from the lowest to the highest Dice."""
+    import pandas as pd
+
+    job = study.job
+    stored = [p for p in stored_patients(job.results) if p in study.cohort.index]
+    if not stored:
+        return
+    table = study.cohort.loc[stored, ["set"]].copy()
+    model = segmenting_network(job)
+    if model:
+        predictions = pd.read_parquet(job.results / "ensemble" / f"{model}.parquet").set_index("patient_id")
+        if "dice" in predictions:
+            table["dice"] = predictions["dice"].reindex(table.index)
+    shown = []
+    for patient_id in choose_examples(table, job.settings.report.examples):
+        mask = predicted_mask(job.folds(model), patient_id, study.splits) if model else None
+        shown.append(load_example(job, patient_id, mask, caption(patient_id, table)))
+    content.add_figure("examples", draw_examples(shown, canvas))
+
+
+def segmenting_network(job: ReportJob) -> str | None:
+    """The first network that left masks."""
+    for model in job.networks():
+        if any((folder / "masks.zarr").exists() for folder in job.folds(model)):
+            return model
+    return None
+
+
+def caption(patient_id: str, table: pd.DataFrame) -> str:
+    """A patient's id and, where known, Dice, in two lines."""
+    dice = table["dice"].get(patient_id) if "dice" in table else None
+    return f"{patient_id}\nDice {dice:.2f}" if dice is not None and dice == dice else patient_id
+
+
+def stored_patients(results: Path) -> list[str]:
+    """Patients whose crop holds an image."""
+    patients = []
+    for path in sorted(results.glob("crops/*.zarr")):
+        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})
+        if attributes.get("status", {}).get("state") != "excluded":
+            patients.append(path.name.removesuffix(".zarr"))
+    return patients
+
+
 def choose_examples(table: pd.DataFrame, count: int) -> list[str]:
     """Patients spread over the range of Dice (worst, ..., best), or of the ids without Dice.
 
     Args:
-        table: Indexed by patient_id, perhaps with a column dice (may be missing for some).
-        count: How many.
+        table: Indexed by patient_id; may have a column dice, with missing values.
+        count: Number of patients.
     """
-    ranked = table["dice"].dropna().sort_values(kind="stable") if "dice" in table else table.iloc[:0]
-    ids = list(ranked.index) or list(table.index)
+    by_dice = table["dice"].dropna().sort_values(kind="stable") if "dice" in table else table.iloc[:0]
+    ids = list(by_dice.index) or list(table.index)
     if len(ids) <= count:
         return [str(i) for i in ids]
     picks = np.linspace(0, len(ids) - 1, count).round().astype(int)
@@ -93,17 +159,17 @@ def predicted_mask(folders: Sequence[Path], patient_id: str, splits: Splits) -> 
     folds trained on the patient or chose their weights on it.
 
     Args:
-        folders: Of the model, by fold.
-        patient_id: Whose.
-        splits: Who was held out where.
+        folders: The network's folders, by fold.
+        patient_id: The patient whose mask is wanted.
+        splits: The folds, which say who was held out where.
     """
     import zarr
 
     votes = []
     for number, folder in enumerate(folders):
         store = folder / "masks.zarr"
-        mine = patient_id in splits.external or patient_id in splits.folds[number].test
-        if mine and (store / patient_id).is_dir():
+        unseen = patient_id in splits.external or patient_id in splits.folds[number].test
+        if unseen and (store / patient_id).is_dir():
             votes.append(np.asarray(zarr.open_array(store / patient_id, mode="r")[...]) > 0)
     if not votes:
         return None
@@ -123,7 +189,7 @@ def focus(example: Example) -> tuple[int, int, int]:
 
 
 def window(name: str, image: Image) -> tuple[float, float]:
-    """Grey levels of a channel: PET from 0, CT soft tissue, others between percentiles."""
+    """Lowest and highest grey level of a channel: PET from 0, CT soft tissue, others percentiles."""
     if name == "ct":
         return CT_WINDOW
     low, high = np.percentile(image, (1, 99.7))
@@ -135,7 +201,14 @@ def window(name: str, image: Image) -> tuple[float, float]:
 def draw_examples(examples: list[Example], canvas: FigureCanvas) -> str:
     """A row per patient, each channel axial and (of volumes) coronal, through the contour.
 
-    Images of one slice and one channel stand in a grid instead.
+    Images of one slice and one channel are shown in a grid instead.
+
+    Args:
+        examples: Patients with the same channels.
+        canvas: Saves the figure.
+
+    Returns:
+        The figure's file name.
     """
     views = _views(examples[0])
     if len(views) == 1:
@@ -144,13 +217,13 @@ def draw_examples(examples: list[Example], canvas: FigureCanvas) -> str:
     figure, axes = canvas.new(width, height, len(examples), len(views))
     for row, example in enumerate(examples):
         z, y, _ = focus(example)
-        for column, (name, axial) in enumerate(views):
-            _panel(axes[row, column], example, name, (axial, z if axial else y))
+        for column, view in enumerate(views):
+            _panel(axes[row, column], example, view.channel, Plane(view.axial, z if view.axial else y))
         label = {"fontsize": 8, "rotation": 0, "ha": "right", "va": "center", "labelpad": 4}
         axes[row, 0].set_ylabel(example.caption, **label)
-    for column, (name, axial) in enumerate(views):
-        title = name.upper() if name in ("pet", "ct") else name
-        axes[0, column].set_title(f"{title}, {'axial' if axial else 'coronal'}" if len(views) > 1 else title)
+    for column, view in enumerate(views):
+        title = view.channel.upper() if view.channel in ("pet", "ct") else view.channel
+        axes[0, column].set_title(f"{title}, {'axial' if view.axial else 'coronal'}")
     _legend(figure, examples)
     figure.tight_layout(h_pad=0.3, w_pad=0.3, rect=(0, 0.22 / height, 1, 1))
     return canvas.save(figure, "examples")
@@ -160,33 +233,28 @@ def _draw_grid(examples: list[Example], canvas: FigureCanvas) -> str:
     columns = min(3, len(examples))
     rows = -(-len(examples) // columns)
     shape = next(iter(examples[0].images.values())).shape
-    tall = shape[1] / shape[2] * examples[0].aspect[0]
+    relative_height = shape[1] / shape[2] * examples[0].aspect[0]
     width = max(4.8, WIDTH * columns / 4)
-    height = rows * (width / columns * tall + 0.25) + 0.4
+    height = rows * (width / columns * relative_height + 0.25) + 0.4
     figure, axes = canvas.new(width, height, rows, columns)
     for axis in axes.flat[len(examples) :]:
         axis.set_visible(False)
     for axis, example in zip(axes.flat, examples, strict=False):
         name = next(iter(example.images))
-        _panel(axis, example, name, (True, focus(example)[0]))
+        _panel(axis, example, name, Plane(axial=True, index=focus(example)[0]))
         axis.set_title(example.caption.replace("\n", ", "), fontsize=8, weight="normal")
     _legend(figure, examples)
     figure.tight_layout(h_pad=0.4, w_pad=0.4, rect=(0, 0.25 / height, 1, 1))
     return canvas.save(figure, "examples")
 
 
-def _views(example: Example) -> list[tuple[str, bool]]:
+def _views(example: Example) -> list[View]:
     names = list(example.images)[:4]
     flat = example.images[names[0]].shape[0] == 1
-    return [(name, axial) for axial in ((True,) if flat else (True, False)) for name in names][:4]
+    return [View(name, axial) for axial in ((True,) if flat else (True, False)) for name in names][:4]
 
 
-def _panel(axis: Any, example: Example, name: str, where: tuple[bool, int]) -> None:
-    axial, index = where
-
-    def cut(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return array[index] if axial else array[::-1, index]
-
+def _panel(axis: Any, example: Example, name: str, plane: Plane) -> None:
     axis.set(xticks=[], yticks=[])
     for side in axis.spines.values():
         side.set_visible(False)
@@ -194,12 +262,12 @@ def _panel(axis: Any, example: Example, name: str, where: tuple[bool, int]) -> N
         return
     low, high = window(name, example.images[name])
     axis.imshow(
-        cut(example.images[name]), cmap="gray_r" if name == "pet" else "gray", vmin=low, vmax=high,
-        interpolation="nearest", aspect=example.aspect[0] if axial else example.aspect[1],
+        plane.of(example.images[name]), cmap="gray_r" if name == "pet" else "gray", vmin=low, vmax=high,
+        interpolation="nearest", aspect=example.aspect[0 if plane.axial else 1],
     )  # fmt: skip
     for mask, colour, style in ((example.manual, MANUAL, "-"), (example.predicted, PREDICTED, "--")):
         if mask is not None:
-            outline(axis, cut(mask), colour, style)
+            outline(axis, plane.of(mask), colour, style)
 
 
 def outline(axis: Any, mask: Mask, colour: str, style: str, width: float = 1.2) -> None:
@@ -220,19 +288,9 @@ def _legend(figure: Any, examples: list[Example]) -> None:
         figure.legend(handles=handles, loc="lower right", ncols=2, fontsize=8)
 
 
-def thinned(image: Image) -> Image:
-    """Block means of a slice (y, x) that is finer than a tile of the mosaic can show."""
-    step = max(1, -(-max(image.shape) // MOST_TILE_PIXELS))
+def block_means(image: Image) -> Image:
+    """A slice (y, x) that is larger than a tile, reduced by the mean of square blocks."""
+    step = max(1, -(-max(image.shape) // TILE_PIXELS))
     y, x = (n // step for n in image.shape)
     blocks = image[: y * step, : x * step].reshape(y, step, x, step)
     return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
-
-
-def stored_patients(results: Path) -> list[str]:
-    """Patients whose crop holds an image."""
-    found = []
-    for path in sorted(results.glob("crops/*.zarr")):
-        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})
-        if attributes.get("status", {}).get("state") != "excluded":
-            found.append(path.name.removesuffix(".zarr"))
-    return found

@@ -1,4 +1,4 @@
-"""One look for all figures: colours, fonts, the study's note, and how they are saved."""
+"""The common style of all figures: colours, fonts, the study's note, and how they are saved."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Okabe & Ito's colours, told apart with the common colour blindnesses; black is for truth.
+# Okabe & Ito's colours, distinct with the common kinds of colour blindness; black is for truth.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#5B5B5B")
 INK, FAINT = "#1b2733", "#66737f"
 WIDTH = 9.6
-"""Inches of a full-width figure: shown on the page at its own size."""
-NOTE_POINTS = 7.5
+"""Width of a full-width figure in inches; the page shows it at its own size."""
+NOTE_FONT_SIZE = 7.5
 LETTERS_PER_INCH = 15.5
-"""Of the note's letters, rather too few than too many."""
+"""Letters of the note that fit into an inch; rather too few than too many."""
 
 
 @dataclass(frozen=True)
 class FigureCanvas:
-    """Where figures go and what is printed on each of them.
+    """Makes and saves figures, and prints the study's note on each of them.
 
     Attributes:
         folder: Receives `{name}.svg` and `{name}.png`.
@@ -38,7 +38,7 @@ class FigureCanvas:
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
 
-        plt.rcParams.update(RC)
+        plt.rcParams.update(MATPLOTLIB_STYLE)
         return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
 
     def save(self, figure: Any, name: str) -> str:
@@ -47,12 +47,12 @@ class FigureCanvas:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         for legend in figure.legends:
-            # Held to the figure itself: the box that grows for the note would take it along.
+            # Anchored to the figure itself: otherwise it moves with the box that grows for the note.
             legend.set_bbox_to_anchor((0, 0, 1, 1), transform=figure.transFigure)
         foot = self.foot(float(figure.get_size_inches()[0]))
         if foot:
             # Below the axes: the saved box grows to hold it, nothing is covered.
-            figure.text(0.005, -0.012, foot, fontsize=NOTE_POINTS, color=FAINT, ha="left", va="top")
+            figure.text(0.005, -0.012, foot, fontsize=NOTE_FONT_SIZE, color=FAINT, ha="left", va="top")
         figure.savefig(self.folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
         figure.savefig(self.folder / f"{name}.png", dpi=160, metadata={"Software": None}, bbox_inches="tight")
         plt.close(figure)
@@ -66,9 +66,9 @@ class FigureCanvas:
         )
 
 
-RC = {
+MATPLOTLIB_STYLE = {
     "font.family": "sans-serif",
-    # The SVG names the whole list, so that a reader without the first font gets a like one.
+    # The SVG names the whole list, so that a reader without the first font gets a similar one.
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
     "font.size": 9,
     "text.color": INK,

@@ -7,66 +7,64 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.report.forests import sets_in
-from pipeline.report.formatting import Clock, horizon_name, known, p_value
+from pipeline.report.formatting import TimeAxis, format_p_relation, horizon_name, is_known
+from pipeline.report.job import ReportJob
 from pipeline.report.style import COLOURS, FAINT, WIDTH, FigureCanvas
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TWO = ("low risk", "high risk")
-
 
 def group_name(group: int, count: int) -> str:
     """Name of a risk group, 1 = lowest risk, of `count` groups."""
-    return TWO[group - 1] if count == 2 else f"risk group {group} of {count}"
+    return ("low risk", "high risk")[group - 1] if count == 2 else f"risk group {group} of {count}"
 
 
 def value_of(metrics: pd.DataFrame, model: str, which: str, metric: str) -> float | None:
     """A metric's value, or None where it is missing or not finite."""
-    found = metrics[(metrics["model"] == model) & (metrics["set"] == which) & (metrics["metric"] == metric)]
-    value = float(found["value"].iloc[0]) if len(found) else None
-    return value if known(value) else None
+    rows = metrics[(metrics["model"] == model) & (metrics["set"] == which) & (metrics["metric"] == metric)]
+    value = float(rows["value"].iloc[0]) if len(rows) else None
+    return value if is_known(value) else None
 
 
 def draw_kaplan_meier(
-    curves: pd.DataFrame, metrics: pd.DataFrame, look: tuple[str, int, str], canvas: FigureCanvas
+    curves: pd.DataFrame, metrics: pd.DataFrame, job: ReportJob, canvas: FigureCanvas
 ) -> str | None:
-    """Kaplan–Meier curves of a model's risk groups with numbers at risk, a panel per set.
+    """Kaplan–Meier curves of the headline model's risk groups, numbers at risk below, a panel per set.
 
     Args:
         curves: `km.csv`.
         metrics: `metrics.csv`, for the log-rank p-values.
-        look: Model, number of risk groups, and the study's unit of time.
-        canvas: Where to.
+        job: The study.
+        canvas: Saves the figure.
 
     Returns:
         The figure's file name, or None where the model has no curve.
     """
-    model, count, unit = look
-    mine = curves[curves["model"] == model]
-    sets = sets_in(mine)
+    model, count = job.headline, job.settings.evaluation.risk_groups
+    curves = curves[curves["model"] == model]
+    sets = sets_in(curves)
     if not sets:
         return None
-    clock = Clock.of(unit, float(mine["time"].max()))
+    time_axis = TimeAxis.of(job.settings.cohort.time_unit, float(curves["time"].max()))
     width = WIDTH if len(sets) > 1 else 0.6 * WIDTH
     shape = {"height_ratios": [4.4, 0.35 + 0.3 * count]}
     figure, axes = canvas.new(width, 3.7 + 0.25 * count, 2, len(sets), sharex="col", gridspec_kw=shape)
     for column, name in enumerate(sets):
-        part = mine[mine["set"] == name]
-        _survival_panel(axes[0, column], part, count, clock)
+        part = curves[curves["set"] == name]
+        _survival_panel(axes[0, column], part, count, time_axis)
         logrank = value_of(metrics, model, name, "logrank_p")
-        told = p_value(logrank)
-        told = "" if logrank is None else f", log-rank p {told if told[0] == '<' else '= ' + told}"
-        axes[0, column].set_title(f"{name.capitalize()}{told}")
-        _at_risk(axes[1, column], part, count, clock)
+        test = "" if logrank is None else f", log-rank p {format_p_relation(logrank)}"
+        axes[0, column].set_title(f"{name.capitalize()}{test}")
+        _at_risk_panel(axes[1, column], part, count, time_axis)
     figure.tight_layout()
     return canvas.save(figure, f"kaplan_meier_{model}")
 
 
-def _survival_panel(axis: Any, part: pd.DataFrame, count: int, clock: Clock) -> None:
+def _survival_panel(axis: Any, part: pd.DataFrame, count: int, time_axis: TimeAxis) -> None:
     for group, curve in part.groupby("group", sort=True):
         curve = curve.sort_values("time")
-        time, colour = curve["time"] / clock.days, COLOURS[(int(group) - 1) % len(COLOURS)]
+        time, colour = curve["time"] / time_axis.days, COLOURS[(int(group) - 1) % len(COLOURS)]
         label = group_name(int(group), count)
         axis.step(time, curve["survival"], where="post", color=colour, lw=1.8, label=label)
         axis.fill_between(
@@ -87,15 +85,15 @@ def at_risk(curve: pd.DataFrame, time: float) -> int:
     return int(later["at_risk"].iloc[0]) if len(later) else 0
 
 
-def _at_risk(axis: Any, part: pd.DataFrame, count: int, clock: Clock) -> None:
+def _at_risk_panel(axis: Any, part: pd.DataFrame, count: int, time_axis: TimeAxis) -> None:
     groups = sorted(int(g) for g in part["group"].unique())
-    ticks = clock.ticks(float(part["time"].max()))
+    ticks = time_axis.ticks(float(part["time"].max()))
     for row, group in enumerate(groups):
         curve, colour = part[part["group"] == group], COLOURS[(group - 1) % len(COLOURS)]
         for tick in ticks:
-            number = str(at_risk(curve, tick * clock.days))
+            number = str(at_risk(curve, tick * time_axis.days))
             axis.text(tick, -row, number, ha="center", va="center", fontsize=8, color=colour)
-    axis.set(ylim=(-len(groups) + 0.4, 0.7), yticks=[-i for i in range(len(groups))], xlabel=clock.label)
+    axis.set(ylim=(-len(groups) + 0.4, 0.7), yticks=[-i for i in range(len(groups))], xlabel=time_axis.label)
     axis.set_yticklabels([group_name(g, count) for g in groups], fontsize=8)
     axis.set_xticks(ticks)
     axis.set_title("Number at risk", fontsize=8, weight="normal", color=FAINT)
@@ -106,7 +104,10 @@ def _at_risk(axis: Any, part: pd.DataFrame, count: int, clock: Clock) -> None:
 
 
 def survival_at(curve: pd.DataFrame, time: float) -> tuple[float, float, float]:
-    """Kaplan–Meier survival of one group at a time, with interval; NaN after its last row, unless that is 0."""
+    """Kaplan–Meier survival of one group at a time, and the ends of its interval.
+
+    NaN after the curve's last row, unless survival is 0 there.
+    """
     before = curve[curve["time"] <= time + 1e-9].sort_values("time")
     if before.empty:
         return (float("nan"),) * 3
@@ -116,15 +117,24 @@ def survival_at(curve: pd.DataFrame, time: float) -> tuple[float, float, float]:
     return float(row["survival"]), float(row["ci_low"]), float(row["ci_high"])
 
 
-def draw_calibration(calibration: pd.DataFrame, model: str, unit: str, canvas: FigureCanvas) -> str | None:
-    """Predicted against observed survival at each horizon; None where there is nothing to draw."""
-    mine = calibration[(calibration["model"] == model) & calibration["observed"].notna()]
-    sets = sets_in(mine)
+def draw_calibration(calibration: pd.DataFrame, job: ReportJob, canvas: FigureCanvas) -> str | None:
+    """The headline model's predicted against observed survival at each horizon, a panel per set.
+
+    Args:
+        calibration: `calibration.csv`.
+        job: The study.
+        canvas: Saves the figure.
+
+    Returns:
+        The figure's file name, or None where nothing was observed.
+    """
+    calibration = calibration[(calibration["model"] == job.headline) & calibration["observed"].notna()]
+    sets, unit = sets_in(calibration), job.settings.cohort.time_unit
     if not sets:
         return None
     figure, axes = canvas.new(0.46 * WIDTH * len(sets), 3.8, 1, len(sets))
     for axis, name in zip(axes[0], sets, strict=True):
-        part = mine[mine["set"] == name]
+        part = calibration[calibration["set"] == name]
         axis.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=(0, (3, 3)))
         for colour, (horizon, points) in zip(COLOURS, part.groupby("horizon", sort=True), strict=False):
             _calibration_line(axis, points.sort_values("predicted"), colour, horizon_name(horizon, unit))
@@ -133,7 +143,7 @@ def draw_calibration(calibration: pd.DataFrame, model: str, unit: str, canvas: F
         axis.set_title(name.capitalize())
         axis.legend(loc="upper left", fontsize=8)
     figure.tight_layout()
-    return canvas.save(figure, f"calibration_{model}")
+    return canvas.save(figure, f"calibration_{job.headline}")
 
 
 def _calibration_line(axis: Any, points: pd.DataFrame, colour: str, label: str) -> None:

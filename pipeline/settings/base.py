@@ -7,7 +7,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Policy = Literal["stop", "exclude"]
-"""What a patient whose data cannot be trusted does: end the run, or leave the study."""
+"""What happens to a patient whose data cannot be trusted: the run ends, or the patient leaves the study."""
+DAYS_PER_MONTH = 30.4375
+"""A twelfth of a year of 365.25 days."""
 
 
 class Section(BaseModel):

@@ -1,40 +1,46 @@
-"""One settings class per classical survival model."""
+"""Classical survival models: one settings class each, fitted within the fold's training patients."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.settings.base import Section
-from pipeline.settings.deepsurv import Activation
+from pipeline.settings.models import Contour, Model, Needs
+
+Activation = Literal["relu", "selu"]
 
 
-class Classical(Section):
+class ClassicalModel(Model):
     """What every classical model has; each is fitted within the fold's training patients."""
 
-    clinical: tuple[str, ...] = Field((), description="`clinical_*` columns offered to the model.")
+    GIVES = frozenset({"risk"})
+
+    clinical: tuple[str, ...] = Field(
+        (), description="`clinical_*` columns of the cohort table that the model is offered."
+    )
     clinical_p: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="Of these, only columns with a univariate Cox P below this on the fold's training "
-        "patients; 1: all (DeepMTS: 0.05).",
+        description="Only clinical columns with a univariate Cox P below this among the fold's training "
+        "patients are used; 1: all are (DeepMTS: 0.05).",
     )
 
 
-class OnFeatures(Classical):
+class OnFeatures(ClassicalModel):
     """A classical model that is offered radiomics features."""
 
-    contour: Literal["manual", "threshold", "peritumoral", "predicted"] = Field(
+    contour: Contour = Field(
         "manual",
         description="What the features are taken from: the manual contour, its part above a share of "
         "SUVmax, the shell around it, or the contour that `contour_network` predicted.",
     )
     contour_network: str = Field(
         "",
-        description="`predicted`: model of this study that segments. Development patients get the contour "
-        "of the fold that held them out, external patients that of each fold.",
+        description="With contour `predicted`: model of this study that segments. Development patients get "
+        "the contour of the fold that held them out, external patients that of each fold.",
     )
 
     @model_validator(mode="after")
@@ -48,7 +54,7 @@ class FeatureSelecting(OnFeatures):
     """A classical model that selects among many radiomics features."""
 
     features: tuple[str, ...] = Field(
-        ("*",), description="Patterns of radiomics feature names offered; an empty list: none."
+        ("*",), description="Patterns of the names of radiomics features offered; an empty list: none."
     )
     deep: str = Field(
         "",
@@ -59,8 +65,8 @@ class FeatureSelecting(OnFeatures):
         0.7,
         gt=0,
         le=1,
-        description="Of two features with |Spearman's ρ| above this on training patients, the one "
-        "earlier in the feature table stays; 1: all stay.",
+        description="Of two features with |Spearman's ρ| above this among training patients, the one that "
+        "stands earlier in the feature table stays; 1: all stay.",
     )
     harmonise: Literal["none", "combat"] = Field(
         "none",
@@ -72,8 +78,19 @@ class FeatureSelecting(OnFeatures):
         ge=0,
         lt=1,
         description="Least agreement of a feature over perturbed contours: lower end of the 95 % interval "
-        "of ICC(1,1) among the fold's training patients; 0: no filter.",
+        "of ICC(1,1) among the fold's training patients; 0: features are not filtered by it.",
     )
+
+    @property
+    def needs(self) -> Needs:
+        """Features of a contour, and maybe deep features and features of perturbed contours."""
+        return Needs(
+            features=self.features,
+            contour=self.contour,
+            contour_network=self.contour_network,
+            deep=self.deep,
+            min_icc=self.min_icc,
+        )
 
     @model_validator(mode="after")
     def _perturbed_as_used(self) -> FeatureSelecting:
@@ -82,70 +99,95 @@ class FeatureSelecting(OnFeatures):
         return self
 
 
-class ColumnModel(Classical):
+class ColumnModel(ClassicalModel):
     """A column of the cohort table taken as the risk, unfitted (e.g. a phantom's true hazard)."""
 
     kind: Literal["column"] = "column"
-    column: str = Field(description="Column of the cohort table; higher = worse.")
+    column: str = Field(description="Column of the cohort table; higher values are worse.")
+
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """Clinical columns and the one that is the risk."""
+        return (*super().columns(), ("column", self.column))
 
 
 class FeatureModel(OnFeatures):
     """One named radiomics feature in a univariate Cox model (e.g. tumour volume alone)."""
 
+    is_linear = True
     kind: Literal["feature"] = "feature"
     feature: str = Field("pet_index_volume_ml", description="Column of the feature table.")
-    log: bool = Field(True, description="Take the logarithm first.")
+    log: bool = Field(True, description="Take the logarithm of the feature first.")
+
+    @property
+    def needs(self) -> Needs:
+        """The one feature."""
+        return Needs((self.feature,), contour=self.contour, contour_network=self.contour_network)
 
 
-class ClinicalCox(Classical):
+class ClinicalCox(ClassicalModel):
     """Cox proportional hazards on clinical columns alone."""
 
+    is_linear = True
     kind: Literal["clinical_cox"] = "clinical_cox"
     ridge: float = Field(
         0.01,
         ge=0,
-        description="Half this times the squared coefficients of standardised columns is taken off the "
-        "log partial likelihood: keeps separated columns finite and hardly moves others.",
+        description="Ridge penalty: half this times the squared coefficients of standardised columns is "
+        "taken off the log partial likelihood. It keeps the coefficients of separated columns finite and "
+        "hardly moves others.",
     )
 
 
 class LassoCox(FeatureSelecting):
     """Correlation filter, then Lasso or elastic-net Cox, penalty by inner cross-validation."""
 
+    is_linear = True
     kind: Literal["lasso_cox"] = "lasso_cox"
-    l1_ratio: float = Field(1.0, gt=0, le=1, description="1: Lasso; less: elastic net.")
-    inner_folds: int = Field(5, ge=2, le=10, description="Inner cross-validation for the penalty.")
+    l1_ratio: float = Field(
+        1.0, gt=0, le=1, description="Share of the L1 penalty; 1: Lasso, less: elastic net."
+    )
+    inner_folds: int = Field(
+        5, ge=2, le=10, description="Number of folds of the inner cross-validation for the penalty."
+    )
     penalty_rule: Literal["min", "1se"] = Field(
         "min",
         description="Penalty with the best cross-validated partial likelihood, or the largest within "
         "one standard error of it.",
     )
-    penalise_clinical: bool = Field(True, description="Clinical columns are shrunk like features.")
+    penalise_clinical: bool = Field(True, description="Penalise clinical columns like features.")
 
 
 class UnivariateCox(FeatureSelecting):
     """Cox on the one feature with the largest |C − 0.5| among training patients."""
 
+    is_linear = True
     kind: Literal["univariate"] = "univariate"
 
 
 class HecktorCox(FeatureSelecting):
     """The HECKTOR recipe inside training: best univariate features, correlation limit, Cox."""
 
+    is_linear = True
     kind: Literal["hecktor_cox"] = "hecktor_cox"
-    spearman: float = Field(1.0, gt=0, le=1, description="A filter before the recipe; 1: none, as the paper.")
+    spearman: float = Field(
+        1.0, gt=0, le=1, description="Correlation filter before the recipe; 1: none, as in the paper."
+    )
     select_on: Literal["training", "validation"] = Field(
         "training",
         description="Where features and limit are chosen: within training patients, or (as the paper "
         "does, marked in every table) on the fold's validation patients.",
     )
-    top: int = Field(20, ge=1, le=200, description="Features kept by univariate |C − 0.5|.")
+    top: int = Field(
+        20, ge=1, le=200, description="Number of features kept, those of the largest univariate |C − 0.5|."
+    )
     thresholds: tuple[float, ...] = Field(
         (0.6, 0.65, 0.7, 0.75, 0.8),
         min_length=1,
-        description="Limits of |Pearson's r| between features; the best by inner cross-validation.",
+        description="Limits of |Pearson's r| between features; the best by inner cross-validation is taken.",
     )
-    inner_folds: int = Field(5, ge=2, le=10, description="Inner cross-validation for the limit.")
+    inner_folds: int = Field(
+        5, ge=2, le=10, description="Number of folds of the inner cross-validation for the limit."
+    )
     ridge: float = Field(0.01, ge=0, description="Ridge penalty of the Cox model, see `clinical_cox`.")
 
 
@@ -153,9 +195,11 @@ class SurvivalForest(FeatureSelecting):
     """Random survival forest."""
 
     kind: Literal["rsf"] = "rsf"
-    trees: int = Field(200, ge=10, le=5000, description="Trees.")
-    min_leaf: int = Field(5, ge=1, description="Fewest patients in a leaf.")
-    max_features: Literal["sqrt", "log2", "all"] = Field("sqrt", description="Features tried at a split.")
+    trees: int = Field(200, ge=10, le=5000, description="Number of trees in the forest.")
+    min_leaf: int = Field(5, ge=1, description="Least number of patients in a leaf.")
+    max_features: Literal["sqrt", "log2", "all"] = Field(
+        "sqrt", description="Number of features tried at each split: square root, logarithm, or all."
+    )
 
 
 class BoostedCox(FeatureSelecting):
@@ -163,13 +207,23 @@ class BoostedCox(FeatureSelecting):
 
     kind: Literal["gradient_boosting"] = "gradient_boosting"
     learner: Literal["tree", "componentwise"] = Field(
-        "tree", description="Small regression trees, or one feature's least squares at a time (slower)."
+        "tree", description="Small regression trees, or least squares on one feature at a time (slower)."
     )
-    rounds: int = Field(100, ge=10, le=5000, description="At most so many; chosen by inner cross-validation.")
-    learning_rate: float = Field(0.1, gt=0, le=1, description="Share of each round that is added.")
-    depth: int = Field(2, ge=1, le=6, description="Of trees.")
-    subsample: float = Field(0.8, gt=0, le=1, description="Share of patients each round sees.")
-    inner_folds: int = Field(5, ge=2, le=10, description="Inner cross-validation for the rounds.")
+    rounds: int = Field(
+        100,
+        ge=10,
+        le=5000,
+        description="Largest number of boosting rounds; how many are kept is chosen by inner "
+        "cross-validation.",
+    )
+    learning_rate: float = Field(0.1, gt=0, le=1, description="Share of each round's learner that is added.")
+    depth: int = Field(2, ge=1, le=6, description="Depth of each tree.")
+    subsample: float = Field(
+        0.8, gt=0, le=1, description="Share of the training patients drawn for each round."
+    )
+    inner_folds: int = Field(
+        5, ge=2, le=10, description="Number of folds of the inner cross-validation for the rounds."
+    )
 
 
 class SurvivalSvm(FeatureSelecting):
@@ -179,55 +233,96 @@ class SurvivalSvm(FeatureSelecting):
     weights: tuple[float, ...] = Field(
         (1e-4, 1e-3, 1e-2, 1e-1),
         min_length=1,
-        description="Weights of the loss against the margin; the best by inner cross-validation.",
+        description="Weights of the loss against the margin; the best by inner cross-validation is taken.",
     )
-    inner_folds: int = Field(5, ge=2, le=10, description="Inner cross-validation for the weight.")
+    inner_folds: int = Field(
+        5, ge=2, le=10, description="Number of folds of the inner cross-validation for the weight."
+    )
 
 
 class SignedBagging(FeatureSelecting):
     """Bagged sign-weighted features, the outcome winner of HECKTOR 2022."""
 
+    is_linear = True
     kind: Literal["signed_bagging"] = "signed_bagging"
-    members: int = Field(200, ge=1, le=5000, description="Resamples of patients and features.")
-    share: float = Field(0.5, gt=0, le=1, description="Share of the features each member sees.")
+    members: int = Field(
+        200, ge=1, le=5000, description="Number of members, each from a resample of patients and features."
+    )
+    share: float = Field(0.5, gt=0, le=1, description="Share of the features that each member sees.")
     min_distance: float = Field(
         0.0, ge=0, lt=0.5, description="A member leaves out features with |C − 0.5| below this."
     )
+
+
+class DeepSurvNet(Section):
+    """Layers and optimiser of one network on columns of numbers; DeepSurv's tuning draws them."""
+
+    layers: int = Field(2, ge=1, le=6, description="Number of hidden layers.")
+    nodes: int = Field(32, ge=1, le=512, description="Number of nodes of each hidden layer.")
+    activation: Activation = Field("relu", description="Activation after each hidden layer.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout probability after each hidden layer.")
+    batch_norm: bool = Field(False, description="Batch normalisation of each layer.")
+    learning_rate: float = Field(0.01, gt=0, le=1, description="Adam's learning rate at the start.")
+    decay: float = Field(
+        0.0, ge=0, description="Decay of the learning rate: after e epochs it is divided by 1 + e · decay."
+    )
+    l2: float = Field(0.01, ge=0, description="Decoupled weight decay (AdamW).")
 
 
 class DeepSurvModel(FeatureSelecting):
     """DeepSurv: a network on columns, its layers drawn at random, the best by inner cross-validation."""
 
     kind: Literal["deepsurv"] = "deepsurv"
-    trials: int = Field(12, ge=1, le=200, description="Networks drawn from the ranges below.")
-    inner_folds: int = Field(5, ge=2, le=10, description="Inner cross-validation for network and epochs.")
+    trials: int = Field(12, ge=1, le=200, description="Number of networks drawn from the ranges below.")
+    inner_folds: int = Field(
+        5, ge=2, le=10, description="Number of folds of the inner cross-validation for network and epochs."
+    )
     epochs: tuple[int, ...] = Field(
         (25, 50, 100, 200),
         min_length=1,
-        description="Numbers of epochs tried of each network; it is trained once and looked at after each.",
+        description="Numbers of epochs tried of each network; it is trained once and judged after each.",
     )
     members: int = Field(
-        3, ge=1, le=50, description="Networks of the chosen kind from different seeds, log-hazards averaged."
+        3,
+        ge=1,
+        le=50,
+        description="Number of trainings of the chosen network from different seeds, whose log-hazards are "
+        "averaged.",
     )
-    layers: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="Hidden layers, one is drawn.")
-    nodes: tuple[int, int] = Field((16, 96), description="Nodes of each layer, least and most.")
-    activations: tuple[Activation, ...] = Field(("relu", "selu"), min_length=1, description="One is drawn.")
-    batch_norm: tuple[bool, ...] = Field((False, True), min_length=1, description="One is drawn.")
-    dropout: tuple[float, float] = Field((0.0, 0.3), description="Least and most.")
+    layers: tuple[int, ...] = Field(
+        (1, 2, 3), min_length=1, description="Numbers of hidden layers, of which one is drawn."
+    )
+    nodes: tuple[int, int] = Field(
+        (16, 96), description="Least and largest number of nodes of each layer, drawn on a logarithmic scale."
+    )
+    activations: tuple[Activation, ...] = Field(
+        ("relu", "selu"), min_length=1, description="Activations, of which one is drawn."
+    )
+    batch_norm: tuple[bool, ...] = Field(
+        (False, True), min_length=1, description="Whether there is batch normalisation; one is drawn."
+    )
+    dropout: tuple[float, float] = Field((0.0, 0.3), description="Least and largest dropout probability.")
     learning_rate: tuple[float, float] = Field(
-        (3e-3, 5e-2), description="Least and most, drawn on a logarithmic scale."
+        (3e-3, 5e-2), description="Least and largest learning rate, drawn on a logarithmic scale."
     )
     decay: tuple[float, float] = Field(
-        (1e-4, 1e-2), description="Of the learning rate per epoch, drawn on a logarithmic scale."
+        (1e-4, 1e-2),
+        description="Least and largest decay of the learning rate per epoch, drawn on a logarithmic scale.",
     )
     l2: tuple[float, float] = Field(
-        (1e-3, 0.3), description="Weight decay, least and most, drawn on a logarithmic scale."
+        (1e-3, 0.3), description="Least and largest weight decay, drawn on a logarithmic scale."
     )
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> DeepSurvModel:
-        for name in ("nodes", "dropout", "learning_rate", "decay", "l2"):
-            low, high = getattr(self, name)
+        ranges = {
+            "nodes": self.nodes,
+            "dropout": self.dropout,
+            "learning_rate": self.learning_rate,
+            "decay": self.decay,
+            "l2": self.l2,
+        }
+        for name, (low, high) in ranges.items():
             least = 0.0 if name == "dropout" else 1e-9
             if not least <= low <= high:
                 raise ValueError(f"{name} must be two numbers above 0, the smaller first, got {low}, {high}")
@@ -236,19 +331,3 @@ class DeepSurvModel(FeatureSelecting):
         if any(n < 1 for n in (*self.layers, *self.epochs)):
             raise ValueError("layers and epochs must be 1 or more")
         return self
-
-
-ClassicalModel = Annotated[
-    ColumnModel
-    | FeatureModel
-    | ClinicalCox
-    | LassoCox
-    | UnivariateCox
-    | HecktorCox
-    | SurvivalForest
-    | BoostedCox
-    | SurvivalSvm
-    | SignedBagging
-    | DeepSurvModel,
-    Field(discriminator="kind"),
-]

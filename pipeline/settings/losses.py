@@ -7,9 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.settings.base import Section
-
-MONTH_DAYS = 30.4375
+from pipeline.settings.base import DAYS_PER_MONTH, Section
 
 _NEEDED = {
     "cox": frozenset({"log_hazard"}),
@@ -52,7 +50,7 @@ class LossSettings(Section):
     focal_gamma: float = Field(2.0, ge=0, description="Focusing exponent of the focal loss.")
     discrete: float = Field(1.0, ge=0, description="Discrete-time survival (Gensheimer).")
     interval_edges_days: tuple[float, ...] = Field(
-        tuple(months * MONTH_DAYS for months in (12, 24, 36, 60, 84, 120)),
+        tuple(months * DAYS_PER_MONTH for months in (12, 24, 36, 60, 84, 120)),
         min_length=1,
         description="Ends of the time intervals; the first starts at 0. Default: 12, 24, 36, 60, 84, "
         "120 months.",

@@ -6,36 +6,29 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from pipeline.settings.base import Section
 from pipeline.settings.losses import LossSettings, terms_needing
-
-SURVIVAL = frozenset({"log_hazard", "interval_logits"})
-"""Outputs that patients are ranked by; they are learned from times and events alone."""
+from pipeline.settings.models import Model
 
 
-class Network(Section):
+class Network(Model):
     """What every network has."""
 
-    GIVES: ClassVar[frozenset[str]] = frozenset({"log_hazard"})
-    """Outputs of the network that losses can act on, whatever its settings."""
+    GIVES = frozenset({"log_hazard"})
+    is_network = True
+    is_flat: ClassVar[bool] = False
+    """Whether images are single slices (Z = 1)."""
+    takes_clinical: ClassVar[bool] = True
+    """Whether clinical columns can be joined."""
 
     clinical: tuple[str, ...] = Field(
         (),
-        description="`clinical_*` columns joined before the last layer, standardised on the "
-        "fold's training patients.",
+        description="`clinical_*` columns of the cohort table that are joined before the last layer, "
+        "standardised by the fold's training patients.",
     )
-    losses: LossSettings = Field(default_factory=LossSettings, description="The loss.")
+    losses: LossSettings = Field(default_factory=LossSettings, description="Terms of the loss.")
     training: dict[str, Any] = Field(
-        default_factory=dict, description="Overrides of the `training` section for this model."
+        default_factory=dict, description="Keys of the section `training` that differ for this model."
     )
-
-    def gives(self) -> frozenset[str]:
-        """Outputs of the network, as set, that losses can act on."""
-        return self.GIVES
-
-    def ranks(self) -> bool:
-        """Whether the network predicts survival, so that patients have a risk."""
-        return bool(self.gives() & SURVIVAL)
 
     @model_validator(mode="after")
     def _losses_fit(self) -> Network:
@@ -44,8 +37,8 @@ class Network(Section):
         for name, field in sorted(type(self.losses).model_fields.items()):
             needed, weight = terms_needing(name), getattr(self.losses, name)
             # Settings come back from a dump with every default written out.
-            told = weight not in (field.default, getattr(usual, name))
-            if needed and told and weight > 0 and not needed & self.gives():
+            chosen = weight not in (field.default, getattr(usual, name))
+            if needed and chosen and weight > 0 and not needed & self.gives():
                 raise ValueError(
                     f"losses.{name} needs the output {' or '.join(sorted(needed))}, which this "
                     f"network does not have (it gives {', '.join(sorted(self.gives()))})"

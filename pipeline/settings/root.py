@@ -15,8 +15,8 @@ from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSetti
 from pipeline.settings.evaluation import EvaluationSettings, ReportSettings
 from pipeline.settings.explain import ExplainSettings
 from pipeline.settings.geometry import CropSettings, RegistrationSettings
+from pipeline.settings.kinds import ModelEntry, ranking
 from pipeline.settings.messages import explain
-from pipeline.settings.models import ModelEntry, ranking
 from pipeline.settings.network import Network
 from pipeline.settings.phantom import DiskSettings, PhantomSettings
 from pipeline.settings.plan import PlanSettings
@@ -103,7 +103,7 @@ class Settings(Section):
     def _require_contours(self) -> None:
         """Contours that models take features from can be had in this study."""
         for name, model in self.models.items():
-            network = getattr(model, "contour_network", "")
+            network = model.needs.contour_network
             if not network:
                 continue
             source = self.models.get(network)
@@ -118,23 +118,23 @@ class Settings(Section):
 
     def region_tables(self) -> tuple[str, ...]:
         """Regions of the manual contour that feature tables are made of, beside the whole of it."""
-        asked = {getattr(model, "contour", "manual") for model in self.models.values()}
+        asked = {model.needs.contour for model in self.models.values()}
         wanted = {*self.radiomics.contours, *asked} - {"manual", "predicted"}
         return tuple(sorted(wanted))
 
     def contour_networks(self) -> tuple[str, ...]:
         """Networks on whose contours some model takes features."""
-        return tuple(sorted({getattr(m, "contour_network", "") for m in self.models.values()} - {""}))
+        return tuple(sorted({m.needs.contour_network for m in self.models.values()} - {""}))
 
     def needs_stability(self) -> bool:
         """Whether features under perturbed contours are extracted."""
-        return self.radiomics.stability or any(getattr(m, "min_icc", 0) > 0 for m in self.models.values())
+        return self.radiomics.stability or any(m.needs.min_icc > 0 for m in self.models.values())
 
     def _require_deep_sources(self) -> None:
         """Networks that models take deep features from are among this study's."""
         networks = self.networks()
         for name, model in self.models.items():
-            source = getattr(model, "deep", "")
+            source = model.needs.deep
             if source and source not in networks:
                 raise ValueError(
                     f"model {name!r} is offered deep features of {source!r}, which is no network of this "
@@ -203,7 +203,7 @@ class Settings(Section):
 
     def deep_sources(self) -> list[str]:
         """Networks whose deep features classical models are offered, sorted."""
-        return sorted({d for m in self.models.values() if (d := getattr(m, "deep", ""))})
+        return sorted({m.needs.deep for m in self.models.values()} - {""})
 
     def balanced(self) -> list[str]:
         """Networks whose batches balance events."""

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.settings.classical import DeepSurvModel
-from pipeline.settings.deepsurv import DeepSurvNet
+from pipeline.settings.classical import DeepSurvModel, DeepSurvNet
 from pipeline.survival.design import Design
 from pipeline.survival.estimator import Context, FittedModel, Learned, Learner, linear
 from pipeline.survival.patients import Patients

@@ -1,4 +1,4 @@
-"""What every kind of classical model gives back."""
+"""What a classical model is fitted from and what it gives back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.metrics.stability import PerturbedFeatures
-from pipeline.settings.deepsurv import DeepSurvNet
+from pipeline.settings.classical import DeepSurvNet
 from pipeline.survival.design import Design
 from pipeline.survival.patients import Patients
 
@@ -91,14 +91,3 @@ def linear(design: Design, coefficients: Array, **more: Any) -> FittedModel:
     chosen = {n: float(b) for n, b in zip(design.names, coefficients, strict=True) if b != 0}
     report = {"coefficients": chosen, "design": design.state(set(chosen)), **more.pop("report", {})}
     return FittedModel(lambda patients: design.transform(patients) @ coefficients, report, **more)
-
-
-def stratified_folds(event: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.int64]:
-    """(n,) fold of each patient: events, then the others, dealt out in random order."""
-    generator = np.random.default_rng(seed)
-    order = np.concatenate(
-        [generator.permutation(np.flatnonzero(event)), generator.permutation(np.flatnonzero(~event))]
-    )
-    assigned = np.empty(len(event), dtype=np.int64)
-    assigned[order] = np.arange(len(event)) % folds
-    return assigned

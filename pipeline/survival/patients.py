@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
+DEEP_PREFIX = "deep_"
+"""Prefix of deep features, in `deep_features.parquet` and as a classical model sees them."""
 
 
 @dataclass(frozen=True)

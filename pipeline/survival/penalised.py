@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.settings.classical import LassoCox
 from pipeline.survival.cox import breslow_log_likelihood, events_warning, fit_cox, surv
-from pipeline.survival.estimator import Context, FittedModel, linear, stratified_folds
+from pipeline.survival.estimator import Context, FittedModel, linear
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design
+from pipeline.tables.splits import stratified_folds
 
 Array = NDArray[np.float64]
 PENALTIES = 40

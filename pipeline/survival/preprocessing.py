@@ -1,52 +1,71 @@
-"""What is learned of features before a model is fitted, each step from training patients alone."""
+"""From training patients to a fitted model: stability filter, harmonisation, then the fitter of the model's kind."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.estimator import Context, FittedModel
+from pipeline.settings.classical import ClassicalModel, FeatureSelecting
+from pipeline.survival.cox_models import fit_clinical_cox, fit_column, fit_feature
+from pipeline.survival.deepsurv import fit_deepsurv
+from pipeline.survival.estimator import Context, FittedModel, Fitter
 from pipeline.survival.harmonise import Harmoniser
 from pipeline.survival.patients import Patients
-from pipeline.survival.registry import FITTERS
-from pipeline.survival.stability_filter import StableFeatures
+from pipeline.survival.penalised import fit_lasso
+from pipeline.survival.signatures import fit_hecktor, fit_signed_bagging, fit_univariate
+from pipeline.survival.sksurv_models import fit_boosting, fit_forest, fit_svm
+from pipeline.survival.stability_filter import StabilityFilter
+
+FITTERS: dict[str, Fitter] = {
+    "column": fit_column,
+    "feature": fit_feature,
+    "clinical_cox": fit_clinical_cox,
+    "lasso_cox": fit_lasso,
+    "univariate": fit_univariate,
+    "hecktor_cox": fit_hecktor,
+    "rsf": fit_forest,
+    "gradient_boosting": fit_boosting,
+    "survival_svm": fit_svm,
+    "signed_bagging": fit_signed_bagging,
+    "deepsurv": fit_deepsurv,
+}
+"""Kind of a model in `pipeline/settings/classical.py` → the function that fits it."""
 
 
-def fit_prepared(model: ClassicalModel, train: Patients, context: Context) -> FittedModel:
-    """Fit a model after what is learned of features: which are stable, how centres differ.
+def fit_preprocessed(model: ClassicalModel, train: Patients, context: Context) -> FittedModel:
+    """Fit a model on features that are filtered and harmonised as its settings say.
 
     Args:
         model: The model's settings.
-        train: The only patients anything is learned from.
-        context: Seed and threads.
+        train: The training patients; nothing is learned from others.
+        context: Seed, threads and what some models need beside the patients.
     """
-    steps: list[tuple[str, StableFeatures | Harmoniser]] = []
-    told: tuple[str, ...] = ()
-    if (least := getattr(model, "min_icc", 0.0)) > 0:
-        steps.append(("stability", StableFeatures.fit(train, context.perturbed, least)))
-        train = steps[-1][1].transform(train)
-    if getattr(model, "harmonise", "none") != "none":
+    steps: dict[str, StabilityFilter | Harmoniser] = {}
+    warnings: tuple[str, ...] = ()
+    if model.needs.min_icc > 0:
+        steps["stability"] = StabilityFilter.fit(train, context.perturbed, model.needs.min_icc)
+        train = steps["stability"].transform(train)
+    if isinstance(model, FeatureSelecting) and model.harmonise != "none":
         harmoniser = Harmoniser.fit(train)
-        steps.append(("harmonisation", harmoniser))
+        steps["harmonisation"] = harmoniser
         train = harmoniser.transform(train)
         if not harmoniser.centres:
-            told = ("fewer than two centres of three patients; nothing is harmonised",)
-    fitter = FITTERS[model.kind]
+            warnings = ("fewer than two centres have three patients each, so no features are harmonised",)
+    fit = FITTERS[model.kind]
     if not steps:
-        return fitter(model, train, context)
+        return fit(model, train, context)
 
-    def prepared(patients: Patients) -> Patients:
-        for _, step in steps:
+    def preprocess(patients: Patients) -> Patients:
+        for step in steps.values():
             patients = step.transform(patients)
         return patients
 
     if context.validation is not None:
-        context = replace(context, validation=prepared(context.validation))
-    fitted = fitter(model, train, context)
+        context = replace(context, validation=preprocess(context.validation))
+    fitted = fit(model, train, context)
     return FittedModel(
-        lambda patients: fitted.score(prepared(patients)),
-        {**{name: step.report() for name, step in steps}, **fitted.report},
-        (*fitted.warnings, *told),
+        lambda patients: fitted.score(preprocess(patients)),
+        {**{name: step.report() for name, step in steps.items()}, **fitted.report},
+        (*fitted.warnings, *warnings),
         fitted.log_hazard,
         fitted.caveats,
     )

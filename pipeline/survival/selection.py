@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import TIE_TOLERANCE, comparable, concordance_index
-from pipeline.settings.classical import Classical, FeatureSelecting
+from pipeline.settings.classical import ClassicalModel, FeatureSelecting
 from pipeline.survival.cox import informative_clinical
-from pipeline.survival.cross_fit import PREFIX
 from pipeline.survival.design import Design, Scaler, correlation_filter, matching
-from pipeline.survival.estimator import FittedModel, stratified_folds
-from pipeline.survival.patients import Patients
+from pipeline.survival.estimator import FittedModel
+from pipeline.survival.patients import DEEP_PREFIX, Patients
 from pipeline.tables.clinical import ClinicalEncoder
+from pipeline.tables.splits import stratified_folds
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
@@ -24,7 +24,7 @@ CHUNK = 20_000_000
 """Pairs times features held in memory at once."""
 
 
-def clinical_encoder(settings: Classical, train: Patients) -> ClinicalEncoder:
+def clinical_encoder(settings: ClassicalModel, train: Patients) -> ClinicalEncoder:
     """Encoder of the model's clinical columns, of those that pass `clinical_p`."""
     columns = informative_clinical(train, settings.clinical, settings.clinical_p)
     return ClinicalEncoder.fit(train.table, columns)
@@ -35,7 +35,7 @@ def offered_design(settings: FeatureSelecting, train: Patients) -> Design:
 
     Deep features of the network a model names are offered whatever its patterns.
     """
-    patterns = (*settings.features, *([f"{PREFIX}*"] if settings.deep else []))
+    patterns = (*settings.features, *([f"{DEEP_PREFIX}*"] if settings.deep else []))
     scaler = Scaler.fit(train, matching(train.names, patterns))
     kept = correlation_filter(scaler.transform(train), settings.spearman)
     return Design(clinical_encoder(settings, train), scaler.keep(np.sort(kept)))

@@ -1,4 +1,4 @@
-"""Features that perturbed contours change too much, found among training patients and left out."""
+"""Leaving out features that change too much under perturbed contours, judged among training patients."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipeline.survival.patients import Patients
 
 
 @dataclass(frozen=True)
-class StableFeatures:
-    """Which features are not stable enough; they count as missing, and so are not offered.
+class StabilityFilter:
+    """Features that are not stable enough count as missing, so that no model is offered them.
 
     Attributes:
-        unstable: (p,) of the features' table.
-        min_icc: Least lower end of the agreement's 95 % interval.
-        patients: Training patients the agreement was computed among.
+        unstable: (p,) which columns of the feature table are not stable.
+        min_icc: Lower end of the 95 % interval of ICC(1,1) that a stable feature reaches.
+        patients: Number of training patients whose features were compared.
     """
 
     unstable: NDArray[np.bool_]
@@ -28,14 +28,14 @@ class StableFeatures:
     patients: int
 
     @classmethod
-    def fit(cls, train: Patients, perturbed: PerturbedFeatures | None, min_icc: float) -> StableFeatures:
-        """Learn from training patients alone.
+    def fit(cls, train: Patients, perturbed: PerturbedFeatures | None, min_icc: float) -> StabilityFilter:
+        """Learn from training patients only.
 
         A feature without known agreement (constant, or missing in all but one patient) counts
         as unstable; one that was not extracted under perturbed contours stays.
 
         Raises:
-            ModelError: Nothing was perturbed, or fewer than two of these patients.
+            ModelError: No contours were perturbed, or those of fewer than two of these patients.
         """
         if perturbed is None:
             raise ModelError(
@@ -52,8 +52,8 @@ class StableFeatures:
                 action="set min_icc: 0",
             )
         table = perturbed.agreement(ids).set_index("feature")["icc_low"]
-        bad = set(table.index[~(table >= min_icc)])
-        return cls(np.array([name in bad for name in train.names], dtype=bool), min_icc, among)
+        unstable = set(table.index[~(table >= min_icc)])
+        return cls(np.array([name in unstable for name in train.names], dtype=bool), min_icc, among)
 
     def transform(self, patients: Patients) -> Patients:
         """Patients whose unstable features are missing."""

@@ -17,15 +17,12 @@ from pipeline.metrics.baseline import Baseline, breslow
 from pipeline.metrics.concordance import concordance_index
 from pipeline.metrics.stability import PerturbedFeatures
 from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.cross_fit import DeepSource as DeepSource
-from pipeline.survival.cross_fit import with_deep_features
-from pipeline.survival.deep_feature_blocks import fit_recipe
-from pipeline.survival.estimator import Context, FittedModel, Learner, stratified_folds
+from pipeline.survival.deep_feature_blocks import DeepSource, fit_estimator, with_deep_features
+from pipeline.survival.estimator import Context, FittedModel, Learner
 from pipeline.survival.patients import Patients, load_patients, with_features
-from pipeline.survival.registry import WITHOUT_FEATURES
 from pipeline.tables.predicted_features import contour_caveats, read_predicted_features
 from pipeline.tables.predictions import survival_column, write_predictions
-from pipeline.tables.splits import Splits, read_splits
+from pipeline.tables.splits import Splits, read_splits, stratified_folds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +69,7 @@ class ModelJob:
     @property
     def needs_features(self) -> bool:
         """Whether the model reads a feature table at all."""
-        return self.model.kind not in WITHOUT_FEATURES and getattr(self.model, "features", ("*",)) != ()
+        return self.model.needs.radiomics
 
 
 @dataclass(frozen=True)
@@ -146,7 +143,7 @@ def _fit_fold(
         raise ModelError("no training patient had the event", action="use fewer folds")
 
     def refit(part: Patients) -> FittedModel:
-        return fit_recipe(job.model, part, context)
+        return fit_estimator(job.model, part, context)
 
     model = refit(train)
     probabilities = out_of_sample(refit, model, train, sets["validation"], context.seed)

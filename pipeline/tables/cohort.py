@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import TableError
-from pipeline.settings.base import Policy
+from pipeline.settings.base import DAYS_PER_MONTH, Policy
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort_rows import (
     check_decimal_commas,
@@ -22,7 +22,6 @@ from pipeline.tables.cohort_rows import (
     require_once,
 )
 
-DAYS_PER_MONTH = 30.4375
 PATIENT_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 REQUIRED = ("patient_id", "set", "image_path")
 OPTIONAL = ("centre", "roi", "time_days", "event")

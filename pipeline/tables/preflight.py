@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.errors import SettingsError
 from pipeline.settings.cohort import CohortSettings
-from pipeline.settings.models import ModelEntry, ranking
+from pipeline.settings.kinds import ranking
+from pipeline.settings.models import Model
 from pipeline.settings.plan import PlanSettings
 from pipeline.tables.cohort import Cohort, Patient
 
@@ -16,7 +17,7 @@ LONGEST_DAYS = 36525.0
 """A hundred years: nobody is followed for longer."""
 
 
-def require_columns(models: Mapping[str, ModelEntry], cohort: Cohort) -> None:
+def require_columns(models: Mapping[str, Model], cohort: Cohort) -> None:
     """Refuse models that name columns the cohort table lacks, before hours of work.
 
     Raises:
@@ -24,10 +25,7 @@ def require_columns(models: Mapping[str, ModelEntry], cohort: Cohort) -> None:
     """
     have = sorted(cohort.patients[0].extra)
     for name, model in models.items():
-        named = [("clinical", column) for column in getattr(model, "clinical", ())]
-        if model.kind == "column":
-            named.append(("column", model.column))
-        for key, column in named:
+        for key, column in model.columns():
             if column not in have:
                 close = difflib.get_close_matches(column, have, n=1, cutoff=0.5)
                 raise SettingsError(
@@ -39,7 +37,7 @@ def require_columns(models: Mapping[str, ModelEntry], cohort: Cohort) -> None:
 
 
 def require_outcomes(
-    settings: CohortSettings, models: Mapping[str, ModelEntry], balanced: Sequence[str], cohort: Cohort
+    settings: CohortSettings, models: Mapping[str, Model], balanced: Sequence[str], cohort: Cohort
 ) -> None:
     """Refuse what needs times and events in a study whose cohort table has none.
 

@@ -1,18 +1,30 @@
-"""Folds: `splits.json`."""
+"""Folds of a study: `splits.json`, the names of their sets, and how patients are dealt to parts."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FoldSet = Literal["train", "validation", "test", "external"]
+"""Set of a patient as one fold sees it, the value of every column `set` of a fold's files."""
+FOLD_SETS: tuple[FoldSet, ...] = get_args(FoldSet)
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Patient ids of one fold; the three sets are disjoint and cover the development set."""
+    """Patient ids of one fold; the three sets are disjoint and cover the development patients.
+
+    Attributes:
+        train: The patients that models are fitted on.
+        validation: Choose the epoch; give Z-scores and the baseline hazard.
+        test: Are only predicted.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -21,7 +33,13 @@ class Fold:
 
 @dataclass(frozen=True)
 class Splits:
-    """All folds and the external patients."""
+    """All folds and the external patients.
+
+    Attributes:
+        folds: In the order of their numbers.
+        external: Patients that every fold predicts and none learns from.
+        seed: Seed of the draw.
+    """
 
     folds: tuple[Fold, ...]
     external: tuple[str, ...]
@@ -29,8 +47,13 @@ class Splits:
 
     def sets(self, fold: int) -> dict[FoldSet, tuple[str, ...]]:
         """Patients of each set as one fold sees them."""
-        one = self.folds[fold]
-        return {"train": one.train, "validation": one.validation, "test": one.test, "external": self.external}
+        members = self.folds[fold]
+        return {
+            "train": members.train,
+            "validation": members.validation,
+            "test": members.test,
+            "external": self.external,
+        }
 
 
 def write_splits(path: Path, splits: Splits) -> None:
@@ -41,5 +64,26 @@ def write_splits(path: Path, splits: Splits) -> None:
 def read_splits(path: Path) -> Splits:
     """Read folds from JSON."""
     raw = json.loads(path.read_text(encoding="utf-8"))
-    folds = tuple(Fold(*(tuple(f[name]) for name in ("train", "validation", "test"))) for f in raw["folds"])
+    folds = tuple(
+        Fold(*(tuple(fold[name]) for name in ("train", "validation", "test"))) for fold in raw["folds"]
+    )
     return Splits(folds, tuple(raw["external"]), raw["seed"])
+
+
+def stratified_folds(event: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.int64]:
+    """Number of the fold of each of n patients: those with the event, then the others, are dealt out at random.
+
+    Args:
+        event: (n,) whether the event occurred.
+        folds: Number of folds.
+        seed: Seed of the random order.
+    """
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    order = np.concatenate(
+        [generator.permutation(np.flatnonzero(event)), generator.permutation(np.flatnonzero(~event))]
+    )
+    assigned = np.empty(len(event), dtype=np.int64)
+    assigned[order] = np.arange(len(event)) % folds
+    return assigned

@@ -1,4 +1,4 @@
-"""What each per-patient stage says of its patient: `status.json`."""
+"""Whether a patient passed a stage: `status.json`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Status:
-    """State of one patient after one stage.
+    """State of a patient after a stage.
 
     Attributes:
         state: `ok`, `warned` (used, with something to know) or `excluded`.
-        stage: The stage that said so (for `excluded`: the first one that refused).
-        problem: What is wrong, one message; empty for `ok`.
+        stage: The stage that found it (for `excluded`: the first one that refused the patient).
+        problem: What is wrong, in one message; empty for `ok`.
         consequence: What follows for the patient.
     """
 
@@ -35,6 +35,14 @@ class Status:
     stage: str
     problem: str = ""
     consequence: str = ""
+
+
+@dataclass(frozen=True)
+class PatientStatus:
+    """A status and the patient it is about."""
+
+    patient_id: str
+    status: Status
 
 
 def write_status(folder: Path, status: Status) -> None:
@@ -49,12 +57,35 @@ def read_status(folder: Path) -> Status:
 
 
 class Warnings(list[str]):
-    """Collects a stage's warnings about a patient, told in its status and log."""
+    """Warnings of a stage about a patient, for the status and the log."""
 
     def warn(self, message: str) -> None:
-        """Add a warning."""
+        """Add a warning and log it."""
         log.warning("%s", message)
         self.append(message)
+
+
+def stop_or_exclude(error: PatientError, patient_id: str, status: Status, policy: Policy) -> Status:
+    """What becomes of a patient whom a stage refuses; the policy of a study is applied here alone.
+
+    Args:
+        error: Why the stage refuses the patient.
+        patient_id: The patient.
+        status: The status `excluded` of the stage, its problem still empty.
+        policy: `stop` or `exclude`.
+
+    Returns:
+        The status with its problem.
+
+    Raises:
+        PatientError: The same one, naming the patient, with policy `stop`.
+    """
+    if policy == "stop":
+        error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
+        error.action = error.action or "correct the data, or set study.on_bad_patient: exclude"
+        raise error
+    log.error("patient %s excluded at %s: %s", patient_id, status.stage, error)
+    return replace(status, problem=str(error))
 
 
 @contextlib.contextmanager
@@ -63,7 +94,7 @@ def patient_stage(
 ) -> Iterator[Warnings]:
     """Run one patient's stage; its folder ends with a status, whatever happens.
 
-    On success the status is `ok`, or `warned` with the messages told through the yielded
+    On success the status is `ok`, or `warned` with the messages that were added to the yielded
     list. A :class:`PatientError` empties the folder and leaves an `excluded` status there
     if the policy is `exclude`, and is raised again, naming the patient, if it is `stop`.
     Any other exception that the data provoke is treated like one, its traceback kept in the log.
@@ -78,12 +109,9 @@ def patient_stage(
             yield warnings
     except PatientError as error:
         empty_folder(folder)
-        if policy == "stop":
-            error.where = f"patient {patient_id}" + (f", {error.where}" if error.where else "")
-            error.action = error.action or "mend the data, or set study.on_bad_patient: exclude"
-            raise
-        log.error("patient %s excluded at %s: %s", patient_id, stage, error)
-        write_status(folder, Status("excluded", stage, str(error), consequence))
+        write_status(
+            folder, stop_or_exclude(error, patient_id, Status("excluded", stage, "", consequence), policy)
+        )
     else:
         state: State = "warned" if warnings else "ok"
         write_status(folder, Status(state, stage, " | ".join(warnings), "used" if warnings else ""))
@@ -107,9 +135,9 @@ def data_and_machine_told_apart() -> Iterator[None]:
 
 
 def propagate_exclusion(upstream: Path, folder: Path) -> bool:
-    """Whether the patient was excluded upstream; if so, hand its status on.
+    """Whether the patient was excluded upstream; if so, its status is copied.
 
-    Usage in a stage: ``if pass_on(input_folder, output_folder): return``.
+    Usage in a stage: ``if propagate_exclusion(input_folder, output_folder): return``.
     """
     status = read_status(upstream)
     if status.state != "excluded":

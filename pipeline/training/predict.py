@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.settings.base import DAYS_PER_MONTH
 from pipeline.settings.losses import LossSettings
 from pipeline.training.batches import Batch, plain_batch
 from pipeline.training.detections import DETECTION
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.5
 """Of the tumour probability (Meng et al., section 3.1)."""
-RISK_DAYS = 36 * 30.4375
+RISK_DAYS = 36 * DAYS_PER_MONTH
 """Risk of a discrete-time network: 1 − S at 36 months (Meng et al., section 4.4)."""
 # Mirroring both sides: what is averaged is what a mirror image leaves comparable.
 MIRRORED = ("mask", "reconstruction", "activation_coronal")

@@ -63,12 +63,9 @@ def rebuild(about: Mapping[str, Any], weights: Mapping[str, torch.Tensor], where
     Raises:
         CheckpointError: The weights are not those of the network.
     """
-    from pydantic import TypeAdapter
+    from pipeline.nets.registry import build, network_settings
 
-    from pipeline.nets.registry import build
-    from pipeline.settings.networks import NetworkModel
-
-    network: Network = TypeAdapter(NetworkModel).validate_python(about["network"])
+    network = network_settings(about["network"])
     encoder = ClinicalEncoder.from_state(about["clinical"])
     net = build(network, len(about["channels"]), len(encoder.names()))
     try:

@@ -133,7 +133,7 @@ def load_fold(job: FoldJob, splits: Splits, machine: DeviceConfig) -> tuple[Coho
     clinical = encoder.transform(outcomes)
     cohort = load_cohort(job.crops, outcomes, clinical, job.training.standardise, machine)
     bare = [p for p, known in zip(cohort.ids, cohort.has_mask.tolist(), strict=True) if not known]
-    if bare and (getattr(job.network, "masked", False) or getattr(job.network, "kind", "") == "cnn_survival"):
+    if bare and job.network.needs.manual_mask:
         raise TrainingError(
             "a network that multiplies the manual mask onto its input needs everybody's mask",
             where=f"model {job.model}",

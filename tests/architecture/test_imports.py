@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -164,6 +165,15 @@ def test_nothing_imports_snakemake() -> None:
     assert "snakemake" not in graph().modules
 
 
+# The report and the bundle follow every stage, so a change of any section makes them again in any case.
+WHOLE_STUDY = {
+    "pipeline.report.job",
+    "pipeline.report.methods",
+    "pipeline.report.provenance",
+    "pipeline.deploy.bundle",
+}
+
+
 def test_rooms_take_settings_by_section() -> None:
     """Importing all settings would make every stage rerun when any section's code changes."""
     wrong = [
@@ -171,6 +181,24 @@ def test_rooms_take_settings_by_section() -> None:
         for module in graph().modules
         if module.startswith("pipeline.")
         and room_of(module) != "settings"
+        and module not in WHOLE_STUDY
         and "pipeline.settings.root" in graph().find_modules_directly_imported_by(module)
+    ]
+    assert not wrong
+    used = graph().find_downstream_modules("pipeline.settings.root")
+    assert "pipeline.deploy.predict" not in used, "a bundle's digest would depend on all settings"
+
+
+@pytest.mark.parametrize("room", ["report"])
+def test_report_and_bundle_read_settings_by_attribute(room: str) -> None:
+    """Settings are typed values: no section and no model is looked up by the name of a key."""
+    look_up = re.compile(r"(settings|sections|section|model|network|training)(\[|\.get\(|\()[\"']")
+    files = sorted((ROOT / "pipeline" / room).glob("*.py"))
+    assert files
+    wrong = [
+        f"{path.name}:{number}: {line.strip()}"
+        for path in files
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if look_up.search(line)
     ]
     assert not wrong

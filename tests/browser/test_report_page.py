@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from pipeline.report.report import build_report
-from tests.report.made_up import make_study
+from tests.report.synthetic_study import make_study
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
@@ -48,7 +48,7 @@ for (const [name, width] of shown) {
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     folder = tmp_path_factory.mktemp("browser")
     report = folder / "report"
-    build_report(make_study(folder / "results").job, report)
+    build_report(make_study(folder / "results"), report)
     (report / "probe.html").write_text(PROBE)
     command = [
         str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",

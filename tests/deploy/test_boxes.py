@@ -19,7 +19,7 @@ from pipeline.deploy.predict import predict_patient
 from pipeline.deploy.preprocess import NewPatient, run_stages
 from pipeline.planning.exclusions import gather_problems
 from pipeline.planning.plan import PlanJob, PlanPaths, make_plan
-from pipeline.settings.networks import ChestCt
+from pipeline.settings.networks.chest_ct import ChestCt
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.root import load_settings
 from pipeline.settings.training import TrainingSettings

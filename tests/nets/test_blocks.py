@@ -4,7 +4,7 @@ import torch
 
 from pipeline.nets.blocks import Linear, join_clinical
 from pipeline.nets.registry import build
-from pipeline.settings.networks import MtHs
+from pipeline.settings.networks.deepmts import MtHs
 
 
 def test_bf16_keeps_apart_what_differs_little() -> None:

@@ -9,8 +9,8 @@ from torch import nn
 from pipeline.errors import SettingsError
 from pipeline.nets.registry import build
 from pipeline.settings.losses import LossSettings
-from pipeline.settings.networks import ChestCt
-from pipeline.settings.networks_pet import AlexNet, ChenNet, Cnn6, QuNet, RpetNet, VNet, WslCam
+from pipeline.settings.networks.chest_ct import ChestCt
+from pipeline.settings.networks.pet_multiscale import AlexNet, ChenNet, Cnn6, QuNet, RpetNet, VNet, WslCam
 
 KIND = LossSettings(labels=("label_pathology",), dice=0)
 

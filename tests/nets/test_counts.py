@@ -9,8 +9,20 @@ from torch import nn
 from pipeline.errors import SettingsError
 from pipeline.nets.registry import build
 from pipeline.settings.losses import LossSettings
-from pipeline.settings.networks import ChestCt, CnnSurvival, Dlpm, Hecktor, Mdsn, RNet, SrNet, SthenrNet
-from pipeline.settings.networks_pet import AlexNet, Cnn6, DenseNet169, InceptionV3, ResNet50, Vgg, VNet, WNet
+from pipeline.settings.networks.chest_ct import ChestCt
+from pipeline.settings.networks.deepmts import CnnSurvival, Dlpm, Mdsn
+from pipeline.settings.networks.disks import RNet, SrNet, SthenrNet
+from pipeline.settings.networks.hecktor import Hecktor
+from pipeline.settings.networks.pet_multiscale import (
+    AlexNet,
+    Cnn6,
+    DenseNet169,
+    InceptionV3,
+    ResNet50,
+    Vgg,
+    VNet,
+    WNet,
+)
 
 CONVOLUTIONS = nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d
 

@@ -8,7 +8,15 @@ from pipeline.errors import SettingsError
 from pipeline.losses.combined import combined_loss
 from pipeline.nets.blocks import Conv3d
 from pipeline.nets.registry import build
-from pipeline.settings.networks import BaselineMtHs, DeepMts, MtCasNet, MtHs, SegBackbone, SurCasNet, SurHs
+from pipeline.settings.networks.deepmts import (
+    BaselineMtHs,
+    DeepMts,
+    MtCasNet,
+    MtHs,
+    SegBackbone,
+    SurCasNet,
+    SurHs,
+)
 
 
 def parameters(net):

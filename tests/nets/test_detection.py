@@ -11,7 +11,7 @@ from pipeline.nets.boxes import overlaps
 from pipeline.nets.instances import LARGEST, lesions_of, mask_targets, match_anchors, match_proposals
 from pipeline.nets.registry import build
 from pipeline.settings.losses import LossSettings
-from pipeline.settings.networks import ChestCt
+from pipeline.settings.networks.chest_ct import ChestCt
 
 
 def two_lesions():

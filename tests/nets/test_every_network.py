@@ -1,4 +1,4 @@
-"""What every network must do, at a small size."""
+"""What every network must do, at a small size; a network that has no example here is tested by its defaults."""
 
 import pytest
 import torch
@@ -8,25 +8,24 @@ from pipeline.losses.combined import combined_loss
 from pipeline.losses.discrete_time import interval_survival
 from pipeline.nets import pooling
 from pipeline.nets.registry import build
+from pipeline.settings import kinds
 from pipeline.settings.losses import LossSettings
-from pipeline.settings.networks import (
+from pipeline.settings.networks.chest_ct import ChestCt
+from pipeline.settings.networks.deepmts import (
     BaselineMtHs,
-    ChestCt,
     CnnSurvival,
     DeepMts,
     Dlpm,
-    Hecktor,
     Mdsn,
     MtCasNet,
     MtHs,
-    RNet,
     SegBackbone,
-    SrNet,
-    SthenrNet,
     SurCasNet,
     SurHs,
 )
-from pipeline.settings.networks_pet import (
+from pipeline.settings.networks.disks import RNet, SrNet, SthenrNet
+from pipeline.settings.networks.hecktor import Hecktor
+from pipeline.settings.networks.pet_multiscale import (
     AlexNet,
     ChenNet,
     Cnn6,
@@ -46,7 +45,7 @@ LABELS = LossSettings(labels=("label_a", "label_b"))
 WNET_LOSSES = LossSettings(labels=("label_a", "label_b"), dice_form="sum")
 # reconstruction costs least, as in the paper; Dice most, so that one batch is learned within a minute
 WNET_ALL = WNET_LOSSES.model_copy(update={"dice": 2.0, "reconstruction": 0.2, "label_weights": (0.3, 0.3)})
-NETWORKS = [
+EXAMPLES = [
     (DeepMts(width=0.25, map_gradient=0.0), CUBE),
     (DeepMts(width=0.25, backbone="unet", map_gradient=0.0), CUBE),
     (SegBackbone(width=0.25), CUBE),
@@ -89,12 +88,22 @@ NETWORKS = [
     (WslCam(width=0.25, losses=LossSettings(dice=0, labels=("label_a",))), CUBE),
     (WslCam(width=0.25, outcome="label", losses=LossSettings(dice=0, labels=("label_a", "label_b"))), CUBE),
 ]
+
+
+def by_default(kind):
+    """A quarter of the filters, where their number can be set."""
+    settings = kind(width=0.25) if "width" in kind.model_fields else kind()
+    return settings, SLICE if kind.is_flat else CUBE
+
+
+LISTED = {type(settings) for settings, _ in EXAMPLES}
+NETWORKS = [*EXAMPLES, *(by_default(kind) for kind in kinds.NETWORKS if kind not in LISTED)]
 IDS = [f"{s.kind}-{number}" for number, (s, _) in enumerate(NETWORKS)]
 
 
 def fresh(settings, clinical=1, seed=0):
     torch.manual_seed(seed)
-    return build(settings, 2, 0 if settings.kind == "chest_ct" else clinical)
+    return build(settings, 2, clinical if settings.takes_clinical else 0)
 
 
 def batch(shape, size=4):

@@ -1,4 +1,4 @@
-"""Who is to be looked at first."""
+"""Which patients are to be inspected first."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.outliers import modified_z, ranked
+from pipeline.report.outliers import modified_z, rank_outliers
 
 
 def test_modified_z_by_hand() -> None:
     # Median 3, deviations 2, 1, 0, 1, 97; their median (MAD) is 1: z = 0.6745 (x − 3).
-    found = modified_z(np.array([1.0, 2.0, 3.0, 4.0, 100.0, np.nan]))
-    assert found[:5] == pytest.approx([-1.349, -0.6745, 0.0, 0.6745, 65.4265])
-    assert np.isnan(found[5])
+    z_scores = modified_z(np.array([1.0, 2.0, 3.0, 4.0, 100.0, np.nan]))
+    assert z_scores[:5] == pytest.approx([-1.349, -0.6745, 0.0, 0.6745, 65.4265])
+    assert np.isnan(z_scores[5])
     # Most are equal (MAD 0): mean deviation 2 of five, z = (x − 1) / (1.2533 × 2).
     assert modified_z(np.array([1.0, 1.0, 1.0, 1.0, 11.0]))[4] == pytest.approx(10 / (1.253314 * 2))
     assert modified_z(np.ones(6)).tolist() == [0.0] * 6
@@ -21,7 +21,7 @@ def test_modified_z_by_hand() -> None:
     assert modified_z(np.array([1.0, 1.0, 2.0, 90.0])).tolist() == [0.0] * 4
 
 
-def test_told_problems_and_far_values_come_first() -> None:
+def test_problems_and_outliers_come_first() -> None:
     facts = pd.DataFrame(
         {
             "problem": ["", "", "the crop holds 50% of the lesion", "", "", ""],
@@ -30,9 +30,9 @@ def test_told_problems_and_far_values_come_first() -> None:
         },
         index=list("abcdef"),
     )
-    found = ranked(facts)
-    assert list(found.index[:2]) == ["c", "f"]
-    assert found.loc["c", "flags"] == "the crop holds 50% of the lesion; Overlap 0.200 is low"
-    assert found.loc["f", "flags"] == "Overlap 0.300 is low"
-    # a high overlap is nothing to look at
-    assert found.loc["e", "flags"] == ""
+    order = rank_outliers(facts)
+    assert list(order.index[:2]) == ["c", "f"]
+    assert order.loc["c", "flags"] == "the crop holds 50% of the lesion; Overlap 0.200 is low"
+    assert order.loc["f", "flags"] == "Overlap 0.300 is low"
+    # Only a low overlap counts.
+    assert order.loc["e", "flags"] == ""

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.report.job import ReportJob, job_from_settings
-from pipeline.report.published import compare, on_page, predicted_survival
+from pipeline.report.published import compare_published, on_page, predicted_survival
 from pipeline.report.report import build_report
 from pipeline.settings.root import load_settings
 
@@ -55,21 +55,21 @@ def cohort() -> pd.DataFrame:
 
 
 def test_ours_is_the_mean_of_single_runs(job: ReportJob, cohort: pd.DataFrame) -> None:
-    found = compare(job, cohort).set_index(["model", "metric", "set"])
+    numbers = compare_published(job, cohort).set_index(["model", "metric", "set"])
     # Training: 6 of 6 pairs, then 5 of 6 (T3 and T4 change places). External: 3 of 3, then none.
-    assert found.loc[("net", "c_index", "train"), "ours"] == pytest.approx((1 + 5 / 6) / 2)
-    assert found.loc[("net", "c_index", "external"), "ours"] == pytest.approx(0.5)
+    assert numbers.loc[("net", "c_index", "train"), "ours"] == pytest.approx((1 + 5 / 6) / 2)
+    assert numbers.loc[("net", "c_index", "external"), "ours"] == pytest.approx(0.5)
     # SD of 1 and 0 with n − 1.
-    assert found.loc[("net", "c_index", "external"), "runs_sd"] == pytest.approx(0.5**0.5)
-    dice = found.loc[("net", "dice", "external")]
+    assert numbers.loc[("net", "c_index", "external"), "runs_sd"] == pytest.approx(0.5**0.5)
+    dice = numbers.loc[("net", "dice", "external")]
     assert dice["ours"] == pytest.approx((0.95 + (0.9 + 0.96 + 1) / 3) / 2)
     # SD over the images of a run, n − 1: 0.05 of 0.90, 0.95, 1.00 in the first.
     assert dice["ours_sd"] == pytest.approx((0.05 + pd.Series([0.9, 0.96, 1]).std()) / 2)
-    assert pd.isna(found.loc[("plain", "dice", "external"), "ours"])
+    assert pd.isna(numbers.loc[("plain", "dice", "external"), "ours"])
 
 
 def test_the_page_shows_both_and_the_difference(job: ReportJob, cohort: pd.DataFrame) -> None:
-    shown = on_page(compare(job, cohort))
+    shown = on_page(compare_published(job, cohort))
     row = shown[(shown["Metric"] == "Dice") & (shown["Model"] == "net")].iloc[0]
     assert (row["Published"], row["Ours"]) == ("0.950 ± 0.020", "0.952 ± 0.050")
     assert row["Ours − published"] == "0.002" and row["SD over runs"] == "0.002"
@@ -85,11 +85,11 @@ def test_mean_survival_of_a_set(job: ReportJob) -> None:
 
 
 def test_the_report_of_a_study_without_folds(tmp_path: Path) -> None:
-    from tests.report.made_up import make_study
+    from tests.report.synthetic_study import make_study
 
-    made = make_study(tmp_path / "results")
+    job = make_study(tmp_path / "results")
     settings = {
-        "study": {"name": "made_up"},
+        "study": {"name": "synthetic"},
         "cohort": {"source": "generated", "time_unit": "none"},
         "plan": {"folds": 1},
         "models": {"deepmts": {"kind": "sr_net"}},
@@ -99,15 +99,15 @@ def test_the_report_of_a_study_without_folds(tmp_path: Path) -> None:
             "published": [{"model": "deepmts", "metric": "c_index", "set": "external", "value": 0.8}],
         },
     }
-    (made.results / "metrics" / "observed.csv").write_text(
+    (job.results / "metrics" / "observed.csv").write_text(
         "set,time,survival,ci_low,ci_high,at_risk\nexternal,0,1,1,1,2\nexternal,2800,0.5,0.1,0.9,2\n"
     )
-    shutil.rmtree(made.results / "models" / "deepmts" / "fold1")
+    shutil.rmtree(job.results / "models" / "deepmts" / "fold1")
     table = pd.DataFrame({"patient_id": ["A1", "E1", "E2"], "set": ["train", "external", "external"]})
     table = table.assign(risk=[1.0, 2, 1], survival_400d=0.9, survival_800d=0.8)
-    table.to_parquet(made.results / "models" / "deepmts" / "fold0" / "predictions.parquet", index=False)
+    table.to_parquet(job.results / "models" / "deepmts" / "fold0" / "predictions.parquet", index=False)
     valid = load_settings(settings).model_dump(mode="json")
-    build_report(job_from_settings(made.results, valid), tmp_path / "report")
+    build_report(job_from_settings(job.results, valid), tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text()
     assert "Beside the paper" in page and "Published: a paper." in page
     assert "No development patient was held out" in page and "No cross-validation" in page

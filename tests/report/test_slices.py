@@ -1,4 +1,4 @@
-"""Which mask of which fold is shown of whom, and where it is laid."""
+"""Which fold's mask is shown of a patient, and where it lies on the image."""
 
 from __future__ import annotations
 
@@ -8,37 +8,39 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report import quality, slices
-from pipeline.report.images import caption
+from pipeline.report import slices
+from pipeline.report.job import ReportJob
 from pipeline.tables.splits import read_splits
-from tests.report.made_up import SHAPE, Made, make_study
+from tests.report.synthetic_study import SHAPE, make_study
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make_study(tmp_path_factory.mktemp("study") / "made_up", margin=2)
+def job(tmp_path_factory: pytest.TempPathFactory) -> ReportJob:
+    return make_study(tmp_path_factory.mktemp("study") / "synthetic", margin=2)
 
 
 @pytest.mark.parametrize(("patient_id", "filled"), [("A1", [1]), ("A4", [2]), ("E1", [1, 2])])
-def test_mask_is_of_folds_that_held_the_patient_out(made: Made, patient_id: str, filled: list[int]) -> None:
+def test_mask_is_of_folds_that_held_the_patient_out(
+    job: ReportJob, patient_id: str, filled: list[int]
+) -> None:
     # Fold 0's masks fill slice 1, fold 1's slice 2; of external patients half the folds count.
-    splits = read_splits(made.results / "splits.json")
-    mask = slices.predicted_mask(made.job.folds("deepmts"), patient_id, splits)
+    splits = read_splits(job.results / "splits.json")
+    mask = slices.predicted_mask(job.folds("deepmts"), patient_id, splits)
     assert mask is not None
     assert np.flatnonzero(mask.any(axis=(1, 2))).tolist() == filled
 
 
-def test_crop_loses_its_margin_before_a_mask_is_laid_on_it(made: Made) -> None:
+def test_crop_loses_its_margin_before_a_mask_is_drawn_on_it(job: ReportJob) -> None:
     mask = np.zeros(SHAPE, dtype=bool)
-    example = slices.load_example(made.job, "A1", mask, "")
+    example = slices.load_example(job, "A1", mask, "")
     assert example.images["pet"].shape == SHAPE
     assert example.predicted is not None
     assert example.manual is not None
     assert np.flatnonzero(example.manual.any(axis=(0, 2))).tolist() == [2, 3, 4]
 
 
-def test_mask_of_another_shape_is_left_out(made: Made) -> None:
-    assert slices.load_example(made.job, "A1", np.zeros((2, 2, 2), bool), "").predicted is None
+def test_mask_of_another_shape_is_left_out(job: ReportJob) -> None:
+    assert slices.load_example(job, "A1", np.zeros((2, 2, 2), bool), "").predicted is None
 
 
 def test_a_single_slice_has_no_margin_along_z() -> None:
@@ -50,8 +52,8 @@ def test_examples_span_the_range_of_dice() -> None:
     table = pd.DataFrame({"dice": [0.5, 0.9, 0.1, np.nan, 0.7]}, index=list("abcde"))
     assert slices.choose_examples(table, 3) == ["c", "e", "b"]
     assert slices.choose_examples(table[[]], 2) == ["a", "e"]
-    assert caption("d", table) == "d"
-    assert caption("a", table) == "a\nDice 0.50"
+    assert slices.caption("d", table) == "d"
+    assert slices.caption("a", table) == "a\nDice 0.50"
 
 
 def test_focus_is_the_largest_slice_or_the_peak() -> None:
@@ -65,32 +67,16 @@ def test_focus_is_the_largest_slice_or_the_peak() -> None:
     assert slices.focus(bare) == (3, 2, 1)
 
 
-def test_excluded_patients_have_no_picture(made: Made, tmp_path: Path) -> None:
-    assert "X1" not in slices.stored_patients(made.results)
+def test_excluded_patients_have_no_picture(job: ReportJob, tmp_path: Path) -> None:
+    assert "X1" not in slices.stored_patients(job.results)
     assert slices.stored_patients(tmp_path) == []
 
 
-def test_strips_are_true_to_scale_and_carry_their_contours(made: Made) -> None:
-    # Slices of (z, y, x) 3 × 8 × 10 voxels of 2 × 1 × 1 mm: 8 rows axial; coronal 3 rows of 2 mm = 6.
-    image = np.zeros((3, 8, 10), np.float32)
-    manual = np.zeros(image.shape, bool)
-    manual[1, 2:5, 3:7] = True
-    example = slices.Example("a", {"pet": image, "ct": image}, manual, None, "", (1.0, 2.0))
-    found = quality.strip(example)
-    assert found.image.shape == (8, 4 * (10 + quality.GAP))
-    first = found.manual[:, :10]
-    assert first.sum() == 12 and first[2:5, 3:7].all()
-    # head up: slice 1 of 3 stays in the middle, each row stands twice
-    coronal = found.manual[:, 24:34]
-    assert np.flatnonzero(coronal.any(axis=1)).tolist() == [2, 3]
-    assert not found.predicted.any()
-
-
-def test_tiles_of_the_mosaic_are_block_means() -> None:
+def test_tiles_of_a_sheet_are_block_means() -> None:
     fine = np.arange(260 * 390, dtype=np.float32).reshape(260, 390)
-    thin = slices.thinned(fine)
+    thin = slices.block_means(fine)
     # 390 pixels in tiles of at most 128: blocks of 4 (97 of them), of 3 would leave 130.
     assert thin.shape == (65, 97)
     assert thin[1, 2] == pytest.approx(fine[4:8, 8:12].mean())
     small = fine[:20, :30]
-    np.testing.assert_array_equal(slices.thinned(small), small)
+    np.testing.assert_array_equal(slices.block_means(small), small)

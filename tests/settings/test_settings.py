@@ -11,8 +11,8 @@ import yaml
 from pipeline.errors import SettingsError
 from pipeline.settings import export
 from pipeline.settings.demo_study import phantom_study
+from pipeline.settings.kinds import ranking, read_models
 from pipeline.settings.messages import RENAMED_KEYS
-from pipeline.settings.models import ranking
 from pipeline.settings.root import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,7 +149,11 @@ def test_masks_may_stand_beside_risks() -> None:
             "report": {"published": [{"model": "seg", "metric": "dice", "set": "train", "value": 0.7}]},
         }
     )
-    assert ranking(settings.models) == ranking(settings.model_dump(mode="json")["models"]) == ("cox",)
+    assert (
+        ranking(settings.models)
+        == ranking(read_models(settings.model_dump(mode="json")["models"]))
+        == ("cox",)
+    )
     assert load_settings({"models": SEGMENTS}).bundled() == "cox"
     assert load_settings({"models": {"seg": SEGMENTS["seg"]}}).bundled() == "seg"
 

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import concordance_index
 from pipeline.nets.deepsurv import build
-from pipeline.settings.classical import ClassicalModel, DeepSurvModel
-from pipeline.settings.deepsurv import DeepSurvNet
+from pipeline.settings.classical import DeepSurvModel, DeepSurvNet
+from pipeline.settings.models import read_model
 from pipeline.survival.cox import efron_log_likelihood, fit_cox
 from pipeline.survival.deepsurv import draw_nets, fit_deepsurv
 from pipeline.survival.estimator import Context
@@ -100,7 +100,7 @@ def test_wrong_ranges_are_refused(wrong):
 
 def test_the_job_writes_what_every_model_writes(make_study):
     study = make_study(sizes=(60, 6, 4), strength=2.0)
-    model = TypeAdapter(ClassicalModel).validate_python({"kind": "deepsurv", **QUICK})
+    model = read_model({"kind": "deepsurv", **QUICK})
     job = ModelJob(
         "net", model, study.features, study.outcomes, study.splits, (365.25,), 7, learner=learn_columns
     )
@@ -114,7 +114,7 @@ def test_the_job_writes_what_every_model_writes(make_study):
 def test_clinical_columns_alone_need_no_feature_table(make_study):
     study = make_study(sizes=(60, 6, 4))
     settings = {"kind": "deepsurv", "features": [], "clinical": ["clinical_age"], **QUICK, "trials": 1}
-    model = TypeAdapter(ClassicalModel).validate_python({**settings, "epochs": [5]})
+    model = read_model({**settings, "epochs": [5]})
     job = ModelJob("net", model, None, study.outcomes, study.splits, (365.25,), 7, learner=learn_columns)
     fit_model(job, study.folder / "net")
     report = json.loads((study.folder / "net" / "fold0" / "model.json").read_text())

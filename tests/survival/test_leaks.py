@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import TypeAdapter
 
 from pipeline.metrics.concordance import concordance_index
-from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.deep_feature_blocks import fit_recipe
-from pipeline.survival.estimator import Context, stratified_folds
+from pipeline.settings.models import read_model
+from pipeline.survival.deep_feature_blocks import fit_estimator
+from pipeline.survival.estimator import Context
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import univariate_concordance
 from pipeline.survival.survival import ModelJob, fit_model
+from pipeline.tables.splits import stratified_folds
 from pipeline.training.tabular import learn_columns
 
 MODELS = {
@@ -31,7 +31,7 @@ MODELS = {
 
 
 def settings(kind, **more):
-    return TypeAdapter(ClassicalModel).validate_python({"kind": kind, **MODELS[kind], **more})
+    return read_model({"kind": kind, **MODELS[kind], **more})
 
 
 def job(study, kind, **more):
@@ -118,7 +118,7 @@ def mean_c_index(kind, permutations, prepare=lambda patients: patients, features
         fold = stratified_folds(data.event, 3, seed)
         risk = np.empty(len(data))
         for k in range(3):
-            fitted = fit_recipe(settings(kind), data.pick(fold != k), Context(seed, learner=learn_columns))
+            fitted = fit_estimator(settings(kind), data.pick(fold != k), Context(seed, learner=learn_columns))
             risk[fold == k] = fitted.score(data.pick(fold == k))
         values.append(concordance_index(data.time, data.event.astype(float), risk, fold))
     return float(np.mean(values))

@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import TypeAdapter
 
 from pipeline.ensemble.ensemble import ensemble
 from pipeline.metrics.evaluate import Sources, evaluate
 from pipeline.report.tables import added_value_on_page, comparisons_on_page
-from pipeline.settings.classical import ClassicalModel
 from pipeline.settings.evaluation import EvaluationSettings
+from pipeline.settings.models import read_model
 from pipeline.survival.survival import ModelJob, fit_model
 
 MODELS = {
@@ -29,7 +28,7 @@ SETTINGS = EvaluationSettings(
 def evaluated(study) -> Path:
     tables = {}
     for name, spec in MODELS.items():
-        model = TypeAdapter(ClassicalModel).validate_python(spec)
+        model = read_model(spec)
         out = study.folder / "models" / name
         fit_model(ModelJob(name, model, study.features, study.outcomes, study.splits, (365.25,), seed=1), out)
         tables[name] = study.folder / f"{name}.parquet"

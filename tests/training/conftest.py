@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.planning.exclusions import gather_problems
 from pipeline.planning.plan import PlanJob, PlanPaths, make_plan
-from pipeline.settings.networks import MtHs
+from pipeline.settings.networks.deepmts import MtHs
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
 from pipeline.store.attributes import CropAttributes

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.planning.cross_splits import write_cross_splits
 from pipeline.settings.classical import LassoCox
-from pipeline.survival.cross_fit import DeepSource, write_cross_splits
+from pipeline.survival.deep_feature_blocks import DeepSource
 from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.tables.splits import read_splits
 from pipeline.training.job import FoldJob

@@ -15,7 +15,7 @@ from pipeline.planning.exclusions import gather_problems
 from pipeline.planning.plan import PlanJob, PlanPaths, make_plan
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.settings.losses import LossSettings
-from pipeline.settings.networks import ChestCt
+from pipeline.settings.networks.chest_ct import ChestCt
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
 from pipeline.store.attributes import CropAttributes

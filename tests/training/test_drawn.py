@@ -93,3 +93,10 @@ def test_a_crop_that_cannot_be_standardised_is_refused() -> None:
     inside[0] = 0
     with pytest.raises(TrainingError, match="value of air is unknown"):
         standardise(_crop(np.random.rand(1, 3, 3, 3), inside, ("mr",)), "zscore")
+
+
+def test_batches_without_outcomes_balance_nothing() -> None:
+    sampler = make_sampler([3, 5, 8], None, 2, seed=1, balance=False)
+    assert {row for i in range(9) for row in sampler.batch_at(i)} == {3, 5, 8}
+    with pytest.raises(TrainingError, match="batches balance events, and the study has no outcomes"):
+        make_sampler([3, 5, 8], None, 2, seed=1, balance=True)

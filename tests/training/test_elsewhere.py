@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.settings.networks import MtHs
+from pipeline.settings.networks.deepmts import MtHs
 from pipeline.tables.splits import read_splits
 from pipeline.training import train_fold as folds
 from pipeline.training import trainer as running

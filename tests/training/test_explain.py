@@ -17,8 +17,11 @@ from pipeline.explain.saliency import grad_cam, on_image, seen_slices, target_of
 from pipeline.nets.registry import build
 from pipeline.settings.explain import ExplainSettings
 from pipeline.settings.network import Network
-from pipeline.settings.networks import ChestCt, CnnSurvival, DeepMts, Hecktor, RNet, SegBackbone, SrNet
-from pipeline.settings.networks_pet import ResNet50, VNet
+from pipeline.settings.networks.chest_ct import ChestCt
+from pipeline.settings.networks.deepmts import CnnSurvival, DeepMts, SegBackbone
+from pipeline.settings.networks.disks import RNet, SrNet
+from pipeline.settings.networks.hecktor import Hecktor
+from pipeline.settings.networks.pet_multiscale import ResNet50, VNet
 from pipeline.tables.splits import read_splits
 from pipeline.training.batches import Batch
 from pipeline.training.job import FoldJob
@@ -63,7 +66,7 @@ def test_every_encoder_and_decoder_level_has_a_map(
 @pytest.fixture(scope="module")
 def trained(request: pytest.FixtureRequest, study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two folds of a tiny network, and the risks of their test patients."""
-    from pipeline.settings.networks import MtHs
+    from pipeline.settings.networks.deepmts import MtHs
     from pipeline.settings.training import TrainingSettings
     from pipeline.tables.predictions import read_predictions
 

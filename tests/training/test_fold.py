@@ -14,7 +14,7 @@ import zarr
 
 from pipeline.errors import CheckpointError, TrainingError
 from pipeline.metrics.segmentation import surface_distances
-from pipeline.settings.networks import MtHs, SegBackbone
+from pipeline.settings.networks.deepmts import MtHs, SegBackbone
 from pipeline.tables.predictions import read_predictions
 from pipeline.tables.splits import read_splits
 from pipeline.training.checkpoint import unpack

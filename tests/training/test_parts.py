@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.losses.cox import cox_loss
-from pipeline.settings.networks import MtHs
+from pipeline.settings.networks.deepmts import MtHs
 from pipeline.settings.training import ScheduleSettings, TrainingSettings
 from pipeline.tables.splits import read_splits
 from pipeline.training import train_fold as folds

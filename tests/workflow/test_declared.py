@@ -61,7 +61,7 @@ def test_every_repeat_is_cross_fitted(told: dict) -> None:
 
 
 def test_crop_positions_follow_the_suv_though_contours_are_ancient(told: dict) -> None:
-    # Drawn contours are thresholds of SUV; nothing else tells the position that these moved.
+    # RoiSpec contours are thresholds of SUV; nothing else tells the position that these moved.
     assert told["suv_moves_crops"]
 
 

@@ -256,7 +256,7 @@ def _one_file(files: Sequence[Sequence[RoiMask]], same_roi: str) -> _Choice:
         where=f"{first[0].file_label} and {other[0].file_label}",
         expected="one contour per ROI name and image",
         got=f"Dice {overlap:.3f}"
-        + ("; their dates do not tell which is newer" if same_roi == "newest" else ""),
+        + ("; their dates do not say which is newer" if same_roi == "newest" else ""),
         action="remove one of the files, name another ROI in the cohort table's roi, or set "
         "contours.same_roi: newest",
     )

@@ -32,7 +32,7 @@ class SeedSphere:
 
 
 @dataclass(frozen=True)
-class Lesion:
+class SegmentedLesion:
     """A segmented lesion.
 
     Attributes:
@@ -84,7 +84,7 @@ def segmented_roi(suv: Path, entry: str, settings: ContourSettings) -> RoiMask:
     return RoiMask(name, match, lesion.mask, settings.auto_segment, facts=facts, warnings=(warning,))
 
 
-def segment_lesion(volume: Volume, seed: Mask, method: str) -> Lesion:
+def segment_lesion(volume: Volume, seed: Mask, method: str) -> SegmentedLesion:
     """The connected voxels (26 neighbours) around the seed region's hottest one.
 
     Args:
@@ -112,7 +112,7 @@ def segment_lesion(volume: Volume, seed: Mask, method: str) -> Lesion:
             action="correct the seed region, or choose another contours.auto_segment",
         )
     labels, _ = label(values >= threshold, structure=np.ones((3, 3, 3)))
-    return Lesion(labels == labels[peak], threshold)
+    return SegmentedLesion(labels == labels[peak], threshold)
 
 
 def sphere_mask(grid: Grid, sphere: SeedSphere) -> Mask:

@@ -96,7 +96,7 @@ def _from_stored_suv(header: PetHeader, settings: SuvSettings) -> _Factors:
     normalisation = _TYPES.get(suv_type)
     if normalisation is None:
         raise SuvError(
-            "stored SUV of a kind that cannot be told",
+            "stored SUV of an unknown type",
             where="(0054,1006) SUV Type",
             expected=", ".join(_TYPES),
             got=suv_type,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tarfile
 from collections.abc import Sequence
@@ -9,14 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pydicom import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pipeline.dicom.contours.contours import ContourSources
+from pipeline.dicom.contours.contours import ContourSources, contours_patient
 from pipeline.dicom.series.index_file import Index, SeriesGeometry, SeriesRow, write_index
+from pipeline.errors import ContourError
+from pipeline.settings.dicom import ContourSettings
 from pipeline.tables.status import Status, write_status
-from pipeline.volumes.nifti import write_nifti
+from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Grid, Volume
 
 DATA = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).resolve().parents[3] / "../shared/data"))
@@ -32,7 +36,7 @@ def square(x0: float, x1: float, z: float, y0: float | None = None, y1: float | 
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RoiSpec:
     """An ROI to be written: name, contours, geometric type, instances referred to."""
 
     name: str
@@ -41,7 +45,7 @@ class Drawn:
     sop: str = ""
 
 
-def rtstruct(path: Path, rois: Sequence[Drawn], series: Sequence[str] = (CT,), frame: str = FRAME) -> Path:
+def rtstruct(path: Path, rois: Sequence[RoiSpec], series: Sequence[str] = (CT,), frame: str = FRAME) -> Path:
     """Write an RTSTRUCT that refers to series in a frame of reference."""
     dataset = _object("RTSTRUCT", "1.2.840.10008.5.1.4.1.1.481.3", path.stem)
     reference = Dataset()
@@ -83,14 +87,14 @@ def _named(number: int, name: str, frame: str) -> Dataset:
     return item
 
 
-def _contours(number: int, roi: Drawn) -> Dataset:
+def _contours(number: int, roi: RoiSpec) -> Dataset:
     item = Dataset()
     item.ReferencedROINumber = number
     item.ContourSequence = Items([_contour(points, roi) for points in roi.contours])
     return item
 
 
-def _contour(points: np.ndarray, roi: Drawn) -> Dataset:
+def _contour(points: np.ndarray, roi: RoiSpec) -> Dataset:
     item = Dataset()
     item.ContourGeometricType = roi.kind
     item.NumberOfContourPoints = len(points)
@@ -171,3 +175,24 @@ def write_mask(path, grid, array=None):
         array[2:4, 2:5, 3:7] = 1
     write_nifti(path, Volume(array, grid))
     return array
+
+
+LESION = [square(-4.5, 5.5, z, -14.5, -4.5) for z in (109.0, 112.0, 115.0)]  # 100 CT voxels a slice
+
+
+def run(sources, out, **settings):
+    """Make a patient's masks; returns `contours.json`."""
+    contours_patient(sources, out, ContourSettings(**settings), "stop")
+    return json.loads((out / "contours.json").read_text())
+
+
+def masks(out):
+    """The masks in a folder by file name."""
+    return {path.name: read_nifti(path) for path in sorted(out.glob("*.nii.gz"))}
+
+
+def refused(tmp_path, sources, match, **settings):
+    """The message of a patient that is refused."""
+    with pytest.raises(ContourError, match=match) as caught:
+        run(sources, tmp_path / "out", **settings)
+    return str(caught.value)

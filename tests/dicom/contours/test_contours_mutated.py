@@ -15,7 +15,7 @@ from pipeline.errors import PatientError
 from pipeline.settings.dicom import ContourSettings
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.volume import Grid
-from tests.dicom.contours.contour_helpers import Drawn, patient, rtstruct, square
+from tests.dicom.contours.contour_helpers import RoiSpec, patient, rtstruct, square
 from tests.dicom.contours.test_seg_read import made
 
 LESION = [square(-4.5, 5.5, z, -14.5, -4.5) for z in (109.0, 112.0, 115.0)]
@@ -74,7 +74,7 @@ def survive_seg(folder, sound, seed):
 
 def both(tmp_path, seeds):
     (tmp_path / "rs").mkdir()
-    sound = rtstruct(tmp_path / "sound.dcm", [Drawn("GTV", LESION)]).read_bytes()
+    sound = rtstruct(tmp_path / "sound.dcm", [RoiSpec("GTV", LESION)]).read_bytes()
     dataset = made()
     segment = type(dataset)()
     segment.SegmentNumber, segment.SegmentLabel = 1, "Lesion"
@@ -89,9 +89,9 @@ def both(tmp_path, seeds):
     sound_images = {"ct": ImageSeries(SEG_GRID, "1.5", "1.6")}
     sound_rois = seg_rois(ContourFile(tmp_path / "s.dcm", ""), ["*"], sound_images).masks
     assert sound_rois[0].mask.sum() == 2
-    drawn = [survive_rtstruct(tmp_path / "rs", sound, seed) for seed in seeds]
-    segmented = [survive_seg(tmp_path, content, seed) for seed in seeds]
-    return set(drawn), set(segmented)
+    structures = [survive_rtstruct(tmp_path / "rs", sound, seed) for seed in seeds]
+    segmentations = [survive_seg(tmp_path, content, seed) for seed in seeds]
+    return set(structures), set(segmentations)
 
 
 def test_a_hundred_and_fifty_broken_objects_of_each_kind(tmp_path):

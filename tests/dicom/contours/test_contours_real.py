@@ -114,15 +114,15 @@ def test_real_contours_agree_with_a_second_implementation(name, tmp_path):
 
 @pytest.mark.long
 def test_all_thirty_patients(tmp_path, capsys):
-    found = {name: compare(name, tmp_path / name) for name in ALL}
+    by_patient = {name: compare(name, tmp_path / name) for name in ALL}
     with capsys.disabled():
         for key in ("ct", "pet", "supersampled", "ct_volume", "pet_volume"):
-            values = sorted(figures[key] for figures in found.values())
+            values = sorted(figures[key] for figures in by_patient.values())
             print(
                 f"\n{key}: least {values[0]:.4f}, median {median(values):.4f}, most {values[-1]:.4f}", end=""
             )
-    assert all(min(figures["ct"], figures["pet"]) >= 0.995 for figures in found.values())
-    assert all(figures["supersampled"] >= 0.97 for figures in found.values())
-    assert median(figures["supersampled"] for figures in found.values()) >= 0.99
-    assert all(abs(figures["ct_volume"]) < 0.01 for figures in found.values())
-    assert all(abs(figures["pet_volume"]) < 0.04 for figures in found.values())
+    assert all(min(figures["ct"], figures["pet"]) >= 0.995 for figures in by_patient.values())
+    assert all(figures["supersampled"] >= 0.97 for figures in by_patient.values())
+    assert median(figures["supersampled"] for figures in by_patient.values()) >= 0.99
+    assert all(abs(figures["ct_volume"]) < 0.01 for figures in by_patient.values())
+    assert all(abs(figures["pet_volume"]) < 0.04 for figures in by_patient.values())

@@ -10,11 +10,13 @@ from pipeline.volumes.volume import Grid
 from tests.dicom.contours.contour_helpers import (
     CT_GRID,
     PET_GRID,
+    masks,
     patient,
+    refused,
+    run,
     with_roi,
     write_mask,
 )
-from tests.dicom.contours.test_contours import masks, refused, run
 
 
 @pytest.mark.parametrize("name", ["m.nii.gz", "m.nii", "M.NRRD", "m.mha"])
@@ -79,8 +81,10 @@ def test_a_mask_of_other_voxels_is_refused_with_both_geometries(tmp_path, grid):
     write_mask(tmp_path / "m.nii.gz", grid)
     with pytest.raises(GeometryError) as caught:
         run(with_roi(patient(tmp_path), "m.nii.gz"), tmp_path / "out")
-    told = str(caught.value)
-    assert CT_GRID.describe() in told and PET_GRID.describe() in told and grid.describe()[:20] in told
+    message = str(caught.value)
+    assert (
+        CT_GRID.describe() in message and PET_GRID.describe() in message and grid.describe()[:20] in message
+    )
 
 
 def test_a_probability_map_is_no_mask(tmp_path):

@@ -37,8 +37,8 @@ def ct_grid():
 @needs_data
 def test_a_binary_object_equals_dcmqis_volume():
     expected, _ = labels("liver_seg.nrrd")
-    found = segment_masks(dcmread(DCMQI / "liver.dcm"), [1], ct_grid())
-    assert expected.sum() > 1000 and np.array_equal(found[1], expected == 1)
+    masks = segment_masks(dcmread(DCMQI / "liver.dcm"), [1], ct_grid())
+    assert expected.sum() > 1000 and np.array_equal(masks[1], expected == 1)
 
 
 @needs_data
@@ -46,18 +46,18 @@ def test_overlapping_segments_equal_dcmqis_three_volumes():
     # dcmqi spreads segments that overlap over three label volumes: {1, 4, 5}, {2}, {3}.
     volumes = [labels(f"partial_overlaps-{n}.nrrd")[0] for n in (1, 2, 3)]
     expected = {n: volumes[v] == n for v, ns in enumerate([(1, 4, 5), (2,), (3,)]) for n in ns}
-    found = segment_masks(dcmread(DCMQI / "partial_overlaps.dcm"), [1, 2, 3, 4, 5], ct_grid())
+    masks = segment_masks(dcmread(DCMQI / "partial_overlaps.dcm"), [1, 2, 3, 4, 5], ct_grid())
     for number, mask in expected.items():
-        assert mask.any() and np.array_equal(found[number], mask), number
-    assert (found[1] & found[2]).any() or (found[2] & found[3]).any()
+        assert mask.any() and np.array_equal(masks[number], mask), number
+    assert (masks[1] & masks[2]).any() or (masks[2] & masks[3]).any()
 
 
 @needs_data
 def test_a_sparse_label_map_equals_dcmqis_volume():
     # Two of three slices, 38 × 24 pixels: a part of the plane.
     expected, grid = labels("sparse_labelmap_noppv_seg.nrrd")
-    found = segment_masks(dcmread(DCMQI / "sparse-labelmap-noppv.dcm"), [1], grid)
-    assert np.array_equal(found[1], expected == 1)
+    masks = segment_masks(dcmread(DCMQI / "sparse-labelmap-noppv.dcm"), [1], grid)
+    assert np.array_equal(masks[1], expected == 1)
     wider = Grid((7, 60, 50), grid.spacing_mm, tuple(grid.points([-2, -10, -5])[0]), grid.direction)
     placed = segment_masks(dcmread(DCMQI / "sparse-labelmap-noppv.dcm"), [1], wider)[1]
     assert np.array_equal(placed[2:5, 10:48, 5:29], expected == 1) and placed.sum() == expected.sum()
@@ -146,16 +146,16 @@ def made(kind="FRACTIONAL"):
 
 def test_a_fraction_counts_from_above_one_half_of_its_maximum():
     grid = Grid((3, 4, 5), (3.0, 2.0, 1.0), (10.0, 20.0, 0.0))
-    found = segment_masks(made(), [1], grid)[1]
-    assert np.argwhere(found).tolist() == [[1, 2, 2], [2, 1, 3]]
+    mask = segment_masks(made(), [1], grid)[1]
+    assert np.argwhere(mask).tolist() == [[1, 2, 2], [2, 1, 3]]
 
 
 def test_the_image_may_run_along_other_axes():
     # A sagittal volume (slices along x) of the same voxels.
     rows = ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
     grid = Grid((5, 3, 4), (1.0, 3.0, 2.0), (10.0, 20.0, 0.0), rows)
-    found = segment_masks(made(), [1], grid)[1]
-    assert np.argwhere(found).tolist() == [[2, 1, 2], [3, 2, 1]]
+    mask = segment_masks(made(), [1], grid)[1]
+    assert np.argwhere(mask).tolist() == [[2, 1, 2], [3, 2, 1]]
 
 
 def test_damaged_objects_are_refused(tmp_path):

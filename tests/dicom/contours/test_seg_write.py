@@ -14,7 +14,7 @@ from pipeline.dicom.series.index import index_patient
 from pipeline.dicom.series.index_file import chosen, files_of, read_index
 from pipeline.dicom.volume.convert import convert_patient
 from pipeline.errors import GeometryError
-from pipeline.phantoms.identifiers import PLANTED
+from pipeline.phantoms.headers import PLANTED
 from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.volumes.nifti import read_grid
@@ -49,11 +49,11 @@ def test_our_reader_and_highdicoms_find_the_mask(ct: tuple[Grid, list[Path]], tm
     write_segmentation(mask, grid, files[::-1], out)
     assert np.array_equal(segment_masks(dcmread(out), [1], grid)[1], mask)
     volume = highdicom.seg.segread(out).get_volume(combine_segments=True)
-    found = np.zeros(grid.shape, dtype=bool)
+    placed = np.zeros(grid.shape, dtype=bool)
     index = np.argwhere(volume.array > 0)
     points = index @ volume.affine[:3, :3].T + volume.affine[:3, 3]
-    found[tuple(np.round(grid.indices(points)).astype(int).T)] = True
-    assert np.array_equal(found, mask)
+    placed[tuple(np.round(grid.indices(points)).astype(int).T)] = True
+    assert np.array_equal(placed, mask)
 
 
 def test_nobody_is_named_unless_asked_for(ct: tuple[Grid, list[Path]], tmp_path: Path) -> None:

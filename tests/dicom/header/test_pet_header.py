@@ -7,10 +7,11 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pipeline.dicom.header.pet_header import merge_headers, slice_header
+from pipeline.dicom.header.pet_header import PetHeader, merge_headers, slice_header
 from pipeline.dicom.pet.factor import suv_factor
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
+from tests.dicom.pet.suv_cases import BASE
 from tests.dicom.write_dicom import Recipe, plain_dataset
 
 PET = Recipe("PT")
@@ -199,3 +200,7 @@ def test_an_empty_value_of_a_broken_representation_is_absent():
     edit(ds)
     with pytest.raises(SuvError, match="dose"):
         factor_of(ds)
+
+
+def test_a_header_survives_json():
+    assert PetHeader.from_json(BASE.as_json()) == BASE

@@ -8,7 +8,7 @@ from pydicom import dcmread
 
 from pipeline.dicom.header.rtstruct import matches, read_rtstruct
 from pipeline.errors import ContourError
-from tests.dicom.contours.contour_helpers import CT, DATA, FRAME, PET, Drawn, rtstruct, square
+from tests.dicom.contours.contour_helpers import CT, DATA, FRAME, PET, RoiSpec, rtstruct, square
 
 
 def test_names_fit_patterns_whatever_the_case():
@@ -24,7 +24,7 @@ def test_names_fit_however_their_characters_are_composed():
 
 def test_points_references_and_names_are_read(tmp_path):
     path = rtstruct(
-        tmp_path / "a.dcm", [Drawn("GTVp", [square(0, 5, 1)], sop="7.7"), Drawn("Heart", [])], (CT, PET)
+        tmp_path / "a.dcm", [RoiSpec("GTVp", [square(0, 5, 1)], sop="7.7"), RoiSpec("Heart", [])], (CT, PET)
     )
     structures = read_rtstruct(path, ["gtv*"])
     assert structures.names == ("GTVp", "Heart")
@@ -36,14 +36,14 @@ def test_points_references_and_names_are_read(tmp_path):
 
 def test_the_closing_point_is_dropped(tmp_path):
     closed = np.concatenate([square(0, 5, 1), square(0, 5, 1)[:1]])
-    structures = read_rtstruct(rtstruct(tmp_path / "a.dcm", [Drawn("G", [closed])]), ["g"])
+    structures = read_rtstruct(rtstruct(tmp_path / "a.dcm", [RoiSpec("G", [closed])]), ["g"])
     assert len(structures.rois[0].contours[0]) == 4
 
 
 def test_contours_that_enclose_nothing_are_counted_not_used(tmp_path):
     path = rtstruct(
         tmp_path / "a.dcm",
-        [Drawn("G", [square(0, 1, 0)[:1]], "POINT"), Drawn("G2", [square(0, 1, 0)[:2]])],
+        [RoiSpec("G", [square(0, 1, 0)[:1]], "POINT"), RoiSpec("G2", [square(0, 1, 0)[:2]])],
     )
     first, second = read_rtstruct(path, ["g*"]).rois
     assert first.contours == () and first.skipped == {"POINT": 1}
@@ -52,7 +52,7 @@ def test_contours_that_enclose_nothing_are_counted_not_used(tmp_path):
 
 def test_a_contour_given_twice_counts_once(tmp_path):
     # Under XOR it would cancel itself.
-    path = rtstruct(tmp_path / "a.dcm", [Drawn("G", [square(0, 5, 1), square(0, 5, 1), square(0, 5, 4)])])
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("G", [square(0, 5, 1), square(0, 5, 1), square(0, 5, 4)])])
     (roi,) = read_rtstruct(path, ["g"]).rois
     assert len(roi.contours) == 2 and roi.skipped == {"repeated": 1}
 
@@ -63,7 +63,7 @@ def test_a_contour_given_twice_counts_once(tmp_path):
     ids=["the other way round", "from another corner", "rounded otherwise"],
 )
 def test_a_contour_repeated_in_other_words_counts_once(tmp_path, again):
-    path = rtstruct(tmp_path / "a.dcm", [Drawn("G", [square(0, 5, 1), again, square(0, 5, 4)])])
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("G", [square(0, 5, 1), again, square(0, 5, 4)])])
     (roi,) = read_rtstruct(path, ["g"]).rois
     assert len(roi.contours) == 2 and roi.skipped == {"repeated": 1}
 
@@ -71,7 +71,9 @@ def test_a_contour_repeated_in_other_words_counts_once(tmp_path, again):
 @pytest.mark.parametrize("sequence", ["StructureSetROISequence", "ROIContourSequence"])
 def test_two_rois_of_one_number_are_refused(tmp_path, sequence):
     # PS3.3 C.8.8.5: ROI Number is unique in a structure set; otherwise contours have two owners.
-    path = rtstruct(tmp_path / "a.dcm", [Drawn("GTV", [square(0, 5, 1)]), Drawn("Heart", [square(9, 12, 1)])])
+    path = rtstruct(
+        tmp_path / "a.dcm", [RoiSpec("GTV", [square(0, 5, 1)]), RoiSpec("Heart", [square(9, 12, 1)])]
+    )
     dataset = dcmread(path)
     number = "ROINumber" if sequence.startswith("Structure") else "ReferencedROINumber"
     setattr(dataset[sequence].value[1], number, 1)
@@ -82,13 +84,13 @@ def test_two_rois_of_one_number_are_refused(tmp_path, sequence):
 
 
 def test_xor_contours_are_closed_ones(tmp_path):
-    path = rtstruct(tmp_path / "a.dcm", [Drawn("G", [square(0, 5, 1)], "CLOSEDPLANAR_XOR")])
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("G", [square(0, 5, 1)], "CLOSEDPLANAR_XOR")])
     assert len(read_rtstruct(path, ["g"]).rois[0].contours) == 1
 
 
 @pytest.mark.parametrize("damage", [["1", "2"], ["1", "2", "nan"] * 3, ["1", "2", "x"] * 3])
 def test_damaged_points_are_refused(tmp_path, damage):
-    path = rtstruct(tmp_path / "a.dcm", [Drawn("GTV", [square(0, 5, 1)])])
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", [square(0, 5, 1)])])
     content = path.read_bytes()
     old = "\\".join(f"{v:.4f}" for v in square(0, 5, 1).ravel()).encode()
     assert old in content

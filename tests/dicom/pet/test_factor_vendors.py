@@ -5,16 +5,14 @@ it, the seconds counted by hand from the clock readings; nothing of the code und
 part. Base header: see `suv_cases.py`.
 """
 
-import dataclasses
+from __future__ import annotations
 
 import pytest
 
-from pipeline.dicom.header.pet_header import PetSlice
-from pipeline.dicom.pet.factor import suv_factor
-from pipeline.settings.dicom import SuvSettings
-from tests.dicom.pet.suv_cases import BASE, frames, slices
+from pipeline.dicom.header.dicom_time import PetSlice
+from tests.dicom.pet.suv_cases import factors_of, frames, slices
 
-ROWS = [
+FACTORS = [
     # 70000 / 350e6 * 2 ** (3660 / 6586.2)
     (
         "GE: private scan time",
@@ -233,7 +231,8 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize(("header", "settings", "expected"), [r[1:] for r in ROWS], ids=[r[0] for r in ROWS])
+@pytest.mark.parametrize(
+    ("header", "settings", "expected"), [row[1:] for row in FACTORS], ids=[row[0] for row in FACTORS]
+)
 def test_factor(header, settings, expected):
-    result = suv_factor(dataclasses.replace(BASE, **header), SuvSettings(**settings))
-    assert result.factors == (pytest.approx(expected, rel=1e-9),)
+    assert factors_of(header, settings) == (pytest.approx(expected, rel=1e-9),)

@@ -1,0 +1,155 @@
+"""Tables of radiomics features: what was extracted, how stable it is, what linear models chose."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.report.formatting import display_name
+from pipeline.report.job import ReportJob
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GOOD_ICC, EXCELLENT_ICC = 0.75, 0.9
+"""Lower ends of the interval from which agreement is called good and excellent (Koo & Li,
+J Chiropr Med 2016;15:155-163)."""
+STABILITY_NOTE = (
+    "ICC(1,1) among development patients of features under the contour as drawn, grown, shrunk and moved. "
+    "Good and excellent: the lower end of the 95 % interval is at least 0.75 and 0.9. "
+    "A model with min_icc computes its own, among its fold's training patients."
+)
+VARIABLES_NOTE = (
+    "Log-hazard ratios per standard deviation; positive = worse. Levels: against the most frequent "
+    "one among the fold’s training patients, which may be another one in another fold."
+)
+
+
+class FeatureGroup(NamedTuple):
+    """Image, filter and class that a feature belongs to, as printed; sorted in this order."""
+
+    image: str
+    filter: str
+    kind: str
+
+
+def feature_group(name: str) -> FeatureGroup:
+    """Group of a column `{image}_{filter}_{class}_{feature}` or `{image}_index_{feature}`."""
+    parts = name.split("_")
+    if len(parts) < 3 or parts[1] == "index":
+        return FeatureGroup(parts[0].upper(), "–", "index")
+    return FeatureGroup(parts[0].upper(), parts[1].split("-")[0], parts[2])
+
+
+def radiomics_overview(path: Path) -> pd.DataFrame:
+    """Features by image, filter and class, with how many values are missing.
+
+    Args:
+        path: `features.parquet`: patient_id and a column per feature.
+    """
+    import pandas as pd
+
+    features = pd.read_parquet(path).set_index("patient_id")
+    counts: Counter[FeatureGroup] = Counter()
+    missing: Counter[FeatureGroup] = Counter()
+    for name in features.columns:
+        group = feature_group(str(name))
+        counts[group] += 1
+        missing[group] += int(features[name].isna().sum())
+    rows: list[dict[str, Any]] = [
+        {
+            "Image": "All",
+            "Filter": "",
+            "Class": f"{len(features)} patients",
+            "Features": features.shape[1],
+            "Missing values": int(features.isna().sum().sum()),
+        }
+    ]
+    rows += [
+        {
+            "Image": group.image,
+            "Filter": group.filter,
+            "Class": group.kind,
+            "Features": count,
+            "Missing values": missing[group],
+        }
+        for group, count in sorted(counts.items())
+    ]
+    return pd.DataFrame(rows)
+
+
+def read_stability(results: Path) -> pd.DataFrame | None:
+    """`stability.csv`, where the study made one."""
+    import pandas as pd
+
+    path = results / "radiomics" / "stability.csv"
+    return pd.read_csv(path) if path.is_file() else None
+
+
+def stability_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Agreement by image, filter and class, all features first.
+
+    Args:
+        table: `stability.csv`: feature, icc, icc_low, icc_high, patients.
+
+    Returns:
+        Features, median ICC (of those that have one), how many are good and excellent; no rows
+        where nothing was measured.
+    """
+    import pandas as pd
+
+    if table.empty:
+        return pd.DataFrame()
+    frame = table.assign(group=[feature_group(str(name)) for name in table["feature"]])
+    everything = FeatureGroup("All", "", f"{int(table['patients'].max())} patients")
+    parts = [(everything, frame)]
+    parts += [(FeatureGroup(*group), part) for group, part in frame.groupby("group", sort=True)]
+    rows = [
+        {
+            "Image": group.image,
+            "Filter": group.filter,
+            "Class": group.kind,
+            "Features": len(part),
+            "Median ICC": part["icc"].dropna().median(),
+            "Good": int((part["icc_low"] >= GOOD_ICC).sum()),
+            "Excellent": int((part["icc_low"] >= EXCELLENT_ICC).sum()),
+        }
+        for group, part in parts
+    ]
+    return pd.DataFrame(rows)
+
+
+def chosen_variables(job: ReportJob) -> pd.DataFrame:
+    """Variables of the linear models: in how many folds each was chosen, mean coefficient.
+
+    Coefficients are log-hazard ratios (per SD of features and numbers), positive = worse.
+    """
+    import pandas as pd
+
+    rows = []
+    for model in job.settings.models:
+        folds = [values for folder in job.folds(model) if (values := _coefficients(folder)) is not None]
+        counts = Counter(name for fold in folds for name in fold)
+        for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+            values = [fold[name] for fold in folds if name in fold]
+            rows.append(
+                {
+                    "Model": display_name(model),
+                    "Variable": name,
+                    "Folds": f"{count} of {len(folds)}",
+                    "Mean log-hazard ratio": sum(values) / count,
+                    "Lowest": min(values),
+                    "Highest": max(values),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _coefficients(fold: Path) -> dict[str, float] | None:
+    """Coefficients in a fold's `model.json`; None where the model is not linear."""
+    path = fold / "model.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    coefficients = content.get("coefficients")
+    return coefficients if isinstance(coefficients, dict) else None

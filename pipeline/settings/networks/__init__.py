@@ -1,0 +1,1 @@
+"""Settings of the networks, a module for each paper."""

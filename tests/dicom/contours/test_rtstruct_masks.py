@@ -1,0 +1,90 @@
+"""Which image the contours of an RTSTRUCT belong to, and which contours are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from pipeline.dicom.series.index_file import Index, SeriesGeometry, SeriesRow, write_index
+from pipeline.tables.status import read_status
+from pipeline.volumes.nifti import write_nifti
+from pipeline.volumes.volume import Grid, Volume
+from tests.dicom.contours.contour_helpers import (
+    CT,
+    CT_GRID,
+    FRAME,
+    LESION,
+    PET,
+    RoiSpec,
+    patient,
+    refused,
+    rtstruct,
+    run,
+    square,
+)
+
+
+def test_a_missing_series_reference_falls_back_on_frame_and_slices(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", LESION)], ())
+    report = run(patient(tmp_path, [path]), tmp_path / "out")
+    assert list(report["masks"]) == ["ct"]  # lies on the slices of both: the finer one
+    assert "frame of reference" in report["masks"]["ct"]["rois"][0]["matched_by"]
+    assert any("no series in use" in warning for warning in report["warnings"])
+    assert read_status(tmp_path / "out").state == "warned"
+
+
+def test_where_only_the_pets_slices_carry_the_contours_it_is_the_pet(tmp_path):
+    sources = patient(tmp_path, [rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", LESION)], ())])
+    shifted = Grid(CT_GRID.shape, CT_GRID.spacing_mm, (-20.0, -30.0, 101.2))
+    write_nifti(sources.convert / "ct_hu.nii.gz", Volume(np.zeros(shifted.shape, np.int16), shifted))
+    assert list(run(sources, tmp_path / "out")["masks"]) == ["pet"]
+
+
+def test_a_structure_set_of_another_frame_is_not_used(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", LESION)], ("8.8",), frame="8.9")
+    message = refused(tmp_path, patient(tmp_path, [path]), "no contour can be used")
+    assert "neither to the CT or PET" in message
+
+
+def test_a_series_reference_outweighs_a_broken_frame_with_a_warning(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", LESION)], (PET,), frame="8.9")
+    report = run(patient(tmp_path, [path]), tmp_path / "out")
+    assert list(report["masks"]) == ["pet"]
+    assert "another frame of reference" in report["warnings"][0]
+
+
+def test_where_both_series_are_named_the_instances_decide(tmp_path):
+    for uid, expected in (("ct", ["ct"]), ("pet", ["pet"])):
+        slices = {}
+        for kind in ("ct", "pet"):
+            # Any DICOM object does: only its SOP Instance UID is read.
+            slices[kind] = rtstruct(tmp_path / uid / f"{kind}.dcm", [])
+        sop = str(dcmread(slices[uid]).SOPInstanceUID)
+        path = rtstruct(tmp_path / uid / "rs.dcm", [RoiSpec("GTV", LESION, sop=sop)], (CT, PET))
+        sources = patient(tmp_path / uid, [path])
+        row = SeriesRow("CT", CT, "1.2", FRAME, "", 10, SeriesGeometry(), "ct", True, "")
+        pet = SeriesRow("PT", PET, "1.2", FRAME, "", 10, SeriesGeometry(), "pet", True, "")
+        contours = SeriesRow("RTSTRUCT", "1.9", "1.2", FRAME, "", 1, SeriesGeometry(), "rtstruct", True, "")
+        files = {CT: (slices["ct"],), PET: (slices["pet"],), "1.9": (path,)}
+        write_index(sources.index, Index("P1", tmp_path / uid, (row, pet, contours), files))
+        assert list(run(sources, tmp_path / uid / "out")["masks"]) == expected
+
+
+def test_contours_outside_the_image_are_refused_or_warned_of(tmp_path):
+    outside = [square(100.0, 110.0, 109.0)]
+    message = refused(
+        tmp_path, patient(tmp_path, [rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", outside)])]), "outside"
+    )
+    assert "100.0 %" in message
+    cut = [square(-24.5, -14.5, z, -14.5, -4.5) for z in (109.0, 112.0)]  # 40 % beyond x = -20.5
+    sources = patient(tmp_path / "cut", [rtstruct(tmp_path / "cut" / "b.dcm", [RoiSpec("GTV", cut)])])
+    refused(tmp_path, sources, "outside the CT")
+    report = run(sources, tmp_path / "warned", max_outside_percent=50.0)
+    assert "40.0 % of its volume" in report["warnings"][0]
+    assert report["masks"]["ct"]["rois"][0]["outside_percent"] == pytest.approx(40.0)
+
+
+def test_open_contours_alone_are_no_contour(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", LESION, "OPEN_PLANAR")])
+    assert "3 OPEN_PLANAR" in refused(tmp_path, patient(tmp_path, [path]), "no contour can be used")

@@ -1,0 +1,13 @@
+"""What training will do, as `plan.json` says it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.planning.made_up import plan, without_outcomes
+
+
+def test_without_outcomes_nothing_is_marked_of_hazards(tmp_path: Path) -> None:
+    plan(tmp_path, without_outcomes(9), folds=3, validation_fraction=0)
+    assert json.loads((tmp_path / "plan.json").read_text())["caveats"] == []

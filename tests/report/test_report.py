@@ -1,0 +1,146 @@
+"""Whole reports of synthetic studies: complete, escaped, the same bytes each time."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pipeline.report.report import build_report
+from tests.report.synthetic_study import HOSTILE, make_study
+
+
+class Reader(HTMLParser):
+    """Tags, sources, and the text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [str(value) for key, value in attrs if key in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("full")
+    build_report(make_study(folder / "results"), folder / "report")
+    return folder / "report"
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bare")
+    build_report(make_study(folder / "results", full=False), folder / "report")
+    return folder / "report"
+
+
+def page_of(report: Path, name: str = "index.html") -> Reader:
+    return Reader((report / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["index.html", "quality.html"])
+@pytest.mark.parametrize("which", ["full", "bare"])
+def test_every_link_leads_somewhere_and_nothing_outside(
+    which: str, name: str, request: pytest.FixtureRequest
+) -> None:
+    report = request.getfixturevalue(which)
+    page = page_of(report, name)
+    for link in page.links:
+        assert not re.match(r"(https?:)?//", link)
+        if not link.startswith(("#", "data:,")):
+            assert (report / link).is_file(), link
+    anchors = {link[1:] for link in page.links if link.startswith("#")}
+    assert anchors <= set(re.findall(r'id="(\w+)"', (report / name).read_text()))
+
+
+def test_hostile_text_is_text(full: Path) -> None:
+    page = page_of(full)
+    assert "script" not in page.tags
+    # Title, note, problem, scanner and remark each show it as it was written.
+    assert page.text.count(HOSTILE) >= 5
+    for svg in (full / "figures").glob("*.svg"):
+        assert not any(e.tag.endswith("script") for e in ElementTree.parse(svg).iter()), svg.name
+
+
+def test_note_and_warning_stand_on_the_figures(full: Path) -> None:
+    for svg in (full / "figures").glob("*.svg"):
+        text = " ".join("".join(ElementTree.parse(svg).getroot().itertext()).split())
+        assert "Synthetic." in text, svg.name
+        survival = svg.name.startswith(("concordance", "kaplan", "calibration", "differences"))
+        assert ("Few events" in text) == survival, svg.name
+        assert ("no validation" in text) == survival, svg.name
+
+
+def test_caveats_stand_beside_every_survival_table(full: Path) -> None:
+    text = (full / "index.html").read_text()
+    tables = re.findall(r'(<p class="caveat">.*?)?<div class="scroll"[^>]*aria-label="([^"]*)"', text, re.S)
+    marked = {name for caveat, name in tables if "no validation" in caveat}
+    wanted = {"Discrimination", "Differences between models", "Risk groups of both", "All metrics"}
+    assert wanted <= marked
+
+
+def test_everything_is_there(full: Path) -> None:
+    names = {path.stem for path in (full / "figures").glob("*.svg")}
+    assert names == {
+        "flow", "concordance", "differences", "kaplan_meier_both", "calibration_both", "dice", "examples",
+        "crops_1", "training_deepmts", "registration",
+    }  # fmt: skip
+    assert names == {path.stem for path in (full / "figures").glob("*.png")}
+    for path in (full / "tables").glob("*.csv"):
+        with path.open(newline="") as stream:
+            lengths = {len(row) for row in csv.reader(stream)}
+        assert len(lengths) == 1, path.name
+
+
+def test_a_study_without_the_rest_says_nothing_of_it(bare: Path) -> None:
+    """No external set, network, radiomics, registration, SUV or comparison; 2D; no time unit."""
+    names = {path.stem for path in (bare / "figures").glob("*.svg")}
+    assert names == {
+        "flow",
+        "concordance",
+        "kaplan_meier_volume",
+        "calibration_volume",
+        "examples",
+        "crops_1",
+    }
+    page = page_of(bare)
+    assert "External:" not in page.text.replace("External: the mean", "")
+    assert not {"#training", "#quality"} & set(page.links)
+    assert "nan" not in re.findall(r"\w+", page.text)
+    assert "Time (no unit)" in (bare / "figures" / "kaplan_meier_volume.svg").read_text()
+
+
+def test_same_inputs_give_the_same_bytes(bare: Path, tmp_path: Path) -> None:
+    results = bare.parent / "results"
+    code = (
+        "import sys; from pathlib import Path; from pipeline.report.report import build_report\n"
+        "from tests.report.synthetic_study import make_study\n"
+        "build_report(make_study(Path(sys.argv[1]), full=False), Path(sys.argv[2]))\n"
+        "heavy = {'torch', 'sksurv', 'lifelines', 'sklearn', 'ants', 'radiomics'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    again = tmp_path / "report"
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-c", code, str(tmp_path / results.name), str(again)]
+    subprocess.run(command, check=True, cwd=root, env={"PYTHONHASHSEED": "7", "PATH": ""})
+    assert digests(again) == digests(bare)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
