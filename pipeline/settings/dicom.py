@@ -33,6 +33,29 @@ class IndexSettings(Section):
         description="A dynamic or gated series, several images at each position: refuse, or use its "
         "first or last frame (phase), told in `series.json`.",
     )
+    several_acquisitions: Literal["refuse", "first", "last"] = Field(
+        "refuse",
+        description="A series that holds several acquisitions, parted by more than `acquisition_gap_minutes`: "
+        "refuse, or use the first or the last one, told in `series.json`.",
+    )
+    acquisition_gap_minutes: float = Field(
+        20.0,
+        gt=0,
+        description="Slices of one series whose acquisitions are further apart are two acquisitions.",
+    )
+    uptake_minutes: tuple[float, float] = Field(
+        (45.0, 90.0),
+        description="Of several PETs at different times after injection the one within is taken, and all are told.",
+    )
+    expected_tracer: Literal["fdg", "any"] = Field(
+        "fdg", description="Of several PETs one of this tracer is taken; another one is told."
+    )
+    min_pet_coverage: float = Field(
+        0.67,
+        ge=0,
+        le=1,
+        description="A PET that covers less of the length of the CT than this share is told.",
+    )
     max_unpacked_mib: int = Field(
         8192, ge=1, description="ZIP archives of one patient that unpack to more MiB of DICOM are refused."
     )

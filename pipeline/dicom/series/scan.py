@@ -52,7 +52,8 @@ _TAGS = [int(Tag(name)) for name in (
     "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "CorrectedImage", "Units", "SeriesType", "BurnedInAnnotation", "ReferencedSeriesSequence",
     "ReferencedFrameOfReferenceSequence", "AttenuationCorrected", "DecayCorrected",
-    "AcquisitionDate", "AcquisitionTime", "TriggerTime", "FrameReferenceTime", "InstanceNumber",
+    "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "TriggerTime",
+    "DecayCorrection", "NumberOfSlices", "FrameReferenceTime", "InstanceNumber",
 )]  # fmt: skip
 _FRAME_TAGS = [0x52009229, 0x52009230]  # Shared and Per-Frame Functional Groups Sequence
 # Above this many files a pool of processes earns its start (about 1 s) back.
@@ -100,6 +101,8 @@ class Instance:
         planes: One per frame.
         acquisition_order: The image's place among those at its position.
         references: Series that an RTSTRUCT or a SEG belongs to.
+        decay_correction: (0054,1102).
+        number_of_slices: (0054,0081) Number of Slices; 0 where it is absent.
     """
 
     path: Path
@@ -121,6 +124,8 @@ class Instance:
     planes: tuple[Plane, ...]
     acquisition_order: AcquisitionOrder = AcquisitionOrder()
     references: tuple[str, ...] = ()
+    decay_correction: str = ""
+    number_of_slices: int = 0
 
 
 @dataclass
@@ -257,16 +262,23 @@ def _instance(path: Path, dataset: Dataset) -> Instance:
         planes=planes_of(dataset) if modality in ("CT", "PT", "MR", "NM") else (),
         acquisition_order=_acquisition_order(dataset),
         references=_references(dataset),
+        decay_correction=text_of(dataset, "DecayCorrection").upper(),
+        number_of_slices=integer_of(dataset, "NumberOfSlices") or 0,
     )
 
 
 def _acquisition_order(dataset: Dataset) -> AcquisitionOrder:
     return AcquisitionOrder(
-        acquired=text_of(dataset, "AcquisitionDate") + text_of(dataset, "AcquisitionTime"),
+        acquired=_acquired(dataset),
         trigger_time=number_of(dataset, "TriggerTime") or 0.0,
         frame_reference_time=number_of(dataset, "FrameReferenceTime") or 0.0,
         instance_number=number_of(dataset, "InstanceNumber") or 0.0,
     )
+
+
+def _acquired(dataset: Dataset) -> str:
+    time = text_of(dataset, "AcquisitionTime")
+    return text_of(dataset, "AcquisitionDate") + time if time else text_of(dataset, "AcquisitionDateTime")
 
 
 def _contour_frame(dataset: Dataset) -> str:
