@@ -166,6 +166,14 @@ class ContourSettings(Section):
         le=63,
         description="Sub-voxel rasterisation: lines per voxel edge; odd numbers have no ties at one half.",
     )
+    max_file_mib: int = Field(128, ge=1, description="A larger RTSTRUCT file is refused.")
+    max_contours: int = Field(20_000, ge=1, description="An ROI with more contours is refused.")
+    max_points: int = Field(
+        5_000_000, ge=3, description="An ROI with more points, all contours together, is refused."
+    )
+    max_contours_per_plane: int = Field(
+        200, ge=1, description="An ROI with more contours in one axial plane is refused."
+    )
     max_outside_percent: float = Field(
         5.0, ge=0, le=100, description="A contour with more of its volume outside the image is refused."
     )

@@ -18,6 +18,7 @@ from pipeline.tables.cohort_rows import (
     check_event_coding,
     check_images,
     check_missing_words,
+    path_problem,
     read_rows,
     require_once,
 )
@@ -238,6 +239,14 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
             where=where,
             expected="the patient's folder, below cohort.image_root",
             action="name it, or remove the patient",
+        )
+    if problem := path_problem(row["image_path"]):
+        raise TableError(
+            "column 'image_path' holds what no folder can be called",
+            where=where,
+            expected="printable characters without braces",
+            got=f"{problem}: {row['image_path'][:60]!r}",
+            action="rename the folder, and correct this row",
         )
     time_column, event_column = endpoint_columns(settings)
     outcome = _outcome(row, (time_column, event_column), where) if event_column in row else None

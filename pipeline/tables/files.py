@@ -41,7 +41,7 @@ def orphan_folders(settings: CohortSettings, cohort: Cohort) -> list[Path]:
         return []
     named = {Path(p.image_path).parts[0] for p in cohort.patients if p.image_path}
     named |= set(cohort.problems)
-    return sorted(p for p in root.iterdir() if p.is_dir() and p.name not in named and p.name[0] != ".")
+    return sorted(p for p in root.iterdir() if os.path.isdir(p) and p.name not in named and p.name[0] != ".")
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from pipeline.tables.failures import raise_machine_failure
 
 Array = npt.NDArray[Any]
 _PIXELS = 0x7FE00010
+_SEAM = 0.01  # maps of neighbouring ranges agree by this share where they meet
 _UNCOMPRESSED = (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -198,6 +200,11 @@ def mapped_values(
         if not np.allclose(mapped, np.where(np.isnan(before), mapped, before), rtol=1e-6, atol=0):
             _refuse_map(rescales, frame, where, "stored values that two maps turn into different ones")
         values[inside] = mapped
+    ordered = sorted(rescales, key=lambda rescale: rescale.first)
+    for below, above in pairwise(ordered):
+        ends = [r.slope * at + r.intercept for r, at in ((below, below.last), (above, above.first))]
+        if abs(ends[1] - ends[0]) > max(_SEAM * abs(ends[0]), 3 * abs(below.slope), 3 * abs(above.slope)):
+            _refuse_map(rescales, frame, where, "maps that jump where they meet")
     if padded is not None:
         values[padded] = 0.0  # no image, whatever the maps say of its value
     outside = np.isnan(values)

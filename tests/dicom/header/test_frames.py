@@ -148,8 +148,9 @@ def test_maps_of_one_unit_hold_each_in_its_range(tmp_path):
         [mapping(500, 3000, 1.5, "Bq/ml")],
         [mapping(0, 1000, 1.5, "Bq/ml"), mapping(1500, 3000, 1.5, "Bq/ml")],
         [mapping(0, 2000, 1.5, "Bq/ml"), mapping(1000, 3000, 3.0, "Bq/ml")],
+        [mapping(0, 1000, 1.5, "Bq/ml"), mapping(1001, 3000, 0.75, "Bq/ml")],
     ],
-    ids=["the upper part", "the lower part", "a gap", "two meanings"],
+    ids=["the upper part", "the lower part", "a gap", "two meanings", "a jump"],
 )
 def test_maps_that_do_not_give_each_value_one_meaning_are_refused(tmp_path, maps):
     with pytest.raises(DicomError, match="one meaning.*ranges"):
