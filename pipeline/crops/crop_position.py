@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.crops.lesion import MaskFrom, read_lesion
 from pipeline.errors import CropError, PipelineError, SettingsError
 from pipeline.settings.geometry import CropSettings
-from pipeline.tables.frozen_selection import write_pin
+from pipeline.tables.frozen_selection import freeze_patients
 from pipeline.tables.status import read_status
 from pipeline.volumes.transform import inverse, read_matrix, registered_pet, transform_points
 from pipeline.volumes.volume import FloatArray
@@ -68,7 +68,7 @@ def crop_position(
     """
     patients = list(candidates)
     if pin is not None:
-        write_pin(pin, [patient.contours.name for patient in patients])
+        freeze_patients(pin, [patient.contours.name for patient in patients])
     if settings.centre_mm is not None:
         _write(out, {"centre_mm": list(settings.centre_mm), "from": "settings", "lesions": 0})
         return

@@ -90,7 +90,7 @@ def _box_table(frame: pd.DataFrame, position: Mapping[str, int]) -> BoxTable:
     patient, score, hit = [np.empty(0, dtype=np.int64)], [np.empty(0)], [np.empty(0, dtype=bool)]
     for patient_id, boxes in frame.groupby("patient_id", sort=True):
         row = position[str(patient_id)]
-        predicted = boxes[boxes["source"] == "found"].sort_values("score", ascending=False, kind="stable")
+        predicted = boxes[boxes["source"] == "predicted"].sort_values("score", ascending=False, kind="stable")
         manual = boxes.loc[boxes["source"] == "manual", list(CORNERS)].to_numpy(float)
         lesions[row] = len(manual)
         patient.append(np.full(len(predicted), row))

@@ -9,8 +9,10 @@ so that a perfect measurement of it reaches a C-index of about
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -143,3 +145,25 @@ def disk_of_row(patient_id: str, time: float, settings: DiskSettings) -> DiskIma
             "cohort.time_unit: none",
         )
     return disk
+
+
+def write_disks(
+    rows: Iterable[tuple[str, float]],
+    settings: DiskSettings,
+    outputs: Sequence[Path],
+    write_arrays: Callable[[str, npt.NDArray[np.float32], npt.NDArray[np.uint8], Path], None],
+) -> None:
+    """Make the image and the mask of every row of the cohort table, and store them as crops.
+
+    Args:
+        rows: Patient id and time (dimensionless) of each row.
+        settings: The generator.
+        outputs: Path of each row's crop, in the same order.
+        write_arrays: Stores a patient's image and mask as a crop; the store lies in another room.
+
+    Raises:
+        TableError: See :func:`disk_of_row`.
+    """
+    for (patient_id, time), out in zip(rows, outputs, strict=True):
+        disk = disk_of_row(patient_id, time, settings)
+        write_arrays(patient_id, disk.image, disk.mask, out)

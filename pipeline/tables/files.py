@@ -1,4 +1,4 @@
-"""Where one patient's images lie."""
+"""The files of a patient: where they lie, which there are, whether they have changed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,32 @@ from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import Cohort
 from pipeline.tables.failures import is_machine_failure
 
+NO_FILE = "not a regular file (a pipe, a device or a broken link)"
+NO_FOLDER = "folder that cannot be listed (a path too long, or gone)"
+ZIP = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class FileListing:
+    """The files below a folder.
+
+    Attributes:
+        files: Regular files, sorted within each folder.
+        skipped: Reason → number of entries that are not listed.
+        failures: Where rights or the disk failed: whoever reads the files must not go on.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    failures: list[OSError] = field(default_factory=list)
+
+    def fail(self, error: OSError) -> None:
+        """Take note of a folder or a file that could not be looked at."""
+        if is_machine_failure(error):
+            self.failures.append(error)
+        else:
+            self.skipped[NO_FOLDER] += 1
+
 
 @dataclass(frozen=True)
 class PatientFiles:
@@ -22,7 +48,7 @@ class PatientFiles:
     Attributes:
         patient_id: Names outputs; never taken from image files.
         folder: Folder (or file) that holds the images.
-        roi: Pattern of ROI names or path of a mask; empty: the study's patterns.
+        roi: Pattern of ROI names or path of a mask; empty: the patterns of the study.
     """
 
     patient_id: str
@@ -64,8 +90,8 @@ def files_digest(folder: Path) -> str:
     except (OSError, ValueError):  # no path that a system takes, or a closed one: its stage reports it
         return ""
     listing = list_files(folder)
-    passed = sorted([*listing.passed.items(), ("failures", len(listing.failures))])
-    digest = hashlib.sha256(json.dumps(passed).encode())
+    skipped = sorted([*listing.skipped.items(), ("failures", len(listing.failures))])
+    digest = hashlib.sha256(json.dumps(skipped).encode())
     for path in listing.files:
         try:
             entry = path.stat()
@@ -76,47 +102,20 @@ def files_digest(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-NO_FILE = "not a regular file (a pipe, a device or a broken link)"
-NO_FOLDER = "folder that cannot be listed (a path too long, or gone)"
-ZIP = b"PK\x03\x04"
-
-
-@dataclass(frozen=True)
-class FolderListing:
-    """What lies below a folder.
-
-    Attributes:
-        files: Regular files, sorted within each folder.
-        passed: What was passed over, by reason.
-        failures: Where rights or the disk failed: whoever reads the files must not go on.
-    """
-
-    files: list[Path] = field(default_factory=list)
-    passed: Counter[str] = field(default_factory=Counter)
-    failures: list[OSError] = field(default_factory=list)
-
-    def fail(self, error: OSError) -> None:
-        """Take note of a folder or a file that could not be looked at."""
-        if is_machine_failure(error):
-            self.failures.append(error)
-        else:
-            self.passed[NO_FOLDER] += 1
-
-
-def list_files(folder: Path) -> FolderListing:
-    """Regular files below a folder.
+def list_files(folder: Path) -> FileListing:
+    """List the regular files below a folder.
 
     Linked folders are entered (cohorts are often made of links to an archive), each real
-    folder once, so that a link to a parent ends.
+    folder once, so that a link to a parent folder does not recur for ever.
 
     Args:
-        folder: Any tree of files, or one file.
+        folder: Any tree of files, or a single file.
     """
-    listing = FolderListing()
+    listing = FileListing()
     entered: set[tuple[int, int]] = set()
     try:
         if folder.is_file():
-            return FolderListing([folder])
+            return FileListing([folder])
     except OSError as error:
         listing.fail(error)
     for root, folders, names in os.walk(folder, followlinks=True, onerror=listing.fail):
@@ -131,7 +130,7 @@ def list_files(folder: Path) -> FolderListing:
     return listing
 
 
-def _enter(path: Path, listing: FolderListing) -> None:
+def _enter(path: Path, listing: FileListing) -> None:
     try:
         regular = path.is_file()
     except OSError as error:  # a link to what may not be looked at
@@ -140,7 +139,7 @@ def _enter(path: Path, listing: FolderListing) -> None:
     if regular:
         listing.files.append(path)
     else:
-        listing.passed[NO_FILE] += 1
+        listing.skipped[NO_FILE] += 1
 
 
 def is_zip(path: Path) -> bool:
@@ -153,5 +152,6 @@ def is_zip(path: Path) -> bool:
 
 
 def _identity(folder: str) -> tuple[int, int]:
-    found = os.stat(folder)
-    return found.st_dev, found.st_ino
+    """Device and inode of a folder."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino

@@ -10,7 +10,7 @@ import pytest
 from pipeline.crops.crop_position import AlignedContours, crop_position, read_position
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.settings.geometry import CropSettings
-from pipeline.tables.frozen_selection import pinned_patients
+from pipeline.tables.frozen_selection import frozen_patients
 from pipeline.tables.status import Status, write_status
 
 
@@ -45,7 +45,7 @@ def test_the_pin_keeps_who_took_part(write_patient, tmp_path):
     pin = tmp_path / "pins/position.json"
     first, undrawn = write_patient("P", lesion=(0.0, 0.0, 0.0)), write_patient("R", drawn_on=())
     crop_position(candidates(first, undrawn), tmp_path / "position.json", CropSettings(), pin=pin)
-    assert pinned_patients(pin, ["P", "Q", "R"]) == ["P", "R"]
+    assert frozen_patients(pin, ["P", "Q", "R"]) == ["P", "R"]
 
 
 def test_patients_of_two_templates_are_not_averaged(write_patient, tmp_path):

@@ -24,5 +24,5 @@ def test_the_contract(tmp_path):
         broken.loc[3 if column != "contour" else 0, column] = wrong
         with pytest.raises(TableError, match=message):
             write_detections(path, broken)
-    with pytest.raises(TableError, match="left no boxes"):
+    with pytest.raises(TableError, match="has written no boxes"):
         read_detections(tmp_path / "none.parquet")

@@ -173,7 +173,7 @@ def scan_folder(folder: Path, unpacked: Path, limits: Limits | None = None, work
     listing = list_files(folder)
     for failure in listing.failures:
         raise machine_error(failure)
-    files, scan, members = listing.files, Scan(skipped=listing.passed), Unpacked()
+    files, scan, members = listing.files, Scan(skipped=listing.skipped), Unpacked()
     for number, archive in enumerate([path for path in files if is_zip(path)]):
         files.remove(archive)
         unpack(archive, unpacked / f"{number:03d}", limits, members)
