@@ -72,7 +72,8 @@ def unpack(archive: Path, target: Path, limits: Limits, into: Unpacked) -> None:
                     if not begins_as_dicom(start):
                         into.passed.append(NOT_DICOM)
                         continue
-                    target.mkdir(parents=True, exist_ok=True)
+                    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # they name the patient
+                    target.mkdir(exist_ok=True)
                     path = target / f"{number:06d}.dcm"
                     with path.open("wb") as stream:
                         stream.write(start)
