@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 
+def printable(text: str, longest: int = 2000) -> str:
+    """Text of files and names for a message: nothing that a terminal obeys, no more than is read."""
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+
+
 class PipelineError(Exception):
     """A problem that is reported as one message, without a traceback.
 
@@ -31,7 +37,7 @@ class PipelineError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        parts = [self.problem.rstrip(".")]
+        parts = [printable(self.problem.rstrip("."))]
         for label, text in (
             ("where", self.where),
             ("expected", self.expected),
@@ -39,7 +45,7 @@ class PipelineError(Exception):
             ("what to do", self.action),
         ):
             if text:
-                parts.append(f"{label}: {text.rstrip('.')}")
+                parts.append(f"{label}: {printable(text.rstrip('.'))}")
         text = "; ".join(parts)
         return text if text.endswith(("?", "!")) else text + "."
 
@@ -62,8 +68,19 @@ class TableError(PipelineError):
     """A table breaks its contract."""
 
 
+class MachineError(PipelineError):
+    """The machine, not the data, failed: no permission, a broken disk, no space, no memory."""
+
+    exit_code = 74
+    """EX_IOERR of sysexits.h."""
+
+
 class PatientError(PipelineError):
     """One patient's data cannot be trusted; the policy decides between stop and exclude."""
+
+
+class UnexpectedDataError(PatientError):
+    """A patient's data broke a step in a way that no check had foreseen."""
 
 
 class DicomError(PatientError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.crops.crop_position import read_position
 from pipeline.crops.lesion import Lesion, MaskFrom, coverage, read_lesion
@@ -15,12 +16,12 @@ from pipeline.settings.base import Policy
 from pipeline.settings.geometry import CropSettings
 from pipeline.store.attributes import CropAttributes, Rows
 from pipeline.store.crops import Crop, write_crop, write_excluded
-from pipeline.tables.status import Status, Warnings, read_status, stop_or_exclude
+from pipeline.tables.status import Status, Warnings, data_and_machine_told_apart, read_status, stop_or_exclude
 from pipeline.volumes.grids import in_field
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.resample import Sampling, resample, resample_mask
 from pipeline.volumes.transform import inverse, must_register_pet, pet_matrix, read_matrix
-from pipeline.volumes.volume import FloatArray, Volume
+from pipeline.volumes.volume import FloatArray, Grid, Volume
 
 AIR_HU = -1024.0
 STAGE = "crop"
@@ -93,7 +94,8 @@ def crop_patient(
             return
     warnings = Warnings()
     try:
-        crop = resample_crop(sources, settings, mask_from, warnings)
+        with data_and_machine_told_apart():
+            crop = resample_crop(sources, settings, mask_from, warnings)
     except PatientError as error:
         # `warn` never raises this error.
         cut: Policy = "stop" if settings.on_cut_lesion == "stop" else "exclude"
@@ -131,6 +133,8 @@ def resample_crop(
     image[0] = resample(pet, grid, grid_to_pet, Sampling(settings.interpolation, 0.0))
     image[1] = resample(ct, grid, to_ct, Sampling(settings.interpolation, AIR_HU, AIR_HU))
     inside = in_field(pet.grid, grid, grid_to_pet) & in_field(ct.grid, grid, to_ct)
+    inside &= _imaged(sources.convert / "pet_imaged.nii.gz", grid, grid_to_pet)
+    inside &= _imaged(sources.convert / "ct_imaged.nii.gz", grid, to_ct)
     if not inside.any():
         raise CropError(
             "the crop lies outside the images",
@@ -145,6 +149,13 @@ def resample_crop(
     if must_register_pet(sources.convert):
         attributes = replace(attributes, pet_transform=_rows(grid_to_pet))
     return Crop(image, mask, inside.astype(np.uint8), attributes)
+
+
+def _imaged(path: Path, grid: Grid, matrix: FloatArray) -> npt.NDArray[np.bool_]:
+    """Voxels of a grid that are not padding of an image; all where the image has none."""
+    if not path.is_file():
+        return np.ones(grid.shape, dtype=bool)
+    return resample_mask(read_nifti(path, "mask"), grid, matrix, "nearest").astype(bool)
 
 
 def _attributes(

@@ -15,7 +15,7 @@ from pipeline.settings.base import Policy
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.files import PatientFiles
-from pipeline.tables.status import Status, stop_or_exclude
+from pipeline.tables.status import Status, data_and_machine_told_apart, stop_or_exclude
 
 Array = npt.NDArray[Any]
 Spacing = tuple[float, float, float]
@@ -42,8 +42,9 @@ def ingest_patient(
             policy `stop`).
     """
     try:
-        arrays = _read(patient)
-        write_arrays(patient.patient_id, arrays.image, arrays.mask, out, spacing_mm)
+        with data_and_machine_told_apart():
+            arrays = _read(patient)
+            write_arrays(patient.patient_id, arrays.image, arrays.mask, out, spacing_mm)
     except PatientError as error:
         excluded = Status("excluded", STAGE, consequence="excluded from the study")
         write_excluded(out, stop_or_exclude(error, patient.patient_id, excluded, policy))

@@ -19,7 +19,7 @@ from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
 from pipeline.radiomics.subregions import with_subregion
 from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import Contour, FeatureSet, RadiomicsSettings
-from pipeline.tables.status import Status, stop_or_exclude
+from pipeline.tables.status import Status, data_and_machine_told_apart, stop_or_exclude
 
 log = logging.getLogger(__name__)
 STAGE = "radiomics"
@@ -110,12 +110,13 @@ def _extract(source: Path | NativeSources, out: Path, options: ExtractionOptions
     patient_id = source.patient_id if isinstance(source, NativeSources) else source.stem
     rows: list[Row] = []
     try:
-        patient = read_images(source)
-        patient_id = patient.patient_id
-        status = patient.status
-        if patient.contour:
-            features = patient_features(patient, feature_set, options)
-            rows, status = [{"patient_id": patient_id, **features.values}], features.status
+        with data_and_machine_told_apart():
+            patient = read_images(source)
+            patient_id = patient.patient_id
+            status = patient.status
+            if patient.contour:
+                features = patient_features(patient, feature_set, options)
+                rows, status = [{"patient_id": patient_id, **features.values}], features.status
         if status.state == "warned":
             log.warning("patient %s: %s", patient_id, status.problem)
     except PatientError as error:

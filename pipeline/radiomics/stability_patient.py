@@ -23,7 +23,7 @@ from pipeline.radiomics.sets import load_feature_set, settings_hash
 from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
 from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
-from pipeline.tables.status import stop_or_exclude
+from pipeline.tables.status import data_and_machine_told_apart, stop_or_exclude
 
 log = logging.getLogger(__name__)
 UNCHANGED = "as drawn"
@@ -155,9 +155,10 @@ def stability_patient(
     feature_set = load_feature_set(settings)
     rows: list[Row] = []
     try:
-        patient = read_images(source)
-        status = patient.status
-        rows = perturbed_features(patient, feature_set, settings)
+        with data_and_machine_told_apart():
+            patient = read_images(source)
+            status = patient.status
+            rows = perturbed_features(patient, feature_set, settings)
     except PatientError as error:
         status = stop_or_exclude(error, out.stem, EXCLUDED, policy)
     contour = f"perturbed by {settings.perturb_mm:g} mm"

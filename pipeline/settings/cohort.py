@@ -47,3 +47,6 @@ class CohortSettings(Section):
         description="Source `nifti`: what the PET's voxels hold. NIfTI cannot say, so "
         "you must; anything but SUVbw (g/mL) is refused.",
     )
+    nifti_max_mib: int = Field(
+        2048, ge=1, description="Source `nifti`: an image whose values take more MiB unpacked is refused."
+    )

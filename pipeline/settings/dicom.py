@@ -33,6 +33,35 @@ class IndexSettings(Section):
         description="A dynamic or gated series, several images at each position: refuse, or use its "
         "first or last frame (phase), told in `series.json`.",
     )
+    several_acquisitions: Literal["refuse", "first", "last"] = Field(
+        "refuse",
+        description="A series that holds several acquisitions, parted by more than `acquisition_gap_minutes`: "
+        "refuse, or use the first or the last one, told in `series.json`.",
+    )
+    acquisition_gap_minutes: float = Field(
+        20.0,
+        gt=0,
+        description="Slices of one series whose acquisitions are further apart are two acquisitions.",
+    )
+    uptake_minutes: tuple[float, float] = Field(
+        (45.0, 90.0),
+        description="Of several PETs at different times after injection the one within is taken, and all are told.",
+    )
+    expected_tracer: Literal["fdg", "any"] = Field(
+        "fdg", description="Of several PETs one of this tracer is taken; another one is told."
+    )
+    min_pet_coverage: float = Field(
+        0.67,
+        ge=0,
+        le=1,
+        description="A PET that covers less of the length of the CT than this share is told.",
+    )
+    max_unpacked_mib: int = Field(
+        8192, ge=1, description="ZIP archives of one patient that unpack to more MiB of DICOM are refused."
+    )
+    max_deflated_mib: int = Field(
+        512, ge=1, description="A deflated DICOM file that unpacks to more MiB is passed over, and told."
+    )
 
 
 class ConvertSettings(Section):
@@ -48,6 +77,14 @@ class ConvertSettings(Section):
         "refuse",
         description="Slices that shift sideways evenly: refuse, or move each slice back by linear "
         "interpolation within its plane, told in the status.",
+    )
+    max_frame_mib: int = Field(
+        64, ge=1, description="An image whose pixels take more MiB than this unpacked is refused."
+    )
+    max_series_mib: int = Field(
+        4096,
+        ge=1,
+        description="A series, or one multi-frame object, that takes more MiB unpacked is refused.",
     )
     compression_level: int = Field(1, ge=0, le=9, description="Of the NIfTI files written.")
 
@@ -128,6 +165,14 @@ class ContourSettings(Section):
         ge=1,
         le=63,
         description="Sub-voxel rasterisation: lines per voxel edge; odd numbers have no ties at one half.",
+    )
+    max_file_mib: int = Field(128, ge=1, description="A larger RTSTRUCT file is refused.")
+    max_contours: int = Field(20_000, ge=1, description="An ROI with more contours is refused.")
+    max_points: int = Field(
+        5_000_000, ge=3, description="An ROI with more points, all contours together, is refused."
+    )
+    max_contours_per_plane: int = Field(
+        200, ge=1, description="An ROI with more contours in one axial plane is refused."
     )
     max_outside_percent: float = Field(
         5.0, ge=0, le=100, description="A contour with more of its volume outside the image is refused."

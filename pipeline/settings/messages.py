@@ -46,6 +46,9 @@ RENAMED_VALUES = {
 """Key (`*`: any model, any entry of a list) and its value in earlier versions → the value's name today."""
 
 
+MAX_NODES = 100_000
+
+
 def explain(error: ValidationError, model: type[Section], section: str = "") -> str:
     """Every problem of a validation in one readable line each.
 
@@ -159,14 +162,38 @@ def require_single_keys(paths: Iterable[Path]) -> None:
     for path in paths:
         try:
             tree = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
             continue
+        if _expanded(tree, {}) > MAX_NODES:
+            raise SettingsError(
+                "settings: anchors (&) and aliases (*) multiply beyond what a study needs",
+                where=str(path),
+                expected=f"at most {MAX_NODES} values with all aliases written out",
+                action="write the values themselves",
+            )
         for key, first, again in _repeated_keys(tree, ""):
             raise SettingsError(
                 f"settings: {key} is given twice, and only the second would count",
                 where=f"{path}, lines {first} and {again}",
                 action="make one of the two",
             )
+
+
+def _expanded(node: yaml.Node | None, sizes: dict[int, int]) -> int:
+    """Number of values below a node with all aliases written out, each node counted once.
+
+    Nine aliases of nine aliases of … grow nine-fold a level, while the file stays small.
+    """
+    if node is None or id(node) in sizes:
+        return sizes.get(id(node), 0)
+    sizes[id(node)] = MAX_NODES + 1  # a node that holds itself has no end
+    children: list[yaml.Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        children = node.value
+    elif isinstance(node, yaml.MappingNode):
+        children = [part for pair in node.value for part in pair]
+    sizes[id(node)] = 1 + sum(_expanded(child, sizes) for child in children)
+    return sizes[id(node)]
 
 
 def _repeated_keys(node: yaml.Node | None, above: str) -> Iterator[tuple[str, int, int]]:

@@ -20,6 +20,7 @@ from pipeline.tables.cohort_rows import (
     check_images,
     check_missing_words,
     check_unique_patients,
+    path_problem,
     read_rows,
     require_once,
 )
@@ -250,6 +251,14 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
             where=where,
             expected="the patient's folder, below cohort.image_root",
             action="name it, or remove the patient",
+        )
+    if problem := path_problem(row["image_path"]):
+        raise TableError(
+            "column 'image_path' holds what no folder can be called",
+            where=where,
+            expected="printable characters without braces",
+            got=f"{problem}: {row['image_path'][:60]!r}",
+            action="rename the folder, and correct this row",
         )
     columns = endpoint_columns(settings)
     outcome = _parse_outcome(row, columns, where) if columns.event in row else None

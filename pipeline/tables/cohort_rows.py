@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import TableError
 
@@ -67,7 +69,20 @@ def read_rows(path: Path) -> TableText:
             expected="CSV in UTF-8",
             action="save it as 'CSV UTF-8 (comma delimited)'; a workbook (.xlsx) is not a CSV",
         ) from None
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))  # a long field is its row's problem
     lines = csv.reader(io.StringIO(text, newline=""))
+    try:
+        return _rows(lines, path)
+    except csv.Error as error:
+        raise TableError(
+            "the cohort table is no CSV",
+            where=f"{path}, line {lines.line_num}",
+            got=str(error),
+            action="check quotes and control characters in this line",
+        ) from None
+
+
+def _rows(lines: Any, path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     header = [name.strip() for name in next(lines, [])]
     _check_header(header, path)
     rows = []
@@ -178,7 +193,12 @@ def check_images(rows: Sequence[Row], root: Path, path: Path) -> None:
     for row in rows:
         if not row.values["image_path"]:
             continue
-        folder = (root / row.values["image_path"]).resolve()
+        if path_problem(row.values["image_path"]):
+            continue
+        try:
+            folder = (root / row.values["image_path"]).resolve()
+        except (OSError, RuntimeError):  # a closed folder, or links in a ring: its stage reports it
+            folder = (root / row.values["image_path"]).absolute()
         if folder in owners:
             owner = owners[folder]
             raise TableError(
@@ -189,6 +209,15 @@ def check_images(rows: Sequence[Row], root: Path, path: Path) -> None:
                 action="correct image_path, or remove one of the rows",
             )
         owners[folder] = row
+
+
+def path_problem(text: str) -> str:
+    """Why a text cannot be the path of anything, or not in a workflow; empty if it can."""
+    if any(not c.isprintable() for c in text):
+        return "a character that cannot be printed"
+    if any(len(os.fsencode(part)) > 255 for part in Path(text).parts) or len(os.fsencode(text)) > 4095:
+        return f"{len(text)} characters, more than a file system takes"
+    return "braces, which the workflow takes for a wildcard" if {"{", "}"} & set(text) else ""
 
 
 def _is_number(text: str) -> bool:

@@ -6,15 +6,16 @@ import hashlib
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import Cohort
+from pipeline.tables.failures import is_machine_failure
 
 NO_FILE = "not a regular file (a pipe, a device or a broken link)"
-CLOSED_FOLDER = "folder that cannot be read"
+NO_FOLDER = "folder that cannot be listed (a path too long, or gone)"
 ZIP = b"PK\x03\x04"
 
 
@@ -25,10 +26,19 @@ class FileListing:
     Attributes:
         files: Regular files, sorted within each folder.
         skipped: Reason → number of entries that are not listed.
+        failures: Where rights or the disk failed: whoever reads the files must not go on.
     """
 
-    files: list[Path]
-    skipped: Counter[str]
+    files: list[Path] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    failures: list[OSError] = field(default_factory=list)
+
+    def fail(self, error: OSError) -> None:
+        """Take note of a folder or a file that could not be looked at."""
+        if is_machine_failure(error):
+            self.failures.append(error)
+        else:
+            self.skipped[NO_FOLDER] += 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ def orphan_folders(settings: CohortSettings, cohort: Cohort) -> list[Path]:
         return []
     named = {Path(p.image_path).parts[0] for p in cohort.patients if p.image_path}
     named |= set(cohort.problems)
-    return sorted(p for p in root.iterdir() if p.is_dir() and p.name not in named and p.name[0] != ".")
+    return sorted(p for p in root.iterdir() if os.path.isdir(p) and p.name not in named and p.name[0] != ".")
 
 
 @cache
@@ -74,16 +84,21 @@ def files_digest(folder: Path) -> str:
     Returns:
         16 hexadecimal digits; empty where there is no such folder.
     """
-    if not folder.exists():
+    try:
+        if not folder.exists():
+            return ""
+    except (OSError, ValueError):  # no path that a system takes, or a closed one: its stage reports it
         return ""
     listing = list_files(folder)
-    digest = hashlib.sha256(json.dumps(sorted(listing.skipped.items())).encode())
+    skipped = sorted([*listing.skipped.items(), ("failures", len(listing.failures))])
+    digest = hashlib.sha256(json.dumps(skipped).encode())
     for path in listing.files:
         try:
-            status = path.stat()
-        except OSError:  # The file has been removed meanwhile: its stage reports it.
+            entry = path.stat()
+        except OSError:  # it went meanwhile: its stage reports it
             continue
-        digest.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        name = os.fsencode(path.relative_to(folder))  # names need not be UTF-8
+        digest.update(name + f"\0{entry.st_size}\0{entry.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]
 
 
@@ -96,16 +111,14 @@ def list_files(folder: Path) -> FileListing:
     Args:
         folder: Any tree of files, or a single file.
     """
-    skipped: Counter[str] = Counter()
-    if folder.is_file():
-        return FileListing([folder], skipped)
-    files: list[Path] = []
+    listing = FileListing()
     entered: set[tuple[int, int]] = set()
-
-    def count_closed_folder(_error: OSError) -> None:
-        skipped[CLOSED_FOLDER] += 1
-
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=count_closed_folder):
+    try:
+        if folder.is_file():
+            return FileListing([folder])
+    except OSError as error:
+        listing.fail(error)
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=listing.fail):
         identity = _identity(root)
         if identity in entered:
             folders.clear()
@@ -113,12 +126,20 @@ def list_files(folder: Path) -> FileListing:
         entered.add(identity)
         folders.sort()
         for name in sorted(names):
-            path = Path(root, name)
-            if path.is_file():
-                files.append(path)
-            else:
-                skipped[NO_FILE] += 1
-    return FileListing(files, skipped)
+            _enter(Path(root, name), listing)
+    return listing
+
+
+def _enter(path: Path, listing: FileListing) -> None:
+    try:
+        regular = path.is_file()
+    except OSError as error:  # a link to what may not be looked at
+        listing.fail(error)
+        return
+    if regular:
+        listing.files.append(path)
+    else:
+        listing.skipped[NO_FILE] += 1
 
 
 def is_zip(path: Path) -> bool:

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import PatientError
+from pipeline.errors import PatientError, PipelineError
 from pipeline.settings.base import Policy
+from pipeline.tables.failures import data_error, is_machine_failure, machine_error
 
 FILE = "status.json"
 State = Literal["ok", "warned", "excluded"]
@@ -96,11 +97,16 @@ def patient_stage(
     On success the status is `ok`, or `warned` with the messages that were added to the yielded
     list. A :class:`PatientError` empties the folder and leaves an `excluded` status there
     if the policy is `exclude`, and is raised again, naming the patient, if it is `stop`.
+    Any other exception that the data provoke is treated like one, its traceback kept in the log.
+
+    Raises:
+        MachineError: Rights, disk, space or memory failed: this stops, whatever the policy.
     """
     folder.mkdir(parents=True, exist_ok=True)
     warnings = Warnings()
     try:
-        yield warnings
+        with data_and_machine_told_apart():
+            yield warnings
     except PatientError as error:
         empty_folder(folder)
         write_status(
@@ -109,6 +115,23 @@ def patient_stage(
     else:
         state: State = "warned" if warnings else "ok"
         write_status(folder, Status(state, stage, " | ".join(warnings), "used" if warnings else ""))
+
+
+@contextlib.contextmanager
+def data_and_machine_told_apart() -> Iterator[None]:
+    """Turn exceptions that are not of our family into what they say of the machine or the data."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        if is_machine_failure(error):
+            raise machine_error(error) from error
+        problem = data_error(error)
+        if problem is None:
+            raise
+        log.exception("the stage broke on the patient's data")
+        raise problem from error
 
 
 def propagate_exclusion(upstream: Path, folder: Path) -> bool:

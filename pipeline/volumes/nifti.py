@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import GeometryError
+from pipeline.volumes.nifti_bytes import (
+    MAX_BYTES,
+    MAX_POSITION_MM,
+    MAX_SPACING_MM,
+    MIN_SPACING_MM,
+    check_nifti,
+    is_nifti,
+    refuse_non_finite,
+)
 from pipeline.volumes.volume import Grid, Quantity, Volume
 
 if TYPE_CHECKING:
@@ -61,14 +70,25 @@ def grid_of(image: SimpleITK.Image) -> Grid:
     return Grid((z, y, x), (sz, sy, sx), (ox, oy, oz), rows)
 
 
-def read_nifti(path: Path, quantity: Quantity = "other") -> Volume:
-    """Read a 3D NIfTI (or any file SimpleITK reads).
+def read_nifti(path: Path, quantity: Quantity = "other", max_bytes: int = MAX_BYTES) -> Volume:
+    """Read a 3D NIfTI (or any file SimpleITK reads), a NIfTI only if it is whole.
+
+    Args:
+        path: The file.
+        quantity: What its values are.
+        max_bytes: A NIfTI file with more bytes of values is refused.
 
     Raises:
-        GeometryError: The file cannot be read or is not 3D.
+        GeometryError: The file cannot be read, is cut or damaged, is not 3D, or lies on a grid
+            that no image has.
+        OSError: The machine could not read it.
     """
     import SimpleITK as sitk
 
+    if is_nifti(path):
+        check_nifti(path, max_bytes)
+    else:
+        _require_readable(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -83,7 +103,42 @@ def read_nifti(path: Path, quantity: Quantity = "other") -> Volume:
             expected="3 axes, 1 value per voxel",
             got=f"{image.GetDimension()} axes, {image.GetNumberOfComponentsPerPixel()} values",
         )
-    return from_itk(image, quantity)
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise GeometryError("an image holds complex numbers", where=str(path), expected="real numbers")
+    require_possible(grid_of(image), path.name)
+    volume = from_itk(image, quantity)
+    if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
+        refuse_non_finite(float((~np.isfinite(volume.array)).mean()), path.name)
+    return volume
+
+
+def _require_readable(path: Path) -> None:
+    """Tell rights and broken disks from broken files, and never wait for a pipe."""
+    if not path.is_file():
+        raise GeometryError("not a regular file", where=path.name, expected="an image file")
+    with path.open("rb") as stream:
+        stream.read(1)
+
+
+def require_possible(grid: Grid, where: str) -> None:
+    """Refuse a grid whose spacing or position no image of a patient has.
+
+    Raises:
+        GeometryError: With the limits.
+    """
+    numbers = [*grid.spacing_mm, *grid.origin_mm, *np.asarray(grid.direction).ravel()]
+    spacing = all(MIN_SPACING_MM <= value <= MAX_SPACING_MM for value in grid.spacing_mm)
+    position = all(abs(value) <= MAX_POSITION_MM for value in grid.origin_mm)
+    if not (np.isfinite(numbers).all() and spacing and position):
+        raise GeometryError(
+            "a grid that no image has",
+            where=where,
+            expected=f"spacing of {MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm, positions within "
+            f"{MAX_POSITION_MM:g} mm",
+            got=f"spacing {', '.join(f'{v:.4g}' for v in grid.spacing_mm)} mm, "
+            f"origin {', '.join(f'{v:.4g}' for v in grid.origin_mm)} mm",
+            action="write the file again from its source",
+        )
 
 
 def read_grid(path: Path) -> Grid:

@@ -11,7 +11,8 @@ from pipeline.errors import CropError, PipelineError
 from pipeline.settings.geometry import CropSettings
 from pipeline.store.crops import read_crop, read_status
 from pipeline.tables.status import Status, write_status
-from pipeline.volumes.nifti import read_nifti
+from pipeline.volumes.nifti import read_nifti, write_nifti
+from pipeline.volumes.volume import Volume
 
 SMALL = {"shape": (24, 32, 32), "spacing_mm": (2.0, 1.5, 1.5)}
 
@@ -106,6 +107,17 @@ def test_a_lesion_cut_off(crop_of, rule):
     assert status.state == "warned"
     assert "of the lesion" in status.problem
     assert read_crop(out).attributes.lesion_coverage == pytest.approx(0.5, abs=0.06)
+
+
+def test_what_was_not_imaged_is_not_inside(crop_of, write_patient, grids):
+    imaged = np.ones(grids["ct"].shape, np.uint8)
+    imaged[:, :, :30] = 0  # x below 0 mm
+    sources = write_patient()
+    write_nifti(sources.convert / "ct_imaged.nii.gz", Volume(imaged, grids["ct"]))
+    out, _ = crop_of(CropSettings(centre_mm=(0.0, 0.0, 0.0), on_cut_lesion="warn", **SMALL))
+    x = (np.arange(32) - 15.5) * 1.5
+    inside = read_crop(out).inside
+    assert not inside[:, :, x < -0.6].any() and inside[:, :, x > 0.6].all()
 
 
 def test_a_coarser_crop_is_filtered_first(crop_of, grids):

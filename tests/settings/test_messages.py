@@ -29,6 +29,24 @@ def test_a_key_given_twice_is_refused(tmp_path: Path, more: str, message: str) -
         require_single_keys([path])
 
 
+def test_anchors_that_multiply_are_refused_at_once(tmp_path: Path) -> None:
+    levels = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    path = tmp_path / "mine.yaml"
+    path.write_text("\n".join(levels) + "\n")
+    with pytest.raises(SettingsError, match="anchors.*multiply"):
+        require_single_keys([path])
+    path.write_text("a: &a [1, *a]\n")
+    with pytest.raises(SettingsError, match="anchors.*multiply"):
+        require_single_keys([path])
+
+
+def test_plain_anchors_pass(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("models:\n  one: &one {kind: vgg}\n  two: *one\n")
+    require_single_keys([path])
+
+
 def test_equal_keys_of_different_groups_and_files_of_the_house_pass(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(STUDY + "  other: {kind: deepmts}\n")

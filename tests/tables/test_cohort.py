@@ -84,6 +84,32 @@ def test_a_bad_value_leaves_out_only_its_patient(tmp_path: Path) -> None:
     assert "greater than 0" in cohort.problems["P1"]
 
 
+@pytest.mark.parametrize(
+    ("image_path", "words"),
+    [
+        ("P{1}", "braces"),
+        ("P1\0", "cannot be printed"),
+        ("P\x1b[2J", "cannot be printed"),
+        ("P" * 300, "300 characters"),
+        ("/".join(["P" * 200] * 30), "characters, more than"),
+        ("x" * 200_000, "200000 characters"),
+    ],
+    ids=["braces", "NUL", "escape", "a long name", "a long path", "a field longer than csv takes"],
+)
+def test_what_no_folder_can_be_called_leaves_out_only_its_patient(tmp_path, image_path, words) -> None:
+    rows = GOOD + f"P3,development,A,{image_path},,100,1,2\n"
+    cohort = read(tmp_path, HEADER + rows, "exclude")
+    assert cohort.ids() == ["P1", "P2"] and words in cohort.problems["P3"]
+    assert len(cohort.problems["P3"]) < 500
+    with pytest.raises(TableError, match=words):
+        read(tmp_path, HEADER + rows)
+
+
+def test_links_in_a_ring_do_not_stop_the_table(tmp_path: Path) -> None:
+    (tmp_path / "P1").symlink_to(tmp_path / "P1")
+    assert read(tmp_path, HEADER + GOOD, image_root=str(tmp_path)).ids() == ["P1", "P2"]
+
+
 def test_columns_are_mapped_and_filled(tmp_path: Path) -> None:
     cohort = read(
         tmp_path,

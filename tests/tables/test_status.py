@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
+import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipeline.errors import SuvError
+from pipeline.errors import MachineError, SuvError, UnexpectedDataError
 from pipeline.tables.status import patient_stage, propagate_exclusion, read_status
 
 
@@ -39,6 +43,50 @@ def test_stop_names_the_patient(tmp_path: Path) -> None:
             raise SuvError("no dose")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ZeroDivisionError("division by zero"),
+        OverflowError("date value out of range"),
+        np.linalg.LinAlgError("Singular matrix"),
+        UnicodeEncodeError("utf-8", "\udce9", 0, 1, "surrogates not allowed"),
+        ValueError("embedded null byte"),
+        OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5000),
+        gzip.BadGzipFile("CRC check failed"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "gone.dcm"),
+        struct.error("unpack requires a buffer of 4 bytes"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_the_data_provoke_excludes_the_patient(tmp_path: Path, error: Exception) -> None:
+    with patient_stage("convert", "P1", tmp_path / "exclude", "exclude"):
+        raise error
+    status = read_status(tmp_path / "exclude")
+    assert status.state == "excluded" and type(error).__name__ in status.problem
+    assert len(status.problem) < 600
+    with pytest.raises(UnexpectedDataError, match="patient P1"):
+        with patient_stage("convert", "P1", tmp_path / "stop", "stop"):
+            raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EACCES, "Permission denied", "a.dcm"),
+        OSError(errno.EIO, "Input/output error", "a.dcm"),
+        OSError(errno.ENOSPC, "No space left on device", "a.dcm"),
+        MemoryError("Unable to allocate 900 GiB"),
+    ],
+    ids=lambda error: type(error).__name__ + str(getattr(error, "errno", "")),
+)
+@pytest.mark.parametrize("policy", ["stop", "exclude"])
+def test_what_the_machine_says_stops_whatever_the_policy(tmp_path: Path, error: Exception, policy) -> None:
+    with pytest.raises(MachineError) as refusal, patient_stage("convert", "P1", tmp_path, policy):
+        raise error
+    assert refusal.value.exit_code == 74
+    assert not (tmp_path / "status.json").exists()
+
+
 def test_a_mistake_of_ours_is_not_an_exclusion(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), patient_stage("suv", "P1", tmp_path, "exclude"):
-        _ = 1 / 0
+    with pytest.raises(NameError), patient_stage("suv", "P1", tmp_path, "exclude"):
+        raise NameError("name 'dose' is not defined")

@@ -43,5 +43,5 @@ def test_mismatch_prints_both_geometries() -> None:
 
 def test_unreadable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.nii.gz").write_bytes(b"no image")
-    with pytest.raises(GeometryError, match="cannot be read"):
+    with pytest.raises(GeometryError, match="name and content differ"):
         read_nifti(tmp_path / "x.nii.gz")

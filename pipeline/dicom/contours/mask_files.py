@@ -22,6 +22,7 @@ from pipeline.errors import ContourError, GeometryError
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 
+MAX_LABELS = 255
 _PATH = re.compile(r"^(.+\.(?:nii|nii\.gz|nrrd|nhdr|mha|mhd))(?::(\d+(?:,\d+)*))?$", re.IGNORECASE)
 _ENDING = re.compile(r"\.(?:nii|nii\.gz|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 
@@ -129,6 +130,14 @@ def _labels_in(volume: Volume, path: Path) -> set[int]:
             expected="0 outside, whole numbers inside",
             got=f"{values.min():g} to {values.max():g}, {values.size} different values",
             action="threshold it first",
+        )
+    if values.size > MAX_LABELS + 1:
+        raise ContourError(
+            "a mask holds more values than labels",
+            where=path.name,
+            expected=f"at most {MAX_LABELS} labels",
+            got=f"{values.size} different values from {values.min():g} to {values.max():g}: an image?",
+            action="name the mask's file, not the image's",
         )
     return {int(value) for value in values if value > 0}
 

@@ -16,6 +16,7 @@ from pipeline.dicom.contours.roi import (
     images_in_frame,
     share_on_slices,
 )
+from pipeline.dicom.header.contour_limits import ContourLimits
 from pipeline.dicom.header.rtstruct import Roi, StructureSet, read_rtstruct
 from pipeline.errors import ContourError
 from pipeline.settings.dicom import ContourSettings
@@ -42,7 +43,10 @@ def rtstruct_rois(
         ContourError: A contour is damaged, does not lie on the image it belongs to, or
             more than the allowed share of it lies outside.
     """
-    structures = read_rtstruct(file.path, patterns, file.label)
+    limits = ContourLimits(
+        settings.max_file_mib, settings.max_contours, settings.max_points, settings.max_contours_per_plane
+    )
+    structures = read_rtstruct(file.path, patterns, file.label, limits)
     masks: list[RoiMask] = []
     unused: list[str] = []
     for roi in structures.rois:

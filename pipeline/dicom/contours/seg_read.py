@@ -6,6 +6,7 @@ other, cover a part of the plane and lie in any order; each pixel must fall on a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,11 +27,14 @@ from pipeline.dicom.contours.roi import (
 )
 from pipeline.dicom.header.rtstruct import content_time_of, matches, reading
 from pipeline.errors import ContourError, GeometryError
+from pipeline.tables.failures import raise_machine_failure
 from pipeline.volumes.volume import FloatArray, Grid
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+MAX_VOXELS = 2 << 30
+"""More voxels, all segments together, are not unpacked."""
 OFF_VOXEL = 0.05
 """A pixel's centre may lie this far (in voxels) from the voxel's."""
 
@@ -211,10 +215,25 @@ def _frames(dataset: Dataset, where: str) -> list[_Frame]:
     return [_Frame(item, shared[0], where) for item in own]
 
 
+def _require_size(dataset: Dataset, where: str) -> None:
+    """Refuse pixels that no memory should be given to, before they are unpacked (a byte each)."""
+    sizes = [int(dataset.get(name) or 1) for name in ("NumberOfFrames", "Rows", "Columns")]
+    if math.prod(sizes) > MAX_VOXELS:
+        raise ContourError(
+            "a DICOM SEG is too large",
+            where=f"{where}, (0028,0008) Number of Frames, (0028,0010) Rows, (0028,0011) Columns",
+            expected=f"at most {MAX_VOXELS >> 20} Mi voxels in all segments",
+            got="×".join(map(str, sizes)),
+            action="export the segments that are needed only",
+        )
+
+
 def _pixels_by_frame(dataset: Dataset, where: str) -> Iterator[tuple[npt.NDArray[Any], _Frame]]:
+    _require_size(dataset, where)
     try:
         pixels = dataset.pixel_array
     except Exception as error:
+        raise_machine_failure(error)
         # Decoders raise many kinds of error for damaged pixel data; all mean the same here.
         raise ContourError(
             "the pixels of a DICOM SEG cannot be decoded", where=where, got=f"{type(error).__name__}: {error}"

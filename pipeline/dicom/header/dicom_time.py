@@ -14,6 +14,8 @@ from pipeline.dicom.header.values import items_of, number_of, one_text_of, text_
 
 DAY_S = 86400.0
 HALF_DAY_S = DAY_S / 2
+# De-identification moves dates by decades; days and nights are added to them without a check.
+_YEARS = (1700, 2300)
 _TIME = re.compile(r"^(\d{2})(?::?(\d{2})(?::?(\d{2})(\.\d*)?)?)?$")
 _DATE = re.compile(r"^(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})$")
 _DATETIME = re.compile(r"^(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d*)?)?)?)([+-]\d{4})?$")
@@ -95,12 +97,15 @@ def parse_time(text: str) -> float | None:
 
 
 def parse_date(text: str) -> int | None:
-    """Ordinal of a DA value, or None."""
+    """Ordinal of a DA value, or None; years that stand for `unknown` (0001, 9999) are no dates."""
     match = _DATE.match(text.strip())
     if match is None:
         return None
+    year, month, day = (int(part) for part in match.groups())
+    if not _YEARS[0] <= year <= _YEARS[1]:
+        return None
     try:
-        return datetime.date(*(int(part) for part in match.groups())).toordinal()
+        return datetime.date(year, month, day).toordinal()
     except ValueError:
         return None
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from pydicom.dataset import Dataset
 
@@ -14,17 +15,31 @@ from pipeline.dicom.header.values import integer_of, items_of, number_of, number
 CONVERTED_FRAME = "UnassignedPerFrameConvertedAttributesSequence"
 _CONVERTED_SHARED = "UnassignedSharedConvertedAttributesSequence"
 _BULK = {0x7FE00010, 0x52009229, 0x52009230}  # pixels, Shared and Per-Frame Functional Groups
-# (0040,08EA) Measurement Units Code Sequence: UCUM codes by (0054,1001) Units and (0054,1006) SUV Type.
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A unit of real world values in the terms of a classic PET, and what turns it into these."""
+
+    units: str
+    suv_type: str = ""
+    scale: float = 1.0
+
+
+# (0040,08EA) Measurement Units Code Sequence: UCUM codes, the most useful unit first.
 _UNITS = {
-    "bq/ml": ("BQML", ""),
-    "{counts}": ("CNTS", ""),
-    "{suvbw}g/ml": ("GML", "BW"),
-    "g/ml{suvbw}": ("GML", "BW"),
-    "{suvlbm}g/ml": ("GML", "LBMJAMES128"),
-    "{suvlbm(james128)}g/ml": ("GML", "LBMJAMES128"),
-    "{suvlbm(janma)}g/ml": ("GML", "LBMJANMA"),
-    "{suvibw}g/ml": ("GML", "IBW"),
+    "bq/ml": _Unit("BQML"),
+    "kbq/ml": _Unit("BQML", scale=1e3),
+    "mbq/ml": _Unit("BQML", scale=1e6),
+    "{suvbw}g/ml": _Unit("GML", "BW"),
+    "g/ml{suvbw}": _Unit("GML", "BW"),
+    "{counts}": _Unit("CNTS"),
+    "{suvlbm}g/ml": _Unit("GML", "LBMJAMES128"),
+    "{suvlbm(james128)}g/ml": _Unit("GML", "LBMJAMES128"),
+    "{suvlbm(janma)}g/ml": _Unit("GML", "LBMJANMA"),
+    "{suvibw}g/ml": _Unit("GML", "IBW"),
 }
+_BY_USE = list(_UNITS)
 
 
 def planes_of(dataset: Dataset) -> tuple[Plane, ...]:
@@ -94,10 +109,19 @@ def _plane(position: Dataset, orientation: Dataset, measures: Dataset, shape: tu
 
 @dataclass(frozen=True)
 class Rescale:
-    """Stored to real values: (0028,1053) Slope and (0028,1052) Intercept, or a real world value map's."""
+    """Stored to real values: (0028,1053) Slope and (0028,1052) Intercept, or a real world value map's.
+
+    Attributes:
+        slope: Slope.
+        intercept: Intercept.
+        first: Least stored value that it holds for, (0040,9216).
+        last: Greatest stored value that it holds for, (0040,9211).
+    """
 
     slope: float
     intercept: float
+    first: float = -math.inf
+    last: float = math.inf
 
     def integral(self) -> bool:
         """Whether integers stay integers."""
@@ -125,11 +149,13 @@ class FrameValues:
         rescale: Stored to real values; None where the frame has none.
         units: As (0054,1001) would name them; empty if the frame doesn't say.
         suv_type: As (0054,1006).
+        more: Further rescales of the same unit, each for a range of stored values of its own.
     """
 
     rescale: Rescale | None
     units: str = ""
     suv_type: str = ""
+    more: tuple[Rescale, ...] = ()
 
 
 def frame_values(dataset: Dataset) -> list[FrameValues]:
@@ -137,6 +163,7 @@ def frame_values(dataset: Dataset) -> list[FrameValues]:
 
     An enhanced PET names its units in (0040,9096) Real World Value Mapping Sequence; where
     the units are known, it takes precedence over (0028,9145) Pixel Value Transformation Sequence.
+    Of several units the one of activity is taken, since an SUV by any formula follows from it.
     """
     groups = items_of(dataset, "PerFrameFunctionalGroupsSequence")
     pet = text_of(dataset, "Modality").upper() == "PT"
@@ -147,13 +174,52 @@ def frame_values(dataset: Dataset) -> list[FrameValues]:
 
 
 def _enhanced_values(group: Dataset, shared: list[Dataset], pet: bool) -> FrameValues:
-    mapping = functional_group(group, shared, "RealWorldValueMappingSequence")
-    slope = number_of(mapping, "RealWorldValueSlope")
-    for code in items_of(mapping, "MeasurementUnitsCodeSequence"):
-        known = _UNITS.get(text_of(code, "CodeValue").lower())
-        if known and slope is not None:
-            intercept = number_of(mapping, "RealWorldValueIntercept") or 0.0
-            return FrameValues(Rescale(slope, intercept), *known)
+    mapped = _mapped_values(group, shared)
+    if mapped is not None:
+        return mapped
     transformation = functional_group(group, shared, "PixelValueTransformationSequence")
     kind = text_of(transformation, "RescaleType").upper()
     return FrameValues(rescale_of(transformation, pet), kind if kind in ("BQML", "CNTS", "GML") else "")
+
+
+def _mapped_values(group: Dataset, shared: list[Dataset]) -> FrameValues | None:
+    """The frame's real world value maps of the most useful unit; None where no unit is known."""
+    by_unit: dict[str, list[Rescale]] = {}
+    for groups in (group, *shared):
+        for mapping in items_of(groups, "RealWorldValueMappingSequence"):
+            rescale = _mapping(mapping)
+            for code in items_of(mapping, "MeasurementUnitsCodeSequence"):
+                name = text_of(code, "CodeValue").lower()
+                if rescale is not None and name in _UNITS:
+                    by_unit.setdefault(name, []).append(rescale)
+        if by_unit:
+            break
+    if not by_unit:
+        return None
+    name = min(by_unit, key=_BY_USE.index)
+    unit = _UNITS[name]
+    first, *more = [
+        replace(each, slope=each.slope * unit.scale, intercept=each.intercept * unit.scale)
+        for each in by_unit[name]
+    ]
+    return FrameValues(first, unit.units, unit.suv_type, tuple(more))
+
+
+def _mapping(mapping: Dataset) -> Rescale | None:
+    """A linear real world value map with its range (PS3.3 C.7.6.16.2.11); None for a lookup table."""
+    slope = number_of(mapping, "RealWorldValueSlope")
+    if slope is None:
+        return None
+    first, last = (
+        next((value for value in (number_of(mapping, name) for name in names) if value is not None), None)
+        for names in (
+            ("DoubleFloatRealWorldValueFirstValueMapped", "RealWorldValueFirstValueMapped"),
+            ("DoubleFloatRealWorldValueLastValueMapped", "RealWorldValueLastValueMapped"),
+        )
+    )
+    return Rescale(
+        slope,
+        number_of(mapping, "RealWorldValueIntercept") or 0.0,
+        -math.inf if first is None else first,
+        math.inf if last is None else last,
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import DicomError
+from pipeline.volumes.nifti_bytes import MAX_POSITION_MM, MAX_SPACING_MM, MIN_SPACING_MM
 from pipeline.volumes.volume import FloatArray, Grid
 
 # (0020,0037) is written with 6 digits or fewer; 1e-3 rad moves a corner at 300 mm by 0.3 mm.
@@ -32,9 +33,15 @@ class Plane:
     shape: tuple[int, int]
 
     def is_complete(self) -> bool:
-        """Whether every part is there, and together they define a plane."""
+        """Whether every part is there, and together they define a plane that a scanner could have imaged."""
         sizes = (len(self.position), len(self.orientation), len(self.spacing_mm)) == (3, 6, 2)
-        return sizes and min(self.spacing_mm) > 0 and min(self.shape) > 0 and _orthonormal(self.orientation)
+        return (
+            sizes
+            and all(MIN_SPACING_MM <= value <= MAX_SPACING_MM for value in self.spacing_mm)
+            and all(abs(value) <= MAX_POSITION_MM for value in self.position)
+            and min(self.shape) > 0
+            and _orthonormal(self.orientation)
+        )
 
 
 def _orthonormal(orientation: Sequence[float]) -> bool:

@@ -34,6 +34,9 @@ from pipeline.dicom.header.values import (
 )
 from pipeline.errors import PipelineError
 
+_ENHANCED_PET = "1.2.840.10008.5.1.4.1.1.130"
+# (0018,1074) is in MBq in an Enhanced PET (PS3.3 C.8.22.4), in Bq elsewhere; no dose lies between the two.
+_DOSES_MBQ = (0.1, 1e5)
 _GE = re.compile(r"GE(MS)?\b|general electric", re.IGNORECASE)
 # Values that may differ between slices of one sound series: the header keeps one for all.
 _MAY_DIFFER = {"slices", "differing", "series_time", "ge_scan_datetime", "siemens_decay_datetime"}
@@ -60,7 +63,7 @@ class PetHeader:
         radiopharmaceutical: (0018,0031), text.
         radionuclide: (0054,0300) Radionuclide Code Sequence: code value and meaning.
         half_life_s: (0018,1075) Radionuclide Half Life.
-        total_dose_bq: (0018,1074) Radionuclide Total Dose.
+        total_dose_bq: (0018,1074) Radionuclide Total Dose, in Bq whatever the object writes it in.
         injection_datetime: (0018,1078) Radiopharmaceutical Start DateTime.
         injection_time: (0018,1072) Radiopharmaceutical Start Time.
         decay_datetime: (0018,9701) Decay Correction DateTime (enhanced PET).
@@ -247,7 +250,7 @@ def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
         radiopharmaceutical=text_of(drug, "Radiopharmaceutical"),
         radionuclide=_radionuclide(drug),
         half_life_s=number_of(drug, "RadionuclideHalfLife"),
-        total_dose_bq=number_of(drug, "RadionuclideTotalDose"),
+        total_dose_bq=_dose_bq(dataset, drug),
         injection_datetime=one_text_of(drug, "RadiopharmaceuticalStartDateTime"),
         injection_time=one_text_of(drug, "RadiopharmaceuticalStartTime"),
         decay_datetime=one_text_of(dataset, "DecayCorrectionDateTime"),
@@ -257,6 +260,26 @@ def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
         philips_activity_factor=_philips(dataset, 0x09),
         radiopharmaceutical_items=_distinct(items_of(dataset, "RadiopharmaceuticalInformationSequence")),
     )
+
+
+def _dose_bq(dataset: Dataset, drug: Dataset) -> float | None:
+    """(0018,1074) in Bq; of an Enhanced PET it is in MBq, where it isn't written in Bq all the same."""
+    dose = number_of(drug, "RadionuclideTotalDose")
+    if dose is None or text_of(dataset, "SOPClassUID") != _ENHANCED_PET:
+        return dose
+    low, high = _DOSES_MBQ
+    return dose * 1e6 if low <= dose < high else dose
+
+
+def dose_unit_warning(dataset: Dataset) -> str:
+    """What to tell of an Enhanced PET whose dose is not in MBq, as the standard wants it; else empty."""
+    if text_of(dataset, "SOPClassUID") != _ENHANCED_PET:
+        return ""
+    drugs = items_of(dataset, "RadiopharmaceuticalInformationSequence")
+    dose = number_of(drugs[0], "RadionuclideTotalDose") if drugs else None
+    if dose is None or dose < _DOSES_MBQ[1]:
+        return ""
+    return "(0018,1074) of this Enhanced PET is taken as Bq; the standard has MBq there (PS3.3 C.8.22.4)"
 
 
 def _distinct(drugs: Sequence[Dataset]) -> int:

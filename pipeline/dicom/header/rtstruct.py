@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.dicom.header.contour_limits import ContourLimits
 from pipeline.dicom.header.values import quiet_reading, text_of
 from pipeline.errors import ContourError, PipelineError
+from pipeline.tables.failures import raise_machine_failure
 from pipeline.volumes.volume import FloatArray
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ def reading(what: str, label: str) -> Iterator[None]:
         except PipelineError:
             raise
         except Exception as error:
+            raise_machine_failure(error)
             raise ContourError(
                 f"{what} cannot be read",
                 where=label,
@@ -100,17 +103,23 @@ def reading(what: str, label: str) -> Iterator[None]:
             ) from None
 
 
-def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") -> StructureSet:
+def read_rtstruct(
+    path: Path, patterns: Sequence[str], label: str = "RTSTRUCT", limits: ContourLimits | None = None
+) -> StructureSet:
     """Read an RTSTRUCT; points only of the ROIs whose name fits a pattern.
 
     Args:
         path: The DICOM file.
         patterns: Patterns of ROI names, case-insensitive.
         label: Name of the file in messages; names of DICOM files often hold identifiers.
+        limits: How large it may be.
 
     Raises:
-        ContourError: The file is not a complete RTSTRUCT, or a contour's points are damaged.
+        ContourError: The file is not a complete RTSTRUCT, a contour's points are damaged, or there
+            are more than the limits allow.
     """
+    limits = limits or ContourLimits()
+    limits.require_file(path, label)
     with reading("an RTSTRUCT", label):
         dataset = _read(path, label)
         listed = list(dataset.get("StructureSetROISequence") or ())
@@ -121,7 +130,13 @@ def read_rtstruct(path: Path, patterns: Sequence[str], label: str = "RTSTRUCT") 
         numbers = [int(item.get("ROINumber", -2)) for item in listed]
         for item in fitting:
             _require_unique_number(item, numbers, contours, label)
-        rois = [_roi(item, contours.get(int(item.get("ROINumber", -2)), []), label) for item in fitting]
+        rois = []
+        for item in fitting:
+            drawn = contours.get(int(item.get("ROINumber", -2)), [])
+            where = f"{label}, ROI {str(item.get('ROIName', '')).strip()!r}"
+            limits.require_count(len((drawn[0].get("ContourSequence") if drawn else None) or ()), where)
+            rois.append(_roi(item, drawn, label))
+            limits.require_points(rois[-1].contours, where)
         series, frames = _references(dataset)
         frames |= {str(item.get("ReferencedFrameOfReferenceUID", "")) for item in listed}
         return StructureSet(

@@ -17,11 +17,14 @@ from pathlib import Path
 
 from pipeline.console import configure_logging
 from pipeline.dicom.header.rtstruct import read_roi_names
+from pipeline.dicom.series.archives import Limits
 from pipeline.dicom.series.scan import Instance, scan_folder
 from pipeline.errors import DicomError, PipelineError, TableError
 from pipeline.tables.files import is_zip, list_files
 
 log = logging.getLogger(__name__)
+# A dump of many patients, unpacked into a folder that goes again.
+_DRAFT_LIMITS = Limits(unpacked_mib=1 << 20)
 COLUMNS = ("patient_id", "set", "centre", "image_path", "roi", "time_days", "event")
 NOTES = ("patient_id", "studies", "ct_series", "pet_series", "rtstructs", "segs", "note")
 
@@ -134,7 +137,7 @@ def _scan(dicom: Path) -> dict[str, list[ScannedFile]]:
     unnamed = 0
     with tempfile.TemporaryDirectory() as folder:
         unpacked = Path(folder)
-        scan = scan_folder(root, unpacked, workers=os.cpu_count() or 1)
+        scan = scan_folder(root, unpacked, _DRAFT_LIMITS, workers=os.cpu_count() or 1)
         for instance in scan.instances:
             path = instance.path
             if path.is_relative_to(unpacked):

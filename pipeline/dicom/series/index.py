@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 from pydicom import dcmread
 
-from pipeline.dicom.header.geometry import depths_of
 from pipeline.dicom.header.pet_header import add_missing_values, slice_header
 from pipeline.dicom.header.values import quiet_reading
-from pipeline.dicom.series.index_file import Index, PetToCt, Role, SeriesGeometry, SeriesRow, write_index
+from pipeline.dicom.series.acquisitions import joined_parts, one_acquisition, several_acquisitions
+from pipeline.dicom.series.archives import Limits
+from pipeline.dicom.series.index_file import Index, PetToCt, write_index
+from pipeline.dicom.series.pet_details import PetRules, details_of, pet_warnings
+from pipeline.dicom.series.rows import NAMES, role_of, row_of
 from pipeline.dicom.series.scan import BROKEN, Scan, scan_folder
 from pipeline.dicom.series.selection import (
     Choice,
-    Series,
     best_ct,
     best_pet,
+    coverage,
     exclusion_reason,
-    one_frame,
-    series_of,
+    pattern_rank,
 )
+from pipeline.dicom.series.series import Series, one_frame, series_of
 from pipeline.errors import DicomError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import IndexSettings
 from pipeline.tables.files import PatientFiles
-from pipeline.tables.status import patient_stage
+from pipeline.tables.status import Warnings, patient_stage
 
-log = logging.getLogger(__name__)
-_ROLES: dict[str, Role] = {"CT": "ct", "PT": "pet", "RTSTRUCT": "rtstruct", "SEG": "seg"}
-_NAMES = {"ct": "CT", "pet": "PET"}
+_JOINED = "part of a PET that was exported as several series; they are joined"
 
 
 def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, policy: Policy) -> None:
@@ -53,57 +52,107 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
             several studies, or different frames of reference.
     """
     with patient_stage("index", patient.patient_id, out, policy) as warnings:
-        scan = _scan(patient, out)
+        scan = _scan(patient, out, settings)
         _warn_of_broken_files(scan, warnings)
-        series = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
+        whole = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
+        joined = joined_parts(whole)
+        series = [joined[s.uid] if s.uid in joined and joined[s.uid].uid == s.uid else s for s in whole]
         rejected = {s.uid: _rejection(s, settings) for s in series}
+        rejected |= {uid: _JOINED for uid, one in joined.items() if one.uid != uid}
         usable = [s for s in series if not rejected[s.uid]]
         study = _one_study(usable, settings)
-        choices = _pick(series, rejected, study, settings)
-        _warn_of_ties(choices, warnings)
-        picked = {role: choice.series for role, choice in choices.items()}
-        warnings.extend(f"{_NAMES[role]}: {s.note}" for role, s in picked.items() if s.note)
+        picked = _pick(Candidates(series, rejected, study), settings, warnings)
+        warnings.extend(f"{NAMES[role]}: {s.note}" for role, s in picked.items() if s.note)
         aligned = _alignment(picked, settings, warnings)
-        rows = tuple(_row(s, picked, rejected[s.uid], study) for s in series)
+        _warn_of_a_short_pet(picked, settings, warnings)
+        rows = tuple(row_of(s, picked, rejected[s.uid], study) for s in series)
+        in_use = {row.series_uid for row in rows if row.chosen}.union(*(s.uids for s in picked.values()))
+        _require_one_content(in_use, scan)
         files = {s.uid: tuple(i.path for i in s.instances) for s in series}
         folder = patient.folder.absolute()
         write_index(out, Index(patient.patient_id, folder, rows, files, dict(scan.skipped), aligned))
 
 
-def _pick(
-    series: Sequence[Series], rejected: dict[str, str], study: str, settings: IndexSettings
-) -> dict[str, Choice]:
-    picked: dict[str, Choice] = {}
-    pets = _choose("pet", series, rejected, study)
+@dataclass(frozen=True)
+class Candidates:
+    """The series of a patient, and which of them can be used.
+
+    Attributes:
+        series: All of them.
+        rejected: By UID, why a series cannot be used; empty if it can.
+        study: The study to use; empty: all.
+    """
+
+    series: Sequence[Series]
+    rejected: Mapping[str, str]
+    study: str
+
+    def of_role(self, role: str) -> list[Series]:
+        """Those that can be the PET or the CT."""
+        return [
+            s
+            for s in self.series
+            if not self.rejected[s.uid] and role_of(s) == role and self.study in ("", s.study)
+        ]
+
+
+def _pick(candidates: Candidates, settings: IndexSettings, warnings: Warnings) -> dict[str, Series]:
+    picked: dict[str, Series] = {}
+    pets, cts = candidates.of_role("pet"), candidates.of_role("ct")
     if pets:
-        picked["pet"] = best_pet(pets, settings.prefer_pet)
+        picked["pet"] = _pick_pet(pets, settings, warnings)
     else:
-        _require("pet", series, rejected, settings)
-    cts = _choose("ct", series, rejected, study)
+        _require("pet", candidates, settings)
     if cts:
-        pet = picked["pet"].series if pets else None
-        picked["ct"] = best_ct(cts, settings.prefer_ct, pet)
+        choice = best_ct(cts, settings.prefer_ct, picked.get("pet"))
+        _warn_of_ties("ct", choice, warnings)
+        picked["ct"] = choice.series
     else:
-        _require("ct", series, rejected, settings)
+        _require("ct", candidates, settings)
     return picked
 
 
-def _warn_of_ties(choices: dict[str, Choice], warnings: list[str]) -> None:
+def _pick_pet(pets: Sequence[Series], settings: IndexSettings, warnings: Warnings) -> Series:
+    rules, patterns = PetRules.of(settings), settings.prefer_pet
+    details = {series.uid: details_of(series) for series in pets}
+    choice = best_pet(pets, patterns, details, rules)
+    _warn_of_ties("pet", choice, warnings)
+    rank = pattern_rank(choice.series.first.description, patterns)
+    rivals = [
+        s for s in pets if s is not choice.series and pattern_rank(s.first.description, patterns) == rank
+    ]
+    warnings.extend(pet_warnings(choice.series, rivals, details, rules))
+    return choice.series
+
+
+def _warn_of_ties(role: str, choice: Choice, warnings: list[str]) -> None:
     """Warn where series differ in time only: another time point or reconstruction may be meant."""
-    for role, choice in choices.items():
-        if choice.ties:
-            warnings.append(
-                f"{choice.ties} more {_NAMES[role]} series are equal by the rules; the earliest was taken, "
-                f"name one by index.prefer_{role}"
-            )
+    if choice.ties:
+        warnings.append(
+            f"{choice.ties} more {NAMES[role]} series are equal by the rules; the earliest was taken, "
+            f"name one by index.prefer_{role}"
+        )
 
 
-def _scan(patient: PatientFiles, out: Path) -> Scan:
+def _warn_of_a_short_pet(picked: Mapping[str, Series], settings: IndexSettings, warnings: list[str]) -> None:
+    """Warn of a PET much shorter than the CT: part of it may have been exported as another series."""
+    if len(picked) < 2 or picked["pet"].frame != picked["ct"].frame:
+        return
+    share = coverage(picked["pet"], picked["ct"])
+    if share < settings.min_pet_coverage:
+        warnings.append(
+            f"PET: it covers {100 * share:.0f} % of the length of the CT (index.min_pet_coverage); part of it "
+            "may be missing, or be another series"
+        )
+
+
+def _scan(patient: PatientFiles, out: Path, settings: IndexSettings) -> Scan:
     if not patient.folder.exists():
         raise DicomError(
             "the image folder does not exist", where=str(patient.folder), action="correct image_path"
         )
-    scan = scan_folder(patient.folder.absolute(), out.absolute() / "unpacked")
+    limits = Limits(settings.max_unpacked_mib, settings.max_deflated_mib)
+    scan = scan_folder(patient.folder.absolute(), out.absolute() / "unpacked", limits)
     if not scan.instances:
         skipped = ", ".join(f"{n} {reason}" for reason, n in scan.skipped.items()) or "no files"
         raise DicomError("no DICOM in the image folder", where="image_path", got=skipped)
@@ -119,6 +168,19 @@ def _scan(patient: PatientFiles, out: Path) -> Scan:
     return scan
 
 
+def _require_one_content(in_use: Iterable[str], scan: Scan) -> None:
+    """Refuse series in use whose files of one SOP Instance UID differ: which is right, none says."""
+    tags = tuple(dict.fromkeys(tag for uid in sorted(in_use) for tag in scan.conflicts.get(uid, ())))
+    if tags:
+        raise DicomError(
+            "files of one (0008,0018) SOP Instance UID hold different contents",
+            where="series in use",
+            expected="one content for each UID (plain copies count once)",
+            got="they differ in " + ", ".join(tags[:6]) + (" and more" if len(tags) > 6 else ""),
+            action="keep the right export only in the patient's folder",
+        )
+
+
 def _warn_of_broken_files(scan: Scan, warnings: list[str]) -> None:
     """Warn of broken files: slices lost at the end of a series leave no gap that convert could see."""
     broken = {reason: n for reason, n in scan.skipped.items() if reason in BROKEN}
@@ -127,23 +189,25 @@ def _warn_of_broken_files(scan: Scan, warnings: list[str]) -> None:
         warnings.append(f"files passed over: {reasons}; the chosen series may be shorter than it was")
 
 
-def _role(series: Series) -> Role:
-    return _ROLES.get(series.first.modality, "")
-
-
 def _with_one_frame(series: Series, settings: IndexSettings) -> Series:
-    """One frame of a dynamic or gated PET or CT, where the settings want it."""
-    if settings.repeated_frames == "refuse" or _role(series) not in ("ct", "pet"):
+    """One acquisition, or one frame of a dynamic or gated PET or CT, where the settings want it."""
+    if role_of(series) not in ("ct", "pet"):
         return series
-    return one_frame(series, settings.repeated_frames)
+    if settings.several_acquisitions != "refuse":
+        series = one_acquisition(series, settings.several_acquisitions, settings.acquisition_gap_minutes)
+    if settings.repeated_frames != "refuse":
+        series = one_frame(series, settings.repeated_frames)
+    return series
 
 
 def _rejection(series: Series, settings: IndexSettings) -> str:
-    role = _role(series)
+    role = role_of(series)
     if len({instance.modality for instance in series.instances}) > 1:
         return "files of several modalities under one (0020,000E) Series Instance UID"
     if role in ("ct", "pet"):
-        return exclusion_reason(series, role, settings.min_slices, settings.repeated_frames != "refuse")
+        return exclusion_reason(
+            series, role, settings.min_slices, settings.repeated_frames != "refuse"
+        ) or several_acquisitions(series, settings.acquisition_gap_minutes, role == "pet")
     return "" if role else f"modality {series.first.modality or 'not given'} is not used"
 
 
@@ -152,8 +216,8 @@ def _one_study(usable: Sequence[Series], settings: IndexSettings) -> str:
     roles: dict[str, set[str]] = {}
     datetimes: dict[str, str] = {}
     for series in usable:
-        if _role(series) in ("ct", "pet"):
-            roles.setdefault(series.study, set()).add(_role(series))
+        if role_of(series) in ("ct", "pet"):
+            roles.setdefault(series.study, set()).add(role_of(series))
             datetimes.setdefault(series.study, series.first.study_datetime)
     needed = set(settings.modalities)
     complete = sorted((s for s in roles if roles[s] >= needed), key=lambda s: (datetimes[s], s))
@@ -170,26 +234,24 @@ def _one_study(usable: Sequence[Series], settings: IndexSettings) -> str:
     return complete[0] if settings.several_studies == "first" else complete[-1]
 
 
-def _choose(
-    role: Literal["pet", "ct"], series: Sequence[Series], rejected: dict[str, str], study: str
-) -> list[Series]:
-    return [s for s in series if not rejected[s.uid] and _role(s) == role and study in ("", s.study)]
-
-
-def _require(role: str, series: Sequence[Series], rejected: dict[str, str], settings: IndexSettings) -> None:
+def _require(role: str, candidates: Candidates, settings: IndexSettings) -> None:
     """Refuse a patient who lacks a series of a role that the settings ask for."""
     if role not in settings.modalities:
         return
-    reasons = sorted({rejected[s.uid] for s in series if _role(s) == role and rejected[s.uid]})
-    others = sorted({s.first.modality or "none given" for s in series})
+    own = [s for s in candidates.series if role_of(s) == role]
+    reasons = sorted({candidates.rejected[s.uid] for s in own if candidates.rejected[s.uid]})
+    others = sorted({s.first.modality or "none given" for s in candidates.series})
+    action = "send the missing series"
+    if role == "pet" and not own:
+        action += "; without a PET there is no SUV, and no crop"
     error = DicomError(
-        f"no usable {_NAMES[role]} series",
+        f"no usable {NAMES[role]} series" if own else f"there is no {NAMES[role]} series",
         where="series of the patient",
-        expected=f"a {_NAMES[role]} of at least {settings.min_slices} slices",
+        expected=f"a {NAMES[role]} of at least {settings.min_slices} slices",
         got="; ".join(reasons) if reasons else "modalities " + ", ".join(others),
-        action="send the missing series, or leave it out of index.modalities",
+        action=action,
     )
-    _add_missing(error, [s.first.path for s in series if _role(s) == "pet"])
+    _add_missing(error, [s.first.path for s in candidates.series if role_of(s) == "pet"])
     raise error
 
 
@@ -225,55 +287,3 @@ def _alignment(picked: dict[str, Series], settings: IndexSettings, warnings: lis
         return "register"
     warnings.append(f"PET and CT taken as aligned by index.different_frames although (0020,0052) gives {got}")
     return "accepted"
-
-
-def _row(series: Series, picked: dict[str, Series], rejection: str, study: str) -> SeriesRow:
-    first, role = series.first, _role(series)
-    chosen, reason = _verdict(series, picked, rejection, study)
-    return SeriesRow(
-        modality=first.modality,
-        series_uid=series.uid,
-        study_uid=series.study,
-        frame_of_reference_uid=series.frame,
-        description=first.description,
-        instances=len(series.instances),
-        geometry=_geometry(series),
-        role=role,
-        chosen=chosen,
-        reason=reason,
-        references=first.references,
-    )
-
-
-def _verdict(series: Series, picked: dict[str, Series], rejection: str, study: str) -> tuple[bool, str]:
-    role = _role(series)
-    if rejection:
-        return False, rejection
-    if role in ("rtstruct", "seg"):
-        return _contour_verdict(series, picked)
-    if picked.get(role) is series:
-        note = f"; {series.note}" if series.note else ""
-        return True, f"{_NAMES[role]} with {series.slices} slices, first by the rules of choice{note}"
-    if study not in ("", series.study):
-        return False, "another study was chosen"
-    return False, f"another {_NAMES[role]} comes first by the rules of choice"
-
-
-def _contour_verdict(series: Series, picked: dict[str, Series]) -> tuple[bool, str]:
-    references = {uid for instance in series.instances for uid in instance.references}
-    for role, image in picked.items():
-        if image.uid in references:
-            return True, f"refers to the chosen {_NAMES[role]}"
-    if series.frame and series.frame in {image.frame for image in picked.values()}:
-        return True, "shares the frame of reference of the chosen images"
-    return False, "belongs neither to the chosen images nor to their frame of reference"
-
-
-def _geometry(series: Series) -> SeriesGeometry:
-    if not series.has_geometry():
-        return SeriesGeometry()
-    planes = [plane for instance in series.instances for plane in instance.planes]
-    depths = np.sort(depths_of(planes))
-    gap = float(np.median(np.diff(depths))) if len(depths) > 1 else 0.0
-    first = planes[0]
-    return SeriesGeometry((len(planes), *first.shape), (gap, *first.spacing_mm), first.orientation)

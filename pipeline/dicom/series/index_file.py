@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import DicomError
+from pipeline.tables.failures import raise_machine_failure
 
 FILE = "series.json"
 UNPACKED = "@index/"
@@ -154,6 +155,7 @@ def read_index(folder: Path) -> Index:
             pet_to_ct=content["pet_to_ct"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
+        raise_machine_failure(error)
         raise DicomError(
             "the patient's index cannot be read",
             where=str(path),
@@ -170,7 +172,7 @@ def _row(entry: dict) -> SeriesRow:
 def _relative(path: Path, folder: Path, index_folder: Path) -> str:
     if path.is_relative_to(folder):
         return path.relative_to(folder).as_posix()
-    return UNPACKED + path.relative_to(index_folder).as_posix()
+    return UNPACKED + path.relative_to(index_folder.absolute()).as_posix()
 
 
 def _absolute(text: str, folder: Path, index_folder: Path) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,13 +22,25 @@ from pipeline.dicom.header.values import (
     text_of,
     texts_of,
 )
-from pipeline.tables.files import CLOSED_FOLDER, NO_FILE, is_zip, list_files
+from pipeline.dicom.series.archives import (
+    BROKEN_ARCHIVE,
+    DEFLATED,
+    NOT_DICOM,
+    Limits,
+    Unpacked,
+    begins_as_dicom,
+    inflates_beyond,
+    unpack,
+)
+from pipeline.dicom.series.duplicates import differing_elements
+from pipeline.tables.failures import machine_error, raise_machine_failure
+from pipeline.tables.files import NO_FILE, NO_FOLDER, is_zip, list_files
 
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 _NO_UID = "DICOM without (0008,0018) SOP or (0020,000E) Series Instance UID"
 _UNREADABLE = "unreadable DICOM"
-_ARCHIVE = "archive that cannot be unpacked"
-BROKEN = frozenset({_NO_UID, _UNREADABLE, _ARCHIVE, CLOSED_FOLDER, NO_FILE})
+_TOO_LARGE = "deflated DICOM larger than index.max_deflated_mib"
+BROKEN = frozenset({_NO_UID, _UNREADABLE, _TOO_LARGE, BROKEN_ARCHIVE, NO_FOLDER, NO_FILE})
 """Reasons of passing over a file that may have been part of a series."""
 _MULTI_FRAME = 0x00280008
 _LAST = 0x30060010  # ReferencedFrameOfReferenceSequence; contours and pixels come after it
@@ -42,7 +52,8 @@ _TAGS = [int(Tag(name)) for name in (
     "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "CorrectedImage", "Units", "SeriesType", "BurnedInAnnotation", "ReferencedSeriesSequence",
     "ReferencedFrameOfReferenceSequence", "AttenuationCorrected", "DecayCorrected",
-    "AcquisitionDate", "AcquisitionTime", "TriggerTime", "FrameReferenceTime", "InstanceNumber",
+    "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "TriggerTime",
+    "DecayCorrection", "NumberOfSlices", "FrameReferenceTime", "InstanceNumber",
 )]  # fmt: skip
 _FRAME_TAGS = [0x52009229, 0x52009230]  # Shared and Per-Frame Functional Groups Sequence
 # Above this many files a pool of processes earns its start (about 1 s) back.
@@ -90,6 +101,8 @@ class Instance:
         planes: One per frame.
         acquisition_order: The image's place among those at its position.
         references: Series that an RTSTRUCT or a SEG belongs to.
+        decay_correction: (0054,1102).
+        number_of_slices: (0054,0081) Number of Slices; 0 where it is absent.
     """
 
     path: Path
@@ -111,6 +124,8 @@ class Instance:
     planes: tuple[Plane, ...]
     acquisition_order: AcquisitionOrder = AcquisitionOrder()
     references: tuple[str, ...] = ()
+    decay_correction: str = ""
+    number_of_slices: int = 0
 
 
 @dataclass
@@ -120,13 +135,25 @@ class Scan:
     Attributes:
         instances: All readable instances, duplicates left out.
         skipped: How many files were passed over, by reason.
+        conflicts: By series, elements in which files of one SOP Instance UID differ.
     """
 
     instances: list[Instance] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    conflicts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def add(self, instance: Instance, first: Instance | None) -> None:
+        """Take an instance; a second file of one (0008,0018) only where the first is its copy."""
+        if first is None:
+            self.instances.append(instance)
+            return
+        self.skipped["duplicate of another file by (0008,0018) SOP Instance UID"] += 1
+        differing = differing_elements(first.path, instance.path)
+        for uid in {first.series_uid, instance.series_uid} if differing else ():
+            self.conflicts[uid] = tuple(dict.fromkeys((*self.conflicts.get(uid, ()), *differing)))
 
 
-def scan_folder(folder: Path, unpacked: Path, workers: int = 1) -> Scan:
+def scan_folder(folder: Path, unpacked: Path, limits: Limits | None = None, workers: int = 1) -> Scan:
     """Read the headers of every DICOM file below a folder.
 
     File names need no extension. ZIP archives are unpacked first, into numbered files, so that
@@ -135,65 +162,62 @@ def scan_folder(folder: Path, unpacked: Path, workers: int = 1) -> Scan:
     Args:
         folder: Any tree of files, or a single file.
         unpacked: Folder for the members of archives.
+        limits: How much may be unpacked.
         workers: Number of processes, used for thousands of files.
+
+    Raises:
+        MachineError: A folder or a file cannot be read for want of rights, or by a broken disk.
+        DicomError: Archives unpack to more than is allowed.
     """
+    limits = limits or Limits()
     listing = list_files(folder)
-    files, skipped = listing.files, listing.skipped
-    scan = Scan(skipped=skipped)
+    for failure in listing.failures:
+        raise machine_error(failure)
+    files, scan, members = listing.files, Scan(skipped=listing.skipped), Unpacked()
     for number, archive in enumerate([path for path in files if is_zip(path)]):
         files.remove(archive)
-        files.extend(_unpack(archive, unpacked / f"{number:03d}", scan))
+        unpack(archive, unpacked / f"{number:03d}", limits, members)
+    files.extend(members.files)
+    scan.skipped.update(members.passed)
     parallel = workers > 1 and len(files) >= _PARALLEL_FROM
-    seen: set[str] = set()
-    for result in _read_parallel(files, workers) if parallel else read_many(files):
+    seen: dict[str, Instance] = {}
+    for result in _read_parallel(files, limits, workers) if parallel else read_many(files, limits):
         if isinstance(result, str):
             scan.skipped[result] += 1
-        elif result.sop_instance_uid in seen:
-            scan.skipped["duplicate of another file by (0008,0018) SOP Instance UID"] += 1
         else:
-            seen.add(result.sop_instance_uid)
-            scan.instances.append(result)
+            scan.add(result, seen.get(result.sop_instance_uid))
+            seen.setdefault(result.sop_instance_uid, result)
     return scan
 
 
-def _unpack(archive: Path, target: Path, scan: Scan) -> list[Path]:
-    """Members of a ZIP archive as numbered files; a broken archive counts as unreadable."""
-    members: list[Path] = []
-    try:
-        with zipfile.ZipFile(archive) as content:
-            for number, member in enumerate(m for m in content.infolist() if not m.is_dir()):
-                target.mkdir(parents=True, exist_ok=True)
-                path = target / f"{number:06d}.dcm"
-                with content.open(member) as packed, path.open("wb") as stream:
-                    shutil.copyfileobj(packed, stream)  # a member may be larger than memory
-                members.append(path)
-    except Exception:  # the errors of the decompressors have no common base
-        scan.skipped[_ARCHIVE] += 1
-    return members
-
-
-def _read_parallel(files: list[Path], workers: int) -> list[Instance | str]:
+def _read_parallel(files: list[Path], limits: Limits, workers: int) -> list[Instance | str]:
     import dask
     from dask.delayed import delayed
 
     size = -(-len(files) // (workers * 4))
-    parts = [delayed(read_many)(files[i : i + size]) for i in range(0, len(files), size)]
+    parts = [delayed(read_many)(files[i : i + size], limits) for i in range(0, len(files), size)]
     with dask.config.set(scheduler="processes", num_workers=workers):
         return [result for part in dask.compute(*parts) for result in part]
 
 
-def read_many(files: Iterable[Path]) -> list[Instance | str]:
-    """Read the headers of files; a text instead of an instance says why the file is passed over."""
+def read_many(files: Iterable[Path], limits: Limits) -> list[Instance | str]:
+    """Read the headers of files; a text instead of an instance says why the file is passed over.
+
+    Raises:
+        MachineError: A file cannot be read for want of rights, or by a broken disk.
+    """
     with quiet_reading():
-        return [_read(path) for path in files]
+        return [_read(path, limits) for path in files]
 
 
-def _read(path: Path) -> Instance | str:
+def _read(path: Path, limits: Limits) -> Instance | str:
     try:
         with path.open("rb") as stream:
-            start = stream.read(132)
-            if start[128:] != b"DICM" and not _bare_dataset(start):
-                return "not DICOM"
+            start = stream.read(1024)
+            if not begins_as_dicom(start):
+                return NOT_DICOM
+            if DEFLATED in start and inflates_beyond(stream, limits):
+                return _TOO_LARGE
             dataset = _headers(stream, _TAGS, _LAST)
             if text_of(dataset.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_CLASS:
                 return "DICOMDIR (its files are found by themselves)"
@@ -203,13 +227,9 @@ def _read(path: Path) -> Instance | str:
             if frames > 1 and text_of(dataset, "Modality") in ("CT", "PT"):
                 dataset.update(_headers(stream, _FRAME_TAGS, _LAST_GROUP))
             return _instance(path, dataset)
-    except Exception:  # whatever broken bytes provoke in the reader, the file is not used
+    except Exception as error:  # whatever broken bytes provoke in the reader, the file is not used
+        raise_machine_failure(error)
         return _UNREADABLE
-
-
-def _bare_dataset(start: bytes) -> bool:
-    """A file without preamble begins with group 0002 or 0008."""
-    return len(start) >= 8 and start[:2] in (b"\x02\x00", b"\x08\x00") and start[3] == 0
 
 
 def _headers(stream: BinaryIO, tags: list[int], last: int) -> Dataset:
@@ -242,16 +262,23 @@ def _instance(path: Path, dataset: Dataset) -> Instance:
         planes=planes_of(dataset) if modality in ("CT", "PT", "MR", "NM") else (),
         acquisition_order=_acquisition_order(dataset),
         references=_references(dataset),
+        decay_correction=text_of(dataset, "DecayCorrection").upper(),
+        number_of_slices=integer_of(dataset, "NumberOfSlices") or 0,
     )
 
 
 def _acquisition_order(dataset: Dataset) -> AcquisitionOrder:
     return AcquisitionOrder(
-        acquired=text_of(dataset, "AcquisitionDate") + text_of(dataset, "AcquisitionTime"),
+        acquired=_acquired(dataset),
         trigger_time=number_of(dataset, "TriggerTime") or 0.0,
         frame_reference_time=number_of(dataset, "FrameReferenceTime") or 0.0,
         instance_number=number_of(dataset, "InstanceNumber") or 0.0,
     )
+
+
+def _acquired(dataset: Dataset) -> str:
+    time = text_of(dataset, "AcquisitionTime")
+    return text_of(dataset, "AcquisitionDate") + time if time else text_of(dataset, "AcquisitionDateTime")
 
 
 def _contour_frame(dataset: Dataset) -> str:

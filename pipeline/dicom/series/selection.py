@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from pipeline.dicom.header.geometry import axes_of, depths_of, slice_order
-from pipeline.dicom.series.scan import Instance
+from pipeline.dicom.header.geometry import axes_of, depths_of
+from pipeline.dicom.series.pet_details import PetDetails, PetRules
+from pipeline.dicom.series.series import Series
 
 CT_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",
@@ -24,90 +24,16 @@ PET_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.130": "Enhanced PET",
 }
 # Words in (0008,103E) that mean no attenuation correction where (0028,0051) is absent.
-_NAC = re.compile(r"(^|[^a-z])(nac|no[ _-]?ac|non[ _-]?ac|uncorrected|no[ _-]?attn)([^a-z]|$)", re.IGNORECASE)
+_NAC = re.compile(
+    r"(?<![a-z])("
+    r"nac|non?[ _-]*(ct)?ac|non?[ _-]*att\w*|(not|non?|un)[ _-]*corr\w*|unkorr\w*|nicht[ _-]*korr\w*|"
+    r"(w/o|wo|without|ohne|sans|senza|sin)[ _-]*((ct)?ac|att\w*|corr\w*|korr\w*|schw\w*)"
+    r")(?![a-z])",
+    re.IGNORECASE,
+)
 _NOT_VOLUMES = ("LOCALIZER", "MIP", "PROJECTION IMAGE", "FUSION", "SCREEN SAVE", "DOSE")
 # CT kernels made for bone or lung: Siemens B/Br/H 50 and up, GE and Philips names.
 _SHARP = re.compile(r"^(b[rlv]?|h[rv]?|i|j)(5|6|7|8)\d|bone|lung|edge|detail|sharp|^y[bcde]", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Series:
-    """The instances of one series, in order along the normal where they have one.
-
-    Attributes:
-        instances: Those in use.
-        note: Why some instances of the series are left out; empty if none are.
-    """
-
-    instances: tuple[Instance, ...]
-    note: str = ""
-
-    @property
-    def first(self) -> Instance:
-        """The first instance, which represents the series."""
-        return self.instances[0]
-
-    @property
-    def uid(self) -> str:
-        """(0020,000E) Series Instance UID."""
-        return self.first.series_uid
-
-    @property
-    def study(self) -> str:
-        """(0020,000D) Study Instance UID."""
-        return self.first.study_uid
-
-    @property
-    def frame(self) -> str:
-        """(0020,0052) Frame of Reference UID."""
-        return self.first.frame_of_reference_uid
-
-    @property
-    def slices(self) -> int:
-        """Number of image planes, each frame of a multi-frame object counted."""
-        return sum(len(instance.planes) for instance in self.instances)
-
-    def has_geometry(self) -> bool:
-        """Whether every plane has a position, an orientation and a spacing."""
-        return all(i.planes and all(p.is_complete() for p in i.planes) for i in self.instances)
-
-
-def series_of(instances: Sequence[Instance]) -> list[Series]:
-    """Group instances by series; each is put in order along its normal."""
-    groups: dict[str, list[Instance]] = {}
-    for instance in instances:
-        groups.setdefault(instance.series_uid, []).append(instance)
-    return [_ordered(Series(tuple(group))) for _, group in sorted(groups.items())]
-
-
-def _ordered(series: Series) -> Series:
-    if not series.has_geometry():
-        return series
-    order = slice_order([instance.planes[0] for instance in series.instances])
-    return Series(tuple(series.instances[i] for i in order))
-
-
-def one_frame(series: Series, which: Literal["first", "last"]) -> Series:
-    """One image per position of a dynamic or gated series; the whole series where that is not clear.
-
-    Images at one position are ordered by :attr:`Instance.acquisition_order`. Every position must
-    have the same number of images. Multi-frame objects are left as they are.
-    """
-    if not series.has_geometry() or any(len(i.planes) != 1 for i in series.instances):
-        return series
-    depths = depths_of([i.planes[0] for i in series.instances])
-    groups: list[list[Instance]] = []
-    for number, (depth, instance) in enumerate(zip(depths, series.instances, strict=True)):
-        if number and depth - depths[number - 1] < 1e-3:
-            groups[-1].append(instance)
-        else:
-            groups.append([instance])
-    frames = len(groups[0])
-    if frames < 2 or any(len(group) != frames for group in groups):
-        return series
-    pick = min if which == "first" else max
-    chosen = tuple(pick(group, key=lambda instance: instance.acquisition_order) for group in groups)
-    return Series(chosen, f"the {which} of {frames} images at each position by index.repeated_frames")
 
 
 def exclusion_reason(series: Series, role: str, min_slices: int, dynamic: bool = False) -> str:
@@ -127,6 +53,12 @@ def exclusion_reason(series: Series, role: str, min_slices: int, dynamic: bool =
         return f"{series.slices} slices, fewer than index.min_slices = {min_slices}"
     if not series.has_geometry():
         return "slices lack a usable position, orientation or pixel spacing"
+    for name, values in (
+        ("(0020,0052) Frame of Reference", series.frames),
+        ("(0020,000D) Study", series.studies),
+    ):
+        if len(values) > 1:
+            return f"files of {len(values)} {name} UIDs in one series"
     if _repeats(series):
         return "several images at one position: gated, dynamic or repeated"
     return _pet_exclusion_reason(series, dynamic) if role == "pet" else ""
@@ -172,17 +104,26 @@ class Choice:
     ties: int
 
 
-def best_pet(candidates: Sequence[Series], patterns: Sequence[str]) -> Choice:
-    """The PET: by pattern, then original before derived, more slices, finer voxels.
+def best_pet(
+    candidates: Sequence[Series], patterns: Sequence[str], details: Mapping[str, PetDetails], rules: PetRules
+) -> Choice:
+    """The PET: by pattern, expected tracer, uptake window, original before derived, slices, finer voxels.
 
     Among series that are equal by all of these, the earliest is taken.
+
+    Args:
+        candidates: Series that can be the PET.
+        patterns: Of descriptions, best first.
+        details: Tracer and uptake time by series UID.
+        rules: What the study expects of them.
     """
-    return _best(candidates, lambda series: _pet_key(series, patterns))
+    return _best(candidates, lambda series: _pet_key(series, patterns, rules.rank(details[series.uid])))
 
 
-def _pet_key(series: Series, patterns: Sequence[str]) -> tuple:
+def _pet_key(series: Series, patterns: Sequence[str], rank: tuple[int, int]) -> tuple:
     return (
         pattern_rank(series.first.description, patterns),
+        *rank,
         "ORIGINAL" not in series.first.image_type,
         -series.slices,
         series.first.planes[0].spacing_mm[0],

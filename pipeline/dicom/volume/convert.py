@@ -9,18 +9,25 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from pipeline.dicom.header.pet_header import SliceHeader, add_missing_values, merge_headers, slice_header
+from pipeline.dicom.header.pet_header import (
+    SliceHeader,
+    add_missing_values,
+    dose_unit_warning,
+    merge_headers,
+    slice_header,
+)
 from pipeline.dicom.header.values import integer_of, number_of, text_of
 from pipeline.dicom.series.index_file import Index, files_of, find_chosen, read_index
-from pipeline.dicom.volume.read import read_series
+from pipeline.dicom.volume.read import SeriesVolume, read_series
 from pipeline.errors import DicomError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import ConvertSettings
 from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
 from pipeline.volumes.nifti import write_nifti
-from pipeline.volumes.volume import Grid, Volume
+from pipeline.volumes.volume import Grid
 
 CT_FILE, PET_FILE = "ct_hu.nii.gz", "pet_stored.nii.gz"
+CT_IMAGED, PET_IMAGED = "ct_imaged.nii.gz", "pet_imaged.nii.gz"
 CT_HEADER, PET_HEADER = "ct.json", "pet.json"
 # Elements that count the slices of one series, and those that may count other series', too.
 _SLICE_COUNT = {"NumberOfSlices": "(0054,0081) Number of Slices"}
@@ -34,7 +41,8 @@ def convert_patient(index: Path, out: Path, settings: ConvertSettings, policy: P
     """Write the chosen CT and PET as volumes with their headers.
 
     `ct_hu.nii.gz` is in HU (int16 where the rescaled values are integers), `pet_stored.nii.gz`
-    float32 in the file's own units with each slice's rescale applied. `ct.json` and
+    float32 in the file's own units with each slice's rescale applied. Where a series has padding,
+    `ct_imaged.nii.gz` or `pet_imaged.nii.gz` (1 = imaged) says where there is image. `ct.json` and
     `pet.json` hold geometry and header values, no identifiers and no UIDs. `pet_to_ct` in
     `pet.json` says how the two are aligned (`same_frame`, `accepted`, `register`,
     `alone`), as :data:`pipeline.dicom.series.index_file.PetToCt` has it.
@@ -114,16 +122,19 @@ def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Wa
     for note in (*series.notes, *announced.check(len(series.order), "CT series", settings)):
         warnings.warn(note)
     write_nifti(out / CT_FILE, series.volume, settings.compression_level)
-    _write_json(out / CT_HEADER, {**_described(series.volume), "header": scanners[0]})
+    _write_imaged(out / CT_IMAGED, series, settings)
+    _write_json(out / CT_HEADER, {**_described(series), "header": scanners[0]})
 
 
 def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: Warnings) -> None:
     headers: list[SliceHeader] = []
+    doubts: set[str] = set()
     announced = AnnouncedSlices()
 
     def header(dataset: Dataset) -> None:
         announced.read(dataset)
         headers.append(slice_header(dataset))
+        doubts.add(dose_unit_warning(dataset))
 
     try:
         series = read_series(_files(index, "pet"), "pet_stored", settings, header)
@@ -132,12 +143,19 @@ def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: W
         # A refusal that names all that is wrong spares a second export from the archive.
         add_missing_values(error, headers[0].series if headers else None)
         raise
-    for note in notes:
+    for note in (*notes, *sorted(doubts - {""})):
         warnings.warn(note)
     merged = merge_headers(headers).reordered(series.order)
     write_nifti(out / PET_FILE, series.volume, settings.compression_level)
-    content = {**_described(series.volume), "pet_to_ct": index.pet_to_ct, "header": merged.as_json()}
+    _write_imaged(out / PET_IMAGED, series, settings)
+    content = {**_described(series), "pet_to_ct": index.pet_to_ct, "header": merged.as_json()}
     _write_json(out / PET_HEADER, content)
+
+
+def _write_imaged(path: Path, series: SeriesVolume, settings: ConvertSettings) -> None:
+    """Where a series has padding: the mask of what was imaged."""
+    if series.imaged is not None:
+        write_nifti(path, series.imaged, settings.compression_level)
 
 
 def _files(index: Index, role: Any) -> tuple[Path, ...]:
@@ -167,13 +185,15 @@ def _ct_header(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _described(volume: Volume) -> dict[str, Any]:
+def _described(series: SeriesVolume) -> dict[str, Any]:
+    volume = series.volume
     return {
         "quantity": volume.quantity,
         "dtype": str(volume.array.dtype),
         "geometry": geometry_json(volume.grid),
         "minimum": float(volume.array.min()),
         "maximum": float(volume.array.max()),
+        "padding_voxels": 0 if series.imaged is None else int((series.imaged.array == 0).sum()),
     }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import struct
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from itertools import product
@@ -27,8 +25,6 @@ MAX_SUV = 1000.0
 """Any SUV (g/mL) lies far below this value, while a PET in Bq/mL exceeds it."""
 AIR_HU = -200.0
 """A CT whose lowest value lies above this shows no air."""
-_FLOATS = {16: 4, 64: 8}
-"""NIfTI-1 datatype codes of floating-point values, and their bytes."""
 _NO_SCANNER: dict[str, Any] = {"manufacturer": "", "model": "", "kernel": "", "patient_position": ""}
 
 
@@ -48,7 +44,8 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: CohortSettings, po
         SettingsError: `cohort.nifti_pet_quantity` is not `suvbw` (whatever the policy).
         DicomError: (policy `stop`) no file, or several, of a pattern; a CT that is not in HU.
         SuvError: (policy `stop`) PET values that cannot be SUV.
-        GeometryError: (policy `stop`) PET and CT do not overlap, or a file is not a 3D image.
+        GeometryError: (policy `stop`) PET and CT do not overlap, or a file is cut, damaged, or no 3D image
+            of real numbers.
     """
     if settings.nifti_pet_quantity != "suvbw":
         raise SettingsError(
@@ -59,8 +56,8 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: CohortSettings, po
             action="convert the PET to SUVbw and declare it, or start from DICOM",
         )
     with patient_stage("convert", patient.patient_id, out, policy) as warnings:
-        ct = _read(patient, settings.nifti_ct, "CT")
-        pet = _read(patient, settings.nifti_pet, "PET")
+        ct = _read(patient, settings.nifti_ct, "CT", settings.nifti_max_mib)
+        pet = _read(patient, settings.nifti_pet, "PET", settings.nifti_max_mib)
         if ct is None and pet is None:
             raise DicomError(
                 "neither CT nor PET is asked for", where="cohort.nifti_ct, cohort.nifti_pet", got="empty"
@@ -78,7 +75,7 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: CohortSettings, po
             _write_pet(pet, out, warnings, "alone" if ct is None else "same_frame")
 
 
-def _read(patient: PatientFiles, pattern: str, name: str) -> Volume | None:
+def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int) -> Volume | None:
     """The volume of the single file that fits a pattern; None where the pattern is empty."""
     if not pattern:
         return None
@@ -96,37 +93,7 @@ def _read(patient: PatientFiles, pattern: str, name: str) -> Volume | None:
             action=f"set cohort.nifti_{name.lower()} to a pattern that fits one file",
         )
     path = folder / matching[0]
-    volume = read_nifti(path)
-    share = max(_share_of_non_finite(path), float((~np.isfinite(volume.array)).mean()))
-    if share:
-        raise DicomError(
-            f"the {name} holds values that are not numbers",
-            where=matching[0],
-            got=f"{100 * share:.2f} % of voxels",
-            action="fill them on purpose, and send the file again",
-        )
-    return volume
-
-
-def _share_of_non_finite(path: Path) -> float:
-    """Share of a NIfTI-1 file's stored values that are NaN or infinite.
-
-    The bytes are read directly, because ITK's reader turns such values into 0 without a warning.
-    """
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-        head = stream.read(348)
-        for order in "<>":
-            size, kind, start = (
-                struct.unpack_from(order + code, head, at)[0]
-                for code, at in (("i", 0), ("h", 70), ("f", 108))
-            )
-            if size == 348 and kind in _FLOATS:
-                stream.seek(int(start))
-                raw = stream.read()
-                width = _FLOATS[kind]
-                values = np.frombuffer(raw[: len(raw) // width * width], dtype=f"{order}f{width}")
-                return float((~np.isfinite(values)).mean()) if values.size else 0.0
-    return 0.0
+    return read_nifti(path, max_bytes=max_mib << 20)
 
 
 def _overlap(first: Grid, second: Grid) -> bool:

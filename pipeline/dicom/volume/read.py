@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -15,9 +17,20 @@ from pipeline.dicom.header.frames import Rescale, frame_values, planes_of
 from pipeline.dicom.header.geometry import Plane, grid_of_planes, slice_order
 from pipeline.dicom.header.values import quiet_reading
 from pipeline.dicom.volume.gantry_tilt import straighten
-from pipeline.dicom.volume.pixels import Array, frames_of, put_integers, real_values
+from pipeline.dicom.volume.pixels import (
+    AIR,
+    Array,
+    Padding,
+    frames_of,
+    mapped_values,
+    padding_of,
+    put_integers,
+    real_values,
+    require_size,
+)
 from pipeline.errors import DicomError
 from pipeline.settings.dicom import ConvertSettings
+from pipeline.tables.failures import raise_machine_failure
 from pipeline.volumes.volume import Quantity, Volume
 
 Header = Callable[[Dataset], None]
@@ -31,18 +44,36 @@ class Stack:
         quantity: What the values are.
         array: (n, rows, columns); int16 as long as every slice allows it, else float32.
         planes: The image plane of each slice.
+        padded: Voxels that are no image by (0028,0120); None as long as there are none.
     """
 
     quantity: Quantity
     array: Array
     planes: list[Plane] = field(default_factory=list)
+    padded: npt.NDArray[np.bool_] | None = None
 
-    def add(self, frame: Array, rescale: Rescale, plane: Plane) -> None:
-        """Put the next slice on the stack."""
-        if self.array.dtype == np.int16 and not put_integers(frame, rescale, self.array[len(self.planes)]):
+    def add(self, frame: Array, rescales: Sequence[Rescale], plane: Plane, padding: Padding | None) -> None:
+        """Put the next slice on the stack; what is padding becomes air, or no activity."""
+        padded = padding.voxels(frame, rescales[0], self.quantity) if padding else None
+        if padded is not None:
+            image = frame[~padded]
+            frame = np.where(padded, image.min() if image.size else frame.dtype.type(0), frame)
+        number = len(self.planes)
+        linear = len(rescales) == 1 and math.isinf(rescales[0].first) and math.isinf(rescales[0].last)
+        if self.array.dtype == np.int16 and not (
+            linear and put_integers(frame, rescales[0], self.array[number])
+        ):
             self.array = self.array.astype(np.float32)
         if self.array.dtype == np.float32:
-            self.array[len(self.planes)] = real_values(frame, rescale)
+            where = f"{self.quantity} series"
+            self.array[number] = (
+                real_values(frame, rescales[0]) if linear else mapped_values(frame, rescales, padded, where)
+            )
+        if padded is not None:
+            self.array[number][padded] = AIR[self.quantity]
+            if self.padded is None:
+                self.padded = np.zeros(self.array.shape, dtype=bool)
+            self.padded[number] = padded
         self.planes.append(plane)
 
 
@@ -55,11 +86,14 @@ class SeriesVolume:
         order: By slice of the volume, the number of the frame that it came from; frames are
             counted through the files in the order given.
         notes: What a person should know of it.
+        imaged: Voxels that are image; None where all are. The others, padding by (0028,0120),
+            hold air or 0.
     """
 
     volume: Volume
     order: list[int]
     notes: list[str]
+    imaged: Volume | None = None
 
 
 def read_series(
@@ -80,15 +114,16 @@ def read_series(
     stack: Stack | None = None
     with quiet_reading():
         for dataset in _datasets(files, where):
+            require_size(dataset, len(files), settings, where)
             header(dataset)
-            planes, frames = planes_of(dataset), frames_of(dataset, where)
+            planes, frames, padding = planes_of(dataset), frames_of(dataset, where), padding_of(dataset)
             _require_sizes(planes, frames, where)
             if stack is None:
                 stack = _new_stack(quantity, frames, len(files))
             for plane, frame, values in zip(planes, frames, frame_values(dataset), strict=True):
                 _require_shape(stack, frame, where)
-                integers = frame.dtype.kind in "iu"
-                stack.add(frame, _usable_rescale(values.rescale, quantity, integers, where), plane)
+                rescale = _usable_rescale(values.rescale, quantity, frame.dtype.kind in "iu", where)
+                stack.add(frame, (rescale, *values.more), plane, padding)
     if stack is None:
         raise DicomError("the series has no files", where=where)
     return _in_order(stack, settings, where)
@@ -99,6 +134,7 @@ def _datasets(files: Sequence[Path], where: str) -> Iterable[Dataset]:
         try:
             yield _with_syntax(pydicom.dcmread(path, force=True))
         except Exception as error:  # whatever broken bytes provoke in the reader
+            raise_machine_failure(error)
             # The message gives a number: files are often named by their UID, which stays in the index.
             raise DicomError(
                 "a file of the series cannot be read",
@@ -174,9 +210,13 @@ def _in_order(stack: Stack, settings: ConvertSettings, where: str) -> SeriesVolu
     if array.dtype == np.float32 and not bool(np.isfinite(array).all()):
         raise DicomError("values that are not finite", where=f"{where}, (7FE0,0010) and the rescale")
     volume, shear_mm = Volume(array, stack_grid.grid, stack.quantity), stack_grid.shear_mm
+    imaged = None
+    if stack.padded is not None:
+        imaged = Volume((~stack.padded[order]).astype(np.uint8), stack_grid.grid, "mask")
     if not shear_mm.any():
-        return SeriesVolume(volume, order, [])
+        return SeriesVolume(volume, order, [], imaged)
     volume = straighten(volume, shear_mm)
+    imaged = straighten(imaged, shear_mm) if imaged is not None else None
     tilt = np.degrees(np.arctan2(np.linalg.norm(shear_mm), volume.grid.spacing_mm[0]))
     note = f"{where}: tilt of {tilt:.1f}° made straight by convert.gantry_tilt"
-    return SeriesVolume(volume, order, [note])
+    return SeriesVolume(volume, order, [note], imaged)

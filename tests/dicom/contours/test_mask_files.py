@@ -48,6 +48,18 @@ def test_labels_are_chosen_or_united(tmp_path):
     refused(tmp_path, with_roi(sources, "m.nii.gz:3"), "lacks a label")
 
 
+def test_an_image_and_a_cut_file_are_no_masks(tmp_path):
+    array = np.arange(np.prod(CT_GRID.shape)).reshape(CT_GRID.shape) % 1000
+    write_mask(tmp_path / "ct.nii.gz", CT_GRID, array.astype(np.uint16))
+    sources = patient(tmp_path)
+    refused(tmp_path, with_roi(sources, "ct.nii.gz"), "more values than labels")
+    write_mask(tmp_path / "m.nii.gz", CT_GRID)
+    whole = (tmp_path / "m.nii.gz").read_bytes()
+    (tmp_path / "m.nii.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(GeometryError, match="cut or damaged"):
+        run(with_roi(sources, "m.nii.gz"), tmp_path / "out")
+
+
 def test_a_mask_stored_from_the_other_end_is_turned(tmp_path):
     # The same voxels with x reversed and y and z exchanged: what other programs write.
     array = np.zeros(CT_GRID.shape, np.uint8)

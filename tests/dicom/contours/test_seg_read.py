@@ -64,6 +64,14 @@ def test_a_sparse_label_map_equals_dcmqis_volume():
 
 
 @needs_data
+def test_an_object_that_no_memory_holds_is_refused_before_it_is_unpacked():
+    dataset = dcmread(DCMQI / "liver.dcm")
+    dataset.Rows = dataset.Columns = 65535
+    with pytest.raises(ContourError, match="too large.*65535"):
+        segment_masks(dataset, [1], ct_grid())
+
+
+@needs_data
 def test_another_reader_agrees():
     highdicom = pytest.importorskip("highdicom")
     seg = highdicom.seg.segread(DCMQI / "partial_overlaps.dcm")

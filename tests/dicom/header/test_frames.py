@@ -10,9 +10,10 @@ from pydicom.dataset import Dataset
 from pipeline.dicom.pet.suv import suv_patient
 from pipeline.dicom.series.index import index_patient
 from pipeline.dicom.volume.convert import convert_patient
-from pipeline.errors import SuvError
+from pipeline.errors import DicomError, SuvError
 from pipeline.settings.dicom import ConvertSettings, IndexSettings, SuvSettings
 from pipeline.tables.files import PatientFiles
+from pipeline.tables.status import read_status
 from pipeline.volumes.nifti import read_nifti
 from tests.dicom.write_dicom import Recipe, plain_dataset, save, set_pixels, voxels
 
@@ -109,6 +110,82 @@ def test_suv_of_decay_corrected_frames(tmp_path):
 def test_stored_suv(tmp_path):
     run(pair(tmp_path / "in", "{SUVbw}g/ml"), tmp_path)
     assert json.loads((tmp_path / "suv" / "suv.json").read_text())["factor"] == 1.0
+
+
+def mapping(first, last, slope, unit, intercept=0.0):
+    code = item(CodeValue=unit, CodingSchemeDesignator="UCUM", CodeMeaning=unit)
+    values = item(
+        RealWorldValueFirstValueMapped=first,
+        RealWorldValueLastValueMapped=last,
+        RealWorldValueSlope=slope,
+        RealWorldValueIntercept=intercept,
+    )
+    values.MeasurementUnitsCodeSequence = [code]
+    return values
+
+
+def mapped(folder, *maps):
+    """The pair with these maps; stored values are 0 to 2999."""
+    ds = pydicom.dcmread(pair(folder) / "pet.dcm")
+    ds.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence = list(maps)
+    save(ds, folder / "pet.dcm")
+    return folder
+
+
+def test_maps_of_one_unit_hold_each_in_its_range(tmp_path):
+    maps = mapping(0, 1000, 1.5, "Bq/ml"), mapping(1001, 3000, 3.0, "Bq/ml", -1500.0)
+    run(mapped(tmp_path / "in", *maps), tmp_path)
+    stored = voxels((10, 6, 5), seed=4).astype(float)
+    truth = np.where(stored <= 1000, stored * 1.5, stored * 3.0 - 1500.0)
+    pet = read_nifti(tmp_path / "convert" / "pet_stored.nii.gz").array
+    np.testing.assert_allclose(pet, truth, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        [mapping(0, 1000, 1.5, "Bq/ml")],
+        [mapping(500, 3000, 1.5, "Bq/ml")],
+        [mapping(0, 1000, 1.5, "Bq/ml"), mapping(1500, 3000, 1.5, "Bq/ml")],
+        [mapping(0, 2000, 1.5, "Bq/ml"), mapping(1000, 3000, 3.0, "Bq/ml")],
+        [mapping(0, 1000, 1.5, "Bq/ml"), mapping(1001, 3000, 0.75, "Bq/ml")],
+    ],
+    ids=["the upper part", "the lower part", "a gap", "two meanings", "a jump"],
+)
+def test_maps_that_do_not_give_each_value_one_meaning_are_refused(tmp_path, maps):
+    with pytest.raises(DicomError, match="one meaning.*ranges"):
+        run(mapped(tmp_path / "in", *maps), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        [mapping(0, 3000, 9.0, "{SUVlbm}g/ml"), mapping(0, 3000, 1.5, "Bq/ml")],
+        [mapping(0, 3000, 9.0, "{SUVbsa}cm2/ml"), mapping(0, 3000, 1.5, "Bq/ml")],
+        [mapping(0, 3000, 9.0, "{SUVbw}g/ml"), mapping(0, 3000, 1.5, "Bq/ml")],
+        [mapping(0, 3000, 1.5e-3, "kBq/ml")],
+    ],
+    ids=["SUVlbm first", "SUVbsa first", "SUVbw first", "kBq/mL"],
+)
+def test_activity_is_taken_of_several_units(tmp_path, maps):
+    run(mapped(tmp_path / "in", *maps), tmp_path)
+    pet = read_nifti(tmp_path / "convert" / "pet_stored.nii.gz").array
+    np.testing.assert_allclose(pet, voxels((10, 6, 5), seed=4) * 1.5, rtol=1e-6)
+    account = json.loads((tmp_path / "suv" / "suv.json").read_text())
+    assert account["factor"] == pytest.approx(2.92127349244366e-4, rel=1e-9)
+
+
+@pytest.mark.parametrize(("dose", "state"), [("350", "ok"), ("350000000", "warned")])
+def test_the_dose_of_an_enhanced_pet_is_in_mbq(tmp_path, dose, state):
+    folder = pair(tmp_path / "in")
+    ds = pydicom.dcmread(folder / "pet.dcm")
+    ds.RadiopharmaceuticalInformationSequence[0].RadionuclideTotalDose = dose
+    save(ds, folder / "pet.dcm")
+    run(folder, tmp_path)
+    account = json.loads((tmp_path / "suv" / "suv.json").read_text())
+    assert account["factor"] == pytest.approx(2.92127349244366e-4, rel=1e-9)
+    status = read_status(tmp_path / "convert")
+    assert status.state == state and ("PS3.3 C.8.22.4" in status.problem) == (state == "warned")
 
 
 def test_each_frame_has_its_own_transformation(tmp_path):

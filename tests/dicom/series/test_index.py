@@ -92,7 +92,7 @@ def test_several_patients_are_refused_without_naming_them(tmp_path):
 
 def test_missing_modalities(tmp_path):
     folder = write_series(tmp_path / "in", voxels(), Recipe())
-    with pytest.raises(DicomError, match="no usable PET"):
+    with pytest.raises(DicomError, match="no PET series"):
         index(folder, tmp_path / "a")
     assert chosen(index(folder, tmp_path / "b", modalities=("ct",)), "ct").instances == 12
     with pytest.raises(DicomError, match="does not exist"):

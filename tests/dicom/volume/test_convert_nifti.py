@@ -101,7 +101,7 @@ def test_impossible_values_are_refused(tmp_path):
     assert "Bq/mL" in refused(tmp_path, SuvError, "cannot be SUV", folder(tmp_path / "a", pet=pet))
     pet = np.ones(PET_GRID.shape, np.float32)
     pet[0, 0, 0] = np.nan
-    refused(tmp_path, DicomError, "not numbers", folder(tmp_path / "b", pet=pet))
+    refused(tmp_path, GeometryError, "not numbers", folder(tmp_path / "b", pet=pet))
     ct = np.random.default_rng(0).random(CT_GRID.shape).astype(np.float32)
     refused(tmp_path, DicomError, "not in Hounsfield", folder(tmp_path / "c", ct=ct))
 

@@ -128,3 +128,19 @@ def test_compressed_by_dcmtk(tmp_path, name, entry):
         subprocess.run([program, *entry[0], path, target], check=True, capture_output=True)
         assert pydicom.dcmread(target).file_meta.TransferSyntaxUID == entry[1]
     assert np.array_equal(ct_of(convert(tmp_path / "in", tmp_path)).array, values.astype(int) - 1024)
+
+
+@pytest.mark.parametrize("name", ["max_frame_mib", "max_series_mib"])
+def test_pixels_that_no_memory_should_be_given_to_are_refused_before_they_are_unpacked(tmp_path, name):
+    def edit(ds, number):
+        if number == 0 and name == "max_frame_mib":
+            ds.Rows = ds.Columns = 65535
+            ds.file_meta.TransferSyntaxUID = RLELossless
+            ds.PixelData = pydicom.encaps.encapsulate([b"\x02\0\0\0" + bytes(60)])
+            ds["PixelData"].is_undefined_length = True
+        elif name == "max_series_mib":
+            ds.NumberOfFrames = 10**8
+
+    folder = write_series(tmp_path / "in", voxels(), Recipe(), edit)
+    with pytest.raises(DicomError, match=f"too large.*convert.{name}"):
+        convert(folder, tmp_path)

@@ -1,0 +1,224 @@
+"""Series that hold more than one acquisition or stack, and acquisitions that lie in more than one series."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pipeline.dicom.header.dicom_time import DAY_S, HALF_DAY_S, parse_date, parse_datetime, parse_time
+from pipeline.dicom.header.geometry import depths_of
+from pipeline.dicom.series.scan import Instance
+from pipeline.dicom.series.series import Series
+
+# Spread of the scan's start, as acquisition and reference times of slices imply it, that one scan may have.
+_SAME_START_S = 300.0
+# Gaps of a joined stack may differ by this much, and its slices be shifted sideways.
+_JOINED_MM = 0.1
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """Instances of a series that were acquired without a long pause.
+
+    Attributes:
+        instances: In the order of the series.
+        start_s: The first one's time, in seconds from an arbitrary day.
+    """
+
+    instances: tuple[Instance, ...]
+    start_s: float
+
+    def extent(self, series: Series) -> tuple[float, float]:
+        """Least and greatest position along the normal of the series' first plane."""
+        first = series.first.planes[0]
+        depths = depths_of([first, *(plane for i in self.instances for plane in i.planes)])[1:]
+        return float(depths.min()), float(depths.max())
+
+
+def acquisitions_of(series: Series, gap_minutes: float) -> list[Acquisition]:
+    """Acquisitions of a series in the order of time; one where times are missing.
+
+    Args:
+        series: A series with geometry.
+        gap_minutes: A longer time between the starts of neighbours (in time) parts two acquisitions.
+    """
+    times = _seconds([instance.acquisition_order.acquired for instance in series.instances])
+    if times is None:
+        return [Acquisition(series.instances, 0.0)]
+    order = np.argsort(times, kind="stable")
+    part = np.zeros(len(times), dtype=int)
+    part[order] = np.concatenate([[0], np.cumsum(np.diff(times[order]) > gap_minutes * 60.0)])
+    return [
+        Acquisition(
+            tuple(i for i, p in zip(series.instances, part, strict=True) if p == number),
+            float(times[part == number].min()),
+        )
+        for number in range(int(part.max()) + 1)
+    ]
+
+
+def _seconds(written: Sequence[str]) -> np.ndarray | None:
+    """Acquisition dates and times in seconds; None where one cannot be read.
+
+    Times of one date that lie more than half a day apart run past midnight.
+    """
+    moments = [_moment(text) for text in written]
+    known = [moment for moment in moments if moment is not None]
+    if len(known) < len(moments):
+        return None
+    days = np.array([day for day, _ in known], dtype=float)
+    clock = np.array([seconds for _, seconds in known])
+    if len(set(days)) == 1 and clock.max() - clock.min() > HALF_DAY_S:
+        clock = np.where(clock < HALF_DAY_S, clock + DAY_S, clock)
+    return np.asarray(days * DAY_S + clock)
+
+
+def _moment(text: str) -> tuple[int, float] | None:
+    """Day (0 where no date is written) and seconds of `YYYYMMDDHHMMSS.F` or `HHMMSS.F`."""
+    whole = parse_datetime(text)
+    if whole is not None and whole.day is not None:
+        return whole.day, whole.seconds
+    day, seconds = parse_date(text[:8]), parse_time(text[8:])
+    if day is not None and seconds is not None:
+        return day, seconds
+    seconds = parse_time(text)
+    return None if seconds is None else (0, seconds)
+
+
+def several_acquisitions(series: Series, gap_minutes: float, pet: bool) -> str:
+    """Why a series cannot be one volume of one time; empty if it can.
+
+    Acquisitions that lie over one another are two scans. Side by side they are one scan with a
+    pause, which a PET may only be if all its slices were corrected to one start.
+    """
+    parts = acquisitions_of(series, gap_minutes)
+    if len(parts) < 2:
+        return _two_stacks(series) if pet else ""
+    extents = sorted(part.extent(series) for part in parts)
+    seen = ", ".join(
+        f"{len(part.instances)} slices"
+        + (f" {(part.start_s - parts[0].start_s) / 60:.0f} min later" if number else "")
+        for number, part in enumerate(parts)
+    )
+    if any(later[0] < earlier[1] for earlier, later in itertools.pairwise(extents)):
+        return (
+            f"several acquisitions in one series, over one another: {seen} (see index.several_acquisitions)"
+        )
+    if pet and not _one_start(series):
+        return (
+            f"several acquisitions in one series, side by side: {seen}; their (0054,1300) Frame Reference Times "
+            "do not count from one start (see index.several_acquisitions)"
+        )
+    return ""
+
+
+def _one_start(series: Series) -> bool:
+    """Whether slices that are corrected to the scan's start imply one and the same start."""
+    if {instance.decay_correction for instance in series.instances} <= {"ADMIN", "NONE"}:
+        return True
+    times = _seconds([instance.acquisition_order.acquired for instance in series.instances])
+    reference = [instance.acquisition_order.frame_reference_time for instance in series.instances]
+    if times is None or not all(reference):
+        return False
+    starts = times - np.array(reference) / 1000.0
+    return bool(np.ptp(starts) <= _SAME_START_S)
+
+
+def _two_stacks(series: Series) -> str:
+    """Why slices belong to two stacks that were put into one series; empty if they don't."""
+    announced = max(instance.number_of_slices for instance in series.instances)
+    if (
+        not series.note
+        and announced > 1
+        and series.slices >= 2 * announced
+        and series.slices % announced == 0
+    ):
+        return (
+            f"{series.slices // announced} stacks in one series: {series.slices} slices, where (0054,0081) "
+            f"Number of Slices says {announced}"
+        )
+    traits = {
+        "(0028,0051) Corrected Image": [i.corrected for i in series.instances],
+        "(0008,0008) Image Type": [i.image_type for i in series.instances],
+        "(0054,1001) Units": [i.units for i in series.instances],
+        "(0008,0031) Series Time": [i.series_datetime for i in series.instances],
+    }
+    for name, values in traits.items():
+        if _alternate(values):
+            return f"two stacks in one series: {name} alternates from slice to slice"
+    return ""
+
+
+def _alternate(values: Sequence[Hashable]) -> bool:
+    """Whether values change from slice to slice more often than stacks side by side would."""
+    changes = sum(first != second for first, second in itertools.pairwise(values))
+    return changes > max(len(set(values)) - 1, len(values) // 4)
+
+
+def one_acquisition(series: Series, which: Literal["first", "last"], gap_minutes: float) -> Series:
+    """The first or the last acquisition of a series; the whole series if it holds one."""
+    if not series.has_geometry():
+        return series
+    parts = acquisitions_of(series, gap_minutes)
+    if len(parts) < 2:
+        return series
+    note = f"the {which} of {len(parts)} acquisitions by index.several_acquisitions"
+    return Series(parts[0 if which == "first" else -1].instances, note)
+
+
+def joined_parts(series: Sequence[Series]) -> dict[str, Series]:
+    """PET series that were exported in parts, each joined to one stack.
+
+    Parts have one study, frame of reference, time, orientation, matrix, units and corrections; they lie side by
+    side, and together make one evenly spaced stack.
+
+    Returns:
+        By the UID of each part, the joined series; it goes by the UID of its largest part.
+    """
+    groups: dict[Hashable, list[Series]] = {}
+    for each in series:
+        if each.first.modality == "PT" and each.has_geometry():
+            groups.setdefault(_join_key(each), []).append(each)
+    joined: dict[str, Series] = {}
+    for parts in groups.values():
+        whole = _joined(parts) if len(parts) > 1 else None
+        if whole is not None:
+            joined.update({part.uid: whole for part in parts})
+    return joined
+
+
+def _join_key(series: Series) -> Hashable:
+    first = series.first
+    plane = first.planes[0]
+    return (
+        *(series.study, series.frame, first.series_datetime, first.sop_class_uid, first.units),
+        *(first.corrected, first.image_type, first.series_type, plane.shape),
+        *(round(value, 3) for value in (*plane.spacing_mm, *plane.orientation)),
+    )
+
+
+def _joined(parts: Sequence[Series]) -> Series | None:
+    largest = max(parts, key=lambda part: (part.slices, part.uid))
+    if any(len(instance.planes) != 1 for part in parts for instance in part.instances):
+        return None
+    instances = [
+        instance for part in (largest, *(p for p in parts if p is not largest)) for instance in part.instances
+    ]
+    planes = [instance.planes[0] for instance in instances]
+    depths = depths_of(planes)
+    order = np.argsort(depths, kind="stable")
+    owners = [instances[i].series_uid for i in order]
+    side_by_side = sum(a != b for a, b in itertools.pairwise(owners)) == len(parts) - 1
+    gaps = np.diff(depths[order])
+    positions = np.asarray([planes[i].position for i in order])
+    ends = np.linspace(positions[0], positions[-1], len(positions))
+    straight = float(np.abs(positions - ends).max()) <= 2 * _JOINED_MM
+    if not (side_by_side and straight and gaps.min() > 0 and float(np.ptp(gaps)) <= _JOINED_MM):
+        return None
+    sizes = " and ".join(str(part.slices) for part in parts)
+    note = f"joined of {len(parts)} series of {sizes} slices"
+    return Series(tuple(instances[i] for i in order), note, largest.uid)

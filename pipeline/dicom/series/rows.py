@@ -1,0 +1,79 @@
+"""Series as rows of the index: what each is, whether it is used, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pipeline.dicom.header.geometry import depths_of
+from pipeline.dicom.series.index_file import Role, SeriesGeometry, SeriesRow
+from pipeline.dicom.series.series import Series
+
+ROLES: dict[str, Role] = {"CT": "ct", "PT": "pet", "RTSTRUCT": "rtstruct", "SEG": "seg"}
+NAMES = {"ct": "CT", "pet": "PET"}
+
+
+def role_of(series: Series) -> Role:
+    """What a series is to the pipeline by its modality."""
+    return ROLES.get(series.first.modality, "")
+
+
+def row_of(series: Series, picked: Mapping[str, Series], rejection: str, study: str) -> SeriesRow:
+    """A series as a row of the index, with the reason why it is used or not.
+
+    Args:
+        series: The series.
+        picked: The chosen images by role.
+        rejection: Why it cannot be used; empty if it can.
+        study: The chosen study; empty where all are used.
+    """
+    first, role = series.first, role_of(series)
+    chosen, reason = _verdict(series, picked, rejection, study)
+    return SeriesRow(
+        modality=first.modality,
+        series_uid=series.uid,
+        study_uid=series.study,
+        frame_of_reference_uid=series.frame,
+        description=first.description,
+        instances=len(series.instances),
+        geometry=_geometry(series),
+        role=role,
+        chosen=chosen,
+        reason=reason,
+        references=first.references,
+    )
+
+
+def _verdict(series: Series, picked: Mapping[str, Series], rejection: str, study: str) -> tuple[bool, str]:
+    role = role_of(series)
+    if rejection:
+        return False, rejection
+    if role in ("rtstruct", "seg"):
+        return _contour_verdict(series, picked)
+    if picked.get(role) is series:
+        note = f"; {series.note}" if series.note else ""
+        return True, f"{NAMES[role]} with {series.slices} slices, first by the rules of choice{note}"
+    if study not in ("", series.study):
+        return False, "another study was chosen"
+    return False, f"another {NAMES[role]} comes first by the rules of choice"
+
+
+def _contour_verdict(series: Series, picked: Mapping[str, Series]) -> tuple[bool, str]:
+    references = {uid for instance in series.instances for uid in instance.references}
+    for role, image in picked.items():
+        if image.uids & references:
+            return True, f"refers to the chosen {NAMES[role]}"
+    if series.frame and series.frame in {image.frame for image in picked.values()}:
+        return True, "shares the frame of reference of the chosen images"
+    return False, "belongs neither to the chosen images nor to their frame of reference"
+
+
+def _geometry(series: Series) -> SeriesGeometry:
+    if not series.has_geometry():
+        return SeriesGeometry()
+    planes = [plane for instance in series.instances for plane in instance.planes]
+    depths = np.sort(depths_of(planes))
+    gap = float(np.median(np.diff(depths))) if len(depths) > 1 else 0.0
+    first = planes[0]
+    return SeriesGeometry((len(planes), *first.shape), (gap, *first.spacing_mm), first.orientation)

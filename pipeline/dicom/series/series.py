@@ -1,0 +1,107 @@
+"""A series: its instances in order, and one frame of those that have several at each position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.dicom.header.geometry import depths_of, slice_order
+from pipeline.dicom.series.scan import Instance
+
+
+@dataclass(frozen=True)
+class Series:
+    """The instances of one series, in order along the normal where they have one.
+
+    Attributes:
+        instances: Those in use.
+        note: Why some instances of the series are left out, or are another series'; empty if none are.
+        joined_uid: The UID that a series of several parts goes by; empty for a series as it was exported.
+    """
+
+    instances: tuple[Instance, ...]
+    note: str = ""
+    joined_uid: str = ""
+
+    @property
+    def first(self) -> Instance:
+        """The first instance, which represents the series."""
+        return self.instances[0]
+
+    @property
+    def uid(self) -> str:
+        """(0020,000E) Series Instance UID."""
+        return self.joined_uid or self.first.series_uid
+
+    @property
+    def uids(self) -> frozenset[str]:
+        """UIDs of all series that the instances were exported in."""
+        return frozenset(instance.series_uid for instance in self.instances)
+
+    @property
+    def study(self) -> str:
+        """(0020,000D) Study Instance UID."""
+        return self.first.study_uid
+
+    @property
+    def frame(self) -> str:
+        """(0020,0052) Frame of Reference UID."""
+        return self.first.frame_of_reference_uid
+
+    @property
+    def frames(self) -> frozenset[str]:
+        """All (0020,0052) of the instances."""
+        return frozenset(instance.frame_of_reference_uid for instance in self.instances)
+
+    @property
+    def studies(self) -> frozenset[str]:
+        """All (0020,000D) of the instances."""
+        return frozenset(instance.study_uid for instance in self.instances)
+
+    @property
+    def slices(self) -> int:
+        """Number of image planes, each frame of a multi-frame object counted."""
+        return sum(len(instance.planes) for instance in self.instances)
+
+    def has_geometry(self) -> bool:
+        """Whether every plane has a position, an orientation and a spacing."""
+        return all(i.planes and all(p.is_complete() for p in i.planes) for i in self.instances)
+
+
+def series_of(instances: Sequence[Instance]) -> list[Series]:
+    """Group instances by series; each is put in order along its normal."""
+    groups: dict[str, list[Instance]] = {}
+    for instance in instances:
+        groups.setdefault(instance.series_uid, []).append(instance)
+    return [_ordered(Series(tuple(group))) for _, group in sorted(groups.items())]
+
+
+def _ordered(series: Series) -> Series:
+    if not series.has_geometry():
+        return series
+    order = slice_order([instance.planes[0] for instance in series.instances])
+    return Series(tuple(series.instances[i] for i in order))
+
+
+def one_frame(series: Series, which: Literal["first", "last"]) -> Series:
+    """One image per position of a dynamic or gated series; the whole series where that is not clear.
+
+    Images at one position are ordered by :attr:`Instance.acquisition_order`. Every position must
+    have the same number of images. Multi-frame objects are left as they are.
+    """
+    if not series.has_geometry() or any(len(i.planes) != 1 for i in series.instances):
+        return series
+    depths = depths_of([i.planes[0] for i in series.instances])
+    groups: list[list[Instance]] = []
+    for number, (depth, instance) in enumerate(zip(depths, series.instances, strict=True)):
+        if number and depth - depths[number - 1] < 1e-3:
+            groups[-1].append(instance)
+        else:
+            groups.append([instance])
+    frames = len(groups[0])
+    if frames < 2 or any(len(group) != frames for group in groups):
+        return series
+    pick = min if which == "first" else max
+    chosen = tuple(pick(group, key=lambda instance: instance.acquisition_order) for group in groups)
+    return Series(chosen, f"the {which} of {frames} images at each position by index.repeated_frames")

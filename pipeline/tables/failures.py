@@ -1,0 +1,73 @@
+"""What an exception says: that the machine failed, or that the data cannot be used."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pipeline.errors import MachineError, PipelineError, UnexpectedDataError, printable
+
+# Errors of the disk, of rights and of limits. All other errors of the system speak of what a
+# file is called or is: a name that is too long, a link that leads nowhere, a folder in place of a file.
+_OF_THE_MACHINE = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EACCES", "EPERM", "EROFS", "EIO", "ENXIO", "ENODEV", "EREMOTEIO", "ESTALE", "ETIMEDOUT", "EHOSTDOWN",
+        "EHOSTUNREACH", "ENOTCONN", "ENOSPC", "EDQUOT", "EFBIG", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EBUSY",
+    )
+    if hasattr(errno, name)
+)  # fmt: skip
+# What is wrong with the software or its installation, whatever the data are.
+_OF_THE_SOFTWARE = (NameError, ImportError, SyntaxError, NotImplementedError)
+
+
+def is_machine_failure(error: BaseException) -> bool:
+    """Whether an exception says that the machine failed: rights, disk, space, memory, open files."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
+
+
+def raise_machine_failure(error: BaseException) -> None:
+    """Raise a :class:`MachineError` where an exception is the machine's failure; else do nothing.
+
+    For handlers that catch whatever broken bytes provoke.
+    """
+    if isinstance(error, MachineError):
+        raise error
+    if is_machine_failure(error):
+        raise machine_error(error) from None
+
+
+def machine_error(error: BaseException) -> MachineError:
+    """The machine's failure as an error that stops the study, whatever its policy."""
+    if isinstance(error, MemoryError):
+        return MachineError(
+            "the memory does not suffice",
+            got=_first_line(error),
+            action="give the job more memory (resources.mem_mb), or run fewer jobs at a time",
+        )
+    assert isinstance(error, OSError)
+    name = error.filename if error.filename is not None else ""
+    return MachineError(
+        "a file or folder cannot be read or written",
+        where=os.fsdecode(name) if isinstance(name, str | bytes) else "",
+        got=error.strerror or type(error).__name__,
+        action="mend rights, disk or network and run again; the patient's data are not to blame",
+    )
+
+
+def data_error(error: Exception) -> PipelineError | None:
+    """An unforeseen exception as what it says of the data; None where the software is to blame."""
+    if isinstance(error, _OF_THE_SOFTWARE):
+        return None
+    return UnexpectedDataError(
+        "the data cannot be used: a step broke on them",
+        got=f"{type(error).__name__}: {_first_line(error)}".rstrip(": "),
+        action="look at the files; the job's log has the traceback, in case the software is to blame",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return printable(lines[0], 200) if lines else ""
