@@ -70,8 +70,14 @@ class SuvSettings(Section):
         description="A dose between 25 and 10,000 is MBq where Bq belongs: refuse, or convert, told in "
         "`suv.json`.",
     )
+    stored_lbm: Literal["refuse", "james_120", "james_128", "janmahasatian"] = Field(
+        "refuse",
+        description="The formula of a stored SUV whose type, (0054,1006), is `LBM`, which does not name it.",
+    )
     max_uptake_minutes: float = Field(
-        240.0, gt=0, description="A longer time from injection to scan is refused."
+        240.0,
+        gt=0,
+        description="A longer time from injection to scan is refused; raise it for long-lived nuclides.",
     )
     uptake_minutes: tuple[float, float] = Field(
         (45.0, 90.0), description="Uptake times outside are flagged in the audit."

@@ -29,12 +29,15 @@ from pipeline.dicom.header.values import (
     number_of,
     one_text_of,
     parse_number,
+    private_text,
     private_value,
     text_of,
 )
 from pipeline.errors import PipelineError
 
 _GE = re.compile(r"GE(MS)?\b|general electric", re.IGNORECASE)
+_PHILIPS = re.compile(r"\s*philips\b", re.IGNORECASE)
+_PHILIPS_CREATOR = "Philips PET Private Group"
 # Values that may differ between slices of one sound series: the header keeps one for all.
 _MAY_DIFFER = {"slices", "differing", "series_time", "ge_scan_datetime", "siemens_decay_datetime"}
 
@@ -68,6 +71,8 @@ class PetHeader:
         ge_scan_datetime: (0009,xx0D) of `GEMS_PETD_01`.
         philips_suv_factor: (7053,xx00) of `Philips PET Private Group`.
         philips_activity_factor: (7053,xx09), counts to Bq/mL.
+        philips_creator: Whether these two were found by their private creator; without one they are
+            read at (7053,1000) and (7053,1009) of files whose manufacturer is Philips.
         radiopharmaceutical_items: Items of (0054,0016).
         differing: Names of values above that differ from slice to slice.
     """
@@ -96,6 +101,7 @@ class PetHeader:
     ge_scan_datetime: str = ""
     philips_suv_factor: float | None = None
     philips_activity_factor: float | None = None
+    philips_creator: bool = True
     radiopharmaceutical_items: int = 1
     differing: tuple[str, ...] = ()
 
@@ -128,7 +134,7 @@ class PetHeader:
         missing = []
         if not self.units:
             missing.append("units (0054,1001)")
-        if self.units != "GML" and not (self.units == "CNTS" and self.philips_suv_factor):
+        if self.units not in ("GML", "CM2ML") and not (self.units == "CNTS" and self.philips_suv_factor):
             if self.weight_kg is None:
                 missing.append("weight (0010,1030) Patient's Weight")
             if self.total_dose_bq is None:
@@ -230,6 +236,7 @@ def _decay_kind(corrected: str, decay_datetime: str) -> str:
 
 
 def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
+    philips = _philips_factors(dataset)
     return PetHeader(
         slices=(),
         units=one_text_of(dataset, "Units").upper(),
@@ -253,8 +260,9 @@ def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
         decay_datetime=one_text_of(dataset, "DecayCorrectionDateTime"),
         siemens_decay_datetime=private_value(dataset, 0x0071, 0x22, "SIEMENS MED PT"),
         ge_scan_datetime=private_value(dataset, 0x0009, 0x0D, "GEMS_PETD_01"),
-        philips_suv_factor=_philips(dataset, 0x00),
-        philips_activity_factor=_philips(dataset, 0x09),
+        philips_suv_factor=philips.suv,
+        philips_activity_factor=philips.activity,
+        philips_creator=philips.by_creator,
         radiopharmaceutical_items=_distinct(items_of(dataset, "RadiopharmaceuticalInformationSequence")),
     )
 
@@ -266,8 +274,29 @@ def _distinct(drugs: Sequence[Dataset]) -> int:
     return len({(*(text_of(drug, name) for name in keywords), _radionuclide(drug)) for drug in drugs})
 
 
-def _philips(dataset: Dataset, element: int) -> float | None:
-    return parse_number(private_value(dataset, 0x7053, element, "Philips PET Private Group"))
+@dataclass(frozen=True)
+class _PhilipsFactors:
+    """Factors of Philips' private group, and whether its creator is there."""
+
+    suv: float | None
+    activity: float | None
+    by_creator: bool = True
+
+
+def _philips_factors(dataset: Dataset) -> _PhilipsFactors:
+    """Philips' factors by their private creator; without any creator by their usual place.
+
+    De-identification may drop the creator, (7053,0010), and leave the factors. They are
+    accepted only where the manufacturer says Philips, and no creator claims the block.
+    """
+    suv, activity = (
+        parse_number(private_value(dataset, 0x7053, element, _PHILIPS_CREATOR)) for element in (0x00, 0x09)
+    )
+    orphaned = 0x70530010 not in dataset and _PHILIPS.match(text_of(dataset, "Manufacturer"))
+    if suv is not None or activity is not None or not orphaned:
+        return _PhilipsFactors(suv, activity)
+    suv, activity = (parse_number(private_text(dataset, tag)) for tag in (0x70531000, 0x70531009))
+    return _PhilipsFactors(suv, activity, by_creator=suv is None and activity is None)
 
 
 def _radionuclide(drug: Dataset) -> tuple[str, ...]:

@@ -22,9 +22,13 @@ from pipeline.dicom.pet.radionuclide import average_time, decay_fraction, nuclid
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
-# (0054,1006) SUV Type by the normalisation it stands for. LBM alone does not name its formula
-# (James' factor for men is 120 or 128), and BSA is in cm²/mL, which GML contradicts.
-_TYPES = {"BW": "bw", "LBMJAMES128": "lbm_james", "LBMJANMA": "lbm_janmahasatian", "IBW": "ibw"}
+# (0054,1006) SUV Type by the normalisation it stands for, in each of the units. LBM alone does not
+# name its formula (James' factor for men is 120 or 128), and BSA is in cm²/mL.
+_TYPES = {
+    "GML": {"BW": "bw", "LBMJAMES128": "lbm_james", "LBMJANMA": "lbm_janmahasatian", "IBW": "ibw"},
+    "CM2ML": {"BSA": "bsa"},
+}
+_LBM = {"james_120": "lbm_james120", "james_128": "lbm_james", "janmahasatian": "lbm_janmahasatian"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def suv_factor(header: PetHeader, settings: SuvSettings) -> SuvFactor:
         SuvError: The headers cannot give an SUV; the message names the elements.
     """
     require_usable(header)
-    if header.units == "GML":
+    if header.units in _TYPES:
         factors = _from_stored_suv(header, settings)
     elif header.units == "CNTS":
         factors = _from_counts(header, settings)
@@ -92,24 +96,48 @@ def _after(step: str, factors: _Factors) -> _Factors:
 
 def _from_stored_suv(header: PetHeader, settings: SuvSettings) -> _Factors:
     """Stored values are SUV already; at most the normalisation changes."""
-    suv_type = header.suv_type or "BW"
-    normalisation = _TYPES.get(suv_type)
-    if normalisation is None:
-        raise SuvError(
-            "stored SUV of an unknown type",
-            where="(0054,1006) SUV Type",
-            expected=", ".join(_TYPES),
-            got=suv_type,
-        )
-    assumptions: tuple[str, ...] = ()
-    if not header.suv_type:
-        assumptions = ("SUV by body weight: (0054,1006) SUV Type is absent, which PS3.3 C.8.9.1 reads as BW",)
+    stored = _stored_normalisation(header, settings)
     flags: tuple[str, ...] = ()
     if header.decay_correction == "NONE":
         flags = ("stored SUV of values that (0054,1102) says were not corrected for decay",)
-    path = (f"units GML, SUV type {suv_type}: stored values are SUV already",)
-    ratio = _other_normalisation(header, normalisation, settings)
-    return replace(ratio, audit=SuvAudit(path, assumptions, flags) + ratio.audit)
+    path = (f"units {header.units}, SUV type {stored.suv_type}: stored values are SUV already",)
+    ratio = _other_normalisation(header, stored.normalisation, settings)
+    return replace(ratio, audit=SuvAudit(path, stored.assumptions, flags) + ratio.audit)
+
+
+@dataclass(frozen=True)
+class _StoredSuv:
+    """What stored SUV are normalised by."""
+
+    suv_type: str
+    normalisation: str
+    assumptions: tuple[str, ...] = ()
+
+
+def _stored_normalisation(header: PetHeader, settings: SuvSettings) -> _StoredSuv:
+    """The normalisation of stored SUV by their units and (0054,1006) SUV Type."""
+    types = _TYPES[header.units]
+    if not header.suv_type:
+        suv_type = next(iter(types))
+        reason = "which PS3.3 C.8.9.1 reads as BW" if suv_type == "BW" else "and units are cm²/mL"
+        return _StoredSuv(
+            suv_type,
+            types[suv_type],
+            (f"SUV by {types[suv_type]}: (0054,1006) SUV Type is absent, {reason}",),
+        )
+    if header.suv_type == "LBM" and header.units == "GML" and settings.stored_lbm != "refuse":
+        formula = _LBM[settings.stored_lbm]
+        return _StoredSuv("LBM", formula, (f"SUV type LBM read as {formula} by suv.stored_lbm",))
+    if header.suv_type not in types:
+        lean = header.suv_type == "LBM" and header.units == "GML"
+        raise SuvError(
+            "stored SUV of an unknown type",
+            where="(0054,1006) SUV Type, (0054,1001) Units",
+            expected=f"{', '.join(types)} in {header.units}",
+            got=header.suv_type,
+            action="set suv.stored_lbm to the formula that the scanner used" if lean else "",
+        )
+    return _StoredSuv(header.suv_type, types[header.suv_type])
 
 
 def _other_normalisation(header: PetHeader, stored: str, settings: SuvSettings) -> _Factors:
@@ -121,7 +149,15 @@ def _other_normalisation(header: PetHeader, stored: str, settings: SuvSettings) 
     wanted_g = normalising_mass_g(wanted, weight, header.height_m, header.sex)
     stored_g = normalising_mass_g(stored, weight, header.height_m, header.sex)
     step = f"SUV by {stored} × {wanted_g:.6g} / {stored_g:.6g}: SUV by {wanted}"
-    return _Factors((wanted_g / stored_g,), SuvAudit(path=(step,)))
+    audit = SuvAudit(path=(step,)) + _sex_audit(header, (stored, wanted))
+    return _Factors((wanted_g / stored_g,), audit)
+
+
+def _sex_audit(header: PetHeader, normalisations: tuple[str, ...]) -> SuvAudit:
+    """Say that the mean of both sexes' formulas was taken."""
+    if header.sex.upper() != "O" or all(name in ("bw", "bsa") for name in normalisations):
+        return SuvAudit()
+    return SuvAudit(assumptions=("(0010,0040) Patient's Sex O: the mean of both sexes' formulas",))
 
 
 def _from_counts(header: PetHeader, settings: SuvSettings) -> _Factors:
@@ -129,16 +165,27 @@ def _from_counts(header: PetHeader, settings: SuvSettings) -> _Factors:
     direct, activity = header.philips_suv_factor, header.philips_activity_factor
     if direct is not None and direct > 0:
         step = f"units CNTS: Philips private (7053,xx00) SUV scale factor {direct:g}"
-        return _after(step, _from_philips_suv(header, settings, direct))
+        return _after(step, _told_orphaned(header, _from_philips_suv(header, settings, direct)))
     if activity is not None and activity > 0:
         step = f"units CNTS: Philips private (7053,xx09) activity concentration scale factor {activity:g}"
-        return _after(step, _from_activity(header, settings, activity))
+        return _after(step, _told_orphaned(header, _from_activity(header, settings, activity)))
     raise SuvError(
         "counts without a factor to activity or SUV",
         where="(0054,1001) Units; (7053,xx00), (7053,xx09) of Philips PET Private Group",
         expected="a positive factor",
         got="CNTS with " + ("none" if direct is None and activity is None else f"{direct} and {activity}"),
     )
+
+
+def _told_orphaned(header: PetHeader, factors: _Factors) -> _Factors:
+    """Say that Philips' factors were read without the private creator that vouches for them."""
+    if header.philips_creator:
+        return factors
+    assumption = (
+        "(7053,1000), (7053,1009) read as Philips' factors: the manufacturer is Philips, "
+        "their private creator (7053,0010) is absent"
+    )
+    return replace(factors, audit=factors.audit + SuvAudit(assumptions=(assumption,)))
 
 
 def _from_philips_suv(header: PetHeader, settings: SuvSettings, direct: float) -> _Factors:
@@ -167,7 +214,8 @@ def _from_activity(header: PetHeader, settings: SuvSettings, bqml: float) -> _Fa
     weight = usable_weight(header.weight_kg, header.height_m)
     dose = usable_dose(header.total_dose_bq, header.radiopharmaceutical_items, settings)
     mass = normalising_mass_g(settings.normalisation, weight, header.height_m, header.sex)
-    audit = dose.audit + require_consistent_decay(_decay_fields(header))
+    audit = dose.audit + _sex_audit(header, (settings.normalisation,))
+    audit += require_consistent_decay(_decay_fields(header))
     undecayed = bqml * mass / dose.bq
     if header.decay_correction == "ADMIN":
         step = "decay correction ADMIN: values refer to the injection, no decay to add"

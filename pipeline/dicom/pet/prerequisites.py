@@ -8,7 +8,7 @@ from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
-KNOWN_UNITS = ("BQML", "CNTS", "GML")
+KNOWN_UNITS = ("BQML", "CNTS", "GML", "CM2ML")
 LEAST_DOSE_BQ, _MOST_DOSE_BQ = 1e6, 1e10
 # Below 25 a number may be millicuries as well (an adult gets 5 to 20 mCi of FDG).
 _DOSE_MBQ = (25.0, 10_000.0)

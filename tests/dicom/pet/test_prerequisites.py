@@ -41,7 +41,7 @@ REFUSED = [
     ("dose in Ci", {"total_dose_bq": 0.0095}, {}, "impossible dose.*Ci"),
     ("dose in mCi", {"total_dose_bq": 9.5}, {}, "impossible dose.*mCi"),
     ("dose in mCi, though MBq may be read", {"total_dose_bq": 9.5}, {"dose_in_mbq": "convert"}, "mCi"),
-    ("body surface units", {"units": "CM2ML"}, {}, "CM2ML"),
+    ("body weight in units of body surface", {"units": "CM2ML", "suv_type": "BW"}, {}, "CM2ML"),
     ("counts per second", {"units": "PROPCPS"}, {}, "PROPCPS"),
     (
         "negative dose, even where MBq may be read",
