@@ -111,6 +111,12 @@ class ContourSettings(Section):
         description="Several files that draw an ROI of one name differently: refuse, or take the one of "
         "the latest date and time (where these tell), told in the status.",
     )
+    other_image: Literal["leave_out", "place"] = Field(
+        "leave_out",
+        description="Contours drawn on a series that is not in use, such as an MR or another CT: leave them "
+        "out, or place them by their coordinates where no contour was drawn on the images in use; the two "
+        "are never united.",
+    )
     reference_roi: tuple[str, ...] = Field(
         (),
         description="Patterns of the ROI of a reference region, e.g. `Liver*`: its mean SUV is written to "
