@@ -79,6 +79,18 @@ class SuvSettings(Section):
         gt=0,
         description="A longer time from injection to scan is refused; raise it for long-lived nuclides.",
     )
+    reference_time: Literal["refuse", "header", "frames"] = Field(
+        "refuse",
+        description="The frames, by (0054,1300) or (0054,1321), speak for another reference time than the "
+        "headers by more than `reference_time_percent`: refuse, believe the headers, or believe the frames, "
+        "told in `suv.json`.",
+    )
+    reference_time_percent: float = Field(
+        5.0,
+        gt=0,
+        description="By how many percent of SUV the frames may contradict the reference time; above 0.5 they "
+        "are flagged.",
+    )
     uptake_minutes: tuple[float, float] = Field(
         (45.0, 90.0), description="Uptake times outside are flagged in the audit."
     )

@@ -36,8 +36,13 @@ from pipeline.dicom.header.values import (
 from pipeline.errors import PipelineError
 
 _GE = re.compile(r"GE(MS)?\b|general electric", re.IGNORECASE)
-_PHILIPS = re.compile(r"\s*philips\b", re.IGNORECASE)
-_PHILIPS_CREATOR = "Philips PET Private Group"
+_PHILIPS = re.compile(r"philips\b", re.IGNORECASE)
+# Group, element in the creator's block, private creator, manufacturers.
+_PRIVATE = {
+    "ge_scan_datetime": (0x0009, 0x0D, "GEMS_PETD_01", _GE),
+    "philips_suv_factor": (0x7053, 0x00, "Philips PET Private Group", _PHILIPS),
+    "philips_activity_factor": (0x7053, 0x09, "Philips PET Private Group", _PHILIPS),
+}
 # Values that may differ between slices of one sound series: the header keeps one for all.
 _MAY_DIFFER = {"slices", "differing", "series_time", "ge_scan_datetime", "siemens_decay_datetime"}
 
@@ -71,8 +76,8 @@ class PetHeader:
         ge_scan_datetime: (0009,xx0D) of `GEMS_PETD_01`.
         philips_suv_factor: (7053,xx00) of `Philips PET Private Group`.
         philips_activity_factor: (7053,xx09), counts to Bq/mL.
-        philips_creator: Whether these two were found by their private creator; without one they are
-            read at (7053,1000) and (7053,1009) of files whose manufacturer is Philips.
+        without_creator: Private elements above that were read at their usual place, since their private
+            creator is absent and the manufacturer is the one that writes them.
         radiopharmaceutical_items: Items of (0054,0016).
         differing: Names of values above that differ from slice to slice.
     """
@@ -101,7 +106,7 @@ class PetHeader:
     ge_scan_datetime: str = ""
     philips_suv_factor: float | None = None
     philips_activity_factor: float | None = None
-    philips_creator: bool = True
+    without_creator: tuple[str, ...] = ()
     radiopharmaceutical_items: int = 1
     differing: tuple[str, ...] = ()
 
@@ -236,7 +241,7 @@ def _decay_kind(corrected: str, decay_datetime: str) -> str:
 
 
 def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
-    philips = _philips_factors(dataset)
+    private = _private_part(dataset)
     return PetHeader(
         slices=(),
         units=one_text_of(dataset, "Units").upper(),
@@ -259,10 +264,10 @@ def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
         injection_time=one_text_of(drug, "RadiopharmaceuticalStartTime"),
         decay_datetime=one_text_of(dataset, "DecayCorrectionDateTime"),
         siemens_decay_datetime=private_value(dataset, 0x0071, 0x22, "SIEMENS MED PT"),
-        ge_scan_datetime=private_value(dataset, 0x0009, 0x0D, "GEMS_PETD_01"),
-        philips_suv_factor=philips.suv,
-        philips_activity_factor=philips.activity,
-        philips_creator=philips.by_creator,
+        ge_scan_datetime=private.ge_scan_datetime,
+        philips_suv_factor=parse_number(private.philips_suv_factor),
+        philips_activity_factor=parse_number(private.philips_activity_factor),
+        without_creator=private.without_creator,
         radiopharmaceutical_items=_distinct(items_of(dataset, "RadiopharmaceuticalInformationSequence")),
     )
 
@@ -275,28 +280,30 @@ def _distinct(drugs: Sequence[Dataset]) -> int:
 
 
 @dataclass(frozen=True)
-class _PhilipsFactors:
-    """Factors of Philips' private group, and whether its creator is there."""
+class _PrivatePart:
+    """Private elements of GE and Philips as texts, and those whose creator is absent."""
 
-    suv: float | None
-    activity: float | None
-    by_creator: bool = True
+    ge_scan_datetime: str
+    philips_suv_factor: str
+    philips_activity_factor: str
+    without_creator: tuple[str, ...]
 
 
-def _philips_factors(dataset: Dataset) -> _PhilipsFactors:
-    """Philips' factors by their private creator; without any creator by their usual place.
+def _private_part(dataset: Dataset) -> _PrivatePart:
+    """Private elements by their creator; without any creator by their usual place.
 
-    De-identification may drop the creator, (7053,0010), and leave the factors. They are
-    accepted only where the manufacturer says Philips, and no creator claims the block.
+    De-identification may drop a creator, such as (7053,0010), and leave its elements. They are
+    accepted only where the manufacturer is the one that writes them, and no creator claims the block.
     """
-    suv, activity = (
-        parse_number(private_value(dataset, 0x7053, element, _PHILIPS_CREATOR)) for element in (0x00, 0x09)
-    )
-    orphaned = 0x70530010 not in dataset and _PHILIPS.match(text_of(dataset, "Manufacturer"))
-    if suv is not None or activity is not None or not orphaned:
-        return _PhilipsFactors(suv, activity)
-    suv, activity = (parse_number(private_text(dataset, tag)) for tag in (0x70531000, 0x70531009))
-    return _PhilipsFactors(suv, activity, by_creator=suv is None and activity is None)
+    maker = text_of(dataset, "Manufacturer").strip()
+    texts: dict[str, str] = {}
+    without: list[str] = []
+    for name, (group, element, creator, makers) in _PRIVATE.items():
+        texts[name] = private_value(dataset, group, element, creator)
+        if not texts[name] and (group << 16 | 0x0010) not in dataset and makers.match(maker):
+            texts[name] = private_text(dataset, group << 16 | 0x1000 | element)
+            without += [name] if texts[name] else []
+    return _PrivatePart(**texts, without_creator=tuple(without))
 
 
 def _radionuclide(drug: Dataset) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.dicom.header.dicom_time import PetTimes
 from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
-from pipeline.dicom.pet.decay_timing import reference_time
+from pipeline.dicom.pet.decay_timing import ReferenceTime, reference_time
 from pipeline.dicom.pet.injection_time import injection_time, uptake_time
 from pipeline.dicom.pet.normalisation import normalising_mass_g
 from pipeline.dicom.pet.plausibility import measure_flags, philips_flags, reference_flags, uptake_flags
@@ -19,6 +19,7 @@ from pipeline.dicom.pet.prerequisites import (
     usable_weight,
 )
 from pipeline.dicom.pet.radionuclide import average_time, decay_fraction, nuclide_of, usable_half_life
+from pipeline.dicom.pet.time_evidence import TimeEvidence, agreed_reference, time_evidence
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
@@ -40,11 +41,13 @@ class SuvFactor:
             stored unit (cm²/mL per stored unit for `bsa`).
         uptake_minutes: From injection to scan; None where the headers don't say.
         audit: The reasons.
+        evidence: What each element says of the time that values refer to.
     """
 
     factors: tuple[float, ...]
     uptake_minutes: float | None
     audit: SuvAudit
+    evidence: tuple[TimeEvidence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class _Factors:
 
     values: tuple[float, ...]
     audit: SuvAudit
+    evidence: tuple[TimeEvidence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class _Decay:
 
     fractions: tuple[float, ...]
     audit: SuvAudit
+    evidence: tuple[TimeEvidence, ...] = ()
 
 
 def suv_factor(header: PetHeader, settings: SuvSettings) -> SuvFactor:
@@ -85,8 +90,21 @@ def suv_factor(header: PetHeader, settings: SuvSettings) -> SuvFactor:
         *uptake_flags(uptake.minutes, settings),
         *measure_flags(header.weight_kg, header.height_m, header.total_dose_bq, nuclide),
     )
-    audit = factors.audit + uptake.audit + SuvAudit(flags=odd)
-    return SuvFactor(factors.values, uptake.minutes, audit)
+    audit = factors.audit + uptake.audit + SuvAudit((), _orphaned(header), odd)
+    return SuvFactor(factors.values, uptake.minutes, audit, factors.evidence)
+
+
+def _orphaned(header: PetHeader) -> tuple[str, ...]:
+    """Say which private elements were read without the private creator that vouches for them."""
+    places = {
+        "ge_scan_datetime": "(0009,100D) as GE's scan date and time",
+        "philips_suv_factor": "(7053,1000) as Philips' SUV scale factor",
+        "philips_activity_factor": "(7053,1009) as Philips' activity concentration scale factor",
+    }
+    return tuple(
+        f"{places[name]}: the manufacturer is right, the private creator is absent"
+        for name in header.without_creator
+    )
 
 
 def _after(step: str, factors: _Factors) -> _Factors:
@@ -165,27 +183,16 @@ def _from_counts(header: PetHeader, settings: SuvSettings) -> _Factors:
     direct, activity = header.philips_suv_factor, header.philips_activity_factor
     if direct is not None and direct > 0:
         step = f"units CNTS: Philips private (7053,xx00) SUV scale factor {direct:g}"
-        return _after(step, _told_orphaned(header, _from_philips_suv(header, settings, direct)))
+        return _after(step, _from_philips_suv(header, settings, direct))
     if activity is not None and activity > 0:
         step = f"units CNTS: Philips private (7053,xx09) activity concentration scale factor {activity:g}"
-        return _after(step, _told_orphaned(header, _from_activity(header, settings, activity)))
+        return _after(step, _from_activity(header, settings, activity))
     raise SuvError(
         "counts without a factor to activity or SUV",
         where="(0054,1001) Units; (7053,xx00), (7053,xx09) of Philips PET Private Group",
         expected="a positive factor",
         got="CNTS with " + ("none" if direct is None and activity is None else f"{direct} and {activity}"),
     )
-
-
-def _told_orphaned(header: PetHeader, factors: _Factors) -> _Factors:
-    """Say that Philips' factors were read without the private creator that vouches for them."""
-    if header.philips_creator:
-        return factors
-    assumption = (
-        "(7053,1000), (7053,1009) read as Philips' factors: the manufacturer is Philips, "
-        "their private creator (7053,0010) is absent"
-    )
-    return replace(factors, audit=factors.audit + SuvAudit(assumptions=(assumption,)))
 
 
 def _from_philips_suv(header: PetHeader, settings: SuvSettings, direct: float) -> _Factors:
@@ -218,13 +225,17 @@ def _from_activity(header: PetHeader, settings: SuvSettings, bqml: float) -> _Fa
     audit += require_consistent_decay(_decay_fields(header))
     undecayed = bqml * mass / dose.bq
     if header.decay_correction == "ADMIN":
-        step = "decay correction ADMIN: values refer to the injection, no decay to add"
-        return _Factors((undecayed,), audit + SuvAudit(path=(step,)))
-    half_life = usable_half_life(header.half_life_s, header.radionuclide, header.radiopharmaceutical)
-    decay_of = _decay_by_slice if header.decay_correction == "NONE" else _decay_of_series
-    decay = decay_of(header.times, half_life.seconds, settings)
+        decay = _decay_of_injection(header, settings)
+        if decay is None:
+            step = "decay correction ADMIN: values refer to the injection, no decay to add"
+            return _Factors((undecayed,), audit + SuvAudit(path=(step,)))
+    else:
+        half_life = usable_half_life(header.half_life_s, header.radionuclide, header.radiopharmaceutical)
+        audit += half_life.audit
+        decay_of = _decay_by_slice if header.decay_correction == "NONE" else _decay_of_series
+        decay = decay_of(header.times, half_life.seconds, settings)
     factors = tuple(undecayed / fraction for fraction in decay.fractions)
-    return _Factors(factors, audit + half_life.audit + decay.audit)
+    return _Factors(factors, audit + decay.audit, decay.evidence)
 
 
 def _decay_fields(header: PetHeader) -> DecayFields:
@@ -234,13 +245,36 @@ def _decay_fields(header: PetHeader) -> DecayFields:
 
 def _decay_of_series(times: PetTimes, half_life_s: float, settings: SuvSettings) -> _Decay:
     """Decay from injection to the time that all slices were corrected to."""
-    reference = reference_time(times, half_life_s)
-    injection = injection_time(times, reference.time, settings)
+    reference = agreed_reference(times, reference_time(times, half_life_s), half_life_s, settings)
+    injection = injection_time(times, reference.time, settings, half_life_s)
     seconds = reference.time.seconds_since(injection.time)
     step = f"decay correction START: dose decayed over {seconds:.6f} s, half-life {half_life_s:g} s"
     odd = SuvAudit(flags=reference_flags(times, reference, half_life_s))
     audit = reference.audit + odd + injection.audit + SuvAudit(path=(step,))
-    return _Decay((decay_fraction(seconds, half_life_s),), audit)
+    evidence = time_evidence(times, reference, injection.time, half_life_s)
+    return _Decay((decay_fraction(seconds, half_life_s),), audit, evidence)
+
+
+def _decay_of_injection(header: PetHeader, settings: SuvSettings) -> _Decay | None:
+    """Values that refer to the injection, checked against (0054,1321); None where nothing can be checked."""
+    times = header.times
+    scan = times.first_acquisition or times.series
+    if scan is None:
+        return None
+    try:
+        half_life = usable_half_life(header.half_life_s, header.radionuclide, header.radiopharmaceutical)
+        injection = injection_time(times, scan, settings, half_life.seconds)
+    except SuvError:
+        return None  # what no decay is computed from is no reason to refuse
+    path = ("decay correction ADMIN: values refer to the injection, no decay to add",)
+    element = "(0054,1102) Decay Correction ADMIN"
+    administered = ReferenceTime(injection.time, "injection", element, SuvAudit(path))
+    reference = agreed_reference(times, administered, half_life.seconds, settings)
+    seconds = reference.time.seconds_since(injection.time)
+    odd = SuvAudit(flags=reference_flags(times, reference, half_life.seconds))
+    evidence = time_evidence(times, reference, injection.time, half_life.seconds)
+    fraction = 1.0 if reference is administered else decay_fraction(seconds, half_life.seconds)
+    return _Decay((fraction,), reference.audit + odd, evidence)
 
 
 def _decay_by_slice(times: PetTimes, half_life_s: float, settings: SuvSettings) -> _Decay:
@@ -257,7 +291,7 @@ def _decay_by_slice(times: PetTimes, half_life_s: float, settings: SuvSettings) 
             expected="both in every slice",
             got="missing in some",
         )
-    injection = injection_time(times, times.first_acquisition, settings)
+    injection = injection_time(times, times.first_acquisition, settings, half_life_s)
     step = "decay correction NONE: each slice decayed to the average time of its frame"
     fractions = tuple(
         decay_fraction(

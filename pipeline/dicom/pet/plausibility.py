@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 from pipeline.dicom.header.dicom_time import DAY_S, PetTimes
-from pipeline.dicom.pet.decay_timing import ReferenceTime, computed_scan_start
+from pipeline.dicom.pet.decay_timing import ReferenceTime
 from pipeline.dicom.pet.normalisation import suv_scale
 from pipeline.dicom.pet.prerequisites import LEAST_DOSE_BQ
-from pipeline.dicom.pet.radionuclide import average_time
+from pipeline.dicom.pet.time_evidence import (
+    UNSUPPORTED_PERCENT,
+    SecondOpinion,
+    contradicts,
+    second_opinions,
+    suv_percent,
+)
 from pipeline.settings.dicom import SuvSettings
 
 Flags = tuple[str, ...]
-# Vendors count decay within a frame to its start, middle or average: a bed takes up to 5 minutes.
-_DECAY_TOLERANCE_S = 300.0
 _LATE_REFERENCE_S, _LATE_ACQUISITION_S = 60.0, 3600.0
 _HEIGHT_CM, _HEIGHT_M = (30.0, 260.0), (0.3, 2.6)
 _BODY_MASS_INDEX = (9.0, 90.0)
@@ -25,43 +27,58 @@ _FACTORS_APART = 0.05
 
 def reference_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float) -> Flags:
     """Flag times that speak against the reference time that was taken."""
+    opinions = second_opinions(times, reference, half_life_s)
+    flags = tuple(
+        _opinion_flag(opinion, half_life_s)
+        for opinion in opinions
+        if contradicts(opinion.worst_s, half_life_s)
+    )
     if reference.source == "decay_correction":
-        flags = _named_flags(times, reference)
-    elif reference.source == "series":
-        flags = _series_flags(times, reference, half_life_s)
-    else:
-        flags = _scan_flags(times)
-    return (*flags, *_decay_factor_flags(times, reference, half_life_s))
+        return (*_named_flags(times, reference, half_life_s, bool(opinions)), *flags)
+    if reference.source == "injection":
+        return flags
+    if reference.source == "series":
+        return (*_series_flags(times, reference, half_life_s, bool(opinions)), *flags)
+    return (*_scan_flags(times), *flags)
 
 
-def _named_flags(times: PetTimes, reference: ReferenceTime) -> Flags:
-    """Decay is corrected to the start of the scan, hardly to a time after it."""
-    acquired = times.first_acquisition
-    late_s = 0.0 if acquired is None else reference.time.seconds_since(acquired)
-    if late_s <= _LATE_REFERENCE_S:
-        return ()
-    return (f"{reference.element} is {late_s / 60:.0f} min after the first acquisition",)
+def _opinion_flag(opinion: SecondOpinion, half_life_s: float) -> str:
+    order = "later" if opinion.worst_s > 0 else "earlier"
+    return (
+        f"{opinion.element} speaks for a reference time {_duration(opinion.worst_s)} {order}: "
+        f"SUV {suv_percent(opinion.worst_s, half_life_s):+.1f} %"
+    )
 
 
-def _series_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float) -> Flags:
-    """A series time long before the scan: altered, or the CT's.
+def _duration(seconds: float) -> str:
+    return f"{abs(seconds) / 60:.0f} min" if abs(seconds) >= 120 else f"{abs(seconds):.0f} s"
 
-    Frames that agree on an earlier start say nothing: Philips gives all slices the first one's
-    acquisition time.
-    """
+
+def _named_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float, seconded: bool) -> Flags:
+    """Decay is corrected to the start of the scan, hardly to a time after it; nor does the series' differ."""
     flags: Flags = ()
     acquired = times.first_acquisition
+    late_s = 0.0 if acquired is None else reference.time.seconds_since(acquired)
+    if late_s > _LATE_REFERENCE_S or (not seconded and contradicts(max(0.0, late_s), half_life_s)):
+        flags = (f"{reference.element} is {_duration(late_s)} after the first acquisition",)
+    series_s = 0.0 if times.series is None else times.series.seconds_since(reference.time)
+    if not seconded and contradicts(series_s, half_life_s) and abs(series_s) < DAY_S / 2:
+        order = "after" if series_s > 0 else "before"
+        flags = (
+            *flags,
+            f"the series time is {_duration(series_s)} {order} {reference.element}, which is used",
+        )
+    return flags
+
+
+def _series_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float, seconded: bool) -> Flags:
+    """A series time before the scan: altered, the CT's, or right for a series cut to its later beds."""
+    acquired = times.first_acquisition
     wait_s = 0.0 if acquired is None else acquired.seconds_since(reference.time)
-    if wait_s > _LATE_ACQUISITION_S:
-        flags = (f"the first acquisition is {wait_s / 60:.0f} min after the series time",)
-    computed = computed_scan_start(times, half_life_s)
-    if computed is None or not computed.agreed:
-        return flags
-    wait_s = computed.time.seconds_since(reference.time)
-    if wait_s <= _DECAY_TOLERANCE_S:
-        return flags
-    frames = "(0054,1300) Frame Reference Time speaks for a scan start"
-    return (*flags, f"{frames} {wait_s / 60:.0f} min after the series time")
+    unsupported = not seconded and contradicts(wait_s, half_life_s, UNSUPPORTED_PERCENT)
+    if wait_s <= _LATE_ACQUISITION_S and not unsupported:
+        return ()
+    return (f"the first acquisition is {_duration(wait_s)} after the series time",)
 
 
 def _scan_flags(times: PetTimes) -> Flags:
@@ -70,28 +87,6 @@ def _scan_flags(times: PetTimes) -> Flags:
         return ()
     days = abs(times.series.seconds_since(times.first_acquisition)) / DAY_S
     return (f"series and acquisitions are dated {days:.1f} days apart",) if days >= 0.5 else ()
-
-
-def _decay_factor_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float) -> Flags:
-    """(0054,1321) Decay Factors that speak for another reference time.
-
-    PS3.3 C.8.9.4: the factor that a slice was multiplied by, 2^((start of the frame − reference
-    + average time in the frame) / half-life). Factors of 1 throughout say nothing.
-    """
-    apart_s = []
-    for frame in times.frames:
-        acquired, factor = frame.acquired, frame.decay_factor
-        if acquired is not None and factor is not None and factor > 0 and frame.duration_ms:
-            average_s = average_time(frame.duration_ms / 1000.0, half_life_s)
-            implied_s = math.log2(factor) * half_life_s - average_s
-            apart_s.append(acquired.seconds_since(reference.time) - implied_s)
-    if not apart_s or all(frame.decay_factor == 1.0 for frame in times.frames):
-        return ()
-    worst_s = max(apart_s, key=abs)
-    if abs(worst_s) <= _DECAY_TOLERANCE_S:
-        return ()
-    order = "later" if worst_s > 0 else "earlier"
-    return (f"(0054,1321) Decay Factor speaks for a reference time {abs(worst_s) / 60:.0f} min {order}",)
 
 
 def philips_flags(direct: float, derived: float) -> Flags:

@@ -100,6 +100,18 @@ def test_philips_factors_without_any_creator_are_believed_of_philips_alone():
         factor_of(stored(lambda ds: edit(ds, "SIEMENS")))
 
 
+def test_ges_scan_time_without_its_creator_is_believed_of_ge_alone():
+    # IBSI-SUV DRO_3_3.
+    def edit(ds, manufacturer):
+        ge(ds)
+        del ds[0x0009, 0x0010]
+        ds.Manufacturer = manufacturer
+
+    expected = 70000 / 350e6 * 2 ** (3660 / 6586.2)
+    assert factor_of(stored(lambda ds: edit(ds, "GE MEDICAL SYSTEMS"))) == pytest.approx(expected, rel=1e-9)
+    assert factor_of(stored(lambda ds: edit(ds, "SIEMENS"))) != pytest.approx(expected, rel=1e-9)
+
+
 def test_of_two_blocks_of_one_creator_the_filled_one_is_read():
     # PS3.5 7.8.1: a creator may reserve several blocks of a group.
     def edit(ds):

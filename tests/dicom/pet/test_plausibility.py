@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.dicom.header.dicom_time import PetSlice
-from tests.dicom.pet.suv_cases import audit_of, flags_of
+from tests.dicom.pet.suv_cases import flags_of
 
 
 @pytest.mark.parametrize(("start", "flagged"), [("090000", False), ("073000", True), ("093000", True)])
 def test_uptake_time_is_flagged_outside_45_to_90_minutes(start, flagged):
     assert ("uptake time" in flags_of(injection_time=start)) == flagged
-
-
-@pytest.mark.parametrize(
-    ("factor", "words"),
-    # 2 ** ((1200 + 60) / 6586.2), to 10:00; 2 ** ((1200 + 3600 + 60) / 6586.2), to the injection at 09:00
-    [(1.1418, ""), (1.0, ""), (1.6678, "60 min earlier")],
-)
-def test_decay_factors_that_speak_for_another_time_are_flagged(factor, words):
-    slices = (PetSlice("20200310", "102000", 1260000.0, 120000.0, factor),)
-    flags = [flag for flag in audit_of(slices=slices).flags if "Decay Factor" in flag]
-    assert bool(flags) == bool(words) and words in "".join(flags)
 
 
 @pytest.mark.parametrize(
@@ -50,17 +38,6 @@ def test_a_decay_time_after_the_first_acquisition_is_flagged():
     # 10:30 against slices from 10:00 on: decay is corrected to the start of the scan, not to its end.
     assert "30 min after the first acquisition" in flags_of(siemens_decay_datetime="20200310103000")
     assert "first acquisition" not in flags_of(siemens_decay_datetime="20200310100000")
-
-
-@pytest.mark.parametrize(
-    ("reference_ms", "words"),
-    # Slices from 10:20 on; 2 min frames' average lies 1 min after their start. 21 min after 10:00 is
-    # the series time itself; 1 min says that the scan started at 10:20.
-    [(1260000.0, ""), (60000.0, "scan start 20 min after the series time")],
-)
-def test_frames_that_speak_for_another_start_are_flagged(reference_ms, words):
-    flags = flags_of(slices=(PetSlice("20200310", "102000", reference_ms, 120000.0),))
-    assert ("Frame Reference Time" in flags) == bool(words) and words in flags
 
 
 @pytest.mark.parametrize(
