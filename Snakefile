@@ -25,7 +25,7 @@ include: "rules/crop.smk"
 include: "rules/radiomics.smk"
 include: "rules/plan.smk"
 include: "rules/train.smk"
-include: "rules/cross_fit.smk"
+include: "rules/cross_splits.smk"
 include: "rules/survival.smk"
 include: "rules/ensemble.smk"
 include: "rules/evaluate.smk"
@@ -45,22 +45,22 @@ localrules:
 rule all:
     default_target: True
     input:
-        f"{R}/report",
-        [f"{R}/radiomics/features_{region}.parquet" for region in REGIONS],
+        paths.report,
+        paths.radiomics_tables(),
 
 
 rule preprocess:
     input:
-        crops_of(cohort.ids()),
+        paths.crops(),
 
 
 onstart:
-    announce_start()
+    announce(start_lines(paths))
 
 
 onsuccess:
-    announce_end()
+    announce(end_lines(paths))
 
 
 onerror:
-    announce_failure()
+    announce(failure_lines(paths))

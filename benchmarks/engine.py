@@ -21,13 +21,13 @@ from pipeline.settings.networks.deepmts import DeepMts, DeepMtsFamily
 from pipeline.settings.training import TrainingSettings
 from pipeline.training.batches import plain_batch
 from pipeline.training.compile import maybe_compile
+from pipeline.training.context import TrainContext
 from pipeline.training.dataset import CohortTensors
 from pipeline.training.device import DeviceConfig
 from pipeline.training.optimizer import Optimizer
 from pipeline.training.progress import Progress
-from pipeline.training.risk_bank import RiskMemory
+from pipeline.training.risk_bank import RiskBank
 from pipeline.training.sampler import make_sampler
-from pipeline.training.step import TrainContext
 from pipeline.training.trainer import TrainState
 
 Arrays = dict[str, np.ndarray]
@@ -72,13 +72,13 @@ def synthetic(patients: int, shape: tuple[int, int, int], seed: int = 0) -> Arra
     }
 
 
-def cohort_of(data: Arrays, machine: DeviceConfig) -> CohortTensors:
+def cohort_of(data: Arrays, device_config: DeviceConfig) -> CohortTensors:
     """The arrays as `load_cohort` leaves them."""
-    device, patients = machine.device, len(data["time"])
+    device, patients = device_config.device, len(data["time"])
     images = torch.from_numpy(data["image"])
     return CohortTensors(
         ids=tuple(f"p{i}" for i in range(patients)),
-        images=(images.half() if machine.half and device.type == "cuda" else images).to(device),
+        images=(images.half() if device_config.bf16 and device.type == "cuda" else images).to(device),
         masks=torch.from_numpy(data["mask"]).to(device),
         has_mask=torch.ones(patients, dtype=torch.bool, device=device),
         air=torch.zeros(patients, 2, device=device),
@@ -95,7 +95,7 @@ def cohort_of(data: Arrays, machine: DeviceConfig) -> CohortTensors:
 
 def our_run(
     cohort: CohortTensors,
-    machine: DeviceConfig,
+    device_config: DeviceConfig,
     network: DeepMtsFamily,
     training: TrainingSettings,
     work: Path,
@@ -106,14 +106,14 @@ def our_run(
     """The engine that the rule `train_fold` runs."""
     torch.manual_seed(seed)
     rows = range(len(cohort.ids)) if rows is None else rows
-    net = machine.place(build(network, 2, 1), compiled=training.compile in ("always", "graphs"))
+    net = device_config.to_device(build(network, 2, 1), compiled=training.compile in ("always", "graphs"))
     events = cohort.event.cpu().numpy()[list(rows)].astype(int).tolist()
     sampler = make_sampler(rows, events, training.batch, seed, balance=True)
-    call = maybe_compile(net, training.compile, machine, plain_batch(cohort, sampler.batch_at(0)), work)
-    bench = TrainContext(net, call, cohort, machine, sampler, training, network.losses, seed)
+    call = maybe_compile(net, training.compile, device_config, plain_batch(cohort, sampler.batch_at(0)), work)
+    context = TrainContext(net, call, cohort, device_config, sampler, training, network.losses, seed)
     net.train()
-    optimizer, memory = Optimizer(net, training), RiskMemory(0, machine.device)
-    return TrainState(bench, {}, {}, work, optimizer, memory, Progress())
+    optimizer, risk_bank = Optimizer(net, training), RiskBank(0, device_config.device)
+    return TrainState(context, {}, {}, work, optimizer, risk_bank, Progress())
 
 
 def monai_change() -> Callable[[dict[str, Any]], dict[str, Any]] | None:

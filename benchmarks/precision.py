@@ -28,9 +28,9 @@ import engine
 
 from pipeline.settings.networks.deepmts import MtHs
 from pipeline.settings.training import TrainingSettings
-from pipeline.training.device import choose_machine, reproducible
-from pipeline.training.trainer import _advance, flush_losses
-from pipeline.training.validate import validate
+from pipeline.training.device import choose_device, reproducible
+from pipeline.training.trainer import flush_losses, train_step
+from pipeline.training.validation import score_patients
 
 METRICS = ("dice", "c_index")
 
@@ -51,17 +51,17 @@ def settings(options: argparse.Namespace, precision: str) -> TrainingSettings:
 def end_of_run(options: argparse.Namespace, precision: str, seed: int) -> dict[str, float]:
     """Dice and C-index of unseen patients after one training."""
     training = settings(options, precision)
-    machine = choose_machine(training)
+    device_config = choose_device(training)
     train, unseen = range(options.patients), range(options.patients, 3 * options.patients)
-    with reproducible(machine, engine.cores(), False):
+    with reproducible(device_config, engine.cores(), False):
         data = engine.synthetic(3 * options.patients, (options.side,) * 3)
-        cohort = engine.cohort_of(data, machine)
+        cohort = engine.cohort_of(data, device_config)
         network = MtHs(width=options.width, clinical=("clinical_x",))
-        run = engine.our_run(cohort, machine, network, training, options.work, rows=train, seed=seed)
+        run = engine.our_run(cohort, device_config, network, training, options.work, rows=train, seed=seed)
         for iteration in range(options.iterations):
-            _advance(run, iteration)
+            train_step(run, iteration)
         flush_losses(run)
-        scores = validate(run.bench, unseen)
+        scores = score_patients(run.context, unseen)
     return {name: float(getattr(scores, name)) for name in METRICS}
 
 

@@ -43,10 +43,10 @@ def plain_features(
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
     logging.getLogger("radiomics").setLevel(logging.CRITICAL)
-    pictures = [sitk.GetImageFromArray(image), sitk.GetImageFromArray(mask.astype(np.uint8))]
-    for picture in pictures:
-        picture.SetSpacing([float(s) for s in spacing_mm[::-1]])
-    found: dict[str, float] = {}
+    image_and_mask = [sitk.GetImageFromArray(image), sitk.GetImageFromArray(mask.astype(np.uint8))]
+    for source in image_and_mask:
+        source.SetSpacing([float(s) for s in spacing_mm[::-1]])
+    values: dict[str, float] = {}
     for number, rule in enumerate(feature_set.discretisations[modality]):
         options: dict[str, Any] = {"binCount": rule.bins} if rule.bins else {"binWidth": rule.bin_width}
         if feature_set.resample_mm:
@@ -58,20 +58,20 @@ def plain_features(
             extractor.enableImageTypeByName("Original")
         if feature_set.wavelet:
             extractor.enableImageTypeByName("Wavelet", customArgs={"wavelet": feature_set.wavelet})
-        wanted = {kind: list(names) for kind, names in feature_set.texture.items()}
+        features = {kind: list(names) for kind, names in feature_set.texture.items()}
         if number == 0:
-            wanted |= {"firstorder": list(feature_set.firstorder), "shape": list(feature_set.shape)}
-        extractor.enableFeaturesByName(**{kind: names for kind, names in wanted.items() if names})
-        for key, value in extractor.execute(*pictures).items():
+            features |= {"firstorder": list(feature_set.firstorder), "shape": list(feature_set.shape)}
+        extractor.enableFeaturesByName(**{kind: names for kind, names in features.items() if names})
+        for key, value in extractor.execute(*image_and_mask).items():
             name, kind, feature = key.split("_", 2)
             suffix = f"-{rule.suffix}" if rule.suffix and kind not in ("firstorder", "shape") else ""
             owner = "ct" if kind == "shape" and "ct" in feature_set.modalities else modality
-            found[f"{owner}_{name}{suffix}_{kind}_{feature}"] = float(np.squeeze(value))
-    return found
+            values[f"{owner}_{name}{suffix}_{kind}_{feature}"] = float(np.squeeze(value))
+    return values
 
 
 def synthetic(voxels: int, shape: tuple[int, int, int] = SHAPE, seed: int = 0) -> tuple[Images, np.ndarray]:
-    """PET (SUV 0 … 15) and CT (soft tissue, noise 12 HU) with a knobbly lesion of so many voxels."""
+    """PET (SUV 0 … 15) and CT (soft tissue, noise 12 HU) with an irregular lesion of `voxels` voxels."""
     from scipy import ndimage
 
     rng = np.random.default_rng(seed)
@@ -89,25 +89,25 @@ def synthetic(voxels: int, shape: tuple[int, int, int] = SHAPE, seed: int = 0) -
     return {"pet": np.maximum(pet, 0).astype(np.float32), "ct": ct.astype(np.float32)}, mask
 
 
-def pictures(
+def feature_images(
     images: Images, mask: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> dict[str, FeatureImage]:
-    """Arrays as the extraction takes them."""
+    """Arrays as the input of the extraction."""
     inside = np.ones(mask.shape, dtype=bool)
-    return {name: FeatureImage(image, mask, inside, spacing_mm) for name, image in images.items()}
+    return {name: FeatureImage(values, mask, inside, spacing_mm) for name, values in images.items()}
 
 
 def ours(feature_set: FeatureSet, images: Images, mask: np.ndarray) -> dict[str, float]:
     """The pipeline's extraction."""
-    return extract_features(pictures(images, mask, SPACING), feature_set).values
+    return extract_features(feature_images(images, mask, SPACING), feature_set).values
 
 
 def plain(feature_set: FeatureSet, images: Images, mask: np.ndarray) -> dict[str, float]:
     """A plain call per modality."""
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for modality in feature_set.modalities:
-        found |= plain_features(feature_set, images[modality], mask, SPACING, modality)
-    return found
+        values |= plain_features(feature_set, images[modality], mask, SPACING, modality)
+    return values
 
 
 def _timed(call: Callable[..., Any], *arguments: Any) -> tuple[Any, tuple[float, float]]:
@@ -121,10 +121,10 @@ def one_core(feature_set: FeatureSet, sizes: list[int]) -> None:
     print(f"{'voxels':>8} {'plain s':>8} {'ours s':>8} {'ratio':>6} {'largest difference':>19}")
     for voxels in sizes:
         images, mask = synthetic(voxels)
-        ours(feature_set, images, mask)  # libraries are loaded before the clock runs
+        ours(feature_set, images, mask)  # loads the libraries before time is measured
         reference, (_, slow) = _timed(plain, feature_set, images, mask)
-        found, (_, fast) = _timed(ours, feature_set, images, mask)
-        gap = max(abs(found[k] - v) / max(abs(v), 1e-3) for k, v in reference.items())
+        values, (_, fast) = _timed(ours, feature_set, images, mask)
+        gap = max(abs(values[k] - v) / max(abs(v), 1e-3) for k, v in reference.items())
         print(f"{mask.sum():8d} {slow:8.2f} {fast:8.2f} {slow / fast:6.2f} {gap:19.1e}", flush=True)
 
 

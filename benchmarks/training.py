@@ -38,9 +38,9 @@ from pipeline.augment.elastic import ElasticField, draw_elastic
 from pipeline.settings.networks.deepmts import DeepMts
 from pipeline.settings.training import AugmentSettings, TrainingSettings
 from pipeline.training.batches import plain_batch, training_batch
-from pipeline.training.device import DeviceConfig, choose_machine, reproducible
+from pipeline.training.device import DeviceConfig, choose_device, reproducible
 from pipeline.training.step import loss_and_gradients
-from pipeline.training.trainer import TrainState, _advance, flush_losses
+from pipeline.training.trainer import TrainState, flush_losses, train_step
 
 H200_BYTES_PER_S, H200_BF16_FLOPS = 4.3e12, 790e12
 """Measured memory bandwidth and bf16 matrix throughput of an H200, for the floor."""
@@ -76,61 +76,61 @@ def plain(data: Arrays, options: argparse.Namespace, device: torch.device) -> di
 
 def ours(run: TrainState, steps: int) -> dict[str, Times]:
     """Our step, and each of its parts alone."""
-    bench, device, numbers = run.bench, run.bench.machine.device, iter(range(10**6))
-    rows = bench.sampler.batch_at(0)
-    fixed = plain_batch(bench.cohort, rows)
-    image, mask, where = bench.cohort.take(rows)
-    matrices, air = identity(len(rows)), bench.cohort.air[where]
-    shape, generator = bench.cohort.shape, torch.Generator()
+    context, device, numbers = run.context, run.context.device_config.device, iter(range(10**6))
+    rows = context.sampler.batch_at(0)
+    fixed = plain_batch(context.cohort, rows)
+    stored = context.cohort.take(rows)
+    matrices, air = identity(len(rows)), context.cohort.air[context.cohort.on_device(rows)]
+    shape, generator = context.cohort.shape, torch.Generator()
     elastic = AugmentSettings(elastic_voxels=4.0)
 
-    def augment(bend: ElasticField | None = None) -> None:
-        resample(image, mask, matrices, air=air, shape=shape, bend=bend)
+    def augment(field: ElasticField | None = None) -> None:
+        resample(stored.images, stored.masks, matrices, air=air, shape=shape, field=field)
 
-    found = {"ours: step": timed(lambda: _advance(run, next(numbers)), device, steps)}
+    found = {"ours: step": timed(lambda: train_step(run, next(numbers)), device, steps)}
     flush_losses(run)
     parts = {
         "ours: data (draw, augment)": lambda: training_batch(
-            bench.cohort, rows, bench.training.augment, next(numbers)
+            context.cohort, rows, context.training.augment, next(numbers)
         ),
         "ours: augmentation alone": augment,
         "ours: augmentation, elastic too": lambda: augment(
             draw_elastic(len(rows), elastic, shape, generator)
         ),
-        "ours: forward and backward alone": lambda: loss_and_gradients(bench, fixed, run.memory),
+        "ours: forward and backward alone": lambda: loss_and_gradients(context, fixed, run.risk_bank),
         "ours: optimizer alone": run.optimizer.step,
     }
     return {**found, **{name: timed(part, device, steps) for name, part in parts.items()}}
 
 
-def compiled(cohort: Any, machine: DeviceConfig, options: argparse.Namespace) -> dict[str, Times]:
+def compiled(cohort: Any, device_config: DeviceConfig, options: argparse.Namespace) -> dict[str, Times]:
     """Our step compiled, and as CUDA graphs: on an accelerator, or where asked for."""
-    if machine.device.type == "cpu" and not options.compile:
+    if device_config.device.type == "cpu" and not options.compile:
         return {}
     found = {}
-    for how in ("always", "graphs") if machine.device.type == "cuda" else ("always",):
+    for how in ("always", "graphs") if device_config.device.type == "cuda" else ("always",):
         training = TrainingSettings.model_validate({"batch": options.batch, "compile": how})
-        run = engine.our_run(cohort, machine, network(options), training, options.work)
+        run = engine.our_run(cohort, device_config, network(options), training, options.work)
         numbers = iter(range(10**6))
-        step = timed(lambda r=run, n=numbers: _advance(r, next(n)), machine.device, options.steps, 4)
+        step = timed(lambda r=run, n=numbers: train_step(r, next(n)), device_config.device, options.steps, 4)
         found[f"ours: step, compile: {how}"] = step
     return found
 
 
 def memory(run: TrainState) -> dict[str, float]:
     """Peak of a step beside weights, optimizer, cohort and activations, in MB."""
-    bench = run.bench
-    batch = training_batch(bench.cohort, bench.sampler.batch_at(1), bench.training.augment, 1)
+    context = run.context
+    batch = training_batch(context.cohort, context.sampler.batch_at(1), context.training.augment, 1)
     parts = {
-        "weights": sum(p.nbytes for p in bench.net.state_dict().values()),
+        "weights": sum(p.nbytes for p in context.net.state_dict().values()),
         "optimizer": sum(t.nbytes for v in run.optimizer.state().values() if isinstance(v, list) for t in v),
-        "cohort": bench.cohort.images.nbytes + bench.cohort.masks.nbytes,
+        "cohort": context.cohort.images.nbytes + context.cohort.masks.nbytes,
         "activations": engine.saved_bytes(
-            bench.net, functools.partial(loss_and_gradients, bench, batch, run.memory)
+            context.net, functools.partial(loss_and_gradients, context, batch, run.risk_bank)
         ),
     }
     run.optimizer.zero_grad()
-    grown = engine.peak_bytes(lambda: _advance(run, 2), bench.machine.device)
+    grown = engine.peak_bytes(lambda: train_step(run, 2), context.device_config.device)
     base = sum(size for name, size in parts.items() if name != "activations")
     told = {f"{name} MB": round(size / 1e6, 1) for name, size in parts.items()}
     told["peak MB"] = round((base + grown) / 1e6, 1)
@@ -159,24 +159,24 @@ def floor(shape: tuple[int, int, int], batch: int, width: float) -> dict[str, fl
 def measure(options: argparse.Namespace, device: str, shape: tuple[int, int, int]) -> dict[str, Any]:
     """Everything on one device."""
     data = engine.synthetic(options.patients, shape)
-    machine = choose_machine(TrainingSettings(device=device))
+    device_config = choose_device(TrainingSettings(device=device))
     torch.set_num_threads(engine.cores())
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     # First: what our run changes for the process (kept memory) must not help the plain loop.
-    times = plain(data, options, machine.device)
-    with reproducible(machine, engine.cores(), False):
-        cohort = engine.cohort_of(data, machine)
+    times = plain(data, options, device_config.device)
+    with reproducible(device_config, engine.cores(), False):
+        cohort = engine.cohort_of(data, device_config)
         training = TrainingSettings.model_validate({"batch": options.batch})
-        run = engine.our_run(cohort, machine, network(options), training, options.work)
+        run = engine.our_run(cohort, device_config, network(options), training, options.work)
         times.update(ours(run, options.steps))
-        times.update(compiled(cohort, machine, options))
+        times.update(compiled(cohort, device_config, options))
         needed = memory(run)
     return {
         "shape": list(shape),
         "batch": options.batch,
         "width": options.width,
         "augmentation of the plain loop": "MONAI" if engine.monai_change() else "written out (no MONAI here)",
-        "machine": machine.describe(),
+        "machine": device_config.describe(),
         "times": {name: asdict(value) for name, value in times.items()},
         "memory": needed,
         "floor": floor(shape, options.batch, options.width),

@@ -1,4 +1,4 @@
-"""One logging format, one progress bar, and the frame every rule's script runs in."""
+"""How jobs run: logging, progress, the frame of every rule's script, and what they inherit from the machine."""
 
 from __future__ import annotations
 

@@ -1,21 +1,21 @@
-"""The one family of exceptions: each says what, where, expected, got and what to do."""
+"""Exceptions of the package: each message says what is wrong, where, expected, got, and what to do."""
 
 from __future__ import annotations
 
 
 class PipelineError(Exception):
-    """A problem told in one message, without a traceback.
+    """A problem that is reported as one message, without a traceback.
 
     Args:
         problem: What is wrong, in one clause.
         where: File, patient, table row, or DICOM tag with number and name.
         expected: What would have been right.
-        got: What was found.
+        got: What was read instead.
         action: What the user can do.
     """
 
     exit_code = 1
-    """Of the process that ends by it."""
+    """Exit code of the process that ends with this error."""
 
     def __init__(
         self,
@@ -99,10 +99,10 @@ class TrainingError(PipelineError):
 
 
 class Interrupted(TrainingError):
-    """Training was told to stop, and saved; the same command goes on."""
+    """Training was stopped by a signal and has saved its state; the same command resumes it."""
 
     exit_code = 75
-    """EX_TEMPFAIL of sysexits.h: try again later. What a cluster's requeue rule can look for."""
+    """EX_TEMPFAIL of sysexits.h (try again later), by which a cluster can recognise a job to requeue."""
 
 
 class CheckpointError(TrainingError):

@@ -1,4 +1,4 @@
-"""Code digests, versions and file hashes: what a result was made from."""
+"""Provenance of a result: code digests, versions of libraries and hashes of files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def code_digest(*modules: str) -> str:
 
     The hash covers the syntax trees, without docstrings (comments and layout are not in
     the tree), of the modules and of everything they import inside ``pipeline``, at module
-    level or inside functions. It is given to rules as a parameter, so that editing code
+    level or inside functions; and the files that these modules read from the package, such
+    as templates and style sheets. It is given to rules as a parameter, so that editing code
     reruns exactly the stages that use it.
 
     Args:
@@ -27,17 +28,24 @@ def code_digest(*modules: str) -> str:
     Returns:
         16 hexadecimal digits.
     """
-    seen: set[str] = set()
+    digest = hashlib.sha256()
+    for name in sorted(modules_behind(*modules)):
+        digest.update(f"{name}\0{_tree_text(name)}\0".encode())
+        for path in package_files(name):
+            digest.update(f"{path.relative_to(ROOT)}\0{file_sha256(path)}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def modules_behind(*modules: str) -> set[str]:
+    """The given modules and all that they import inside this package, directly or not."""
+    behind: set[str] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
+        if name not in behind:
+            behind.add(name)
             waiting.extend(_imports(name))
-    digest = hashlib.sha256()
-    for name in sorted(seen):
-        digest.update(f"{name}\0{_tree_text(name)}\0".encode())
-    return digest.hexdigest()[:16]
+    return behind
 
 
 def module_path(name: str) -> Path | None:
@@ -47,6 +55,47 @@ def module_path(name: str) -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+def package_files(name: str) -> list[Path]:
+    """Files of the package, no Python, that a module reads: templates, style sheets.
+
+    A module names them, or their folder, as ``Path(__file__).parent / "templates"``.
+
+    Args:
+        name: Dotted name of the module.
+
+    Returns:
+        Existing files in the order of their paths, those of folders at any depth.
+    """
+    module = module_path(name)
+    if module is None:
+        return []
+    places = (module.parent.joinpath(*parts) for parts in _places_beside(name))
+    files = (file for place in places for file in (place, *place.rglob("*")) if file.is_file())
+    return sorted({file for file in files if file.suffix not in (".py", ".pyc")})
+
+
+@cache
+def _places_beside(name: str) -> tuple[tuple[str, ...], ...]:
+    """Paths that a module states relative to its own folder, part by part."""
+    divisions = [
+        node
+        for node in ast.walk(_parse(name))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+    ]
+    inner = {id(node.left) for node in divisions}
+    places = (_parts_beside(node) for node in divisions if id(node) not in inner)
+    return tuple(parts for parts in places if parts)
+
+
+def _parts_beside(node: ast.expr) -> tuple[str, ...]:
+    """Parts of an expression like ``Path(__file__).parent / "a" / "b"``; of any other none."""
+    parts: list[str] = []
+    while isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant):
+        parts.insert(0, str(node.right.value))
+        node = node.left
+    return tuple(parts) if ast.unparse(node) == "Path(__file__).parent" else ()
 
 
 @cache
@@ -73,7 +122,7 @@ def _tree_text(name: str) -> str:
 @cache
 def _imports(name: str) -> tuple[str, ...]:
     """Modules of this package that a module imports, with the packages they lie in."""
-    found: set[str] = set()
+    imported: set[str] = set()
     for target in _import_targets(name):
         parts = target.split(".")
         if parts[0] != PACKAGE:
@@ -81,9 +130,9 @@ def _imports(name: str) -> tuple[str, ...]:
         for length in range(2, len(parts) + 1):
             candidate = ".".join(parts[:length])
             if module_path(candidate) is not None:
-                found.add(candidate)
-    found.discard(name)
-    return tuple(sorted(found))
+                imported.add(candidate)
+    imported.discard(name)
+    return tuple(sorted(imported))
 
 
 def _import_targets(name: str) -> Iterator[str]:
@@ -105,11 +154,11 @@ def file_sha256(path: Path) -> str:
 
 
 def versions(*distributions: str) -> dict[str, str]:
-    """Installed versions by distribution name; an absent one says so."""
-    found = {}
+    """Installed versions by distribution name; "not installed" where there is none."""
+    installed = {}
     for name in distributions:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed

@@ -1,49 +1,35 @@
 BUNDLED = settings.bundled()
-MEMBERS = list(ENSEMBLES.get(BUNDLED, ()))
+MEMBERS = list(study.ensembles.get(BUNDLED, ()))
 
 
 rule bundle:
     input:
-        folds=[
-            f"{R}/models/{member}/fold{fold}" for member in MEMBERS for fold in FOLDS
-        ],
-        risks=f"{R}/ensemble/{BUNDLED}.parquet",
-        info=f"{R}/ensemble/{BUNDLED}.json",
-        cohort=f"{R}/cohort.parquet",
-        stages=[
-            path
-            for patient in cohort.ids("development")
-            for path in stages_of(patient)
-        ],
-        template=(
-            f"{R}/template"
-            if FROM_SCANNER and settings.registration.method == "template"
-            else []
-        ),
-        position=(
-            f"{R}/crop_position.json"
-            if FROM_SCANNER and settings.crop.position == "fixed"
-            else []
-        ),
-        feature_set=FEATURE_SET if RADIOMICS else [],
+        folds=paths.folds(*MEMBERS),
+        risks=paths.ensemble(BUNDLED),
+        info=paths.ensemble_info(BUNDLED),
+        cohort=paths.cohort,
+        stages=paths.stages("development"),
+        template=paths.template_of(),
+        position=paths.position_of(),
+        feature_set=paths.feature_set() if study.uses_radiomics else [],
     output:
-        directory(f"{R}/bundle"),
+        directory(paths.bundle),
     log:
-        f"{R}/logs/bundle.log",
+        paths.log("bundle"),
     benchmark:
-        f"{R}/benchmarks/bundle.tsv"
+        paths.benchmark("bundle")
     conda:
         "../envs/training.yaml"
     threads: 1
     resources:
         **stage_resources(4000, 30),
     params:
+        **depends.on("bundle"),
         model=BUNDLED,
         members=MEMBERS,
         folds=settings.plan.folds,
         settings=settings.model_dump(mode="json"),
-        results=lambda wildcards, input: os.path.dirname(input.cohort),
-        code=code_digest("pipeline.deploy.bundle"),
+        results=lambda wildcards: paths.results,
     message:
         "Bundle {params.model}: what predicts new patients"
     script:

@@ -1,26 +1,25 @@
 rule contours:
     input:
-        index=f"{R}/index/{{patient}}" if SOURCE == "dicom" else [],
-        convert=f"{R}/convert/{{patient}}",
-        suv=f"{R}/suv/{{patient}}",
-        masks=masks_of,
+        index=paths.stage("index") if settings.cohort.source == "dicom" else [],
+        convert=paths.stage("convert"),
+        suv=paths.stage("suv"),
+        masks=lambda wildcards: paths.masks_of(wildcards.patient),
     output:
-        directory(f"{R}/contours/{{patient}}"),
+        directory(paths.stage("contours")),
     log:
-        f"{R}/logs/contours/{{patient}}.log",
+        paths.log("contours/{patient}"),
     benchmark:
-        f"{R}/benchmarks/contours/{{patient}}.tsv"
+        paths.benchmark("contours/{patient}")
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(4000, 30),
     params:
-        folder=lambda wildcards: image_folder(wildcards.patient),
+        **depends.on("contours"),
+        folder=lambda wildcards: paths.image_folder(wildcards.patient),
         roi=lambda wildcards: cohort[wildcards.patient].roi,
-        settings=section("contours"),
         policy=POLICY,
-        code=code_digest("pipeline.dicom.contours.contours"),
     message:
         "Contours {wildcards.patient}: regions of interest to masks"
     script:

@@ -1,25 +1,24 @@
-if SOURCE == "nifti":
+if settings.cohort.source == "nifti":
 
-    rule convert:
+    rule convert_nifti:
         input:
-            images=images_of,
+            images=lambda wildcards: paths.images_of(wildcards.patient),
         output:
-            directory(f"{R}/convert/{{patient}}"),
+            directory(paths.stage("convert")),
         log:
-            f"{R}/logs/convert/{{patient}}.log",
+            paths.log("convert_nifti/{patient}"),
         benchmark:
-            f"{R}/benchmarks/convert/{{patient}}.tsv"
+            paths.benchmark("convert_nifti/{patient}")
         conda:
             "../envs/imaging.yaml"
         threads: 1
         resources:
             **stage_resources(4000, 30),
         params:
-            folder=lambda wildcards: image_folder(wildcards.patient),
-            files=files_of,
-            settings=NIFTI,
+            **depends.on("convert_nifti"),
+            folder=lambda wildcards: paths.image_folder(wildcards.patient),
+            files=lambda wildcards: paths.files_of(wildcards.patient),
             policy=POLICY,
-            code=code_digest("pipeline.dicom.volume.convert_nifti"),
         message:
             "Convert {wildcards.patient}: NIfTI as declared"
         script:
@@ -29,22 +28,21 @@ else:
 
     rule convert:
         input:
-            index=f"{R}/index/{{patient}}",
+            index=paths.stage("index"),
         output:
-            directory(f"{R}/convert/{{patient}}"),
+            directory(paths.stage("convert")),
         log:
-            f"{R}/logs/convert/{{patient}}.log",
+            paths.log("convert/{patient}"),
         benchmark:
-            f"{R}/benchmarks/convert/{{patient}}.tsv"
+            paths.benchmark("convert/{patient}")
         conda:
             "../envs/imaging.yaml"
         threads: 1
         resources:
             **stage_resources(4000, 30),
         params:
-            settings=section("convert"),
+            **depends.on("convert"),
             policy=POLICY,
-            code=code_digest("pipeline.dicom.volume.convert"),
         message:
             "Convert {wildcards.patient}: slices to volumes"
         script:

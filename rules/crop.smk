@@ -1,63 +1,56 @@
-if FROM_SCANNER:
+if study.from_scanner:
 
     rule crop:
         input:
-            convert=f"{R}/convert/{{patient}}",
-            suv=f"{R}/suv/{{patient}}",
-            contours=f"{R}/contours/{{patient}}",
-            registration=f"{R}/registration/{{patient}}",
-            position=(
-                f"{R}/crop_position.json" if settings.crop.position == "fixed" else []
-            ),
-            boxes=(
-                named_files([settings.crop.boxes])
-                if settings.crop.position == "box"
-                else []
-            ),
+            convert=paths.stage("convert"),
+            suv=paths.stage("suv"),
+            contours=paths.stage("contours"),
+            registration=paths.stage("registration"),
+            position=paths.position_of(),
+            boxes=paths.boxes(),
         output:
-            directory(f"{R}/crops/{{patient}}.zarr"),
+            directory(paths.crop()),
         log:
-            f"{R}/logs/crop/{{patient}}.log",
+            paths.log("crop/{patient}"),
         benchmark:
-            f"{R}/benchmarks/crop/{{patient}}.tsv"
+            paths.benchmark("crop/{patient}")
         conda:
             "../envs/imaging.yaml"
         threads: 1
         resources:
             **stage_resources(4000, 30),
         params:
-            settings=section("crop"),
+            **depends.on("crop"),
             mask_from=settings.contours.crop_mask,
             policy=POLICY,
-            code=code_digest("pipeline.crops.crop"),
         message:
             "Crop {wildcards.patient}: one interpolation onto the study's grid"
         script:
             "../workflow_scripts/crop.py"
 
-elif SOURCE == "slices":
+elif settings.cohort.source == "slices":
 
     rule ingest:
         input:
-            images=images_of,
+            images=lambda wildcards: paths.images_of(wildcards.patient),
         output:
-            directory(f"{R}/crops/{{patient}}.zarr"),
+            directory(paths.crop()),
         log:
-            f"{R}/logs/ingest/{{patient}}.log",
+            paths.log("ingest/{patient}"),
         benchmark:
-            f"{R}/benchmarks/ingest/{{patient}}.tsv"
+            paths.benchmark("ingest/{patient}")
         conda:
             "../envs/imaging.yaml"
         threads: 1
         resources:
             **stage_resources(1000, 10),
         params:
-            folder=lambda wildcards: image_folder(wildcards.patient),
-            files=files_of,
+            **depends.on("ingest"),
+            folder=lambda wildcards: paths.image_folder(wildcards.patient),
+            files=lambda wildcards: paths.files_of(wildcards.patient),
             spacing_mm=settings.crop.spacing_mm,
             roi=lambda wildcards: cohort[wildcards.patient].roi,
             policy=POLICY,
-            code=code_digest("pipeline.crops.ingest"),
         message:
             "Ingest {wildcards.patient}: image and mask into the store"
         script:
@@ -66,23 +59,22 @@ elif SOURCE == "slices":
 else:
 
     # One job for all: starting a process per image takes ten times as long as making it.
-    rule generate:
+    rule disks:
         output:
-            [directory(path) for path in crops_of(cohort.ids())],
+            [directory(path) for path in paths.crops()],
         log:
-            f"{R}/logs/generate.log",
+            paths.log("disks"),
         benchmark:
-            f"{R}/benchmarks/generate.tsv"
+            paths.benchmark("disks")
         conda:
             "../envs/imaging.yaml"
         threads: 1
         resources:
             **stage_resources(1000, 30),
         params:
-            settings=section("disks"),
+            **depends.on("disks"),
             patients=[(p.patient_id, p.time_days) for p in cohort.patients],
-            code=code_digest("pipeline.phantoms.disks", "pipeline.crops.ingest"),
         message:
-            "Generate: disks in noise, into the store"
+            "Disks: images in noise, into the store"
         script:
-            "../workflow_scripts/generate.py"
+            "../workflow_scripts/disks.py"

@@ -1,25 +1,21 @@
 rule ensemble:
     input:
-        folds=lambda wildcards: [
-            f"{R}/models/{member}/fold{fold}"
-            for member in ENSEMBLES[wildcards.ensemble]
-            for fold in FOLDS
-        ],
+        folds=lambda wildcards: paths.members_of(wildcards.ensemble),
     output:
-        table=f"{R}/ensemble/{{ensemble}}.parquet",
-        info=f"{R}/ensemble/{{ensemble}}.json",
+        table=paths.ensemble(),
+        info=paths.ensemble_info(),
     log:
-        f"{R}/logs/ensemble/{{ensemble}}.log",
+        paths.log("ensemble/{ensemble}"),
     benchmark:
-        f"{R}/benchmarks/ensemble/{{ensemble}}.tsv"
+        paths.benchmark("ensemble/{ensemble}")
     conda:
         "../envs/survival.yaml"
     threads: 1
     resources:
         **stage_resources(1000, 10),
     params:
-        members=lambda wildcards: list(ENSEMBLES[wildcards.ensemble]),
-        code=code_digest("pipeline.ensemble.ensemble"),
+        **depends.on("ensemble"),
+        members=lambda wildcards: list(study.ensembles[wildcards.ensemble]),
     message:
         "Ensemble {wildcards.ensemble}: frozen Z-scores, averaged"
     script:

@@ -1,35 +1,26 @@
-# Networks that find boxes, and the folders of their folds.
-DETECTORS = {
-    name: [f"{R}/models/{name}/fold{fold}" for fold in FOLDS]
-    for name in NETWORKS
-    if "detection" in settings.models[name].gives()
-}
-
-
 rule evaluate:
     input:
-        ensembles=[f"{R}/ensemble/{name}.parquet" for name in ENSEMBLES],
-        info=[f"{R}/ensemble/{name}.json" for name in ENSEMBLES],
-        boxes=[folder for folders in DETECTORS.values() for folder in folders],
-        cohort=f"{R}/cohort.parquet",
-        splits=f"{R}/splits.json",
+        ensembles=[paths.ensemble(name) for name in study.ensembles],
+        info=[paths.ensemble_info(name) for name in study.ensembles],
+        boxes=paths.folds(*study.detectors),
+        cohort=paths.cohort,
+        splits=paths.splits,
     output:
-        directory(f"{R}/metrics"),
+        directory(paths.metrics),
     log:
-        f"{R}/logs/evaluate.log",
+        paths.log("evaluate"),
     benchmark:
-        f"{R}/benchmarks/evaluate.tsv"
+        paths.benchmark("evaluate")
     conda:
         "../envs/survival.yaml"
     threads: 1
     resources:
         **stage_resources(2000, 30),
     params:
-        names=list(ENSEMBLES),
-        detectors=DETECTORS,
-        settings=section("evaluation"),
+        **depends.on("evaluate"),
+        names=list(study.ensembles),
+        detectors={name: paths.folds(name) for name in study.detectors},
         seed=settings.study.seed,
-        code=code_digest("pipeline.metrics.evaluate"),
     message:
         "Evaluate: concordance, calibration, Kaplan–Meier, with intervals"
     script:

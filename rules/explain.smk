@@ -1,22 +1,17 @@
-EXPLAINED = sorted(settings.explain.models)
-
-
 rule explain_model:
     input:
-        folds=lambda wildcards: [
-            f"{R}/models/{wildcards.model}/fold{fold}" for fold in FOLDS
-        ],
-        risks=f"{R}/ensemble/{{model}}.parquet",
-        crops=crops_of(cohort.ids("development")),
-        cohort=f"{R}/cohort.parquet",
+        folds=lambda wildcards: paths.folds(wildcards.model),
+        risks=paths.ensemble("{model}"),
+        crops=paths.crops("development"),
+        cohort=paths.cohort,
     output:
-        directory(f"{R}/explain/{{model}}"),
+        directory(paths.explanation()),
     log:
-        f"{R}/logs/explain/{{model}}.log",
+        paths.log("explain_model/{model}"),
     benchmark:
-        f"{R}/benchmarks/explain/{{model}}.tsv"
+        paths.benchmark("explain_model/{model}")
     wildcard_constraints:
-        model="|".join(EXPLAINED) or "none",
+        model=any_of(study.explained),
     conda:
         "../envs/training.yaml"
     threads: settings.threads.train_fold
@@ -24,12 +19,8 @@ rule explain_model:
         **stage_resources(8000, 240),
         gpu=GPUS_PER_FOLD,
     params:
-        settings=section("explain"),
+        **depends.on("explain_model"),
         seed=settings.study.seed,
-        code=lambda wildcards: code_digest(
-            "pipeline.explain.explain_model",
-            f"pipeline.nets.{settings.models[wildcards.model].kind}",
-        ),
     message:
         "Explain {wildcards.model}: where it looks, and whether the maps mean anything"
     script:
@@ -38,4 +29,4 @@ rule explain_model:
 
 rule explain:
     input:
-        [f"{R}/explain/{model}" for model in EXPLAINED],
+        [paths.explanation(model) for model in study.explained],

@@ -1,23 +1,22 @@
 rule index:
     input:
-        images=images_of,
+        images=lambda wildcards: paths.images_of(wildcards.patient),
     output:
-        directory(f"{R}/index/{{patient}}"),
+        directory(paths.stage("index")),
     log:
-        f"{R}/logs/index/{{patient}}.log",
+        paths.log("index/{patient}"),
     benchmark:
-        f"{R}/benchmarks/index/{{patient}}.tsv"
+        paths.benchmark("index/{patient}")
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(1000, 30),
     params:
-        folder=lambda wildcards: image_folder(wildcards.patient),
-        files=files_of,
-        settings=section("index"),
+        **depends.on("index"),
+        folder=lambda wildcards: paths.image_folder(wildcards.patient),
+        files=lambda wildcards: paths.files_of(wildcards.patient),
         policy=POLICY,
-        code=code_digest("pipeline.dicom.series.index"),
     message:
         "Index {wildcards.patient}: which series is the PET, which the CT"
     script:

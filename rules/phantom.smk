@@ -1,18 +1,17 @@
 rule phantom:
     output:
-        directory(f"{R}/phantom/{{patient}}"),
+        directory(paths.stage("phantom")),
     log:
-        f"{R}/logs/phantom/{{patient}}.log",
+        paths.log("phantom/{patient}"),
     benchmark:
-        f"{R}/benchmarks/phantom/{{patient}}.tsv"
+        paths.benchmark("phantom/{patient}")
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(1000, 10),
     params:
-        settings=section("phantom"),
-        code=code_digest("pipeline.phantoms.phantom"),
+        **depends.on("phantom"),
     message:
         "Phantom {wildcards.patient}: writing DICOM and truth"
     script:

@@ -1,80 +1,77 @@
-rule problems:
+rule exclusions:
     input:
-        [path for patient in cohort.ids() for path in stages_of(patient)],
+        paths.stages(),
     output:
-        f"{R}/problems.csv",
+        paths.exclusions,
     log:
-        f"{R}/logs/problems.log",
+        paths.log("exclusions"),
     benchmark:
-        f"{R}/benchmarks/problems.tsv"
+        paths.benchmark("exclusions")
     conda:
         "../envs/survival.yaml"
     threads: 1
     resources:
         **stage_resources(1000, 10),
     params:
-        stages={patient: stages_of(patient) for patient in cohort.ids()},
+        **depends.on("exclusions"),
+        stages={patient: paths.stages_of(patient) for patient in cohort.ids()},
         table=dict(cohort.problems),
         policy=POLICY,
-        code=code_digest("pipeline.planning.exclusions"),
     message:
-        "Problems: what every stage said of every patient"
+        "Exclusions: what every stage said of every patient"
     script:
-        "../workflow_scripts/problems.py"
+        "../workflow_scripts/exclusions.py"
 
 
 rule plan:
     input:
-        problems=f"{R}/problems.csv",
+        problems=paths.exclusions,
     output:
-        splits=f"{R}/splits.json",
-        cohort=f"{R}/cohort.parquet",
+        splits=paths.splits,
+        cohort=paths.cohort,
     log:
-        f"{R}/logs/plan.log",
+        paths.log("plan"),
     benchmark:
-        f"{R}/benchmarks/plan.tsv"
+        paths.benchmark("plan")
     conda:
         "../envs/survival.yaml"
     threads: 1
     resources:
         **stage_resources(2000, 10),
     params:
+        **depends.on("plan"),
         patients=[vars(patient) for patient in cohort.patients],
-        # Parts within folds are dealt later: they move no fold.
-        settings={k: v for k, v in section("plan").items() if k != "cross_parts"},
         seed=settings.study.seed,
-        code=code_digest("pipeline.planning.plan"),
     message:
         "Plan: folds by patient"
     script:
         "../workflow_scripts/plan.py"
 
 
-rule resolve:
+rule training_plan:
     input:
-        splits=f"{R}/splits.json",
-        cohort=f"{R}/cohort.parquet",
-        problems=f"{R}/problems.csv",
+        splits=paths.splits,
+        cohort=paths.cohort,
+        problems=paths.exclusions,
     output:
-        f"{R}/plan.json",
+        paths.training_plan,
     log:
-        f"{R}/logs/resolve.log",
+        paths.log("training_plan"),
     benchmark:
-        f"{R}/benchmarks/resolve.tsv"
+        paths.benchmark("training_plan")
     conda:
         "../envs/survival.yaml"
     threads: 1
     resources:
         **stage_resources(1000, 10),
     params:
-        settings=section("plan"),
-        kinds={name: settings.models[name].kind for name in NETWORKS},
+        **depends.on("training_plan"),
+        kinds={name: settings.models[name].kind for name in study.networks},
         training={
             name: settings.training_of(name).model_dump(mode="json")
-            for name in NETWORKS
+            for name in study.networks
         },
-        code=code_digest("pipeline.planning.training_plan"),
     message:
-        "Resolve: what training will do"
+        "Training plan: what training will do"
     script:
-        "../workflow_scripts/resolve.py"
+        "../workflow_scripts/training_plan.py"

@@ -1,33 +1,22 @@
-FEATURE_SET = feature_set_path(settings.radiomics.feature_set)
-NATIVE = settings.radiomics.images == "native"
-# Features come from the crop, or from the folders of the native volumes.
-IMAGES = (
-    [f"{R}/{stage}/{{patient}}" for stage in ("convert", "suv", "contours")]
-    if NATIVE
-    else [f"{R}/crops/{{patient}}.zarr"]
-)
-
-
 rule radiomics_patient:
     input:
-        images=IMAGES,
-        feature_set=FEATURE_SET,
+        images=paths.features_read_from(),
+        feature_set=paths.feature_set(),
     output:
-        f"{R}/radiomics/{{patient}}.parquet",
+        paths.radiomics(),
     log:
-        f"{R}/logs/radiomics_patient/{{patient}}.log",
+        paths.log("radiomics_patient/{patient}"),
     benchmark:
-        f"{R}/benchmarks/radiomics_patient/{{patient}}.tsv"
+        paths.benchmark("radiomics_patient/{patient}")
     conda:
         "../envs/radiomics.yaml"
     threads: settings.threads.radiomics
     resources:
         **stage_resources(3000, 60),
     params:
-        contour=region_of,
-        settings=values_section(),
+        **depends.on("radiomics_patient"),
+        contour="manual",
         policy=POLICY,
-        code=code_digest("pipeline.radiomics.radiomics_patient"),
     message:
         "Radiomics {wildcards.patient}: features inside the contour"
     script:
@@ -36,31 +25,33 @@ rule radiomics_patient:
 
 use rule radiomics_patient as radiomics_region with:
     output:
-        f"{R}/radiomics/{{region}}/{{patient}}.parquet",
+        paths.radiomics(region="{region}"),
     log:
-        f"{R}/logs/radiomics_region/{{region}}_{{patient}}.log",
+        paths.log("radiomics_region/{region}_{patient}"),
     benchmark:
-        f"{R}/benchmarks/radiomics_region/{{region}}_{{patient}}.tsv"
+        paths.benchmark("radiomics_region/{region}_{patient}")
+    params:
+        contour=lambda wildcards: wildcards.region,
     message:
         "Radiomics {wildcards.patient}: features of the region {wildcards.region}"
 
 
 rule radiomics_table:
     input:
-        patients=patients_of_table,
+        patients=paths.features_of_patients(),
     output:
-        f"{R}/radiomics/features.parquet",
+        paths.feature_table(),
     log:
-        f"{R}/logs/radiomics.log",
+        paths.log("radiomics_table"),
     benchmark:
-        f"{R}/benchmarks/radiomics.tsv"
+        paths.benchmark("radiomics_table")
     conda:
         "../envs/radiomics.yaml"
     threads: 1
     resources:
         **stage_resources(4000, 30),
     params:
-        code=code_digest("pipeline.radiomics.radiomics_table"),
+        **depends.on("radiomics_table"),
     message:
         "Radiomics: one table of all patients"
     script:
@@ -68,37 +59,38 @@ rule radiomics_table:
 
 
 use rule radiomics_table as radiomics_region_table with:
+    input:
+        patients=lambda wildcards: paths.features_of_patients(wildcards.region),
     output:
-        f"{R}/radiomics/features_{{region}}.parquet",
+        paths.feature_table("{region}"),
     log:
-        f"{R}/logs/radiomics_{{region}}.log",
+        paths.log("radiomics_region_table/{region}"),
     benchmark:
-        f"{R}/benchmarks/radiomics_{{region}}.tsv"
+        paths.benchmark("radiomics_region_table/{region}")
     message:
         "Radiomics: one table of all patients, region {wildcards.region}"
 
 
 rule radiomics_predicted:
     input:
-        network=f"{R}/models/{{network}}/fold{{fold}}",
-        crops=crops_of(cohort.ids()),
-        splits=f"{R}/splits.json",
-        feature_set=FEATURE_SET,
+        network=paths.fold("{network}"),
+        crops=paths.crops(),
+        splits=paths.splits,
+        feature_set=paths.feature_set(),
     output:
-        f"{R}/radiomics/predicted/{{network}}/fold{{fold}}.parquet",
+        paths.predicted_features(),
     log:
-        f"{R}/logs/radiomics_predicted/{{network}}_{{fold}}.log",
+        paths.log("radiomics_predicted/{network}_{fold}"),
     benchmark:
-        f"{R}/benchmarks/radiomics_predicted/{{network}}_{{fold}}.tsv"
+        paths.benchmark("radiomics_predicted/{network}_{fold}")
     conda:
         "../envs/radiomics.yaml"
     threads: 1
     resources:
         **stage_resources(3000, 120),
     params:
-        settings=values_section(),
+        **depends.on("radiomics_predicted"),
         policy=POLICY,
-        code=code_digest("pipeline.radiomics.radiomics_predicted"),
     message:
         "Radiomics: contours of {wildcards.network}, patients that fold {wildcards.fold} did not see"
     script:
@@ -107,23 +99,22 @@ rule radiomics_predicted:
 
 rule stability_patient:
     input:
-        images=IMAGES,
-        feature_set=FEATURE_SET,
+        images=paths.features_read_from(),
+        feature_set=paths.feature_set(),
     output:
-        f"{R}/radiomics/stability/{{patient}}.parquet",
+        paths.perturbed_features(),
     log:
-        f"{R}/logs/stability_patient/{{patient}}.log",
+        paths.log("stability_patient/{patient}"),
     benchmark:
-        f"{R}/benchmarks/stability_patient/{{patient}}.tsv"
+        paths.benchmark("stability_patient/{patient}")
     conda:
         "../envs/radiomics.yaml"
     threads: 1
     resources:
         **stage_resources(3000, 120),
     params:
-        settings=values_section("perturb_mm"),
+        **depends.on("stability_patient"),
         policy=POLICY,
-        code=code_digest("pipeline.radiomics.stability_patient"),
     message:
         "Stability {wildcards.patient}: features under perturbed contours"
     script:
@@ -132,22 +123,22 @@ rule stability_patient:
 
 rule stability:
     input:
-        patients=of_patients("radiomics/stability", cohort.ids(), ".parquet"),
+        patients=[paths.perturbed_features(patient) for patient in cohort.ids()],
     output:
-        values=f"{R}/radiomics/stability.parquet",
-        summary=f"{R}/radiomics/stability.csv",
+        values=paths.stability,
+        summary=paths.stability_summary,
     log:
-        f"{R}/logs/stability.log",
+        paths.log("stability"),
     benchmark:
-        f"{R}/benchmarks/stability.tsv"
+        paths.benchmark("stability")
     conda:
         "../envs/radiomics.yaml"
     threads: 1
     resources:
         **stage_resources(4000, 30),
     params:
+        **depends.on("stability"),
         development=cohort.ids("development"),
-        code=code_digest("pipeline.metrics.stability"),
     message:
         "Stability: agreement of features over perturbed contours"
     script:
@@ -156,6 +147,6 @@ rule stability:
 
 rule radiomics:
     input:
-        f"{R}/radiomics/features.parquet",
-        [f"{R}/radiomics/features_{region}.parquet" for region in REGIONS],
-        f"{R}/radiomics/stability.parquet" if STABILITY else [],
+        paths.feature_table(),
+        paths.radiomics_tables(),
+        paths.stability if study.uses_stability else [],

@@ -1,22 +1,21 @@
 rule register:
     input:
-        convert=f"{R}/convert/{{patient}}",
-        template=f"{R}/template" if settings.registration.method == "template" else [],
+        convert=paths.stage("convert"),
+        template=paths.template_of(),
     output:
-        directory(f"{R}/registration/{{patient}}"),
+        directory(paths.stage("registration")),
     log:
-        f"{R}/logs/register/{{patient}}.log",
+        paths.log("register/{patient}"),
     benchmark:
-        f"{R}/benchmarks/register/{{patient}}.tsv"
+        paths.benchmark("register/{patient}")
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(4000, 60),
     params:
-        settings=section("registration"),
+        **depends.on("register"),
         policy=POLICY,
-        code=code_digest("pipeline.registration.register"),
     message:
         "Register {wildcards.patient}: rigid alignment to the template"
     script:

@@ -1,40 +1,41 @@
 rule report:
     input:
-        metrics=f"{R}/metrics",
-        ensembles=[f"{R}/ensemble/{name}.parquet" for name in ENSEMBLES],
-        models=[
-            f"{R}/models/{model}/fold{fold}"
-            for model in settings.models
-            for fold in FOLDS
-        ],
-        crops=crops_of(cohort.ids()),
-        explain=[f"{R}/explain/{model}" for model in EXPLAINED],
-        suv=of_patients("suv", cohort.ids()) if FROM_SCANNER else [],
-        stability=f"{R}/radiomics/stability.csv" if STABILITY else [],
-        plan=f"{R}/plan.json",
-        problems=f"{R}/problems.csv",
-        cohort=f"{R}/cohort.parquet",
+        metrics=paths.metrics,
+        ensembles=[paths.ensemble(name) for name in study.ensembles],
+        models=paths.folds(*settings.models),
+        crops=paths.crops(),
+        explain=[paths.explanation(model) for model in study.explained],
+        suv=(
+            [paths.stage("suv", patient) for patient in cohort.ids()]
+            if study.from_scanner
+            else []
+        ),
+        stability=paths.stability_summary if study.uses_stability else [],
+        plan=paths.training_plan,
+        problems=paths.exclusions,
+        cohort=paths.cohort,
     output:
         report(
-            directory(f"{R}/report"),
+            directory(paths.report),
             # Single files: Snakemake's own report takes no folder into one HTML.
             patterns=["figures/{figure}.svg", "tables/{table}.csv"],
             caption="../docs/report_caption.rst",
             category="Report",
         ),
     log:
-        f"{R}/logs/report.log",
+        paths.log("report"),
     benchmark:
-        f"{R}/benchmarks/report.tsv"
+        paths.benchmark("report")
     conda:
         "../envs/survival.yaml"
     threads: 1
     resources:
         **stage_resources(4000, 30),
     params:
+        **depends.on("report"),
         settings=settings.model_dump(mode="json"),
-        results=lambda wildcards, input: os.path.dirname(input.plan),
-        code=code_digest("pipeline.report.report"),
+        results=lambda wildcards: paths.results,
+        code_of_results=lambda wildcards: depends.code_of_results(),
     message:
         "Report: figures, tables and pages"
     script:

@@ -1,39 +1,29 @@
 rule survival:
     input:
-        features=features_of,
-        stability=stability_of,
-        cohort=f"{R}/cohort.parquet",
-        splits=f"{R}/splits.json",
-        deep=cross_networks,
-        cross_splits=lambda wildcards: (
-            f"{R}/cross_splits.json" if cross_networks(wildcards) else []
-        ),
+        features=lambda wildcards: paths.features_of(wildcards.model),
+        stability=lambda wildcards: paths.stability_of(wildcards.model),
+        cohort=paths.cohort,
+        splits=paths.splits,
+        deep=lambda wildcards: paths.cross_networks(wildcards.model),
+        cross_splits=lambda wildcards: paths.cross_splits_of(wildcards.model),
     output:
-        [directory(f"{R}/models/{{model}}/fold{fold}") for fold in FOLDS],
+        [directory(folder) for folder in paths.folds("{model}")],
     log:
-        f"{R}/logs/survival/{{model}}.log",
+        paths.log("survival/{model}"),
     benchmark:
-        f"{R}/benchmarks/survival/{{model}}.tsv"
+        paths.benchmark("survival/{model}")
     wildcard_constraints:
-        model="|".join(CLASSICAL) or "none",
+        model=any_of(study.classical),
     conda:
         "../envs/survival.yaml"
     threads: settings.threads.survival
     resources:
         **stage_resources(4000, 120),
     params:
+        **depends.on("survival"),
         model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),
         horizons_days=settings.evaluation.predicted_days,
         seed=settings.study.seed,
-        # Networks on columns are code of one kind of model only.
-        code=lambda wildcards: code_digest(
-            "pipeline.survival.survival",
-            *(
-                ["pipeline.training.tabular"]
-                if settings.models[wildcards.model].kind == "deepsurv"
-                else []
-            ),
-        ),
     message:
         "Survival {wildcards.model}: fitted within each fold's training patients"
     script:

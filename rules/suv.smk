@@ -1,21 +1,20 @@
 rule suv:
     input:
-        convert=f"{R}/convert/{{patient}}",
+        convert=paths.stage("convert"),
     output:
-        directory(f"{R}/suv/{{patient}}"),
+        directory(paths.stage("suv")),
     log:
-        f"{R}/logs/suv/{{patient}}.log",
+        paths.log("suv/{patient}"),
     benchmark:
-        f"{R}/benchmarks/suv/{{patient}}.tsv"
+        paths.benchmark("suv/{patient}")
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(2000, 15),
     params:
-        settings=section("suv"),
+        **depends.on("suv"),
         policy=POLICY,
-        code=code_digest("pipeline.dicom.pet.suv"),
     message:
         "SUV {wildcards.patient}: stored PET values to g/mL"
     script:

@@ -1,47 +1,29 @@
 # Decisions for the whole cohort, made once from pinned development patients. Their files
 # are `ancient`: one patient's new data must not move every other patient's crop. Code and
 # settings that would change the files of all patients are named under `upstream`.
-CONVERTED_BY = (
-    [NIFTI, code_digest("pipeline.dicom.volume.convert_nifti")]
-    if SOURCE == "nifti"
-    else [
-        section("index"),
-        section("convert"),
-        code_digest("pipeline.dicom.series.index", "pipeline.dicom.volume.convert"),
-    ]
-    + (
-        [section("phantom"), code_digest("pipeline.phantoms.phantom")]
-        if IS_PHANTOM
-        else []
-    )
-)
-TEMPLATE_PIN = f"{R}/pins/template.json"
-POSITION_PIN = f"{R}/pins/crop_position.json"
-TEMPLATE_FROM = pinned_patients(Path(TEMPLATE_PIN), cohort.ids("development"))
-POSITION_FROM = pinned_patients(Path(POSITION_PIN), cohort.ids("development"))
+POSITION_FROM = paths.position_candidates()
 
 
 rule template:
     input:
-        candidates=ancient(of_patients("convert", TEMPLATE_FROM)),
-        named=named_files([settings.registration.template]),
+        candidates=ancient(paths.template_candidates()),
+        named=paths.named_template(),
     output:
-        directory(f"{R}/template"),
+        directory(paths.template),
     log:
-        f"{R}/logs/template.log",
+        paths.log("template"),
     benchmark:
-        f"{R}/benchmarks/template.tsv"
+        paths.benchmark("template")
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(4000, 30),
     params:
-        settings=section("registration"),
+        **depends.on("template"),
         seed=settings.study.seed,
-        pin=TEMPLATE_PIN,
-        upstream=CONVERTED_BY,
-        code=code_digest("pipeline.registration.template"),
+        pin=paths.template_pin,
+        upstream=lambda wildcards: depends.upstream("template"),
     message:
         "Template: chosen by seed, blind to outcome"
     script:
@@ -50,36 +32,29 @@ rule template:
 
 rule crop_position:
     input:
-        contours=ancient(of_patients("contours", POSITION_FROM)),
-        registrations=ancient(of_patients("registration", POSITION_FROM)),
-        template=f"{R}/template" if settings.registration.method == "template" else [],
+        contours=ancient(
+            [paths.stage("contours", patient) for patient in POSITION_FROM]
+        ),
+        registrations=ancient(
+            [paths.stage("registration", patient) for patient in POSITION_FROM]
+        ),
+        template=paths.template_of(),
     output:
-        f"{R}/crop_position.json",
+        paths.crop_position,
     log:
-        f"{R}/logs/crop_position.log",
+        paths.log("crop_position"),
     benchmark:
-        f"{R}/benchmarks/crop_position.tsv"
+        paths.benchmark("crop_position")
     conda:
         "../envs/imaging.yaml"
     threads: 1
     resources:
         **stage_resources(2000, 30),
     params:
-        settings=section("crop"),
-        pin=POSITION_PIN,
+        **depends.on("crop_position"),
+        pin=paths.position_pin,
         mask_from=settings.contours.crop_mask,
-        upstream=[
-            section("suv"),
-            section("contours"),
-            section("registration"),
-            CONVERTED_BY,
-            code_digest(
-                "pipeline.dicom.pet.suv",
-                "pipeline.dicom.contours.contours",
-                "pipeline.registration.register",
-            ),
-        ],
-        code=code_digest("pipeline.crops.crop_position"),
+        upstream=lambda wildcards: depends.upstream("crop_position"),
     message:
         "Crop position: from development lesions"
     script:

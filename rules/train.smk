@@ -1,17 +1,17 @@
 rule train_fold:
     input:
-        crops=crops_of(cohort.ids()),
-        cohort=f"{R}/cohort.parquet",
-        splits=f"{R}/splits.json",
-        initial=initial_weights,
+        crops=paths.crops(),
+        cohort=paths.cohort,
+        splits=paths.splits,
+        initial=lambda wildcards: paths.initial_weights(wildcards.model, wildcards.fold),
     output:
-        directory(f"{R}/models/{{model}}/fold{{fold}}"),
+        directory(paths.fold()),
     log:
-        f"{R}/logs/train_fold/{{model}}_{{fold}}.log",
+        paths.log("train_fold/{model}_{fold}"),
     benchmark:
-        f"{R}/benchmarks/train_fold/{{model}}_{{fold}}.tsv"
+        paths.benchmark("train_fold/{model}_{fold}")
     wildcard_constraints:
-        model="|".join(NETWORKS) or "none",
+        model=any_of(study.networks),
     conda:
         "../envs/training.yaml"
     threads: settings.threads.train_fold
@@ -19,18 +19,14 @@ rule train_fold:
         **stage_resources(8000, 720),
         gpu=GPUS_PER_FOLD,
     params:
+        **depends.on("train_fold"),
         model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),
         training=lambda wildcards: settings.training_of(wildcards.model).model_dump(
             mode="json"
         ),
         horizons_days=settings.evaluation.predicted_days,
         seed=settings.study.seed,
-        work=lambda wildcards: f"{WORK}/{wildcards.model}_{wildcards.fold}",
-        # The registry imports the network's module by its kind.
-        code=lambda wildcards: code_digest(
-            "pipeline.training.train_fold",
-            f"pipeline.nets.{settings.models[wildcards.model].kind}",
-        ),
+        work=lambda wildcards: paths.checkpoints(wildcards.model, wildcards.fold),
     message:
         "Train {wildcards.model}, fold {wildcards.fold}"
     script:
@@ -39,4 +35,4 @@ rule train_fold:
 
 rule train:
     input:
-        [f"{R}/models/{model}/fold{fold}" for model in NETWORKS for fold in FOLDS],
+        paths.folds(*study.networks),

@@ -1,13 +1,13 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.crops.crop_position import crop_position
+from pipeline.crops.crop_position import AlignedContours, crop_position
 from pipeline.settings.geometry import CropSettings
 
 with job(snakemake.log[0]):
     pairs = zip(snakemake.input.contours, snakemake.input.registrations, strict=True)
     crop_position(
-        [(Path(contours), Path(registration)) for contours, registration in pairs],
+        [AlignedContours(Path(contours), Path(registration)) for contours, registration in pairs],
         Path(snakemake.output[0]),
         CropSettings.model_validate(snakemake.params.settings),
         pin=Path(snakemake.params.pin),

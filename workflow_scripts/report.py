@@ -6,6 +6,8 @@ from pipeline.report.report import build_report
 
 with job(snakemake.log[0]):
     build_report(
-        job_from_settings(Path(snakemake.params.results), snakemake.params.settings),
+        job_from_settings(
+            Path(snakemake.params.results), snakemake.params.settings, snakemake.params.code_of_results
+        ),
         Path(snakemake.output[0]),
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 DRAWS = 7
+"""Random numbers per sample: three translations, three angles, the mirror."""
 
 
 def draw_affine(
@@ -31,15 +32,15 @@ def draw_affine(
     Translations are uniform in ± `translation_voxels` on each axis, angles uniform in
     ± `rotation_deg` about each axis, the sagittal mirror (x) has probability one half
     (DeepMTS: "translations up to 10 pixels, rotations up to 5 degrees, flip in the
-    sagittal axis"; uniform, not the extremes only). Seven numbers are drawn per sample
-    whatever the settings are, so that switching one off leaves the others as they were.
+    sagittal axis"; drawn uniformly, not the extremes only). Seven numbers are drawn per sample
+    whatever the settings are, so that switching one transformation off leaves the others as they were.
 
     Args:
-        batch: Samples, B.
-        settings: Ranges.
-        spacing_mm: (z, y, x); rotations are rigid in mm, also on anisotropic voxels.
-        flat: Arrays have Z = 1: rotate about z and move in the plane only.
-        generator: On the CPU; the same generator state gives the same transforms.
+        batch: Number of samples, B.
+        settings: Ranges of translations and angles.
+        spacing_mm: Voxel spacing (z, y, x); rotations are rigid in mm, also on anisotropic voxels.
+        flat: Whether arrays have Z = 1: they are then rotated about z and moved in the plane only.
+        generator: A generator on the CPU; the same state gives the same transforms.
 
     Returns:
         (B, 3, 4) float64, on the CPU.
@@ -90,33 +91,34 @@ def resample(
     *,
     air: torch.Tensor,
     shape: tuple[int, int, int],
-    bend: ElasticField | None = None,
+    field: ElasticField | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Read every output voxel from where its matrix, and deformation, point, once.
+    """Resample images and masks once, on the grid that matrices and deformations give.
 
-    Images are interpolated linearly, masks by nearest neighbour on the same grid, so the
-    two cannot part. What lies outside the input is the patient's own air, and 0 in masks.
+    Images are interpolated linearly, masks by nearest neighbour on the same grid, so that the
+    two stay together. Outside the input images are the patient's own air and masks are 0.
 
     Args:
         image: (B, C, Z, Y, X).
         mask: (B, Z, Y, X), or None.
-        matrices: (B, 3, 4) from :func:`draw_affine`; any device.
+        matrices: (B, 3, 4) from :func:`draw_affine`, on any device.
         air: (B, C) value of air of each patient and channel, in the image's units.
-        shape: Output (z, y, x), about the input's centre; smaller where the input holds a margin.
-        bend: Deformations, applied before the matrices, or None.
+        shape: Shape of the output (z, y, x), about the input's centre; smaller where the input holds
+            a margin.
+        field: Deformations, applied before the matrices, or None.
 
     Returns:
-        float32 image (B, C, *shape) and float32 mask (B, *shape), or None.
+        float32 image (B, C, *shape) and float32 mask (B, *shape); None where no mask is given.
     """
     import torch
     from torch.nn.functional import grid_sample
 
     theta = normalised(matrices, tuple(image.shape[2:]), shape)
     grid = sampling_grid(theta.to(image.device), shape)
-    if bend is not None:
-        grid = deform(grid, bend, theta)
+    if field is not None:
+        grid = deform(grid, field, theta)
     background = air.to(image.device, torch.float32)[:, :, None, None, None]
-    # grid_sample pads with 0: with air as the zero, padding is air, also half-way over the edge.
+    # grid_sample pads with 0: with air subtracted, padding is air, also for voxels half outside.
     moved = grid_sample(image.float() - background, grid, align_corners=False) + background
     if mask is None:
         return moved, None
@@ -127,32 +129,32 @@ def resample(
 def sampling_grid(theta: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
     """Where every output voxel is read: (B, Z, Y, X, 3) float32, in PyTorch's coordinates.
 
-    `affine_grid` says the same by a product of matrices, which an accelerator computes in TF32
-    where that is allowed: ten bits, 1/30 voxel at the border of an axis of 128. These are sums.
+    `affine_grid` gives the same by a matrix product, which an accelerator computes in TF32 where
+    that is allowed: ten bits, 1/30 voxel at the border of an axis of 128. Here it is summed.
 
     Args:
         theta: (B, 3, 4) float64 from :func:`normalised`.
-        shape: Output (z, y, x).
+        shape: Shape of the output (z, y, x).
     """
     import torch
 
     z, y, x = ((2 * torch.arange(n, dtype=theta.dtype, device=theta.device) + 1) / n - 1 for n in shape)
-    # (B, n, 3): what a coordinate of one axis adds to the place.
+    # (B, n, 3): what each coordinate along one axis adds to the position.
     along_x, along_y, along_z = (theta[:, None, :, axis] * c[:, None] for axis, c in enumerate((x, y, z)))
     planes = (along_z + theta[:, None, :, 3])[:, :, None] + along_y[:, None]
     return planes.float()[:, :, :, None] + along_x.float()[:, None, None]
 
 
 def normalised(matrices: torch.Tensor, source: tuple[int, ...], target: tuple[int, int, int]) -> torch.Tensor:
-    """Matrices in voxels as PyTorch's, whose coordinates run −1 … 1 over an axis' full width.
+    """Matrices in voxels as matrices in PyTorch's coordinates, −1 … 1 over the full width of an axis.
 
     With `align_corners=False` an offset of v voxels from the centre of an axis of N is 2v/N.
     """
     import torch
 
-    inner = torch.tensor(source[::-1], dtype=matrices.dtype, device=matrices.device)
-    outer = torch.tensor(target[::-1], dtype=matrices.dtype, device=matrices.device)
+    source_sides = torch.tensor(source[::-1], dtype=matrices.dtype, device=matrices.device)
+    target_sides = torch.tensor(target[::-1], dtype=matrices.dtype, device=matrices.device)
     theta = matrices.clone()
-    theta[:, :, :3] = matrices[:, :, :3] * outer[None, None, :] / inner[None, :, None]
-    theta[:, :, 3] = matrices[:, :, 3] * 2 / inner
+    theta[:, :, :3] = matrices[:, :, :3] * target_sides[None, None, :] / source_sides[None, :, None]
+    theta[:, :, 3] = matrices[:, :, 3] * 2 / source_sides
     return theta

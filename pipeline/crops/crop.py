@@ -1,4 +1,4 @@
-"""One patient's crop: from native voxels to the stored grid in one interpolation."""
+"""The rule `crop`: from native voxels to the stored grid of a patient in one interpolation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.crops.crop_position import read_position
 from pipeline.crops.lesion import Lesion, MaskFrom, coverage, read_lesion
-from pipeline.crops.placement import Placement, at_box, at_lesion, at_uptake, in_template
+from pipeline.crops.placement import Placement, at_box, at_lesion, below_brain, in_template
 from pipeline.errors import CropError, PatientError, PipelineError
 from pipeline.settings.base import Policy
 from pipeline.settings.geometry import CropSettings
@@ -33,17 +33,17 @@ class CutLesionError(CropError):
 
 @dataclass(frozen=True)
 class CropSources:
-    """What one patient's crop reads.
+    """What the crop of one patient reads.
 
     Attributes:
-        patient_id: Names the patient.
+        patient_id: The patient.
         convert: Folder of `convert` (the CT).
         suv: Folder of `suv` (the PET).
-        contours: Folder of `contours`; None where contours are not looked for.
-        registration: Folder of `registration`; needed for `position: fixed`, and for a PET
+        contours: Folder of `contours`; None: contours are not looked for.
+        registration: Folder of `registration`; needed with `position: fixed`, and for a PET
             that was registered to the CT.
-        position: JSON of `crop_position`; needed for `position: fixed` only, unless
-            `centre_mm` is set.
+        position: JSON of `crop_position`; needed with `position: fixed` unless `centre_mm` is
+            set.
     """
 
     patient_id: str
@@ -54,21 +54,34 @@ class CropSources:
     position: Path | None = None
 
 
+@dataclass(frozen=True)
+class PetImage:
+    """A PET and where it lies.
+
+    Attributes:
+        volume: SUV image.
+        from_scanner: 4×4 from scanner points to PET points (LPS mm).
+    """
+
+    volume: Volume
+    from_scanner: FloatArray
+
+
 def crop_patient(
     sources: CropSources, out: Path, settings: CropSettings, policy: Policy, mask_from: MaskFrom = "ct"
 ) -> None:
-    """Cut a patient's PET and CT (and contour) on the crop's grid and store them.
+    """Resample a patient's PET and CT (and contour) to the crop's grid and store them.
 
     Channels are PET (SUV, g/mL) and CT (HU). Native voxels are interpolated once: the rigid
-    transform and the crop's grid are composed, and for a PET of another frame of reference
-    its registration to the CT too. Outside the images CT is -1024 HU and PET 0.
+    transform and the crop's grid are composed, as is the registration to the CT of a PET of
+    another frame of reference. Outside the images CT is -1024 HU and PET 0.
 
     Args:
         sources: Folders of the earlier stages.
         out: `{patient}.zarr`.
         settings: The study's section.
-        policy: What a patient whose data cannot be trusted does.
-        mask_from: The contour that fills the mask; the other one where only that exists.
+        policy: What happens to a patient whose data cannot be trusted.
+        mask_from: The contour that fills the mask; the other contour where only that exists.
 
     Raises:
         PatientError: The crop cannot be placed, or cuts the lesion off (under policy `stop`,
@@ -80,7 +93,7 @@ def crop_patient(
             return
     warnings = Warnings()
     try:
-        crop = _cut(sources, settings, mask_from, warnings)
+        crop = resample_crop(sources, settings, mask_from, warnings)
     except PatientError as error:
         # `warn` never raises this error.
         cut: Policy = "stop" if settings.on_cut_lesion == "stop" else "exclude"
@@ -92,24 +105,32 @@ def crop_patient(
     write_crop(out, crop, state)
 
 
-def _cut(sources: CropSources, settings: CropSettings, mask_from: MaskFrom, warnings: Warnings) -> Crop:
+def resample_crop(
+    sources: CropSources, settings: CropSettings, mask_from: MaskFrom, warnings: Warnings
+) -> Crop:
+    """A patient's images and mask on the crop's grid.
+
+    Raises:
+        CropError: The crop cannot be placed, lies outside the images, or cuts the lesion off.
+    """
     to_pet = pet_matrix(sources.convert, sources.registration)
     lesion = read_lesion(sources.contours, mask_from, to_pet) if sources.contours is not None else None
     if lesion is not None and lesion.drawn_on != mask_from:
-        warnings.warn(f"the mask is the contour drawn on {lesion.drawn_on.upper()}: there is no other")
+        warnings.warn(
+            f"the mask is the contour drawn on the {lesion.drawn_on.upper()}, since there is no other"
+        )
     pet = _read_pet(sources.suv)
-    placed = _place(sources, settings, lesion, (pet, to_pet))
-    covered = _check_coverage(lesion, placed, settings, warnings)
-    for note in placed.notes:
+    placement = _place(sources, settings, lesion, PetImage(pet, to_pet))
+    covered = _check_coverage(lesion, placement, settings, warnings)
+    for note in placement.notes:
         warnings.warn(note)
     ct = _read_ct(sources.convert)
-    grid, matrix = placed.stored_grid(settings.margin), placed.to_patient
-    kind = settings.interpolation
+    grid, to_ct = placement.stored_grid(settings.margin), placement.to_patient
+    grid_to_pet = to_pet @ to_ct
     image = np.empty((2, *grid.shape), dtype=np.float32)
-    pet_from = to_pet @ matrix
-    image[0] = resample(pet, grid, pet_from, Sampling(kind, 0.0))
-    image[1] = resample(ct, grid, matrix, Sampling(kind, AIR_HU, AIR_HU))
-    inside = in_field(pet.grid, grid, pet_from) & in_field(ct.grid, grid, matrix)
+    image[0] = resample(pet, grid, grid_to_pet, Sampling(settings.interpolation, 0.0))
+    image[1] = resample(ct, grid, to_ct, Sampling(settings.interpolation, AIR_HU, AIR_HU))
+    inside = in_field(pet.grid, grid, grid_to_pet) & in_field(ct.grid, grid, to_ct)
     if not inside.any():
         raise CropError(
             "the crop lies outside the images",
@@ -119,21 +140,21 @@ def _cut(sources: CropSources, settings: CropSettings, mask_from: MaskFrom, warn
         )
     mask = None
     if lesion is not None:
-        mask = resample_mask(lesion.mask, grid, lesion.to_own @ matrix, settings.mask_interpolation)
-    about = _attributes(sources, settings, placed, lesion, covered)
+        mask = resample_mask(lesion.mask, grid, lesion.to_own @ to_ct, settings.mask_interpolation)
+    attributes = _attributes(sources, settings, placement, lesion, covered)
     if must_register_pet(sources.convert):
-        about = replace(about, pet_transform=_rows(pet_from))
-    return Crop(image, mask, inside.astype(np.uint8), about)
+        attributes = replace(attributes, pet_transform=_rows(grid_to_pet))
+    return Crop(image, mask, inside.astype(np.uint8), attributes)
 
 
 def _attributes(
     sources: CropSources,
     settings: CropSettings,
-    placed: Placement,
+    placement: Placement,
     lesion: Lesion | None,
     covered: float | None,
 ) -> CropAttributes:
-    grid = placed.stored_grid(settings.margin)
+    grid = placement.stored_grid(settings.margin)
     quantity = _pet_file(sources.suv).name.removesuffix(".nii.gz")
     return CropAttributes(
         patient_id=sources.patient_id,
@@ -143,14 +164,14 @@ def _attributes(
         spacing_mm=grid.spacing_mm,
         origin_mm=grid.origin_mm,
         direction=grid.direction,
-        transform=_rows(placed.to_patient),
+        transform=_rows(placement.to_patient),
         margin=settings.margin,
         position=settings.position,
         contour=lesion.contour if lesion is not None else "none",
         mask_from=lesion.drawn_on if lesion is not None else "",
         lesion_coverage=covered,
         lesion_ml=lesion.volume_ml() if lesion is not None else None,
-        notes=placed.notes,
+        notes=placement.notes,
     )
 
 
@@ -158,43 +179,40 @@ def _rows(matrix: FloatArray) -> Rows:
     return tuple(tuple(float(v) for v in row) for row in matrix)
 
 
-def _place(
-    sources: CropSources, settings: CropSettings, lesion: Lesion | None, pet: tuple[Volume, FloatArray]
-) -> Placement:
+def _place(sources: CropSources, settings: CropSettings, lesion: Lesion | None, pet: PetImage) -> Placement:
     if settings.position == "lesion":
         return at_lesion(lesion, settings)
     if settings.position == "box":
         return at_box(sources.patient_id, settings)
     if settings.position == "brain_anchored":
-        volume, to_pet = pet
-        return replace(at_uptake(volume, settings), to_patient=inverse(to_pet))
+        return replace(below_brain(pet.volume, settings), to_patient=inverse(pet.from_scanner))
     if sources.registration is None:
-        raise PipelineError("crop.position: fixed needs the registration, which was not handed over")
+        raise PipelineError("crop.position: fixed needs the registration, which was not given")
     return in_template(
-        _centre(sources, settings), read_matrix(sources.registration / "to_template.mat"), settings
+        _template_centre(sources, settings), read_matrix(sources.registration / "to_template.mat"), settings
     )
 
 
-def _centre(sources: CropSources, settings: CropSettings) -> FloatArray:
+def _template_centre(sources: CropSources, settings: CropSettings) -> FloatArray:
     if settings.centre_mm is not None:
         return np.array(settings.centre_mm[::-1], dtype=np.float64)
     if sources.position is None:
-        raise PipelineError("crop.position: fixed needs crop.centre_mm or the study's position.json")
+        raise PipelineError("crop.position: fixed needs crop.centre_mm or the file of the rule crop_position")
     return read_position(sources.position)
 
 
 def _check_coverage(
-    lesion: Lesion | None, placed: Placement, settings: CropSettings, warnings: Warnings
+    lesion: Lesion | None, placement: Placement, settings: CropSettings, warnings: Warnings
 ) -> float | None:
-    """Share of the lesion inside the crop (without margin); None without lesion."""
+    """Share of the lesion inside the crop (without margin); None without a lesion."""
     if lesion is None:
         return None
-    share = round(coverage(lesion, placed.grid, placed.to_patient), 6)
+    share = round(coverage(lesion, placement.grid, placement.to_patient), 6)
     if share >= settings.min_coverage:
         return share
     if settings.on_cut_lesion == "warn":
         warnings.warn(
-            f"the crop holds {share:.0%} of the lesion (at least {settings.min_coverage:.0%} wanted)"
+            f"the crop holds {share:.0%} of the lesion (at least {settings.min_coverage:.0%} expected)"
         )
         return share
     raise CutLesionError(
@@ -207,16 +225,16 @@ def _check_coverage(
 
 
 def _pet_file(suv: Path) -> Path:
-    """The one SUV image of a patient; its name says the normalisation."""
-    found = sorted(suv.glob("pet_suv*.nii.gz"))
-    if len(found) != 1:
+    """The SUV image of a patient; its name says the normalisation."""
+    files = sorted(suv.glob("pet_suv*.nii.gz"))
+    if len(files) != 1:
         raise CropError(
             "there must be one SUV image",
             where="stage suv",
             expected="pet_suv….nii.gz",
-            got=", ".join(p.name for p in found) or "none",
+            got=", ".join(path.name for path in files) or "none",
         )
-    return found[0]
+    return files[0]
 
 
 def _read_pet(suv: Path) -> Volume:
@@ -229,6 +247,6 @@ def _read_ct(convert: Path) -> Volume:
         raise CropError(
             "the patient has no CT, and crops hold PET and CT",
             where="stage convert",
-            action="set index.modalities: [pet, ct], so that patients without CT are refused at the start",
+            action="set index.modalities: [pet, ct], so that patients without CT are excluded at the stage index",
         )
     return read_nifti(path, "ct_hu")

@@ -1,4 +1,4 @@
-"""The one place that `crop.position: fixed` cuts at, for all patients of a study."""
+"""The rule `crop_position`: the position of all crops of a study with `crop.position: fixed`."""
 
 from __future__ import annotations
 
@@ -6,56 +6,74 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.crops.lesion import MaskFrom, apply, read_lesion
+from pipeline.crops.lesion import MaskFrom, read_lesion
 from pipeline.errors import CropError, PipelineError, SettingsError
 from pipeline.settings.geometry import CropSettings
-from pipeline.tables.frozen_selection import write_pin
+from pipeline.tables.frozen_selection import freeze_patients
 from pipeline.tables.status import read_status
-from pipeline.volumes.transform import inverse, read_matrix, registered_pet
+from pipeline.volumes.transform import inverse, read_matrix, registered_pet, transform_points
 from pipeline.volumes.volume import FloatArray
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class AlignedContours:
+    """A patient whose lesion may take part.
+
+    Attributes:
+        contours: The patient's folder of `contours`.
+        registration: The patient's folder of `registration`.
+    """
+
+    contours: Path
+    registration: Path
+
+    def excluded(self) -> bool:
+        """Whether one of the stages excluded the patient."""
+        return any(read_status(folder).state == "excluded" for folder in (self.contours, self.registration))
+
+
 def crop_position(
-    candidates: Iterable[tuple[Path, Path]],
+    candidates: Iterable[AlignedContours],
     out: Path,
     settings: CropSettings,
     *,
     pin: Path | None = None,
     mask_from: MaskFrom = "ct",
 ) -> None:
-    """Decide where to cut: as the settings say, else the mean place of development lesions.
+    """Decide where all crops lie: as the settings say, else at the mean of development lesions.
 
-    The mean is taken in template space over the lesions' centroids, one per patient; outcomes
-    are not read. The pin records who took part, so that the rule leaves out patients who
-    join later; delete it, and the position, to average over all again.
+    The mean is taken in template space over the centroids of the lesions, one per patient;
+    outcomes are not read. The pin records the candidates, so that the rule leaves out patients
+    who join later; delete the pin and the position to average over all patients again.
 
     Args:
-        candidates: Folders of `contours` and `registration` of the development patients;
-            excluded ones and those without contour are skipped.
+        candidates: The development patients; excluded patients and those without a contour are
+            skipped.
         out: JSON: `centre_mm` (z, y, x; LPS mm in template space), where it comes from, and
             how many lesions were averaged.
         settings: The study's section.
-        pin: File outside the rule's outputs that gets the candidates' ids.
+        pin: File outside the outputs of the rule that gets the candidates' ids.
         mask_from: The contour that is preferred where a patient has two.
 
     Raises:
         SettingsError: No centre is set and no lesion can be read.
     """
-    pairs = list(candidates)
+    patients = list(candidates)
     if pin is not None:
-        write_pin(pin, [contours.name for contours, _ in pairs])
+        freeze_patients(pin, [patient.contours.name for patient in patients])
     if settings.centre_mm is not None:
         _write(out, {"centre_mm": list(settings.centre_mm), "from": "settings", "lesions": 0})
         return
-    usable = [pair for pair in pairs if _usable(*pair)]
-    _write(out, _mean(usable, mask_from) | {"template": _template(usable)})
+    usable = [patient for patient in patients if not patient.excluded()]
+    _write(out, _mean_position(usable, mask_from) | {"template": _template(usable)})
 
 
 def read_position(path: Path) -> FloatArray:
@@ -71,50 +89,47 @@ def read_position(path: Path) -> FloatArray:
     return np.array([x, y, z], dtype=np.float64)
 
 
-def _usable(contours: Path, registration: Path) -> bool:
-    return all(read_status(folder).state != "excluded" for folder in (contours, registration))
-
-
-def _mean(usable: list[tuple[Path, Path]], mask_from: MaskFrom) -> dict[str, Any]:
-    places: dict[str, FloatArray] = {}
-    for contours, registration in usable:
+def _mean_position(usable: list[AlignedContours], mask_from: MaskFrom) -> dict[str, Any]:
+    centroids: dict[str, FloatArray] = {}
+    for patient in usable:
+        name, registration = patient.contours.name, patient.registration
         try:
-            lesion = read_lesion(contours, mask_from, registered_pet(registration))
+            lesion = read_lesion(patient.contours, mask_from, registered_pet(registration))
         except CropError as error:
-            log.warning("%s: not used for the crop's position: %s", contours.name, error)
+            log.warning("%s: not used for the crop's position: %s", name, error)
             continue
         if lesion is not None:
             matrix = read_matrix(registration / "to_template.mat")
-            places[contours.name] = apply(inverse(matrix), lesion.centroid_mm()[None])[0]
-    if not places:
+            centroids[name] = transform_points(inverse(matrix), lesion.centroid_mm()[None])[0]
+    if not centroids:
         raise SettingsError(
-            "there is no development lesion to place the crop by",
+            "there is no development lesion that the crop could be placed at",
             where="crop.position: fixed",
             action="set crop.centre_mm, or crop.position: brain_anchored, which needs no contour",
         )
-    stacked = np.stack(list(places.values()))
+    stacked = np.stack(list(centroids.values()))
     x, y, z = (round(float(v), 3) for v in stacked.mean(axis=0))
     spread = stacked.std(axis=0)
     return {
         "centre_mm": [z, y, x],
         "from": "mean of development lesions",
-        "lesions": len(places),
+        "lesions": len(centroids),
         "sd_mm": [round(float(v), 3) for v in spread[::-1]],
-        "patients": sorted(places),
+        "patients": sorted(centroids),
     }
 
 
-def _template(usable: list[tuple[Path, Path]]) -> str:
-    """What identifies the template the patients were registered to; empty for none."""
-    found = set()
-    for _, registration in usable:
-        facts = json.loads((registration / "quality.json").read_text(encoding="utf-8"))
-        found.add(facts.get("template", {}).get("native_sha256", ""))
-    if len(found) > 1:
+def _template(usable: list[AlignedContours]) -> str:
+    """Hash that identifies the template the patients were registered to."""
+    hashes = set()
+    for patient in usable:
+        facts = json.loads((patient.registration / "quality.json").read_text(encoding="utf-8"))
+        hashes.add(facts.get("template", {}).get("native_sha256", ""))
+    if len(hashes) > 1:
         raise PipelineError(
             "patients were registered to different templates", action="run the rule `register` again"
         )
-    return hashlib.sha256("".join(found).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:

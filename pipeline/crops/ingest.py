@@ -1,8 +1,9 @@
-"""Slices and generated arrays into the same store as cropped patients."""
+"""The rule `ingest`: slices and arrays in the same store as cropped patients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +25,25 @@ STAGE = "ingest"
 def ingest_patient(
     patient: PatientFiles, out: Path, policy: Policy, spacing_mm: Spacing = (1.0, 1.0, 1.0)
 ) -> None:
-    """Write one patient's slice or generated array, and mask, as a crop.
+    """Write the slice or array of a patient, and its mask, as a crop.
 
     Args:
         patient: `folder` is the image: a PNG, TIFF or NPY file, an NPZ with `image` and
-            perhaps `mask`, or a folder with `image.*` and perhaps `mask.*`. Arrays are (Y, X),
-            (Z, Y, X) or (C, Z, Y, X); colour images give three channels. `roi` is the mask's
-            path, relative to the image's folder; non-zero is lesion; empty: see above.
+            optionally `mask`, or a folder with `image.*` and optionally `mask.*`. Arrays are
+            (Y, X), (Z, Y, X) or (C, Z, Y, X); colour images give three channels. `roi` is the
+            path of the mask, relative to the folder of the image; non-zero is lesion. If it is
+            empty, the mask is looked for as above.
         out: `{patient}.zarr`; a 2D image has Z = 1.
-        policy: What a patient whose files cannot be read does.
-        spacing_mm: Voxel (z, y, x); image formats of slices do not say it.
+        policy: What happens to a patient whose files cannot be read.
+        spacing_mm: Voxel (z, y, x), which image formats of slices do not record.
 
     Raises:
         CropError: A file is missing, unreadable, of the wrong shape or not finite (under
             policy `stop`).
     """
     try:
-        image, mask = _read(patient)
-        write_arrays(patient.patient_id, (image, mask), out, spacing_mm)
+        arrays = _read(patient)
+        write_arrays(patient.patient_id, arrays.image, arrays.mask, out, spacing_mm)
     except PatientError as error:
         excluded = Status("excluded", STAGE, consequence="excluded from the study")
         write_excluded(out, stop_or_exclude(error, patient.patient_id, excluded, policy))
@@ -49,26 +51,27 @@ def ingest_patient(
 
 def write_arrays(
     patient_id: str,
-    arrays: tuple[Array, Array | None],
+    image: Array,
+    mask: Array | None,
     out: Path,
     spacing_mm: Spacing = (1.0, 1.0, 1.0),
     channels: tuple[str, ...] | None = None,
 ) -> None:
-    """Store an image and its mask (or None) as a crop.
+    """Store an image and its mask as a crop.
 
     Args:
-        patient_id: Names the patient.
-        arrays: Image (Y, X), (Z, Y, X) or (C, Z, Y, X), and mask (Y, X) or (Z, Y, X), non-zero
-            = lesion.
+        patient_id: The patient.
+        image: (Y, X), (Z, Y, X) or (C, Z, Y, X).
+        mask: (Y, X) or (Z, Y, X), non-zero is lesion; None: there is no contour.
         out: `{patient}.zarr`.
         spacing_mm: Voxel (z, y, x).
-        channels: Names of the channels; default `image`, or `image0`, `image1`, …
+        channels: Names of the channels; by default `image`, or `image0`, `image1`, …
 
     Raises:
         CropError: The shapes do not fit or a value is not finite.
     """
-    image = _four(arrays[0], "image")
-    mask = None if arrays[1] is None else _three(arrays[1], "mask")
+    image = _with_four_axes(image, "image")
+    mask = None if mask is None else _mask_with_three_axes(mask, "mask")
     names = channels or (("image",) if len(image) == 1 else tuple(f"image{i}" for i in range(len(image))))
     attributes = CropAttributes(
         patient_id=patient_id,
@@ -86,52 +89,61 @@ def write_arrays(
     write_crop(out, crop, Status("ok", STAGE))
 
 
-def _read(patient: PatientFiles) -> tuple[Array, Array | None]:
+@dataclass(frozen=True)
+class _Arrays:
+    """Image (C, Z, Y, X) and mask (Z, Y, X) of a patient, of one size."""
+
+    image: Array
+    mask: Array | None
+
+
+def _read(patient: PatientFiles) -> _Arrays:
     source = patient.folder
     if source.suffix.lower() == ".npz" and source.is_file():
         return _read_npz(source)
-    image_file = _only(source, "image") if source.is_dir() else source
+    image_file = _single_file(source, "image") if source.is_dir() else source
     if image_file is None:
         raise CropError("there is no image", where=str(source), expected="a file named image.*")
     mask_file = image_file.parent / patient.roi if patient.roi else None
     if mask_file is None and source.is_dir():
-        mask_file = _only(source, "mask")
-    image = _four(_load(image_file), image_file.name)
-    mask = None if mask_file is None else _three(_load(mask_file), mask_file.name)
-    return _checked(image, mask, image_file.name)
+        mask_file = _single_file(source, "mask")
+    image = _with_four_axes(_load(image_file), image_file.name)
+    mask = None if mask_file is None else _mask_with_three_axes(_load(mask_file), mask_file.name)
+    return _same_size(image, mask, image_file.name)
 
 
-def _read_npz(path: Path) -> tuple[Array, Array | None]:
+def _read_npz(path: Path) -> _Arrays:
     try:
-        with np.load(path, allow_pickle=False) as held:
-            image, mask = held["image"], held.get("mask")
+        with np.load(path, allow_pickle=False) as archive:
+            image, mask = archive["image"], archive.get("mask")
     except (OSError, ValueError, KeyError) as error:
         raise _unreadable(path, error) from None
-    return _checked(_four(image, path.name), None if mask is None else _three(mask, path.name), path.name)
+    image = _with_four_axes(image, path.name)
+    return _same_size(image, None if mask is None else _mask_with_three_axes(mask, path.name), path.name)
 
 
-def _checked(image: Array, mask: Array | None, name: str) -> tuple[Array, Array | None]:
+def _same_size(image: Array, mask: Array | None, name: str) -> _Arrays:
     if mask is not None and mask.shape != image.shape[1:]:
         raise CropError(
             "mask and image differ in size", where=name, expected=str(image.shape[1:]), got=str(mask.shape)
         )
-    return image, mask
+    return _Arrays(image, mask)
 
 
-def _only(folder: Path, stem: str) -> Path | None:
-    found = sorted(p for p in folder.iterdir() if p.stem == stem and p.suffix.lower() in READERS)
-    if len(found) > 1:
+def _single_file(folder: Path, stem: str) -> Path | None:
+    files = sorted(p for p in folder.iterdir() if p.stem == stem and p.suffix.lower() in READERS)
+    if len(files) > 1:
         raise CropError(
-            f"there is more than one {stem}", where=str(folder), got=", ".join(p.name for p in found)
+            f"there is more than one {stem}", where=str(folder), got=", ".join(p.name for p in files)
         )
-    return found[0] if found else None
+    return files[0] if files else None
 
 
 def _load(path: Path) -> Array:
     reader = READERS.get(path.suffix.lower())
     if reader is None or not path.is_file():
         raise CropError(
-            "an image is missing or of a kind that is not read",
+            "an image is missing or has a format that is not supported",
             where=str(path),
             expected=", ".join(sorted(READERS)),
         )
@@ -146,32 +158,32 @@ def _load_npy(path: Path) -> Array:
     return array
 
 
-def _load_picture(path: Path) -> Array:
+def _load_image_file(path: Path) -> Array:
     from PIL import Image
 
-    with Image.open(path) as picture:
+    with Image.open(path) as file:
         pages = []
-        for page in range(getattr(picture, "n_frames", 1)):
-            picture.seek(page)
-            pages.append(np.asarray(picture.convert("RGB") if picture.mode in ("P", "RGBA") else picture))
+        for page in range(getattr(file, "n_frames", 1)):
+            file.seek(page)
+            pages.append(np.asarray(file.convert("RGB") if file.mode in ("P", "RGBA") else file))
     stacked = np.stack(pages)
-    # colour: (Z, Y, X, 3) -> (3, Z, Y, X)
+    # Colour: (Z, Y, X, 3) → (3, Z, Y, X)
     return np.moveaxis(stacked, -1, 0) if stacked.ndim == 4 else stacked
 
 
 READERS: dict[str, Callable[[Path], Array]] = {
     ".npy": _load_npy,
-    ".png": _load_picture,
-    ".tif": _load_picture,
-    ".tiff": _load_picture,
+    ".png": _load_image_file,
+    ".tif": _load_image_file,
+    ".tiff": _load_image_file,
 }
 
 
-def _four(array: Array, name: str) -> Array:
+def _with_four_axes(array: Array, name: str) -> Array:
     """(C, Z, Y, X) of an array of 2, 3 or 4 axes."""
     if array.ndim not in (2, 3, 4) or array.dtype.kind not in "buif":
         raise CropError(
-            "an image has the wrong shape or kind",
+            "an image has the wrong shape or data type",
             where=name,
             expected="numbers (Y, X), (Z, Y, X) or (C, Z, Y, X)",
             got=f"{array.dtype} {array.shape}",
@@ -179,10 +191,9 @@ def _four(array: Array, name: str) -> Array:
     return array.reshape((1,) * (4 - array.ndim) + array.shape)
 
 
-def _three(array: Array, name: str) -> Array:
-    """(Z, Y, X) of a mask; a colour mask is lesion where any colour is."""
-    four = _four(array, name)
-    return np.asarray((four != 0).any(axis=0))
+def _mask_with_three_axes(array: Array, name: str) -> Array:
+    """(Z, Y, X) of a mask; a mask in colour is lesion where any channel is non-zero."""
+    return np.asarray((_with_four_axes(array, name) != 0).any(axis=0))
 
 
 def _unreadable(path: Path, error: Exception) -> CropError:

@@ -1,20 +1,19 @@
-"""A patient's contour: which one, where it lies, and how much of it a crop holds."""
+"""A patient's lesion: which contour is taken, where it lies, and how much of it a crop holds."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.errors import CropError
 from pipeline.store.attributes import Contour
 from pipeline.volumes.grids import bounding_box
 from pipeline.volumes.nifti import read_nifti
-from pipeline.volumes.transform import inverse
+from pipeline.volumes.transform import inverse, transform_points
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 
 MaskFrom = Literal["ct", "pet"]
@@ -26,11 +25,11 @@ class Lesion:
 
     Attributes:
         mask: uint8 volume (z, y, x).
-        points: LPS points (n, 3) of its voxels' centres (mm, scanner coordinates).
+        points: LPS points (n, 3) of the centres of its voxels (mm, scanner coordinates).
         drawn_on: `ct` or `pet`.
         contour: `manual` or `drawn`.
-        to_own: 4×4 from scanner coordinates to those of the image it was drawn on; the identity
-            unless that is a PET of another frame of reference.
+        to_own: 4×4 from scanner coordinates to those of the image it was drawn on: the identity,
+            unless this is a PET of another frame of reference.
     """
 
     mask: Volume
@@ -49,7 +48,7 @@ class Lesion:
 
 
 def read_lesion(contours: Path, mask_from: MaskFrom, to_pet: FloatArray | None = None) -> Lesion | None:
-    """The contour drawn on one image, or the other one where only that exists.
+    """The contour drawn on the preferred image, or on the other image where only that exists.
 
     Args:
         contours: Folder of `contours`.
@@ -57,7 +56,7 @@ def read_lesion(contours: Path, mask_from: MaskFrom, to_pet: FloatArray | None =
         to_pet: 4×4 from scanner points to PET points; None: they are the same.
 
     Returns:
-        None where the patient has no contour.
+        The lesion; None where the patient has no contour.
 
     Raises:
         CropError: The contour is empty.
@@ -79,22 +78,17 @@ def coverage(lesion: Lesion, grid: Grid, to_patient: FloatArray) -> float:
         grid: The crop without its margin, in the space it was placed in.
         to_patient: 4×4 from that space to scanner coordinates.
     """
-    index = grid.indices(apply(inverse(to_patient), lesion.points))
+    index = grid.indices(transform_points(inverse(to_patient), lesion.points))
     inside = np.all((index >= -0.5) & (index <= np.asarray(grid.shape) - 0.5), axis=1)
     return float(inside.mean())
-
-
-def apply(matrix: npt.NDArray[Any], points: FloatArray) -> FloatArray:
-    """Points (n, 3) moved by a 4×4."""
-    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
 
 
 def _lesion(mask: Volume, kind: MaskFrom, contours: Path, to_own: FloatArray) -> Lesion:
     box = bounding_box(mask.array)
     if box is None:
         raise CropError("a contour is empty", where=f"gtv_{kind}.nii.gz")
-    found = np.argwhere(mask.array[box] > 0) + [s.start for s in box]
+    index = np.argwhere(mask.array[box] > 0) + [s.start for s in box]
     facts = json.loads((contours / "contours.json").read_text(encoding="utf-8"))
     contour: Contour = "drawn" if facts.get("contour") == "drawn" else "manual"
-    points = apply(inverse(to_own), mask.grid.points(found))
+    points = transform_points(inverse(to_own), mask.grid.points(index))
     return Lesion(mask, points, kind, contour, to_own)

@@ -1,4 +1,4 @@
-"""Where a patient's crop lies: fixed, at the lesion, in a given box, or below the brain."""
+"""Where a patient's crop lies: at a fixed position, at the lesion, in a given box, or below the brain."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pipeline.volumes.resample import coarsen
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 
 BOX_COLUMNS = ("patient_id", "x1", "x2", "y1", "y2", "z1", "z2")
-# The challenge's rule: the box begins 30 mm above the brain's lowest voxel and lies 30 mm
-# before the brain's middle (Andrearczyk et al. 2020, Oropharynx Detection in PET-CT).
+# The rule of the HECKTOR challenge: the box begins 30 mm above the brain's lowest voxel and lies
+# 30 mm anterior to the brain's centre (Andrearczyk et al. 2020, Oropharynx Detection in PET-CT).
 ABOVE_MM = BEFORE_MM = 30.0
 SMOOTHING_MM = 10.0
 UPTAKE_MM = 4.0
@@ -30,7 +30,7 @@ class Placement:
     Attributes:
         grid: The crop without its margin.
         to_patient: 4×4 from the grid's space (template or patient) to scanner coordinates.
-        notes: What should be told.
+        notes: Warnings about the placement.
     """
 
     grid: Grid
@@ -38,14 +38,14 @@ class Placement:
     notes: tuple[str, ...] = ()
 
     def stored_grid(self, margin: int) -> Grid:
-        """The grid with a margin of so many voxels on each side."""
+        """The grid with a margin of `margin` voxels on each side."""
         z, y, x = (n + 2 * margin for n in self.grid.shape)
         a, b, c = (float(v) for v in self.grid.points([-margin] * 3)[0])
         return Grid((z, y, x), self.grid.spacing_mm, (a, b, c), self.grid.direction)
 
 
 def around(centre_mm: npt.ArrayLike, settings: CropSettings) -> Grid:
-    """The crop's grid around a point (LPS x, y, z), its axes along the coordinates."""
+    """The crop's grid around a point (LPS x, y, z), its axes along the coordinate axes."""
     half = [(n - 1) / 2 * s for n, s in zip(settings.shape, settings.spacing_mm, strict=True)]
     x, y, z = (float(v) for v in np.asarray(centre_mm, dtype=float) - half[::-1])
     return Grid(settings.shape, settings.spacing_mm, (x, y, z))
@@ -68,13 +68,13 @@ def at_lesion(lesion: Lesion | None, settings: CropSettings) -> Placement:
 
 
 def at_box(patient_id: str, settings: CropSettings) -> Placement:
-    """The crop around the middle of the patient's box, in scanner coordinates.
+    """The crop around the centre of the patient's box, in scanner coordinates.
 
     Raises:
-        SettingsError: The table lacks columns or holds what is no number.
+        SettingsError: The table lacks columns or holds a value that is not a number.
         CropError: The patient has no row, or more than one.
     """
-    rows = [row for row in _boxes(Path(settings.boxes)) if row["patient_id"] == patient_id]
+    rows = [row for row in _read_boxes(Path(settings.boxes)) if row["patient_id"] == patient_id]
     if len(rows) != 1:
         raise CropError(
             "the table of boxes must have one row per patient",
@@ -90,25 +90,25 @@ def at_box(patient_id: str, settings: CropSettings) -> Placement:
         size = "×".join(f"{v:g}" for v in (high - low)[::-1])
         notes = (
             f"the box measures {size} mm (z, y, x), the crop "
-            f"{'×'.join(f'{v:g}' for v in extent[::-1])} mm; both share their middle",
+            f"{'×'.join(f'{v:g}' for v in extent[::-1])} mm; both share their centre",
         )
     return Placement(grid, np.eye(4), notes)
 
 
-def at_uptake(pet: Volume, settings: CropSettings) -> Placement:
-    """The crop below the brain, found in the PET alone, in scanner coordinates.
+def below_brain(pet: Volume, settings: CropSettings) -> Placement:
+    """The crop below the brain, located in the PET alone, in the coordinates of the PET.
 
-    The HECKTOR challenge's rule: after Gaussian smoothing, the largest region above the
-    threshold (SUV 3 g/mL) that reaches the upper third of the image is the brain; the crop's
-    upper edge lies 30 mm above the brain's lowest voxel, its middle 30 mm before the brain's,
-    and it is shifted where it would leave the image at the bottom.
+    The rule of the HECKTOR challenge: after Gaussian smoothing, the largest region above the
+    threshold (SUV 3 g/mL) that reaches the upper third of the image is the brain. The upper
+    edge of the crop lies 30 mm above the brain's lowest voxel, its centre 30 mm anterior to
+    the brain's, and it is shifted where it would leave the image at the bottom.
 
     Args:
         pet: SUVbw (g/mL).
         settings: The study's section.
 
     Raises:
-        CropError: No such region is found.
+        CropError: There is no such region.
     """
     points = _brain_points(pet, settings.uptake_threshold_gml)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -126,7 +126,7 @@ def at_uptake(pet: Volume, settings: CropSettings) -> Placement:
 
 
 def in_template(centre_mm: FloatArray, to_patient: FloatArray, settings: CropSettings) -> Placement:
-    """The crop at one place of template space.
+    """The crop at a position in template space.
 
     Args:
         centre_mm: LPS point (x, y, z) in template space.
@@ -136,7 +136,7 @@ def in_template(centre_mm: FloatArray, to_patient: FloatArray, settings: CropSet
     return Placement(around(centre_mm, settings), to_patient)
 
 
-def _boxes(path: Path) -> list[dict[str, str]]:
+def _read_boxes(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise SettingsError("the table of boxes is missing", where="crop.boxes", got=str(path))
     with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -158,13 +158,13 @@ def _corners(row: dict[str, str], where: str) -> tuple[FloatArray, FloatArray]:
         high = np.array([float(row[f"{axis}2"]) for axis in "xyz"])
     except ValueError as error:
         raise SettingsError(
-            "the table of boxes holds what is no number",
+            "the table of boxes holds a value that is not a number",
             where=f"{where}, {row['patient_id']}",
             got=str(error),
         ) from None
     if not np.all(np.isfinite(low) & np.isfinite(high) & (high > low)):
         raise CropError(
-            "a box's second corner must lie beyond its first",
+            "the second corner of a box must lie beyond its first corner",
             where=f"{where}, {row['patient_id']}",
             got=f"from {low} to {high}",
         )
@@ -183,22 +183,22 @@ def _brain_points(pet: Volume, threshold: float) -> FloatArray:
     labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(smooth > threshold))
     if not labels.any():
         raise _no_brain(threshold)
-    found = np.argwhere(labels > 0)
-    of = labels[tuple(found.T)]
-    points = coarse.grid.points(found)
+    index = np.argwhere(labels > 0)
+    region = labels[tuple(index.T)]
+    points = coarse.grid.points(index)
     ends = coarse.grid.points(np.array(np.meshgrid(*[(0, n - 1) for n in labels.shape])).reshape(3, -1).T)[
         :, 2
     ]
     top_third = points[:, 2] > ends.min() + (ends.max() - ends.min()) * 2 / 3
     if not top_third.any():
         raise _no_brain(threshold)
-    brain = int(np.bincount(of[top_third]).argmax())
-    return np.asarray(points[of == brain], dtype=np.float64)
+    brain = int(np.bincount(region[top_third]).argmax())
+    return np.asarray(points[region == brain], dtype=np.float64)
 
 
 def _no_brain(threshold: float) -> CropError:
     return CropError(
-        "no brain was found in the PET to place the crop by",
+        "no brain was found in the PET, below which the crop could be placed",
         where="crop.position: brain_anchored",
         expected=f"uptake above {threshold:g} g/mL in the upper third of the image",
         got="none",

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.console import configure_logging, prepare_environment
-from pipeline.deploy.manifest import BundleError, Manifest, read_manifest
+from pipeline.deploy.bundle_files import Bundle, read_bundle
+from pipeline.deploy.manifest import BundleError, Manifest
+from pipeline.deploy.networks import ComputeOptions
 from pipeline.deploy.outputs import PAGE, write_prediction
 from pipeline.deploy.predict import predict_patient
 from pipeline.deploy.preprocess import NewPatient
@@ -22,23 +24,29 @@ def parser() -> argparse.ArgumentParser:
     """The arguments."""
     top = argparse.ArgumentParser(prog="python -m pipeline.deploy", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
-    show = commands.add_parser("show", help="check a bundle and say what it needs")
+    show = commands.add_parser("show", help="verify a bundle and print what it needs")
     show.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
-    one = commands.add_parser("predict", help="predict a new patient")
-    one.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
-    one.add_argument("--images", type=Path, required=True, help="one patient's DICOM (or NIfTI) files")
-    one.add_argument("--out", type=Path, required=True, help="new folder for the prediction")
-    one.add_argument("--name", default="patient", help="what outputs call the patient; no real name")
-    one.add_argument(
-        "--clinical", action="append", default=[], metavar="NAME=VALUE", help="NAME= says it is unknown"
+    predict = commands.add_parser("predict", help="predict a new patient")
+    predict.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
+    predict.add_argument("--images", type=Path, required=True, help="one patient's DICOM (or NIfTI) files")
+    predict.add_argument("--out", type=Path, required=True, help="new folder for the prediction")
+    predict.add_argument(
+        "--name", default="patient", help="name of the patient in the outputs; not the real one"
     )
-    one.add_argument(
+    predict.add_argument(
+        "--clinical", action="append", default=[], metavar="NAME=VALUE", help="NAME= declares it unknown"
+    )
+    predict.add_argument(
         "--roi", default="", help="contour: ROI pattern, mask file, sphere(x, y, z, r), or study"
     )
-    one.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    one.add_argument("--threads", type=int, default=1, help="CPU threads")
-    one.add_argument("--identity", action="store_true", help="keep who the patient is in the DICOM SEG")
-    one.add_argument("--keep-work", type=Path, help="keep what the stages leave (holds UIDs) in this folder")
+    predict.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    predict.add_argument("--threads", type=int, default=1, help="CPU threads")
+    predict.add_argument(
+        "--identity", action="store_true", help="keep patient and study attributes in the DICOM SEG"
+    )
+    predict.add_argument(
+        "--keep-work", type=Path, help="keep the stages' files (they hold UIDs) in this folder"
+    )
     return top
 
 
@@ -48,34 +56,34 @@ def main(arguments: Sequence[str]) -> int:
     prepare_environment(ROOT)
     configure_logging(logging.WARNING)
     try:
-        manifest = read_manifest(given.bundle)
+        bundle = read_bundle(given.bundle)
         if given.command == "show":
-            print(described(manifest))
+            print(described(bundle.manifest))
             return 0
-        return _predict(given, manifest)
+        return _predict(given, bundle)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-def _predict(given: argparse.Namespace, manifest: Manifest) -> int:
+def _predict(given: argparse.Namespace, bundle: Bundle) -> int:
     _require_new(given.out)
     patient = NewPatient(given.name, given.images, given.roi, _pairs(given.clinical))
     with tempfile.TemporaryDirectory(prefix="suvival-") as temporary:
         work = given.keep_work or Path(temporary)
         _require_new(work)
-        machine = {"device": given.device, "threads": given.threads}
-        one = predict_patient(given.bundle, manifest, patient, work, machine)
-        write_prediction(manifest, one, given.out, identity=given.identity)
-    for flag in one.flags:
+        compute = ComputeOptions(given.device, given.threads)
+        prediction = predict_patient(bundle, patient, work, compute)
+        write_prediction(bundle.manifest, prediction, given.out, identity=given.identity)
+    for flag in prediction.flags:
         if flag.level == "warning":
             print(f"warning: {flag.about}: {flag.text}", file=sys.stderr)
-    told = (
+    summary = (
         "no risk: no member predicts survival"
-        if one.risk is None
-        else f"risk {one.risk:.4f} (Z, higher is worse)"
+        if prediction.estimate is None
+        else f"risk {prediction.estimate.risk:.4f} (Z, higher is worse)"
     )
-    print(f"{told}; {given.out / PAGE}")
+    print(f"{summary}; {given.out / PAGE}")
     return 0
 
 
@@ -87,22 +95,22 @@ def _require_new(folder: Path) -> None:
 
 
 def _pairs(given: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")
-        if not equals or name in found:
+        if not equals or name in values:
             raise BundleError(
                 "a clinical value must be given once as NAME=VALUE", where="--clinical", got=text[:80]
             )
-        found[name] = value.strip()
-    return found
+        values[name] = value.strip()
+    return values
 
 
 def described(manifest: Manifest) -> str:
     """What the bundle is and needs, for the terminal."""
     members = ", ".join(f"{name} ({member.kind})" for name, member in manifest.members.items())
     lines = [
-        f"{manifest.model} of study {manifest.study['name']}: {members}; {manifest.folds()} folds",
+        f"{manifest.model} of study {manifest.study.name}: {members}; {manifest.folds()} folds",
         f"images: {manifest.source.upper()} PET and CT",
         f"clinical: {', '.join(manifest.clinical) or 'none'}",
         f"contour: {manifest.needs_contour or 'not needed'}",

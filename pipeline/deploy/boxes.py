@@ -21,42 +21,42 @@ COLUMNS = ("patient_id", "model", "fold", "kind", "score", *CORNERS, *POINTS)
 
 
 def boxes_table(
-    patient_id: str, found: Mapping[str, Sequence[Sequence[Box]]], crop: Path
+    patient_id: str, detections: Mapping[str, Sequence[Sequence[Box]]], crop: Path
 ) -> pd.DataFrame | None:
-    """A row per box, of each network and fold for itself; None where no network detects.
+    """A row per box, of each network and fold separately; None where no network detects.
 
-    Folds are not joined: their scores have no common scale, and what a study judges is a single
-    fold's boxes. Columns `fold`, `kind`, `score`, `x1`, `y1`, `x2`, `y2` are those of
+    Folds are not joined: their scores have no common scale, and a study evaluates the boxes of
+    single folds. Columns `fold`, `kind`, `score`, `x1`, `y1`, `x2`, `y2` are those of
     :func:`pipeline.tables.detections.write_detections`. `corner{k}_{x,y,z}_mm` are the corners
     (x1, y1), (x2, y1), (x2, y2), (x1, y2) in the scanner coordinates of the CT (LPS, mm), in the
-    plane of the slice's centre; the crop may be turned in the patient, and a box with it.
+    plane of the slice's centre; the crop may be rotated in the patient, and a box with it.
 
     Args:
-        patient_id: Names the patient.
-        found: Boxes (x1, y1, x2, y2, score, kind) by network and fold, the best first.
+        patient_id: Identifies the patient.
+        detections: Boxes (x1, y1, x2, y2, score, kind) by network and fold, the best first.
         crop: The crop store, of Z = 1 without its margin.
     """
     import pandas as pd
 
-    if not found:
+    if not detections:
         return None
     rows = []
-    for model, folds in found.items():
+    for model, folds in detections.items():
         for fold, boxes in enumerate(folds):
             for x1, y1, x2, y2, score, kind in boxes:
                 rows.append((patient_id, model, fold, int(kind), score, x1, y1, x2, y2))
     frame = pd.DataFrame(rows, columns=list(COLUMNS[: len(COLUMNS) - len(POINTS)]))
     corners = frame[list(CORNERS)].to_numpy(dtype=np.float64)
-    places = _in_the_patient(corners, crop).reshape(len(frame), len(POINTS))
-    return pd.concat([frame, pd.DataFrame(places, columns=list(POINTS))], axis=1)
+    points = _scanner_corners(corners, crop).reshape(len(frame), len(POINTS))
+    return pd.concat([frame, pd.DataFrame(points, columns=list(POINTS))], axis=1)
 
 
-def _in_the_patient(boxes: np.ndarray, crop: Path) -> np.ndarray:
+def _scanner_corners(boxes: np.ndarray, crop: Path) -> np.ndarray:
     """(n, 4, 3) corners (LPS x, y, z; mm) of boxes (n, 4; x1, y1, x2, y2; pixels without margin)."""
     from pipeline.store.crops import read_attributes, read_crop
 
     attributes, shape = read_attributes(crop), read_crop(crop).inside.shape
-    # The slice that is seen is the middle one where a margin is stored above and below it.
+    # The network's slice is the middle one where a margin is stored above and below it.
     z = 0 if shape[0] == 1 else attributes.margin
     # Edges count from the outer edge of pixel 0, indices from its centre.
     x1, y1, x2, y2 = (boxes + attributes.margin - 0.5).T

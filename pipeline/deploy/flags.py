@@ -1,4 +1,4 @@
-"""What a reader of a prediction has to know: quality, and likeness to the study's patients."""
+"""What a reader of a prediction has to know: quality, and whether the patient is like the study's."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.deploy.covariate_shift import label
-from pipeline.deploy.manifest import Manifest, NetworkFold
+from pipeline.deploy.covariate_shift import covariate_title
+from pipeline.deploy.manifest import Manifest, PercentileRange
 from pipeline.errors import PipelineError
 
 Level = Literal["warning", "note"]
 WIDE_SPREAD = 1.0
-"""Folds that differ by more than this SD of Z do not agree on where the patient stands."""
+"""SD of the folds' Z-scores above which they do not agree on the patient's risk."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Flag:
     Attributes:
         level: `warning`: the prediction may not hold; `note`: how it came about.
         about: What it concerns.
-        text: In a sentence.
+        text: A sentence.
     """
 
     level: Level
@@ -31,45 +31,43 @@ class Flag:
     text: str
 
 
-def out_of_domain(manifest: Manifest, found: Mapping[str, float]) -> list[Flag]:
-    """A warning for each quantity outside the development patients' 1st to 99th percentile."""
-    flags = []
-    for name, span in manifest.cohort.spans.items():
-        if name in found and not _within(found[name], span.low, span.high):
-            flags.append(
-                Flag(
-                    "warning",
-                    "out of domain",
-                    f"{label(name)} is {found[name]:.4g}; of {span.patients} development patients 98 % lie "
-                    f"between {span.low:.4g} and {span.high:.4g}",
-                )
-            )
-    return flags
+def out_of_domain(manifest: Manifest, covariates: Mapping[str, float]) -> list[Flag]:
+    """A warning for each covariate outside the development patients' 1st to 99th percentile."""
+    return [
+        Flag(
+            "warning",
+            "out of domain",
+            f"{covariate_title(name)} is {covariates[name]:.4g}; of {known.patients} development patients 98 % "
+            f"lie between {known.low:.4g} and {known.high:.4g}",
+        )
+        for name, known in manifest.cohort.covariates.items()
+        if name in covariates and not _within(covariates[name], known)
+    ]
 
 
-def _within(value: float, low: float, high: float) -> bool:
-    """Equal but for rounding is within: of a constant cohort both ends are one number."""
-    slack = 1e-6 * max(abs(low), abs(high))
-    return low - slack <= value <= high + slack
+def _within(value: float, known: PercentileRange) -> bool:
+    """Equal but for rounding is within: in a constant cohort both ends are the same number."""
+    tolerance = 1e-6 * max(abs(known.low), abs(known.high))
+    return known.low - tolerance <= value <= known.high + tolerance
 
 
 def unknown_scanner(manifest: Manifest, scanner: str) -> list[Flag]:
-    """A warning where the PET's scanner is none of the study's."""
+    """A warning where the PET scanner is none of the study's."""
     if not scanner or not manifest.cohort.scanners or scanner in manifest.cohort.scanners:
         return []
     return [
         Flag(
             "warning",
             "out of domain",
-            f"the PET is of a {scanner}; the study's are of {', '.join(manifest.cohort.scanners)}",
+            f"the PET is from a {scanner}; the study's are from {', '.join(manifest.cohort.scanners)}",
         )
     ]
 
 
-def suv_flags(account: Mapping[str, object]) -> list[Flag]:
-    """What the SUV stage flagged and assumed."""
-    flags = [Flag("warning", "SUV", str(text)) for text in _texts(account.get("flags"))]
-    return flags + [Flag("note", "SUV", str(text)) for text in _texts(account.get("assumptions"))]
+def suv_flags(suv: Mapping[str, object]) -> list[Flag]:
+    """Flags and assumptions of the stage `suv`, from its `suv.json`."""
+    flags = [Flag("warning", "SUV", str(text)) for text in _texts(suv.get("flags"))]
+    return flags + [Flag("note", "SUV", str(text)) for text in _texts(suv.get("assumptions"))]
 
 
 def _texts(values: object) -> list[object]:
@@ -84,18 +82,23 @@ def disagreement(spread: float) -> list[Flag]:
 
 
 def other_code(manifest: Manifest, digest: str) -> list[Flag]:
-    """A warning where this software's prediction code is not the one the bundle was made by."""
-    if manifest.software.get("code") == digest:
+    """A warning where this software's prediction code is not that of the software that made the bundle."""
+    if manifest.software.code == digest:
         return []
-    version = manifest.software.get("version", "?")
-    return [Flag("warning", "software", f"the bundle was made by other code (version {version})")]
+    text = f"the bundle was made by other code (version {manifest.software.version})"
+    return [Flag("warning", "software", text)]
 
 
 def clinical_flags(manifest: Manifest, given: Mapping[str, str]) -> list[Flag]:
-    """What is said of clinical columns: unknown values, and text no training patient had.
+    """Flags of the clinical columns: missing values, and text that no development patient had.
+
+    Args:
+        manifest: The bundle's manifest.
+        given: Text by column; blank: unknown.
 
     Raises:
-        PipelineError: A column was not given, is not known, or is no number where one belongs.
+        PipelineError: A column was not given, is not one of the bundle's, or is not a number
+            where it must be.
     """
     missing = [name for name in manifest.clinical if name not in given]
     unknown = [name for name in given if name not in manifest.clinical]
@@ -107,24 +110,24 @@ def clinical_flags(manifest: Manifest, given: Mapping[str, str]) -> list[Flag]:
             got=", ".join(given) or "none",
             action="give each as --clinical NAME=VALUE; NAME= says that it is unknown",
         )
-    numbers = number_columns(manifest)
+    numbers = manifest.number_columns()
     flags = []
     for name, text in given.items():
         if not text:
             filled = "median" if name in numbers else "most frequent level"
-            flags.append(Flag("note", "clinical", f"{name} is unknown; the training {filled} is taken"))
+            flags.append(Flag("note", "clinical", f"{name} is unknown; the training {filled} is used"))
         elif name in numbers:
             if not _is_number(text):
                 raise PipelineError(
-                    "a clinical value is no number",
+                    "a clinical value is not a number",
                     where=f"--clinical {name}",
                     got=repr(text[:40]),
                     action=f"give a number, or {name}= where it is unknown",
                 )
         elif text not in manifest.cohort.levels.get(name, ()):
             known = ", ".join(manifest.cohort.levels.get(name, ()))
-            told = f"{name} {text[:40]!r} is new (known: {known}); it counts as the most frequent level"
-            flags.append(Flag("warning", "clinical", told))
+            text = f"{name} {text[:40]!r} is new (known: {known}); it counts as the most frequent level"
+            flags.append(Flag("warning", "clinical", text))
     return flags
 
 
@@ -134,13 +137,3 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def number_columns(manifest: Manifest) -> set[str]:
-    """Clinical columns that are numbers; the others are text."""
-    states = [
-        fold.about["clinical"] if isinstance(fold, NetworkFold) else fold.clinical
-        for member in manifest.members.values()
-        for fold in member.folds
-    ]
-    return {name for state in states for name in state["numbers"]}

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.deploy.manifest import Hazard, LinearFold, ZScale
+from pipeline.deploy.manifest import BaselineHazard, LinearFold, ZScale
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import Baseline
-from pipeline.tables.clinical import ClinicalEncoder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,46 +26,44 @@ def linear_risk(
         fold: Coefficients, scaling and encoder.
         features: Value by column of the feature table; NaN where unknown (median taken).
         clinical: One row with the clinical columns.
-        log: The feature enters as its logarithm.
+        log: Whether features enter as their logarithm.
 
     Raises:
         ModelError: A feature is absent, or has no logarithm.
     """
-    encoded = ClinicalEncoder.from_state(fold.clinical).transform(clinical).iloc[0]
+    encoded = fold.clinical.transform(clinical).iloc[0]
     total = sum(fold.coefficients[str(n)] * float(v) for n, v in encoded.items() if n in fold.coefficients)
-    for name, median, mean, deviation in fold.features:
-        value = _value(name, features, log=log)
-        value = median if math.isnan(value) else value
-        total += fold.coefficients[name] * (value - mean) / deviation
+    for feature in fold.features:
+        value = _value(feature.name, features, log=log)
+        value = feature.median if math.isnan(value) else value
+        total += fold.coefficients[feature.name] * (value - feature.mean) / feature.sd
     return float(total)
 
 
 def _value(name: str, features: Mapping[str, float], *, log: bool) -> float:
     """A feature by its name or by the pattern that chose it in the study."""
-    found = name if name in features else next((f for f in features if fnmatch.fnmatchcase(f, name)), "")
-    if not found:
+    column = name if name in features else next((f for f in features if fnmatch.fnmatchcase(f, name)), "")
+    if not column:
         raise ModelError(
             f"feature {name!r} was not extracted",
             where="radiomics of the new patient",
             action="make the bundle again: its feature set does not belong to its models",
         )
-    value = float(features[found])
+    value = float(features[column])
     if log and value <= 0:
-        raise ModelError(f"feature {found!r} has no logarithm", expected="a value above 0", got=f"{value:g}")
+        raise ModelError(f"feature {column!r} has no logarithm", expected="a value above 0", got=f"{value:g}")
     return math.log(value) if log else value
 
 
 def z_score(scale: ZScale, risk: float) -> float:
-    """Frozen Z-score; 0 for a member whose risk is the same for everybody."""
+    """Frozen Z-score; 0 for a member whose risk does not vary between patients."""
     return (risk - scale.mean) / scale.sd if scale.sd > 0 else 0.0
 
 
-def survival(hazard: Hazard, risk: float, horizons_days: tuple[float, ...]) -> list[float]:
+def survival(hazard: BaselineHazard, risk: float, horizons_days: tuple[float, ...]) -> list[float]:
     """Survival probabilities at the horizons; NaN beyond the study's follow-up."""
     times = np.array(hazard.times_days, dtype=np.float64)
     cumulative = np.array(hazard.cumulative_hazard, dtype=np.float64)
     baseline = Baseline(times, cumulative, hazard.centre, hazard.last_days)
-    found: list[float] = baseline.survival(np.array([hazard.slope * risk]), np.array(horizons_days))[
-        0
-    ].tolist()
-    return found
+    probabilities = baseline.survival(np.array([hazard.slope * risk]), np.array(horizons_days))
+    return [float(probability) for probability in probabilities[0]]

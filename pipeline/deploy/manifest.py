@@ -1,28 +1,44 @@
-"""What a bundle says of itself, and how its files are trusted."""
+"""The manifest of a bundle: everything it says of itself, as typed values."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pipeline.errors import PipelineError
-from pipeline.provenance import code_digest, file_sha256
 from pipeline.settings.base import Section
+from pipeline.settings.cohort import CohortSettings
+from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSettings, SuvSettings
+from pipeline.settings.geometry import CropSettings, RegistrationSettings
+from pipeline.settings.radiomics import RadiomicsSettings
+from pipeline.settings.training import TrainingSettings
+from pipeline.tables.clinical import ClinicalEncoder
 
-FORMAT = 2
-"""2: a network that does not predict survival has neither Z-score nor hazard, and no part in a risk."""
-MANIFEST, CHECKSUMS = "manifest.json", "checksums.sha256"
-MARKER = ".snakemake_timestamp"
-"""Left in every output folder by Snakemake; never read."""
+FORMAT = 3
+"""2: a network that does not predict survival has neither Z-score nor hazard, and no part in a risk;
+3: settings under their names of today, covariates."""
 TEMPLATE, FEATURE_SET = "template", "feature_set.yaml"
 
 
 class BundleError(PipelineError):
     """A bundle cannot be made, or cannot be trusted."""
+
+
+class StageSettings(Section):
+    """Settings of the per-patient stages, without paths and ids of the study.
+
+    `cohort` says how a NIfTI patient's files are named; the rest are the study's own sections.
+    """
+
+    cohort: CohortSettings
+    index: IndexSettings
+    convert: ConvertSettings
+    suv: SuvSettings
+    contours: ContourSettings
+    registration: RegistrationSettings
+    crop: CropSettings
+    radiomics: RadiomicsSettings
 
 
 class ZScale(Section):
@@ -32,7 +48,7 @@ class ZScale(Section):
     sd: float
 
 
-class Hazard(Section):
+class BaselineHazard(Section):
     """Breslow's cumulative baseline hazard, of log-hazard = slope · risk."""
 
     times_days: tuple[float, ...]
@@ -42,22 +58,55 @@ class Hazard(Section):
     slope: float = 1.0
 
 
+class NetworkDescription(Section):
+    """How a network is built and fed, from its checkpoint.
+
+    Attributes:
+        network: Settings of the network; only the class of its kind reads them.
+        training: Settings it was trained with.
+        channels: Channels of its images, in order.
+        shape: Shape of its images (z, y, x).
+        spacing_mm: Voxel size of its images (z, y, x).
+        margin: Voxels stored beyond its images on each side.
+        clinical: Encoder of the clinical columns.
+        selection: Which iteration's weights these are.
+    """
+
+    network: dict[str, Any]
+    training: TrainingSettings
+    channels: tuple[str, ...]
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    margin: int
+    clinical: ClinicalEncoder
+    selection: dict[str, Any]
+
+
 class NetworkFold(Section):
     """A network of one fold: its weights' file, and all that is needed to build and run it.
 
     Attributes:
         weights: File of the bundle.
-        about: How the network is built and fed.
-        precision: It was trained in.
-        scale: None of a network that does not predict survival.
-        hazard: The same.
+        description: How the network is built and fed.
+        precision: Numbers it was trained in.
+        scale: Its Z-score; None of a network that does not predict survival.
+        hazard: Its baseline hazard; None of a network that does not predict survival or has no need of one.
     """
 
     weights: str
-    about: dict[str, Any]
+    description: NetworkDescription
     precision: Literal["bf16", "fp32"]
     scale: ZScale | None = None
-    hazard: Hazard | None = None
+    hazard: BaselineHazard | None = None
+
+
+class ScaledFeature(Section):
+    """A feature of a linear model: it enters as (x − mean) / sd, a missing value as the median."""
+
+    name: str
+    median: float
+    mean: float
+    sd: float
 
 
 class LinearFold(Section):
@@ -65,15 +114,17 @@ class LinearFold(Section):
 
     Attributes:
         coefficients: β by column.
-        features: [name, median (for missing values), mean, SD].
-        clinical: State of the clinical columns' encoder.
+        features: Features with their scaling.
+        clinical: Encoder of the clinical columns.
+        scale: Its Z-score.
+        hazard: Its baseline hazard.
     """
 
     coefficients: dict[str, float]
-    features: tuple[tuple[str, float, float, float], ...]
-    clinical: dict[str, Any]
+    features: tuple[ScaledFeature, ...]
+    clinical: ClinicalEncoder
     scale: ZScale
-    hazard: Hazard
+    hazard: BaselineHazard
 
 
 class NetworkMember(Section):
@@ -96,8 +147,8 @@ class LinearMember(Section):
 Member = Annotated[NetworkMember | LinearMember, Field(discriminator="type")]
 
 
-class Span(Section):
-    """Where a quantity lay in the development patients: 1st to 99th percentile."""
+class PercentileRange(Section):
+    """The 1st and 99th percentile of a covariate among the development patients that have it."""
 
     low: float
     high: float
@@ -105,18 +156,18 @@ class Span(Section):
 
 
 class CohortFacts(Section):
-    """The development patients in numbers that name nobody.
+    """The development patients in numbers that identify nobody.
 
     Attributes:
-        spans: By quantity (see `measures.py`).
-        scanners: Manufacturer and model of the PET.
-        levels: By clinical column of text, its levels.
+        covariates: Range by covariate (see `covariate_shift.py`).
+        scanners: Manufacturer and model of the PET scanners.
+        levels: Levels by clinical column of text.
         risk_percentiles: Risk of test patients (Z) at 0, 5, … 100 %; empty where nothing predicts survival.
-        patients: How many.
-        events: Of them; None in a study without outcomes.
+        patients: Number of patients.
+        events: Number of them with an event; None in a study without outcomes.
     """
 
-    spans: dict[str, Span]
+    covariates: dict[str, PercentileRange]
     scanners: tuple[str, ...]
     levels: dict[str, tuple[str, ...]]
     risk_percentiles: tuple[float, ...]
@@ -124,38 +175,55 @@ class CohortFacts(Section):
     events: int | None
 
 
+class StudyFacts(Section):
+    """The study that a bundle was made from."""
+
+    name: str
+    title: str
+    note: str
+    endpoint_name: str
+
+
+class Software(Section):
+    """What made the bundle: version, digest of the code that predicts, versions of libraries."""
+
+    version: str
+    code: str
+    libraries: dict[str, str]
+
+
 class Manifest(Section):
     """`manifest.json` of a bundle.
 
     Attributes:
-        format: Of bundles.
-        software: Version, code digest and versions of libraries that made it.
-        study: Name, title, note and the endpoint's name.
+        format: Version of the format.
+        software: What made the bundle.
+        study: The study it was made from.
         model: The model or ensemble that is packed.
         source: What a patient's images are.
-        sections: Settings of the per-patient stages.
+        stages: Settings of the per-patient stages.
         members: Models that are averaged, by name.
-        channels: Of the crop, in order.
-        shape: Of the crop without its margin (z, y, x).
-        spacing_mm: Of the crop (z, y, x).
-        clinical: Columns that must be given.
+        channels: Channels of the crop, in order.
+        shape: Shape of the crop without its margin (z, y, x).
+        spacing_mm: Voxel size of the crop (z, y, x).
+        clinical: Clinical columns that must be given.
         needs_contour: Why a contour must be given; empty: none is needed.
         uses_radiomics: Whether a member reads features.
         horizons_days: Times of survival probabilities.
         risk_cuts: Cuts of the risk groups, ascending, means over folds; empty where nothing
             predicts survival.
-        threshold: Of the tumour probability.
+        threshold: Tumour probability from which a voxel belongs to the mask.
         cohort: The development patients.
         privacy: What the bundle holds of patients.
         files: SHA-256 of every file but this one, by path within the bundle.
     """
 
-    format: Literal[2]
-    software: dict[str, str]
-    study: dict[str, str]
+    format: Literal[3]
+    software: Software
+    study: StudyFacts
     model: str
     source: Literal["dicom", "nifti"]
-    sections: dict[str, dict[str, Any]]
+    stages: StageSettings
     members: dict[str, Member]
     channels: tuple[str, ...]
     shape: tuple[int, int, int]
@@ -174,82 +242,16 @@ class Manifest(Section):
         """Members that are networks."""
         return {name: m for name, m in self.members.items() if isinstance(m, NetworkMember)}
 
+    def linear_models(self) -> dict[str, LinearMember]:
+        """Members that are linear."""
+        return {name: m for name, m in self.members.items() if isinstance(m, LinearMember)}
+
     def folds(self) -> int:
         """How many folds every member has."""
         return len(next(iter(self.members.values())).folds)
 
-
-def digest_of(members: Mapping[str, Member]) -> str:
-    """Digest of the code that predicts, networks of the members included."""
-    kinds = sorted({member.kind for member in members.values() if isinstance(member, NetworkMember)})
-    return code_digest("pipeline.deploy.predict", *(f"pipeline.nets.{kind}" for kind in kinds))
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json` and `checksums.sha256` (as `sha256sum -c` reads it)."""
-    text = manifest.model_dump_json(indent=1) + "\n"
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
-    sums = {**manifest.files, MANIFEST: hashlib.sha256(text.encode()).hexdigest()}
-    lines = [f"{digest}  {path}\n" for path, digest in sorted(sums.items())]
-    (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Read a bundle's manifest and check every file it names.
-
-    Raises:
-        BundleError: There is none; it is of another format; a file is missing, changed, leads
-            out of the bundle, or is there without being named.
-    """
-    path = folder / MANIFEST
-    try:
-        manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BundleError(
-            "there is no bundle", where=str(folder), expected=MANIFEST, got=type(error).__name__
-        ) from None
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise BundleError(
-            "a bundle's manifest is not one that this software reads",
-            where=str(path),
-            expected=f"format {FORMAT}",
-            got=str(error).splitlines()[0],
-            action="make the bundle again, or use the software's version that made it",
-        ) from None
-    _check_files(folder, manifest)
-    return manifest
-
-
-def _check_files(folder: Path, manifest: Manifest) -> None:
-    for name, digest in manifest.files.items():
-        path = inside(folder, name)
-        if not path.is_file() or file_sha256(path) != digest:
-            raise BundleError(
-                "a file of the bundle is missing or was changed",
-                where=name,
-                expected=f"SHA-256 {digest[:16]}…",
-                action="get the bundle again from where it was made",
-            )
-    known = {*manifest.files, MANIFEST, CHECKSUMS, MARKER}
-    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
-    if found - known:
-        raise BundleError(
-            "the bundle holds files that its manifest does not name",
-            where=str(folder),
-            got=", ".join(sorted(found - known)[:5]),
-            action="remove them, or get the bundle again",
-        )
-
-
-def inside(folder: Path, name: str) -> Path:
-    """Path of a file of the bundle.
-
-    Raises:
-        BundleError: The name leads out of it, or through a link.
-    """
-    pure = PurePosixPath(name)
-    path = folder.joinpath(*pure.parts)
-    steps = [path, *path.parents[: len(pure.parts) - 1]]
-    if pure.is_absolute() or ".." in pure.parts or "\\" in name or any(step.is_symlink() for step in steps):
-        raise BundleError("a file's name leads out of the bundle", where=MANIFEST, got=name)
-    return path
+    def number_columns(self) -> set[str]:
+        """Clinical columns that are numbers; the others are text."""
+        encoders = [fold.description.clinical for m in self.networks().values() for fold in m.folds]
+        encoders += [fold.clinical for m in self.linear_models().values() for fold in m.folds]
+        return {name for encoder in encoders for name in encoder.numbers}

@@ -9,106 +9,109 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.deploy.manifest import (
+    BaselineHazard,
     BundleError,
-    Hazard,
     LinearFold,
     LinearMember,
     Member,
+    NetworkDescription,
     NetworkFold,
     NetworkMember,
+    ScaledFeature,
     ZScale,
 )
+from pipeline.settings.classical import FeatureModel, FeatureSelecting
+from pipeline.settings.kinds import KINDS
+from pipeline.settings.models import Model
+from pipeline.tables.clinical import ClinicalEncoder
 from pipeline.training.checkpoint import unpack
-
-LINEAR = ("clinical_cox", "feature", "lasso_cox", "univariate", "hecktor_cox", "signed_bagging")
-"""Kinds whose risk is linear in what they are given; all others would need code from the file."""
-WITHOUT_FEATURES = ("clinical_cox",)
-KEPT = ("network", "training", "channels", "shape", "spacing_mm", "margin", "clinical", "selection")
-"""What a bundle takes of a checkpoint's description; the fingerprint of the cohort stays behind."""
 
 
 @dataclass(frozen=True)
-class Folds:
+class MemberFolds:
     """A member's folds in a study.
 
     Attributes:
-        name: Of the model.
-        settings: Its section as plain values.
-        folders: Of its folds, in fold order.
-        scales: mean and sd by fold, of the ensemble's JSON; none of a network without survival.
+        name: Name of the model.
+        settings: Its settings.
+        folders: Folders of its folds, in fold order.
+        scales: mean and sd by fold, from the ensemble's JSON; empty for a network that does not
+            predict survival.
     """
 
     name: str
-    settings: Mapping[str, Any]
+    settings: Model
     folders: tuple[Path, ...]
     scales: Sequence[Mapping[str, Any]]
 
 
-def is_network(settings: Mapping[str, Any]) -> bool:
-    """Whether a model's section is a network's: those alone have a loss."""
-    return "losses" in settings
-
-
-def require_packable(models: Mapping[str, Mapping[str, Any]]) -> None:
+def require_packable(models: Mapping[str, Model]) -> None:
     """Refuse models that cannot be written as weights or coefficients.
 
     Raises:
         BundleError: Naming each of them and why.
     """
-    reasons = []
-    for name, settings in models.items():
-        kind = str(settings["kind"])
-        if is_network(settings):
-            continue
-        if kind not in LINEAR:
-            reasons.append(f"{name} ({kind}) is no network and not linear")
-        elif settings.get("deep"):
-            reasons.append(f"{name} ({kind}) reads deep features of cross-fitted networks")
-        elif settings.get("contour", "manual") != "manual":
-            reasons.append(f"{name} ({kind}) takes features of the contour {settings['contour']!r}")
-        elif settings.get("harmonise", "none") != "none":
-            reasons.append(f"{name} ({kind}) harmonises centres, and a new patient's centre is unknown to it")
+    reasons = [
+        f"{name} ({model.kind}) {why}" for name, model in models.items() if (why := _unpackable(model))
+    ]
     if reasons:
         raise BundleError(
             "members of the ensemble cannot be bundled",
             where="bundle.ensemble",
             expected="networks, and, of the drawn contour's radiomics and without harmonisation, "
-            + ", ".join(LINEAR),
+            + ", ".join(kind.model_fields["kind"].default for kind in KINDS if kind.is_linear),
             got="; ".join(reasons),
             action="set bundle.ensemble to an ensemble of models that can",
         )
 
 
-def pack_member(folds: Folds, out: Path) -> Member:
+def _unpackable(model: Model) -> str:
+    """Why a model can be written neither as weights nor as coefficients; empty where it can."""
+    if model.is_network:
+        return ""
+    if not model.is_linear:
+        return "is neither a network nor linear"
+    if model.needs.deep:
+        return "reads deep features of cross-fitted networks"
+    if model.needs.contour != "manual":
+        return f"takes features of the contour {model.needs.contour!r}"
+    if isinstance(model, FeatureSelecting) and model.harmonise != "none":
+        return "harmonises centres, and a new patient's centre is unknown to it"
+    return ""
+
+
+def pack_member(folds: MemberFolds, out: Path) -> Member:
     """A member for the manifest; a network's weights go to `out/weights/` as safetensors."""
-    if is_network(folds.settings):
-        return _network(folds, out)
+    if folds.settings.is_network:
+        return _pack_network(folds, out)
     parts = []
     for folder, scale in zip(folds.folders, folds.scales, strict=True):
-        report = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if "design" not in report:
+        fitted = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        if "design" not in fitted:
             raise BundleError(
                 "a fitted model does not say how its columns are scaled",
                 where=str(folder / "model.json"),
                 action="run the rule survival again: this version writes it",
             )
-        base = report["baseline"]
-        hazard = {key: base[key] for key in ("times_days", "cumulative_hazard", "centre", "last_days")}
+        baseline = fitted["baseline"]
+        hazard_keys = ("times_days", "cumulative_hazard", "centre", "last_days", "slope")
         parts.append(
             LinearFold(
-                coefficients=report["coefficients"],
-                features=tuple(tuple(row) for row in report["design"]["features"]),
-                clinical=report["design"]["clinical"],
+                coefficients=fitted["coefficients"],
+                features=tuple(
+                    ScaledFeature(name=name, median=median, mean=mean, sd=sd)
+                    for name, median, mean, sd in fitted["design"]["features"]
+                ),
+                clinical=ClinicalEncoder.from_state(fitted["design"]["clinical"]),
                 scale=_scale(scale),
-                hazard=Hazard(**hazard, slope=base["slope"]),
+                hazard=BaselineHazard(**{key: baseline[key] for key in hazard_keys}),
             )
         )
-    return LinearMember(
-        kind=folds.settings["kind"], log=bool(folds.settings.get("log", False)), folds=tuple(parts)
-    )
+    log = isinstance(folds.settings, FeatureModel) and folds.settings.log
+    return LinearMember(kind=folds.settings.kind, log=log, folds=tuple(parts))
 
 
-def _network(folds: Folds, out: Path) -> NetworkMember:
+def _pack_network(folds: MemberFolds, out: Path) -> NetworkMember:
     from safetensors.torch import save_file
 
     parts = []
@@ -120,25 +123,26 @@ def _network(folds: Folds, out: Path) -> NetworkMember:
         name = f"weights/{folds.name}_fold{number}.safetensors"
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         save_file(content["net"], out / name)
-        machine = json.loads(about["fingerprint"]["settings"])["machine"]
         parts.append(
             NetworkFold(
                 weights=name,
-                about={key: about[key] for key in KEPT},
-                precision=machine["precision"],
+                description=NetworkDescription(
+                    **{key: about[key] for key in NetworkDescription.model_fields}
+                ),
+                precision=about["device"]["precision"],
                 scale=scale,
                 hazard=_hazard(about["baseline"]) if "baseline" in about else None,
             )
         )
-    return NetworkMember(kind=folds.settings["kind"], folds=tuple(parts))
+    return NetworkMember(kind=folds.settings.kind, folds=tuple(parts))
 
 
-def _hazard(base: Mapping[str, Any]) -> Hazard:
-    return Hazard(
-        times_days=base["times"],
-        cumulative_hazard=base["hazard"],
-        centre=base["centre"],
-        last_days=base["last"],
+def _hazard(baseline: Mapping[str, Any]) -> BaselineHazard:
+    return BaselineHazard(
+        times_days=baseline["times"],
+        cumulative_hazard=baseline["hazard"],
+        centre=baseline["centre"],
+        last_days=baseline["last"],
     )
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.linear import survival
-from pipeline.deploy.manifest import BundleError, Manifest, NetworkFold, inside
+from pipeline.deploy.manifest import BundleError, NetworkFold
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -17,36 +18,45 @@ if TYPE_CHECKING:
 
     from pipeline.settings.losses import LossSettings
     from pipeline.training.detections import Box
-    from pipeline.training.restore import Restored
+    from pipeline.training.pretrained import TrainedNetwork
 
 
 @dataclass(frozen=True)
-class NetworkPatient:
-    """What networks are given.
+class ComputeOptions:
+    """Where networks run.
 
     Attributes:
-        crop: The crop store, `{patient_id}.zarr`.
-        clinical: One row with the clinical columns, indexed by patient_id.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: CPU threads.
+        threads: Number of CPU threads.
     """
 
-    crop: Path
-    clinical: pd.DataFrame
     device: str = "auto"
     threads: int = 1
 
 
+@dataclass(frozen=True)
+class NetworkInputs:
+    """What networks are given of a patient.
+
+    Attributes:
+        crop: The crop store, `{patient_id}.zarr`.
+        clinical: One row with the clinical columns, indexed by patient_id.
+    """
+
+    crop: Path
+    clinical: pd.DataFrame
+
+
 @dataclass
 class NetworkResult:
-    """Of one network in one fold.
+    """Predictions of one network in one fold.
 
     Attributes:
         risk: Higher = worse; None of a network that does not predict survival.
-        survival: At the manifest's horizons; NaN beyond follow-up; None without risk.
+        survival: Probability at the manifest's horizons; NaN beyond follow-up; None without risk.
         probability: (Z, Y, X) tumour probability on the crop without margin; None without mask.
         labels: Probability by label column.
-        boxes: (x1, y1, x2, y2, score, kind) of what it detects, the best first; None where it does not detect.
+        boxes: (x1, y1, x2, y2, score, kind) of its detections, the best first; None where it does not detect.
     """
 
     risk: float | None
@@ -57,75 +67,81 @@ class NetworkResult:
 
 
 def run_network(
-    bundle: Path, manifest: Manifest, fold: NetworkFold, patient: NetworkPatient
+    bundle: Bundle, fold: NetworkFold, inputs: NetworkInputs, compute: ComputeOptions
 ) -> NetworkResult:
     """Build a network, load its weights, and predict the patient as the study predicted its own.
 
-    Device aside, everything that moves digits is as in training: precision, memory order,
-    averaging over the mirror image.
+    Except for the device, everything that affects the numbers is as in training: precision,
+    memory order, averaging over the mirror image.
+
+    Args:
+        bundle: The bundle.
+        fold: The network of one fold.
+        inputs: The patient's crop and clinical columns.
+        compute: Device and threads.
 
     Raises:
         BundleError: The crop does not have the channels and shape the network was trained on.
         CheckpointError: The weights do not fit the network.
     """
     from pipeline.training.dataset import load_cohort
-    from pipeline.training.device import DeviceConfig, choose_machine, reproducible
+    from pipeline.training.device import DeviceConfig, choose_device, reproducible
     from pipeline.training.predict import Predictor
 
     restored = _restore(bundle, fold)
-    training = restored.training.model_copy(update={"device": patient.device})
-    chosen = choose_machine(training)
-    machine = DeviceConfig(chosen.device, fold.precision == "bf16", chosen.channels_last)
-    rows = patient.clinical.assign(centre="")
-    with reproducible(machine, patient.threads, training.deterministic):
-        encoded = restored.encoder.transform(patient.clinical)
-        cohort = load_cohort(patient.crop.parent, rows, encoded, training.standardise, machine)
-        expected = (tuple(restored.about["channels"]), tuple(restored.about["shape"]))
+    training = restored.training.model_copy(update={"device": compute.device})
+    chosen = choose_device(training)
+    device_config = DeviceConfig(chosen.device, fold.precision == "bf16", chosen.channels_last)
+    rows = inputs.clinical.assign(centre="")
+    with reproducible(device_config, compute.threads, training.deterministic):
+        encoded = restored.encoder.transform(inputs.clinical)
+        cohort = load_cohort(inputs.crop.parent, rows, encoded, training.standardise, device_config)
+        expected = (fold.description.channels, fold.description.shape)
         if (cohort.channels, cohort.shape) != expected:
             raise BundleError(
                 "the crop is not what the network was trained on",
                 expected=str(expected),
                 got=str((cohort.channels, cohort.shape)),
             )
-        net = machine.place(restored.net).eval()
-        predictor = Predictor(net, machine, restored.network.losses, 1, training.tta_flip)
-        (_, outputs) = next(iter(predictor.over(cohort, [0])))
-        return _result(outputs, restored, fold, manifest.horizons_days)
+        net = device_config.to_device(restored.net).eval()
+        predictor = Predictor(net, device_config, restored.network.losses, 1, training.tta_flip)
+        (_, outputs) = next(iter(predictor.predict(cohort, [0])))
+        return _result(outputs, restored, fold, bundle.manifest.horizons_days)
 
 
-def _restore(bundle: Path, fold: NetworkFold) -> Restored:
+def _restore(bundle: Bundle, fold: NetworkFold) -> TrainedNetwork:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from pipeline.training.restore import rebuild
+    from pipeline.training.pretrained import rebuild_network
 
-    path = inside(bundle, fold.weights)
+    path = bundle.path(fold.weights)
     try:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise BundleError("weights cannot be read", where=fold.weights, got=str(error)) from None
-    return rebuild(fold.about, weights, fold.weights)
+    return rebuild_network(fold.description.model_dump(mode="json"), weights, fold.weights)
 
 
 def _result(
-    outputs: dict, restored: Restored, fold: NetworkFold, horizons_days: tuple[float, ...]
+    outputs: dict, restored: TrainedNetwork, fold: NetworkFold, horizons_days: tuple[float, ...]
 ) -> NetworkResult:
     from pipeline.training.detections import DETECTION, real_boxes
-    from pipeline.training.outputs import Predicted, label_probabilities
+    from pipeline.training.outputs import NetworkPredictions, label_probabilities
 
     losses = restored.network.losses
-    found = NetworkResult(*_risk_and_curve(outputs, losses, fold, horizons_days))
+    result = NetworkResult(*_risk_and_survival(outputs, losses, fold, horizons_days))
     if "mask" in outputs:
-        found.probability = outputs["mask"][0].float().cpu().numpy()
+        result.probability = outputs["mask"][0].float().cpu().numpy()
     if DETECTION in outputs:
-        found.boxes = real_boxes(outputs[DETECTION][0])
+        result.boxes = real_boxes(outputs[DETECTION][0])
     if "labels" in outputs:
-        predicted = Predicted(labels=[outputs["labels"].cpu()])
-        found.labels = {name: float(v[0]) for name, v in label_probabilities(predicted, losses).items()}
-    return found
+        predicted = NetworkPredictions(labels=[outputs["labels"].cpu()])
+        result.labels = {name: float(v[0]) for name, v in label_probabilities(predicted, losses).items()}
+    return result
 
 
-def _risk_and_curve(
+def _risk_and_survival(
     outputs: dict, losses: LossSettings, fold: NetworkFold, horizons_days: tuple[float, ...]
 ) -> tuple[float | None, list[float] | None]:
     from pipeline.losses.discrete_time import survival_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 MIN_PATIENTS = 3
-"""Fewer validation patients than this give no standard deviation worth the name."""
+"""Validation patients that a standard deviation needs at least."""
 QUANTILES = (0.25, 1 / 3, 0.5, 2 / 3, 0.75)
-"""Cuts of risk groups that are kept, of the training patients' Z."""
+"""Quantiles of the training patients' Z-scores that are stored as cuts between risk groups."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class RiskScale:
 
     Attributes:
         mean: Mean risk.
-        sd: Its standard deviation (n − 1); 0: the risk is constant, and Z is 0.
-        source: Where both come from, `validation` or `test`.
-        patients: How many patients that is.
-        train_cut: Median Z of the fold's training patients.
+        sd: Its standard deviation (n − 1); 0 where the risk is constant, and Z is 0.
+        source: Set that both are computed from, `validation` or `test`.
+        patients: Number of patients in it.
+        train_cut: Median Z-score of the fold's training patients.
     """
 
     mean: float
@@ -49,11 +49,24 @@ class RiskScale:
         return (values - self.mean) / self.sd if self.sd > 0 else np.zeros_like(values)
 
 
-def fit_scale(sets: Array, risk: Array) -> RiskScale:
-    """The scale of one fold's predictions.
+@dataclass(frozen=True)
+class FoldAverage:
+    """The models of an ensemble averaged in one fold.
 
-    Mean and SD of the validation patients, or, where they are fewer than three, of
-    the test patients (marked: those are then scored by their own spread).
+    Attributes:
+        table: Indexed by patient_id: set, risk (mean Z-score), and the other means.
+        scales: Model → its Z-score; without models that give no risk.
+    """
+
+    table: pd.DataFrame
+    scales: dict[str, RiskScale]
+
+
+def fit_scale(sets: Array, risk: Array) -> RiskScale:
+    """The Z-score of one fold's predictions.
+
+    Mean and SD are those of the validation patients, or, where they are fewer than three, of
+    the test patients (marked, since those are then scored by their own spread).
 
     Args:
         sets: (n,) train, validation, test or external.
@@ -73,60 +86,54 @@ def fit_scale(sets: Array, risk: Array) -> RiskScale:
             action="use fewer folds (plan.folds)",
         )
     mean, sd = float(values.mean()), float(values.std(ddof=1))
-    # A spread at the level of rounding is a constant, whatever its digits say.
+    # A spread at the level of rounding errors is a constant.
     sd = sd if sd > 1e-12 * max(1.0, abs(mean)) else 0.0
     scale = RiskScale(mean, sd, source, len(values))
     train = scale.z(risk[sets == "train"])
-    return RiskScale(mean, sd, source, len(values), float(np.median(train)) if len(train) else 0.0)
+    return replace(scale, train_cut=float(np.median(train)) if len(train) else 0.0)
 
 
 def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
     """Average models and folds.
 
-    Development patients get the fold that held them out, external patients the mean over
-    folds; several models are averaged with equal weights within each fold first.
+    Development patients get the prediction of the fold that has them as test patients, external
+    patients the mean over folds; several models are averaged with equal weights within each fold
+    first.
 
     Args:
-        members: Model → the folders of its folds, in fold order; one model is its own ensemble.
+        members: Model → the folders of its folds, in fold order; a single model is an ensemble, too.
         out: Parquet: patient_id, set (development, external), fold (−1: external), risk
-            (mean Z, higher = worse), spread (SD over folds of external patients' risk),
+            (mean Z-score, higher = worse), spread (SD over folds of external patients' risk),
             `survival_{days}d`, dice, hd95_mm, assd_mm and label probabilities (means; missing
-            where a member has none). Members that do not predict survival have no part in
-            the first three; where none does, they are left out.
-        info: JSON: per member and fold mean, SD, from, train_cut (no fold of a member without
-            risk); per fold the cuts of the averaged training Z (none without risk); what was
-            told; caveats of the members' `model.json` (key `caveats`), which are printed in every
-            table.
+            where a member has none). Members that do not predict survival are not part of risk,
+            spread and survival; where none predicts it, these columns are left out.
+        info: JSON: per member and fold mean, SD, from, train_cut (no folds for a member without
+            risk); per fold the cuts of the averaged training Z-scores (none without risk);
+            warnings; caveats of the members' `model.json`, which are printed in every table.
 
     Raises:
         ModelError: Members differ in folds or patients.
     """
     _check_members(members)
-    names = list(members)
-    scales: dict[str, list[RiskScale]] = {name: [] for name in names}
-    told: list[str] = []
-    folds = []
-    for k in range(len(members[names[0]])):
-        frames = [read_predictions(members[name][k] / "predictions.parquet") for name in names]
-        folds.append(_average_models(dict(zip(names, frames, strict=True)), k, scales, told))
-    table = _join_folds(folds)
+    number_of_folds = len(next(iter(members.values())))
+    folds = [_average_models(_read_fold(members, number), number) for number in range(number_of_folds)]
+    warnings = [
+        warning
+        for number, fold in enumerate(folds)
+        for name, scale in fold.scales.items()
+        for warning in _warnings_of(name, number, scale)
+    ]
     out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(out, index=False)
-    about = _describe(scales, folds, told)
-    about["caveats"] = _caveats(members)
+    _join_folds([fold.table for fold in folds]).to_parquet(out, index=False)
+    about = {
+        "members": {name: _describe_scales(name, folds) for name in members},
+        "folds": _cuts(folds),
+        "warnings": warnings,
+        "caveats": _caveats_of(members),
+    }
     info.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    for line in told:
-        log.warning("%s", line)
-
-
-def _caveats(members: dict[str, list[Path]]) -> list[str]:
-    """What the members' `model.json` files, where there are any, want printed in every table."""
-    found: dict[str, None] = {}
-    for folders in members.values():
-        for path in (folder / "model.json" for folder in folders):
-            if path.is_file():
-                found.update(dict.fromkeys(json.loads(path.read_text(encoding="utf-8")).get("caveats", [])))
-    return list(found)
+    for warning in warnings:
+        log.warning("%s", warning)
 
 
 def _check_members(members: dict[str, list[Path]]) -> None:
@@ -137,104 +144,132 @@ def _check_members(members: dict[str, list[Path]]) -> None:
         raise ModelError("the models of an ensemble have different numbers of folds", got=str(counts))
 
 
-def _average_models(
-    frames: dict[str, pd.DataFrame], fold: int, scales: dict[str, list[RiskScale]], told: list[str]
-) -> pd.DataFrame:
-    """One fold's predictions, risk = mean Z over models; appends to scales and told."""
+def _read_fold(members: dict[str, list[Path]], fold: int) -> dict[str, pd.DataFrame]:
+    """Model → its predictions in one fold."""
+    return {
+        name: read_predictions(folders[fold] / "predictions.parquet") for name, folders in members.items()
+    }
+
+
+def _average_models(frames: dict[str, pd.DataFrame], fold: int) -> FoldAverage:
+    """The mean of the models' predictions in one fold; the risk is the mean Z-score."""
     import pandas as pd
 
-    z_scored, ranked = [], []
+    scales: dict[str, RiskScale] = {}
+    z_scored: dict[str, pd.DataFrame] = {}
     for name, frame in frames.items():
-        if "risk" not in frame:
-            z_scored.append(frame.set_index("patient_id").sort_index())
-            continue
-        scale = fit_scale(frame["set"].to_numpy(), frame["risk"].to_numpy(float))
-        scales[name].append(scale)
-        told.extend(_tell(name, fold, scale))
-        z_scored.append(
-            frame.assign(risk=scale.z(frame["risk"].to_numpy(float))).set_index("patient_id").sort_index()
-        )
-        ranked.append(z_scored[-1])
-    first = z_scored[0]
-    for name, frame in zip(frames, z_scored, strict=True):
+        if "risk" in frame:
+            risk = frame["risk"].to_numpy(float)
+            scales[name] = fit_scale(frame["set"].to_numpy(), risk)
+            frame = frame.assign(risk=scales[name].z(risk))
+        z_scored[name] = frame.set_index("patient_id").sort_index()
+    first = next(iter(z_scored.values()))
+    _check_patients(z_scored, fold)
+    with_risk = [z_scored[name] for name in scales]
+    risk_columns = (
+        [c for c in with_risk[0].columns if c == "risk" or c.startswith("survival_")] if scales else []
+    )
+    mask_columns = ("dice", *DISTANCES)
+    other_columns = [c for c in first.columns if c in mask_columns or c.startswith("label_")]
+    table = pd.DataFrame({"set": first["set"]})
+    for column in [*risk_columns, *other_columns]:
+        values = [frame[column].to_numpy(float) for frame in z_scored.values() if column in frame]
+        # A probability is averaged only where all models give it, one of survival where all models
+        # that give a risk do; masks are averaged over the networks that give them.
+        required = len(with_risk) if column in risk_columns else len(z_scored)
+        complete = column in mask_columns or len(values) == required
+        table[column] = np.mean(values if complete else [np.full(len(first), np.nan)], axis=0)
+    return FoldAverage(table, scales)
+
+
+def _check_patients(frames: dict[str, pd.DataFrame], fold: int) -> None:
+    """Refuse models with different patients or sets."""
+    first = next(iter(frames.values()))
+    for name, frame in frames.items():
         if not (frame.index.equals(first.index) and frame["set"].equals(first["set"])):
             raise ModelError(
                 "the models of an ensemble were trained on different patients or splits",
                 where=f"model {name}, fold {fold}",
                 action="rerun the models on one splits.json",
             )
-    of_masks = ("dice", *DISTANCES)
-    of_risk = [c for c in ranked[0].columns if c == "risk" or c.startswith("survival_")] if ranked else []
-    kept = pd.DataFrame({"set": first["set"]})
-    for column in [*of_risk, *(c for c in first.columns if c in of_masks or c.startswith("label_"))]:
-        parts = [f[column].to_numpy(float) for f in z_scored if column in f]
-        # A probability is averaged only where all members give it, one of survival where all who
-        # predict survival do; networks alone give masks.
-        wanted = len(ranked) if column in of_risk else len(z_scored)
-        present = parts if column in of_masks or len(parts) == wanted else [np.full(len(first), np.nan)]
-        kept[column] = np.mean(present, axis=0)
-    return kept
 
 
-def _tell(name: str, fold: int, scale: RiskScale) -> list[str]:
+def _warnings_of(name: str, fold: int, scale: RiskScale) -> list[str]:
     where = f"model {name}, fold {fold}"
-    lines = []
+    warnings = []
     if scale.source == "test":
-        lines.append(f"{where}: Z-scores from test patients, since there are too few validation patients")
+        warnings.append(f"{where}: Z-scores from test patients, since there are too few validation patients")
     if scale.sd == 0:
-        lines.append(f"{where}: the risk is the same for all patients, so its Z-score is 0")
-    return lines
+        warnings.append(f"{where}: the risk is the same for all patients, so its Z-score is 0")
+    return warnings
 
 
 def _join_folds(folds: list[pd.DataFrame]) -> pd.DataFrame:
+    """Each development patient from the fold that tests it, each external patient as the mean over folds."""
     import pandas as pd
 
-    held = [
-        frame[frame["set"] == "test"].drop(columns="set").assign(set="development", fold=k)
-        for k, frame in enumerate(folds)
-    ]
-    outside = [frame[frame["set"] == "external"].drop(columns="set") for frame in folds]
-    development = pd.concat(held)
+    development = pd.concat(
+        [
+            frame[frame["set"] == "test"].drop(columns="set").assign(set="development", fold=number)
+            for number, frame in enumerate(folds)
+        ]
+    )
     if development.index.duplicated().any():
-        raise ModelError("a development patient is held out by two folds")
-    ranks = "risk" in development
-    if ranks:
+        raise ModelError("a development patient is a test patient of two folds")
+    has_risk = "risk" in development
+    if has_risk:
         development["spread"] = np.nan
-    numbers = pd.concat(outside, keys=range(len(folds)))
-    by_patient = numbers.groupby(level=1, sort=True)
+    in_folds = pd.concat(
+        [frame[frame["set"] == "external"].drop(columns="set") for frame in folds], keys=range(len(folds))
+    )
+    by_patient = in_folds.groupby(level=1, sort=True)
     external = by_patient.mean().assign(set="external", fold=-1)
-    # pandas would average what is there; a probability some folds cannot give is missing.
+    # pandas averages the values that are there; a probability that some folds cannot give is missing.
     external = external.mask(by_patient.count() < len(folds)) if len(external) else external
     external["set"], external["fold"] = "external", -1
-    if ranks:
+    if has_risk:
         external["spread"] = by_patient["risk"].std(ddof=1) if len(external) else np.nan
     table = pd.concat([part for part in (development, external) if len(part)])
     table["fold"] = table["fold"].astype("int64")
-    front = ["set", "fold", *(["risk", "spread"] if ranks else [])]
-    rest = [c for c in table.columns if c not in front]
+    front = ["set", "fold", *(["risk", "spread"] if has_risk else [])]
+    rest = [column for column in table.columns if column not in front]
     return table[front + rest].rename_axis("patient_id").reset_index()
 
 
-def _describe(
-    scales: dict[str, list[RiskScale]], folds: list[pd.DataFrame], told: list[str]
-) -> dict[str, object]:
-    members = {}
-    for name, ones in scales.items():
-        rows = []
-        for k, scale in enumerate(ones):
-            row = asdict(scale)
+def _describe_scales(name: str, folds: list[FoldAverage]) -> list[dict[str, object]]:
+    """A model's Z-scores, a row per fold."""
+    rows = []
+    for number, fold in enumerate(folds):
+        if name in fold.scales:
+            row = asdict(fold.scales[name])
             row["from"] = row.pop("source")
-            rows.append({"fold": k, **row})
-        members[name] = rows
-    cuts = []
-    for k, frame in enumerate(folds if any(scales.values()) else ()):
-        train = frame.loc[frame["set"] == "train", "risk"].to_numpy(float)
-        quantiles = np.quantile(train, QUANTILES) if len(train) else np.zeros(len(QUANTILES))
-        cuts.append(
+            rows.append({"fold": number, **row})
+    return rows
+
+
+def _cuts(folds: list[FoldAverage]) -> list[dict[str, object]]:
+    """Median and quantiles of the training patients' averaged Z-scores, a row per fold."""
+    if not any(fold.scales for fold in folds):
+        return []
+    rows = []
+    for number, fold in enumerate(folds):
+        train = fold.table.loc[fold.table["set"] == "train", "risk"].to_numpy(float)
+        cuts = np.quantile(train, QUANTILES) if len(train) else np.zeros(len(QUANTILES))
+        rows.append(
             {
-                "fold": k,
+                "fold": number,
                 "train_cut": float(np.median(train)) if len(train) else 0.0,
-                "train_quantiles": {f"{q:.6g}": float(v) for q, v in zip(QUANTILES, quantiles, strict=True)},
+                "train_quantiles": {f"{q:.6g}": float(cut) for q, cut in zip(QUANTILES, cuts, strict=True)},
             }
         )
-    return {"members": members, "folds": cuts, "warnings": told}
+    return rows
+
+
+def _caveats_of(members: dict[str, list[Path]]) -> list[str]:
+    """Caveats in the members' `model.json` files, each once; a folder may have no such file."""
+    caveats: dict[str, None] = {}
+    for folders in members.values():
+        for path in (folder / "model.json" for folder in folders):
+            if path.is_file():
+                caveats.update(dict.fromkeys(json.loads(path.read_text(encoding="utf-8")).get("caveats", [])))
+    return list(caveats)

@@ -1,36 +1,43 @@
-"""Maps of what a trained network looks at, with the check that they mean something: the rule `explain`."""
+"""Maps of what a trained network depends on, and whether they mean something: the rule `explain_model`."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.console import progress
 from pipeline.errors import TrainingError
-from pipeline.explain.figures import draw_maps, draw_sanity
-from pipeline.explain.randomisation_test import MapCorrelation, Maps, Method, check, verdicts
+from pipeline.explain.figures import PatientMaps, draw_maps, draw_sanity
+from pipeline.explain.randomisation_test import (
+    MapCorrelation,
+    Maps,
+    NetworkPair,
+    randomisation_test,
+    sanity_table,
+    verdicts,
+)
 from pipeline.explain.saliency import (
-    MapLevel,
     Target,
+    choose_target,
     grad_cam,
     occlusion,
-    on_image,
     rectified,
-    seen_slices,
-    target_of,
+    to_image_size,
+    used_slices,
 )
 from pipeline.settings.explain import ExplainSettings
 from pipeline.tables.outcomes import read_outcomes
 from pipeline.training.batches import Batch, plain_batch
 from pipeline.training.dataset import CohortTensors, load_cohort
-from pipeline.training.device import DeviceConfig, choose_machine, reproducible
-from pipeline.training.restore import Restored, restore
+from pipeline.training.device import DeviceConfig, choose_device, reproducible
+from pipeline.training.pretrained import TrainedNetwork, load_trained_network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,21 +45,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 OCCLUSION = "occlusion"
+NOTE = (
+    "Maps are of the fold that held the patient out. A map that the sanity check calls insensitive shows the "
+    "image, not what the network learned."
+)
 
 
 @dataclass(frozen=True)
 class ExplainJob:
-    """One network of a finished study.
+    """A network of a study whose folds are trained.
 
     Attributes:
-        model: Its name.
+        model: Name of the network.
         folds: Folders of its folds, in fold order.
         risks: Its table of `ensemble/`: patient_id, set, fold, and risk, labels or Dice.
         crops: Folder of the crop stores.
         outcomes: `cohort.parquet`, for clinical columns.
         settings: What is explained, and how.
-        seed: Of the random weights.
-        threads: CPU threads.
+        seed: Seed of the random weights.
+        threads: Number of CPU threads.
     """
 
     model: str
@@ -66,16 +77,16 @@ class ExplainJob:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A patient who is explained by the network that never saw him.
+class ExplainedPatient:
+    """A patient who is explained by the fold whose training did not include them.
 
     Attributes:
-        patient_id: Whom.
+        patient_id: The patient.
         end: `highest` or `lowest` of the predictions.
-        fold: That held him out.
-        by: What patients are ordered by: `risk`, or of a network without survival the first
+        fold: The fold in which the patient is a test patient.
+        by: What patients are ordered by: `risk`, or for a network without survival the first
             label's column, or `dice`.
-        value: Of it.
+        value: The patient's value of it.
     """
 
     patient_id: str
@@ -86,20 +97,27 @@ class Chosen:
 
 
 @dataclass
-class Found:
-    """Of all patients so far: names of scales that nothing reaches, likenesses, and pictures."""
+class Explanation:
+    """Results over patients.
 
-    unreached: set[str]
-    likeness: list[MapCorrelation]
-    pictures: list[tuple[Chosen, np.ndarray, dict[str, np.ndarray]]]
+    Attributes:
+        target: Name of what is explained.
+        unreached: Names of levels that the target does not depend on.
+        correlations: Results of the randomisation test, patient by patient.
+        maps: Image and maps of each patient.
+    """
+
     target: str = ""
+    unreached: set[str] = field(default_factory=set)
+    correlations: list[MapCorrelation] = field(default_factory=list)
+    maps: dict[ExplainedPatient, PatientMaps] = field(default_factory=dict)
 
 
 def explain_model(job: ExplainJob, out: Path) -> None:
     """Explain a network for the test patients of highest and lowest risk (or label, or Dice).
 
-    Each patient is explained by the fold that held him out. Writes `{patient_id}.npz` (float32
-    maps (Z, Y, X) on the crop's grid without margin: Grad-CAM by scale, rectified, and
+    Each patient is explained by the fold that held the patient out. Writes `{patient_id}.npz`
+    (float32 maps (Z, Y, X) on the crop's grid without margin: Grad-CAM by level, rectified, and
     `occlusion`, signed), `sanity.csv`, `sanity.png`, `maps.png` and `explain.json`.
 
     Raises:
@@ -108,170 +126,156 @@ def explain_model(job: ExplainJob, out: Path) -> None:
     """
     import pandas as pd
 
-    chosen = choose_patients(pd.read_parquet(job.risks), job.settings.patients)
+    patients = choose_patients(pd.read_parquet(job.risks), job.settings.patients)
     outcomes = read_outcomes(job.outcomes)
-    found = Found(set(), [], [])
-    out.mkdir(parents=True, exist_ok=True)
-    for fold in progress(sorted({one.fold for one in chosen}), title=f"explain {job.model}"):
-        members = [one for one in chosen if one.fold == fold]
-        _explain_fold(job, restore(job.folds[fold]), (members, outcomes), found, out)
-    table = sanity_table(found.likeness)
-    told = verdict_of(table, job.settings.insensitive_above)
-    table.to_csv(out / "sanity.csv", index=False, lineterminator="\n")
-    draw_sanity(table, job.settings.insensitive_above, out / "sanity.png")
-    shown = sorted(found.pictures, key=lambda picture: -picture[0].value)
-    draw_maps([(f"{c.end} {c.by}", i, m) for c, i, m in shown], out / "maps.png")
-    about = {
-        "model": job.model,
-        "target": found.target,
-        "patients": [vars(one) for one in chosen],
-        "settings": job.settings.model_dump(mode="json"),
-        "sanity": told,
-        "not_reached": sorted(found.unreached),
-        "note": "Maps are of the fold that held the patient out. A map that the sanity check calls "
-        "insensitive shows the image, not what the network learned.",
-    }
-    (out / "explain.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    for name in (name for name, verdict in told.items() if verdict == "insensitive"):
-        log.warning("%s: the map %s hardly changes when the weights are random", job.model, name)
+    explanation = Explanation()
+    for fold in progress(sorted({p.fold for p in patients}), title=f"explain {job.model}"):
+        members = [p for p in patients if p.fold == fold]
+        rows = outcomes.loc[[p.patient_id for p in members]]
+        _explain_fold(job, load_trained_network(job.folds[fold]), rows, members, explanation)
+    _write(job, patients, explanation, out)
 
 
-def choose_patients(risks: pd.DataFrame, count: int) -> list[Chosen]:
+def choose_patients(risks: pd.DataFrame, count: int) -> list[ExplainedPatient]:
     """The test patients of highest and of lowest risk, without repetition.
 
-    Of a network that does not predict survival: of its first label's probability, else of Dice.
+    For a network that does not predict survival: of its first label's probability, else of Dice.
+
+    Args:
+        risks: Table of the ensemble.
+        count: Number of patients from each end.
 
     Raises:
         TrainingError: Fewer than two patients have a value.
     """
     labels = [str(c) for c in risks.columns if str(c).startswith("label_")]
     by = next(name for name in ("risk", *labels, "dice") if name in risks)
-    held = risks[(risks["set"] == "development") & risks[by].notna()]
-    held = held.sort_values([by, "patient_id"], ascending=[False, True])
-    columns = (held["patient_id"].astype(str), held["fold"].astype(int), held[by].astype(float))
+    candidates = risks[(risks["set"] == "development") & risks[by].notna()]
+    candidates = candidates.sort_values([by, "patient_id"], ascending=[False, True])
+    columns = (
+        candidates["patient_id"].astype(str),
+        candidates["fold"].astype(int),
+        candidates[by].astype(float),
+    )
     rows = list(zip(*columns, strict=True))
     count = min(count, len(rows) // 2)
     if count == 0:
         raise TrainingError(f"there are too few test patients to explain by {by}", got=str(len(rows)))
     ends = [("highest", row) for row in rows[:count]] + [("lowest", row) for row in rows[-count:]]
-    return [Chosen(patient, end, fold, by, value) for end, (patient, fold, value) in ends]
+    return [ExplainedPatient(patient, end, fold, by, value) for end, (patient, fold, value) in ends]
 
 
 def _explain_fold(
     job: ExplainJob,
-    trained: Restored,
-    patients: tuple[Sequence[Chosen], pd.DataFrame],
-    found: Found,
-    out: Path,
+    trained: TrainedNetwork,
+    outcomes: pd.DataFrame,
+    patients: Sequence[ExplainedPatient],
+    explanation: Explanation,
 ) -> None:
+    """Explain the patients of one fold; results are added to the explanation."""
+    import torch
+
+    # Kernels that are fast in bf16 or with channels last would blur what is compared here.
+    device_config = replace(choose_device(trained.training), bf16=False, channels_last=False)
+    with reproducible(device_config, job.threads, deterministic=False):
+        cohort = _load(job, trained, outcomes, device_config)
+        networks = _network_pair(job, trained, cohort)
+        for row, patient in enumerate(patients):
+            batch = plain_batch(cohort, [row])
+            with torch.inference_mode():
+                outputs = set(networks.trained(batch.image, batch.clinical, batch.targets["mask"]))
+            target = choose_target(job.settings.target, outputs, trained.network.losses)
+            explanation.target = target.name
+            maps = _maps(networks.trained, batch, target, job.settings, explanation.unreached)
+            title = f"{patient.end} {patient.by}"
+            explanation.maps[patient] = PatientMaps(title, batch.image[0, 0].cpu().numpy(), maps)
+            explanation.correlations += check_methods(job.settings, target, networks, batch)
+
+
+def _load(
+    job: ExplainJob, trained: TrainedNetwork, rows: pd.DataFrame, device_config: DeviceConfig
+) -> CohortTensors:
+    clinical = trained.encoder.transform(rows)
+    return load_cohort(job.crops, rows, clinical, trained.training.standardise, device_config)
+
+
+def _network_pair(job: ExplainJob, trained: TrainedNetwork, cohort: CohortTensors) -> NetworkPair:
     import torch
 
     from pipeline.nets.registry import build
 
-    members, outcomes = patients
-    # Kernels that are quick in bf16 or with channels last blur what is compared here.
-    machine = replace(choose_machine(trained.training), half=False, channels_last=False)
-    with reproducible(machine, job.threads, deterministic=False):
-        cohort = _load(job, trained, outcomes.loc[[one.patient_id for one in members]], machine)
-        net = trained.net.to(machine.device)
-        torch.manual_seed(job.seed)
-        fresh = build(trained.network, len(cohort.channels), len(trained.encoder.names()))
-        fresh = fresh.eval().to(machine.device)
-        for row, one in enumerate(members):
-            batch = plain_batch(cohort, [row])
-            with torch.inference_mode():
-                outputs = set(net(batch.image, batch.clinical, batch.targets["mask"]))
-            found.target, target = target_of(job.settings.target, outputs, trained.network.losses)
-            maps = _maps(net, batch, target, job.settings, found.unreached)
-            np.savez_compressed(out / f"{one.patient_id}.npz", **maps)  # type: ignore[arg-type]
-            found.pictures.append((one, batch.image[0, 0].cpu().numpy(), maps))
-            found.likeness += check_all(job.settings, target, (net, fresh), batch)
-
-
-def _load(job: ExplainJob, trained: Restored, rows: pd.DataFrame, machine: DeviceConfig) -> CohortTensors:
-    clinical = trained.encoder.transform(rows)
-    return load_cohort(job.crops, rows, clinical, trained.training.standardise, machine)
+    net = trained.net.to(cohort.device)
+    torch.manual_seed(job.seed)
+    untrained = build(trained.network, len(cohort.channels), len(trained.encoder.names()))
+    return NetworkPair(net, untrained.eval().to(cohort.device))
 
 
 def _maps(
     net: torch.nn.Module, batch: Batch, target: Target, settings: ExplainSettings, unreached: set[str]
-) -> dict[str, np.ndarray]:
-    """One patient's maps at the image's size; scales that the target does not depend on are left out."""
+) -> dict[str, NDArray[np.float32]]:
+    """A patient's maps at the image's size; levels that the target does not depend on are left out."""
     z, y, x = batch.image.shape[2:]
-    maps: dict[str, np.ndarray] = {}
+    maps: dict[str, NDArray[np.float32]] = {}
     if "grad_cam" in settings.methods:
-        seen = seen_slices(net, batch, target)
-        for scale in grad_cam(net, batch, target):
-            if not scale.reached:
-                unreached.add(scale.name)
+        slices = used_slices(net, batch, target)
+        for level in grad_cam(net, batch, target):
+            if not level.reached:
+                unreached.add(level.name)
                 continue
-            grown = rectified(on_image(scale.map, (z, y, x), seen))
-            maps[scale.name] = grown[0].float().cpu().numpy()
+            full_size = rectified(to_image_size(level.map, (z, y, x), slices))
+            maps[level.name] = full_size[0].float().cpu().numpy()
     if "occlusion" in settings.methods:
-        found = occlusion(net, batch, target, settings.occlusion_voxels, settings.occlusion_stride_voxels)
-        maps[OCCLUSION] = found[0].float().cpu().numpy()
+        falls = occlusion(net, batch, target, settings.occlusion_voxels, settings.occlusion_stride_voxels)
+        maps[OCCLUSION] = falls[0].float().cpu().numpy()
     return maps
 
 
-def check_all(
-    settings: ExplainSettings, target: Target, nets: tuple[torch.nn.Module, torch.nn.Module], batch: Batch
+def check_methods(
+    settings: ExplainSettings, target: Target, networks: NetworkPair, batch: Batch
 ) -> list[MapCorrelation]:
-    """The sanity check of every method asked for.
+    """The randomisation test of every method asked for.
 
-    Grad-CAM is checked step by step, in a cascade and group by group, on its signed maps at
-    their own size. Occlusion, which needs a forward pass per cube, is compared with the network
-    without anything learned.
+    Grad-CAM is tested step by step, in a cascade and group by group, on its signed maps at their own
+    size. Occlusion, which needs a forward pass per cube, is compared with the network without
+    anything learned.
     """
 
-    def cams(net: torch.nn.Module, patients: Batch) -> Maps:
-        scales: list[MapLevel] = grad_cam(net, patients, target)
-        return {scale.name: scale.map for scale in scales if scale.reached}
+    def activation_maps(net: torch.nn.Module, patients: Batch) -> Maps:
+        return {level.name: level.map for level in grad_cam(net, patients, target) if level.reached}
 
-    def covered(net: torch.nn.Module, patients: Batch) -> Maps:
-        return {
-            OCCLUSION: occlusion(
-                net, patients, target, settings.occlusion_voxels, settings.occlusion_stride_voxels
-            )
-        }
+    def occlusion_map(net: torch.nn.Module, patients: Batch) -> Maps:
+        side, stride = settings.occlusion_voxels, settings.occlusion_stride_voxels
+        return {OCCLUSION: occlusion(net, patients, target, side, stride)}
 
-    found: list[MapCorrelation] = []
-    methods: list[tuple[str, Method]] = [("grad_cam", cams), ("occlusion", covered)]
-    for name, method in methods:
-        if name in settings.methods:
-            thorough = name == "grad_cam"
-            found += check(
-                method,
-                nets,
-                batch,
-                settings.sanity_steps if thorough else 1,
-                ("cascade", "independent") if thorough else ("cascade",),
-            )
-    return found
+    correlations: list[MapCorrelation] = []
+    if "grad_cam" in settings.methods:
+        correlations += randomisation_test(activation_maps, networks, batch, settings.sanity_steps)
+    if "occlusion" in settings.methods:
+        correlations += randomisation_test(occlusion_map, networks, batch, 1, ("cascade",))
+    return correlations
 
 
-def sanity_table(found: Sequence[MapCorrelation]) -> pd.DataFrame:
-    """Rows order, step, map, rho, rho_absolute, patients, layers: means over patients."""
-    import pandas as pd
-
-    rows = pd.DataFrame(
-        [{**vars(one), "layers": " ".join(one.layers), "patients": one.patients} for one in found]
-    ).rename(columns={"name": "map"})
-    keys = ["order", "step", "map"]
-    groups = rows.groupby(keys, sort=False)
-    table = groups[["rho", "rho_absolute"]].mean()
-    table["patients"] = groups["patients"].sum()
-    table["layers"] = groups["layers"].first()
-    return table.reset_index()
-
-
-def verdict_of(table: pd.DataFrame, limit: float) -> dict[str, Any]:
-    """Map → what the check says of it, over all patients; each method's own last step counts."""
-    told: dict[str, Any] = {}
-    for is_occlusion in (False, True):
-        part = table[(table["map"] == OCCLUSION) == is_occlusion]
-        rows = [
-            MapCorrelation(row.order, row.step, (), row.map, row.rho, row.rho_absolute, row.patients)
-            for row in part.itertuples(index=False)
-        ]
-        told.update(verdicts(rows, limit))
-    return told
+def _write(
+    job: ExplainJob, patients: Sequence[ExplainedPatient], explanation: Explanation, out: Path
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for patient, result in explanation.maps.items():
+        np.savez_compressed(out / f"{patient.patient_id}.npz", **result.maps)  # type: ignore[arg-type]
+    table = sanity_table(explanation.correlations)
+    table.to_csv(out / "sanity.csv", index=False, lineterminator="\n")
+    draw_sanity(table, job.settings.insensitive_above, out / "sanity.png")
+    by_value = sorted(explanation.maps, key=lambda patient: -patient.value)
+    draw_maps([explanation.maps[patient] for patient in by_value], out / "maps.png")
+    sanity = verdicts(table, job.settings.insensitive_above)
+    about = {
+        "model": job.model,
+        "target": explanation.target,
+        "patients": [vars(patient) for patient in patients],
+        "settings": job.settings.model_dump(mode="json"),
+        "sanity": sanity,
+        "not_reached": sorted(explanation.unreached),
+        "note": NOTE,
+    }
+    (out / "explain.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    for name in (name for name, verdict in sanity.items() if verdict == "insensitive"):
+        log.warning("%s: the map %s hardly changes when the weights are random", job.model, name)

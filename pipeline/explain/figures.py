@@ -1,54 +1,79 @@
-"""Figures of explanations: maps over the image, and the sanity check's curves."""
+"""Figures of explanations: maps over the image, and curves of the randomisation test."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 MOST_COLUMNS = 7
+"""Largest number of maps in a row."""
 DPI = 110
 
 
-def draw_maps(rows: Sequence[tuple[str, np.ndarray, dict[str, np.ndarray]]], path: Path) -> None:
-    """A row per patient: the first channel, then maps in the slice where the image is brightest.
+@dataclass(frozen=True)
+class PatientMaps:
+    """A row of the figure of maps.
+
+    Attributes:
+        title: Text beside the row.
+        image: (Z, Y, X) first channel of the image.
+        maps: Maps (Z, Y, X) by name.
+    """
+
+    title: str
+    image: NDArray[np.float32]
+    maps: Mapping[str, NDArray[np.float32]]
+
+
+def draw_maps(patients: Sequence[PatientMaps], path: Path) -> None:
+    """Draw a row per patient: the image and maps over it, in the slice of its brightest voxel.
 
     Args:
-        rows: Title, image (Z, Y, X), and maps (Z, Y, X) by name.
-        path: PNG.
+        patients: The rows.
+        path: PNG file to write.
     """
     from matplotlib.figure import Figure
 
-    names = _some(list(dict.fromkeys(name for _, _, maps in rows for name in maps)))
-    figure = Figure(figsize=(1.7 * (len(names) + 1), 1.9 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), len(names) + 1, squeeze=False)
-    for number, (line, (title, image, maps)) in enumerate(zip(axes, rows, strict=True)):
-        at = int(np.unravel_index(int(np.argmax(image)), image.shape)[0])
-        line[0].set_ylabel(title, fontsize=8)
-        for axis, name in zip(line, ("image", *names), strict=True):
-            axis.imshow(image[at], cmap="gray")
-            if name in maps:
-                most = float(np.abs(maps[name]).max()) or 1.0
-                axis.imshow(maps[name][at], cmap="coolwarm", vmin=-most, vmax=most, alpha=0.5)
-            axis.set_xticks([])
-            axis.set_yticks([])
+    names = _evenly_spread(list(dict.fromkeys(name for patient in patients for name in patient.maps)))
+    figure = Figure(figsize=(1.7 * (len(names) + 1), 1.9 * len(patients)), layout="constrained")
+    axes = figure.subplots(len(patients), len(names) + 1, squeeze=False)
+    for number, (row, patient) in enumerate(zip(axes, patients, strict=True)):
+        row[0].set_ylabel(patient.title, fontsize=8)
+        for axis, name in zip(row, ("image", *names), strict=True):
+            _draw_slice(axis, patient, name)
             if number == 0:
                 axis.set_title(name, fontsize=6)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
+def _draw_slice(axis: Axes, patient: PatientMaps, name: str) -> None:
+    """The image in the slice of its brightest voxel, with the map of this name over it, if there is one."""
+    z = int(np.unravel_index(int(np.argmax(patient.image)), patient.image.shape)[0])
+    axis.imshow(patient.image[z], cmap="gray")
+    if name in patient.maps:
+        values = patient.maps[name]
+        limit = float(np.abs(values).max()) or 1.0
+        axis.imshow(values[z], cmap="coolwarm", vmin=-limit, vmax=limit, alpha=0.5)
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
 def draw_sanity(table: pd.DataFrame, limit: float, path: Path) -> None:
-    """|ρ| of trained and randomised maps against the steps, one panel an order.
+    """Draw |ρ| of trained and randomised maps against the steps, a panel per order.
 
     Args:
-        table: Of `explain.sanity_table`.
-        limit: Above it a map is insensitive.
-        path: PNG.
+        table: Table of :func:`pipeline.explain.randomisation_test.sanity_table`.
+        limit: |ρ| above which a map is called insensitive.
+        path: PNG file to write.
     """
     from matplotlib.figure import Figure
 
@@ -72,9 +97,9 @@ def draw_sanity(table: pd.DataFrame, limit: float, path: Path) -> None:
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
-def _some(names: list[str]) -> list[str]:
-    """At most seven names, spread evenly, the last one kept."""
+def _evenly_spread(names: list[str]) -> list[str]:
+    """At most `MOST_COLUMNS` names, spread evenly, the first and the last among them."""
     if len(names) <= MOST_COLUMNS:
         return names
-    at = np.unique(np.linspace(0, len(names) - 1, MOST_COLUMNS).round().astype(int))
-    return [names[i] for i in at]
+    places = np.unique(np.linspace(0, len(names) - 1, MOST_COLUMNS).round().astype(int))
+    return [names[i] for i in places]

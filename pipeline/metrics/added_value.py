@@ -1,4 +1,4 @@
-"""Added value: does a model's risk say more than another model's does?"""
+"""Added value: whether a model's risk improves a Cox model on another model's risk."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.metrics.baseline import breslow
-from pipeline.metrics.bootstrap import Interval
+from pipeline.metrics.bootstrap import NO_VALUE, Interval
 
 Array = NDArray[np.float64]
-NAN = float("nan")
 FEW_EVENTS = 20
-"""With fewer, ten for each of two risks, χ² finds too much in noise: risks are permuted instead."""
+"""With fewer events, ten for each of two risks, χ² is too often significant in noise: risks are permuted instead."""
 PERMUTATIONS = 2000
 
 
 @dataclass(frozen=True)
 class AddedValue:
-    """Test of a risk on top of a base risk, both of patients no model was fitted on.
+    """Test of a risk on top of a base risk, both of patients that no model was fitted on.
 
     Attributes:
-        log_hazard_ratio: Per SD of the added risk at equal base risk, with its Wald
-            interval; above 0 = the added risk points the right way.
+        log_hazard_ratio: Log hazard ratio per SD of the added risk at equal base risk, with its
+            Wald interval; above 0 where the added risk points the right way.
         p_value: Likelihood-ratio test of the nested Cox models, 1 degree of freedom; with fewer
             than 20 events, permutation test of the added risk's score (:func:`permutation_p`).
-            A risk that points the wrong way adds nothing: 1. (Held-out predictions of noise
-            lean that way: who is left out with an early event lowers the risk learned from the
-            others.)
+            A risk that points the wrong way adds nothing and has p = 1. (Held-out predictions of
+            noise tend to do so: leaving out a patient with an early event lowers the risk that
+            is learned from the others.)
     """
 
     log_hazard_ratio: Interval
@@ -38,19 +37,21 @@ class AddedValue:
 
 
 def added_value(
-    outcome: tuple[Array, Array], base: Array, added: Array, confidence: float, fold: Array | None = None
+    time: Array, event: Array, base: Array, added: Array, confidence: float, fold: Array | None = None
 ) -> AddedValue:
-    """Cox on the base risk against Cox on both risks (lifelines, Efron's ties).
+    """Compare Cox on the base risk with Cox on both risks (lifelines, Efron's ties).
 
     The risks are out-of-sample predictions, so that selection and tuning of either model
     do not inflate the test.
 
     Args:
-        outcome: (n,) times and (n,) events (1 = occurred).
+        time: (n,) time to event or censoring.
+        event: (n,) 1 = the event occurred.
         base: (n,) risk that is given, e.g. of a clinical model.
         added: (n,) risk that is tested.
-        confidence: Of the interval.
-        fold: (n,) given, every fold has a baseline hazard of its own (stratified Cox).
+        confidence: Confidence level of the interval.
+        fold: (n,) fold of each patient; given, every fold has a baseline hazard of its own
+            (stratified Cox).
 
     Returns:
         NaN where either risk is constant, both are the same, or there is no event.
@@ -58,48 +59,46 @@ def added_value(
     from lifelines.exceptions import ConvergenceError
     from scipy.special import chdtrc, ndtri
 
-    nothing = AddedValue(Interval(NAN, NAN, NAN), NAN)
+    unknown = AddedValue(NO_VALUE, float("nan"))
     columns = np.column_stack([base, added])
     spread = columns.std(axis=0)
-    if not outcome[1].any() or not (spread > 0).all():
-        return nothing
+    if not event.any() or not (spread > 0).all():
+        return unknown
     columns = (columns - columns.mean(axis=0)) / spread
     if abs(float(np.corrcoef(columns.T)[0, 1])) > 1 - 1e-6:
-        return nothing
+        return unknown
     try:
         with warnings.catch_warnings():
             # Near separation shows in the interval; lifelines' advice is for interactive use.
             warnings.simplefilter("ignore")
-            one = _cox(outcome, columns[:, :1], fold)
-            both = _cox(outcome, columns, fold)
+            nested = _fit_cox(time, event, columns[:, :1], fold)
+            full = _fit_cox(time, event, columns, fold)
     except (ConvergenceError, ValueError, np.linalg.LinAlgError):
-        return nothing
-    estimate, error = float(both.params_["x1"]), float(both.standard_errors_["x1"])
+        return unknown
+    estimate, error = float(full.params_["x1"]), float(full.standard_errors_["x1"])
     half = float(ndtri(0.5 + confidence / 2)) * error
-    chi_square = max(0.0, 2.0 * (both.log_likelihood_ - one.log_likelihood_))
+    chi_square = max(0.0, 2.0 * (full.log_likelihood_ - nested.log_likelihood_))
     p_value = float(chdtrc(1, chi_square)) if estimate > 0 else 1.0
-    if outcome[1].sum() < FEW_EVENTS:
-        p_value = permutation_p(outcome, float(one.params_["x0"]) * columns[:, 0], columns[:, 1], fold)
+    if event.sum() < FEW_EVENTS:
+        p_value = permutation_p(time, event, float(nested.params_["x0"]) * columns[:, 0], columns[:, 1], fold)
     return AddedValue(Interval(estimate, estimate - half, estimate + half), p_value)
 
 
-def permutation_p(
-    outcome: tuple[Array, Array], base: Array, added: Array, fold: Array | None = None
-) -> float:
+def permutation_p(time: Array, event: Array, base: Array, added: Array, fold: Array | None = None) -> float:
     """P-value of an added risk by permutation of its score statistic, exact in small samples but for the fit.
 
     The score of the added risk at the base model is Σ added·martingale residual. What the base
-    risk explains of the added one is taken out first (it does not change the score), so that
+    risk explains of the added one is removed first (it does not change the score), so that
     only the rest is permuted, within folds (Freedman and Lane, J Bus Econ Stat 1983; 1: 292).
-    Twice the one-sided value, at most 1.
+    The value is twice the one-sided one, at most 1.
 
     Args:
-        outcome: (n,) times and (n,) events (1 = occurred).
+        time: (n,) time to event or censoring.
+        event: (n,) 1 = the event occurred.
         base: (n,) log-hazard of the base model as fitted to these patients.
         added: (n,) risk that is tested.
-        fold: (n,) given, baseline hazards and permutations are within folds.
+        fold: (n,) fold of each patient; given, baseline hazards and permutations are within folds.
     """
-    time, event = outcome
     groups = np.zeros(len(time)) if fold is None else np.asarray(fold)
     residual, rest = np.zeros(len(time)), np.zeros(len(time))
     for value in np.unique(groups):
@@ -113,8 +112,8 @@ def permutation_p(
     scores = np.zeros(PERMUTATIONS)
     for value in np.unique(groups):
         rows = np.flatnonzero(groups == value)
-        drawn = generator.permuted(np.tile(rest[rows], (PERMUTATIONS, 1)), axis=1)
-        scores += drawn @ residual[rows]
+        permuted = generator.permuted(np.tile(rest[rows], (PERMUTATIONS, 1)), axis=1)
+        scores += permuted @ residual[rows]
     # Permutations that repeat the observed order are as extreme as it, but for rounding.
     extreme = int((scores >= observed - 1e-12 * abs(observed)).sum())
     return min(1.0, 2.0 * (extreme + 1) / (PERMUTATIONS + 1))
@@ -126,12 +125,12 @@ def _survival_at_own_time(time: Array, event: Array, base: Array) -> Array:
     return np.maximum(np.diagonal(curves), 1e-300)
 
 
-def _cox(outcome: tuple[Array, Array], columns: Array, fold: Array | None) -> Any:
+def _fit_cox(time: Array, event: Array, columns: Array, fold: Array | None) -> Any:
     import pandas as pd
     from lifelines import CoxPHFitter
 
     names = [f"x{i}" for i in range(columns.shape[1])]
-    frame = pd.DataFrame(columns, columns=names).assign(time=outcome[0], event=outcome[1])
+    frame = pd.DataFrame(columns, columns=names).assign(time=time, event=event)
     if fold is None:
         return CoxPHFitter().fit(frame, "time", "event")
     return CoxPHFitter().fit(frame.assign(fold=fold), "time", "event", strata=["fold"])

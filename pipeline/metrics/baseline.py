@@ -59,8 +59,8 @@ def breslow(time: Array, event: Array, risk: Array) -> Baseline:
     shifted = risk - centre
     times, deaths = np.unique(time[event], return_counts=True)
     order = np.argsort(time, kind="stable")
-    # log Σ exp over everybody still at risk, accumulated from the last patient backwards.
-    at_risk = np.logaddexp.accumulate(shifted[order][::-1])[::-1]
-    log_sum = at_risk[np.searchsorted(time[order], times, side="left")]
+    # log Σ exp over all patients still at risk, accumulated from the last patient backwards.
+    log_risk_set_sums = np.logaddexp.accumulate(shifted[order][::-1])[::-1]
+    log_sum = log_risk_set_sums[np.searchsorted(time[order], times, side="left")]
     hazard = np.cumsum(deaths * np.exp(-log_sum))
     return Baseline(times, hazard, centre, float(time.max()))

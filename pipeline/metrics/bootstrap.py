@@ -1,4 +1,4 @@
-"""Bootstrap over patients; models are not refitted, so their own variation is not in it."""
+"""Bootstrap over patients. Models are not refitted, so that their own variation is not part of the intervals."""
 
 from __future__ import annotations
 
@@ -12,11 +12,34 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its percentile bootstrap interval."""
+    """A value with its confidence interval; NaN where it is unknown."""
 
     value: float
     low: float
     high: float
+
+
+NO_VALUE = Interval(float("nan"), float("nan"), float("nan"))
+"""A value that cannot be computed."""
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A line of `metrics.csv`, less model and set.
+
+    Attributes:
+        metric: Name of the metric.
+        interval: Its value and confidence interval.
+        patients: Number of patients it is computed from.
+        events: How many of them had the event; None in a study without outcomes.
+        note: What a reader should know of this value, or why there is none.
+    """
+
+    metric: str
+    interval: Interval
+    patients: int
+    events: int | None = None
+    note: str = ""
 
 
 def resample_counts(patients: int, bootstraps: int, seed: int, fold: Array | None = None) -> Array:
@@ -26,8 +49,8 @@ def resample_counts(patients: int, bootstraps: int, seed: int, fold: Array | Non
         patients: Number n of patients.
         bootstraps: Number B of resamples.
         seed: Equal seeds give equal resamples, so that models are compared in pairs.
-        fold: (n,) given, every fold is resampled to its own size: pairs within folds keep
-            their number of patients.
+        fold: (n,) fold of each patient; given, every fold is resampled to its own size, so that
+            pairs within folds keep their number of patients.
     """
     generator = np.random.default_rng(seed)
     groups = np.zeros(patients, dtype=int) if fold is None else np.asarray(fold)
@@ -42,7 +65,7 @@ def resample_counts(patients: int, bootstraps: int, seed: int, fold: Array | Non
 def percentile_interval(value: float, samples: Array, confidence: float) -> Interval:
     """Percentile interval; resamples without a value (no comparable pair) are left out.
 
-    NaN bounds where fewer than half of the resamples have a value.
+    The bounds are NaN where fewer than half of the resamples have a value.
     """
     known = samples[np.isfinite(samples)]
     if not np.isfinite(value) or 2 * len(known) < len(samples):

@@ -1,8 +1,9 @@
-"""Models beside one another: differences in C-index, and added value."""
+"""Comparisons of models: differences in C-index, and added value."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,25 @@ from pipeline.settings.evaluation import EvaluationSettings
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A difference between two models and the p-value of there being none."""
+
+    difference: Interval
+    p_value: float
+
+
 def compare(
-    members: Mapping[str, int], scored: Sequence[RiskPredictions], counts: Array, settings: EvaluationSettings
+    members: Mapping[str, int],
+    models: Sequence[RiskPredictions],
+    counts: Array,
+    settings: EvaluationSettings,
 ) -> list[dict[str, object]]:
     """Differences in C-index on the same resamples, and added value where it is asked for.
 
     Args:
-        members: Model → how many are averaged in it.
-        scored: Models that rank, with predictions of one set.
+        members: Model → number of models that are averaged in it.
+        models: Predictions of the models that give risks, for one set of patients.
         counts: (B, n) bootstrap counts.
         settings: Which model the others are compared with, and over which value is added.
 
@@ -31,81 +43,84 @@ def compare(
         Rows of `comparisons.csv`.
 
     Raises:
-        ModelError: A model that the settings name is not among `scored`.
+        ModelError: A model that the settings name is not among `models`.
     """
-    names = [one.model for one in scored]
-    bases = [_reference(names, members, settings.compare_with)]
-    over = settings.reference_model
-    if over:
-        bases.append(_position(names, over, "reference_model"))
+    names = [predictions.model for predictions in models]
+    references = [_position_of_reference(names, members, settings.compare_with)]
+    if settings.reference_model:
+        references.append(_position(names, settings.reference_model, "reference_model"))
     rows: list[dict[str, object]] = []
-    for base in dict.fromkeys(bases):
-        rows.extend(_differences(scored, base, counts, settings.confidence))
-    if over:
-        rows.extend(_added(scored, bases[-1], settings.confidence))
+    for reference in dict.fromkeys(references):
+        rows.extend(_concordance_differences(models, reference, counts, settings.confidence))
+    if settings.reference_model:
+        rows.extend(_added_values(models, references[-1], settings.confidence))
     return rows
 
 
-def _differences(
-    scored: Sequence[RiskPredictions], base: int, counts: Array, confidence: float
+def _concordance_differences(
+    models: Sequence[RiskPredictions], reference: int, counts: Array, confidence: float
 ) -> list[dict[str, object]]:
-    """Every other model's headline C-index minus one model's."""
-    pairs = scored[base].headline()
-    drawn, value = pairs.index(counts), float(pairs.index()[0])
-    found = []
-    for one in scored:
-        pairs = one.headline()
-        samples = pairs.index(counts) - drawn
-        interval = percentile_interval(float(pairs.index()[0]) - value, samples, confidence)
-        found.append((interval, two_sided_p(samples)))
-    return _comparison_rows(scored, base, "c_index", found)
+    """Headline C-index of each model minus that of the reference."""
+    pairs = models[reference].headline_pairs()
+    reference_samples, reference_value = pairs.index(counts), float(pairs.index()[0])
+    comparisons = []
+    for predictions in models:
+        pairs = predictions.headline_pairs()
+        samples = pairs.index(counts) - reference_samples
+        difference = percentile_interval(float(pairs.index()[0]) - reference_value, samples, confidence)
+        comparisons.append(Comparison(difference, two_sided_p(samples)))
+    return _comparison_rows(models, reference, "c_index", comparisons)
 
 
-def _added(scored: Sequence[RiskPredictions], base: int, confidence: float) -> list[dict[str, object]]:
-    """Every other model's log hazard ratio per SD of risk, given one model's risk."""
-    data, given = scored[base].data, scored[base].risk
-    found = []
-    for one in scored:
-        result = added_value((data.time, data.event), given, one.risk, confidence, one.fold)
-        found.append((result.log_hazard_ratio, result.p_value))
-    return _comparison_rows(scored, base, "added_log_hazard_ratio", found)
+def _added_values(
+    models: Sequence[RiskPredictions], reference: int, confidence: float
+) -> list[dict[str, object]]:
+    """Log hazard ratio per SD of each model's risk, given the risk of the reference."""
+    outcome, base = models[reference].outcome, models[reference].risk
+    comparisons = []
+    for predictions in models:
+        added = added_value(outcome.time, outcome.event, base, predictions.risk, confidence, predictions.fold)
+        comparisons.append(Comparison(added.log_hazard_ratio, added.p_value))
+    return _comparison_rows(models, reference, "added_log_hazard_ratio", comparisons)
 
 
 def _comparison_rows(
-    scored: Sequence[RiskPredictions], base: int, metric: str, found: Sequence[tuple[Interval, float]]
+    models: Sequence[RiskPredictions], reference: int, metric: str, comparisons: Sequence[Comparison]
 ) -> list[dict[str, object]]:
     """Rows of `comparisons.csv`, with Holm's correction over the models of this comparison."""
-    others = [i for i in range(len(scored)) if i != base]
-    adjusted = holm(np.array([found[i][1] for i in others]))
+    others = [i for i in range(len(models)) if i != reference]
+    adjusted = holm(np.array([comparisons[i].p_value for i in others]))
     return [
         {
-            "model_a": scored[i].model,
-            "model_b": scored[base].model,
-            "set": scored[i].set,
+            "model_a": models[i].model,
+            "model_b": models[reference].model,
+            "set": models[i].set,
             "metric": metric,
-            "difference": found[i][0].value,
-            "ci_low": found[i][0].low,
-            "ci_high": found[i][0].high,
-            "p_value": found[i][1],
-            "p_holm": float(p),
-            "patients": len(scored[i].risk),
-            "events": int(scored[i].data.event.sum()),
+            "difference": comparisons[i].difference.value,
+            "ci_low": comparisons[i].difference.low,
+            "ci_high": comparisons[i].difference.high,
+            "p_value": comparisons[i].p_value,
+            "p_holm": float(p_holm),
+            "patients": len(models[i].risk),
+            "events": int(models[i].outcome.event.sum()),
         }
-        for i, p in zip(others, adjusted, strict=True)
+        for i, p_holm in zip(others, adjusted, strict=True)
     ]
 
 
-def _reference(names: Sequence[str], members: Mapping[str, int], name: str) -> int:
-    """The model others are compared with: named, or the first of several members, or the first.
+def _position_of_reference(names: Sequence[str], members: Mapping[str, int], name: str) -> int:
+    """Position of the model that the others are compared with.
+
+    It is the one that is named, else the first that averages several models, else the first.
 
     Args:
-        names: Of the models that rank.
-        members: Model → how many are averaged in it.
-        name: As set; empty: not.
+        names: Names of the models that give risks.
+        members: Model → number of models that are averaged in it.
+        name: The name in the settings; empty where none is set.
     """
     if name:
         return _position(names, name, "compare_with")
-    combined = [i for i, each in enumerate(names) if members[each] > 1]
+    combined = [i for i, model in enumerate(names) if members[model] > 1]
     return combined[0] if combined else 0
 
 

@@ -65,7 +65,7 @@ Rows = dict[str, list[dict[str, object]]]
 
 @dataclass(frozen=True)
 class Sources:
-    """What there is to score models on.
+    """What models are evaluated on.
 
     Attributes:
         cohort: `cohort.parquet`.
@@ -79,8 +79,15 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Model:
-    """An ensemble's table and information; of a detecting network the boxes of each fold."""
+class EvaluatedModel:
+    """What there is of a model.
+
+    Attributes:
+        name: Name of the model.
+        table: The ensemble's table, indexed by patient_id.
+        info: The ensemble's JSON.
+        boxes: Fold → `detections.parquet`; empty unless it is a detecting network.
+    """
 
     name: str
     table: pd.DataFrame
@@ -91,7 +98,7 @@ class Model:
 def evaluate(
     ensembles: Mapping[str, Path], sources: Sources, settings: EvaluationSettings, seed: int, out: Path
 ) -> None:
-    """Score all models on the development and external patients.
+    """Evaluate all models on the development and external patients.
 
     Models without risk have rows in metrics.csv only, of masks, labels and boxes; where the
     cohort has no outcomes, numbers of events are empty there.
@@ -101,65 +108,76 @@ def evaluate(
             lies beside it.
         sources: Outcomes, splits and boxes.
         settings: Horizons, bootstraps, groups and comparison.
-        seed: Of the bootstraps; all models see the same resamples.
+        seed: Seed of the bootstraps; all models see the same resamples.
         out: Folder for metrics.csv, comparisons.csv (difference = model_a − model_b in C-index;
             or model_a's log hazard ratio per SD given model_b's risk),
             risk_groups.csv (group 1 = lowest risk), km.csv, observed.csv (Kaplan–Meier of
             all patients of a set) and calibration.csv.
 
     Raises:
-        ModelError: A model lacks a patient of the splits, or `compare_with` names none.
+        ModelError: A model lacks a patient of the splits, or `compare_with` is not one of them.
     """
     if not ensembles:
         raise ModelError("there is no model to evaluate", action="name at least one under models")
     models = [_read_model(name, path, sources) for name, path in ensembles.items()]
-    outcomes, folds = read_outcomes(sources.cohort), read_splits(sources.splits)
-    _require_truth(models, outcomes)
+    outcomes, splits = read_outcomes(sources.cohort), read_splits(sources.splits)
+    _require_outcomes(models, outcomes)
     rows: Rows = {name: [] for name in COLUMNS}
     for which in ("development", "external"):
-        expected = _expected(folds, which)
-        if not expected:
+        fold_of = _fold_of_patients(splits, which)
+        if not fold_of:
             continue
-        scored = [_scored(model, which, expected, outcomes, settings) for model in models]
-        counts = resample_counts(len(expected), settings.bootstraps, seed, scored[0].fold)
-        for model, one in zip(models, scored, strict=True):
-            _add_model(rows, model, one, counts, settings)
-        ranked = [one for one in scored if isinstance(one, RiskPredictions)]
-        if ranked:
+        predictions = [_predictions_of(model, which, fold_of, outcomes, settings) for model in models]
+        counts = resample_counts(len(fold_of), settings.bootstraps, seed, predictions[0].fold)
+        for model, of_model in zip(models, predictions, strict=True):
+            _add_model(rows, model, of_model, counts, settings)
+        with_risk = [each for each in predictions if isinstance(each, RiskPredictions)]
+        if with_risk:
             members = {model.name: len(model.info["members"]) for model in models}
-            rows["comparisons"].extend(compare(members, ranked, counts, settings))
+            rows["comparisons"].extend(compare(members, with_risk, counts, settings))
         if has_outcomes(outcomes):
-            data = _followup(outcomes.loc[list(expected)])
-            rows["observed"].extend(observed_rows(which, data, settings.confidence))
+            outcome = _survival_outcome(outcomes.loc[list(fold_of)])
+            rows["observed"].extend(observed_rows(which, outcome, settings.confidence))
     out.mkdir(parents=True, exist_ok=True)
     for name, columns in COLUMNS.items():
         _write(out / f"{name}.csv", columns, rows[name])
 
 
-def _read_model(name: str, path: Path, sources: Sources) -> Model:
+def _read_model(name: str, path: Path, sources: Sources) -> EvaluatedModel:
     import pandas as pd
 
     info = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     boxes = read_folds(sources.detectors.get(name, ()))
-    return Model(name, pd.read_parquet(path).set_index("patient_id"), info, boxes)
+    return EvaluatedModel(name, pd.read_parquet(path).set_index("patient_id"), info, boxes)
 
 
-def _expected(splits: Splits, which: str) -> dict[str, int]:
-    """Patient → fold that held it out (external: −1), sorted by id."""
+def _require_outcomes(models: Sequence[EvaluatedModel], outcomes: pd.DataFrame) -> None:
+    with_risk = [model.name for model in models if "risk" in model.table]
+    if with_risk and not has_outcomes(outcomes):
+        raise ModelError(
+            f"model {with_risk[0]} predicts survival, and the cohort has no outcomes to evaluate it by",
+            where="cohort.parquet",
+            action="give the cohort table times and events, or remove the model",
+        )
+
+
+def _fold_of_patients(splits: Splits, which: str) -> dict[str, int]:
+    """Patient → fold that has it as a test patient (external: −1), sorted by id."""
     if which == "external":
         return dict.fromkeys(sorted(splits.external), -1)
-    return dict(sorted((p, k) for k, fold in enumerate(splits.folds) for p in fold.test))
+    return dict(sorted((p, number) for number, fold in enumerate(splits.folds) for p in fold.test))
 
 
-def _scored(
-    model: Model,
+def _predictions_of(
+    model: EvaluatedModel,
     which: str,
-    expected: Mapping[str, int],
+    fold_of: Mapping[str, int],
     outcomes: pd.DataFrame,
     settings: EvaluationSettings,
 ) -> Predictions:
+    """A model's predictions for a set, beside the truth, in the order of `fold_of`."""
     table = model.table[model.table["set"] == which]
-    ids = list(expected)
+    ids = list(fold_of)
     wrong = sorted(set(ids) ^ set(table.index)) + [p for p in ids if p not in outcomes.index]
     if wrong:
         raise ModelError(
@@ -168,55 +186,53 @@ def _scored(
             got=", ".join(wrong[:5]),
             action="rerun the model on the present splits.json and cohort.parquet",
         )
-    table, mine = table.loc[ids], outcomes.loc[ids]
+    table, outcomes = table.loc[ids], outcomes.loc[ids]
+    has_dice = "dice" in table and table["dice"].notna().any()
+    predictions = Predictions(
+        model=model.name,
+        set=which,
+        patients=tuple(ids),
+        fold=np.array(list(fold_of.values())) if which == "development" else None,
+        event=outcomes["event"].to_numpy(float) if has_outcomes(outcomes) else None,
+        dice=table["dice"].to_numpy(float) if has_dice else None,
+        caveats="; ".join(_caveats_of(model)),
+        distances={c: table[c].to_numpy(float) for c in DISTANCES if c in table and table[c].notna().any()},
+        labels=tuple(labels_of(table, outcomes)),
+        boxes=model.boxes,
+    )
+    if "risk" not in table:
+        return predictions
     survival = {
         days: table[survival_column(days)].to_numpy(float)
         for days in sorted(settings.horizons_days)
         if survival_column(days) in table
     }
-    has_dice = "dice" in table and table["dice"].notna().any()
+    risk = table["risk"].to_numpy(float)
+    return RiskPredictions.of(predictions, _survival_outcome(outcomes), risk, survival)
+
+
+def _caveats_of(model: EvaluatedModel) -> list[str]:
+    """What a reader has to know of every number of a model."""
     caveats = list(model.info.get("caveats", []))
-    if any(f["from"] == "test" for member in model.info["members"].values() for f in member):
+    if any(scale["from"] == "test" for member in model.info["members"].values() for scale in member):
         caveats.append("marked: Z-scores from test patients")
-    common = (
-        model.name,
-        which,
-        tuple(ids),
-        np.array(list(expected.values())) if which == "development" else None,
-        mine["event"].to_numpy(float) if has_outcomes(outcomes) else None,
-        table["dice"].to_numpy(float) if has_dice else None,
-        "; ".join(caveats),
-        {c: table[c].to_numpy(float) for c in DISTANCES if c in table and table[c].notna().any()},
-        tuple(labels_of(table, mine)),
-        model.boxes,
-    )
-    if "risk" not in table:
-        return Predictions(*common)
-    return RiskPredictions(
-        *common, data=_followup(mine), risk=table["risk"].to_numpy(float), survival=survival
-    )
+    return caveats
 
 
-def _followup(outcomes: pd.DataFrame) -> SurvivalOutcome:
+def _survival_outcome(outcomes: pd.DataFrame) -> SurvivalOutcome:
     return SurvivalOutcome.of(outcomes["time_days"].to_numpy(float), outcomes["event"].to_numpy(float))
 
 
-def _require_truth(models: Sequence[Model], outcomes: pd.DataFrame) -> None:
-    ranked = [model.name for model in models if "risk" in model.table]
-    if ranked and not has_outcomes(outcomes):
-        raise ModelError(
-            f"model {ranked[0]} predicts survival, and the cohort has no outcomes to judge it by",
-            where="cohort.parquet",
-            action="give the cohort table times and events, or remove the model",
-        )
-
-
 def _add_model(
-    rows: Rows, model: Model, one: Predictions, counts: Array, settings: EvaluationSettings
+    rows: Rows,
+    model: EvaluatedModel,
+    predictions: Predictions,
+    counts: Array,
+    settings: EvaluationSettings,
 ) -> None:
     """Append a model's rows of every table but the comparisons."""
-    common: dict[str, object] = {"model": one.model, "set": one.set}
-    for row in score(one, counts, settings.confidence):
+    common: dict[str, object] = {"model": predictions.model, "set": predictions.set}
+    for row in score(predictions, counts, settings.confidence):
         rows["metrics"].append(
             {
                 **common,
@@ -226,45 +242,59 @@ def _add_model(
                 "ci_high": row.interval.high,
                 "patients": row.patients,
                 "events": "" if row.events is None else row.events,
-                "note": "; ".join(filter(None, (row.note, one.remark))),
+                "note": "; ".join(filter(None, (row.note, predictions.caveats))),
             }
         )
-    if isinstance(one, RiskPredictions):
-        _add_risk(rows, model, one, settings)
+    if isinstance(predictions, RiskPredictions):
+        _add_risk_groups(rows, model, predictions, settings)
+        _add_calibration(rows, predictions, settings.confidence)
 
 
-def _add_risk(rows: Rows, model: Model, one: RiskPredictions, settings: EvaluationSettings) -> None:
-    """Append risk groups, their curves and test, and calibration."""
-    common: dict[str, object] = {"model": one.model, "set": one.set}
-    group = assign_groups(one, cuts_by_fold(model.info, settings.risk_groups))
-    chi_square, p_value, note = logrank_of(one, group)
-    sizes: dict[str, object] = {"patients": len(one.risk), "events": int(one.data.event.sum())}
-    sizes["note"] = "; ".join(filter(None, (note, one.remark)))
-    for metric, value in (("logrank_chi2", chi_square), ("logrank_p", p_value)):
-        rows["metrics"].append({**common, "metric": metric, "value": value, **sizes})
-    rows["km"].extend(curve_rows(one, group, settings.confidence))
+def _add_risk_groups(
+    rows: Rows, model: EvaluatedModel, predictions: RiskPredictions, settings: EvaluationSettings
+) -> None:
+    """Append risk groups, their curves and test."""
+    outcome = predictions.outcome
+    common: dict[str, object] = {"model": predictions.model, "set": predictions.set}
+    group = assign_groups(predictions, cuts_by_fold(model.info, settings.risk_groups))
+    test = logrank_of(predictions, group)
+    shared: dict[str, object] = {
+        **common,
+        "patients": len(predictions.risk),
+        "events": int(outcome.event.sum()),
+        "note": "; ".join(filter(None, (test.note, predictions.caveats))),
+    }
+    for metric, value in (("logrank_chi2", test.chi_square), ("logrank_p", test.p_value)):
+        rows["metrics"].append({**shared, "metric": metric, "value": value})
+    rows["km"].extend(curve_rows(predictions, group, settings.confidence))
     rows["risk_groups"].extend(
         {
             **common,
             "patient_id": patient,
             "group": int(group[i]),
-            "risk": one.risk[i],
-            "time_days": one.data.time[i],
-            "event": int(one.data.event[i]),
+            "risk": predictions.risk[i],
+            "time_days": outcome.time[i],
+            "event": int(outcome.event[i]),
         }
-        for i, patient in enumerate(one.patients)
+        for i, patient in enumerate(predictions.patients)
     )
-    for days, survival in one.survival.items():
+
+
+def _add_calibration(rows: Rows, predictions: RiskPredictions, confidence: float) -> None:
+    """Append predicted and observed survival at each horizon that follow-up reaches."""
+    common: dict[str, object] = {"model": predictions.model, "set": predictions.set}
+    outcome = predictions.outcome
+    for days, survival in predictions.survival.items():
         known = np.isfinite(survival)
-        if known.sum() < 2 or one.data.why_not(days):
+        if known.sum() < 2 or outcome.no_value_reason(days):
             continue
-        data = SurvivalOutcome(one.data.time[known], one.data.event[known], one.data.censoring[known])
-        for line in calibration_bins(data, survival[known], days, settings.confidence):
-            rows["calibration"].append({**common, "horizon": days, **line})
+        of_known = SurvivalOutcome(outcome.time[known], outcome.event[known], outcome.censoring[known])
+        for row in calibration_bins(of_known, survival[known], days, confidence):
+            rows["calibration"].append({**common, "horizon": days, **row})
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a CSV; what is not a number is an empty field."""
+    """Write a CSV; a number that is not finite is an empty field."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)

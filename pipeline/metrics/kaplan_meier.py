@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.metrics.bootstrap import NO_VALUE, Interval
+
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Curve:
+class SurvivalCurve:
     """A Kaplan–Meier curve: survival from each time on.
 
     Attributes:
@@ -28,21 +30,36 @@ class Curve:
     ci_high: Array
     at_risk: NDArray[np.int64]
 
-    def at(self, time: float) -> tuple[float, float, float]:
+    def at(self, time: float) -> Interval:
         """Survival at a time with its interval; NaN after the last follow-up."""
         if time > self.time[-1]:
-            return (float("nan"),) * 3
+            return NO_VALUE
         i = int(np.searchsorted(self.time, time, side="right")) - 1
-        return float(self.survival[i]), float(self.ci_low[i]), float(self.ci_high[i])
+        return Interval(float(self.survival[i]), float(self.ci_low[i]), float(self.ci_high[i]))
 
 
-def kaplan_meier(time: Array, event: Array, confidence: float = 0.95) -> Curve:
+@dataclass(frozen=True)
+class LogRankTest:
+    """Test of equal hazards among groups; NaN where there is nothing to compare.
+
+    Attributes:
+        chi_square: Test statistic.
+        p_value: Its p-value.
+        note: Sizes of the groups, or why there is no test.
+    """
+
+    chi_square: float
+    p_value: float
+    note: str = ""
+
+
+def kaplan_meier(time: Array, event: Array, confidence: float = 0.95) -> SurvivalCurve:
     """Kaplan–Meier estimate with log-log intervals.
 
     Args:
         time: (n,) time to event or censoring, n ≥ 1.
         event: (n,) 1 = the event occurred.
-        confidence: Of the interval.
+        confidence: Confidence level of the interval.
     """
     from sksurv.nonparametric import kaplan_meier_estimator
 
@@ -51,10 +68,10 @@ def kaplan_meier(time: Array, event: Array, confidence: float = 0.95) -> Curve:
         times, survival, (low, high) = kaplan_meier_estimator(
             occurred, time, conf_level=confidence, conf_type="log-log"
         )
-    # Where nobody or everybody had the event the log-log interval does not exist.
+    # Where no patient or every patient had the event the log-log interval does not exist.
     low, high = np.where(np.isfinite(low), low, survival), np.where(np.isfinite(high), high, survival)
     at_risk = (time[None, :] >= times[:, None]).sum(axis=1)
-    return Curve(
+    return SurvivalCurve(
         np.concatenate([[0.0], times]),
         np.concatenate([[1.0], survival]),
         np.concatenate([[1.0], low]),
@@ -63,20 +80,20 @@ def kaplan_meier(time: Array, event: Array, confidence: float = 0.95) -> Curve:
     )
 
 
-def logrank(time: Array, event: Array, group: NDArray[np.int64]) -> tuple[float, float]:
-    """Log-rank test of equal hazards among groups: (chi-square, p-value).
+def logrank(time: Array, event: Array, group: NDArray[np.int64]) -> LogRankTest:
+    """Log-rank test of equal hazards among groups.
 
-    NaN where there are fewer than two groups or no event.
+    It is NaN where there are fewer than two groups or no event.
     """
     from sksurv.compare import compare_survival
     from sksurv.util import Surv
 
     occurred = np.asarray(event) == 1
     if len(np.unique(group)) < 2 or not occurred.any():
-        return float("nan"), float("nan")
+        return LogRankTest(float("nan"), float("nan"))
     outcome = Surv.from_arrays(occurred, np.asarray(time, dtype=float))
     chi_square, p_value = compare_survival(outcome, np.asarray(group))
-    return float(chi_square), float(p_value)
+    return LogRankTest(float(chi_square), float(p_value))
 
 
 def uncensored_probability(time: Array, event: Array, at: Array) -> Array:
@@ -91,5 +108,5 @@ def uncensored_probability(time: Array, event: Array, at: Array) -> Array:
         return np.ones(np.shape(at))
     times, values = kaplan_meier_estimator(occurred, np.asarray(time, dtype=float), reverse=True)
     steps = np.concatenate([[1.0], values])
-    found: Array = steps[np.searchsorted(times, np.asarray(at, dtype=float), side="right")]
-    return found
+    probability: Array = steps[np.searchsorted(times, np.asarray(at, dtype=float), side="right")]
+    return probability

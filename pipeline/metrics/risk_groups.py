@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.metrics.kaplan_meier import kaplan_meier, logrank
+from pipeline.metrics.kaplan_meier import LogRankTest, SurvivalCurve, kaplan_meier, logrank
 from pipeline.metrics.scores import RiskPredictions
 from pipeline.metrics.time_dependent import SurvivalOutcome
 
 Array = NDArray[np.float64]
+SMALLEST_GROUP = 5
+"""Patients of a risk group that the log-rank test needs. Its χ² holds for large samples: where one patient
+among ten is the first to have the event, it gives p = 0.003, while chance gives that one time in ten."""
 
 
 def cuts_by_fold(info: Mapping[str, Any], groups: int) -> dict[int, Array]:
-    """Fold → (groups − 1,) ascending cuts of Z from its training patients; −1: mean of folds.
+    """Fold → (groups − 1,) ascending cuts of the Z-scores of its training patients; −1: mean over folds.
 
     Args:
         info: What :func:`pipeline.ensemble.ensemble.ensemble` wrote as JSON.
@@ -31,7 +35,7 @@ def cuts_by_fold(info: Mapping[str, Any], groups: int) -> dict[int, Array]:
         missing = [q for q in wanted if q not in stored]
         if missing:
             raise ModelError(
-                "an ensemble keeps no cut for this number of risk groups",
+                "an ensemble has no cuts for this number of risk groups",
                 expected=", ".join(stored),
                 got=", ".join(missing),
                 action="set evaluation.risk_groups to 2, 3 or 4",
@@ -41,41 +45,38 @@ def cuts_by_fold(info: Mapping[str, Any], groups: int) -> dict[int, Array]:
     return cuts
 
 
-def assign_groups(one: RiskPredictions, cuts: Mapping[int, Array]) -> NDArray[np.int64]:
-    """(n,) group of each patient, 1 = lowest risk: 1 + how many cuts lie below the risk."""
-    folds = one.fold if one.fold is not None else np.full(len(one.risk), -1)
+def assign_groups(predictions: RiskPredictions, cuts: Mapping[int, Array]) -> NDArray[np.int64]:
+    """(n,) group of each patient, 1 = lowest risk: 1 + number of cuts below the risk."""
+    risk = predictions.risk
+    folds = predictions.fold if predictions.fold is not None else np.full(len(risk), -1)
     return np.array(
-        [1 + int((risk > cuts[int(k)]).sum()) for risk, k in zip(one.risk, folds, strict=True)],
+        [1 + int((value > cuts[int(fold)]).sum()) for value, fold in zip(risk, folds, strict=True)],
         dtype=np.int64,
     )
 
 
 def curve_rows(
-    one: RiskPredictions, group: NDArray[np.int64], confidence: float
+    predictions: RiskPredictions, group: NDArray[np.int64], confidence: float
 ) -> Iterator[dict[str, object]]:
     """Rows of `km.csv`: one per group and distinct time, beginning at 0."""
+    outcome = predictions.outcome
     for number in np.unique(group):
-        inside = group == number
-        curve = kaplan_meier(one.data.time[inside], one.data.event[inside], confidence)
-        for i, time in enumerate(curve.time):
-            yield {
-                "model": one.model,
-                "set": one.set,
-                "group": int(number),
-                "time": float(time),
-                "survival": float(curve.survival[i]),
-                "ci_low": float(curve.ci_low[i]),
-                "ci_high": float(curve.ci_high[i]),
-                "at_risk": int(curve.at_risk[i]),
-            }
+        members = group == number
+        curve = kaplan_meier(outcome.time[members], outcome.event[members], confidence)
+        for row in _curve_rows(curve):
+            yield {"model": predictions.model, "set": predictions.set, "group": int(number), **row}
 
 
-def observed_rows(which: str, data: SurvivalOutcome, confidence: float) -> Iterator[dict[str, object]]:
-    """Rows of `observed.csv`: what happened to all patients of a set, whatever the model."""
-    curve = kaplan_meier(data.time, data.event, confidence)
+def observed_rows(which: str, outcome: SurvivalOutcome, confidence: float) -> Iterator[dict[str, object]]:
+    """Rows of `observed.csv`: the survival of all patients of a set, whatever the model."""
+    for row in _curve_rows(kaplan_meier(outcome.time, outcome.event, confidence)):
+        yield {"set": which, **row}
+
+
+def _curve_rows(curve: SurvivalCurve) -> Iterator[dict[str, object]]:
+    """A row per time of a Kaplan–Meier curve."""
     for i, time in enumerate(curve.time):
         yield {
-            "set": which,
             "time": float(time),
             "survival": float(curve.survival[i]),
             "ci_low": float(curve.ci_low[i]),
@@ -84,16 +85,11 @@ def observed_rows(which: str, data: SurvivalOutcome, confidence: float) -> Itera
         }
 
 
-SMALLEST_GROUP = 5
-"""Patients of a risk group that the log-rank test needs. Its χ² is of large samples: of one patient
-among ten, the first to have the event, it says p = 0.003, where chance gives that one time in ten."""
-
-
-def logrank_of(one: RiskPredictions, group: NDArray[np.int64]) -> tuple[float, float, str]:
-    """Chi-square and p-value of a log-rank test between the groups, and a note."""
-    counts = [int((group == g).sum()) for g in np.unique(group)]
-    note = f"groups of {', '.join(map(str, counts))} patients, cut on training patients"
-    if len(counts) > 1 and min(counts) < SMALLEST_GROUP:
-        return math.nan, math.nan, f"{note}: no log-rank test of a group under {SMALLEST_GROUP}"
-    chi_square, p_value = logrank(one.data.time, one.data.event, group)
-    return chi_square, p_value, note if np.isfinite(p_value) else "fewer than two groups or no event"
+def logrank_of(predictions: RiskPredictions, group: NDArray[np.int64]) -> LogRankTest:
+    """Log-rank test between the risk groups, with a note on their sizes."""
+    sizes = [int((group == number).sum()) for number in np.unique(group)]
+    note = f"groups of {', '.join(map(str, sizes))} patients, cut on training patients"
+    if len(sizes) > 1 and min(sizes) < SMALLEST_GROUP:
+        return LogRankTest(math.nan, math.nan, f"{note}: no log-rank test of a group under {SMALLEST_GROUP}")
+    test = logrank(predictions.outcome.time, predictions.outcome.event, group)
+    return replace(test, note=note if np.isfinite(test.p_value) else "fewer than two groups or no event")

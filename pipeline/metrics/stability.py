@@ -1,4 +1,4 @@
-"""Which features survive another observer: agreement of features over perturbed contours."""
+"""Stability of features: their agreement over perturbed contours, as over those of other observers."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ class PerturbedFeatures:
 
         wanted = set(among)
         rows = np.array([i for i, p in enumerate(self.patients) if p in wanted], dtype=np.int64)
-        found = intraclass_correlation(self.values[rows])
-        columns = {"icc": found.icc, "icc_low": found.low, "icc_high": found.high, "patients": found.patients}
+        icc = intraclass_correlation(self.values[rows])
+        columns = {"icc": icc.icc, "icc_low": icc.low, "icc_high": icc.high, "patients": icc.patients}
         return pd.DataFrame({"feature": self.names, **columns})
 
 

@@ -1,6 +1,6 @@
 """Metrics at fixed times: time-dependent AUC, Brier score, calibration.
 
-Each is linear in how often a patient counts, so that bootstraps are matrix products.
+Each of them is linear in how often a patient counts, so that bootstraps are matrix products.
 Censored patients are accounted for by inverse probability of censoring weights from the
 Kaplan–Meier estimate G of being uncensored, held fixed over resamples.
 """
@@ -34,62 +34,62 @@ class SurvivalOutcome:
 
     @classmethod
     def of(cls, time: Array, event: Array) -> SurvivalOutcome:
-        """Outcomes whose censoring distribution is their own."""
+        """Outcomes with the censoring distribution of the same patients."""
         time, event = np.asarray(time, dtype=float), np.asarray(event, dtype=float)
         return cls(time, event, uncensored_probability(time, event, time))
 
-    def why_not(self, horizon: float) -> str:
-        """Why nothing can be said at a time, or an empty string.
+    def no_value_reason(self, horizon: float) -> str:
+        """Why metrics at a time have no value; empty where they have one.
 
-        Needs a patient who had the event by then, a patient followed beyond it, and G > 0.
+        They need a patient who had the event by then, and a patient who was followed beyond it.
         """
         if not ((self.time <= horizon) & (self.event == 1)).any():
             return f"no event by {horizon:g}"
         if not (self.time > horizon).any():
-            return f"nobody followed beyond {horizon:g}"
+            return f"no patient is followed beyond {horizon:g}"
         return ""
 
-    def free_of_censoring(self, horizon: float) -> float:
-        """G(horizon)."""
+    def uncensored_at(self, horizon: float) -> float:
+        """G(horizon), the probability of being uncensored at a time."""
         return float(uncensored_probability(self.time, self.event, np.array([horizon]))[0])
 
 
-def auc_pairs(data: SurvivalOutcome, risk: Array, horizon: float, fold: Array | None = None) -> Pairs:
+def auc_pairs(outcome: SurvivalOutcome, risk: Array, horizon: float, fold: Array | None = None) -> Pairs:
     """Pairs of the cumulative/dynamic AUC: event by the horizon against event-free beyond it.
 
     Source: Uno et al., JASA 2007; 102: 527; Hung and Chiang, Can J Stat 2010; 38: 8, as
     in scikit-survival's `cumulative_dynamic_auc`.
 
     Args:
-        data: Outcomes of n patients.
+        outcome: Outcomes of n patients.
         risk: (n,) higher = worse.
-        horizon: In the unit of the times.
-        fold: (n,) given, only pairs within a fold count.
+        horizon: Time in the unit of the outcomes.
+        fold: (n,) fold of each patient; given, only pairs within a fold count.
     """
-    cases = (data.time <= horizon) & (data.event == 1)
-    weight = np.divide(1.0, data.censoring, out=np.zeros(len(risk)), where=cases & (data.censoring > 0))
-    pairs = weight[:, None] * (data.time > horizon)[None, :]
+    cases = (outcome.time <= horizon) & (outcome.event == 1)
+    weight = np.divide(1.0, outcome.censoring, out=np.zeros(len(risk)), where=cases & (outcome.censoring > 0))
+    pairs = weight[:, None] * (outcome.time > horizon)[None, :]
     if fold is not None:
         pairs = pairs * (np.asarray(fold)[:, None] == np.asarray(fold)[None, :])
     return Pairs(concordant(risk) * pairs, pairs)
 
 
-def brier_terms(data: SurvivalOutcome, survival: Array, horizon: float) -> Array:
+def brier_terms(outcome: SurvivalOutcome, survival: Array, horizon: float) -> Array:
     """(n,) each patient's share of the Brier score at a time; their mean is the score.
 
     Source: Graf et al., Stat Med 1999; 18: 2529, as in scikit-survival's `brier_score`.
     0 is perfect; lower = better.
 
     Args:
-        data: Outcomes of n patients.
-        survival: (n,) predicted survival probability at the horizon.
-        horizon: In the unit of the times.
+        outcome: Outcomes of n patients.
+        survival: (n,) predicted survival probabilities at the horizon.
+        horizon: Time in the unit of the outcomes.
     """
-    died = (data.time <= horizon) & (data.event == 1)
-    alive = data.time > horizon
+    died = (outcome.time <= horizon) & (outcome.event == 1)
+    alive = outcome.time > horizon
     terms = np.zeros(len(survival))
-    terms[died] = survival[died] ** 2 / data.censoring[died]
-    terms[alive] = (1.0 - survival[alive]) ** 2 / data.free_of_censoring(horizon)
+    terms[died] = survival[died] ** 2 / outcome.censoring[died]
+    terms[alive] = (1.0 - survival[alive]) ** 2 / outcome.uncensored_at(horizon)
     return terms
 
 
@@ -102,7 +102,7 @@ def weighted_mean(terms: Array, counts: Array) -> Array:
 def survival_at(time: Array, event: Array, horizon: float, counts: Array) -> Array:
     """(B,) Kaplan–Meier survival at a time in B resamples given as (B, n) counts.
 
-    NaN where no patient of a resample was followed to the horizon and not all had the event.
+    It is NaN where no patient of a resample was followed to the horizon and not all had the event.
     """
     time, occurred = np.asarray(time, dtype=float), np.asarray(event) == 1
     steps = np.unique(time[occurred & (time <= horizon)])
@@ -116,12 +116,12 @@ def survival_at(time: Array, event: Array, horizon: float, counts: Array) -> Arr
 
 
 def calibration_bins(
-    data: SurvivalOutcome, survival: Array, horizon: float, confidence: float
+    outcome: SurvivalOutcome, survival: Array, horizon: float, confidence: float
 ) -> list[dict[str, float]]:
     """Predicted against observed survival in bins of equal size of predicted survival.
 
-    One bin per ten patients, at least 2, at most 5; observed: Kaplan–Meier at the horizon
-    with its log-log interval, NaN where the bin's follow-up ends earlier.
+    There is one bin per ten patients, at least 2 and at most 5. The observed survival is that of
+    Kaplan–Meier at the horizon with its log-log interval, NaN where the bin's follow-up ends earlier.
 
     Returns:
         A row per bin: bin (1 = worst prognosis), predicted, observed, ci_low, ci_high,
@@ -133,15 +133,15 @@ def calibration_bins(
     for i, members in enumerate(np.array_split(order, number), start=1):
         if not len(members):
             continue
-        curve = kaplan_meier(data.time[members], data.event[members], confidence)
-        observed, low, high = curve.at(horizon)
+        curve = kaplan_meier(outcome.time[members], outcome.event[members], confidence)
+        observed = curve.at(horizon)
         rows.append(
             {
                 "bin": i,
                 "predicted": float(survival[members].mean()),
-                "observed": observed,
-                "ci_low": low,
-                "ci_high": high,
+                "observed": observed.value,
+                "ci_low": observed.low,
+                "ci_high": observed.high,
                 "patients": len(members),
             }
         )

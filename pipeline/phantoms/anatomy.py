@@ -1,8 +1,8 @@
-"""One head and neck, shared by all patients: attenuation and uptake, with each one's tumour.
+"""A head and neck shared by all patients, as attenuation and uptake, with the patient's tumour.
 
-Template space is LPS in mm (x to the left, y to the back, z up), its origin between the
-skull base and the palate. What differs between patients: tumour, nodes, brain uptake, turn
-and shift. The couch belongs to the scanner and does not turn with the patient.
+Template space is LPS in mm (x to the left, y to the back, z up); its origin lies between the
+skull base and the palate. Patients differ in tumour, nodes, uptake of the brain, rotation and
+shift. The couch belongs to the scanner and does not rotate with the patient.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Anatomy:
         widening = np.maximum(-70 - z, 0) * np.float32(0.5)
         neck = (np.sqrt((x / (56 + widening)) ** 2 + ((y - 8) / 60) ** 2) - 1) * 56
         neck = np.maximum(neck, z - 20)
-        found: FloatArray = np.minimum(neck, HEAD.distance(points))
+        distance: FloatArray = np.minimum(neck, HEAD.distance(points))
         for part in (JAW, NOSE):
-            found = np.minimum(found, part.distance(points))
-        return found
+            distance = np.minimum(distance, part.distance(points))
+        return distance
 
 
 class Mandible:
@@ -61,12 +61,12 @@ class Mandible:
         """Approximate distance (mm) from its surface; negative inside."""
         x, y, z = points
         ring = np.abs(np.sqrt((x / 36) ** 2 + ((y + 32) / 35) ** 2) - 1) * 35 - 4
-        found: FloatArray = np.maximum(np.maximum(ring, np.abs(z + 44) - 8), y + 28)
-        return found
+        distance: FloatArray = np.maximum(np.maximum(ring, np.abs(z + 44) - 8), y + 28)
+        return distance
 
 
 class Rim:
-    """The shell around a tumour; with the tumour itself, which is painted afterwards."""
+    """The shell around a tumour, filled; the tumour itself is painted afterwards."""
 
     def __init__(self, field: TumourField) -> None:
         self.field, self.centre_mm = field, field.tumour.centre_mm
@@ -77,7 +77,7 @@ class Rim:
         return self.field.distance(points) - np.float32(RIM_MM)
 
 
-class Placed:
+class TumourSolid:
     """A tumour as a solid to paint."""
 
     def __init__(self, field: TumourField) -> None:
@@ -112,7 +112,7 @@ def paint_ct(patient: PhantomPatient, field: TumourField, grid: Grid, rigid: Flo
         canvas.paint(gland, 5.0)
     for node in patient.nodes:
         canvas.paint(Ellipsoid(node.centre_mm, (node.radius_mm,) * 3), 55.0)
-    canvas.paint(Placed(field), 75.0)
+    canvas.paint(TumourSolid(field), 75.0)
     return canvas.array
 
 
@@ -139,7 +139,7 @@ def paint_pet(patient: PhantomPatient, field: TumourField, grid: Grid, rigid: Fl
 
 
 def _tumour_uptake(canvas: VoxelCanvas, field: TumourField) -> None:
-    box = canvas.box(Placed(field), canvas.edge_mm)
+    box = canvas.box(TumourSolid(field), canvas.edge_mm)
     points = canvas.points(box)
     weight = share_inside(field.distance(points), canvas.edge_mm)
     canvas.array[box] += weight * (field.uptake(points) - canvas.array[box])

@@ -1,4 +1,4 @@
-"""Painting soft-edged solids of template space onto a patient's turned and shifted grid."""
+"""Solids of template space with soft edges, painted on the grid of a rotated and shifted patient."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Ellipsoid:
         return max(self.radii)
 
     def distance(self, points: FloatArray) -> FloatArray:
-        """First-order distance: exact on the surface, right in its slope along the axes."""
+        """First-order distance: exact on the surface, with the correct slope along the axes."""
         scaled = sum(
             ((points[i] - points.dtype.type(self.centre_mm[i])) / points.dtype.type(self.radii[i])) ** 2
             for i in range(3)
         )
-        found: FloatArray = (np.sqrt(scaled) - 1) * points.dtype.type(min(self.radii))
-        return found
+        distance: FloatArray = (np.sqrt(scaled) - 1) * points.dtype.type(min(self.radii))
+        return distance
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Column:
 
     @property
     def centre_mm(self) -> tuple[float, float, float]:
-        """A point of its axis."""
+        """A point on its axis."""
         return (*self.centre_xy, self.top_mm)
 
     @property
     def reach_mm(self) -> float:
-        """It leaves the image below."""
+        """Infinite: the column leaves the image below."""
         return float("inf")
 
     def distance(self, points: FloatArray) -> FloatArray:
@@ -75,14 +75,14 @@ class Column:
             for i in range(2)
         )
         wall = (np.sqrt(scaled) - 1) * points.dtype.type(min(self.radii))
-        found: FloatArray = np.maximum(wall, points[2] - points.dtype.type(self.top_mm))
-        return found
+        distance: FloatArray = np.maximum(wall, points[2] - points.dtype.type(self.top_mm))
+        return distance
 
 
 def share_inside(distance_mm: FloatArray, edge_mm: float) -> FloatArray:
     """Share (0 to 1) of a voxel that lies inside, from its distance to an edge `edge_mm` wide."""
-    found: FloatArray = np.clip(0.5 - distance_mm / distance_mm.dtype.type(edge_mm), 0, 1)
-    return found
+    share: FloatArray = np.clip(0.5 - distance_mm / distance_mm.dtype.type(edge_mm), 0, 1)
+    return share
 
 
 class VoxelCanvas:
@@ -129,13 +129,13 @@ class VoxelCanvas:
         )
 
     def paint(self, solid: Solid, value: float) -> None:
-        """Replace what lies inside a solid."""
+        """Set the voxels inside a solid to a value."""
         box = self.box(solid, self.edge_mm)
         weight = share_inside(solid.distance(self.points(box)), self.edge_mm)
         self.array[box] += weight * (np.float32(value) - self.array[box])
 
     def raise_to(self, solid: Solid, value: float) -> None:
-        """Raise what lies inside a solid to a value; what is higher stays."""
+        """Raise the voxels inside a solid to a value; higher voxels stay."""
         box = self.box(solid, self.edge_mm)
         weight = share_inside(solid.distance(self.points(box)), self.edge_mm)
         self.array[box] += weight * np.maximum(np.float32(value) - self.array[box], 0)

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Sequence
+from math import pi
 from pathlib import Path
 
 from pipeline.errors import PipelineError, TableError
-from pipeline.phantoms.disks import write_disk_table
+from pipeline.phantoms.disks import disk_id, draw_disk
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.phantom import DiskSettings
+
+COLUMNS = (
+    "patient_id",
+    "set",
+    "centre",
+    "image_path",
+    "roi",
+    "time_days",
+    "event",
+    "truth_log_hazard",
+    "truth_area_px",
+)
+
+
+def write_disk_table(settings: DiskSettings, path: Path) -> None:
+    """Write the cohort table of the disks, whose times are dimensionless (`cohort.time_unit: none`).
+
+    `truth_log_hazard` is minus the scaled area without noise (higher is worse).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for number in range(1, settings.images + 1):
+            disk, name = draw_disk(number, settings), disk_id(number)
+            group = "development" if number <= settings.development else "external"
+            truth = [f"{-disk.scaled_area:.6f}", f"{pi * disk.radius_px**2:.3f}"]
+            writer.writerow([name, group, "generated", name, "", f"{disk.time:.6f}", 1, *truth])
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -25,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         cohort = CohortSettings.model_validate(study.get("cohort", {}))
         _check(cohort, arguments[0])
         write_disk_table(disks, Path(cohort.table))
-    # What is wrong with settings is a ValueError.
+    # Invalid settings raise a ValueError.
     except (PipelineError, OSError, ValueError, yaml.YAMLError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -34,10 +64,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _check(cohort: CohortSettings, where: str) -> None:
-    """Refuse to write over a table that holds other patients."""
+    """Refuse to overwrite a table of other patients."""
     if cohort.source != "generated" or "table" not in cohort.model_fields_set:
         raise TableError(
-            "this is no study of generated images with a table of its own",
+            "the study has no generated images with a table of their own",
             where=where,
             expected="cohort.source: generated, and cohort.table",
             got=f"source {cohort.source}, table {cohort.table}",

@@ -1,17 +1,17 @@
-"""Noisy disks whose survival time is their area (seed paper 000, section 3).
+"""The rule `disks`: noisy disks whose survival time is their area (seed paper 000, section 3).
 
-An image of one disk of random area and place in white Gaussian noise; its time is the area,
-scaled linearly to 4 … 11, plus N(0, 0.1), and every event is observed. The area is uniform,
+Each image shows one disk of random area and position in white Gaussian noise. Its time is the
+area, scaled linearly to 4 … 11, plus N(0, 0.1), and every event is observed. The area is uniform,
 so that a perfect measurement of it reaches a C-index of about
 1 − (2 / 7) · 0.1 √2 · φ(0) = 0.984 under the noise of the times.
 """
 
 from __future__ import annotations
 
-import csv
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import pi, sqrt
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
@@ -20,24 +20,13 @@ import numpy.typing as npt
 from pipeline.errors import TableError
 from pipeline.settings.phantom import DiskSettings
 
-COLUMNS = (
-    "patient_id",
-    "set",
-    "centre",
-    "image_path",
-    "roi",
-    "time_days",
-    "event",
-    "truth_log_hazard",
-    "truth_area_px",
-)
 TIME_ROUNDING = 1e-5
-"""Times are written with six decimals."""
+"""Times are written to the table with six decimals."""
 
 
 @dataclass(frozen=True)
 class Disk:
-    """What is true of one image.
+    """The true disk of an image.
 
     Attributes:
         centre_px: Centre (y, x) in pixels; pixel centres have whole numbers.
@@ -49,6 +38,21 @@ class Disk:
     centre_px: tuple[float, float]
     radius_px: float
     scaled_area: float
+    time: float
+
+
+@dataclass(frozen=True)
+class DiskImage:
+    """An image of a disk.
+
+    Attributes:
+        image: float32 (y, x): 1 inside, 0 outside, plus white noise.
+        mask: uint8 (y, x): pixels whose centre lies inside.
+        time: Survival time (dimensionless; longer is better).
+    """
+
+    image: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.uint8]
     time: float
 
 
@@ -66,17 +70,17 @@ def disk_number(patient_id: str) -> int:
     match = re.fullmatch(r"D(\d{4})", patient_id)
     if match is None:
         raise TableError(
-            "a generated disk has another kind of id",
+            "a patient id is not that of a generated disk",
             where="column patient_id",
             expected="D0001, D0002, …",
             got=repr(patient_id),
-            action="write the table with write_disk_table",
+            action="write the table anew: python -m pipeline.phantoms.disk_table STUDY.yaml",
         )
     return int(match.group(1))
 
 
 def draw_disk(number: int, settings: DiskSettings) -> Disk:
-    """Place, size and time of one disk, from (seed, number) alone; the disk lies inside the image.
+    """Position, size and time of one disk, from (seed, number) alone; it lies inside the image.
 
     Raises:
         TableError: There is no such image, or noise made the time negative.
@@ -99,33 +103,27 @@ def draw_disk(number: int, settings: DiskSettings) -> Disk:
     return Disk((float(centre[0]), float(centre[1])), radius, area, time)
 
 
-def disk(number: int, settings: DiskSettings) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], float]:
-    """One image, its mask and its time.
+def disk_image(number: int, settings: DiskSettings) -> DiskImage:
+    """The image of one disk, with white noise of SD `settings.noise`.
 
     Args:
         number: 1 to `settings.images`.
         settings: The generator.
 
-    Returns:
-        Image float32 (y, x): 1 inside, 0 outside, plus white noise of SD `settings.noise`;
-        mask uint8 (y, x): pixels whose centre lies inside; time (dimensionless; longer = better).
-
     Raises:
         TableError: See :func:`draw_disk`.
     """
-    one = draw_disk(number, settings)
+    disk = draw_disk(number, settings)
     y, x = np.ogrid[: settings.size_px, : settings.size_px]
-    mask = (y - one.centre_px[0]) ** 2 + (x - one.centre_px[1]) ** 2 <= one.radius_px**2
+    mask = (y - disk.centre_px[0]) ** 2 + (x - disk.centre_px[1]) ** 2 <= disk.radius_px**2
     rng = np.random.default_rng([settings.seed, number, 12])
     noise = rng.standard_normal(mask.shape, dtype=np.float32)
     image = mask.astype(np.float32) + np.float32(settings.noise) * noise
-    return image, mask.astype(np.uint8), one.time
+    return DiskImage(image, mask.astype(np.uint8), disk.time)
 
 
-def disk_of_row(
-    patient_id: str, time: float, settings: DiskSettings
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Image and mask (y, x) of a row of the cohort table.
+def disk_of_row(patient_id: str, time: float, settings: DiskSettings) -> DiskImage:
+    """The image of a row of the cohort table.
 
     Args:
         patient_id: `D0001`, …
@@ -133,33 +131,39 @@ def disk_of_row(
         settings: The generator.
 
     Raises:
-        TableError: The row's time is not the disk's: the table was written with other settings
-            or read in another unit, and every outcome would belong to another image.
+        TableError: The time of the row is not that of the disk: the table was written with other
+            settings or read in another unit, and every outcome would belong to another image.
     """
-    image, mask, truth = disk(disk_number(patient_id), settings)
-    if abs(time - truth) > TIME_ROUNDING:
+    disk = disk_image(disk_number(patient_id), settings)
+    if abs(time - disk.time) > TIME_ROUNDING:
         raise TableError(
             "the cohort table and the generator of disks disagree",
             where=f"row {patient_id}, column time_days",
-            expected=f"{truth:.6f}",
+            expected=f"{disk.time:.6f}",
             got=f"{time:.6f}",
             action="write the table anew: python -m pipeline.phantoms.disk_table STUDY.yaml; and set "
             "cohort.time_unit: none",
         )
-    return image, mask
+    return disk
 
 
-def write_disk_table(settings: DiskSettings, path: Path) -> None:
-    """Write the cohort table of the disks; times are dimensionless (`cohort.time_unit: none`).
+def write_disks(
+    rows: Iterable[tuple[str, float]],
+    settings: DiskSettings,
+    outputs: Sequence[Path],
+    write_arrays: Callable[[str, npt.NDArray[np.float32], npt.NDArray[np.uint8], Path], None],
+) -> None:
+    """Make the image and the mask of every row of the cohort table, and store them as crops.
 
-    `truth_log_hazard` is minus the scaled area without noise (higher = worse).
+    Args:
+        rows: Patient id and time (dimensionless) of each row.
+        settings: The generator.
+        outputs: Path of each row's crop, in the same order.
+        write_arrays: Stores a patient's image and mask as a crop; the store lies in another room.
+
+    Raises:
+        TableError: See :func:`disk_of_row`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for number in range(1, settings.images + 1):
-            one, name = draw_disk(number, settings), disk_id(number)
-            group = "development" if number <= settings.development else "external"
-            truth = [f"{-one.scaled_area:.6f}", f"{pi * one.radius_px**2:.3f}"]
-            writer.writerow([name, group, "generated", name, "", f"{one.time:.6f}", 1, *truth])
+    for (patient_id, time), out in zip(rows, outputs, strict=True):
+        disk = disk_of_row(patient_id, time, settings)
+        write_arrays(patient_id, disk.image, disk.mask, out)

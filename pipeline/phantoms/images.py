@@ -10,7 +10,16 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from pipeline.phantoms.headers import Study, clock, date, describe_image, ds, pixels, place_slice, write
+from pipeline.phantoms.headers import (
+    Study,
+    describe_image,
+    dicom_date,
+    dicom_time,
+    ds,
+    pixels,
+    place_slice,
+    save,
+)
 from pipeline.phantoms.scanner import BED_S, HALF_LIFE_S, suv_factor, timing
 from pipeline.volumes.volume import FloatArray, Volume
 
@@ -31,8 +40,8 @@ def write_ct(study: Study, ct_hu: Volume, folder: Path) -> None:
     data = study.header("CT", CT_STORAGE, when)
     data.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     data.SeriesDescription, data.SeriesNumber = "CT AC head and neck", 2
-    data.AcquisitionDate, data.AcquisitionTime, data.AcquisitionNumber = date(when), clock(when), 1
-    data.ContentDate, data.ContentTime = date(when), clock(when)
+    data.AcquisitionDate, data.AcquisitionTime, data.AcquisitionNumber = dicom_date(when), dicom_time(when), 1
+    data.ContentDate, data.ContentTime = dicom_date(when), dicom_time(when)
     data.KVP, data.ConvolutionKernel = "120", "STANDARD"
     data.RescaleSlope, data.RescaleIntercept, data.RescaleType = "1", "-1024", "HU"
     describe_image(data, ct_hu.grid)
@@ -42,7 +51,7 @@ def write_ct(study: Study, ct_hu: Volume, folder: Path) -> None:
         place_slice(data, ct_hu.grid, index)
         data.InstanceNumber = index + 1
         data.PixelData = pixels(plane)
-        write(data, study, instance("CT", index), folder / f"{index + 1:04d}.dcm")
+        save(data, study, instance("CT", index), folder / f"{index + 1:04d}.dcm")
 
 
 def write_pet(study: Study, pet_suvbw: Volume, folder: Path) -> FloatArray:
@@ -54,25 +63,25 @@ def write_pet(study: Study, pet_suvbw: Volume, folder: Path) -> FloatArray:
     over 65535.
 
     Returns:
-        The SUVbw (z, y, x; g/mL, float64) of the values that a scanner's 16 bits hold: what
-        a right conversion gives.
+        SUVbw (z, y, x; g/mL, float64) of the values after rounding to 16 bits: the result of a
+        correct conversion.
     """
     data = study.header("PT", PET_STORAGE, timing(study.patient).pet)
     _describe_series(data, study, len(pet_suvbw.array))
     describe_image(data, pet_suvbw.grid)
     folder.mkdir(parents=True, exist_ok=True)
     activity = pet_suvbw.array.astype(np.float64) / suv_factor(study.patient)
-    count, held = len(activity), np.empty_like(activity)
+    count, rounded = len(activity), np.empty_like(activity)
     for index, plane in enumerate(activity):
         place_slice(data, pet_suvbw.grid, index)
         data.InstanceNumber = data.ImageIndex = count - index
         _time_bed(data, study, 0 if index >= count // 2 else 1)
         data.RescaleSlope = ds(max(float(plane.max()), 1e-3) / STEPS)
         stored = np.minimum(np.rint(plane / float(data.RescaleSlope)), STEPS)
-        held[index] = stored * float(data.RescaleSlope) * suv_factor(study.patient)
+        rounded[index] = stored * float(data.RescaleSlope) * suv_factor(study.patient)
         data.PixelData = pixels(stored)
-        write(data, study, instance("PT", index), folder / f"{count - index:04d}.dcm")
-    return held
+        save(data, study, instance("PT", index), folder / f"{count - index:04d}.dcm")
+    return rounded
 
 
 def _describe_series(data: Dataset, study: Study, slices: int) -> None:
@@ -86,8 +95,8 @@ def _describe_series(data: Dataset, study: Study, slices: int) -> None:
     agent = Dataset()
     injection = timing(study.patient).injection
     agent.Radiopharmaceutical = "FDG"
-    agent.RadiopharmaceuticalStartDateTime = date(injection) + clock(injection)
-    agent.RadiopharmaceuticalStartTime = clock(injection)
+    agent.RadiopharmaceuticalStartDateTime = dicom_date(injection) + dicom_time(injection)
+    agent.RadiopharmaceuticalStartTime = dicom_time(injection)
     agent.RadionuclideTotalDose, agent.RadionuclideHalfLife = (
         ds(study.patient.dose_bq),
         ds(HALF_LIFE_S),
@@ -114,7 +123,7 @@ def _time_bed(data: Dataset, study: Study, bed: int) -> None:
     when = timing(study.patient).pet + timedelta(seconds=start)
     rate = log(2) / HALF_LIFE_S
     factor = rate * BED_S / (1 - exp(-rate * BED_S)) * exp(rate * start)
-    data.AcquisitionDate, data.AcquisitionTime = date(when), clock(when)
-    data.ContentDate, data.ContentTime = date(when), clock(when)
+    data.AcquisitionDate, data.AcquisitionTime = dicom_date(when), dicom_time(when)
+    data.ContentDate, data.ContentTime = dicom_date(when), dicom_time(when)
     data.ActualFrameDuration = str(BED_S * 1000)
     data.FrameReferenceTime, data.DecayFactor = ds(log(factor) / rate * 1000), ds(factor)

@@ -1,4 +1,4 @@
-"""What a phantom patient is: drawn from (seed, number) alone, so each can be made by itself."""
+"""Phantom patients, each drawn from (seed, number) alone and so independent of the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SITE_SPREAD_MM = (15.0, 9.0, 13.0)
 SCANNER_CENTRE_MM = {"north": (0.0, -170.0, -400.0), "south": (4.0, -150.0, -280.0)}
 """Centre of each scanner's field of view (LPS mm)."""
 FIELD_CENTRE_MM = (0.0, 0.0, -8.0)
-"""Point of the template that an unshifted patient has at the centre of the field of view."""
+"""Template point at the centre of the field of view of a patient that is not shifted."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,16 @@ class Node:
 
 @dataclass(frozen=True)
 class PhantomPatient:
-    """All that is true of one patient.
+    """The truth about one patient.
 
     Attributes:
         number: 1, 2, …
         patient_id: P001, P002, …
         set: `development` or `external`.
-        centre: Where imaged.
+        centre: Centre (scanner) where the patient was imaged.
         performance: Performance status 0 to 2; raises the hazard.
-        age_years: Without effect.
-        sex: `M` or `F`, without effect.
+        age_years: Age; without effect.
+        sex: `M` or `F`; without effect.
         weight_kg: Body weight.
         size_m: Height.
         dose_bq: Injected activity at injection.
@@ -56,7 +56,7 @@ class PhantomPatient:
         tumour: The tumour.
         nodes: Hot nodes outside the contour.
         brain_suv: Uptake of the brain (g/mL).
-        rotation_deg: Turns about x, y, z.
+        rotation_deg: Rotations about x, y, z.
         shift_mm: Shift in the field of view (x, y, z).
         hazard_parts: Terms of the log-hazard by name.
         time_days: Time to event or censoring.
@@ -85,7 +85,7 @@ class PhantomPatient:
 
     @property
     def log_hazard(self) -> float:
-        """Sum of the hazard's terms; higher = worse."""
+        """Sum of the terms of the log-hazard; higher is worse."""
         return sum(self.hazard_parts.values())
 
 
@@ -110,7 +110,7 @@ def patient_number(patient_id: str, settings: PhantomSettings) -> int:
 
 
 def draw_patient(number: int, settings: PhantomSettings) -> PhantomPatient:
-    """Draw one patient from (seed, number); other patients change nothing in it."""
+    """Draw a patient from (seed, number)."""
     rng = np.random.default_rng([settings.seed, number, 1])
     centre = CENTRES[int(rng.integers(2))]
     performance = int(rng.choice(len(PERFORMANCE), p=PERFORMANCE))
@@ -147,7 +147,7 @@ def draw_patient(number: int, settings: PhantomSettings) -> PhantomPatient:
 
 
 def hazard_parts(tumour: Tumour, performance: int, settings: PhantomSettings) -> dict[str, float]:
-    """Terms of the log-hazard (higher = worse).
+    """Terms of the log-hazard (higher is worse).
 
     Each is a weight times a Z-score against the population the value is drawn from:
     uniform laws have mean (a+b)/2 and SD (b−a)/√12; performance status its own shares.
@@ -197,15 +197,15 @@ def _draw_nodes(rng: np.random.Generator, tumour: Tumour) -> tuple[Node, ...]:
     """One to three nodes beside the neck's vessels, clear of the tumour and its rim."""
     field = TumourField(tumour)
     nodes: list[Node] = []
-    wanted = int(rng.integers(1, 4))
-    for _ in range(50 * wanted):
+    number = int(rng.integers(1, 4))
+    for _ in range(50 * number):
         side = 1.0 if rng.random() < 0.5 else -1.0
         centre = np.array([side * rng.uniform(32, 40), rng.uniform(20, 34), rng.uniform(-95, -30)])
         node = Node(_three(centre), float(rng.uniform(5.0, 8.0)), float(rng.uniform(5.0, 8.0)))
         clear = float(field.distance(centre)) > RIM_MM + node.radius_mm + 2
         if clear and all(np.linalg.norm(np.subtract(centre, n.centre_mm)) > 18 for n in nodes):
             nodes.append(node)
-        if len(nodes) == wanted:
+        if len(nodes) == number:
             break
     return tuple(nodes)
 
@@ -221,7 +221,7 @@ def _three(values: object) -> tuple[float, float, float]:
 
 
 def rigid_matrix(patient: PhantomPatient) -> np.ndarray:
-    """4×4 matrix from template points to the patient's points (LPS mm): turn about x, y, z, then shift."""
+    """4×4 from template points to patient points (LPS mm): rotation about x, y, z, then shift."""
     a, b, c = np.deg2rad(patient.rotation_deg)
     about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
     about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])

@@ -1,4 +1,4 @@
-"""The embedded cohort: each patient's DICOM and truth, and the cohort table."""
+"""The rule `phantom`: DICOM and truth of a simulated patient, and the table of the cohort."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import GeometryError
-from pipeline.phantoms.anatomy import BRAIN, Placed, paint_ct, paint_pet
+from pipeline.phantoms.anatomy import BRAIN, TumourSolid, paint_ct, paint_pet
 from pipeline.phantoms.canvas import VoxelCanvas
 from pipeline.phantoms.patient import PhantomPatient, draw_patient, patient_number, rigid_matrix
 from pipeline.phantoms.scanner import image_grid, measure_ct, measure_pet, suv_factor
@@ -51,11 +51,12 @@ def cohort_table(settings: PhantomSettings) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for one in cohort(settings):
-        outcome = [f"{one.time_days:.0f}", one.event, one.performance, one.age_years, one.sex]
-        truth = [f"{one.log_hazard:.6f}", f"{one.tumour.volume_ml:.4f}"]
-        place = [one.patient_id, one.set, one.centre, f"{one.patient_id}/dicom", ""]
-        writer.writerow([*place, *outcome, *truth])
+    for patient in cohort(settings):
+        source = [patient.patient_id, patient.set, patient.centre, f"{patient.patient_id}/dicom", ""]
+        outcome = [f"{patient.time_days:.0f}", patient.event]
+        clinical = [patient.performance, patient.age_years, patient.sex]
+        hidden = [f"{patient.log_hazard:.6f}", f"{patient.tumour.volume_ml:.4f}"]
+        writer.writerow([*source, *outcome, *clinical, *hidden])
     return text.getvalue()
 
 
@@ -66,14 +67,14 @@ def write_cohort_table(settings: PhantomSettings, path: Path) -> None:
 
 
 def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None:
-    """Write one patient's DICOM and truth; the same bytes every time.
+    """Write DICOM and truth of a patient; the same settings always give the same bytes.
 
     Files: `dicom/CT/*.dcm`, `dicom/PET/*.dcm`, `dicom/RTSTRUCT/rs.dcm`; `truth/truth.json`,
-    `truth/pet_suvbw.nii.gz` (g/mL, what a right conversion of the 16 bits
-    gives), `truth/mask_ct.nii.gz` (voxels of the CT more than half inside the tumour).
+    `truth/pet_suvbw.nii.gz` (g/mL, the result of a correct conversion of the 16 bits),
+    `truth/mask_ct.nii.gz` (voxels of the CT more than half inside the tumour).
 
     Raises:
-        TableError: The settings' cohort has no such patient.
+        TableError: The cohort of the settings has no such patient.
         GeometryError: The tumour would leave the field of view.
     """
     from pipeline.phantoms.headers import Study
@@ -91,13 +92,13 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
         ct_hu = measure_ct(paint_ct(patient, field, ct_grid, rigid), patient, settings)
         pet_suvbw = measure_pet(paint_pet(patient, field, pet_grid, rigid), patient, settings)
         write_ct(study, Volume(ct_hu, ct_grid, "ct_hu"), out / "dicom/CT")
-        held = write_pet(study, Volume(pet_suvbw, pet_grid, "pet_suvbw"), out / "dicom/PET")
+        rounded = write_pet(study, Volume(pet_suvbw, pet_grid, "pet_suvbw"), out / "dicom/PET")
         rois = {
             DISTRACTOR_ROI: contours(BRAIN, ct_grid, rigid, step_mm=4.0),
-            TUMOUR_ROI: contours(Placed(field), ct_grid, rigid),
+            TUMOUR_ROI: contours(TumourSolid(field), ct_grid, rigid),
         }
         write_structures(study, ct_grid, rois, out / "dicom/RTSTRUCT/rs.dcm")
-        pet = Volume(held.astype("float32"), pet_grid, "pet_suvbw")
+        pet = Volume(rounded.astype("float32"), pet_grid, "pet_suvbw")
         write_nifti(out / "truth/pet_suvbw.nii.gz", pet)
         mask = tumour_mask(field, ct_grid, rigid)
         write_nifti(out / "truth/mask_ct.nii.gz", Volume(mask, ct_grid, "mask"))
@@ -106,7 +107,7 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
 
 
 def require_inside(field: TumourField, grid: Grid, rigid: FloatArray) -> None:
-    """Raise a GeometryError where an image would cut the tumour (or its rim) off."""
+    """Raise a GeometryError if an image would cut off the tumour or its rim."""
     centre = grid.indices(rigid[:3, :3] @ field.tumour.centre_mm + rigid[:3, 3])[0]
     reach = (field.reach_mm + RIM_MM) / np.asarray(grid.spacing_mm)
     if (centre - reach < 0).any() or (centre + reach > np.asarray(grid.shape) - 1).any():
@@ -119,10 +120,10 @@ def require_inside(field: TumourField, grid: Grid, rigid: FloatArray) -> None:
 
 
 def truth(patient: PhantomPatient, rigid: FloatArray) -> dict[str, Any]:
-    """What is true of a patient, as plain values.
+    """The truth about a patient, as plain values.
 
     `rigid` maps template points (LPS mm) to the patient's; `log_hazard` and its parts:
-    higher = worse; `tumour.mean_suv` is the mean inside before blur and noise (g/mL).
+    higher is worse; `tumour.mean_suv` is the mean inside before blur and noise (g/mL).
     """
     return {
         "patient_id": patient.patient_id,
@@ -144,7 +145,7 @@ def tumour_mask(field: TumourField, grid: Grid, rigid: FloatArray) -> npt.NDArra
 
 def occupancy(field: TumourField, grid: Grid, rigid: FloatArray) -> npt.NDArray[np.float32]:
     """Share (0 to 1) of each voxel of a grid that lies inside the tumour, by supersampling (z, y, x)."""
-    solid, share = Placed(field), np.zeros(grid.shape, dtype=np.float32)
+    solid, share = TumourSolid(field), np.zeros(grid.shape, dtype=np.float32)
     box = VoxelCanvas(grid, rigid, edge_mm=1.0, fill=0.0).box(solid, max(grid.spacing_mm))
     sizes = [part.stop - part.start for part in box]
     first = 0.5 / SUPERSAMPLING - 0.5

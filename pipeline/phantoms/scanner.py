@@ -1,4 +1,4 @@
-"""What a scanner does to the truth: grids, blur, noise and timing."""
+"""The scanners of the phantom: grids, blur, noise and timing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.settings.phantom import PhantomSettings
 from pipeline.volumes.volume import Grid
 
 HALF_LIFE_S = 6586.2
-"""Of fluorine-18, as scanners write it."""
+"""Half-life of fluorine-18 as scanners write it."""
 PSF_FWHM_MM = {"north": 5.5, "south": 6.5}
 NOISE_FWHM_MM = 6.0
 BED_S = 180
@@ -24,19 +24,19 @@ SIGMA_PER_FWHM = 1 / (2 * (2 * log(2)) ** 0.5)
 
 @dataclass(frozen=True)
 class Timing:
-    """When things happened: `study` is the CT, `pet` the series' and first bed's start."""
+    """Times of injection, of the CT (`study`), and of the start of the PET series and its first bed."""
 
     injection: datetime
     study: datetime
     pet: datetime
 
     def decay_to_scan(self) -> float:
-        """Share of the injected activity that is left at the start of the PET."""
+        """Decay factor: share of the injected activity that remains at the start of the PET."""
         return exp(-log(2) * (self.pet - self.injection).total_seconds() / HALF_LIFE_S)
 
 
 def timing(patient: PhantomPatient) -> Timing:
-    """Times that depend on the patient's number and uptake time alone."""
+    """Times of a patient, which depend on its number and uptake time alone."""
     injection = datetime(2019, 1, 7, 8, 0) + timedelta(
         days=3 * patient.number, minutes=7 * (patient.number % 40)
     )

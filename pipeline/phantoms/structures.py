@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from pipeline.phantoms.canvas import Solid, VoxelCanvas
-from pipeline.phantoms.headers import Study, clock, date, write
+from pipeline.phantoms.headers import Study, dicom_date, dicom_time, save
 from pipeline.phantoms.images import CT_STORAGE, instance
 from pipeline.phantoms.scanner import timing
 from pipeline.phantoms.tumour import FloatArray
@@ -41,7 +41,7 @@ def contours(solid: Solid, grid: Grid, rigid: FloatArray, step_mm: float = 1.0) 
     centre = rigid[:3, :3] @ np.asarray(solid.centre_mm) + rigid[:3, 3]
     half = np.ceil(solid.reach_mm) + 2 * step_mm
     x, y = (np.arange(c - half, c + half + step_mm, step_mm) for c in centre[:2])
-    found: Contours = []
+    contour_lines: Contours = []
     turn, shift = rigid[:3, :3].T, -rigid[:3, :3].T @ rigid[:3, 3]
     for index in range(z_box.start, z_box.stop):
         z = float(canvas.axes[2][index])
@@ -52,8 +52,8 @@ def contours(solid: Solid, grid: Grid, rigid: FloatArray, step_mm: float = 1.0) 
             # A closed line repeats its first point; fewer than three others enclose nothing.
             if len(line) > 3:
                 points = np.column_stack([line[:-1], np.full(len(line) - 1, z)])
-                found.append((index, np.round(points, 3)))
-    return found
+                contour_lines.append((index, np.round(points, 3)))
+    return contour_lines
 
 
 def write_structures(study: Study, grid: Grid, rois: dict[str, Contours], path: Path) -> None:
@@ -63,7 +63,7 @@ def write_structures(study: Study, grid: Grid, rois: dict[str, Contours], path: 
     data.InstanceNumber = 1
     data.StructureSetLabel, data.StructureSetName = "CONTOURS", "Contours"
     when = timing(study.patient).study
-    data.StructureSetDate, data.StructureSetTime = date(when), clock(when)
+    data.StructureSetDate, data.StructureSetTime = dicom_date(when), dicom_time(when)
     data.ReferencedFrameOfReferenceSequence = Sequence([_frame(study, grid.shape[0])])
     data.StructureSetROISequence = Sequence(
         [_roi(study, number, name) for number, name in enumerate(rois, start=1)]
@@ -76,7 +76,7 @@ def write_structures(study: Study, grid: Grid, rois: dict[str, Contours], path: 
     )
     data.ApprovalStatus = "UNAPPROVED"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(data, study, "RTSTRUCT/1", path)
+    save(data, study, "RTSTRUCT/1", path)
 
 
 def _image(study: Study, index: int) -> Dataset:

@@ -47,7 +47,7 @@ class Tumour:
     rim_suv: float
 
 
-def _shape(tumour: Tumour, units: FloatArray) -> FloatArray:
+def relative_radius(tumour: Tumour, units: FloatArray) -> FloatArray:
     """Radius in the directions `units` (3, …) before scaling."""
     axes = np.asarray(tumour.semi_axes, dtype=units.dtype)
     inverse = sum((units[i] / axes[i]) ** 2 for i in range(3))
@@ -55,8 +55,8 @@ def _shape(tumour: Tumour, units: FloatArray) -> FloatArray:
     t2 = sum(units[i] * units.dtype.type(v2[i]) for i in range(3))
     t3 = sum(units[i] * units.dtype.type(v3[i]) for i in range(3))
     lobes = 1 + a2 * (1.5 * t2 * t2 - 0.5) + a3 * (2.5 * t3 * t3 - 1.5) * t3
-    found: FloatArray = lobes / np.sqrt(inverse)
-    return found
+    radius: FloatArray = lobes / np.sqrt(inverse)
+    return radius
 
 
 def sphere_rule(order: int = 24) -> tuple[FloatArray, FloatArray]:
@@ -80,7 +80,7 @@ class TumourField:
     def __init__(self, tumour: Tumour) -> None:
         self.tumour = tumour
         units, weights = sphere_rule()
-        raw = _shape(tumour, units)
+        raw = relative_radius(tumour, units)
         # V = ∫ r³/3 dΩ of a star-shaped solid.
         self.scale = float((1000.0 * tumour.volume_ml / (weights @ raw**3 / 3.0)) ** (1 / 3))
         self.reach_mm = float(raw.max() * self.scale) * 1.01
@@ -118,11 +118,11 @@ class TumourField:
         relative = self.offsets(points)
         length = np.sqrt((relative**2).sum(axis=0))
         units = relative / np.maximum(length, points.dtype.type(1e-6))
-        found: FloatArray = length - points.dtype.type(self.scale) * _shape(self.tumour, units)
-        return found
+        distance: FloatArray = length - points.dtype.type(self.scale) * relative_radius(self.tumour, units)
+        return distance
 
     def uptake(self, points: FloatArray) -> FloatArray:
         """SUV (g/mL) inside, at points (3, …), before blurring; never below a tenth of the mean."""
         pattern = (self._waves(self.offsets(points)) - self.pattern_mean) / self.pattern_sd
-        found: FloatArray = self.tumour.mean_suv * np.maximum(1 + self.tumour.heterogeneity * pattern, 0.1)
-        return found
+        suv: FloatArray = self.tumour.mean_suv * np.maximum(1 + self.tumour.heterogeneity * pattern, 0.1)
+        return suv

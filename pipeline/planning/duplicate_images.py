@@ -52,7 +52,7 @@ def find_duplicate_images(stages: Mapping[str, Sequence[Path]], policy: Policy) 
 
 def _exclusion(others: set[str]) -> Status:
     problem = f"the same images as patient {', '.join(sorted(others))}; expected: one row per person"
-    return Status("excluded", "problems", problem, "excluded from the study")
+    return Status("excluded", "exclusions", problem, "excluded from the study")
 
 
 def _fingerprints(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""First-order features, each intermediate computed once."""
+"""First-order features, with each intermediate result computed once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class UnknownFeature(LookupError):
 class FirstOrder:
     """PyRadiomics' 19 first-order features of one lesion (`radiomics.firstorder`, 3.0.1).
 
-    The formulas are PyRadiomics'; it recomputes mean, percentiles and moments for every
-    feature, here they are shared. Tests hold the values to 1e-9 of PyRadiomics'.
+    The formulas are those of PyRadiomics, which recomputes mean, percentiles and moments for every
+    feature; here they are shared. Tests compare the values with PyRadiomics' to 1e-9.
 
     Args:
         values: Intensities of the lesion's voxels (n,), n ≥ 1, finite.
@@ -113,8 +113,8 @@ class FirstOrder:
     def _robustmeanabsolutedeviation(self) -> float:
         low, high = self._10percentile(), self._90percentile()
         # Differences, not comparisons: PyRadiomics' own test of what lies between.
-        kept = self.values[~((self.values - low < 0) | (self.values - high > 0))]
-        return float(np.abs(kept - kept.mean()).mean()) if kept.size else float("nan")
+        middle = self.values[~((self.values - low < 0) | (self.values - high > 0))]
+        return float(np.abs(middle - middle.mean()).mean()) if middle.size else float("nan")
 
     def _rootmeansquared(self) -> float:
         return float(np.sqrt(self._sum_of_squares / self.values.size))

@@ -1,4 +1,4 @@
-"""What features are taken from: lesion boxes, wavelets, grey levels."""
+"""Images that features are computed from: lesion boxes, wavelets, grey levels, resampling."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy.typing as npt
 
 from pipeline.errors import RadiomicsError
 from pipeline.settings.radiomics import Discretisation
+from pipeline.volumes.grids import Slices, bounding_box
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 Spacing = tuple[float, float, float]
-Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
 class FeatureImage:
-    """An image with the region features are taken from.
+    """An image with the region that features are computed from.
 
     Attributes:
-        image: float (z, y, x): PET in SUVbw g/mL or CT in HU.
-        mask: Region (z, y, x).
+        values: float (z, y, x): PET in SUVbw g/mL or CT in HU.
+        mask: The region (z, y, x).
         inside: Voxels that were imaged (z, y, x); the others are padding.
         spacing_mm: Distance of voxel centres (z, y, x).
     """
 
-    image: FloatArray
+    values: FloatArray
     mask: BoolArray
     inside: BoolArray
     spacing_mm: Spacing
@@ -43,7 +43,7 @@ class Levels:
         array: int32 (z, y, x), 1 … Ng inside the lesion, 0 outside.
         present: Levels that occur, ascending.
         counts: Voxels of each of them.
-        ranks: Place of each voxel's level among those present (n,), in the mask's order.
+        ranks: Rank of each voxel's level among those present (n,), in the order of the mask.
     """
 
     array: npt.NDArray[np.int32]
@@ -52,42 +52,39 @@ class Levels:
     ranks: npt.NDArray[np.int32]
 
 
-def lesion_box(mask: BoolArray) -> Box:
+def lesion_box(mask: BoolArray) -> Slices:
     """The smallest box (slices z, y, x) around a lesion of at least one voxel."""
-    slices = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        slices.append(slice(int(hit[0]), int(hit[-1]) + 1))
-    return slices[0], slices[1], slices[2]
+    box = bounding_box(mask)
+    assert box is not None
+    return box
 
 
-def widened(box: Box, shape: tuple[int, ...], margins: tuple[int, int, int]) -> Box:
-    """A box with margins in voxels, cut at the image's borders."""
-    grown = [
+def widened(box: Slices, shape: tuple[int, ...], margins: tuple[int, int, int]) -> Slices:
+    """A box with margins in voxels, clipped at the borders of the image."""
+    z, y, x = (
         slice(max(0, s.start - m), min(n, s.stop + m)) for s, n, m in zip(box, shape, margins, strict=True)
-    ]
-    return grown[0], grown[1], grown[2]
+    )
+    return z, y, x
 
 
 def wavelet_images(
-    image: FloatArray, box: Box, wavelet: str, wanted: tuple[str, ...]
+    image: FloatArray, box: Slices, wavelet: str, decompositions: tuple[str, ...]
 ) -> Iterator[tuple[str, FloatArray]]:
     """Undecimated wavelet decompositions of an image, within a box.
 
-    Equal to PyRadiomics' `getWaveletImage` of the whole image followed by cropping: the
-    transform at a voxel reaches as far as its filter is long, so an axis is cut to the box
+    Equal to PyRadiomics' `getWaveletImage` of the whole image followed by cropping. The
+    transform at a voxel reaches as far as its filter is long, so an axis is cropped to the box
     with that margin where the margin lies inside the image. Where it does not, the transform
-    wraps round to the image's far side, and the whole axis is kept.
+    wraps around to the far side of the image, and the whole axis is used.
 
     Args:
         image: float (z, y, x).
-        box: Where values are wanted.
+        box: Box that values are returned for.
         wavelet: PyWavelets name, e.g. `coif1`.
-        wanted: Decompositions, e.g. `LLH`.
+        decompositions: Names, e.g. `LLH`.
 
     Yields:
-        Name and array of the box's shape, in the order of `wanted`.
+        Name and array of the box's shape, in the order of `decompositions`.
     """
     import pywt
 
@@ -99,12 +96,12 @@ def wavelet_images(
         part.append(slice(start, stop))
         inner.append(slice(s.start - start, s.stop - start))
     cut = image[tuple(part)]
-    # An even length is the transform's condition; PyRadiomics wraps one voxel round as well.
+    # The transform needs even lengths; PyRadiomics also wraps one voxel around.
     padded = np.pad(cut, [(0, n % 2) for n in cut.shape], "wrap")
-    found = pywt.swtn(padded, wavelet, level=1, start_level=0, axes=(2, 1, 0))[0]
-    for name in wanted:
-        # PyRadiomics hands the axes over as (x, y, z) and names them in that order.
-        yield name, found[name.replace("L", "a").replace("H", "d")][tuple(inner)]
+    coefficients = pywt.swtn(padded, wavelet, level=1, start_level=0, axes=(2, 1, 0))[0]
+    for name in decompositions:
+        # PyRadiomics passes the axes as (x, y, z) and names them in that order.
+        yield name, coefficients[name.replace("L", "a").replace("H", "d")][tuple(inner)]
 
 
 def discretise(image: FloatArray, mask: BoolArray, rule: Discretisation) -> Levels:
@@ -131,7 +128,7 @@ def discretise(image: FloatArray, mask: BoolArray, rule: Discretisation) -> Leve
 
 
 def _edges(values: FloatArray, rule: Discretisation) -> npt.NDArray[np.float64]:
-    # Expressions and precision (the image's own) are those of imageoperations.getBinEdges.
+    # Expressions and precision (that of the image) are those of imageoperations.getBinEdges.
     if rule.bins is not None:
         edges = np.histogram(values, rule.bins)[1]
         edges[-1] += 1
@@ -148,7 +145,7 @@ def _edges(values: FloatArray, rule: Discretisation) -> npt.NDArray[np.float64]:
 def _digitise(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """`numpy.digitize` for edges that are evenly spaced but for the last.
 
-    The quotient is at most one off, by rounding; comparing with the edges themselves mends it.
+    The quotient is at most one off, by rounding; comparing with the edges themselves corrects it.
     """
     step = (edges[-2] - edges[0]) / (len(edges) - 2) if len(edges) > 2 else edges[1] - edges[0]
     level: npt.NDArray[np.int64]
@@ -158,41 +155,39 @@ def _digitise(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -
     return level
 
 
-def resampled(picture: FeatureImage, wanted_mm: float | None) -> FeatureImage:
-    """A picture on an isotropic grid around its lesion, or as it is.
+def resampled(image: FeatureImage, spacing_mm: float | None) -> FeatureImage:
+    """An image on an isotropic grid around its lesion, or unchanged.
 
     PyRadiomics' own resampling (`imageoperations.resampleImage`: B-spline for the image,
-    nearest for the mask, around the lesion with five voxels to spare), so that values are
-    those of a PyRadiomics call; it is not IBSI's, whose grids share their centre. What was
-    imaged is not resampled: all of the result counts as imaged.
+    nearest for the mask, around the lesion with a margin of five voxels), so that values are
+    those of a PyRadiomics call. It differs from IBSI's, whose grids share their centre.
+    `inside` is not resampled: all of the result counts as imaged.
 
     Args:
-        picture: Image with a mask that is not empty.
-        wanted_mm: Voxel wanted; None: nothing is done.
+        image: Image with a mask that is not empty.
+        spacing_mm: Size of the voxels; None: the image is not resampled.
 
     Raises:
         RadiomicsError: No voxel of the coarser grid falls into the lesion.
     """
-    if wanted_mm is None:
-        return picture
+    if spacing_mm is None:
+        return image
     import SimpleITK as sitk
     from radiomics import imageoperations
 
-    image, mask = (
-        sitk.GetImageFromArray(picture.image),
-        sitk.GetImageFromArray(picture.mask.astype(np.uint32)),
-    )
-    for one in (image, mask):
-        one.SetSpacing([float(s) for s in picture.spacing_mm[::-1]])
-    found, region = imageoperations.resampleImage(
-        image,
+    values = sitk.GetImageFromArray(image.values)
+    mask = sitk.GetImageFromArray(image.mask.astype(np.uint32))
+    for source in (values, mask):
+        source.SetSpacing([float(s) for s in image.spacing_mm[::-1]])
+    new_values, new_mask = imageoperations.resampleImage(
+        values,
         mask,
-        resampledPixelSpacing=[wanted_mm] * 3,
+        resampledPixelSpacing=[spacing_mm] * 3,
         interpolator=sitk.sitkBSpline,
         padDistance=5,
     )
-    lesion = sitk.GetArrayFromImage(region) == 1
+    lesion = sitk.GetArrayFromImage(new_mask) == 1
     if not lesion.any():
-        raise RadiomicsError("the lesion vanishes at the feature set's voxel size", got=f"{wanted_mm} mm")
-    spacing = (wanted_mm, wanted_mm, wanted_mm)
-    return FeatureImage(sitk.GetArrayFromImage(found), lesion, np.ones_like(lesion), spacing)
+        raise RadiomicsError("the lesion vanishes at the feature set's voxel size", got=f"{spacing_mm} mm")
+    spacing = (spacing_mm, spacing_mm, spacing_mm)
+    return FeatureImage(sitk.GetArrayFromImage(new_values), lesion, np.ones_like(lesion), spacing)

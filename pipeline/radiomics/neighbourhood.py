@@ -1,4 +1,4 @@
-"""A lesion's mask with what all its images share: lines of neighbouring voxels in 13 directions."""
+"""The voxel neighbourhoods of a lesion, which all its images share: lines in 13 directions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Line:
     """All voxels of a lesion, line by line along one direction.
 
     Attributes:
-        order: Voxel numbers (n,), in the mask's order, sorted along the lines.
-        breaks: (n + 1,); at k, whether voxel k of the order does not touch voxel k - 1 along
-            the direction; true at both ends.
+        order: Voxel numbers (n,), in the order of the mask, sorted along the lines.
+        breaks: (n + 1,) whether voxel k of the order does not touch voxel k - 1 along the
+            direction; true at both ends.
         several: Whether any line holds more than one voxel.
     """
 
@@ -31,7 +31,7 @@ class Line:
 
 
 class Neighbourhood:
-    """A lesion in its box.
+    """The neighbourhoods of the voxels of a lesion, in its box.
 
     Args:
         mask: (z, y, x), not empty.
@@ -41,19 +41,19 @@ class Neighbourhood:
         self.mask = mask
 
     def __getstate__(self) -> dict[str, BoolArray]:
-        # What was derived is larger than the mask and quickly derived again in another process.
+        # Derived arrays are larger than the mask and quickly computed again in another process.
         return {"mask": self.mask}
 
     @cached_property
     def lines(self) -> tuple[Line, ...]:
-        """Lines along each direction that the box has room for; of two opposite ones, one."""
+        """Lines along each direction that fits into the box, one of each pair of opposite directions."""
         return tuple(_line(self.mask, d) for d in _directions(self.mask.shape))
 
     @cached_property
     def neighbours(self) -> npt.NDArray[np.int32]:
-        """How many of its 26 neighbours belong to the lesion, by voxel (n,)."""
-        found: npt.NDArray[np.int32] = box_sums(self.mask.astype(np.int32))[self.mask] - 1
-        return found
+        """Number of the 26 neighbours of each voxel that belong to the lesion (n,)."""
+        count: npt.NDArray[np.int32] = box_sums(self.mask.astype(np.int32))[self.mask] - 1
+        return count
 
 
 def _directions(shape: tuple[int, ...]) -> list[Direction]:
@@ -66,7 +66,7 @@ def _directions(shape: tuple[int, ...]) -> list[Direction]:
 
 
 def _line(mask: BoolArray, direction: Direction) -> Line:
-    """Voxels sorted by the line they lie on; within a line they ascend, as the mask's order does."""
+    """Voxels sorted by the line they lie on, ascending within a line as in the order of the mask."""
     index = np.stack(np.nonzero(mask)).astype(np.int32)
     along = next(axis for axis in range(3) if direction[axis])
     step = index[along]
@@ -81,7 +81,7 @@ def _line(mask: BoolArray, direction: Direction) -> Line:
 
 
 def box_sums(array: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Sums over each voxel's 3×3×3 box; nothing lies beyond the borders."""
+    """Sums over the 3×3×3 box of each voxel; beyond the borders everything is 0."""
     for axis in range(3):
         before = np.moveaxis(array, axis, 0)
         after = before.copy()

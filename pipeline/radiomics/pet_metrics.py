@@ -1,17 +1,19 @@
-"""PET's own indices: SUV, metabolic volume, total lesion glycolysis, dissemination, rim."""
+"""PET metrics: SUV, metabolic tumour volume, total lesion glycolysis, dissemination, rim."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.radiomics.images import BoolArray, FeatureImage, Spacing, lesion_box, widened
-from pipeline.radiomics.subregions import rim
+from pipeline.radiomics.subregions import shell_around
 
 PEAK_RADIUS_MM = (3.0 / (4.0 * np.pi)) ** (1.0 / 3.0) * 10.0
 RIM_MM = 8.0
 THRESHOLDS_SUV = (2.5, 4.0)
-INDEX_COLUMNS = (
+PET_METRIC_COLUMNS = (
     "pet_index_suvmax",
     "pet_index_suvmean",
     "pet_index_suvpeak",
@@ -29,14 +31,27 @@ INDEX_COLUMNS = (
 )
 
 
-def pet_indices(pet: FeatureImage) -> dict[str, float]:
-    """The field's first table, from a PET (SUVbw, g/mL) and a contour that is not empty.
+@dataclass(frozen=True)
+class Dissemination:
+    """The spread of a lesion.
+
+    Attributes:
+        lesions: Number of connected parts (26 neighbours).
+        dmax_mm: Greatest distance of two parts' centres of volume; 0 for one part.
+    """
+
+    lesions: int
+    dmax_mm: float
+
+
+def pet_metrics(pet: FeatureImage) -> dict[str, float]:
+    """The usual PET metrics, from a PET (SUVbw, g/mL) and a contour that is not empty.
 
     - `suvmax`, `suvmean` (g/mL): within the mask (Boellaard et al., EANM guideline 2.0, Eur J
       Nucl Med Mol Imaging 2015;42:328-354).
     - `suvpeak` (g/mL): the highest mean in a 1 cm³ sphere centred on a voxel of the mask
       (PERCIST, Wahl et al., J Nucl Med 2009;50 Suppl 1:122S-150S; IBSI global intensity peak,
-      0F91); the sphere may reach beyond the mask, not beyond what was imaged.
+      0F91); the sphere may extend beyond the mask, but not beyond the imaged voxels.
     - `mtv_41`, `mtv_2.5`, `mtv_4.0` (mL): voxels of the mask at or above 41 % of `suvmax`
       (EANM guideline 2.0), SUV 2.5 (Freudenberg et al., Eur J Nucl Med Mol Imaging
       2004;31:325-329), SUV 4.0 (Barrington et al., J Nucl Med 2021;62:332-337).
@@ -47,63 +62,62 @@ def pet_indices(pet: FeatureImage) -> dict[str, float]:
     - `dmax_mm` (mm): greatest distance of two parts' centres of volume; 0 for one part
       (Cottereau et al., J Nucl Med 2020;61:40-45).
     - `rim_suvmean` (g/mL): mean in the shell of voxels whose centres lie more than 0 and at
-      most 8 mm from the nearest voxel centre of the mask, within what was imaged; this
-      package's own index, after peritumoral regions as in Braman et al., Breast Cancer Res
-      2017;19:57. NaN where nothing around the mask was imaged.
+      most 8 mm from the nearest voxel centre of the mask, over imaged voxels; a metric of this
+      package, after peritumoral regions as in Braman et al., Breast Cancer Res 2017;19:57. NaN
+      if no voxel of the shell was imaged.
 
     Returns:
-        Values by column, in the order of :data:`INDEX_COLUMNS`.
+        Values by column, in the order of :data:`PET_METRIC_COLUMNS`.
     """
     voxel_ml = float(np.prod(pet.spacing_mm)) / 1000.0
-    values = pet.image[pet.mask].astype(np.float64)
-    lesions, dmax = _dissemination(pet.mask[lesion_box(pet.mask)], pet.spacing_mm)
-    found = {
+    values = pet.values[pet.mask].astype(np.float64)
+    spread = _dissemination(pet.mask[lesion_box(pet.mask)], pet.spacing_mm)
+    metrics = {
         "suvmax": float(values.max()),
         "suvmean": float(values.mean()),
         "suvpeak": suv_peak(pet),
         **_thresholded(values, voxel_ml),
         "tlg": float(values.mean()) * values.size * voxel_ml,
         "volume_ml": values.size * voxel_ml,
-        "lesions": float(lesions),
-        "dmax_mm": dmax,
+        "lesions": float(spread.lesions),
+        "dmax_mm": spread.dmax_mm,
         "rim_suvmean": rim_mean(pet),
     }
-    return {column: found[column.removeprefix("pet_index_")] for column in INDEX_COLUMNS}
+    return {column: metrics[column.removeprefix("pet_index_")] for column in PET_METRIC_COLUMNS}
 
 
 def _thresholded(values: npt.NDArray[np.float64], voxel_ml: float) -> dict[str, float]:
-    cuts = {"41": 0.41 * values.max(), **{str(t): t for t in THRESHOLDS_SUV}}
-    found = {}
-    for name, cut in cuts.items():
-        above = values[values >= cut]
-        found[f"mtv_{name}"] = above.size * voxel_ml
-        found[f"tlg_{name}"] = float(above.sum()) * voxel_ml
-    return found
+    thresholds = {"41": 0.41 * values.max(), **{str(t): t for t in THRESHOLDS_SUV}}
+    metrics = {}
+    for name, threshold in thresholds.items():
+        above = values[values >= threshold]
+        metrics[f"mtv_{name}"] = above.size * voxel_ml
+        metrics[f"tlg_{name}"] = float(above.sum()) * voxel_ml
+    return metrics
 
 
-def _dissemination(mask: BoolArray, spacing_mm: Spacing) -> tuple[int, float]:
-    """Number of connected parts and the greatest distance of their centres (mm)."""
+def _dissemination(mask: BoolArray, spacing_mm: Spacing) -> Dissemination:
     from scipy import ndimage
 
     parts, number = ndimage.label(mask, structure=np.ones((3, 3, 3)))
     if number < 2:
-        return int(number), 0.0
+        return Dissemination(int(number), 0.0)
     centres = np.array(ndimage.center_of_mass(mask, parts, range(1, number + 1))) * spacing_mm
     gaps = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
-    return int(number), float(gaps.max())
+    return Dissemination(int(number), float(gaps.max()))
 
 
 def suv_peak(pet: FeatureImage) -> float:
     """Highest mean of imaged voxels whose centres lie in a 1 cm³ sphere around a voxel of the mask."""
     reach = [int(PEAK_RADIUS_MM / s) for s in pet.spacing_mm]
     box = lesion_box(pet.mask)
-    wide = widened(box, pet.image.shape, (reach[0], reach[1], reach[2]))
+    wide = widened(box, pet.values.shape, (reach[0], reach[1], reach[2]))
     pads = [
         (r - (b.start - w.start), r - (w.stop - b.stop)) for r, b, w in zip(reach, box, wide, strict=True)
     ]
-    known = np.pad(pet.inside[wide], pads).astype(np.float64)
-    total = _sphere_sums(np.pad(pet.image[wide].astype(np.float64), pads) * known, pet.spacing_mm)
-    count = _sphere_sums(known, pet.spacing_mm)
+    imaged = np.pad(pet.inside[wide], pads).astype(np.float64)
+    total = _sphere_sums(np.pad(pet.values[wide].astype(np.float64), pads) * imaged, pet.spacing_mm)
+    count = _sphere_sums(imaged, pet.spacing_mm)
     centres = pet.mask[box] & (count > 0)
     if not centres.any():
         return float("nan")
@@ -111,10 +125,10 @@ def suv_peak(pet: FeatureImage) -> float:
 
 
 def _sphere_sums(padded: npt.NDArray[np.float64], spacing_mm: Spacing) -> npt.NDArray[np.float64]:
-    """Sums over the sphere around each voxel that has its whole sphere in the array.
+    """Sums over the sphere around each voxel whose sphere lies within the array.
 
-    The sphere is a set of rows along x: a running sum along x gives each row's sum by one
-    difference.
+    The sphere is a set of rows along x, and the difference of two values of the cumulative sum
+    along x is the sum over a row.
     """
     rz, ry, rx = (int(PEAK_RADIUS_MM / s) for s in spacing_mm)
     nz, ny, nx = (n - 2 * r for n, r in zip(padded.shape, (rz, ry, rx), strict=True))
@@ -132,8 +146,8 @@ def _sphere_sums(padded: npt.NDArray[np.float64], spacing_mm: Spacing) -> npt.ND
     return sums
 
 
-def rim_mean(picture: FeatureImage) -> float:
+def rim_mean(pet: FeatureImage) -> float:
     """Mean SUV (g/mL) of the imaged voxels in the shell around a lesion; NaN where there are none."""
-    box, shell = rim(picture.mask, picture.spacing_mm, RIM_MM)
-    values = picture.image[box][shell & picture.inside[box]]
+    shell = shell_around(pet.mask, pet.spacing_mm, RIM_MM)
+    values = pet.values[shell.box][shell.mask & pet.inside[shell.box]]
     return float(values.astype(np.float64).mean()) if values.size else float("nan")

@@ -1,4 +1,4 @@
-"""The stage: a patient's images and contour in, a row of features out."""
+"""The rule `radiomics_patient`: from the images and contour of a patient to a row of features."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.errors import PatientError, RadiomicsError, SettingsError
-from pipeline.provenance import versions
-from pipeline.radiomics.feature_row import FeatureRow, write_row
+from pipeline.radiomics.feature_table import Row, table_metadata, write_feature_table
 from pipeline.radiomics.features import extract_features
 from pipeline.radiomics.images import FeatureImage
-from pipeline.radiomics.pet_metrics import INDEX_COLUMNS, pet_indices
-from pipeline.radiomics.sets import feature_columns, load_feature_set, settings_hash
+from pipeline.radiomics.pet_metrics import pet_metrics
+from pipeline.radiomics.sets import load_feature_set
 from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
-from pipeline.radiomics.subregions import with_region
+from pipeline.radiomics.subregions import with_subregion
 from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import Contour, FeatureSet, RadiomicsSettings
 from pipeline.tables.status import Status, stop_or_exclude
@@ -26,7 +24,7 @@ from pipeline.tables.status import Status, stop_or_exclude
 log = logging.getLogger(__name__)
 STAGE = "radiomics"
 EXCLUDED = Status("excluded", STAGE, consequence="no radiomics features")
-"""What is said of a patient whose features cannot be computed."""
+"""Status of a patient whose features cannot be computed."""
 
 
 def radiomics_patient(
@@ -49,29 +47,29 @@ def radiomics_patient(
             contour on its own grid.
         out: Parquet file.
         settings: The study's radiomics section.
-        policy: What a patient does whose features cannot be computed.
-        contour: The region: the drawn contour, its hot part, or the shell around it.
-        workers: Processes for the patient's images.
+        policy: What happens to a patient whose features cannot be computed.
+        contour: The subregion: the drawn contour, its hot part, or the shell around it.
+        workers: Processes for the images of the patient.
 
     Raises:
-        RadiomicsError: With policy `stop`: images lack a modality, hold values that are not
-            finite, or the region is empty.
+        RadiomicsError: With policy `stop`: images lack a modality or hold values that are not
+            finite, or the subregion is empty.
         SettingsError: The feature set is absent or wrong, or the study asks for the other
             kind of images.
     """
     require_images(settings, source)
-    _stage(source, out, Wanted(settings, contour, policy, workers))
+    _extract(source, out, ExtractionOptions(settings, contour, policy, workers))
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExtractionOptions:
     """How features are extracted.
 
     Attributes:
         settings: The study's radiomics section.
-        contour: The region of the contour.
-        policy: What a patient does whose features cannot be computed.
-        workers: Processes for a patient's images.
+        contour: The subregion of the contour.
+        policy: What happens to a patient whose features cannot be computed.
+        workers: Processes for the images of a patient.
     """
 
     settings: RadiomicsSettings
@@ -80,123 +78,131 @@ class Wanted:
     workers: int = 1
 
 
+@dataclass(frozen=True)
+class PatientFeatures:
+    """The features of a patient.
+
+    Attributes:
+        values: Values by column.
+        status: `ok`, or `warned` with what to know about the values.
+    """
+
+    values: dict[str, float]
+    status: Status
+
+
 def require_images(settings: RadiomicsSettings, source: Path | NativeSources) -> None:
-    """Refuse to take features from other images than the study asks for.
+    """Refuse to compute features from other images than the study asks for.
 
     Raises:
-        SettingsError: The study asks for others.
+        SettingsError: The study asks for other images.
     """
     given = "native" if isinstance(source, NativeSources) else "crop"
     if settings.images != given:
         raise SettingsError(
-            f"radiomics.images asks for {settings.images!r}, but features were to be taken from {given!r}",
+            f"radiomics.images asks for {settings.images!r}, but the features would be computed from {given!r}",
             action=f"set radiomics.images: {given}",
         )
 
 
-def _stage(source: Path | NativeSources, out: Path, wanted: Wanted) -> None:
-    feature_set = load_feature_set(wanted.settings)
+def _extract(source: Path | NativeSources, out: Path, options: ExtractionOptions) -> None:
+    feature_set = load_feature_set(options.settings)
     patient_id = source.patient_id if isinstance(source, NativeSources) else source.stem
-    values: Mapping[str, float] | None = None
+    rows: list[Row] = []
     try:
-        images = read_images(source)
-        patient_id = images.patient_id
-        status = images.status
-        if images.contour:
-            values, status = patient_features(images, feature_set, wanted)
+        patient = read_images(source)
+        patient_id = patient.patient_id
+        status = patient.status
+        if patient.contour:
+            features = patient_features(patient, feature_set, options)
+            rows, status = [{"patient_id": patient_id, **features.values}], features.status
         if status.state == "warned":
             log.warning("patient %s: %s", patient_id, status.problem)
     except PatientError as error:
-        status = stop_or_exclude(error, patient_id, EXCLUDED, wanted.policy)
-    columns = feature_columns(feature_set) + INDEX_COLUMNS
-    metadata = {**table_metadata(feature_set, wanted.settings, wanted.contour), b"status": asdict(status)}
-    write_row(out, FeatureRow(patient_id, values), columns, metadata)
-
-
-def table_metadata(feature_set: FeatureSet, settings: RadiomicsSettings, contour: str) -> dict[bytes, Any]:
-    """What a feature file says of how it was made."""
-    return {
-        b"settings_hash": settings_hash(settings, feature_set, contour),
-        b"feature_set": feature_set.title,
-        b"contour": contour,
-        b"versions": versions("pyradiomics", "numpy", "PyWavelets", "SimpleITK"),
+        status = stop_or_exclude(error, patient_id, EXCLUDED, options.policy)
+    metadata = {
+        **table_metadata(feature_set, options.settings, options.contour),
+        b"status": asdict(status),
+        b"patient_id": patient_id,
     }
-
-
-def prepared(images: PatientImages, feature_set: FeatureSet, wanted: Wanted) -> dict[str, FeatureImage]:
-    """Pictures checked, standardised where asked for, with the region asked for.
-
-    Raises:
-        RadiomicsError: They cannot be used.
-    """
-    _require_usable(images.pictures, feature_set)
-    pictures = with_region(images.pictures, wanted.contour, wanted.settings)
-    if wanted.settings.intensities == "zscored":
-        pictures = {name: standardised(picture) for name, picture in pictures.items()}
-    return pictures
+    write_feature_table(out, rows, {"patient_id": str}, feature_set, metadata)
 
 
 def patient_features(
-    images: PatientImages, feature_set: FeatureSet, wanted: Wanted
-) -> tuple[dict[str, float], Status]:
-    """A patient's values by column, and what is told of them.
+    patient: PatientImages, feature_set: FeatureSet, options: ExtractionOptions
+) -> PatientFeatures:
+    """The features of a patient.
 
     Args:
-        images: With a contour.
-        feature_set: What is extracted.
-        wanted: How.
+        patient: Images with a contour.
+        feature_set: The features.
+        options: How they are extracted.
 
     Raises:
         RadiomicsError: The images cannot be used.
     """
-    pictures = prepared(images, feature_set, wanted)
-    found = extract_features(pictures, feature_set, wanted.settings.min_voxels, wanted.workers)
-    problems = [*images.notes, *found.problems, *_border(images.pictures)]
-    values = {**found.values, **pet_indices(images.pictures["pet"])}
+    images = prepared_images(patient, feature_set, options)
+    extraction = extract_features(images, feature_set, options.settings.min_voxels, options.workers)
+    problems = [*patient.notes, *extraction.problems, *_border_problems(patient.images)]
+    values = {**extraction.values, **pet_metrics(patient.images["pet"])}
     if problems:
-        return values, Status("warned", STAGE, " | ".join(problems), "used")
-    return values, Status("ok", STAGE)
+        return PatientFeatures(values, Status("warned", STAGE, " | ".join(problems), "used"))
+    return PatientFeatures(values, Status("ok", STAGE))
 
 
-def standardised(picture: FeatureImage) -> FeatureImage:
-    """A picture with mean 0 and SD 1 over its imaged voxels.
+def prepared_images(
+    patient: PatientImages, feature_set: FeatureSet, options: ExtractionOptions
+) -> dict[str, FeatureImage]:
+    """Images after checks, with the subregion as mask, and standardised if the settings say so.
+
+    Raises:
+        RadiomicsError: The images cannot be used.
+    """
+    _require_usable(patient.images, feature_set)
+    images = with_subregion(patient.images, options.contour, options.settings)
+    if options.settings.intensities == "zscored":
+        images = {name: standardised(image) for name, image in images.items()}
+    return images
+
+
+def standardised(image: FeatureImage) -> FeatureImage:
+    """An image with mean 0 and SD 1 over its imaged voxels.
 
     Raises:
         RadiomicsError: The image is constant.
     """
-    known = picture.image[picture.inside].astype(np.float64)
-    deviation = known.std()
+    imaged = image.values[image.inside].astype(np.float64)
+    deviation = imaged.std()
     if not deviation > 0:
         raise RadiomicsError("an image is constant and cannot be standardised")
-    scaled = ((picture.image - known.mean()) / deviation).astype(picture.image.dtype)
-    return replace(picture, image=scaled)
+    return replace(image, values=((image.values - imaged.mean()) / deviation).astype(image.values.dtype))
 
 
-def _require_usable(pictures: Mapping[str, FeatureImage], feature_set: FeatureSet) -> None:
-    wanted = {*feature_set.modalities, "pet"}
-    if wanted - set(pictures):
+def _require_usable(images: Mapping[str, FeatureImage], feature_set: FeatureSet) -> None:
+    modalities = {*feature_set.modalities, "pet"}
+    if modalities - set(images):
         raise RadiomicsError(
-            "the images lack a modality", expected=", ".join(sorted(wanted)), got=", ".join(pictures)
+            "the images lack a modality", expected=", ".join(sorted(modalities)), got=", ".join(images)
         )
-    for name, picture in pictures.items():
-        if not picture.mask.any():
+    for name, image in images.items():
+        if not image.mask.any():
             raise RadiomicsError(
-                f"the contour is empty on the {name}", action="look at the contour and at the crop's place"
+                f"the contour is empty on the {name}", action="check the contour and the position of the crop"
             )
-        if not np.isfinite(picture.image[picture.mask]).all():
+        if not np.isfinite(image.values[image.mask]).all():
             raise RadiomicsError(f"the {name} holds values that are not finite within the lesion")
 
 
-def _border(pictures: Mapping[str, FeatureImage]) -> list[str]:
-    """Messages where the lesion touches the image's border or leaves what was imaged."""
-    found = []
-    # One mask on one grid is told of once.
-    for name, picture in {id(p.mask): (n, p) for n, p in pictures.items()}.values():
-        mask = picture.mask
+def _border_problems(images: Mapping[str, FeatureImage]) -> list[str]:
+    """Messages where the lesion touches the border of an image or extends beyond the imaged voxels."""
+    problems = []
+    # Images that share a mask and grid give one message.
+    for name, image in {id(image.mask): (name, image) for name, image in images.items()}.values():
+        mask = image.mask
         faces = [mask.take(i, axis) for axis in range(3) for i in (0, -1) if mask.shape[axis] > 1]
         if any(face.any() for face in faces):
-            found.append(f"the lesion touches the border of the {name}: shape and rim may be cut")
-        unseen = int((mask & ~picture.inside).sum())
-        if unseen:
-            found.append(f"{unseen} voxels of the lesion were not imaged on the {name}")
-    return found
+            problems.append(f"the lesion touches the border of the {name}: shape and rim may be cut off")
+        outside = int((mask & ~image.inside).sum())
+        if outside:
+            problems.append(f"{outside} voxels of the lesion were not imaged on the {name}")
+    return problems

@@ -1,4 +1,7 @@
-"""Features on the contours that a fold's network drew on patients it has not seen."""
+"""The rule `radiomics_predicted`: features inside the contours that a network predicted.
+
+Only patients that the network of the fold has not seen have features here.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,17 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import PatientError, TableError
-from pipeline.radiomics.pet_metrics import INDEX_COLUMNS
-from pipeline.radiomics.radiomics_patient import EXCLUDED, STAGE, Wanted, patient_features, table_metadata
-from pipeline.radiomics.sets import feature_columns, load_feature_set
+from pipeline.radiomics.feature_table import Row, table_metadata, write_feature_table
+from pipeline.radiomics.radiomics_patient import (
+    EXCLUDED,
+    STAGE,
+    ExtractionOptions,
+    PatientFeatures,
+    patient_features,
+)
+from pipeline.radiomics.sets import load_feature_set
 from pipeline.radiomics.sources import read_crop, with_predicted
 from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
@@ -26,11 +34,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FoldContours:
-    """What a fold's network left.
+    """The files of the network of a fold, and what they belong to.
 
     Attributes:
-        network: The model's name.
-        fold: Which fold.
+        network: Name of the model.
+        fold: Number of the fold.
         folder: `models/{network}/fold{k}`: `masks.zarr`, `predictions.parquet`.
         crops: Folder of the crop stores, `{patient}.zarr`.
         splits: `splits.json`.
@@ -44,83 +52,85 @@ class FoldContours:
 
 
 def radiomics_predicted(source: FoldContours, out: Path, settings: RadiomicsSettings, policy: Policy) -> None:
-    """Write features on a fold's predicted contours: of test and external patients only.
+    """Write features inside the predicted contours of a fold, for test and external patients only.
 
     A parquet table with a row per patient: `patient_id`, `fold`, `set`, the set's columns and
     `pet_index_*` (of the predicted contour). A patient in whom the network found no lesion,
     or whose features cannot be computed (policy `exclude`), has missing values. The schema's
     metadata holds `statuses` by patient, `settings_hash`, `feature_set`, `versions`, `contour`
-    and the network's `caveats`. Images are the crops, whatever the study's other features are
-    taken from: the masks lie on their grid.
+    and the `caveats` of the network. Images are the crops, whatever images the study's other
+    features come from, because the masks lie on the grid of the crops.
+
+    Args:
+        source: The files of the fold.
+        out: Parquet file.
+        settings: The study's radiomics section.
+        policy: What happens to a patient whose features cannot be computed.
 
     Raises:
-        TableError: The network has seen a patient, or kept no mask of one it must have.
-        RadiomicsError: With policy `stop`: a patient's features cannot be computed.
+        TableError: The network has seen a patient, or stored no mask of a patient that it has
+            not seen.
+        RadiomicsError: With policy `stop`: the features of a patient cannot be computed.
     """
     splits = read_splits(source.splits)
     patients = unseen_patients(splits, source.fold)
     _require_unseen(source, patients)
     feature_set = load_feature_set(settings)
-    rows, statuses = [], {}
+    rows: list[Row] = []
+    statuses = {}
     for patient_id, name in patients.items():
-        values, status = _patient((source, patient_id), feature_set, settings, policy)
-        statuses[patient_id] = asdict(status)
-        if status.state == "warned":
-            log.warning("patient %s: %s", patient_id, status.problem)
-        rows.append({"patient_id": patient_id, "fold": source.fold, "set": name, **values})
-    told = table_metadata(feature_set, settings, f"predicted by {source.network}")
-    _write(out, rows, feature_set, {**told, b"statuses": statuses, b"caveats": _caveats(source.folder)})
+        features = _features(source, patient_id, feature_set, settings, policy)
+        statuses[patient_id] = asdict(features.status)
+        if features.status.state == "warned":
+            log.warning("patient %s: %s", patient_id, features.status.problem)
+        rows.append({"patient_id": patient_id, "fold": source.fold, "set": name, **features.values})
+    metadata = {
+        **table_metadata(feature_set, settings, f"predicted by {source.network}"),
+        b"statuses": statuses,
+        b"caveats": _caveats(source.folder),
+    }
+    key_columns = dict(zip(KEYS, (str, int, str), strict=True))
+    write_feature_table(out, rows, key_columns, feature_set, metadata)
 
 
 def _require_unseen(source: FoldContours, patients: Mapping[str, str]) -> None:
-    """The network's own record of its sets must be that of the splits, and its masks be there."""
+    """Require that the network's record of its sets agrees with the splits, and that its masks exist."""
     import zarr
 
     table = read_predictions(source.folder / "predictions.parquet")
-    told = dict(zip(table["patient_id"], table["set"], strict=True))
-    seen = {p: s for p, s in told.items() if p in patients or s in ("test", "external")}
-    check_unseen(seen, read_splits(source.splits), source.fold, str(source.folder))
+    sets = dict(zip(table["patient_id"], table["set"], strict=True))
+    unseen = {p: s for p, s in sets.items() if p in patients or s in ("test", "external")}
+    check_unseen(unseen, read_splits(source.splits), source.fold, str(source.folder))
     masks = source.folder / "masks.zarr"
-    kept = set(zarr.open_group(str(masks), mode="r")) if masks.is_dir() else set()
-    absent = sorted(set(patients) - kept)
+    stored = set(zarr.open_group(str(masks), mode="r")) if masks.is_dir() else set()
+    absent = sorted(set(patients) - stored)
     if absent:
         raise TableError(
-            "a network kept no mask of patients it did not see",
+            "a network stored no mask of patients that it has not seen",
             where=str(masks),
             got=", ".join(absent[:5]),
             action="set training.outputs: [masks] and train a network that segments",
         )
 
 
-def _patient(
-    where: tuple[FoldContours, str], feature_set: FeatureSet, settings: RadiomicsSettings, policy: Policy
-) -> tuple[Mapping[str, float], Status]:
-    source, patient_id = where
+def _features(
+    source: FoldContours,
+    patient_id: str,
+    feature_set: FeatureSet,
+    settings: RadiomicsSettings,
+    policy: Policy,
+) -> PatientFeatures:
     try:
-        images = with_predicted(read_crop(source.crops / f"{patient_id}.zarr"), source.folder / "masks.zarr")
-        if not images.contour:
-            return {}, images.status
-        return patient_features(images, feature_set, Wanted(settings, "manual", policy))
+        patient = with_predicted(read_crop(source.crops / f"{patient_id}.zarr"), source.folder / "masks.zarr")
+        if not patient.contour:
+            return PatientFeatures({}, patient.status)
+        return patient_features(patient, feature_set, ExtractionOptions(settings, "manual", policy))
     except PatientError as error:
-        told = stop_or_exclude(error, patient_id, EXCLUDED, policy)
-        return {}, Status("warned", STAGE, told.problem, "features missing")
+        excluded = stop_or_exclude(error, patient_id, EXCLUDED, policy)
+        return PatientFeatures({}, Status("warned", STAGE, excluded.problem, "features missing"))
 
 
 def _caveats(folder: Path) -> list[str]:
-    told = folder / "model.json"
-    found = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else {}
-    return [str(caveat) for caveat in found.get("caveats", [])]
-
-
-def _write(
-    out: Path, rows: list[dict[str, Any]], feature_set: FeatureSet, metadata: Mapping[bytes, Any]
-) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    kinds = (pa.string(), pa.int64(), pa.string())
-    fields = [pa.field(name, kind) for name, kind in zip(KEYS, kinds, strict=True)]
-    fields += [pa.field(name, pa.float64()) for name in feature_columns(feature_set) + INDEX_COLUMNS]
-    schema = pa.schema(fields, metadata={key: json.dumps(value) for key, value in metadata.items()})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), out)
+    path = folder / "model.json"
+    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return [str(caveat) for caveat in facts.get("caveats", [])]

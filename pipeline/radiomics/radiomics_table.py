@@ -1,25 +1,26 @@
-"""The cohort's feature table."""
+"""The rule `radiomics_table`: the feature table of the cohort."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import TableError
-from pipeline.radiomics.feature_row import read_metadata
 
 
 def gather_features(parquets: list[Path], out: Path) -> None:
-    """Join patients' features into one table (`features.parquet`), a row per patient with values.
+    """Join the features of all patients into one table, with a row per patient with values.
+
+    The metadata of the table holds the hash of the settings and the status of each patient by
+    patient_id.
 
     Args:
-        parquets: Of the patients' stage.
-        out: Parquet file.
-
-    The table's metadata holds the settings' hash and each patient's status by patient_id.
+        parquets: Feature tables of the patients.
+        out: Parquet file, `features.parquet`.
 
     Raises:
-        TableError: Files were made with different settings or columns, or name a patient twice.
+        TableError: Tables were made with different settings or columns, or name a patient twice.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -28,18 +29,26 @@ def gather_features(parquets: list[Path], out: Path) -> None:
     if not tables:
         raise TableError("there are no feature files to gather", where=out.name)
     metadata = [read_metadata(path) for path in parquets]
-    _require_one(parquets, [str(m.get(b"settings_hash")) for m in metadata], "settings")
-    _require_one(parquets, [",".join(table.column_names) for table in tables], "columns")
+    _require_equal(parquets, [str(m.get(b"settings_hash")) for m in metadata], "settings")
+    _require_equal(parquets, [",".join(table.column_names) for table in tables], "columns")
     statuses = {str(m[b"patient_id"]): m[b"status"] for m in metadata}
     if len(statuses) < len(tables):
         raise TableError("two feature files belong to one patient", where=out.name)
-    kept = {b"settings_hash": json.dumps(metadata[0][b"settings_hash"]), b"statuses": json.dumps(statuses)}
     joined = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+    about = {b"settings_hash": json.dumps(metadata[0][b"settings_hash"]), b"statuses": json.dumps(statuses)}
     out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(joined.sort_by("patient_id").replace_schema_metadata(kept), out)
+    pq.write_table(joined.sort_by("patient_id").replace_schema_metadata(about), out)
 
 
-def _require_one(parquets: list[Path], values: list[str], what: str) -> None:
+def read_metadata(path: Path) -> dict[bytes, Any]:
+    """The metadata of a feature table, parsed (status, settings hash, …)."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_schema(path).metadata or {}
+    return {key: json.loads(value) for key, value in metadata.items() if not key.startswith(b"ARROW")}
+
+
+def _require_equal(parquets: list[Path], values: list[str], what: str) -> None:
     for path, value in zip(parquets, values, strict=True):
         if value != values[0]:
             raise TableError(

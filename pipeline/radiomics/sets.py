@@ -19,7 +19,7 @@ DECOMPOSITIONS = ("LLH", "LHL", "LHH", "HLL", "HLH", "HHL", "HHH", "LLL")
 
 
 def feature_set_path(settings: RadiomicsSettings) -> Path:
-    """The file that a study's feature set stands in (an input of the workflow's rule).
+    """The file of a study's feature set, an input of the rules of radiomics.
 
     A bare name means a file of this package's `config/radiomics/`; what has a slash or the
     ending `.yaml` is a path from the working directory.
@@ -37,7 +37,7 @@ def load_feature_set(settings: RadiomicsSettings) -> FeatureSet:
     deviations.
 
     Raises:
-        SettingsError: The file is absent, is no YAML, or has wrong keys or values.
+        SettingsError: The file is absent, is not valid YAML, or has wrong keys or values.
     """
     import yaml
 
@@ -50,20 +50,22 @@ def load_feature_set(settings: RadiomicsSettings) -> FeatureSet:
             expected=f"one of {known}, or a path",
         )
     try:
-        found = FeatureSet.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        feature_set = FeatureSet.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
         raise SettingsError("a radiomics feature set is wrong", where=str(path), got=str(error)) from None
     if settings.intensities == "zscored":
-        return _in_deviations(found, settings.zscored_bin_width_sd)
-    return found
+        return _in_deviations(feature_set, settings.zscored_bin_width_sd)
+    return feature_set
 
 
 def _in_deviations(feature_set: FeatureSet, width: float) -> FeatureSet:
-    def changed(one: Discretisation) -> Discretisation:
-        return one if one.bin_width is None else one.model_copy(update={"bin_width": width})
+    def in_deviations(rule: Discretisation) -> Discretisation:
+        return rule if rule.bin_width is None else rule.model_copy(update={"bin_width": width})
 
-    widths = {m: tuple(changed(d) for d in many) for m, many in feature_set.discretisations.items()}
-    return feature_set.model_copy(update={"discretisations": widths})
+    rules = {
+        m: tuple(in_deviations(rule) for rule in many) for m, many in feature_set.discretisations.items()
+    }
+    return feature_set.model_copy(update={"discretisations": rules})
 
 
 def image_names(feature_set: FeatureSet) -> tuple[str, ...]:
@@ -74,16 +76,16 @@ def image_names(feature_set: FeatureSet) -> tuple[str, ...]:
 
 
 def shape_prefix(feature_set: FeatureSet) -> str:
-    """Start of shape's column names.
+    """Prefix of the columns of shape features.
 
-    One mask serves both modalities, so shape stands once; under CT (whose contour usually
-    fills the mask), or under PET where a set has no CT.
+    One mask serves both modalities, so shape features stand once: under CT (whose contour
+    usually fills the mask), or under PET where a set has no CT.
     """
     return f"{'ct' if 'ct' in feature_set.modalities else 'pet'}_original_shape"
 
 
 def texture_prefix(modality: Modality, image: str, discretisation: Discretisation) -> str:
-    """Start of texture's column names, e.g. `ct_original` or `ct_original-64bins`."""
+    """Prefix of the columns of texture features, e.g. `ct_original` or `ct_original-64bins`."""
     suffix = f"-{discretisation.suffix}" if discretisation.suffix else ""
     return f"{modality}_{image}{suffix}"
 
@@ -104,12 +106,12 @@ def _columns(feature_set: FeatureSet) -> Iterator[str]:
                     yield from (f"{prefix}_{kind}_{name}" for name in names)
 
 
-# What says only which tables are made, not what stands in one.
+# Settings that decide which tables are made, but not their values.
 NOT_OF_VALUES = {"enabled", "feature_set", "contours", "stability", "perturb_mm"}
 
 
 def settings_hash(settings: RadiomicsSettings, feature_set: FeatureSet, contour: str = "manual") -> str:
-    """Hash of all that decides a patient's values: settings, the set itself, the contour, libraries."""
+    """Hash of everything that determines a patient's values: settings, feature set, contour, libraries."""
     content = {
         "settings": settings.model_dump(exclude=NOT_OF_VALUES),
         "set": feature_set.model_dump(exclude={"title", "source"}),

@@ -1,4 +1,4 @@
-"""A patient's images and contours: from the crop store, from native volumes, from a network."""
+"""The images and contours of a patient: from the crop store, from native volumes, or from a network."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pipeline.tables.status import Status, read_status
 
 @dataclass(frozen=True)
 class NativeSources:
-    """What features of native volumes read.
+    """What the features of native volumes read.
 
     Attributes:
-        patient_id: Names the patient.
+        patient_id: The patient.
         convert: Folder of `convert` (the CT).
         suv: Folder of `suv` (the PET).
         contours: Folder of `contours`.
@@ -34,19 +34,19 @@ class NativeSources:
 
 @dataclass(frozen=True)
 class PatientImages:
-    """A patient's pictures.
+    """The images of a patient.
 
     Attributes:
-        patient_id: Whose.
-        pictures: By modality (`pet`, `ct`); empty where the patient is excluded.
-        status: Of the stage that made them, or why there are no features.
-        contour: Whether the pictures' masks hold one.
+        patient_id: The patient.
+        images: Images by modality (`pet`, `ct`); empty where the patient is excluded.
+        status: Status of the stage that made them, or why there are no features.
+        contour: Whether the masks hold a contour.
         margin: Voxels of the crop store beyond the crop on each side.
-        notes: What is to be told of them.
+        notes: Warnings about the images.
     """
 
     patient_id: str
-    pictures: dict[str, FeatureImage]
+    images: dict[str, FeatureImage]
     status: Status
     contour: bool = False
     margin: int = 0
@@ -56,13 +56,13 @@ class PatientImages:
 NO_CONTOUR = Status(
     "warned", "radiomics", "the patient has no contour", "no radiomics features; networks are not affected"
 )
-NOTHING_FOUND = Status(
+NOTHING_PREDICTED = Status(
     "warned", "radiomics", "the network found no lesion", "no radiomics features of this contour"
 )
 
 
 def read_crop(path: Path) -> PatientImages:
-    """Pictures of a crop store: a zarr group with `image`, `inside` and, with a contour, `mask`.
+    """Images of a crop store: a zarr group with `image`, `inside` and, with a contour, `mask`.
 
     The group's attributes are `status` and, unless the patient is excluded, `crop` (patient_id,
     channels, spacing_mm, margin, crc32 by array). The whole store is used, its
@@ -81,24 +81,24 @@ def read_crop(path: Path) -> PatientImages:
         raise RadiomicsError(
             error.problem, where=error.where, got=error.got, action="delete it and run the rule `crop` again"
         ) from None
-    inside, about = crop.inside > 0, crop.attributes
+    inside, attributes = crop.inside > 0, crop.attributes
     mask = np.zeros(inside.shape, dtype=bool) if crop.mask is None else crop.mask > 0
-    pictures = {
-        name: FeatureImage(image, mask, inside, about.spacing_mm)
-        for name, image in zip(about.channels, crop.image, strict=True)
+    images = {
+        name: FeatureImage(values, mask, inside, attributes.spacing_mm)
+        for name, values in zip(attributes.channels, crop.image, strict=True)
     }
-    told = NO_CONTOUR if crop.mask is None else status
-    return PatientImages(about.patient_id, pictures, told, crop.mask is not None, about.margin)
+    status = NO_CONTOUR if crop.mask is None else status
+    return PatientImages(attributes.patient_id, images, status, crop.mask is not None, attributes.margin)
 
 
-def with_predicted(images: PatientImages, masks: Path) -> PatientImages:
-    """The same pictures with the contour a network predicted.
+def with_predicted(patient: PatientImages, masks: Path) -> PatientImages:
+    """The same images with the contour that a network predicted.
 
-    For development patients the masks must be those of the fold that held the patient out:
-    what a network drew on its own training patients is too good.
+    For development patients the masks must be those of the fold that held the patient out,
+    because contours on a network's own training patients are too good.
 
     Args:
-        images: Of :func:`read_crop`.
+        patient: The images of :func:`read_crop`.
         masks: `masks.zarr` of a fold: an array (Z, Y, X) per patient, on the crop's grid
             without margin.
 
@@ -108,35 +108,34 @@ def with_predicted(images: PatientImages, masks: Path) -> PatientImages:
     import zarr
 
     group = zarr.open_group(str(masks), mode="r")
-    if not images.pictures:
-        return images
-    if images.patient_id not in group:
+    if not patient.images:
+        return patient
+    if patient.patient_id not in group:
         raise RadiomicsError("there is no predicted contour of the patient", where=masks.name)
-    found = np.pad(np.asarray(group[images.patient_id][...]) > 0, images.margin)
-    if not found.any():
-        return replace(images, contour=False, status=NOTHING_FOUND)
-    for picture in images.pictures.values():
-        if picture.image.shape != found.shape:
+    mask = np.pad(np.asarray(group[patient.patient_id][...]) > 0, patient.margin)
+    if not mask.any():
+        return replace(patient, contour=False, status=NOTHING_PREDICTED)
+    for image in patient.images.values():
+        if image.values.shape != mask.shape:
             raise RadiomicsError(
                 "a predicted contour does not lie on the crop's grid",
                 where=masks.name,
-                expected=str(picture.image.shape),
-                got=str(found.shape),
+                expected=str(image.values.shape),
+                got=str(mask.shape),
             )
-    pictures = {name: replace(picture, mask=found) for name, picture in images.pictures.items()}
-    return replace(images, pictures=pictures, contour=True, status=Status("ok", "radiomics"))
+    images = {name: replace(image, mask=mask) for name, image in patient.images.items()}
+    return replace(patient, images=images, contour=True, status=Status("ok", "radiomics"))
 
 
 def read_native(sources: NativeSources) -> PatientImages:
-    """Pictures of the native volumes: each image with the contour drawn on it.
+    """Images of the native volumes, each with the contour drawn on it.
 
-    Where a contour was drawn on one of the images only, the other one gets it resampled onto
-    its grid (nearest voxel), and that is told. Nothing is said of padding: all is imaged.
+    Where a contour was drawn on one image only, it is resampled to the grid of the other image
+    (nearest voxel), with a note. Native volumes have no padding: all voxels count as imaged.
 
     Raises:
-        RadiomicsError: A contour does not share its image's grid, or leaves nothing on the
-            other image's grid.
-        GeometryError: A volume cannot be read.
+        RadiomicsError: PET and CT lie in different frames of reference, and one has no contour.
+        GeometryError: A volume cannot be read, or a contour does not share the grid of its image.
     """
     for folder in (sources.suv, sources.contours):
         status = read_status(folder)
@@ -158,7 +157,7 @@ def read_native(sources: NativeSources) -> PatientImages:
     }
     if not drawn:
         return PatientImages(sources.patient_id, {}, NO_CONTOUR)
-    pictures, notes = {}, []
+    images, notes = {}, []
     for name, volume in volumes.items():
         if name in drawn:
             require_same_grid(volume.grid, drawn[name].grid, f"{name} and its contour")
@@ -168,17 +167,17 @@ def read_native(sources: NativeSources) -> PatientImages:
             if must_register_pet(sources.convert):
                 raise RadiomicsError(
                     f"the {name} has no contour of its own, and PET and CT lie in different frames of reference",
-                    action="draw it on both images, or set radiomics.images: crop",
+                    action="draw the contour on both images, or set radiomics.images: crop",
                 )
             mask = resample_mask(drawn[other], volume.grid, np.eye(4), "nearest") > 0
             notes.append(f"the {name} has no contour of its own: that of the {other} was resampled")
-        image = volume.array.astype(np.float32, copy=False)
-        pictures[name] = FeatureImage(image, mask, np.ones(mask.shape, dtype=bool), volume.spacing_mm)
-    return PatientImages(sources.patient_id, pictures, Status("ok", "radiomics"), True, notes=tuple(notes))
+        values = volume.array.astype(np.float32, copy=False)
+        images[name] = FeatureImage(values, mask, np.ones(mask.shape, dtype=bool), volume.spacing_mm)
+    return PatientImages(sources.patient_id, images, Status("ok", "radiomics"), True, notes=tuple(notes))
 
 
 def read_images(source: Path | NativeSources) -> PatientImages:
-    """Pictures of a crop store or of the native volumes.
+    """Images of a crop store or of the native volumes.
 
     Raises:
         RadiomicsError, GeometryError: As :func:`read_crop` and :func:`read_native`.
@@ -186,9 +185,9 @@ def read_images(source: Path | NativeSources) -> PatientImages:
     return read_native(source) if isinstance(source, NativeSources) else read_crop(source)
 
 
-def source_of(patient_id: str, images: Sequence[Path]) -> Path | NativeSources:
-    """What a rule's image inputs are: one crop store, or the folders of convert, suv and contours."""
-    if len(images) == 1:
-        return images[0]
-    convert, suv, contours = images
+def source_of(patient_id: str, inputs: Sequence[Path]) -> Path | NativeSources:
+    """The source that the inputs of a rule are: a crop store, or folders of convert, suv and contours."""
+    if len(inputs) == 1:
+        return inputs[0]
+    convert, suv, contours = inputs
     return NativeSources(patient_id, convert, suv, contours)

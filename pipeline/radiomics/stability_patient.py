@@ -1,4 +1,4 @@
-"""Features under perturbed contours: what another observer might have drawn."""
+"""The rule `stability_patient`: features under perturbed contours, as another observer might draw them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import PatientError, RadiomicsError
+from pipeline.radiomics.feature_table import Row, write_feature_table
 from pipeline.radiomics.images import BoolArray, FeatureImage, Spacing, lesion_box, widened
-from pipeline.radiomics.pet_metrics import INDEX_COLUMNS
-from pipeline.radiomics.radiomics_patient import EXCLUDED, Wanted, patient_features, prepared, require_images
-from pipeline.radiomics.sets import feature_columns, load_feature_set, settings_hash
+from pipeline.radiomics.radiomics_patient import (
+    EXCLUDED,
+    ExtractionOptions,
+    patient_features,
+    prepared_images,
+    require_images,
+)
+from pipeline.radiomics.sets import load_feature_set, settings_hash
 from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
 from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
@@ -26,12 +32,12 @@ UNCHANGED = "as drawn"
 def perturbed(mask: BoolArray, spacing_mm: Spacing, by_mm: float) -> Iterator[tuple[str, BoolArray]]:
     """A contour as drawn, grown, shrunk, and moved both ways along each axis.
 
-    Growing takes voxels whose centres lie within the distance of the contour's voxels,
-    shrinking leaves those farther than the distance from voxels outside (Zwanenburg et al.,
-    Sci Rep 2019;9:614, on perturbation in place of repeated contours). Where all
-    axes' voxels are larger than the distance, one voxel of the finest axis is taken; a move is
-    a whole number of voxels, at least one. What is moved out of the image is lost;
-    a mask that nothing is left of is not yielded.
+    Growing adds voxels whose centres lie within the distance of the contour's voxels; shrinking
+    leaves voxels farther than the distance from voxels outside (Zwanenburg et al., Sci Rep
+    2019;9:614, on perturbations in place of repeated contours). If the voxels are larger than
+    the distance along all axes, the voxel size of the finest axis is used; a move is a whole
+    number of voxels, at least one. Voxels that are moved out of the image are lost, and a mask
+    without voxels is not yielded.
 
     Args:
         mask: Lesion (z, y, x), not empty.
@@ -83,47 +89,48 @@ def _moved(mask: BoolArray, axis: int, steps: int) -> BoolArray:
 
 
 def perturbed_features(
-    images: PatientImages, feature_set: FeatureSet, settings: RadiomicsSettings
-) -> list[dict[str, float | str]]:
+    patient: PatientImages, feature_set: FeatureSet, settings: RadiomicsSettings
+) -> list[Row]:
     """A patient's features under each perturbation of the manual contour.
 
-    A perturbed contour that no features can be taken from (shrunk to less than a voxel of a
-    coarser grid) is left out, and told.
+    A perturbed contour for which no features can be computed (shrunk to less than a voxel of a
+    coarser grid) is left out with a warning.
 
     Returns:
-        A row per perturbation: `patient_id`, `perturbation`, the set's columns and
+        A row per perturbation: `patient_id`, `perturbation`, the columns of the set and
         `pet_index_*`; none where the patient is excluded or has no contour.
 
     Raises:
         RadiomicsError: The images cannot be used even with the contour as drawn.
     """
-    rows: list[dict[str, float | str]] = []
-    if not images.contour:
+    rows: list[Row] = []
+    if not patient.contour:
         return rows
-    wanted = Wanted(settings, "manual", "stop")
-    prepared(images, feature_set, wanted)
-    for name, masks in _perturbations(images.pictures, settings.perturb_mm):
-        changed = {m: replace(p, mask=masks[m]) for m, p in images.pictures.items()}
+    options = ExtractionOptions(settings, "manual", "stop")
+    prepared_images(patient, feature_set, options)
+    for name, masks in _perturbations(patient.images, settings.perturb_mm):
+        images = {
+            modality: replace(image, mask=masks[modality]) for modality, image in patient.images.items()
+        }
         try:
-            values, _ = patient_features(replace(images, pictures=changed), feature_set, wanted)
+            features = patient_features(replace(patient, images=images), feature_set, options)
         except RadiomicsError as error:
             if name == UNCHANGED:
                 raise
-            log.warning("patient %s, contour %s: %s", images.patient_id, name, error)
+            log.warning("patient %s, contour %s: %s", patient.patient_id, name, error)
             continue
-        rows.append({"patient_id": images.patient_id, "perturbation": name, **values})
+        rows.append({"patient_id": patient.patient_id, "perturbation": name, **features.values})
     return rows
 
 
 def _perturbations(
-    pictures: Mapping[str, FeatureImage], by_mm: float
+    images: Mapping[str, FeatureImage], by_mm: float
 ) -> Iterator[tuple[str, dict[str, BoolArray]]]:
-    """Perturbations that every picture's contour survives."""
-    found = {m: dict(perturbed(p.mask, p.spacing_mm, by_mm)) for m, p in pictures.items()}
-    first = next(iter(found.values()))
-    for name in first:
-        if all(name in masks for masks in found.values()):
-            yield name, {modality: masks[name] for modality, masks in found.items()}
+    """Perturbations that leave a contour on every image: name, and masks by modality."""
+    masks = {m: dict(perturbed(image.mask, image.spacing_mm, by_mm)) for m, image in images.items()}
+    for name in next(iter(masks.values())):
+        if all(name in of_image for of_image in masks.values()):
+            yield name, {modality: of_image[name] for modality, of_image in masks.items()}
 
 
 def stability_patient(
@@ -138,7 +145,7 @@ def stability_patient(
         source: Zarr store of the crop stage, or the native volumes.
         out: Parquet file.
         settings: The study's radiomics section.
-        policy: What a patient does whose features cannot be computed.
+        policy: What happens to a patient whose features cannot be computed.
 
     Raises:
         RadiomicsError: With policy `stop`: the images cannot be used.
@@ -146,35 +153,16 @@ def stability_patient(
     """
     require_images(settings, source)
     feature_set = load_feature_set(settings)
-    rows: list[dict[str, float | str]] = []
+    rows: list[Row] = []
     try:
-        images = read_images(source)
-        status = images.status
-        rows = perturbed_features(images, feature_set, settings)
+        patient = read_images(source)
+        status = patient.status
+        rows = perturbed_features(patient, feature_set, settings)
     except PatientError as error:
         status = stop_or_exclude(error, out.stem, EXCLUDED, policy)
-    _write(
-        out, rows, feature_set, {b"status": asdict(status), b"settings_hash": _hash(settings, feature_set)}
-    )
-
-
-def _hash(settings: RadiomicsSettings, feature_set: FeatureSet) -> str:
-    return settings_hash(settings, feature_set, f"perturbed by {settings.perturb_mm:g} mm")
-
-
-def _write(
-    out: Path,
-    rows: list[dict[str, float | str]],
-    feature_set: FeatureSet,
-    metadata: Mapping[bytes, object],
-) -> None:
-    import json
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    fields = [pa.field(name, pa.string()) for name in ("patient_id", "perturbation")]
-    fields += [pa.field(name, pa.float64()) for name in feature_columns(feature_set) + INDEX_COLUMNS]
-    schema = pa.schema(fields, metadata={key: json.dumps(value) for key, value in metadata.items()})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), out)
+    contour = f"perturbed by {settings.perturb_mm:g} mm"
+    metadata = {
+        b"status": asdict(status),
+        b"settings_hash": settings_hash(settings, feature_set, contour),
+    }
+    write_feature_table(out, rows, {"patient_id": str, "perturbation": str}, feature_set, metadata)

@@ -1,58 +1,72 @@
-"""Which voxels features are taken from: the contour, its hot part, or the shell around it."""
+"""Subregions that features are computed from: the contour, its hot part, or the shell around it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.errors import RadiomicsError
-from pipeline.radiomics.images import BoolArray, Box, FeatureImage, Spacing, lesion_box, widened
+from pipeline.radiomics.images import BoolArray, FeatureImage, Spacing, lesion_box, widened
 from pipeline.settings.radiomics import Contour, RadiomicsSettings
+from pipeline.volumes.grids import Slices
 
 
-def with_region(
-    pictures: Mapping[str, FeatureImage], contour: Contour, settings: RadiomicsSettings
+@dataclass(frozen=True)
+class Shell:
+    """The shell around a lesion.
+
+    Attributes:
+        box: Slices (z, y, x) of the image.
+        mask: The voxels of the shell within the box.
+    """
+
+    box: Slices
+    mask: BoolArray
+
+
+def with_subregion(
+    images: Mapping[str, FeatureImage], contour: Contour, settings: RadiomicsSettings
 ) -> dict[str, FeatureImage]:
-    """Pictures whose masks are the wanted region of the contour they have.
+    """Images whose masks are replaced by a subregion of the contour.
 
-    - `manual`: as it is.
-    - `threshold`: its voxels at or above a share of its SUVmax (Boellaard et al., EANM
-      guideline 2.0, 2015: 41 %); of the PET, for both images.
-    - `peritumoral`: imaged voxels outside it whose centres lie within a distance of its voxels
-      (peritumoral region, Braman et al., Breast Cancer Res 2017;19:57).
+    - `manual`: the contour itself.
+    - `threshold`: the voxels of the contour at or above a share of its SUVmax (Boellaard et al.,
+      EANM guideline 2.0, 2015: 41 %), taken from the PET for both images.
+    - `peritumoral`: imaged voxels outside the contour whose centres lie within a distance of its
+      voxels (peritumoral region, Braman et al., Breast Cancer Res 2017;19:57).
 
     Args:
-        pictures: By modality, with the contour as mask, not empty.
-        contour: Which region.
-        settings: Its limits.
+        images: Images by modality, with the contour as mask, not empty.
+        contour: The subregion.
+        settings: Threshold and distance.
 
     Raises:
-        RadiomicsError: The region is empty.
+        RadiomicsError: The subregion is empty.
     """
     if contour == "manual":
-        return dict(pictures)
+        return dict(images)
     if contour == "threshold":
-        pet = pictures["pet"]
-        hot = pet.mask & (pet.image >= settings.threshold_share * pet.image[pet.mask].max())
-        masks = dict.fromkeys(pictures, hot)
+        pet = images["pet"]
+        hot = pet.mask & (pet.values >= settings.threshold_share * pet.values[pet.mask].max())
+        masks = dict.fromkeys(images, hot)
     else:
-        masks = {name: _shell(picture, settings.rim_mm) for name, picture in pictures.items()}
+        masks = {name: _shell_mask(image, settings.rim_mm) for name, image in images.items()}
     if not all(mask.any() for mask in masks.values()):
         raise RadiomicsError(f"the region `{contour}` is empty", action="look at the contour and at the crop")
-    return {name: replace(picture, mask=masks[name]) for name, picture in pictures.items()}
+    return {name: replace(image, mask=masks[name]) for name, image in images.items()}
 
 
-def _shell(picture: FeatureImage, width_mm: float) -> BoolArray:
-    box, shell = rim(picture.mask, picture.spacing_mm, width_mm)
-    mask = np.zeros_like(picture.mask)
-    mask[box] = shell & picture.inside[box]
+def _shell_mask(image: FeatureImage, width_mm: float) -> BoolArray:
+    shell = shell_around(image.mask, image.spacing_mm, width_mm)
+    mask = np.zeros_like(image.mask)
+    mask[shell.box] = shell.mask & image.inside[shell.box]
     return mask
 
 
-def rim(mask: BoolArray, spacing_mm: Spacing, width_mm: float) -> tuple[Box, BoolArray]:
-    """The shell around a lesion: a box (slices z, y, x) and the shell's voxels within it.
+def shell_around(mask: BoolArray, spacing_mm: Spacing, width_mm: float) -> Shell:
+    """The shell around a lesion.
 
     A voxel belongs to it if its centre lies more than 0 and at most `width_mm` from the
     nearest voxel centre of the lesion.
@@ -62,4 +76,4 @@ def rim(mask: BoolArray, spacing_mm: Spacing, width_mm: float) -> tuple[Box, Boo
     reach = [int(width_mm / s) + 1 for s in spacing_mm]
     box = widened(lesion_box(mask), mask.shape, (reach[0], reach[1], reach[2]))
     distance = ndimage.distance_transform_edt(~mask[box], sampling=spacing_mm)
-    return box, (distance > 0) & (distance <= width_mm)
+    return Shell(box, (distance > 0) & (distance <= width_mm))

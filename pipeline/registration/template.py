@@ -13,7 +13,7 @@ from pipeline.errors import RegistrationError, SettingsError
 from pipeline.provenance import file_sha256
 from pipeline.registration.body_mask import Modality, coarse_volume, make_body
 from pipeline.settings.geometry import RegistrationSettings
-from pipeline.tables.frozen_selection import write_pin
+from pipeline.tables.frozen_selection import freeze_patients
 from pipeline.tables.status import read_status
 from pipeline.volumes.nifti import write_nifti
 
@@ -95,7 +95,7 @@ def choose_template(
     write_nifti(out / IMAGE, volume)
     (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if pin is not None:
-        write_pin(pin, [path.name for path in folders])
+        freeze_patients(pin, [path.name for path in folders])
 
 
 def _choose(usable: dict[str, Path], settings: RegistrationSettings, seed: int) -> TemplateChoice:

@@ -130,7 +130,8 @@ def chosen_variables(job: ReportJob) -> pd.DataFrame:
 
     rows = []
     for model in job.settings.models:
-        folds = [values for folder in job.folds(model) if (values := _coefficients(folder)) is not None]
+        read = [_coefficients(folder) for folder in job.folds(model)]
+        folds = [coefficients for coefficients in read if coefficients is not None]
         counts = Counter(name for fold in folds for name in fold)
         for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
             values = [fold[name] for fold in folds if name in fold]

@@ -67,9 +67,9 @@ def modified_z(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _in_tail(z_scores: npt.NDArray[np.float64], measure: Measure) -> npt.NDArray[np.float64]:
     """Distance from the median in the tails that count; 0 elsewhere and where it is missing."""
     if measure.tail == "both":
-        return np.nan_to_num(np.abs(z_scores))
+        return np.asarray(np.nan_to_num(np.abs(z_scores)))
     sign = -1 if measure.tail == "low" else 1
-    return np.nan_to_num(np.maximum(sign * z_scores, 0.0))
+    return np.asarray(np.nan_to_num(np.maximum(sign * z_scores, 0.0)))
 
 
 def rank_outliers(facts: pd.DataFrame) -> pd.DataFrame:

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from pipeline.console import progress
-from pipeline.report import methods, provenance, published, quality, sections, slices
-from pipeline.report.job import ReportJob
+from pipeline.report import methods, published, quality, sections, slices
+from pipeline.report.job import ReportJob, provenance
 from pipeline.report.page import ReportContent, Texts, render
 from pipeline.report.sections import StudyResults
 from pipeline.report.style import FigureCanvas
@@ -46,7 +46,7 @@ def build_report(job: ReportJob, out: Path) -> None:
     external = bool((study.cohort["set"] == "external").any())
     texts = Texts(
         methods.methods(job, outcomes=has_outcomes(study.cohort), external=external),
-        provenance.provenance(job),
+        provenance(job),
     )
     for name in ("index.html", *(["quality.html"] if content.crop_sheets else [])):
         (out / name).write_text(render(job, content, texts, canvas.folder, name), encoding="utf-8")

@@ -50,7 +50,8 @@ class Example:
     aspect: tuple[float, float]
 
 
-class Plane(NamedTuple):
+@dataclass(frozen=True)
+class Plane:
     """A slice of a volume (z, y, x): axial at z, or coronal at y with the head up."""
 
     axial: bool

@@ -1,4 +1,4 @@
-"""What a crop says of itself: `CropAttributes`, and how it goes to JSON and back."""
+"""Attributes of a stored crop, and how they are converted to JSON and back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.tables.status import Status
+from pipeline.volumes.transform import transform_points
 from pipeline.volumes.volume import FloatArray, Grid
 
 Contour = Literal["manual", "drawn", "none"]
@@ -22,28 +23,28 @@ class CropAttributes:
     """Where a crop lies and what it holds.
 
     Attributes:
-        patient_id: Names the patient.
+        patient_id: The patient.
         channels: Names of the image's channels, in order.
         units: Unit of each channel.
-        quantities: What each channel holds, e.g. `pet_suvbw`, `ct_hu`.
+        quantities: Quantity in each channel, e.g. `pet_suvbw`, `ct_hu`.
         spacing_mm: Voxel (z, y, x).
         origin_mm: Centre of voxel (0, 0, 0) of the stored grid, margin included (LPS x, y, z),
             in the space the crop was placed in.
         direction: 3×3, columns are the unit vectors (LPS) of the x, y and z axes.
         transform: 4×4 from the space the crop was placed in (template or patient) to the
             patient's scanner coordinates (LPS mm).
-        pet_transform: The same to the PET's coordinates where the PET has a frame of reference of
-            its own and was registered; None: scanner coordinates are the PET's too.
+        pet_transform: The same to the coordinates of a PET that has a frame of reference of its
+            own and was registered; None: the PET shares the scanner coordinates.
         margin: Voxels stored beyond the crop on each side.
         position: How the crop was placed (`fixed`, `lesion`, `box`, `brain_anchored`, `whole`).
-        contour: Whether the mask was drawn by hand, by the software, or is missing.
+        contour: Whether the contour was drawn by hand, by the software, or is missing.
         mask_from: Image the contour was drawn on (`ct`, `pet`), or empty.
         lesion_coverage: Share of the contour's volume inside the crop without its margin;
-            None without contour.
-        lesion_ml: Volume of the contour on its native grid (mL); None without contour.
-        notes: What else should be known.
-        checksums: SHA-256 of each array's bytes (little-endian, C order): which crop it is.
-        crc32: CRC-32 of the same bytes, checked at each reading; three times as fast.
+            None without a contour.
+        lesion_ml: Volume of the contour on its native grid (mL); None without a contour.
+        notes: Warnings about the placement of the crop.
+        checksums: SHA-256 of each array's bytes (little-endian, C order), which identifies the crop.
+        crc32: CRC-32 of the same bytes, three times as fast, checked whenever the array is read.
     """
 
     patient_id: str
@@ -77,8 +78,7 @@ class CropAttributes:
     def scanner_points(self, index_zyx: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
         """Scanner coordinates (n, 3; LPS x, y, z; mm) of stored voxels (n, 3; z, y, x)."""
         matrix = np.asarray(self.transform, dtype=float)
-        placed = self.grid(shape).points(index_zyx)
-        return np.asarray(placed @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
+        return transform_points(matrix, self.grid(shape).points(index_zyx))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the store's attributes."""

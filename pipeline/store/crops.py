@@ -1,7 +1,7 @@
-"""Crops as zarr v3 stores: written whole or not at all, checked when read.
+"""Crops as zarr v3 stores: written completely or not at all, and checked when read.
 
-One chunk per channel, blosc lz4 with byte shuffle, no shards: training reads whole crops. The
-measured choice is tabled in docs/stages/crop.md (`python -m benchmarks.store_layouts`).
+One chunk per channel, blosc lz4 with byte shuffle, no shards, because training reads whole crops.
+docs/stages/crop.md compares this layout with others (`python -m benchmarks.store_layouts`).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ DTYPES = {"image": "<f4", "mask": "|u1", "inside": "|u1"}
 
 @dataclass(frozen=True)
 class Crop:
-    """One patient's crop.
+    """The crop of one patient.
 
     Attributes:
-        image: float32 (C, Z, Y, X) in the units the attributes name; padding is filled with
+        image: float32 (C, Z, Y, X) in the units that the attributes name; padding is filled with
             air (CT -1024 HU, PET 0).
         mask: uint8 (Z, Y, X), 1 = lesion; None where there is no contour.
         inside: uint8 (Z, Y, X), 1 = imaged by all channels.
-        attributes: Where it lies and what it holds.
+        attributes: Where the crop lies and what it holds.
     """
 
     image: npt.NDArray[np.float32]
@@ -44,12 +44,12 @@ class Crop:
 
 
 def write_crop(path: Path, crop: Crop, status: Status | None = None) -> None:
-    """Write a crop as a zarr v3 group; it appears under its name only when it is whole.
+    """Write a crop as a zarr v3 group, which appears under its name only when it is complete.
 
     Args:
-        path: `{patient}.zarr`; what lies there is replaced.
+        path: `{patient}.zarr`; an existing store is replaced.
         crop: The crop.
-        status: What the stage says of the patient; default `ok`.
+        status: Status of the patient after the stage; by default `ok`.
     """
     import zarr
 
@@ -79,7 +79,7 @@ def read_status(path: Path) -> Status:
     """Status of a stored patient.
 
     Raises:
-        CropError: There is no whole store at this path.
+        CropError: There is no complete store at this path.
     """
     return Status(**_attributes(path)["status"])
 
@@ -88,7 +88,7 @@ def read_attributes(path: Path) -> CropAttributes:
     """Attributes of a stored crop, without its arrays.
 
     Raises:
-        CropError: There is no whole store at this path, or its patient is excluded.
+        CropError: There is no complete store at this path, or its patient is excluded.
     """
     return _parse(path, _attributes(path))
 
@@ -97,59 +97,32 @@ def read_crop(path: Path) -> Crop:
     """Read a crop and check every array against its checksum.
 
     Raises:
-        CropError: The store is missing, incomplete, damaged, or its patient is excluded; the
+        CropError: The store is missing, incomplete or damaged, or its patient is excluded. The
             message names the patient.
     """
     attributes = read_attributes(path)
-    found = {name: read_array(path, name, attributes) for name in attributes.crc32}
+    arrays = {name: read_array(path, name, attributes) for name in attributes.crc32}
     for name in ("image", "inside"):
-        if name not in found:
+        if name not in arrays:
             raise _damaged(path, attributes.patient_id, f"the array `{name}` has no checksum")
-    return Crop(found["image"], found.get("mask"), found["inside"], attributes)
+    return Crop(arrays["image"], arrays.get("mask"), arrays["inside"], attributes)
 
 
-def stored_shape(path: Path, attributes: CropAttributes) -> tuple[int, ...]:
-    """Shape (C, Z, Y, X) of a stored image.
-
-    Raises:
-        CropError: It is missing or damaged.
-    """
-    import zarr
-
-    try:
-        return tuple(zarr.open_array(path / "image", mode="r", zarr_format=3).shape)
-    except Exception as error:  # zarr raises many kinds
-        raise _damaged(
-            path, attributes.patient_id, f"array `image`: {type(error).__name__}: {error}"
-        ) from None
-
-
-def read_array(
-    path: Path, name: str, attributes: CropAttributes, out: npt.NDArray[Any] | None = None
-) -> npt.NDArray[Any]:
-    """One array of a store, checked against its checksum.
+def read_array(path: Path, name: str, attributes: CropAttributes) -> npt.NDArray[Any]:
+    """An array of a store, checked against its checksum.
 
     Args:
         path: The store.
         name: `image`, `mask` or `inside`.
-        attributes: The store's.
-        out: Array of the same shape and kind to unpack into, which spares a copy.
+        attributes: Attributes of the store.
 
     Raises:
-        CropError: It is missing or damaged.
+        CropError: The array is missing or damaged.
     """
     import zarr
 
     try:
-        stored = zarr.open_array(path / name, mode="r", zarr_format=3)
-        array: npt.NDArray[Any]
-        if out is None:
-            array = stored[...]
-        else:
-            from zarr.core.buffer import default_buffer_prototype
-
-            stored.get_basic_selection(..., out=default_buffer_prototype().nd_buffer.from_numpy_array(out))
-            array = out
+        array: npt.NDArray[Any] = zarr.open_array(path / name, mode="r", zarr_format=3)[...]
     except Exception as error:  # zarr and its codecs raise many kinds
         raise _damaged(
             path, attributes.patient_id, f"array `{name}`: {type(error).__name__}: {error}"
@@ -174,7 +147,7 @@ def _arrays(crop: Crop) -> dict[str, npt.NDArray[Any]]:
             )
     if len(crop.attributes.channels) != crop.image.shape[0]:
         raise CropError(
-            "channels and image differ",
+            "the number of channels differs from the image's",
             expected=str(crop.attributes.channels),
             got=f"{crop.image.shape[0]} channels",
         )
@@ -201,19 +174,19 @@ def _write_array(group: Any, name: str, array: npt.NDArray[Any]) -> None:
         chunks=chunks,
         compressors=codec,
         dimension_names=axes,
-        # an empty chunk is written too: a missing file must never read as zeros
+        # Empty chunks are written too: a missing file must never be read as zeros.
         config={"write_empty_chunks": True},
     )
     stored[...] = array
 
 
 def _root(status: Status | None, attributes: CropAttributes) -> dict[str, Any]:
-    told = status or Status("ok", "crop")
-    return {"version": VERSION, "status": status_json(told), "crop": attributes.to_json()}
+    status = status or Status("ok", "crop")
+    return {"version": VERSION, "status": status_json(status), "crop": attributes.to_json()}
 
 
 def _part(path: Path) -> Path:
-    """A sibling to write into; remains of a killed job of this patient are removed."""
+    """A folder beside `path` to write into; what a killed job of this patient left is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for old in path.parent.glob(f".{path.name}.*.part"):
         shutil.rmtree(old, ignore_errors=True)
@@ -230,29 +203,29 @@ def _attributes(path: Path) -> dict[str, Any]:
     import zarr
 
     try:
-        found: dict[str, Any] = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
-        Status(**found["status"])
+        attributes: dict[str, Any] = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
+        Status(**attributes["status"])
     except Exception as error:  # zarr raises many kinds
         raise _damaged(path, path.stem, f"{type(error).__name__}: {error}") from None
-    return found
+    return attributes
 
 
-def _parse(path: Path, found: dict[str, Any]) -> CropAttributes:
-    status = Status(**found["status"])
+def _parse(path: Path, attributes: dict[str, Any]) -> CropAttributes:
+    status = Status(**attributes["status"])
     if status.state == "excluded":
         raise CropError(
             "an excluded patient has no crop", where=f"patient {path.stem}, {path}", got=status.problem
         )
-    if found.get("version") != VERSION:
+    if attributes.get("version") != VERSION:
         raise CropError(
-            "a crop was written by another version",
+            "a crop was written by another version of the software",
             where=f"patient {path.stem}, {path}",
             expected=f"version {VERSION}",
-            got=str(found.get("version")),
+            got=str(attributes.get("version")),
             action="run the rule `crop` again",
         )
     try:
-        return from_json(found["crop"])
+        return from_json(attributes["crop"])
     except (TypeError, KeyError) as error:
         raise _damaged(path, path.stem, f"attributes: {error}") from None
 
@@ -261,7 +234,7 @@ def _damaged(path: Path, patient_id: str, got: str) -> CropError:
     return CropError(
         "a stored crop cannot be trusted",
         where=f"patient {patient_id}, {path}",
-        expected="a whole store whose arrays match their checksums",
+        expected="a complete store whose arrays match their checksums",
         got=" ".join(got.split())[:300],
         action="delete it and run the rule `crop` again",
     )

@@ -13,7 +13,7 @@ from pipeline.survival.patients import Patients
 
 Array = NDArray[np.float64]
 EVENTS_PER_VARIABLE = 10.0
-"""Fewer events per variable make unpenalised Cox coefficients unreliable (Peduzzi et al.,
+"""With fewer events per variable unpenalised Cox coefficients are unreliable (Peduzzi et al.,
 J Clin Epidemiol 1995; 48: 1503)."""
 
 
@@ -24,7 +24,7 @@ class CoxFit:
     Attributes:
         coefficients: (p,) log hazard ratios per unit of a column.
         log_likelihood: Log partial likelihood at them (Efron's ties, without the ridge).
-        null: Log partial likelihood at zero.
+        null: Log partial likelihood at coefficients of zero.
     """
 
     coefficients: Array
@@ -32,8 +32,8 @@ class CoxFit:
     null: float
 
 
-def surv(time: Array, event: NDArray[np.bool_]) -> NDArray[np.void]:
-    """scikit-survival's structured array."""
+def to_surv(time: Array, event: NDArray[np.bool_]) -> NDArray[np.void]:
+    """Outcomes as scikit-survival's structured array."""
     from sksurv.util import Surv
 
     outcome: NDArray[np.void] = Surv.from_arrays(event, time)
@@ -67,9 +67,9 @@ def fit_cox(matrix: Array, time: Array, event: NDArray[np.bool_], ridge: float =
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConvergenceWarning)
             warnings.simplefilter("error", LinAlgWarning)
-            # A step too far overflows; the maximiser then halves it.
+            # Too large a step overflows, and the optimiser halves it.
             warnings.simplefilter("ignore", RuntimeWarning)
-            model.fit(matrix, surv(time, event))
+            model.fit(matrix, to_surv(time, event))
         if not np.isfinite(model.coef_).all():
             raise ArithmeticError("coefficients are not finite")
     except (ConvergenceWarning, LinAlgWarning, ValueError, ArithmeticError, LinAlgError) as error:
@@ -88,33 +88,33 @@ def fit_cox(matrix: Array, time: Array, event: NDArray[np.bool_], ridge: float =
     )
 
 
-def efron_log_likelihood(risk: Array, time: Array, event: NDArray[np.bool_]) -> float:
+def efron_log_likelihood(log_hazard: Array, time: Array, event: NDArray[np.bool_]) -> float:
     """Log partial likelihood with Efron's treatment of ties (JASA 1977; 72: 557)."""
     total = 0.0
-    for moment in np.unique(time[event]):
-        dead = event & (time == moment)
-        at_risk = np.logaddexp.reduce(risk[time >= moment])
-        tied = np.logaddexp.reduce(risk[dead])
-        share = np.arange(int(dead.sum())) / dead.sum()
-        total += risk[dead].sum() - float(
-            np.sum(at_risk + np.log1p(-share * np.exp(min(tied - at_risk, 0.0))))
+    for event_time in np.unique(time[event]):
+        tied = event & (time == event_time)
+        log_risk_set_sum = np.logaddexp.reduce(log_hazard[time >= event_time])
+        log_tied_sum = np.logaddexp.reduce(log_hazard[tied])
+        share = np.arange(int(tied.sum())) / tied.sum()
+        total += log_hazard[tied].sum() - float(
+            np.sum(log_risk_set_sum + np.log1p(-share * np.exp(min(log_tied_sum - log_risk_set_sum, 0.0))))
         )
     return float(total)
 
 
-def breslow_log_likelihood(risk: Array, time: Array, event: NDArray[np.bool_]) -> Array:
+def breslow_log_likelihood(log_hazard: Array, time: Array, event: NDArray[np.bool_]) -> Array:
     """(A,) log partial likelihoods of (n, A) log-hazards, Breslow's ties, without overflow."""
     order = np.argsort(-time, kind="stable")
-    descending, sorted_risk = -time[order], risk[order]
-    at_risk = np.logaddexp.accumulate(sorted_risk, axis=0)
+    descending, ordered = -time[order], log_hazard[order]
+    log_risk_set_sums = np.logaddexp.accumulate(ordered, axis=0)
     last = np.searchsorted(descending, descending, side="right") - 1
-    terms = sorted_risk - at_risk[last]
+    terms = ordered - log_risk_set_sums[last]
     total: Array = terms[event[order]].sum(axis=0)
     return total
 
 
 def likelihood_ratio_p(fit: CoxFit, columns: int) -> float:
-    """P-value of all coefficients being zero (χ² with as many degrees of freedom as columns)."""
+    """P-value of the hypothesis that all coefficients are zero (χ², a degree of freedom per column)."""
     from scipy.special import chdtrc
 
     return float(chdtrc(columns, max(0.0, 2.0 * (fit.log_likelihood - fit.null))))
@@ -133,13 +133,13 @@ def events_warning(events: int, candidates: int) -> list[str]:
 def informative_clinical(train: Patients, columns: tuple[str, ...], limit: float) -> tuple[str, ...]:
     """Clinical columns with a univariate likelihood-ratio P below a limit on training patients.
 
-    A column that is the same for all stays out. A limit of 1 keeps all columns.
+    A column that is the same for all training patients is left out. With a limit of 1 all columns pass.
     """
     from pipeline.tables.clinical import ClinicalEncoder
 
     if limit >= 1:
         return columns
-    kept = []
+    informative = []
     for column in columns:
         encoder = ClinicalEncoder.fit(train.table, [column])
         matrix = encoder.transform(train.table).to_numpy(dtype=float)
@@ -147,5 +147,5 @@ def informative_clinical(train: Patients, columns: tuple[str, ...], limit: float
             continue
         fit = fit_cox(matrix, train.time, train.event, ridge=0.01)
         if likelihood_ratio_p(fit, matrix.shape[1]) < limit:
-            kept.append(column)
-    return tuple(kept)
+            informative.append(column)
+    return tuple(informative)

@@ -1,4 +1,4 @@
-"""DeepSurv among the classical models: random search by inner cross-validation."""
+"""DeepSurv beside the classical models: random search by inner cross-validation."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.settings.classical import DeepSurvModel, DeepSurvNet
 from pipeline.survival.design import Design
-from pipeline.survival.estimator import Context, FittedModel, Learned, Learner, linear
+from pipeline.survival.estimator import Context, FittedModel, Learner, TrainedNetwork, constant_model
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design, tune
 
 Array = NDArray[np.float64]
-NOTHING = "no column varies among the training patients; the risk is 0"
 
 
-def draw_nets(settings: DeepSurvModel, seed: int) -> list[DeepSurvNet]:
-    """Networks drawn independently from the model's ranges (Bergstra and Bengio, JMLR 2012; 13: 281)."""
+def sample_networks(settings: DeepSurvModel, seed: int) -> list[DeepSurvNet]:
+    """Networks sampled independently from the model's ranges (Bergstra and Bengio, JMLR 2012; 13: 281)."""
     generator = np.random.default_rng(seed)
 
     def logarithmic(bounds: tuple[float, float]) -> float:
@@ -42,64 +41,65 @@ def draw_nets(settings: DeepSurvModel, seed: int) -> list[DeepSurvNet]:
 
 
 def fit_deepsurv(settings: DeepSurvModel, train: Patients, context: Context) -> FittedModel:
-    """The best of several drawn networks and numbers of epochs, by inner cross-validation.
+    """The best of several sampled networks and numbers of epochs, by inner cross-validation.
 
-    Each inner fold learns its own imputation, scaling and filters, as every recipe here.
+    Each inner fold learns its own imputation, scaling and filters, as for every model here.
     The chosen network is then trained on all training patients from several seeds.
 
     Raises:
-        ModelError: Nobody handed in a learner.
+        ModelError: The context has no learner.
     """
     learner = _learner(context)
-    nets = draw_nets(settings, context.seed)
-    looks = tuple(sorted(set(settings.epochs)))
-    candidates = list(product(range(len(nets)), looks))
-    (chosen, epochs), values = tune(
+    networks = sample_networks(settings, context.seed)
+    numbers_of_epochs = tuple(sorted(set(settings.epochs)))
+    candidates = list(product(range(len(networks)), numbers_of_epochs))
+    tuned = tune(
         candidates,
-        lambda part: _trainer(settings, nets, part, context),
+        lambda part: _trainer(settings, networks, part, context),
         train,
         settings.inner_folds,
         context.seed,
     )
+    chosen, epochs = tuned.candidate
     design = offered_design(settings, train)
     if not design.names:
-        return linear(design, np.zeros(0), warnings=(NOTHING,))
+        return constant_model(design)
     data = (design.transform(train), train.time, train.event)
-    members = [learner(nets[chosen], data, (epochs,), context.seed + i) for i in range(settings.members)]
-    # A single candidate was not compared with anything.
-    best = np.reshape(values, (len(nets), len(looks))).max(axis=1) if values else []
+    members = [learner(networks[chosen], data, (epochs,), context.seed + i) for i in range(settings.members)]
+    # A single candidate is not compared with others.
+    best = np.reshape(tuned.c_index, (len(networks), -1)).max(axis=1) if tuned.c_index else []
     report = {
         "candidates": len(design.names),
-        "network": nets[chosen].model_dump(mode="json"),
+        "network": networks[chosen].model_dump(mode="json"),
         "epochs": epochs,
         "members": settings.members,
-        "cross_validation": {"trials": len(nets), "c_index": [float(v) for v in best]},
+        "cross_validation": {"trials": len(networks), "c_index": [float(value) for value in best]},
     }
     return FittedModel(lambda patients: _mean_risk(members, design, patients, epochs), report)
 
 
 def _trainer(
-    settings: DeepSurvModel, nets: list[DeepSurvNet], part: Patients, context: Context
+    settings: DeepSurvModel, networks: list[DeepSurvNet], part: Patients, context: Context
 ) -> Callable[[tuple[int, int]], FittedModel]:
-    """(network, epochs) → that network fitted on `part`; trained once for all its epochs."""
+    """(network, epochs) → that network fitted on `part`; each is trained once for all numbers of epochs."""
     design = offered_design(settings, part)
     data = (design.transform(part), part.time, part.event)
-    looks = tuple(sorted(set(settings.epochs)))
+    numbers_of_epochs = tuple(sorted(set(settings.epochs)))
     learner = _learner(context)
-    trained: dict[int, Learned] = {}
+    trained: dict[int, TrainedNetwork] = {}
 
     def fit(candidate: tuple[int, int]) -> FittedModel:
         number, epochs = candidate
         if not design.names:
-            return linear(design, np.zeros(0), warnings=(NOTHING,))
+            return constant_model(design)
         if number not in trained:
-            trained[number] = learner(nets[number], data, looks, context.seed)
+            trained[number] = learner(networks[number], data, numbers_of_epochs, context.seed)
         return FittedModel(lambda patients: _mean_risk([trained[number]], design, patients, epochs))
 
     return fit
 
 
-def _mean_risk(members: list[Learned], design: Design, patients: Patients, epochs: int) -> Array:
+def _mean_risk(members: list[TrainedNetwork], design: Design, patients: Patients, epochs: int) -> Array:
     """(n,) mean log-hazard over networks."""
     matrix = design.transform(patients)
     return np.asarray(np.mean([member.risk(matrix, epochs) for member in members], axis=0))
@@ -108,7 +108,7 @@ def _mean_risk(members: list[Learned], design: Design, patients: Patients, epoch
 def _learner(context: Context) -> Learner:
     if context.learner is None:
         raise ModelError(
-            "a DeepSurv model needs something that trains networks",
-            action="hand `pipeline.training.tabular.learn_columns` to the job, as the rule does",
+            "a DeepSurv model needs a function that trains networks",
+            action="pass `pipeline.training.tabular.learn_columns` to the job, as the rule does",
         )
     return context.learner

@@ -17,7 +17,7 @@ from pipeline.tables.clinical import ClinicalEncoder
 
 Array = NDArray[np.float64]
 MOST_MISSING = 0.5
-"""A feature missing in more training patients than this share is not offered."""
+"""A feature that is missing in a larger share of training patients is not offered."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Scaler:
 
     @classmethod
     def fit(cls, train: Patients, columns: NDArray[np.int64]) -> Scaler:
-        """Learn from training patients; drops features that are constant or mostly missing."""
+        """Learn from training patients; features that are constant or mostly missing are dropped."""
         values = train.features[:, columns]
         enough = np.isnan(values).mean(axis=0) <= MOST_MISSING
         columns, values = columns[enough], values[:, enough]
@@ -59,14 +59,14 @@ class Scaler:
         scaled: Array = (values - self.mean) / self.deviation
         return scaled
 
-    def keep(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Scaler:
+    def select(self, positions: NDArray[np.bool_] | NDArray[np.int64]) -> Scaler:
         """The same for a part of the features."""
         return Scaler(
-            self.columns[chosen],
-            tuple(np.array(self.names, dtype=object)[chosen]),
-            self.median[chosen],
-            self.mean[chosen],
-            self.deviation[chosen],
+            self.columns[positions],
+            tuple(np.array(self.names, dtype=object)[positions]),
+            self.median[positions],
+            self.mean[positions],
+            self.deviation[positions],
         )
 
 
@@ -75,8 +75,8 @@ class Design:
     """Clinical columns, then features, as one matrix.
 
     Attributes:
-        encoder: Of the clinical columns.
-        scaler: Of the features.
+        encoder: Encoding of the clinical columns.
+        scaler: Imputation and scaling of the features.
     """
 
     encoder: ClinicalEncoder
@@ -89,14 +89,18 @@ class Design:
 
     @property
     def clinical(self) -> int:
-        """How many columns are clinical; they come first."""
+        """Number of clinical columns; they come first."""
         return len(self.encoder.names())
 
     def state(self, used: set[str]) -> dict[str, Any]:
-        """Plain values that a linear risk can be computed from again: `clinical`, the encoder's
-        state, and `features`, [name, median, mean, SD] of those in `used`."""
-        of = self.scaler
-        rows = zip(of.names, of.median.tolist(), of.mean.tolist(), of.deviation.tolist(), strict=True)
+        """Plain values that a linear risk can be computed from again.
+
+        Returns:
+            `clinical`, the encoder's state, and `features`, [name, median, mean, SD] of those in `used`.
+        """
+        scaler = self.scaler
+        statistics = (scaler.median.tolist(), scaler.mean.tolist(), scaler.deviation.tolist())
+        rows = zip(scaler.names, *statistics, strict=True)
         return {"clinical": self.encoder.state(), "features": [list(row) for row in rows if row[0] in used]}
 
     def transform(self, patients: Patients) -> Array:
@@ -109,32 +113,32 @@ def matching(names: Sequence[str], patterns: Sequence[str]) -> NDArray[np.int64]
     """Positions of names that match any pattern, in the table's order.
 
     Raises:
-        ModelError: A pattern matches nothing; the nearest names are told.
+        ModelError: A pattern matches no name; the message gives the nearest ones.
     """
-    found: set[int] = set()
+    positions: set[int] = set()
     for pattern in patterns:
-        hits = [i for i, name in enumerate(names) if fnmatch.fnmatchcase(name, pattern)]
-        if not hits:
+        matches = [i for i, name in enumerate(names) if fnmatch.fnmatchcase(name, pattern)]
+        if not matches:
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.4)
             raise ModelError(
                 f"no feature is named {pattern!r}",
                 where="features of a model",
                 expected=", ".join(near) or f"one of {len(names)} columns of the feature table",
-                action="mend the model's settings, or extract this feature",
+                action="correct the model's settings, or extract this feature",
             )
-        found.update(hits)
-    return np.array(sorted(found), dtype=np.int64)
+        positions.update(matches)
+    return np.array(sorted(positions), dtype=np.int64)
 
 
 def correlation_filter(values: Array, threshold: float) -> NDArray[np.int64]:
-    """Positions kept when no two columns may have |Spearman's ρ| above a threshold.
+    """Positions of columns of which no two have |Spearman's ρ| above a threshold.
 
     Args:
-        values: (n, p) of training patients, most wanted column first.
-        threshold: In (0, 1]; 1 keeps all.
+        values: (n, p) columns of training patients, the preferred ones first.
+        threshold: Limit in (0, 1]; with 1 all columns pass.
 
     Returns:
-        Kept positions, ascending.
+        Positions of the columns that pass, ascending.
     """
     from scipy.stats import rankdata
 
@@ -149,11 +153,11 @@ def pearson_filter(values: Array, threshold: float) -> NDArray[np.int64]:
     length = np.sqrt((centred**2).sum(axis=0))
     centred = centred / np.where(length > 0, length, 1.0)
     correlation = np.abs(centred.T @ centred)
-    blocked = np.zeros(values.shape[1], dtype=bool)
-    kept = []
+    dropped = np.zeros(values.shape[1], dtype=bool)
+    passed = []
     for j in range(values.shape[1]):
-        if not blocked[j]:
-            kept.append(j)
+        if not dropped[j]:
+            passed.append(j)
             # 1e-9: a correlation that equals the threshold but for rounding is not above it.
-            blocked |= correlation[j] > threshold + 1e-9
-    return np.array(kept, dtype=np.int64)
+            dropped |= correlation[j] > threshold + 1e-9
+    return np.array(passed, dtype=np.int64)

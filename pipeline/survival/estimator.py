@@ -17,34 +17,37 @@ from pipeline.survival.patients import Patients
 Array = NDArray[np.float64]
 
 
-class Learned(Protocol):
-    """A network trained on columns, after several numbers of epochs."""
+NO_COLUMN_VARIES = "no column varies among the training patients; the risk is 0"
+
+
+class TrainedNetwork(Protocol):
+    """A network trained on columns, with its weights after several numbers of epochs."""
 
     def risk(self, matrix: Array, epochs: int) -> Array:
         """(n,) log-hazards, higher = worse, of (n, K) columns after so many epochs."""
 
 
 class Learner(Protocol):
-    """Trains one network; this room knows no torch, so it is handed in by the rule."""
+    """Trains a network on columns. This room does not import torch, so the rule passes the function in."""
 
     def __call__(
         self,
         settings: DeepSurvNet,
         data: tuple[Array, Array, NDArray[np.bool_]],
-        looks: Sequence[int],
+        epochs: Sequence[int],
         seed: int,
-    ) -> Learned:
-        """Columns (n, K), times and events of training patients → the network after `looks` epochs."""
+    ) -> TrainedNetwork:
+        """Train on columns (n, K), times and events; weights are stored after each number of `epochs`."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a fit may use beside its patients.
+    """What a fit may use beside its training patients.
 
     Attributes:
-        seed: Of inner folds, bootstraps and forests.
-        threads: CPU threads.
-        validation: The fold's validation patients; only for recipes that are marked.
+        seed: Seed of inner folds, bootstraps and forests.
+        threads: Number of CPU threads.
+        validation: The fold's validation patients; only for selections that carry a caveat.
         perturbed: Features under perturbed contours; for models with `min_icc`.
         learner: Trains networks on columns; for DeepSurv.
     """
@@ -63,9 +66,9 @@ class FittedModel:
     Attributes:
         score: Patients → (n,) risk, higher = worse.
         report: Chosen features, coefficients, penalty: plain values for `model.json`.
-        warnings: What a reader of the model's figures should know.
-        caveats: What was done otherwise than this software would; printed in every table.
-        log_hazard: Whether the score is a log-hazard; else only its order has a meaning,
+        warnings: What a reader of the model's numbers should know.
+        caveats: Where the model departs from sound practice on request; printed in every table.
+        log_hazard: Whether the score is a log-hazard; otherwise only its order has a meaning,
             and survival probabilities need a slope.
     """
 
@@ -80,14 +83,35 @@ Fitter = Callable[[Any, Patients, Context], FittedModel]
 """Settings, training patients, context → a fitted model."""
 
 
-def linear(design: Design, coefficients: Array, **more: Any) -> FittedModel:
+def linear_model(
+    design: Design,
+    coefficients: Array,
+    report: dict[str, Any] | None = None,
+    warnings: tuple[str, ...] = (),
+    *,
+    log_hazard: bool = True,
+) -> FittedModel:
     """A linear risk Σ βⱼ·xⱼ on a design matrix.
 
     Args:
-        design: Learned from the training patients.
+        design: Design matrix, learned from the training patients.
         coefficients: (columns,) log hazard ratios per SD (features, numbers) or level.
-        more: `report` (merged with the coefficients that are not 0) and `warnings`.
+        report: Plain values for `model.json`, beside the coefficients that are not 0.
+        warnings: What a reader of the model's numbers should know.
+        log_hazard: Whether the risk is a log-hazard.
     """
-    chosen = {n: float(b) for n, b in zip(design.names, coefficients, strict=True) if b != 0}
-    report = {"coefficients": chosen, "design": design.state(set(chosen)), **more.pop("report", {})}
-    return FittedModel(lambda patients: design.transform(patients) @ coefficients, report, **more)
+    nonzero = {name: float(b) for name, b in zip(design.names, coefficients, strict=True) if b != 0}
+    state = {"coefficients": nonzero, "design": design.state(set(nonzero))}
+    return FittedModel(
+        lambda patients: design.transform(patients) @ coefficients,
+        {**state, **(report or {})},
+        warnings,
+        log_hazard=log_hazard,
+    )
+
+
+def constant_model(
+    design: Design, warning: str = NO_COLUMN_VARIES, *, log_hazard: bool = True
+) -> FittedModel:
+    """The model of a design without columns: the risk is 0 for all patients."""
+    return linear_model(design, np.zeros(0), warnings=(warning,), log_hazard=log_hazard)

@@ -12,31 +12,44 @@ from pipeline.survival.patients import Patients
 
 Array = NDArray[np.float64]
 MIN_PATIENTS = 3
-"""A centre with fewer training patients has no variance worth estimating."""
+"""Training patients that a centre needs for an estimate of its variance."""
 MIN_FEATURES = 3
-"""The priors are learned across features; with fewer, plain estimates are used."""
+"""Features that the estimation of the priors needs; with fewer, plain estimates are used."""
+
+
+@dataclass(frozen=True)
+class CentreEffect:
+    """How a centre's features differ from the mean of all centres, on the standardised scale.
+
+    Attributes:
+        shift: (p,) additive γ*.
+        scale: (p,) multiplicative δ*.
+    """
+
+    shift: Array
+    scale: Array
 
 
 @dataclass(frozen=True)
 class Harmoniser:
     """ComBat (Johnson, Li and Rabinovic, Biostatistics 2007; 8: 118), parametric priors.
 
-    No covariate is protected. Patients of a centre that was not learned, because it is new
-    or had fewer than three training patients, keep their values.
+    No covariate is preserved. Patients of a centre that was not learned, because it is new
+    or has fewer than three training patients, keep their values.
 
     Attributes:
         mean: (p,) mean over training patients of the learned centres.
         deviation: (p,) SD within centres.
-        centres: Centre → (additive γ* (p,), multiplicative δ* (p,)) on the standardised scale.
+        centres: Centre → its effect.
     """
 
     mean: Array
     deviation: Array
-    centres: dict[str, tuple[Array, Array]]
+    centres: dict[str, CentreEffect]
 
     @classmethod
     def fit(cls, train: Patients) -> Harmoniser:
-        """Learn from training patients; missing values are left out.
+        """Learn from training patients; missing values are ignored.
 
         With fewer than two centres of three patients nothing is learned.
         """
@@ -55,7 +68,7 @@ class Harmoniser:
         # A feature that is constant within centres has no scale to be brought to.
         deviation = np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-300), deviation, np.nan)
         scaled = (values - mean) / deviation
-        return cls(mean, deviation, {n: _shrunk(scaled[centre == n]) for n in names})
+        return cls(mean, deviation, {name: _centre_effect(scaled[centre == name]) for name in names})
 
     def transform(self, patients: Patients) -> Patients:
         """Patients with harmonised features; a feature that cannot be scaled stays as it is."""
@@ -63,16 +76,16 @@ class Harmoniser:
             return patients
         values = patients.features.copy()
         centre = patients.table["centre"].astype(str).to_numpy()
-        for name, (shift, scale) in self.centres.items():
+        for name, effect in self.centres.items():
             rows = centre == name
-            adjusted = ((values[rows] - self.mean) / self.deviation - shift) / scale
+            adjusted = ((values[rows] - self.mean) / self.deviation - effect.shift) / effect.scale
             adjusted = adjusted * self.deviation + self.mean
-            usable = np.isfinite(self.deviation) & np.isfinite(shift) & np.isfinite(scale)
+            usable = np.isfinite(self.deviation) & np.isfinite(effect.shift) & np.isfinite(effect.scale)
             values[rows] = np.where(usable, adjusted, values[rows])
         return Patients(patients.table, values, patients.names)
 
     def report(self) -> dict[str, Any]:
-        """What was learned, for `model.json`."""
+        """The centres that were learned, for `model.json`."""
         return {
             "method": "combat",
             "centres": sorted(self.centres),
@@ -81,15 +94,15 @@ class Harmoniser:
 
 
 def _mean(values: Array) -> Array:
-    """(p,) means over known values; NaN where none is known."""
+    """(p,) means over known values; NaN where there is none."""
     known = np.isfinite(values)
     total = np.where(known, values, 0.0).sum(axis=0)
     count = known.sum(axis=0)
     return np.asarray(np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0))
 
 
-def _shrunk(scaled: Array) -> tuple[Array, Array]:
-    """Empirical Bayes estimates of one centre: shift (p,) and scale (p,), eqs. 3.1–3.2."""
+def _centre_effect(scaled: Array) -> CentreEffect:
+    """Empirical Bayes estimates of one centre, eqs. 3.1–3.2."""
     known = np.isfinite(scaled)
     count = known.sum(axis=0)
     shift = _mean(scaled)
@@ -97,11 +110,11 @@ def _shrunk(scaled: Array) -> tuple[Array, Array]:
     variance = np.divide(squares, count - 1, out=np.full(len(shift), np.nan), where=count > 1)
     usable = np.isfinite(shift) & (variance > 0)
     if usable.sum() < MIN_FEATURES:
-        return shift, np.sqrt(np.where(variance > 0, variance, np.nan))
+        return CentreEffect(shift, np.sqrt(np.where(variance > 0, variance, np.nan)))
     prior_mean, prior_variance = shift[usable].mean(), shift[usable].var(ddof=1)
     m, s2 = variance[usable].mean(), variance[usable].var(ddof=1)
     if not (prior_variance > 0 and s2 > 0):
-        return shift, np.sqrt(np.where(variance > 0, variance, np.nan))
+        return CentreEffect(shift, np.sqrt(np.where(variance > 0, variance, np.nan)))
     shape, rate = (2 * s2 + m**2) / s2, (m * s2 + m**3) / s2
     new_shift, new_variance = shift.copy(), variance.copy()
     for _ in range(200):
@@ -115,6 +128,5 @@ def _shrunk(scaled: Array) -> tuple[Array, Array]:
         )
         if moved < 1e-10:
             break
-    bad = ~usable
-    new_shift[bad], new_variance[bad] = np.nan, np.nan
-    return new_shift, np.sqrt(new_variance)
+    new_shift[~usable], new_variance[~usable] = np.nan, np.nan
+    return CentreEffect(new_shift, np.sqrt(new_variance))

@@ -1,4 +1,4 @@
-"""Patients as the classical models see them: outcomes, clinical columns, features."""
+"""Patients of classical models: outcomes, clinical columns, features."""
 
 from __future__ import annotations
 
@@ -59,17 +59,17 @@ class Patients:
         """Patients by id.
 
         Raises:
-            ModelError: One is unknown.
+            ModelError: A patient is unknown.
         """
-        where = {str(p): i for i, p in enumerate(self.table.index)}
-        unknown = [p for p in ids if p not in where]
+        position = {str(p): i for i, p in enumerate(self.table.index)}
+        unknown = [p for p in ids if p not in position]
         if unknown:
             raise ModelError(
                 "the splits name patients that the cohort table lacks",
                 got=", ".join(unknown[:5]),
                 action="rerun `plan`",
             )
-        return self.pick(np.array([where[p] for p in ids], dtype=np.int64))
+        return self.pick(np.array([position[p] for p in ids], dtype=np.int64))
 
 
 def load_patients(outcomes: Path, features: Path | None) -> Patients:
@@ -96,10 +96,10 @@ def load_patients(outcomes: Path, features: Path | None) -> Patients:
 def with_features(table: pd.DataFrame, frame: pd.DataFrame, where: str) -> Patients:
     """Patients with their rows of a feature table.
 
-    Infinite values count as missing (told). Columns that are not numbers are refused.
+    Infinite values count as missing, with a warning. Columns that are not numbers are refused.
 
     Args:
-        table: Of :func:`read_outcomes`.
+        table: Outcomes and clinical columns, as :func:`read_outcomes` gives them.
         frame: Features, indexed by patient_id.
         where: Names the feature table.
 
@@ -120,8 +120,8 @@ def with_features(table: pd.DataFrame, frame: pd.DataFrame, where: str) -> Patie
     if text:
         raise ModelError("features that are not numbers", where=where, got=", ".join(text[:5]))
     values = frame.to_numpy(dtype=float, copy=True)
-    endless = np.isinf(values)
-    if endless.any():
-        log.warning("%d infinite feature values count as missing", int(endless.sum()))
-        values[endless] = np.nan
+    infinite = np.isinf(values)
+    if infinite.any():
+        log.warning("%d infinite feature values count as missing", int(infinite.sum()))
+        values[infinite] = np.nan
     return Patients(table, values, tuple(str(c) for c in frame.columns))

@@ -1,4 +1,4 @@
-"""Lasso and elastic-net Cox: correlation filter, penalty by inner cross-validation."""
+"""Lasso and elastic-net Cox: correlation filter, then the penalty by inner cross-validation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.settings.classical import LassoCox
-from pipeline.survival.cox import breslow_log_likelihood, events_warning, fit_cox, surv
-from pipeline.survival.estimator import Context, FittedModel, linear
+from pipeline.survival.cox import breslow_log_likelihood, events_warning, fit_cox, to_surv
+from pipeline.survival.estimator import Context, FittedModel, constant_model, linear_model
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design
 from pipeline.tables.splits import stratified_folds
@@ -20,9 +20,9 @@ from pipeline.tables.splits import stratified_folds
 Array = NDArray[np.float64]
 PENALTIES = 40
 SMALLEST = 0.05
-"""The path ends at this share of the smallest penalty that shrinks everything to 0."""
+"""The path ends at this share of the smallest penalty that shrinks all coefficients to 0."""
 PERFECT = 0.99
-"""Share of the deviance explained beyond which smaller penalties change nothing that counts."""
+"""Share of the explained deviance beyond which smaller penalties change nothing of importance."""
 
 
 @dataclass(frozen=True)
@@ -45,47 +45,46 @@ def lasso_path(
 
     Args:
         matrix: (n, p) standardised design matrix of the training patients.
-        train: Their outcomes.
-        settings: l1_ratio.
-        unpenalised: How many leading columns are not shrunk.
-        penalties: Of each column's |β|, beside the mean log partial likelihood; descending.
-            None: from the smallest that leaves nothing downwards.
+        train: The training patients, for their outcomes.
+        settings: Settings of the model, for l1_ratio.
+        unpenalised: Number of leading columns that are not shrunk.
+        penalties: Penalties of each column's |β|, beside the mean log partial likelihood; descending.
+            None: a path that begins at the smallest penalty that shrinks all coefficients to 0.
 
     Raises:
         ModelError: The descent diverges.
     """
     if unpenalised >= matrix.shape[1]:
-        alone = fit_cox(matrix, train.time, train.event, ridge=0.01).coefficients
-        every = np.zeros(1) if penalties is None else penalties
-        return PenaltyPath(every, np.repeat(alone[:, None], len(every), axis=1))
+        unshrunk = fit_cox(matrix, train.time, train.event, ridge=0.01).coefficients
+        constant = np.zeros(1) if penalties is None else penalties
+        return PenaltyPath(constant, np.repeat(unshrunk[:, None], len(constant), axis=1))
     factor = np.ones(matrix.shape[1])
     factor[:unpenalised] = 0.0
-    # scikit-survival makes the factors' mean 1: what it calls a penalty depends on how many columns
-    # are not shrunk, and inner folds have other columns.
+    # scikit-survival scales the factors to a mean of 1: its penalty depends on the number of columns
+    # that are not shrunk, and inner folds have other columns.
     mean = float(factor.mean())
     grid = None if penalties is None else penalties * mean
-    model = _descend((matrix, factor), train, settings, grid)
-    found = np.asarray(model.coef_, dtype=float)
+    model = _fit_coxnet(matrix, factor, train, settings, grid)
+    coefficients = np.asarray(model.coef_, dtype=float)
     if grid is None:
         grid = float(model.alphas_[0]) * SMALLEST ** (np.arange(PENALTIES) / (PENALTIES - 1))
-    # The descent ends where six penalties in a row change nothing. That is so where the fit is all
-    # but perfect; but also while only unpenalised columns are in: then it goes on from there.
-    while found.shape[1] < len(grid):
+    # The descent stops where six penalties in a row change nothing. That happens where the fit is
+    # nearly perfect, but also while only unpenalised columns are used: then it is continued.
+    while (done := coefficients.shape[1]) < len(grid):
         if model.deviance_ratio_[-1] > PERFECT:
-            found = np.pad(found, ((0, 0), (0, len(grid) - found.shape[1])), mode="edge")
+            coefficients = np.pad(coefficients, ((0, 0), (0, len(grid) - done)), mode="edge")
             break
-        model = _descend((matrix, factor), train, settings, grid[found.shape[1] :])
-        found = np.concatenate([found, np.asarray(model.coef_, dtype=float)], axis=1)
-    return PenaltyPath(grid / mean, found)
+        model = _fit_coxnet(matrix, factor, train, settings, grid[done:])
+        coefficients = np.concatenate([coefficients, np.asarray(model.coef_, dtype=float)], axis=1)
+    return PenaltyPath(grid / mean, coefficients)
 
 
-def _descend(
-    columns: tuple[Array, Array], train: Patients, settings: LassoCox, penalties: Array | None
+def _fit_coxnet(
+    matrix: Array, factor: Array, train: Patients, settings: LassoCox, penalties: Array | None
 ) -> Any:
-    """scikit-survival's coordinate descent on a matrix with its columns' penalty factors."""
+    """scikit-survival's coordinate descent; `factor` are the penalty factors of the columns."""
     from sksurv.linear_model import CoxnetSurvivalAnalysis
 
-    matrix, factor = columns
     model = CoxnetSurvivalAnalysis(
         n_alphas=PENALTIES,
         alphas=penalties,
@@ -96,9 +95,9 @@ def _descend(
     )
     try:
         with warnings.catch_warnings():
-            # That all is shrunk to 0 is a result here, and told.
+            # All coefficients shrunk to 0 are a result here, with a warning of its own.
             warnings.simplefilter("ignore")
-            model.fit(matrix, surv(train.time, train.event))
+            model.fit(matrix, to_surv(train.time, train.event))
     # scikit-survival asserts that coefficients are finite.
     except (ArithmeticError, ValueError, AssertionError) as error:
         raise ModelError(
@@ -112,8 +111,8 @@ def _descend(
 def cross_validate(settings: LassoCox, train: Patients, context: Context, penalties: Array) -> Array:
     """(folds, A) cross-validated log partial likelihood of each penalty.
 
-    Of each inner fold l(all; β₋ₖ) − l(others; β₋ₖ), so that folds with few events have a
-    value too (Verweij and van Houwelingen, Stat Med 1993; 12: 2305). Scaling, filter and
+    For each inner fold it is l(all; β₋ₖ) − l(others; β₋ₖ), so that folds with few events have a
+    value, too (Verweij and van Houwelingen, Stat Med 1993; 12: 2305). Scaling, filter and
     coefficients of each inner fold come from its own training patients.
 
     Raises:
@@ -137,10 +136,10 @@ def cross_validate(settings: LassoCox, train: Patients, context: Context, penalt
             continue
         unpenalised = 0 if settings.penalise_clinical else design.clinical
         path = lasso_path(design.transform(others), others, settings, unpenalised, penalties)
-        everybody = design.transform(train) @ path.coefficients
-        seen = everybody[assigned != k]
-        values[k] = breslow_log_likelihood(everybody, train.time, train.event) - breslow_log_likelihood(
-            seen, others.time, others.event
+        log_hazard = design.transform(train) @ path.coefficients
+        of_others = log_hazard[assigned != k]
+        values[k] = breslow_log_likelihood(log_hazard, train.time, train.event) - breslow_log_likelihood(
+            of_others, others.time, others.event
         )
     return values
 
@@ -161,23 +160,23 @@ def choose_penalty(values: Array, rule: str) -> int:
 
 
 def fit_lasso(settings: LassoCox, train: Patients, context: Context) -> FittedModel:
-    """Filter, choose the penalty, fit; a model shrunk to nothing has risk 0, and says so."""
+    """Filter, choose the penalty, fit; a model with all coefficients 0 has risk 0, with a warning."""
     design = offered_design(settings, train)
     candidates = len(design.names)
     if not candidates:
-        return linear(design, np.zeros(0), warnings=("no feature varies among the training patients",))
+        return constant_model(design, "no feature varies among the training patients")
     unpenalised = 0 if settings.penalise_clinical else design.clinical
     path = lasso_path(design.transform(train), train, settings, unpenalised, None)
     values = cross_validate(settings, train, context, path.penalties)
     at = choose_penalty(values, settings.penalty_rule)
     coefficients = path.coefficients[:, at]
-    told = events_warning(int(train.event.sum()), candidates)
+    warnings = events_warning(int(train.event.sum()), candidates)
     if not coefficients.any():
-        told.append("the penalty shrinks everything to 0; the risk is the same for all patients")
+        warnings.append("the penalty shrinks everything to 0; the risk is the same for all patients")
     elif unpenalised == candidates:
-        told.append("no feature varies among the training patients; clinical columns alone, not shrunk")
+        warnings.append("no feature varies among the training patients; clinical columns alone, not shrunk")
     elif at == len(path.penalties) - 1:
-        told.append("the smallest penalty of the path was chosen; a smaller one might fit better")
+        warnings.append("the smallest penalty of the path was chosen; a smaller one might fit better")
     report = {
         "candidates": candidates,
         "offered": len(train.names) + len(settings.clinical),
@@ -188,4 +187,4 @@ def fit_lasso(settings: LassoCox, train: Patients, context: Context) -> FittedMo
             "log_likelihood": [float(v) for v in values.sum(axis=0)],
         },
     }
-    return linear(design, coefficients, report=report, warnings=tuple(told))
+    return linear_model(design, coefficients, report=report, warnings=tuple(warnings))

@@ -1,9 +1,10 @@
-"""What models share: the columns they are offered, univariate concordance, tuning."""
+"""Steps that models have in common: the columns they are offered, univariate concordance, tuning."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,25 @@ from pipeline.tables.splits import stratified_folds
 Array = NDArray[np.float64]
 T = TypeVar("T")
 CHUNK = 20_000_000
-"""Pairs times features held in memory at once."""
+"""Pairs times features that are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Tuned(Generic[T]):
+    """Result of tuning.
+
+    Attributes:
+        candidate: The best candidate.
+        c_index: Cross-validated concordance of every candidate, NaN where no pair can be compared;
+            empty where there is a single candidate.
+    """
+
+    candidate: T
+    c_index: list[float]
 
 
 def clinical_encoder(settings: ClassicalModel, train: Patients) -> ClinicalEncoder:
-    """Encoder of the model's clinical columns, of those that pass `clinical_p`."""
+    """Encoder of those clinical columns of the model that pass `clinical_p`."""
     columns = informative_clinical(train, settings.clinical, settings.clinical_p)
     return ClinicalEncoder.fit(train.table, columns)
 
@@ -33,12 +48,12 @@ def clinical_encoder(settings: ClassicalModel, train: Patients) -> ClinicalEncod
 def offered_design(settings: FeatureSelecting, train: Patients) -> Design:
     """Clinical columns, and the features that match, vary and pass the correlation filter.
 
-    Deep features of the network a model names are offered whatever its patterns.
+    Deep features of the network that a model names are offered whatever its patterns.
     """
     patterns = (*settings.features, *([f"{DEEP_PREFIX}*"] if settings.deep else []))
     scaler = Scaler.fit(train, matching(train.names, patterns))
-    kept = correlation_filter(scaler.transform(train), settings.spearman)
-    return Design(clinical_encoder(settings, train), scaler.keep(np.sort(kept)))
+    uncorrelated = correlation_filter(scaler.transform(train), settings.spearman)
+    return Design(clinical_encoder(settings, train), scaler.select(np.sort(uncorrelated)))
 
 
 def univariate_concordance(values: Array, train: Patients, counts: Array | None = None) -> Array:
@@ -53,20 +68,20 @@ def univariate_concordance(values: Array, train: Patients, counts: Array | None 
         NaN where a resample has no comparable pair.
     """
     first, second = np.nonzero(comparable(train.time, train.event.astype(float)))
-    # Small whole numbers and halves: single precision holds them, and half the memory.
-    drawn = np.ones((1, len(train)), np.float32) if counts is None else counts.astype(np.float32)
-    weights = drawn[:, first] * drawn[:, second]
+    # Small whole numbers and halves: single precision represents them exactly, in half the memory.
+    resamples = np.ones((1, len(train)), np.float32) if counts is None else counts.astype(np.float32)
+    weights = resamples[:, first] * resamples[:, second]
     total = weights.sum(axis=1, dtype=np.float64)
-    found = np.full((len(drawn), values.shape[1]), np.nan)
+    concordance = np.full((len(resamples), values.shape[1]), np.nan)
     step = max(1, CHUNK // max(1, len(first)))
     for start in range(0, values.shape[1], step):
         block = values[:, start : start + step]
         difference = block[first] - block[second]
-        right = (difference > TIE_TOLERANCE) + 0.5 * (np.abs(difference) <= TIE_TOLERANCE)
-        agreed = (weights @ right.astype(np.float32)).astype(np.float64)
+        concordant = (difference > TIE_TOLERANCE) + 0.5 * (np.abs(difference) <= TIE_TOLERANCE)
+        weighted = (weights @ concordant.astype(np.float32)).astype(np.float64)
         known = total > 0
-        found[known, start : start + step] = agreed[known] / total[known, None]
-    return found
+        concordance[known, start : start + step] = weighted[known] / total[known, None]
+    return concordance
 
 
 def tune(
@@ -75,24 +90,21 @@ def tune(
     train: Patients,
     folds: int,
     seed: int,
-) -> tuple[T, list[float]]:
+) -> Tuned[T]:
     """The candidate with the best cross-validated concordance, pairs within inner folds.
 
     Args:
-        candidates: In order of preference: the first of equals is taken.
-        fit: Patients → (candidate → fitted model), so that what candidates share is done once.
+        candidates: Candidates in order of preference: the first of equals is chosen.
+        fit: Patients → (candidate → fitted model), so that what candidates share is computed once.
         train: Training patients of the outer fold.
-        folds: Inner folds, stratified by event; no more than events.
-        seed: Of the folds.
-
-    Returns:
-        The candidate, and every candidate's concordance (NaN where no pair can be compared).
+        folds: Number of inner folds, stratified by event; reduced to the number of events.
+        seed: Seed of the inner folds.
 
     Raises:
         ModelError: Fewer than two events.
     """
     if len(candidates) == 1:
-        return candidates[0], []
+        return Tuned(candidates[0], [])
     folds = min(folds, int(train.event.sum()))
     if folds < 2:
         raise ModelError(
@@ -102,12 +114,12 @@ def tune(
             action="use fewer folds, or a model without tuning",
         )
     assigned = stratified_folds(train.event, folds, seed)
-    scores = np.empty((len(candidates), len(train)))
+    risks = np.empty((len(candidates), len(train)))
     for k in range(folds):
         fitted = fit(train.pick(assigned != k))
         for i, candidate in enumerate(candidates):
-            scores[i, assigned == k] = fitted(candidate).score(train.pick(assigned == k))
+            risks[i, assigned == k] = fitted(candidate).score(train.pick(assigned == k))
     event = train.event.astype(float)
-    values = [concordance_index(train.time, event, row, assigned.astype(float)) for row in scores]
-    best = int(np.argmax(np.nan_to_num(values, nan=-1.0)))
-    return candidates[best], values
+    c_index = [concordance_index(train.time, event, risk, assigned.astype(float)) for risk in risks]
+    best = int(np.argmax(np.nan_to_num(c_index, nan=-1.0)))
+    return Tuned(candidates[best], c_index)

@@ -11,27 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.settings.classical import BoostedCox, SurvivalForest, SurvivalSvm
-from pipeline.survival.cox import surv
+from pipeline.survival.cox import to_surv
 from pipeline.survival.design import Design
-from pipeline.survival.estimator import Context, FittedModel, linear
+from pipeline.survival.estimator import Context, FittedModel, constant_model, linear_model
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design, tune
 
 Array = NDArray[np.float64]
-NOTHING = "no column varies among the training patients; the risk is 0"
 
 
 def fit_forest(settings: SurvivalForest, train: Patients, context: Context) -> FittedModel:
     """Random survival forest (Ishwaran et al., Ann Appl Stat 2008; 2: 841).
 
-    The risk is the logarithm of the ensemble mortality, the expected number of events had
-    everybody been like this patient.
+    The risk is the logarithm of the ensemble mortality, the expected number of events if all
+    patients were like this one.
     """
     from sksurv.ensemble import RandomSurvivalForest
 
     design = offered_design(settings, train)
     if not design.names:
-        return linear(design, np.zeros(0), warnings=(NOTHING,))
+        return constant_model(design)
     forest = RandomSurvivalForest(
         n_estimators=settings.trees,
         min_samples_leaf=settings.min_leaf,
@@ -41,7 +40,7 @@ def fit_forest(settings: SurvivalForest, train: Patients, context: Context) -> F
         random_state=context.seed,
         low_memory=True,
     )
-    forest.fit(design.transform(train), surv(train.time, train.event))
+    forest.fit(design.transform(train), to_surv(train.time, train.event))
 
     def score(patients: Patients) -> Array:
         if not len(patients):
@@ -57,25 +56,26 @@ def fit_boosting(settings: BoostedCox, train: Patients, context: Context) -> Fit
     """Gradient boosting of the Cox partial likelihood (Ridgeway, Comput Sci Stat 1999; 31: 172).
 
     The number of rounds comes from inner cross-validation over eight lengths up to `rounds`;
-    each inner fold is boosted once, and looked at after so many rounds.
+    each inner fold is boosted once and evaluated after these numbers of rounds.
     """
     grid = np.unique(np.geomspace(min(5, settings.rounds), settings.rounds, 8).astype(int)).tolist()
 
-    def prepare(part: Patients) -> Callable[[int], FittedModel]:
+    def boost(part: Patients) -> Callable[[int], FittedModel]:
         design = offered_design(settings, part)
         if not design.names:
-            return lambda rounds: linear(design, np.zeros(0), warnings=(NOTHING,))
+            return lambda rounds: constant_model(design)
         model = _booster(settings, context.seed)
-        model.fit(design.transform(part), surv(part.time, part.event))
-        stages = _tree_stages if settings.learner == "tree" else _component_stages
+        model.fit(design.transform(part), to_surv(part.time, part.event))
+        risk_after = _tree_risk if settings.learner == "tree" else _componentwise_risk
         return lambda rounds: FittedModel(
-            lambda patients: stages(model, design.transform(patients), rounds),
+            lambda patients: risk_after(model, design.transform(patients), rounds),
             {"candidates": len(design.names)},
         )
 
-    rounds, values = tune(grid, prepare, train, settings.inner_folds, context.seed)
-    fitted = prepare(train)(rounds)
-    report = {**fitted.report, "rounds": rounds, "cross_validation": {"rounds": grid, "c_index": values}}
+    tuned = tune(grid, boost, train, settings.inner_folds, context.seed)
+    fitted = boost(train)(tuned.candidate)
+    cross_validation = {"rounds": grid, "c_index": tuned.c_index}
+    report = {**fitted.report, "rounds": tuned.candidate, "cross_validation": cross_validation}
     return FittedModel(fitted.score, report, fitted.warnings)
 
 
@@ -96,14 +96,15 @@ def _booster(settings: BoostedCox, seed: int) -> Any:
     return GradientBoostingSurvivalAnalysis(max_depth=settings.depth, max_features="sqrt", **common)
 
 
-def _tree_stages(model: Any, matrix: Array, rounds: int) -> Array:
+def _tree_risk(model: Any, matrix: Array, rounds: int) -> Array:
     """(n,) log-hazards after the first rounds."""
     if not len(matrix):
         return np.zeros(0)
     return np.asarray(next(islice(model.staged_predict(matrix), rounds - 1, None)), dtype=float)
 
 
-def _component_stages(model: Any, matrix: Array, rounds: int) -> Array:
+def _componentwise_risk(model: Any, matrix: Array, rounds: int) -> Array:
+    """(n,) log-hazards after the first rounds."""
     with_intercept = np.column_stack([np.ones(len(matrix)), matrix])
     parts = (model.learning_rate * e.predict(with_intercept) for e in model.estimators_[:rounds])
     return np.asarray(sum(parts, np.zeros(len(matrix))), dtype=float)
@@ -112,48 +113,48 @@ def _component_stages(model: Any, matrix: Array, rounds: int) -> Array:
 def fit_svm(settings: SurvivalSvm, train: Patients, context: Context) -> FittedModel:
     """Linear ranking survival SVM (Pölsterl et al., ECML PKDD 2015); the score has no scale.
 
-    The loss's weight comes from inner cross-validation.
+    The weight of the loss comes from inner cross-validation.
     """
 
-    def prepare(part: Patients) -> Callable[[float], FittedModel]:
+    def fit_on(part: Patients) -> Callable[[float], FittedModel]:
         design = offered_design(settings, part)
-        matrix, outcome = design.transform(part), surv(part.time, part.event)
+        matrix, outcome = design.transform(part), to_surv(part.time, part.event)
 
         def fit(weight: float) -> FittedModel:
             if not design.names:
-                return linear(design, np.zeros(0), warnings=(NOTHING,), log_hazard=False)
-            return _svm(design, weight, (matrix, outcome), context.seed)
+                return constant_model(design, log_hazard=False)
+            return _fit_svm(design, weight, matrix, outcome, context.seed)
 
         return fit
 
-    weight, values = tune(settings.weights, prepare, train, settings.inner_folds, context.seed)
-    fitted = prepare(train)(weight)
-    cross_validation = {"weights": list(settings.weights), "c_index": values}
-    report = {**fitted.report, "weight": weight, "cross_validation": cross_validation}
+    tuned = tune(settings.weights, fit_on, train, settings.inner_folds, context.seed)
+    fitted = fit_on(train)(tuned.candidate)
+    cross_validation = {"weights": list(settings.weights), "c_index": tuned.c_index}
+    report = {**fitted.report, "weight": tuned.candidate, "cross_validation": cross_validation}
     return FittedModel(fitted.score, report, fitted.warnings, log_hazard=False)
 
 
-def _svm(design: Design, weight: float, data: tuple[Array, Any], seed: int) -> FittedModel:
+def _fit_svm(
+    design: Design, weight: float, matrix: Array, outcome: NDArray[np.void], seed: int
+) -> FittedModel:
     from sklearn.exceptions import ConvergenceWarning
     from sksurv.svm import FastSurvivalSVM
 
-    matrix, outcome = data
-    # The loss sees the columns only through their products with the coefficients, and the
-    # margin is the coefficients' length: the problem may be solved in the patients' own
-    # space of at most n dimensions, exactly.
+    # The loss depends on the columns only through their products with the coefficients, and the
+    # margin is the length of the coefficients: the problem can be solved exactly in the space of
+    # at most n dimensions that the patients span.
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
-    kept = values > 1e-9 * values.max()
+    spanned = values > 1e-9 * values.max()
     model = FastSurvivalSVM(alpha=weight, rank_ratio=1.0, max_iter=100, tol=1e-5, random_state=seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.fit(left[:, kept] * values[kept], outcome)
-    told = ("the optimiser stopped before it converged",)
+        model.fit(left[:, spanned] * values[spanned], outcome)
     stopped = any(issubclass(w.category, ConvergenceWarning) for w in caught)
-    return linear(
+    return linear_model(
         design,
         # scikit-survival's coefficients of a ranking objective point to longer survival.
-        -right[kept].T @ np.asarray(model.coef_, dtype=float),
+        -right[spanned].T @ np.asarray(model.coef_, dtype=float),
         report={"candidates": len(design.names)},
-        warnings=told if stopped else (),
+        warnings=("the optimiser stopped before it converged",) if stopped else (),
         log_hazard=False,
     )

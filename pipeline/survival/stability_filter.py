@@ -60,7 +60,7 @@ class StabilityFilter:
         return Patients(patients.table, np.where(self.unstable, np.nan, patients.features), patients.names)
 
     def report(self) -> dict[str, Any]:
-        """What was learned, for `model.json`."""
+        """Numbers of features and patients, for `model.json`."""
         return {
             "min_icc": self.min_icc,
             "patients": self.patients,

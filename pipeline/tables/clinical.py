@@ -1,4 +1,4 @@
-"""Clinical columns as numbers, learned from training patients only."""
+"""Encoding of clinical columns as numbers, learned from training patients only."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_NUMBERS = 10
-"""A text column with more different numbers than this is a column of numbers that holds a word."""
+"""A text column with more different numbers than this is taken for a column of numbers with a word in it."""
 
 
 @dataclass(frozen=True)
 class ClinicalEncoder:
     """Imputation, standardisation and levels of clinical columns.
 
-    Numbers: missing → training median, then (x − mean) / SD of training patients; 0 for everybody
-    where training patients do not differ, as nothing was learned of other values. Text:
-    one indicator per level seen in training but the most frequent one; levels not seen in
-    training, and missing values, are the most frequent one.
+    Numbers: missing values become the training median, then (x − mean) / SD of training patients;
+    0 for all patients where training patients do not differ, since nothing is learned of other
+    values. Text: one indicator per level of the training patients but the most frequent one;
+    other levels, and missing values, are encoded as the most frequent one.
 
     Attributes:
         numbers: Column → (median, mean, SD), SD 0 where training patients do not differ.
@@ -71,13 +71,13 @@ class ClinicalEncoder:
 
     def names(self) -> list[str]:
         """Names of the encoded columns."""
-        found: list[str] = []
+        names: list[str] = []
         for name in self.order:
-            found.extend([name] if name in self.numbers else [f"{name}={v}" for v in self.levels[name]])
-        return found
+            names.extend([name] if name in self.numbers else [f"{name}={v}" for v in self.levels[name]])
+        return names
 
     def transform(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Encode patients: a float64 column per name, index kept."""
+        """Encode patients: a float64 column per name, with the index of the table."""
         import pandas as pd
 
         columns: dict[str, Any] = {}
@@ -108,19 +108,19 @@ class ClinicalEncoder:
 def _finite(values: pd.Series, name: str) -> pd.Series:
     """Numbers as float64; infinite ones are refused."""
     numbers = values.astype(float)
-    endless = [str(p) for p in numbers.index[numbers.abs() == float("inf")]]
-    if endless:
+    infinite = [str(p) for p in numbers.index[numbers.abs() == float("inf")]]
+    if infinite:
         raise TableError(
             f"column {name!r} holds an infinite number",
-            where=f"patient {', '.join(endless[:5])}",
+            where=f"patient {', '.join(infinite[:5])}",
             expected="a number, or a blank where it is not known",
-            action="mend the cohort table",
+            action="correct the cohort table",
         )
     return numbers
 
 
 def _require_levels(values: pd.Series, name: str) -> None:
-    """Refuse a column of numbers that one word has made a text of as many levels as it has values."""
+    """Refuse a column of numbers with a word in it: as text it would have as many levels as values."""
     import pandas as pd
 
     text = values.dropna().astype(str)

@@ -37,7 +37,7 @@ class Patient:
     Attributes:
         patient_id: Letters, digits, `-` and `_`; names files.
         set: `development` or `external`.
-        centre: Where the patient was treated.
+        centre: Centre that treated the patient.
         image_path: Folder (or file) of the images.
         roi: Pattern of ROI names or path of a mask; empty: the study's patterns.
         time_days: Time to event or censoring, > 0, of the primary endpoint (days, or
@@ -58,7 +58,12 @@ class Patient:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Usable patients in the table's order, and what was wrong with the others."""
+    """Patients of the cohort table.
+
+    Attributes:
+        patients: Usable patients in the table's order.
+        problems: Patient id → what is wrong with the row of a patient who cannot be used.
+    """
 
     patients: tuple[Patient, ...]
     problems: Mapping[str, str]
@@ -83,12 +88,12 @@ def read_cohort(settings: CohortSettings, policy: Policy = "stop") -> Cohort:
     """Read and validate the cohort table.
 
     Args:
-        settings: Where it lies, how its columns are named, which endpoint is meant.
-        policy: What a row with a bad value does: `stop`, or `exclude` that patient.
+        settings: Path of the table, names of its columns, and the endpoint.
+        policy: What to do with a row that has an invalid value: `stop`, or `exclude` that patient.
 
     Raises:
         TableError: The table is missing, lacks a column, has an unknown one, or (policy
-            `stop`) has a bad value; every bad row is named.
+            `stop`) has an invalid value.
     """
     path = Path(settings.table)
     header, rows = read_rows(path)
@@ -115,30 +120,31 @@ def read_cohort(settings: CohortSettings, policy: Policy = "stop") -> Cohort:
 
 
 def _check_whole(table: list[tuple[int, dict[str, str]]], settings: CohortSettings, path: Path) -> None:
-    """What only all rows together tell."""
+    """Check all rows together."""
     rows = [row for _, row in table]
     _check_unique(rows, path)
     event_column = endpoint_columns(settings)[1]
     # A study without outcomes has no such column.
     check_event_coding([row[event_column] for row in rows if event_column in row], event_column, path)
-    ours = [name for name in rows[0] if name.startswith(PREFIXES)]
-    check_missing_words(table, ours, path)
-    check_decimal_commas(table, ours, path)
+    covariates = [name for name in rows[0] if name.startswith(PREFIXES)]
+    check_missing_words(table, covariates, path)
+    check_decimal_commas(table, covariates, path)
     check_images(table, Path(settings.image_root), path)
 
 
 def _rename(header: list[str], settings: CohortSettings, path: Path) -> list[str]:
-    theirs_to_ours: dict[str, str] = {}
-    for ours, theirs in settings.columns.items():
-        if header and theirs not in header:
+    """Header with the names of this software in place of the table's own."""
+    renamed: dict[str, str] = {}
+    for name, name_in_table in settings.columns.items():
+        if header and name_in_table not in header:
             raise TableError(
-                f"cohort.columns names a column that the table lacks: {theirs!r}",
+                f"cohort.columns names a column that the table lacks: {name_in_table!r}",
                 where=str(path),
                 expected=", ".join(header),
-                action=_suggest(theirs, header),
+                action=_suggest(name_in_table, header),
             )
-        theirs_to_ours[theirs] = ours
-    names = [theirs_to_ours.get(name, name) for name in header]
+        renamed[name_in_table] = name
+    names = [renamed.get(name, name) for name in header]
     require_once(
         names, path, "cohort.columns gives a column a name that another one has: rename that one in the table"
     )
@@ -167,7 +173,7 @@ def _check_columns(header: list[str], settings: CohortSettings, path: Path) -> N
         for name in header
         if name not in known and not name.startswith(PREFIXES) and not name.endswith(SUFFIXES)
     ]
-    # A table of someone else's, mapped by `columns`, may carry columns we do not use.
+    # A table made for another purpose, mapped by `columns`, may have columns that are not used.
     if unknown and (missing or not settings.columns):
         raise TableError(
             "the cohort table has a column with an unknown name: " + ", ".join(map(repr, unknown)),
@@ -188,7 +194,7 @@ def _check_columns(header: list[str], settings: CohortSettings, path: Path) -> N
 
 
 def _names_outcomes(header: list[str], settings: CohortSettings) -> bool:
-    """Whether settings or table speak of an outcome, so that both of its columns must be there."""
+    """Whether settings or table name an outcome, so that both of its columns are required."""
     named = {*endpoint_columns(settings)} & set(header)
     return bool(settings.endpoint or named or any(name.endswith(SUFFIXES) for name in header))
 
@@ -229,10 +235,10 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
             where=where,
             expected=" or ".join(SETS),
             got=repr(row["set"]),
-            action="mend this row",
+            action="correct this row",
         )
     if not row["image_path"]:
-        # Blank would be the image root itself: somebody else's images.
+        # Blank would be the image root itself, with the images of other patients.
         raise TableError(
             "column 'image_path' is empty",
             where=where,
@@ -265,7 +271,7 @@ def _outcome(row: dict[str, str], columns: tuple[str, str], where: str) -> tuple
             where=where,
             expected="time from baseline to event or last follow-up",
             got=row[time_column],
-            action="mend this row or remove the patient",
+            action="correct this row or remove the patient",
         )
     if row[event_column] not in ("0", "1", "0.0", "1.0"):
         raise TableError(
@@ -273,13 +279,13 @@ def _outcome(row: dict[str, str], columns: tuple[str, str], where: str) -> tuple
             where=where,
             expected="1 = the event occurred, 0 = censored",
             got=repr(row[event_column]),
-            action="mend this row",
+            action="correct this row",
         )
     return time, int(float(row[event_column]))
 
 
 def _in_days(name: str, text: str, days: float) -> str:
-    """A further endpoint's time in the unit that its column's name says; other text as it is."""
+    """The time of a further endpoint in days, as its column's name says; other text as it is."""
     if days == 1.0 or not name.endswith("_time_days"):
         return text
     try:
@@ -298,6 +304,6 @@ def _number(text: str, column: str, where: str) -> float:
             f"column {column!r} must be a number",
             where=where,
             got=repr(text),
-            action="mend this row or remove the patient",
+            action="correct this row or remove the patient",
         )
     return value

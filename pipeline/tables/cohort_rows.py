@@ -1,4 +1,4 @@
-"""The cohort table as text: its rows with their line numbers, and what no row alone can tell."""
+"""The cohort table as text: its rows with their line numbers, and checks of all rows together."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from pipeline.errors import TableError
 
 MISSING = frozenset({"na", "n/a", "nan", "null"})
-"""What other programs write for a number that is not known (R, pandas, SQL)."""
+"""Words that other programs write for an unknown number (R, pandas, SQL)."""
 DOUBTFUL = frozenset({"none", "missing", "unknown", ".", "-", "?"})
-"""What people write for it, and might mean as a level."""
+"""Words that people write for it, and that may also be meant as a level."""
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
@@ -35,10 +35,10 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise TableError(
-            "the cohort table is no UTF-8 text",
+            "the cohort table is not a text in UTF-8",
             where=f"{path}, byte {error.start + 1}",
             expected="CSV in UTF-8",
-            action="save it as 'CSV UTF-8 (comma delimited)'; a workbook (.xlsx) is no CSV",
+            action="save it as 'CSV UTF-8 (comma delimited)'; a workbook (.xlsx) is not a CSV",
         ) from None
     lines = csv.reader(io.StringIO(text, newline=""))
     header = [name.strip() for name in next(lines, [])]
@@ -61,10 +61,10 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
 
 
 def _check_header(header: Sequence[str], path: Path) -> None:
-    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
-        if len(header) == 1 and mark in header[0]:
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and separator in header[0]:
             raise TableError(
-                f"the cohort table is divided by {name}",
+                f"the columns of the cohort table are separated by {name}",
                 where=f"{path}, line 1",
                 expected="commas",
                 action="save it as 'CSV UTF-8 (comma delimited)', numbers with a decimal point",
@@ -73,7 +73,7 @@ def _check_header(header: Sequence[str], path: Path) -> None:
 
 
 def require_once(names: Sequence[str], path: Path, action: str) -> None:
-    """Every column's name once: of two, one would be read and nobody could say which."""
+    """Refuse a column name that occurs twice: it would not be clear which of the columns is read."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TableError(
@@ -88,7 +88,7 @@ def check_event_coding(values: Sequence[str], column: str, path: Path) -> None:
     """Refuse events coded 1 and 2 (1 = censored in some packages, occurred in others)."""
     coded = {value.removesuffix(".0") for value in values if value}
     if "2" in coded and coded <= {"1", "2"}:
-        # Row by row each 2 would be left out, and the 1s, perhaps the censored, taken as events.
+        # Row by row each 2 would be refused, and each 1, which may mean censored, taken as an event.
         raise TableError(
             f"column {column!r} is coded 1 and 2",
             where=str(path),
@@ -101,7 +101,7 @@ def check_event_coding(values: Sequence[str], column: str, path: Path) -> None:
 def check_missing_words(
     rows: Sequence[tuple[int, Mapping[str, str]]], names: Sequence[str], path: Path
 ) -> None:
-    """Refuse people's words for missing values among numbers, which would make each number a category."""
+    """Refuse words for missing values among numbers: read as text, each number would be a category."""
     for name in names:
         known = [(line, row[name]) for line, row in rows if row[name] and row[name].lower() not in MISSING]
         words = [(line, text) for line, text in known if not _is_number(text)]
@@ -118,7 +118,7 @@ def check_missing_words(
 def check_decimal_commas(
     rows: Sequence[tuple[int, Mapping[str, str]]], names: Sequence[str], path: Path
 ) -> None:
-    """Refuse `61,5`, which is no number here and would make each age a category of its own."""
+    """Refuse numbers such as `61,5`: read as text, each would be a category of its own."""
     for name in names:
         for line, row in rows:
             if DECIMAL_COMMA.fullmatch(row[name]):
@@ -132,7 +132,7 @@ def check_decimal_commas(
 
 
 def check_images(rows: Sequence[tuple[int, Mapping[str, str]]], root: Path, path: Path) -> None:
-    """Refuse two rows with one folder of images: a patient to learn from would be judged, too."""
+    """Refuse two rows with one folder of images: a model would be trained and evaluated on one patient."""
     seen: dict[Path, tuple[int, str]] = {}
     for line, row in rows:
         if not row["image_path"]:
@@ -145,7 +145,7 @@ def check_images(rows: Sequence[tuple[int, Mapping[str, str]]], root: Path, path
                 where=f"{path}, lines {first} and {line}",
                 expected="a folder of its own for each patient, and one row per patient",
                 got=row["image_path"],
-                action="mend image_path, or remove one of the rows",
+                action="correct image_path, or remove one of the rows",
             )
         seen[folder] = (line, row["patient_id"])
 

@@ -1,4 +1,4 @@
-"""Where one patient's images lie."""
+"""The files of a patient: where they lie, which there are, whether they have changed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,23 @@ from pathlib import Path
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import Cohort
 
+NO_FILE = "not a regular file (a pipe, a device or a broken link)"
+CLOSED_FOLDER = "folder that cannot be read"
+ZIP = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class FileListing:
+    """The files below a folder.
+
+    Attributes:
+        files: Regular files, sorted within each folder.
+        skipped: Reason → number of entries that are not listed.
+    """
+
+    files: list[Path]
+    skipped: Counter[str]
+
 
 @dataclass(frozen=True)
 class PatientFiles:
@@ -21,7 +38,7 @@ class PatientFiles:
     Attributes:
         patient_id: Names outputs; never taken from image files.
         folder: Folder (or file) that holds the images.
-        roi: Pattern of ROI names or path of a mask; empty: the study's patterns.
+        roi: Pattern of ROI names or path of a mask; empty: the patterns of the study.
     """
 
     patient_id: str
@@ -59,41 +76,36 @@ def files_digest(folder: Path) -> str:
     """
     if not folder.exists():
         return ""
-    files, passed = list_files(folder)
-    digest = hashlib.sha256(json.dumps(sorted(passed.items())).encode())
-    for path in files:
+    listing = list_files(folder)
+    digest = hashlib.sha256(json.dumps(sorted(listing.skipped.items())).encode())
+    for path in listing.files:
         try:
-            told = path.stat()
-        except OSError:  # it went meanwhile: its stage reports it
+            status = path.stat()
+        except OSError:  # The file has been removed meanwhile: its stage reports it.
             continue
-        digest.update(f"{path.relative_to(folder)}\0{told.st_size}\0{told.st_mtime_ns}\0".encode())
+        digest.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]
 
 
-NO_FILE = "not a regular file (a pipe, a device or a broken link)"
-CLOSED_FOLDER = "folder that cannot be read"
-ZIP = b"PK\x03\x04"
-
-
-def list_files(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """Regular files below a folder, sorted within each folder, and what was passed over, by reason.
+def list_files(folder: Path) -> FileListing:
+    """List the regular files below a folder.
 
     Linked folders are entered (cohorts are often made of links to an archive), each real
-    folder once, so that a link to a parent ends.
+    folder once, so that a link to a parent folder does not recur for ever.
 
     Args:
-        folder: Any tree of files, or one file.
+        folder: Any tree of files, or a single file.
     """
-    passed: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     if folder.is_file():
-        return [folder], passed
-    found: list[Path] = []
+        return FileListing([folder], skipped)
+    files: list[Path] = []
     entered: set[tuple[int, int]] = set()
 
-    def tell(_error: OSError) -> None:
-        passed[CLOSED_FOLDER] += 1
+    def count_closed_folder(_error: OSError) -> None:
+        skipped[CLOSED_FOLDER] += 1
 
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=tell):
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=count_closed_folder):
         identity = _identity(root)
         if identity in entered:
             folders.clear()
@@ -103,10 +115,10 @@ def list_files(folder: Path) -> tuple[list[Path], Counter[str]]:
         for name in sorted(names):
             path = Path(root, name)
             if path.is_file():
-                found.append(path)
+                files.append(path)
             else:
-                passed[NO_FILE] += 1
-    return found, passed
+                skipped[NO_FILE] += 1
+    return FileListing(files, skipped)
 
 
 def is_zip(path: Path) -> bool:
@@ -119,5 +131,6 @@ def is_zip(path: Path) -> bool:
 
 
 def _identity(folder: str) -> tuple[int, int]:
-    found = os.stat(folder)
-    return found.st_dev, found.st_ino
+    """Device and inode of a folder."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino

@@ -1,7 +1,7 @@
-"""Which patients a shared decision (template, crop position) was made from.
+"""The patients that a shared decision (template, crop position) was made from.
 
 The decision is made once. Patients who join later do not take part in it, so that their
-arrival changes no other patient's results.
+arrival does not change the results of other patients.
 """
 
 from __future__ import annotations
@@ -11,17 +11,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def pinned_patients(pin: Path, candidates: Sequence[str]) -> list[str]:
-    """Patients recorded in a pin that are still candidates; without a pin, all candidates."""
-    if pin.is_file():
-        recorded = set(json.loads(pin.read_text(encoding="utf-8"))["patients"])
-        kept = [patient for patient in candidates if patient in recorded]
-        if kept:
-            return kept
+def frozen_patients(path: Path, candidates: Sequence[str]) -> list[str]:
+    """Candidates that take part in a decision: those it was made from, all where it has not been made.
+
+    Args:
+        path: File of :func:`freeze_patients`, which need not exist.
+        candidates: Patients of the cohort table, in its order.
+
+    Returns:
+        The candidates that the file names; all candidates where it names none of them.
+    """
+    if path.is_file():
+        recorded = set(json.loads(path.read_text(encoding="utf-8"))["patients"])
+        remaining = [patient for patient in candidates if patient in recorded]
+        if remaining:
+            return remaining
     return list(candidates)
 
 
-def write_pin(pin: Path, patients: Sequence[str]) -> None:
-    """Record the patients a decision was made from."""
-    pin.parent.mkdir(parents=True, exist_ok=True)
-    pin.write_text(json.dumps({"patients": list(patients)}, indent=1) + "\n", encoding="utf-8")
+def freeze_patients(path: Path, patients: Sequence[str]) -> None:
+    """Record the patients that a decision was made from."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"patients": list(patients)}, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Patients, outcomes and covariates as a table that later stages read: `cohort.parquet`."""
+"""Outcomes and covariates of the usable patients, for later stages: `cohort.parquet`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
     Columns: set, centre, time_days (float64) and event (int64), neither of them in a study
     without outcomes, then the table's `clinical_*` (float64 where every entry is a number or
     missing, else text), `label_*`, `truth_*` and further endpoints. Blank entries are missing
-    values; among numbers, `NA` and its like as well.
+    values; so are `NA` and similar words among numbers.
     """
     import pandas as pd
 
@@ -37,14 +37,14 @@ def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
         text = pd.Series([p.extra[name] or None for p in patients], dtype="object")
         numbers = pd.to_numeric(text, errors="coerce")
         words = text[numbers.isna() & text.notna()]
-        # One `NA` must not make a text of all ages, with as many levels as patients.
+        # One `NA` must not turn all ages into text with as many levels as patients.
         known = numbers.notna().any() or not len(words)
         frame[name] = numbers.astype("float64") if known and words.str.lower().isin(MISSING).all() else text
     return frame.set_index("patient_id")
 
 
 def read_outcomes(path: Path) -> pd.DataFrame:
-    """Read what :func:`outcome_table` made and `plan` wrote."""
+    """Read the table of :func:`outcome_table` that the rule `plan` wrote."""
     import pandas as pd
 
     return pd.read_parquet(path)

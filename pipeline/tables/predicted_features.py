@@ -1,4 +1,4 @@
-"""Features on contours that a network predicted, and the guard against its training patients."""
+"""Features on contours that a network predicted, of patients that it was not trained on."""
 
 from __future__ import annotations
 
@@ -13,47 +13,46 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEYS = ("patient_id", "fold", "set")
-"""Columns beside the features: `fold` is the one whose network drew the contour."""
+"""Columns beside the features; `fold` is the fold whose network predicted the contour."""
 
 
 def unseen_patients(splits: Splits, fold: int) -> dict[str, str]:
-    """Patient id → set, of those that a fold's network has not seen: its test patients, and external ones.
+    """Patient id → set, of the patients that a fold's network has not seen: test and external ones.
 
     Validation patients are not among them: a network's weights may be chosen on them.
     """
-    held = dict.fromkeys(splits.folds[fold].test, "test")
-    return {**held, **dict.fromkeys(splits.external, "external")}
+    return {**dict.fromkeys(splits.folds[fold].test, "test"), **dict.fromkeys(splits.external, "external")}
 
 
 def check_unseen(rows: Mapping[str, str], splits: Splits, fold: int, where: str) -> None:
-    """Refuse contours that a network drew on patients it has seen.
+    """Refuse contours that a network predicted for patients it has seen.
 
-    What a network draws on its own training patients is too good, and a classical model that
-    is fitted on it learns to trust it.
+    Contours of a network's own training patients are better than those of new patients, and a
+    classical model that is fitted on them relies on them too much.
 
     Args:
-        rows: Patient id → set, as the table or the network's predictions tell.
+        rows: Patient id → set, according to the table or the network's predictions.
         splits: The study's folds.
-        fold: Whose network it was.
-        where: Names the table.
+        fold: The fold whose network it is.
+        where: Name of the table for messages.
 
     Raises:
-        TableError: A patient was not held out of this fold, or one that was is absent.
+        TableError: A patient is no test or external patient of this fold, or one of these is absent.
     """
     expected = unseen_patients(splits, fold)
-    leaked = sorted(patient for patient, told in rows.items() if expected.get(patient) != told)
+    leaked = sorted(patient for patient, which in rows.items() if expected.get(patient) != which)
     if leaked:
         raise TableError(
             "contours come from a network that has seen the patients",
             where=where,
-            expected=f"patients held out of fold {fold}, and external ones",
+            expected=f"test patients of fold {fold}, and external patients",
             got=", ".join(leaked[:5]),
             action="delete this file and run the same command again",
         )
     absent = sorted(set(expected) - set(rows))
     if absent:
         raise TableError(
-            "patients held out of a fold have no predicted contour",
+            "test patients of a fold have no predicted contour",
             where=where,
             got=", ".join(absent[:5]),
             action="train the network again (training.outputs must hold `masks`)",
@@ -61,22 +60,22 @@ def check_unseen(rows: Mapping[str, str], splits: Splits, fold: int, where: str)
 
 
 def read_predicted_features(paths: Sequence[Path], splits: Splits, fold: int) -> pd.DataFrame:
-    """The feature table that one fold's classical model may see.
+    """The feature table of one fold's classical model.
 
-    Development patients: each with the contour of the fold that held it out. External
-    patients: with that of the fold asked for, as every fold predicts them.
+    Each development patient has the contour of the fold that tests it, each external patient that
+    of the fold asked for, since every fold predicts them.
 
     Args:
         paths: A table per fold, in the folds' order: `patient_id`, `fold`, `set`, features.
         splits: The study's folds.
-        fold: The classical model's.
+        fold: The classical model's fold.
 
     Returns:
         A row per patient, indexed by patient_id.
 
     Raises:
-        TableError: A row's contour is that of a network that has seen the patient, the tables
-            are not one per fold, or they have different columns.
+        TableError: A contour comes from a network that has seen the patient, there is not one
+            table per fold, or the tables have different columns.
     """
     import pandas as pd
 
@@ -91,7 +90,8 @@ def read_predicted_features(paths: Sequence[Path], splits: Splits, fold: int) ->
         table = pd.read_parquet(path)
         if set(table["fold"]) - {number} or table["patient_id"].duplicated().any():
             raise TableError(
-                "a table of predicted contours is not one fold's, a row per patient", where=str(path)
+                "a table of predicted contours does not hold one row per patient of one fold",
+                where=str(path),
             )
         check_unseen(dict(zip(table["patient_id"], table["set"], strict=True)), splits, number, str(path))
         if parts and list(table.columns) != list(parts[0].columns):
@@ -107,8 +107,8 @@ def contour_caveats(paths: Sequence[Path]) -> list[str]:
 
     import pyarrow.parquet as pq
 
-    found: dict[str, None] = {}
+    caveats: dict[str, None] = {}
     for path in paths:
-        told = (pq.read_schema(path).metadata or {}).get(b"caveats", b"[]")
-        found.update(dict.fromkeys(f"contours: {caveat}" for caveat in json.loads(told)))
-    return list(found)
+        stored = (pq.read_schema(path).metadata or {}).get(b"caveats", b"[]")
+        caveats.update(dict.fromkeys(f"contours: {caveat}" for caveat in json.loads(stored)))
+    return list(caveats)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import TableError
+from pipeline.tables.splits import FOLD_SETS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SETS = ("train", "validation", "test", "external")
 DISTANCES = ("hd95_mm", "assd_mm")
 """Surface distances of predicted and manual mask, mm; infinite where one of them is empty."""
 
@@ -26,7 +26,7 @@ def write_predictions(path: Path, frame: pd.DataFrame) -> None:
     Columns: patient_id, set (train, validation, test, external); of models that predict survival
     risk (float64; the log-hazard, higher = worse; 1 − S(36 months) of discrete-time models) and
     `survival_{days}d` in [0, 1]; dice in [0, 1] or missing, hd95_mm and assd_mm, and label
-    probabilities: `label_x` (chance of yes) or `label_x_0`, `label_x_1`, … (of each class).
+    probabilities: `label_x` (of the label being true) or `label_x_0`, `label_x_1`, … (of each class).
 
     Raises:
         TableError: A column is missing, a patient occurs twice, or a risk is not finite.
@@ -54,15 +54,15 @@ def check_predictions(frame: pd.DataFrame, where: str) -> None:
         raise TableError(f"predictions lack columns: {', '.join(sorted(missing))}", where=where)
     if frame["patient_id"].duplicated().any():
         raise TableError("predictions name a patient twice", where=where)
-    if not frame["set"].isin(SETS).all():
-        raise TableError("predictions have an unknown set", where=where, expected=", ".join(SETS))
+    if not frame["set"].isin(FOLD_SETS).all():
+        raise TableError("predictions have an unknown set", where=where, expected=", ".join(FOLD_SETS))
     if "risk" not in frame:
-        probable = [c for c in frame.columns if str(c).startswith("survival_")]
-        if probable:
+        survival = [c for c in frame.columns if str(c).startswith("survival_")]
+        if survival:
             raise TableError(
-                "survival probabilities stand without a risk", where=where, got=", ".join(probable)
+                "predictions have survival probabilities and no risk", where=where, got=", ".join(survival)
             )
         return
-    bad = frame.loc[~np.isfinite(frame["risk"].astype(float)), "patient_id"]
-    if len(bad):
-        raise TableError("risks are not finite", where=where, got=", ".join(bad[:5]))
+    infinite = frame.loc[~np.isfinite(frame["risk"].astype(float)), "patient_id"]
+    if len(infinite):
+        raise TableError("risks are not finite", where=where, got=", ".join(infinite[:5]))

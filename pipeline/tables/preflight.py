@@ -1,4 +1,4 @@
-"""Whether a study's models find in the cohort table what their settings name."""
+"""Checks of a study's settings against its cohort table, before hours of work."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pipeline.settings.plan import PlanSettings
 from pipeline.tables.cohort import Cohort, Patient
 
 LONGEST_DAYS = 36525.0
-"""A hundred years: nobody is followed for longer."""
+"""A hundred years; no patient is followed for longer."""
 
 
 def require_columns(models: Mapping[str, Model], cohort: Cohort) -> None:
-    """Refuse models that name columns the cohort table lacks, before hours of work.
+    """Refuse models that name columns the cohort table lacks.
 
     Raises:
-        SettingsError: Naming model, column and the nearest one there is.
+        SettingsError: A column is missing; the message names the model and the nearest column.
     """
     have = sorted(cohort.patients[0].extra)
     for name, model in models.items():
@@ -42,44 +42,46 @@ def require_outcomes(
     """Refuse what needs times and events in a study whose cohort table has none.
 
     Args:
-        settings: Where the table lies, and what the images are.
-        models: Of the study.
+        settings: Settings of the cohort, for its table and the kind of its images.
+        models: Models of the study.
         balanced: Networks among them whose batches balance events.
-        cohort: The table as read.
+        cohort: The cohort table.
 
     Raises:
-        SettingsError: Naming the model, or the setting, and what to do.
+        SettingsError: The cohort has no outcomes; the message names the model or setting that needs them.
     """
     if cohort.has_outcomes:
         return
     table = settings.table
-    add = f"give {table} the columns time_days and event (another table's: cohort.columns, cohort.endpoint)"
+    add_outcomes = (
+        f"give {table} the columns time_days and event (another table's: cohort.columns, cohort.endpoint)"
+    )
     if settings.source == "generated":
         raise SettingsError(
             f"generated images are drawn by each patient's time, and {table} has none",
             where="cohort.source: generated",
-            action=add,
+            action=add_outcomes,
         )
-    ranked = ranking(models)
-    if ranked:
-        name = ranked[0]
-        more = f" (as do {', '.join(ranked[1:])})" if len(ranked) > 1 else ""
+    with_risk = ranking(models)
+    if with_risk:
+        name = with_risk[0]
+        more = f" (as do {', '.join(with_risk[1:])})" if len(with_risk) > 1 else ""
         raise SettingsError(
             f"model {name!r} predicts survival{more}, and the cohort table has no outcomes",
             where=f"models.{name}, kind {models[name].kind}",
             expected="without time and event, networks that segment, classify, detect or reconstruct only",
-            action=f"{add}, or remove the model",
+            action=f"{add_outcomes}, or remove the model",
         )
     if balanced:
         raise SettingsError(
             f"batches of model {balanced[0]!r} balance events, and the cohort table has no outcomes",
             where="training.balance_events: true",
-            action="set training.balance_events: false, or " + add,
+            action="set training.balance_events: false, or " + add_outcomes,
         )
 
 
-def outcomes_told(cohort: Cohort, time_unit: str) -> list[str]:
-    """A line per set: patients and, where there are outcomes, events and times as read: wrong units and codings show.
+def describe_outcomes(cohort: Cohort, time_unit: str) -> list[str]:
+    """A line per set: patients and, where there are outcomes, events and times, so that wrong units and codings show.
 
     Args:
         cohort: Usable patients; times in days, or dimensionless where `time_unit` is `none`.
@@ -104,44 +106,44 @@ def outcomes_told(cohort: Cohort, time_unit: str) -> list[str]:
 def preflight_warnings(
     plan: PlanSettings, cohort: Cohort, horizons: Sequence[float], time_unit: str
 ) -> list[str]:
-    """What a study will stumble over after its images are prepared, told before.
+    """Problems that a study would run into only after its images are prepared.
 
     Args:
-        plan: Folds.
+        plan: Settings of the folds.
         cohort: Usable patients.
         horizons: `evaluation.horizons_days`.
         time_unit: The table's unit (`cohort.time_unit`).
     """
     development = [p for p in cohort.patients if p.set == "development"]
-    found = _times(development, horizons, time_unit)
+    warnings = _unit_warnings(development, horizons, time_unit)
     if plan.folds == 1 and len(development) == len(cohort.patients):
-        found.append("plan.folds: 1 judges models on external patients, and the cohort table has none")
-    return found
+        warnings.append("plan.folds: 1 evaluates models on external patients, and the cohort table has none")
+    return warnings
 
 
-def _times(development: list[Patient], horizons: Sequence[float], time_unit: str) -> list[str]:
+def _unit_warnings(development: list[Patient], horizons: Sequence[float], time_unit: str) -> list[str]:
     """Signs that times or horizons are in another unit than declared."""
     outcomes = [(p.time_days, p.event) for p in development if p.time_days is not None]
     if not outcomes:
         return []
-    found = []
+    warnings = []
     longest = max(days for days, _ in outcomes)
     if time_unit != "none" and longest > LONGEST_DAYS:
-        found.append(
-            f"the longest follow-up is {longest / 365.25:.0f} years: the table's times are no {time_unit}; "
+        warnings.append(
+            f"the longest follow-up is {longest / 365.25:.0f} years, so the table's times are not in {time_unit}; "
             "set cohort.time_unit"
         )
     late = [f"{day:g}" for day in horizons if day > longest]
     if late:
-        found.append(
-            f"nobody is followed to evaluation.horizons_days: {', '.join(late)} (the longest: {longest:.4g}); "
+        warnings.append(
+            f"no patient is followed to evaluation.horizons_days: {', '.join(late)} (the longest: {longest:.4g}); "
             "are the table's times in days? (cohort.time_unit)"
         )
     first = min((days for days, event in outcomes if event), default=0.0)
     early = [f"{day:g}" for day in horizons if day < first]
     if early:
-        found.append(
+        warnings.append(
             f"no event before evaluation.horizons_days: {', '.join(early)} (the first: {first:.4g}); "
             "are the horizons in days?"
         )
-    return found
+    return warnings

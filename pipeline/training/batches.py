@@ -1,4 +1,4 @@
-"""Batches as networks and losses take them: drawn, augmented in one resampling, on the device."""
+"""Batches as networks and losses take them: augmented in one resampling, on the device."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Tensors = dict[str, "torch.Tensor"]
 
 @dataclass(frozen=True)
 class Batch:
-    """Patients as one forward pass sees them.
+    """Patients of one forward pass.
 
     Attributes:
         ids: Patient ids, (B).
-        rows: (B) row numbers in the cohort, on the device.
+        rows: (B) their row numbers in the cohort, on the device.
         image: (B, C, Z, Y, X) float32.
         clinical: (B, K) float32, or None.
-        targets: What losses compare with: mask, mask_known, image, centre, each label of the
+        targets: What losses compare outputs with: mask, mask_known, image, centre, each label of the
             cohort table and, where the study has outcomes, time and event.
     """
 
@@ -44,13 +44,13 @@ class Batch:
 
 
 def training_batch(cohort: CohortTensors, rows: Sequence[int], augment: AugmentSettings, seed: int) -> Batch:
-    """A batch for training, each patient turned, shifted, mirrored and bent at random.
+    """A batch for training, each patient rotated, translated, mirrored and deformed at random.
 
     Args:
         cohort: All patients.
-        rows: Row numbers.
-        augment: Ranges; switched off, the crop's centre is taken as it is.
-        seed: Of this iteration; the same seed gives the same batch, bit for bit.
+        rows: Row numbers of the batch's patients.
+        augment: Ranges of the transformations; switched off, the crop's centre is taken as it is.
+        seed: Seed of this iteration; the same seed gives the same batch, bit for bit.
     """
     if not augment.enabled:
         return plain_batch(cohort, rows)
@@ -63,7 +63,7 @@ def training_batch(cohort: CohortTensors, rows: Sequence[int], augment: AugmentS
 
 
 def plain_batch(cohort: CohortTensors, rows: Sequence[int]) -> Batch:
-    """A batch for prediction: the crop's centre, not resampled."""
+    """A batch for prediction: the crop's centre, without random transformations."""
     if cohort.margin == 0:
         return _batch(cohort, rows, None)
     return _batch(cohort, rows, identity(len(rows)))
@@ -73,18 +73,21 @@ def _batch(
     cohort: CohortTensors,
     rows: Sequence[int],
     matrices: torch.Tensor | None,
-    bend: ElasticField | None = None,
+    field: ElasticField | None = None,
 ) -> Batch:
-    image, mask, where = cohort.take(rows)
+    stored, index = cohort.take(rows), cohort.on_device(rows)
     if matrices is None:
-        image, labels = image.float(), mask.float()
+        image, mask = stored.images.float(), stored.masks.float()
     else:
-        air = cohort.air[where]
-        moved, turned = resample(image, mask, matrices, air=air, shape=cohort.shape, bend=bend)
-        image, labels = moved, mask if turned is None else turned
-    targets = {name: values[where] for name, values in cohort.targets.items()}
+        air = cohort.air[index]
+        image, resampled = resample(
+            stored.images, stored.masks, matrices, air=air, shape=cohort.shape, field=field
+        )
+        assert resampled is not None  # a mask was given
+        mask = resampled
+    targets = {name: values[index] for name, values in cohort.targets.items()}
     if cohort.time is not None and cohort.event is not None:
-        targets.update(time=cohort.time[where], event=cohort.event[where])
-    targets.update(mask=labels, mask_known=cohort.has_mask[where], image=image)
-    clinical = None if cohort.clinical is None else cohort.clinical[where]
-    return Batch(tuple(cohort.ids[row] for row in rows), where, image, clinical, targets)
+        targets.update(time=cohort.time[index], event=cohort.event[index])
+    targets.update(mask=mask, mask_known=cohort.has_mask[index], image=image)
+    clinical = None if cohort.clinical is None else cohort.clinical[index]
+    return Batch(tuple(cohort.ids[row] for row in rows), index, image, clinical, targets)

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, loaded as plain tensors, refused where they do not belong."""
+"""Checkpoints: written atomically, loaded as plain tensors, refused where they do not belong."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Fingerprint = Mapping[str, str]
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file by new content; whoever looks sees the old one or the new one.
+    """Replace a file by new content; readers see either the old content or the new one.
 
-    The data is on the disk before the name points at it, and the name before this returns,
-    so that a machine that loses power keeps one of the two.
+    The data is on the disk before the name points to it, and the name before this function returns,
+    so that one of the two survives a loss of power.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -44,13 +44,13 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Keep a run's folder to this process; the system lets go of it however the process ends.
+    """Lock a run's folder for this process; the operating system releases it however the process ends.
 
     Where Snakemake alone was killed, its job may still be running when the same command starts
-    another one: two writers of one checkpoint.
+    another one, and both would write the same checkpoint.
 
     Raises:
-        TrainingError: Another process holds it.
+        TrainingError: Another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+") as stream:
@@ -62,7 +62,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
                 "another process is training this fold",
                 where=str(folder),
                 got=f"process {stream.read().strip() or 'unknown'}",
-                action="wait until it is done, or end it; then run the same command again",
+                action="wait until it has ended, or end it; then run the same command again",
             ) from None
         stream.truncate(0)
         stream.write(str(os.getpid()))
@@ -81,17 +81,17 @@ def pack(content: Mapping[str, Any]) -> bytes:
 
 
 def unpack(path: Path) -> dict[str, Any]:
-    """Read a checkpoint without running anything that is in it (`weights_only`).
+    """Read a checkpoint without executing anything in it (`weights_only`).
 
     Raises:
-        CheckpointError: It is missing, cut off, of another format, or holds more than
-            tensors and plain values.
+        CheckpointError: It is missing, truncated, of another format, or holds more than tensors and
+            plain values.
     """
     import torch
 
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a different one for every way a file can be broken
+    except Exception as error:  # torch raises a different error for every way in which a file can be broken
         raise CheckpointError(
             "a checkpoint cannot be read",
             where=str(path),
@@ -105,16 +105,21 @@ def unpack(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_fingerprint(path: Path, found: Fingerprint, expected: Fingerprint) -> None:
+def check_fingerprint(path: Path, saved: Fingerprint, expected: Fingerprint) -> None:
     """Refuse a checkpoint made by other settings, data or code.
 
+    Args:
+        path: The checkpoint, for the message.
+        saved: Fingerprint in the checkpoint.
+        expected: Fingerprint of this run.
+
     Raises:
-        CheckpointError: Naming which of them differ, and each setting that does.
+        CheckpointError: They differ; the message says in what, setting by setting.
     """
-    differing = [key for key in expected if found.get(key) != expected[key]]
+    differing = differing_keys(saved, expected)
     if not differing:
         return
-    details = "; ".join(_difference(key, found.get(key, ""), expected[key]) for key in differing)
+    details = "; ".join(_describe_difference(key, saved.get(key, ""), expected[key]) for key in differing)
     raise CheckpointError(
         f"a checkpoint belongs to other {' and '.join(differing)}",
         where=str(path),
@@ -123,30 +128,36 @@ def check_fingerprint(path: Path, found: Fingerprint, expected: Fingerprint) -> 
     )
 
 
-def _difference(name: str, found: str, expected: str) -> str:
+def differing_keys(saved: Fingerprint, expected: Fingerprint) -> list[str]:
+    """Keys of the expected fingerprint whose values the saved one does not have."""
+    return [key for key in expected if saved.get(key) != expected[key]]
+
+
+def _describe_difference(name: str, saved: str, expected: str) -> str:
     try:
-        old, new = json.loads(found), json.loads(expected)
+        old, new = json.loads(saved), json.loads(expected)
     except ValueError:
-        return f"{name} {found[:16]} in the checkpoint, {expected[:16]} now"
+        old = new = None
     if not isinstance(old, dict) or not isinstance(new, dict):
-        return f"{name} {found[:16]} in the checkpoint, {expected[:16]} now"
-    old, new = _flat(old), _flat(new)
+        return f"{name} {saved[:16]} in the checkpoint, {expected[:16]} now"
+    old, new = _flatten(old), _flatten(new)
     keys = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
     return ", ".join(f"{k} {old.get(k)!r} in the checkpoint, {new.get(k)!r} now" for k in keys[:5])
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            found.update(_flat(item, f"{prefix}{key}."))
+def _flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{key}."))
         else:
-            found[prefix + key] = item
-    return found
+            flat[prefix + key] = value
+    return flat
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:
-    """States of the generators that layers such as dropout draw from."""
+    """States of the random generators that layers such as dropout use."""
     import torch
 
     states = {"cpu": torch.get_rng_state()}
@@ -156,7 +167,7 @@ def random_states(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def restore_random_states(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
-    """Undo what happened since :func:`random_states`."""
+    """Go back to the states that :func:`random_states` returned."""
     import torch
 
     torch.set_rng_state(states["cpu"])

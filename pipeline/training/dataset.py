@@ -1,4 +1,4 @@
-"""The whole cohort in memory, on the device that trains; batches are drawn by row number."""
+"""The whole cohort in memory, on the device that trains; batches are taken by row number."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import TrainingError
 from pipeline.training.checkpoint import digest
 from pipeline.training.device import DeviceConfig
-from pipeline.training.intensity import How, standardise
-from pipeline.training.prefetch import Prefetcher
+from pipeline.training.intensity import Standardisation, standardise
+from pipeline.training.prefetch import ImageBatch, Prefetcher
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from pipeline.store.attributes import CropAttributes
     from pipeline.store.crops import Crop
 
 log = logging.getLogger(__name__)
-# What networks, activations and optimizer need beside the cohort, as a share of free memory.
 SHARE_OF_MEMORY = 0.5
+"""Share of free memory the cohort may take; the rest is for network, activations and optimizer."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,11 @@ class CohortTensors:
     Attributes:
         ids: Patient ids, (N).
         images: (N, C, Z, Y, X) standardised; on the device, or in pinned host memory where
-            they do not fit. float16 on an accelerator that trains in bf16 (it keeps three
+            they do not fit. float16 on an accelerator that trains in bf16 (float16 keeps three
             bits more), else float32.
         masks: (N, Z, Y, X) uint8, 1 = tumour; 0 where a patient has none.
         has_mask: (N) whether a patient has a mask.
-        air: (N, C) float32, each patient's standardised air.
+        air: (N, C) float32, each patient's standardised value of air.
         time: (N) float32, days; None without outcomes.
         event: (N) float32, 1 = the event occurred; None without outcomes.
         clinical: (N, K) float32, encoded, or None.
@@ -46,10 +48,10 @@ class CohortTensors:
             column of the cohort table (N) float32, NaN where unknown.
         channels: Names of the image channels, (C).
         spacing_mm: (z, y, x).
-        margin: Voxels stored beyond what networks see, on each side.
-        device: Where batches go.
-        stored: Hash of every array of every patient's crop.
-        feed: What brings batches from host memory, or None where the cohort is on the device.
+        margin: Voxels stored beyond what networks are given, on each side.
+        device: The device of batches.
+        crops_digest: Hash of every array of every patient's crop.
+        prefetcher: Copies batches from host memory; None where the cohort is on the device.
     """
 
     ids: tuple[str, ...]
@@ -65,58 +67,72 @@ class CohortTensors:
     spacing_mm: tuple[float, float, float]
     margin: int
     device: torch.device
-    stored: str = ""
-    feed: Prefetcher | None = None
+    crops_digest: str = ""
+    prefetcher: Prefetcher | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """What networks see, (z, y, x): the store's shape without its margin (none where Z = 1)."""
+        """What networks are given, (z, y, x): the store's shape without its margin (none where Z = 1)."""
         z, y, x = self.images.shape[2:]
         flat = z == 1
         return (z if flat else z - 2 * self.margin, y - 2 * self.margin, x - 2 * self.margin)
 
     def rows(self, ids: Sequence[str]) -> list[int]:
         """Row numbers of patients."""
-        place = {patient_id: row for row, patient_id in enumerate(self.ids)}
-        return [place[patient_id] for patient_id in ids]
+        row_of = {patient_id: row for row, patient_id in enumerate(self.ids)}
+        return [row_of[patient_id] for patient_id in ids]
 
-    def take(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Images, masks and row numbers of a batch, on the device."""
+    def on_device(self, rows: Sequence[int]) -> torch.Tensor:
+        """Row numbers (B) as a tensor on the device."""
         import torch
 
-        where = torch.tensor(list(rows), device=self.device)
-        if self.feed is not None:
-            return *self.feed.take(rows), where
-        return self.images.index_select(0, where), self.masks.index_select(0, where), where
+        return torch.tensor(list(rows), device=self.device)
 
-    def place(self) -> str:
-        """Where images and masks lie, in words."""
-        if self.feed is None:
+    def take(self, rows: Sequence[int]) -> ImageBatch:
+        """Images and masks of a batch, on the device."""
+        if self.prefetcher is not None:
+            return self.prefetcher.take(rows)
+        index = self.on_device(rows)
+        return ImageBatch(self.images.index_select(0, index), self.masks.index_select(0, index))
+
+    def announce(self, rows: Sequence[int]) -> None:
+        """Say which batch will be taken next, so that it can be fetched from host memory meanwhile."""
+        if self.prefetcher is not None:
+            self.prefetcher.announce(rows)
+
+    def location(self) -> str:
+        """Where images and masks are kept, in words."""
+        if self.prefetcher is None:
             return "on the device"
         return "in pinned host memory" if self.images.is_pinned() else "in host memory"
 
     def fingerprint(self) -> str:
         """Hash of ids, outcomes, covariates, and of what the crops hold and how it was standardised."""
-        parts = [self.air, self.time, self.event, self.has_mask.float()]
-        parts += [self.targets[name] for name in sorted(self.targets)]
-        parts.append(self.clinical)
-        known = [part for part in parts if part is not None]
+        tensors = [self.air, self.time, self.event, self.has_mask.float()]
+        tensors += [self.targets[name] for name in sorted(self.targets)]
+        tensors.append(self.clinical)
         return digest(
-            self.stored.encode(), "\n".join(self.ids).encode(), *(p.cpu().numpy().tobytes() for p in known)
+            self.crops_digest.encode(),
+            "\n".join(self.ids).encode(),
+            *(tensor.cpu().numpy().tobytes() for tensor in tensors if tensor is not None),
         )
 
 
 def load_cohort(
-    folder: Path, outcomes: pd.DataFrame, clinical: pd.DataFrame, how: How, machine: DeviceConfig
+    folder: Path,
+    outcomes: pd.DataFrame,
+    clinical: pd.DataFrame,
+    standardisation: Standardisation,
+    device_config: DeviceConfig,
 ) -> CohortTensors:
     """Read and standardise every patient's crop and put the cohort on the device.
 
     Args:
-        folder: Of crop stores, `{patient_id}.zarr`.
+        folder: Folder of the crop stores, `{patient_id}.zarr`.
         outcomes: Patients to load, in this order; with time_days and event where the study has them.
         clinical: Encoded covariates of the same patients; no columns where none are used.
-        how: Standardisation.
-        machine: Where to.
+        standardisation: How images are standardised.
+        device_config: The device, and whether it computes in bf16.
 
     Raises:
         TrainingError: Crops differ in shape, channels or spacing; or cannot be standardised.
@@ -124,49 +140,92 @@ def load_cohort(
     """
     import torch
 
+    crops = _read_crops(folder, list(outcomes.index), standardisation)
+    device = device_config.device
+    stored = _store(torch.from_numpy(crops.images), torch.from_numpy(crops.masks), device_config)
+    encoded = torch.from_numpy(clinical.to_numpy(np.float32)) if clinical.shape[1] else None
+    z, y, x = crops.attributes.spacing_mm
+    return CohortTensors(
+        ids=tuple(outcomes.index),
+        images=stored.images,
+        masks=stored.masks,
+        has_mask=torch.from_numpy(crops.has_mask).to(device),
+        air=torch.from_numpy(crops.air).to(device),
+        time=_column(outcomes, "time_days", device),
+        event=_column(outcomes, "event", device),
+        clinical=None if encoded is None else encoded.to(device),
+        targets=_targets(outcomes, device),
+        channels=tuple(crops.attributes.channels),
+        spacing_mm=(float(z), float(y), float(x)),
+        margin=int(crops.attributes.margin),
+        device=device,
+        crops_digest=crops.digest,
+        prefetcher=stored.prefetcher,
+    )
+
+
+@dataclass(frozen=True)
+class _CropArrays:
+    """Crops of all patients as they were read.
+
+    Attributes:
+        images: (N, C, Z, Y, X) float32, standardised.
+        masks: (N, Z, Y, X) uint8.
+        has_mask: (N) bool.
+        air: (N, C) float32.
+        attributes: Attributes of the first patient's crop.
+        digest: Hash of every array as it is stored.
+    """
+
+    images: NDArray[np.float32]
+    masks: NDArray[np.uint8]
+    has_mask: NDArray[np.bool_]
+    air: NDArray[np.float32]
+    attributes: CropAttributes
+    digest: str
+
+
+def _read_crops(folder: Path, ids: Sequence[str], standardisation: Standardisation) -> _CropArrays:
     from pipeline.store.crops import read_crop
 
-    first: Crop | None = None
-    images = masks = None
-    has_mask = np.zeros(len(outcomes), dtype=bool)
-    air: list[np.ndarray] = []
-    stored: list[str] = []
-    for row, patient_id in enumerate(outcomes.index):
-        crop = read_crop(folder / f"{patient_id}.zarr")
-        if first is None or images is None or masks is None:
-            first = crop
-            images = np.empty((len(outcomes), *crop.image.shape), dtype=np.float32)
-            masks = np.zeros((len(outcomes), *crop.image.shape[1:]), dtype=np.uint8)
+    if not ids:
+        raise TrainingError("there is no patient to load", where=str(folder))
+    first = read_crop(folder / f"{ids[0]}.zarr")
+    images = np.empty((len(ids), *first.image.shape), dtype=np.float32)
+    masks = np.zeros((len(ids), *first.image.shape[1:]), dtype=np.uint8)
+    has_mask = np.zeros(len(ids), dtype=bool)
+    air: list[NDArray[np.float32]] = []
+    checksums: list[str] = []
+    for row, patient_id in enumerate(ids):
+        crop = read_crop(folder / f"{patient_id}.zarr") if row else first
         _check_alike(crop, first)
-        ready = standardise(crop, how)
-        images[row] = ready.image
-        air.append(ready.air)
-        stored.append(str(sorted(crop.attributes.checksums.items())))
+        standardised = standardise(crop, standardisation)
+        images[row] = standardised.image
+        air.append(standardised.air)
+        checksums.append(str(sorted(crop.attributes.checksums.items())))
         if crop.mask is not None:
             has_mask[row] = True
             masks[row] = crop.mask
-    if first is None or images is None or masks is None:
-        raise TrainingError("there is no patient to load", where=str(folder))
-    encoded = torch.from_numpy(clinical.to_numpy(np.float32)) if clinical.shape[1] else None
-    on_device, kept, feed = _store(torch.from_numpy(images), torch.from_numpy(masks), machine)
-    z, y, x = first.attributes.spacing_mm
-    return CohortTensors(
-        ids=tuple(outcomes.index),
-        images=on_device,
-        masks=kept,
-        has_mask=torch.from_numpy(has_mask).to(machine.device),
-        air=torch.from_numpy(np.stack(air)).to(machine.device),
-        time=_column(outcomes, "time_days", machine.device),
-        event=_column(outcomes, "event", machine.device),
-        clinical=None if encoded is None else encoded.to(machine.device),
-        targets=_targets(outcomes, machine.device),
-        channels=tuple(first.attributes.channels),
-        spacing_mm=(float(z), float(y), float(x)),
-        margin=int(first.attributes.margin),
-        device=machine.device,
-        stored=digest(*(text.encode() for text in stored)),
-        feed=feed,
-    )
+    crops_digest = digest(*(text.encode() for text in checksums))
+    return _CropArrays(images, masks, has_mask, np.stack(air), first.attributes, crops_digest)
+
+
+def _check_alike(crop: Crop, first: Crop) -> None:
+    attributes, reference = crop.attributes, first.attributes
+    for name, got, expected in (
+        ("shape", crop.image.shape, first.image.shape),
+        ("channels", tuple(attributes.channels), tuple(reference.channels)),
+        ("spacing", tuple(attributes.spacing_mm), tuple(reference.spacing_mm)),
+        ("margin", attributes.margin, reference.margin),
+    ):
+        if got != expected:
+            raise TrainingError(
+                f"crops differ in {name}",
+                where=f"patient {attributes.patient_id}",
+                expected=f"{expected}, as patient {reference.patient_id}",
+                got=str(got),
+                action="remake the crops with one setting",
+            )
 
 
 def _column(outcomes: pd.DataFrame, name: str, device: torch.device) -> torch.Tensor | None:
@@ -180,50 +239,39 @@ def _targets(outcomes: pd.DataFrame, device: torch.device) -> dict[str, torch.Te
 
     codes = {name: number for number, name in enumerate(sorted(set(outcomes["centre"])))}
     numbers = np.array([codes[name] for name in outcomes["centre"]], dtype=np.int64)
-    found = {"centre": torch.from_numpy(numbers).to(device)}
+    targets = {"centre": torch.from_numpy(numbers).to(device)}
     for name in outcomes.columns:
         if str(name).startswith("label_") and outcomes[name].dtype.kind in "fiub":
             values = outcomes[name].to_numpy(np.float32)
-            found[str(name)] = torch.from_numpy(values).to(device)
-    return found
-
-
-def _check_alike(crop: Crop, first: Crop) -> None:
-    ours, theirs = crop.attributes, first.attributes
-    for name, got, expected in (
-        ("shape", crop.image.shape, first.image.shape),
-        ("channels", tuple(ours.channels), tuple(theirs.channels)),
-        ("spacing", tuple(ours.spacing_mm), tuple(theirs.spacing_mm)),
-        ("margin", ours.margin, theirs.margin),
-    ):
-        if got != expected:
-            raise TrainingError(
-                f"crops differ in {name}",
-                where=f"patient {ours.patient_id}",
-                expected=f"{expected}, as patient {theirs.patient_id}",
-                got=str(got),
-                action="remake the crops with one setting",
-            )
+            targets[str(name)] = torch.from_numpy(values).to(device)
+    return targets
 
 
 def free_bytes(device: torch.device) -> float:
-    """Free memory of an accelerator; a CPU's cohort is in its memory already."""
+    """Free memory of an accelerator; infinite for a CPU, whose memory holds the cohort already."""
     import torch
 
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
 
 
-def _store(
-    images: torch.Tensor, masks: torch.Tensor, machine: DeviceConfig
-) -> tuple[torch.Tensor, torch.Tensor, Prefetcher | None]:
-    """The cohort where it is drawn from: the device, or host memory (pinned) where it does not fit."""
-    device = machine.device
-    if machine.half and device.type == "cuda":
+@dataclass(frozen=True)
+class _StoredImages:
+    """Images and masks at the place from which batches are taken."""
+
+    images: torch.Tensor
+    masks: torch.Tensor
+    prefetcher: Prefetcher | None
+
+
+def _store(images: torch.Tensor, masks: torch.Tensor, device_config: DeviceConfig) -> _StoredImages:
+    """Put the cohort on the device, or in host memory (pinned) where it does not fit."""
+    device = device_config.device
+    if device_config.bf16 and device.type == "cuda":
         images = images.half()
     size, free = images.nbytes + masks.nbytes, free_bytes(device)
     if size <= SHARE_OF_MEMORY * free:
         log.info("cohort on the device (%s): %.2f GB of %.1f GB free", device, size / 1e9, free / 1e9)
-        return images.to(device), masks.to(device), None
+        return _StoredImages(images.to(device), masks.to(device), None)
     log.warning(
         "cohort in host memory, fetched one batch ahead: it has %.2f GB, and of %.1f GB free on the device "
         "at most %.0f %% are given to it",
@@ -233,4 +281,4 @@ def _store(
     )
     if device.type == "cuda":
         images, masks = images.pin_memory(), masks.pin_memory()
-    return images, masks, Prefetcher(images, masks, device)
+    return _StoredImages(images, masks, Prefetcher(images, masks, device))

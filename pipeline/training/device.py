@@ -1,4 +1,4 @@
-"""What the network runs on, and how: device, precision, memory order, determinism."""
+"""What a network runs on, and how: device, precision, memory order, reproducibility."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import TrainingError
 from pipeline.settings.training import TrainingSettings
-from pipeline.training.cpu.malloc import kept_memory
+from pipeline.training.cpu import speed_up
+from pipeline.training.cpu.malloc import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -21,73 +22,72 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """Decisions that hold for a whole run.
+    """Where and how a network is computed; the same for a whole run.
 
     Attributes:
-        device: Where the network and the cohort are.
-        half: bf16 autocast; parameters, batch-norm statistics and losses stay float32.
-        channels_last: Images and weights in NDHWC order.
+        device: PyTorch's device of the network and the cohort.
+        bf16: Whether the network runs under bf16 autocast; parameters, batch-norm statistics and
+            losses stay float32.
+        channels_last: Whether images and weights lie in memory in the order NDHWC.
     """
 
     device: torch.device
-    half: bool
+    bf16: bool
     channels_last: bool
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Context the network runs in."""
+        """The context in which the network is called."""
         import torch
 
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.half)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
-    def arrange(self, image: torch.Tensor) -> torch.Tensor:
-        """An image batch (B, C, Z, Y, X) in the memory order decided for."""
+    def to_memory_format(self, image: torch.Tensor) -> torch.Tensor:
+        """An image batch (B, C, Z, Y, X) in the chosen memory order."""
         import torch
 
         return image.contiguous(memory_format=torch.channels_last_3d) if self.channels_last else image
 
-    def place(self, net: torch.nn.Module, *, compiled: bool = False) -> torch.nn.Module:
-        """The network on the device, its convolutions in the memory order decided for.
+    def to_device(self, net: torch.nn.Module, *, compiled: bool = False) -> torch.nn.Module:
+        """The network on the device, its convolutions in the chosen memory order.
 
-        What is to be compiled keeps PyTorch's own batch norm, which the compiler fuses.
+        Args:
+            net: Changed in place.
+            compiled: Whether it is going to be compiled.
         """
         import torch
 
-        from pipeline.training.cpu import conv3d_bf16 as narrow
-        from pipeline.training.cpu import dropout, norm
-
         net = net.to(self.device)
-        on_cpu = self.device.type == "cpu"
-        if self.half and on_cpu:
-            narrow.guard(net)
-        if self.half and on_cpu and not compiled:
-            dropout.speed_up(net)
-        if self.channels_last and on_cpu and not compiled:
-            norm.speed_up(net)
+        if self.device.type == "cpu":
+            speed_up(net, bf16=self.bf16, channels_last=self.channels_last, compiled=compiled)
         if self.channels_last:
             for module in net.modules():
                 if isinstance(module, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
                     module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return net
 
+    def identity(self) -> dict[str, str]:
+        """Device and precision, on which the numbers depend."""
+        return {"device": str(self.device), "precision": "bf16" if self.bf16 else "fp32"}
+
     def describe(self) -> dict[str, str]:
-        """For logs and `timing.json`."""
+        """Device, precision, memory order and versions, for logs and `timing.json`."""
         import torch
 
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         return {
             "device": str(self.device),
             "name": name,
-            "precision": "bf16" if self.half else "fp32",
+            "precision": self.identity()["precision"],
             "memory_order": "channels last" if self.channels_last else "channels first",
             "threads": str(torch.get_num_threads()),
             "torch": torch.__version__,
         }
 
 
-def choose_machine(settings: TrainingSettings) -> DeviceConfig:
-    """Decide by settings and hardware, never by timing, which would decide the numbers.
+def choose_device(settings: TrainingSettings) -> DeviceConfig:
+    """Device, precision and memory order by settings and hardware, never by timing, which would decide the numbers.
 
-    `device: auto` takes the first accelerator the scheduler granted (CUDA_VISIBLE_DEVICES),
+    `device: auto` takes the first accelerator that the scheduler granted (CUDA_VISIBLE_DEVICES),
     else the CPU. `precision: auto` takes bf16 on an accelerator that computes in it and on
     processors with AVX512-BF16 or AMX, else float32.
 
@@ -96,16 +96,16 @@ def choose_machine(settings: TrainingSettings) -> DeviceConfig:
     """
     import torch
 
-    wanted = settings.device
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    requested = settings.device
+    if requested == "auto":
+        requested = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(wanted)
+        device = torch.device(requested)
     except RuntimeError:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda"):
         raise TrainingError(
-            "unknown device", where="training.device", expected="auto, cpu, cuda or cuda:N", got=wanted
+            "unknown device", where="training.device", expected="auto, cpu, cuda or cuda:N", got=requested
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise TrainingError(
@@ -113,40 +113,45 @@ def choose_machine(settings: TrainingSettings) -> DeviceConfig:
             where="training.device",
             expected=f"one of {torch.cuda.device_count()} CUDA devices "
             f"(CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')})",
-            got=wanted,
+            got=requested,
             action="set training.device: auto, or ask the scheduler for a GPU",
         )
-    half = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(device))
-    return DeviceConfig(device, half, settings.channels_last != "never")
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(device))
+    return DeviceConfig(device, bf16, settings.channels_last != "never")
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies in bf16, rather than emulating it."""
+    """Whether the hardware itself multiplies in bf16, without emulation."""
     import torch
 
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 @contextlib.contextmanager
-def reproducible(machine: DeviceConfig, threads: int, deterministic: bool) -> Iterator[None]:
-    """Fix what could make two runs differ, for the time of a run.
+def reproducible(device_config: DeviceConfig, threads: int, deterministic: bool) -> Iterator[None]:
+    """Fix what could make two runs differ, for as long as the context lasts.
 
-    A CPU always repeats bit for bit at the same number of threads. On an accelerator TF32
-    is allowed for what autocast leaves in float32 unless `deterministic` is asked for,
-    which also allows only kernels that repeat.
+    A CPU always gives the same bits for the same number of threads. On an accelerator TF32 is
+    allowed for what autocast leaves in float32, unless `deterministic` is set, which also allows
+    only kernels that give the same bits each time.
+
+    Args:
+        device_config: Where the network is computed.
+        threads: Number of CPU threads.
+        deterministic: Whether an accelerator, too, has to give the same bits each time.
     """
     import torch
 
     before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    accelerator = machine.device.type == "cuda"
+    accelerator = device_config.device.type == "cuda"
     strict = deterministic or not accelerator
     torch.set_num_threads(threads)
     # The same switch as use_deterministic_algorithms, which imports the whole compiler (2 s).
     torch.set_deterministic_debug_mode("error" if strict else "default")
-    # Filling every fresh tensor with NaN is a debugging aid that costs a pass over memory.
+    # Filling every new tensor with NaN is a debugging aid that costs a pass over memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if accelerator:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -154,7 +159,7 @@ def reproducible(machine: DeviceConfig, threads: int, deterministic: bool) -> It
         torch.backends.cudnn.allow_tf32 = not deterministic
         torch.backends.cudnn.benchmark = not deterministic
     try:
-        with contextlib.nullcontext() if accelerator else kept_memory():
+        with contextlib.nullcontext() if accelerator else keep_freed_memory():
             yield
     finally:
         torch.set_num_threads(before[0])

@@ -1,4 +1,4 @@
-"""What a trained fold leaves: predictions, masks, deep features, and the network itself."""
+"""Outputs of a trained fold: predictions, masks, deep features, and the network itself."""
 
 from __future__ import annotations
 
@@ -15,106 +15,106 @@ from pipeline.errors import TrainingError
 from pipeline.tables.predictions import DISTANCES, survival_column, write_predictions
 from pipeline.training.checkpoint import pack, write_atomically
 from pipeline.training.detections import PatientBoxes
-from pipeline.training.predict import THRESHOLD, Predictor, dice_of, risk_of
-from pipeline.training.step import UNLOSSY
+from pipeline.training.predict import DEEP_FEATURES, THRESHOLD, Predictor, dice_of, risk_of
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
     from pipeline.metrics.baseline import Baseline
+    from pipeline.metrics.segmentation import SurfaceDistances
     from pipeline.settings.losses import LossSettings
     from pipeline.training.batches import Batch
     from pipeline.training.dataset import CohortTensors
 
 MASKED_SETS = ("validation", "test", "external")
-"""Sets whose masks are kept: a training patient's mask was shown to the network."""
+"""Sets whose masks and boxes are written; the network has learned those of training patients."""
 
 
 @dataclass
-class Predicted:
-    """Of some patients, in one order.
+class NetworkPredictions:
+    """Outputs of a network for some patients, in one order.
 
     Attributes:
         ids: Patient ids.
         risk: (n) float64, higher = worse; empty of a network that does not predict survival.
         dice: (n) float64, NaN without a mask.
-        distances: (n, 2) HD95 and ASSD in mm of the patients whose masks are kept, else NaN.
-        masks: uint8 (Z, Y, X) by patient id, of the patients asked for.
-        features: (n, F) float32 deep features, or None.
-        logits: (n, I) of a discrete-time network, or None.
-        labels: (n, L) label logits, or None.
-        boxes: What a detecting network finds, and what there is to find.
+        distances: (n) surface distances of predicted and manual mask; None for patients whose mask
+            is not kept or who have no manual mask.
+        masks: uint8 (Z, Y, X) by patient id, of the patients whose mask is kept.
+        features: (n) deep features (F) float32; empty where they are not kept.
+        interval_logits: Batches (B, I) of a discrete-time network; else empty.
+        labels: Batches (B, L) of label logits; empty for a network without labels.
+        boxes: Boxes that a detecting network predicts, and those of the manual masks.
     """
 
     ids: list[str] = field(default_factory=list)
     risk: list[float] = field(default_factory=list)
     dice: list[float] = field(default_factory=list)
-    distances: list[tuple[float, float]] = field(default_factory=list)
+    distances: list[SurfaceDistances | None] = field(default_factory=list)
     masks: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     features: list[NDArray[np.float32]] = field(default_factory=list)
-    logits: list[torch.Tensor] = field(default_factory=list)
+    interval_logits: list[torch.Tensor] = field(default_factory=list)
     labels: list[torch.Tensor] = field(default_factory=list)
     boxes: PatientBoxes = field(default_factory=PatientBoxes)
 
 
 def predict_patients(
     predictor: Predictor, cohort: CohortTensors, rows: Sequence[int], *, masks_of: set[str], features: bool
-) -> Predicted:
+) -> NetworkPredictions:
     """Run the network once over patients and keep what the outputs need.
 
     Args:
         predictor: The network.
         cohort: All patients.
-        rows: Who.
-        masks_of: Patient ids whose mask is kept.
-        features: Keep deep features.
+        rows: Row numbers of the patients to predict.
+        masks_of: Ids of the patients whose mask is kept.
+        features: Whether deep features are kept.
     """
-    found = Predicted()
-    for batch, outputs in predictor.over(cohort, rows):
-        found.ids.extend(batch.ids)
+    predictions = NetworkPredictions()
+    for batch, outputs in predictor.predict(cohort, rows):
+        predictions.ids.extend(batch.ids)
         risk = risk_of(outputs, predictor.losses)
-        found.risk.extend([] if risk is None else risk.double().cpu().tolist())
-        found.dice.extend(dice_of(outputs, batch.targets).double().cpu().tolist())
+        predictions.risk.extend([] if risk is None else risk.double().cpu().tolist())
+        predictions.dice.extend(dice_of(outputs, batch.targets).double().cpu().tolist())
         if "mask" in outputs:
             binary = (outputs["mask"] > THRESHOLD).byte().cpu().numpy()
             for patient_id, mask in zip(batch.ids, binary, strict=True):
                 if patient_id in masks_of:
-                    found.masks[patient_id] = mask
-        found.distances.extend(_distances(batch, found.masks, cohort.spacing_mm))
-        if features and UNLOSSY in outputs:
-            found.features.extend(outputs[UNLOSSY].cpu().numpy())
+                    predictions.masks[patient_id] = mask
+        predictions.distances.extend(_distances(batch, predictions.masks, cohort.spacing_mm))
+        if features and DEEP_FEATURES in outputs:
+            predictions.features.extend(outputs[DEEP_FEATURES].cpu().numpy())
         if "interval_logits" in outputs:
-            found.logits.append(outputs["interval_logits"].cpu())
+            predictions.interval_logits.append(outputs["interval_logits"].cpu())
         if "labels" in outputs:
-            found.labels.append(outputs["labels"].cpu())
-        found.boxes.add(batch, outputs)
-    return found
+            predictions.labels.append(outputs["labels"].cpu())
+        predictions.boxes.add(batch, outputs)
+    return predictions
 
 
 def _distances(
     batch: Batch, masks: dict[str, NDArray[np.uint8]], spacing_mm: tuple[float, ...]
-) -> list[tuple[float, float]]:
-    """(HD95, ASSD) in mm of each patient of a batch; NaN without a kept or without a manual mask.
+) -> list[SurfaceDistances | None]:
+    """Surface distances of each patient of a batch; None without a kept or without a manual mask.
 
-    Training patients' masks are not kept, so no time goes into distances nobody reads.
+    Training patients' masks are not kept, so that no time is spent on distances that are not read.
     """
     from pipeline.metrics.segmentation import surface_distances
 
     known = batch.targets["mask_known"].bool().tolist()
-    found = []
+    distances: list[SurfaceDistances | None] = []
     for row, patient_id in enumerate(batch.ids):
         if patient_id not in masks or not known[row]:
-            found.append((np.nan, np.nan))
+            distances.append(None)
             continue
-        truth = (batch.targets["mask"][row] > THRESHOLD).cpu().numpy()
-        both = surface_distances(masks[patient_id].astype(bool), truth, spacing_mm)
-        found.append((both.hd95, both.assd))
-    return found
+        manual = (batch.targets["mask"][row] > THRESHOLD).cpu().numpy()
+        distances.append(surface_distances(masks[patient_id].astype(bool), manual, spacing_mm))
+    return distances
 
 
 def predictions_table(
-    predicted: Predicted,
+    predictions: NetworkPredictions,
     sets: dict[str, str],
     survival: NDArray[np.float64] | None,
     horizons_days: Sequence[float],
@@ -123,57 +123,64 @@ def predictions_table(
     """`predictions.parquet`'s rows: patient_id, set, risk, survival_{days}d, dice, distances, labels.
 
     Args:
-        predicted: Of all patients.
+        predictions: Predictions of all patients.
         sets: Patient id → set.
-        survival: (n, m) survival probabilities at the horizons; None of a network that does not
+        survival: (n, m) survival probabilities at the horizons; None for a network that does not
             predict survival, whose table has neither them nor a risk.
-        horizons_days: (m).
-        losses: Names the labels.
+        horizons_days: (m) times of the survival probabilities.
+        losses: Loss settings, with the names of the labels.
     """
     import pandas as pd
 
     columns: dict[str, Any] = {
-        "patient_id": predicted.ids,
-        "set": [sets[patient_id] for patient_id in predicted.ids],
+        "patient_id": predictions.ids,
+        "set": [sets[patient_id] for patient_id in predictions.ids],
     }
     if survival is not None:
-        columns["risk"] = np.asarray(predicted.risk, dtype=np.float64)
+        columns["risk"] = np.asarray(predictions.risk, dtype=np.float64)
         for column, days in enumerate(horizons_days):
             columns[survival_column(days)] = survival[:, column]
-    columns["dice"] = np.asarray(predicted.dice, dtype=np.float64)
-    for column, name in enumerate(DISTANCES):
-        columns[name] = np.asarray([both[column] for both in predicted.distances], dtype=np.float64)
-    columns.update(label_probabilities(predicted, losses))
+    columns["dice"] = np.asarray(predictions.dice, dtype=np.float64)
+    hd95, assd = DISTANCES
+    columns[hd95] = np.asarray(
+        [np.nan if d is None else d.hd95 for d in predictions.distances], dtype=np.float64
+    )
+    columns[assd] = np.asarray(
+        [np.nan if d is None else d.assd for d in predictions.distances], dtype=np.float64
+    )
+    columns.update(label_probabilities(predictions, losses))
     return pd.DataFrame(columns)
 
 
-def label_probabilities(predicted: Predicted, losses: LossSettings) -> dict[str, NDArray[np.float64]]:
+def label_probabilities(
+    predictions: NetworkPredictions, losses: LossSettings
+) -> dict[str, NDArray[np.float64]]:
     """Column `{label}` (yes/no) or `{label}_{class}` (several classes) of probabilities."""
     import torch
 
-    names = tuple(getattr(losses, "labels", ()))
-    if not predicted.labels or not names:
+    names = losses.labels
+    if not predictions.labels or not names:
         return {}
-    logits = torch.cat(predicted.labels).double()
+    logits = torch.cat(predictions.labels).double()
     if len(names) == 1 and logits.shape[1] > 1:
-        chances = logits.softmax(1).numpy()
-        return {f"{names[0]}_{k}": chances[:, k] for k in range(chances.shape[1])}
+        probabilities = logits.softmax(1).numpy()
+        return {f"{names[0]}_{k}": probabilities[:, k] for k in range(probabilities.shape[1])}
     return {name: logits.sigmoid().numpy()[:, k] for k, name in enumerate(names)}
 
 
-def survival_of(
-    predicted: Predicted, baseline: Baseline, horizons_days: Sequence[float], losses: LossSettings
+def survival_probabilities(
+    predictions: NetworkPredictions, baseline: Baseline, horizons_days: Sequence[float], losses: LossSettings
 ) -> NDArray[np.float64]:
-    """Survival probabilities (n, m): of a discrete-time network its own, else Breslow's."""
-    if predicted.logits:
+    """Survival probabilities (n, m): those of a discrete-time network itself, else from Breslow's baseline."""
+    if predictions.interval_logits:
         import torch
 
         from pipeline.losses.discrete_time import survival_at
 
-        logits = torch.cat(predicted.logits)
+        logits = torch.cat(predictions.interval_logits)
         curves = [survival_at(logits, days, losses.interval_edges_days) for days in horizons_days]
         return torch.stack(curves, dim=1).double().numpy()
-    return baseline.survival(np.asarray(predicted.risk), np.asarray(horizons_days))
+    return baseline.survival(np.asarray(predictions.risk), np.asarray(horizons_days))
 
 
 def write_masks(path: Path, masks: dict[str, NDArray[np.uint8]]) -> None:
@@ -189,7 +196,7 @@ def write_masks(path: Path, masks: dict[str, NDArray[np.uint8]]) -> None:
         array[:] = masks[patient_id]
 
 
-def write_features(path: Path, predicted: Predicted) -> None:
+def write_features(path: Path, predictions: NetworkPredictions) -> None:
     """`deep_features.parquet`: patient_id and deep_000 … of every patient, before dropout.
 
     Raises:
@@ -197,21 +204,21 @@ def write_features(path: Path, predicted: Predicted) -> None:
     """
     import pandas as pd
 
-    if not predicted.features:
+    if not predictions.features:
         raise TrainingError(
             "deep features are asked for, and this network has none",
             where=str(path),
             action="take them from another network (e.g. deepmts), or leave them out",
         )
-    values = np.stack(predicted.features)
+    values = np.stack(predictions.features)
     names = [f"deep_{i:03d}" for i in range(values.shape[1])]
     frame = pd.DataFrame(values, columns=names)
-    frame.insert(0, "patient_id", predicted.ids)
+    frame.insert(0, "patient_id", predictions.ids)
     frame.to_parquet(path, index=False)
 
 
 def write_network(path: Path, net: torch.nn.Module, about: dict[str, Any]) -> None:
-    """`checkpoint.pt`: weights, and as JSON everything needed to build the net and predict."""
+    """`checkpoint.pt`: weights, and as JSON everything needed to build the network and predict."""
     weights = {k: v.detach().cpu().contiguous().clone() for k, v in net.state_dict().items()}
     write_atomically(path, pack({"net": weights, "about": json.dumps(about, sort_keys=True)}))
 

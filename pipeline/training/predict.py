@@ -18,12 +18,28 @@ if TYPE_CHECKING:
     from pipeline.training.dataset import CohortTensors
     from pipeline.training.device import DeviceConfig
 
+DEEP_FEATURES = "deep_features"
+"""The one output on which no loss acts."""
 THRESHOLD = 0.5
-"""Of the tumour probability (Meng et al., section 3.1)."""
+"""Tumour probability above which a voxel belongs to the mask (Meng et al., section 3.1)."""
 RISK_DAYS = 36 * DAYS_PER_MONTH
 """Risk of a discrete-time network: 1 − S at 36 months (Meng et al., section 4.4)."""
-# Mirroring both sides: what is averaged is what a mirror image leaves comparable.
 MIRRORED = ("mask", "reconstruction", "activation_coronal")
+"""Outputs that are images with a sagittal axis, which a mirrored input mirrors too."""
+
+
+def run_network(call: Callable[..., Tensors], device_config: DeviceConfig, batch: Batch) -> Tensors:
+    """Call a network on a batch; outputs are float32, whatever the network computes in.
+
+    Args:
+        call: The network, plain or compiled, as ``call(image, clinical, mask)``.
+        device_config: Device, precision and memory order.
+        batch: The patients.
+    """
+    with device_config.autocast():
+        image = device_config.to_memory_format(batch.image)
+        outputs = call(image, batch.clinical, batch.targets["mask"])
+    return {name: value.float() for name, value in outputs.items()}
 
 
 @dataclass(frozen=True)
@@ -32,53 +48,53 @@ class Predictor:
 
     Attributes:
         call: The network in evaluation mode, as ``call(image, clinical, mask)``.
-        machine: Device and precision.
+        device_config: Device, precision and memory order.
         losses: Its loss settings, which hold the intervals of a discrete-time network.
-        batch: Patients at a time.
-        flip: Average over the sagittal mirror image; boxes are those of the image itself.
+        batch: Number of patients in a batch.
+        flip: Whether outputs are averaged over the sagittal mirror image; boxes are always those
+            of the image itself.
     """
 
     call: Callable[..., Tensors]
-    machine: DeviceConfig
+    device_config: DeviceConfig
     losses: LossSettings
     batch: int
     flip: bool = False
 
-    def over(self, cohort: CohortTensors, rows: Sequence[int]) -> Iterator[tuple[Batch, Tensors]]:
+    def predict(self, cohort: CohortTensors, rows: Sequence[int]) -> Iterator[tuple[Batch, Tensors]]:
         """Batches of patients with the network's outputs in float32, without gradient."""
         import torch
 
         for start in range(0, len(rows), self.batch):
             batch = plain_batch(cohort, rows[start : start + self.batch])
             with torch.inference_mode():
-                outputs = self._run(batch)
+                outputs = run_network(self.call, self.device_config, batch)
                 if self.flip:
-                    mirror = self._run(_mirrored(batch))
-                    outputs = {name: _mean(name, outputs[name], mirror[name]) for name in outputs}
+                    mirrored = run_network(self.call, self.device_config, _mirror(batch))
+                    outputs = {name: _mean(name, outputs[name], mirrored[name]) for name in outputs}
             yield batch, outputs
 
-    def _run(self, batch: Batch) -> Tensors:
-        with self.machine.autocast():
-            outputs = self.call(self.machine.arrange(batch.image), batch.clinical, batch.targets["mask"])
-        return {name: value.float() for name, value in outputs.items()}
 
-
-def _mirrored(batch: Batch) -> Batch:
+def _mirror(batch: Batch) -> Batch:
     targets = {**batch.targets, "mask": batch.targets["mask"].flip(-1)}
     return Batch(batch.ids, batch.rows, batch.image.flip(-1), batch.clinical, targets)
 
 
-def _mean(name: str, plain: torch.Tensor, mirror: torch.Tensor) -> torch.Tensor:
+def _mean(name: str, plain: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
     # The first box of an image and the first of its mirror image need not be of one lesion.
     if name.startswith(DETECTION):
         return plain
-    return (plain + (mirror.flip(-1) if name in MIRRORED else mirror)) / 2
+    return (plain + (mirrored.flip(-1) if name in MIRRORED else mirrored)) / 2
 
 
 def risk_of(outputs: Tensors, losses: LossSettings) -> torch.Tensor | None:
     """Risk (B), higher = worse: the log-hazard, or 1 − S(36 months) of a discrete-time network.
 
-    None of a network without survival output (segmentation alone), which ranks nobody.
+    None for a network without survival output (segmentation alone).
+
+    Args:
+        outputs: Outputs of the network.
+        losses: Its loss settings, with the intervals of a discrete-time network.
     """
     if "log_hazard" in outputs:
         return outputs["log_hazard"]
@@ -90,15 +106,20 @@ def risk_of(outputs: Tensors, losses: LossSettings) -> torch.Tensor | None:
 
 
 def dice_of(outputs: Tensors, targets: Tensors) -> torch.Tensor:
-    """Dice (B) of masks at 0.5, 2|P∩G| / (|P| + |G|); NaN without a mask on either side."""
+    """Dice (B) of masks at 0.5, 2|P∩G| / (|P| + |G|); NaN where one of the masks is missing or both are empty.
+
+    Args:
+        outputs: Outputs of the network, with `mask` (B, Z, Y, X) if it segments.
+        targets: The batch's targets, with `mask` and `mask_known`.
+    """
     import torch
 
-    truth = targets["mask"] > THRESHOLD
+    manual = targets["mask"] > THRESHOLD
     known = targets["mask_known"].bool()
     if "mask" not in outputs:
-        return torch.full((len(truth),), torch.nan, device=truth.device)
-    found = outputs["mask"] > THRESHOLD
-    both = (found & truth).flatten(1).sum(1).double()
-    either = found.flatten(1).sum(1) + truth.flatten(1).sum(1)
-    value = 2 * both / either
-    return torch.where(known & (either > 0), value, torch.nan).float()
+        return torch.full((len(manual),), torch.nan, device=manual.device)
+    predicted = outputs["mask"] > THRESHOLD
+    intersection = (predicted & manual).flatten(1).sum(1).double()
+    total = predicted.flatten(1).sum(1) + manual.flatten(1).sum(1)
+    dice = 2 * intersection / total
+    return torch.where(known & (total > 0), dice, torch.nan).float()

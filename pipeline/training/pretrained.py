@@ -1,46 +1,119 @@
-"""Starting from another model's weights: training in stages."""
+"""Trained weights from a fold's checkpoint: the network they belong to, or the start of another one."""
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CheckpointError
+from pipeline.settings.network import Network
+from pipeline.settings.training import TrainingSettings
+from pipeline.tables.clinical import ClinicalEncoder
 from pipeline.training.checkpoint import unpack
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
+CHECKPOINT = "checkpoint.pt"
 
 
-def start_from(net: torch.nn.Module, checkpoint: Path) -> list[str]:
-    """Copy every weight that has the same name and shape in another model's checkpoint.
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network in evaluation mode on the CPU, with what prediction needs.
 
-    Layers that the other model lacks, or has in another shape (a new head), keep their
-    fresh initialisation.
+    Attributes:
+        net: The network with its trained weights.
+        network: Its settings.
+        training: The settings it was trained with.
+        encoder: Encoder of its clinical columns, fitted on its training patients.
+        about: The whole description in the checkpoint.
+    """
+
+    net: torch.nn.Module
+    network: Network
+    training: TrainingSettings
+    encoder: ClinicalEncoder
+    about: Mapping[str, Any]
+
+
+def load_trained_network(fold: Path) -> TrainedNetwork:
+    """The network of a fold whose training is completed.
 
     Args:
-        net: Freshly initialised; changed in place.
+        fold: Folder of the fold, with `checkpoint.pt`.
+
+    Raises:
+        CheckpointError: It cannot be read, or does not fit the network it names.
+    """
+    content = unpack(fold / CHECKPOINT)
+    return rebuild_network(json.loads(content["about"]), content["net"], str(fold / CHECKPOINT))
+
+
+def rebuild_network(
+    about: Mapping[str, Any], weights: Mapping[str, torch.Tensor], where: str
+) -> TrainedNetwork:
+    """The network made of a checkpoint's description and its weights.
+
+    Args:
+        about: Description of the network in `checkpoint.pt`.
+        weights: Tensors by name: exactly those that the network has.
+        where: The file, for messages.
+
+    Raises:
+        CheckpointError: The weights are not those of the network.
+    """
+    from pipeline.nets.registry import build, network_settings
+
+    network = network_settings(about["network"])
+    encoder = ClinicalEncoder.from_state(about["clinical"])
+    net = build(network, len(about["channels"]), len(encoder.names()))
+    try:
+        net.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise CheckpointError(
+            "weights do not fit the network they are said to belong to",
+            where=where,
+            got="; ".join(str(error).split("\n\t")[1:4]) or str(error),
+            action="make them again with this version of the software",
+        ) from None
+    training = TrainingSettings.model_validate(about["training"])
+    return TrainedNetwork(net.eval(), network, training, encoder, about)
+
+
+def start_from_pretrained(net: torch.nn.Module, checkpoint: Path) -> list[str]:
+    """Copy every weight that has the same name and shape in another model's checkpoint.
+
+    Layers that the other model lacks, or has in another shape (a new head), keep their random
+    initialisation.
+
+    Args:
+        net: A newly initialised network; changed in place.
         checkpoint: `checkpoint.pt` of a trained fold.
 
     Returns:
-        Names of the weights that were not found there.
+        Names of the weights that the checkpoint lacks.
 
     Raises:
-        CheckpointError: Nothing fits, or the file cannot be read.
+        CheckpointError: No layer fits, or the file cannot be read.
     """
-    theirs = unpack(checkpoint)["net"]
-    ours = net.state_dict()
-    taken = {k: theirs[k] for k, value in ours.items() if k in theirs and theirs[k].shape == value.shape}
-    if not any(value.is_floating_point() and value.ndim > 1 for value in taken.values()):
+    pretrained = unpack(checkpoint)["net"]
+    initial = net.state_dict()
+    fitting = {
+        name: pretrained[name]
+        for name, value in initial.items()
+        if name in pretrained and pretrained[name].shape == value.shape
+    }
+    if not any(value.is_floating_point() and value.ndim > 1 for value in fitting.values()):
         raise CheckpointError(
             "no layer of the network to start from fits",
             where=str(checkpoint),
             action="set training.pretrained_from to a model that shares parts with this one",
         )
-    net.load_state_dict(taken, strict=False)
-    left = sorted(set(ours) - set(taken))
-    log.info("started from %s: %d of %d tensors", checkpoint, len(taken), len(ours))
-    return left
+    net.load_state_dict(fitting, strict=False)
+    log.info("started from %s: %d of %d tensors", checkpoint, len(fitting), len(initial))
+    return sorted(set(initial) - set(fitting))

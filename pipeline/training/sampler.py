@@ -1,14 +1,13 @@
 """Which patients form the batch of an iteration: a pure function of seed and iteration.
 
-Nothing is kept between iterations, so a run that resumes at iteration i draws what the run
-that was never stopped would have drawn.
+No state is kept between iterations, so that a run resumed at iteration i draws the batches that
+the run would have drawn without the interruption.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -17,12 +16,12 @@ from pipeline.errors import TrainingError
 
 @dataclass(frozen=True)
 class Group:
-    """Patients drawn together: a share of every batch.
+    """Patients of whom every batch has a fixed number.
 
     Attributes:
         name: `events`, `censored` or `patients`.
         members: Row numbers in the cohort.
-        share: How many of them a batch has.
+        share: Number of them in a batch.
     """
 
     name: str
@@ -32,32 +31,37 @@ class Group:
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws batches; :meth:`batch_at` is all there is to it."""
+    """Chooses the patients of batches.
+
+    Attributes:
+        groups: Groups that every batch is drawn from.
+        seed: Seed of the fold.
+    """
 
     groups: tuple[Group, ...]
     seed: int
 
     def batch_at(self, iteration: int) -> list[int]:
-        """Row numbers of the batch of an iteration (0, 1, …), in no order of the groups.
+        """Row numbers of the batch of an iteration (0, 1, …), the groups mixed.
 
-        Every group is shuffled anew for each pass over it; within a pass nobody is drawn
-        twice, and the few left over at its end wait for the next pass. A group smaller than
-        its share is taken whole as often as it goes in, and the rest drawn.
+        Every group is shuffled anew for each pass over it; within a pass no patient is drawn
+        twice, and those left over at its end are left out of this pass. A group smaller than its
+        share is repeated.
         """
         rows: list[int] = []
         for number, group in enumerate(self.groups):
             size = len(group.members)
             per_pass = max(size // group.share, 1)
-            turn, place = divmod(iteration, per_pass)
-            order = np.random.default_rng([self.seed, number, turn]).permutation(size)
+            number_of_pass, place = divmod(iteration, per_pass)
+            order = np.random.default_rng([self.seed, number, number_of_pass]).permutation(size)
             # np.resize repeats the shuffled group where it is smaller than its share.
             chosen = np.resize(order, group.share) if size < group.share else order[place * group.share :]
             rows.extend(group.members[i] for i in chosen[: group.share])
-        mix = np.random.default_rng([self.seed, len(self.groups), iteration]).permutation(len(rows))
-        return [rows[i] for i in mix]
+        mixed = np.random.default_rng([self.seed, len(self.groups), iteration]).permutation(len(rows))
+        return [rows[i] for i in mixed]
 
     def notes(self) -> list[str]:
-        """What a reader should know: groups so small that a batch repeats patients."""
+        """What readers of results should know: groups so small that a batch repeats patients."""
         return [
             f"only {len(g.members)} of the training patients are {g.name}, and a batch takes {g.share}: "
             "patients are repeated within a batch"
@@ -67,17 +71,17 @@ class Sampler:
 
 
 def make_sampler(
-    rows: Sequence[int], events: Sequence[int] | None, batch: int, seed: int, *, balance: Literal[True, False]
+    rows: Sequence[int], events: Sequence[int] | None, batch: int, seed: int, *, balance: bool
 ) -> Sampler:
-    """Divide training patients into the groups a batch is drawn from.
+    """Divide training patients into the groups that a batch is drawn from.
 
     Args:
         rows: Row numbers of training patients.
-        events: 1 = the event occurred, for each of them; None in a study without outcomes.
-        batch: Patients in a batch.
-        seed: Of the fold.
-        balance: As many events as censored patients (one censored more where `batch` is
-            odd). Where all patients have events, as in uncensored data, there is one group.
+        events: For each of them 1 = the event occurred; None in a study without outcomes.
+        batch: Number of patients in a batch.
+        seed: Seed of the fold.
+        balance: Whether a batch has as many events as censored patients (one censored more where
+            `batch` is odd). Where all patients have events there is one group.
 
     Raises:
         TrainingError: No training patient has an event; or there are no outcomes to balance.
@@ -90,9 +94,9 @@ def make_sampler(
                 action="set training.balance_events: false",
             )
         return Sampler((Group("patients", tuple(rows), batch),), seed)
-    occurred = tuple(row for row, event in zip(rows, events, strict=True) if event)
+    with_event = tuple(row for row, event in zip(rows, events, strict=True) if event)
     censored = tuple(row for row, event in zip(rows, events, strict=True) if not event)
-    if not occurred:
+    if not with_event:
         raise TrainingError(
             "no training patient has an event",
             expected="at least one event in every fold's training patients",
@@ -101,5 +105,5 @@ def make_sampler(
     if not balance or not censored:
         return Sampler((Group("patients", tuple(rows), batch),), seed)
     return Sampler(
-        (Group("events", occurred, batch // 2), Group("censored", censored, batch - batch // 2)), seed
+        (Group("events", with_event, batch // 2), Group("censored", censored, batch - batch // 2)), seed
     )

@@ -1,6 +1,6 @@
-"""Networks on columns of numbers instead of images: DeepSurv's loop.
+"""Networks on columns of numbers instead of images: the training loop of DeepSurv.
 
-The classical models' room knows no torch: the rule's script hands it :func:`learn_columns`.
+The classical models' room does not import torch: the rule's script passes :func:`learn_columns` to it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 BATCH = 128
-"""Patients in a step; Cox risk sets are within it. A whole cohort is one batch up to this."""
+"""Largest number of patients in a step, whose Cox risk sets lie within it; a smaller cohort is one batch."""
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Training patients on the device.
+class TrainingColumns:
+    """Columns and outcomes of training patients as tensors.
 
     Attributes:
         values: (n, K) float32 standardised columns.
@@ -47,7 +47,7 @@ class LearnedColumns:
 
     Attributes:
         net: The network.
-        weights: Number of epochs → its weights then.
+        weights: Number of epochs → the network's weights after them.
     """
 
     net: DeepSurv
@@ -69,29 +69,29 @@ class LearnedColumns:
 def learn_columns(
     settings: DeepSurvNet,
     data: tuple[Array, Array, NDArray[np.bool_]],
-    looks: Sequence[int],
+    epochs: Sequence[int],
     seed: int,
 ) -> LearnedColumns:
-    """Train one DeepSurv with the Cox loss (Efron's ties) and AdamW.
+    """Train a DeepSurv network with the Cox loss (Efron's ties) and AdamW.
 
-    Equal seeds give equal weights; torch's own random state is left as it was. A batch
-    without an event has no gradient and is passed over.
+    Equal seeds give equal weights; torch's own random state is left as it was. A batch without an
+    event has no gradient and is skipped.
 
     Args:
-        settings: The network and its optimiser.
+        settings: Settings of the network and its optimizer.
         data: (n, K) standardised columns, (n,) times and (n,) events of training patients.
-        looks: Numbers of epochs whose weights are kept; the largest ends training.
-        seed: Of weights, dropout and order.
+        epochs: Numbers of epochs after which weights are kept; the largest ends training.
+        seed: Seed of weights, dropout and the order of patients.
 
     Raises:
-        TrainingError: A loss that is not finite.
+        TrainingError: The loss is not finite.
     """
     import torch
 
     from pipeline.nets.deepsurv import build
 
     matrix, time, event = data
-    columns = Columns(
+    columns = TrainingColumns(
         torch.as_tensor(matrix, dtype=torch.float32),
         torch.as_tensor(time, dtype=torch.float32),
         torch.as_tensor(event.astype(np.float32)),
@@ -102,19 +102,19 @@ def learn_columns(
         optimizer = torch.optim.AdamW(
             net.parameters(), lr=settings.learning_rate, weight_decay=settings.l2, foreach=True
         )
-        kept: dict[int, dict[str, torch.Tensor]] = {}
-        for epoch in range(1, max(looks) + 1):
+        weights: dict[int, dict[str, torch.Tensor]] = {}
+        for epoch in range(1, max(epochs) + 1):
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate / (1 + (epoch - 1) * settings.decay)
             _epoch(net, optimizer, columns)
-            if epoch in looks:
-                kept[epoch] = {name: value.clone() for name, value in net.state_dict().items()}
-    return LearnedColumns(net, kept)
+            if epoch in epochs:
+                weights[epoch] = {name: value.clone() for name, value in net.state_dict().items()}
+    return LearnedColumns(net, weights)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Matrices this small gain nothing from threads, and one thread gives the same bits everywhere."""
+    """One thread: matrices this small gain nothing from more, and the bits are the same on every machine."""
     import torch
 
     before = torch.get_num_threads()
@@ -125,7 +125,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _epoch(net: DeepSurv, optimizer: torch.optim.Optimizer, columns: Columns) -> None:
+def _epoch(net: DeepSurv, optimizer: torch.optim.Optimizer, columns: TrainingColumns) -> None:
     """One pass over the patients in random order, in batches of nearly equal size."""
     import torch
 
@@ -134,7 +134,7 @@ def _epoch(net: DeepSurv, optimizer: torch.optim.Optimizer, columns: Columns) ->
     net.train()
     parts = -(-len(columns.time) // BATCH)
     for rows in torch.randperm(len(columns.time)).tensor_split(parts):
-        # Batch norm needs two patients, the likelihood an event.
+        # Batch normalisation needs two patients, the likelihood an event.
         if len(rows) < 2 or not bool(columns.event[rows].any()):
             continue
         loss = cox_loss(net(columns.values[rows]), columns.time[rows], columns.event[rows])

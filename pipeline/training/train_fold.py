@@ -11,40 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import TrainingError
-from pipeline.provenance import code_digest
 from pipeline.settings.training import TrainingSettings
-from pipeline.tables.clinical import ClinicalEncoder
 from pipeline.tables.detections import FILE, write_detections
-from pipeline.tables.outcomes import read_outcomes
-from pipeline.tables.splits import Splits, read_splits
-from pipeline.training.batches import plain_batch
-from pipeline.training.checkpoint import digest, exclusive_lock
-from pipeline.training.compile import maybe_compile
-from pipeline.training.completed import clear, resume_completed, save_completed
-from pipeline.training.dataset import CohortTensors, load_cohort
+from pipeline.training.checkpoint import exclusive_lock
+from pipeline.training.completed import remove_run_files, resume_completed, save_completed
+from pipeline.training.context import FoldData, FoldJob, fingerprint_of, load_fold, make_context
 from pipeline.training.detections import DETECTION, detections_table
-from pipeline.training.device import DeviceConfig, choose_machine, reproducible
-from pipeline.training.job import FoldJob
+from pipeline.training.device import choose_device, reproducible
 from pipeline.training.outputs import (
     MASKED_SETS,
-    Predicted,
+    NetworkPredictions,
     predict_patients,
     predictions_table,
-    survival_of,
+    survival_probabilities,
     write_features,
     write_fold,
     write_masks,
     write_network,
 )
-from pipeline.training.progress import history_csv
-from pipeline.training.sampler import make_sampler
-from pipeline.training.step import TrainContext
-from pipeline.training.tensorboard import FOLDER, write_board
-from pipeline.training.trainer import TrainState, monitored_sets, start_run, train
-from pipeline.training.validate import predictor_of
+from pipeline.training.progress import TENSORBOARD_FOLDER, history_csv, write_tensorboard
+from pipeline.training.trainer import TrainState, monitored_sets, run_training, start_run
+from pipeline.training.validation import make_predictor
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pipeline.metrics.baseline import Baseline
 
 log = logging.getLogger(__name__)
@@ -54,200 +45,141 @@ def train_fold(job: FoldJob, out: Path) -> None:
     """Train one network in one fold and predict every patient of the fold.
 
     Writes to `out`: `checkpoint.pt`, `history.csv`, `predictions.parquet`, `timing.json`,
-    of a detecting network `detections.parquet`, and, as the settings ask, `masks.zarr` and
-    `deep_features.parquet`. While it runs, `job.work` holds the checkpoint to go on from, and
-    afterwards the chosen weights: a job whose data, settings, code and start are those of the
-    finished training predicts with them and trains nothing. A run that was killed at any moment
-    and started again ends in the same bytes (CPU, same number of threads), but for `timing.json`.
+    `model.json`, for a detecting network `detections.parquet`, and, as the settings ask,
+    `masks.zarr` and `deep_features.parquet`. While it runs, `job.work` holds the checkpoint to
+    resume from, and afterwards the selected weights: a job whose data, settings, code and start are
+    those of the completed training predicts with them and trains nothing. A run that was killed at
+    any moment and started again ends in the same bytes (CPU, same number of threads), except for
+    `timing.json`.
 
     Raises:
         TrainingError: Training cannot start or go on; the message says what to change. Or
             another process is training this fold.
-        Interrupted: SIGTERM; the run is saved.
+        Interrupted: SIGTERM was received; the run is saved.
         CheckpointError: `job.work` holds a checkpoint of other settings, data or code.
     """
     begun = time.perf_counter()
-    machine = choose_machine(job.training)
-    with exclusive_lock(job.work), reproducible(machine, job.threads, job.training.deterministic):
-        splits = read_splits(job.splits)
-        _check_fold(job, splits)
-        cohort, encoder = load_fold(job, splits, machine)
-        bench = make_bench(job, cohort, machine, _rows(cohort, splits, job.fold)["train"])
-        run = _start(job, bench, splits)
-        log.info("%s", {**machine.describe(), "patients": len(cohort.ids), "cohort": cohort.place()})
+    device_config = choose_device(job.training)
+    with (
+        exclusive_lock(job.work),
+        reproducible(device_config, job.threads, job.training.deterministic),
+    ):
+        data = load_fold(job, device_config)
+        context = make_context(job, data, device_config)
+        monitored = monitored_sets(job.training.checkpoint_selection, data.rows)
+        run = start_run(context, monitored, fingerprint_of(job, data, context), job.work)
+        _log_start(run)
         timing = resume_completed(run)
         if timing is None:
-            train(run)
-            if run.progress.best_weights is not None:
-                bench.net.load_state_dict(run.progress.best_weights)
-            timing = _timing(run, machine, time.perf_counter() - begun)
+            run_training(run)
+            _take_best_weights(run)
+            timing = _timing(run, time.perf_counter() - begun)
             save_completed(run, timing)
-        bench.net.eval()
-        out.mkdir(parents=True, exist_ok=True)
-        finish(job, run, splits, encoder, out)
-        # Of one process; no two runs share it, so it is a file of its own.
+        write_outputs(job, data, run, out)
+        # Times differ between two runs, so they are a file of their own.
         (out / "timing.json").write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")
-        clear(job.work)
+        remove_run_files(job.work)
 
 
-def _check_fold(job: FoldJob, splits: Splits) -> None:
-    if not 0 <= job.fold < len(splits.folds):
-        raise TrainingError(
-            "there is no such fold",
-            where=str(job.splits),
-            expected=f"0 to {len(splits.folds) - 1}",
-            got=str(job.fold),
-        )
-    if job.training.checkpoint_selection == "best_validation" and not splits.folds[job.fold].validation:
-        raise TrainingError(
-            "weights are chosen on validation patients, and there are none",
-            where="training.checkpoint_selection: best_validation with plan.validation_fraction: 0",
-            action="set plan.validation_fraction above 0, or training.checkpoint_selection: last",
-        )
+def _log_start(run: TrainState) -> None:
+    context = run.context
+    about = {"patients": len(context.cohort.ids), "cohort": context.cohort.location()}
+    log.info("%s", {**context.device_config.describe(), **about})
 
 
-def _rows(cohort: CohortTensors, splits: Splits, fold: int) -> dict[str, list[int]]:
-    return {str(name): cohort.rows(ids) for name, ids in splits.sets(fold).items()}
+def _take_best_weights(run: TrainState) -> None:
+    if run.progress.best_weights is not None:
+        run.context.net.load_state_dict(run.progress.best_weights)
 
 
-def load_fold(job: FoldJob, splits: Splits, machine: DeviceConfig) -> tuple[CohortTensors, ClinicalEncoder]:
-    """All patients of a fold on the device, covariates encoded as its training patients say.
-
-    Raises:
-        TrainingError: See :func:`load_cohort`; or a network that multiplies masks onto its
-            input is given patients without one.
-    """
-    outcomes = read_outcomes(job.outcomes)
-    sets = splits.sets(job.fold)
-    members = sorted({patient_id for ids in sets.values() for patient_id in ids})
-    unknown = [patient_id for patient_id in members if patient_id not in outcomes.index]
-    if unknown:
-        raise TrainingError(
-            "splits name patients that the cohort lacks",
-            where=f"{job.splits}, {job.outcomes}",
-            got=", ".join(unknown[:5]),
-            action="run the rule plan again",
-        )
-    outcomes = outcomes.loc[members]
-    encoder = ClinicalEncoder.fit(outcomes.loc[list(sets["train"])], job.network.clinical)
-    clinical = encoder.transform(outcomes)
-    cohort = load_cohort(job.crops, outcomes, clinical, job.training.standardise, machine)
-    bare = [p for p, known in zip(cohort.ids, cohort.has_mask.tolist(), strict=True) if not known]
-    if bare and job.network.needs.manual_mask:
-        raise TrainingError(
-            "a network that multiplies the manual mask onto its input needs everybody's mask",
-            where=f"model {job.model}",
-            got=f"{len(bare)} patients without: {', '.join(bare[:5])}",
-            action="set masked: false, choose another network, or exclude these patients",
-        )
-    return cohort, encoder
-
-
-def make_bench(
-    job: FoldJob, cohort: CohortTensors, machine: DeviceConfig, train_rows: list[int]
-) -> TrainContext:
-    """The network, freshly initialised by the fold's seed, and what trains it."""
-    import torch
-
-    from pipeline.nets.registry import build
-
-    seed = job.fold_seed()
-    torch.manual_seed(seed)
-    covariates = 0 if cohort.clinical is None else cohort.clinical.shape[1]
-    net = build(job.network, len(cohort.channels), covariates)
-    if job.initial is not None:
-        from pipeline.training.pretrained import start_from
-
-        start_from(net, job.initial)
-    net = machine.place(net, compiled=job.training.compile in ("always", "graphs"))
-    occurred = cohort.event
-    events = None if occurred is None else occurred.cpu().numpy()[train_rows].astype(int).tolist()
-    training = job.training
-    sampler = make_sampler(train_rows, events, training.batch, seed, balance=training.balance_events)
-    for note in sampler.notes():
-        log.warning("%s", note)
-    rows = sampler.batch_at(0)
-    call = maybe_compile(net, training.compile, machine, plain_batch(cohort, rows), job.work)
-    return TrainContext(net, call, cohort, machine, sampler, training, job.network.losses, seed)
-
-
-def _start(job: FoldJob, bench: TrainContext, splits: Splits) -> TrainState:
-    sets = _rows(bench.cohort, splits, job.fold)
-    training = job.training.model_dump(mode="json")
-    # What changes nothing in the weights may differ between one start and the next.
-    for name in ("checkpoint_every", "tensorboard", "outputs"):
-        training.pop(name)
-    settings = {
-        "model": job.model,
-        "fold": job.fold,
-        "seed": job.seed,
-        "threads": job.threads,
-        "network": job.network.model_dump(mode="json"),
-        "training": training,
-        "machine": {k: v for k, v in bench.machine.describe().items() if k in ("device", "precision")},
+def _timing(run: TrainState, seconds: float) -> dict[str, Any]:
+    """`timing.json`: times of the process that ended the training, without its predictions."""
+    watch = run.stopwatch
+    return {
+        "seconds": round(seconds, 3),
+        "steps": watch.steps,
+        "ms_per_step": round(1000 * watch.step_seconds / max(watch.steps, 1), 2),
+        "validation_seconds": round(watch.validation_seconds, 3),
+        **run.context.device_config.describe(),
+        "cohort": run.context.cohort.location(),
     }
-    fingerprint = {
-        "settings": json.dumps(settings, sort_keys=True),
-        "data": bench.cohort.fingerprint() + str(sorted((k, tuple(v)) for k, v in sets.items())),
-        "code": code_digest("pipeline.training.train_fold", type(bench.net).__module__),
-    }
-    if job.initial is not None:
-        # A stage that was trained anew is another start, though it lies at the same place.
-        fingerprint["start"] = digest(job.initial.read_bytes())
-    return start_run(bench, monitored_sets(job.training.checkpoint_selection, sets), fingerprint, job.work)
 
 
-def finish(job: FoldJob, run: TrainState, splits: Splits, encoder: ClinicalEncoder, out: Path) -> None:
-    """Predict with the chosen weights and write everything but the times."""
-    cohort, training = run.bench.cohort, job.training
-    rows = _rows(cohort, splits, job.fold)
-    set_of = {cohort.ids[row]: name for name, members in rows.items() for row in members}
-    order = [row for members in rows.values() for row in members]
-    masks_of = {p for p, name in set_of.items() if name in MASKED_SETS and "masks" in training.outputs}
-    wants_features = "deep_features" in training.outputs
-    predicted = predict_patients(
-        predictor_of(run.bench), cohort, order, masks_of=masks_of, features=wants_features
-    )
-    source = "validation" if rows["validation"] else "test"
-    # Who ranks nobody has no hazard: a constant one would be the cohort's, not the network's.
-    baseline = baseline_of(predicted, cohort, rows[source]) if predicted.risk else None
+def write_outputs(job: FoldJob, data: FoldData, run: TrainState, out: Path) -> None:
+    """Predict all patients with the selected weights and write everything but the times."""
+    out.mkdir(parents=True, exist_ok=True)
+    run.context.net.eval()
+    predictions = _predict(job, data, run)
+    baseline_set = "validation" if data.rows["validation"] else "test"
+    # Without a predicted risk a baseline hazard would be the cohort's, not the network's.
+    baseline = baseline_of(predictions, data, baseline_set) if predictions.risk else None
+    table = _predictions_table(job, data, predictions, baseline)
+    caveats = fold_caveats(job.training, data.rows, ranks=baseline is not None)
+    write_fold(out, table, history_csv(run.progress.history), caveats)
+    _write_requested(job, data, run, predictions, out)
+    about = describe(job, data, run)
+    if baseline is not None:
+        about |= {"baseline": _plain(baseline), "baseline_from": baseline_set}
+    write_network(out / "checkpoint.pt", run.context.net, about)
+
+
+def _predict(job: FoldJob, data: FoldData, run: TrainState) -> NetworkPredictions:
+    outputs, set_of = job.training.outputs, data.set_of()
+    rows = [row for members in data.rows.values() for row in members]
+    masks_of = {p for p, name in set_of.items() if name in MASKED_SETS and "masks" in outputs}
+    features = "deep_features" in outputs
+    predictor = make_predictor(run.context)
+    return predict_patients(predictor, data.cohort, rows, masks_of=masks_of, features=features)
+
+
+def _predictions_table(
+    job: FoldJob, data: FoldData, predictions: NetworkPredictions, baseline: Baseline | None
+) -> pd.DataFrame:
+    horizons, losses = job.horizons_days, job.network.losses
     survival = None
     if baseline is not None:
-        survival = survival_of(predicted, baseline, job.horizons_days, job.network.losses)
-    table = predictions_table(predicted, set_of, survival, job.horizons_days, job.network.losses)
-    caveats = fold_caveats(training, rows, ranks=baseline is not None)
-    write_fold(out, table, history_csv(run.progress.history), caveats)
-    if training.tensorboard:
-        write_board(out / FOLDER, run.progress.history)
-    if "masks" in training.outputs:
-        write_masks(out / "masks.zarr", predicted.masks)
-    if wants_features:
-        write_features(out / "deep_features.parquet", predicted)
+        survival = survival_probabilities(predictions, baseline, horizons, losses)
+    return predictions_table(predictions, data.set_of(), survival, horizons, losses)
+
+
+def _write_requested(
+    job: FoldJob, data: FoldData, run: TrainState, predictions: NetworkPredictions, out: Path
+) -> None:
+    """Files that the settings ask for, and the boxes of a detecting network."""
+    if job.training.tensorboard:
+        write_tensorboard(out / TENSORBOARD_FOLDER, run.progress.history)
+    if "masks" in job.training.outputs:
+        write_masks(out / "masks.zarr", predictions.masks)
+    if "deep_features" in job.training.outputs:
+        write_features(out / "deep_features.parquet", predictions)
     if DETECTION in job.network.gives():
-        kept = {p: name for p, name in set_of.items() if name in MASKED_SETS}
-        write_detections(out / FILE, detections_table(predicted.boxes, kept, job.fold))
-    about = describe(job, run, encoder)
-    if baseline is not None:
-        about |= {"baseline": _plain(baseline), "baseline_from": source}
-    write_network(out / "checkpoint.pt", run.bench.net, about)
+        sets = {p: name for p, name in data.set_of().items() if name in MASKED_SETS}
+        write_detections(out / FILE, detections_table(predictions.boxes, sets, job.fold))
 
 
 def fold_caveats(training: TrainingSettings, rows: dict[str, list[int]], *, ranks: bool) -> list[str]:
-    """What every table that shows this fold has to say of how its weights were chosen."""
-    found = []
+    """What every table with this fold has to say of how its weights were selected.
+
+    Args:
+        training: Training settings.
+        rows: Row numbers by set.
+        ranks: Whether the network predicts a risk.
+    """
+    caveats = []
     if training.checkpoint_selection == "best_test":
-        found.append("the epoch was chosen on the test fold that is reported")
+        caveats.append("the epoch was chosen on the test fold that is reported")
     if ranks and not rows["validation"]:
-        found.append("no validation patients: the baseline hazard comes from test patients")
-    return found
+        caveats.append("no validation patients: the baseline hazard comes from test patients")
+    return caveats
 
 
-def baseline_of(predicted: Predicted, cohort: CohortTensors, rows: list[int]) -> Baseline:
-    """Breslow's baseline hazard from patients the network was not fitted on."""
+def baseline_of(predictions: NetworkPredictions, data: FoldData, name: str) -> Baseline:
+    """Breslow's baseline hazard from a set of patients the network was not fitted on."""
     from pipeline.metrics.baseline import breslow
 
+    cohort, rows = data.cohort, data.rows[name]
     assert cohort.time is not None and cohort.event is not None  # the network learned from them
-    risk = dict(zip(predicted.ids, predicted.risk, strict=True))
+    risk = dict(zip(predictions.ids, predictions.risk, strict=True))
     time = cohort.time.double().cpu().numpy()[rows]
     event = cohort.event.double().cpu().numpy()[rows]
     return breslow(time, event, np.asarray([risk[cohort.ids[row]] for row in rows]))
@@ -257,10 +189,10 @@ def _plain(baseline: Baseline) -> dict[str, Any]:
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in asdict(baseline).items()}
 
 
-def describe(job: FoldJob, run: TrainState, encoder: ClinicalEncoder) -> dict[str, Any]:
-    """What `checkpoint.pt` says of its network: enough to build it again and predict."""
-    cohort, progress = run.bench.cohort, run.progress
-    chosen = progress.best_weights is not None
+def describe(job: FoldJob, data: FoldData, run: TrainState) -> dict[str, Any]:
+    """Description of the network in `checkpoint.pt`: enough to build it again and predict."""
+    cohort, progress = data.cohort, run.progress
+    is_best = progress.best_weights is not None
     return {
         "model": job.model,
         "fold": job.fold,
@@ -270,25 +202,14 @@ def describe(job: FoldJob, run: TrainState, encoder: ClinicalEncoder) -> dict[st
         "shape": list(cohort.shape),
         "spacing_mm": list(cohort.spacing_mm),
         "margin": cohort.margin,
-        "clinical": encoder.state(),
+        "clinical": data.encoder.state(),
+        "device": run.context.device_config.identity(),
         "selection": {
             "checkpoint_selection": job.training.checkpoint_selection,
-            "iteration": progress.best_iteration if chosen else progress.iteration,
-            "value": progress.best if chosen else None,
+            "iteration": progress.best_iteration if is_best else progress.iteration,
+            "value": progress.best if is_best else None,
             "iterations_run": progress.iteration,
         },
-        "notes": run.bench.sampler.notes(),
+        "notes": run.context.sampler.notes(),
         "fingerprint": dict(run.fingerprint),
-    }
-
-
-def _timing(run: TrainState, machine: DeviceConfig, seconds: float) -> dict[str, Any]:
-    """`timing.json`: of the process that ended the training, its predictions not counted."""
-    return {
-        "seconds": round(seconds, 3),
-        "steps": run.steps,
-        "ms_per_step": round(1000 * run.seconds["steps"] / max(run.steps, 1), 2),
-        "validation_seconds": round(run.seconds["validation"], 3),
-        **machine.describe(),
-        "cohort": run.bench.cohort.place(),
     }

@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": IMAGES | {"nets", "losses", "augment", "metrics", "store"},
     "ensemble": DATA | {"metrics"},
     "report": IMAGES | {"metrics", "store"},
+    "workflow": DATA | {"planning"},
     "deploy": IMAGES
     | {
         "dicom",
@@ -78,6 +79,7 @@ FORBIDDEN_EXTERNAL: dict[str, set[str]] = {
     },
     "metrics": {"torch"},
     "planning": {"torch"},
+    "workflow": {"torch", "ants", "radiomics", "pydicom", "zarr"},
     "ensemble": {"torch"},
     "report": {"torch", "sksurv", "lifelines", "sklearn", "ants", "radiomics"},
 }
@@ -169,7 +171,6 @@ def test_nothing_imports_snakemake() -> None:
 WHOLE_STUDY = {
     "pipeline.report.job",
     "pipeline.report.methods",
-    "pipeline.report.provenance",
     "pipeline.deploy.bundle",
 }
 
@@ -180,7 +181,7 @@ def test_rooms_take_settings_by_section() -> None:
         module
         for module in graph().modules
         if module.startswith("pipeline.")
-        and room_of(module) != "settings"
+        and room_of(module) not in ("settings", "workflow")
         and module not in WHOLE_STUDY
         and "pipeline.settings.root" in graph().find_modules_directly_imported_by(module)
     ]
@@ -189,7 +190,7 @@ def test_rooms_take_settings_by_section() -> None:
     assert "pipeline.deploy.predict" not in used, "a bundle's digest would depend on all settings"
 
 
-@pytest.mark.parametrize("room", ["report"])
+@pytest.mark.parametrize("room", ["report", "deploy"])
 def test_report_and_bundle_read_settings_by_attribute(room: str) -> None:
     """Settings are typed values: no section and no model is looked up by the name of a key."""
     look_up = re.compile(r"(settings|sections|section|model|network|training)(\[|\.get\(|\()[\"']")

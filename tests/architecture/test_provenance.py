@@ -17,6 +17,7 @@ def work(x):
     return helper(x) + 1  # a comment
 '''
 B = "def helper(x):\n    return x\n"
+CACHED = (provenance._parse, provenance._tree_text, provenance._imports, provenance._places_beside)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def digest() -> str:
-    for cached in (provenance._parse, provenance._tree_text, provenance._imports):
+    for cached in CACHED:
         cached.cache_clear()
     return provenance.code_digest("pipeline.room.a")
 
@@ -41,7 +42,7 @@ def digest() -> str:
 @pytest.fixture(autouse=True)
 def clean_caches():
     yield
-    for cached in (provenance._parse, provenance._tree_text, provenance._imports):
+    for cached in CACHED:
         cached.cache_clear()
 
 
@@ -77,3 +78,40 @@ def test_lazy_imports_count(package: Path) -> None:
 def test_unknown_module_is_an_error(package: Path) -> None:
     with pytest.raises(ModuleNotFoundError, match=r"pipeline\.room\.z"):
         provenance.code_digest("pipeline.room.z")
+
+
+READS = """from pathlib import Path
+PAGES = Path(__file__).parent / "templates" / "pages"
+STYLE = Path(__file__).parent / "style.css"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("templates/pages/index.html.j2", True),
+        ("templates/pages/parts/figure.j2", True),
+        ("style.css", True),
+        ("templates/letter.txt", False),
+        ("other.css", False),
+    ],
+)
+def test_files_that_a_module_reads_from_the_package_count(package: Path, name: str, counts: bool) -> None:
+    (package / "b.py").write_text(READS + B)
+    path = package / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("old")
+    before = digest()
+    path.write_text("new")
+    assert (digest() != before) == counts
+
+
+def test_every_file_of_the_package_belongs_to_the_module_that_reads_it() -> None:
+    """So that editing a template reruns the stage that fills it in."""
+    package = provenance.ROOT / provenance.PACKAGE
+    modules = [
+        ".".join(path.relative_to(provenance.ROOT).with_suffix("").parts) for path in package.rglob("*.py")
+    ]
+    read = {file for name in modules for file in provenance.package_files(name)}
+    others = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert others == read

@@ -23,11 +23,11 @@ def drawn(batch: int, settings: AugmentSettings, shape: tuple[int, int, int], se
     return affine, draw_elastic(batch, settings, shape, generator)
 
 
-def displacement(bend: ElasticField, sample: int, points: Array) -> Array:
+def displacement(field: ElasticField, sample: int, points: Array) -> Array:
     """Of points (n, 3; offsets from the centre; z, y, x): scipy's cubic B-splines of the control points."""
-    control = bend.control[sample].numpy()[..., ::-1]  # z, y, x
+    control = field.control[sample].numpy()[..., ::-1]  # z, y, x
     middle = (np.array(control.shape[:3]) - 1) / 2
-    at = (points / bend.spacing + middle).T
+    at = (points / field.spacing + middle).T
     at[np.array(control.shape[:3]) == 1] = 0
     # Room for a neighbour of weight 0 beyond the last control point; an axis of one has no neighbours.
     wide = [0 if n == 1 else 2 for n in control.shape[:3]]
@@ -41,12 +41,12 @@ def offsets(shape: tuple[int, ...]) -> Array:
     return np.argwhere(np.ones(shape, bool)) - (np.array(shape) - 1) / 2
 
 
-def source(affine: torch.Tensor, bend: ElasticField, sample: int, shape: tuple[int, ...]) -> Array:
+def source(affine: torch.Tensor, field: ElasticField, sample: int, shape: tuple[int, ...]) -> Array:
     """Offsets (n, 3; z, y, x) that output voxels are read from: A·(x + u(x)) + t."""
     matrix = affine[sample].numpy()
     linear, shift = matrix[::-1, :3][:, ::-1], matrix[::-1, 3]
     voxels = offsets(shape)
-    return (voxels + displacement(bend, sample, voxels)) @ linear.T + shift
+    return (voxels + displacement(field, sample, voxels)) @ linear.T + shift
 
 
 @pytest.mark.parametrize(("inner", "outer"), [((20, 26, 22), (14, 18, 16)), ((1, 40, 36), (1, 30, 28))])
@@ -60,15 +60,15 @@ def test_equals_scipy_in_float64(inner: tuple[int, int, int], outer: tuple[int, 
     settings = AugmentSettings(
         translation_voxels=2, rotation_deg=15, elastic_voxels=2.4, elastic_spacing_voxels=6
     )
-    affine, bend = drawn(3, settings, outer, 4)
+    affine, field = drawn(3, settings, outer, 4)
     air = torch.zeros(3, 2)
     got, labels = resample(
-        torch.from_numpy(image), torch.from_numpy(mask), affine, air=air, shape=outer, bend=bend
+        torch.from_numpy(image), torch.from_numpy(mask), affine, air=air, shape=outer, field=field
     )
     assert labels is not None
     plain, _ = resample(torch.from_numpy(image), None, affine, air=air, shape=outer)
     for b in range(3):
-        at = source(affine, bend, b, outer) + (np.array(inner) - 1) / 2
+        at = source(affine, field, b, outer) + (np.array(inner) - 1) / 2
         core = ((at >= 0) & (at <= np.array(inner) - 1)).all(axis=1)
         assert core.mean() > 0.7
         for c in range(2):
@@ -93,18 +93,18 @@ def test_a_planted_landmark_stays_in_its_mask() -> None:
     )
     far = []
     for seed in range(20):
-        affine, bend = drawn(1, settings, shape, seed)
-        moved, turned = resample(image, mask, affine, air=torch.zeros(1, 1), shape=shape, bend=bend)
+        affine, field = drawn(1, settings, shape, seed)
+        moved, turned = resample(image, mask, affine, air=torch.zeros(1, 1), shape=shape, field=field)
         assert turned is not None
         # The output voxel that is read from nearest to the cube's centre.
-        from_where = source(affine, bend, 0, shape)
+        from_where = source(affine, field, 0, shape)
         expected = offsets(shape)[np.linalg.norm(from_where - centre, axis=1).argmin()] + 16
         found = np.array(ndimage.center_of_mass(moved[0, 0].numpy()))
         also = np.array(ndimage.center_of_mass(turned[0].numpy()))
         assert np.abs(found - expected).max() < 0.8 and np.abs(also - found).max() < 0.45
-        unbent, _ = resample(image, None, affine, air=torch.zeros(1, 1), shape=shape)
-        far.append(np.abs(found - ndimage.center_of_mass(unbent[0, 0].numpy())).max())
-    assert max(far) > 1.5  # it was bent indeed
+        undeformed, _ = resample(image, None, affine, air=torch.zeros(1, 1), shape=shape)
+        far.append(np.abs(found - ndimage.center_of_mass(undeformed[0, 0].numpy())).max())
+    assert max(far) > 1.5  # it was deformed indeed
 
 
 def test_switched_off_leaves_draws_and_bytes() -> None:
@@ -112,26 +112,26 @@ def test_switched_off_leaves_draws_and_bytes() -> None:
     shape = (12, 14, 16)
     off, on = AugmentSettings(), AugmentSettings(elastic_voxels=3)
     plain, none = drawn(4, off, shape, 7)
-    same, bend = drawn(4, on, shape, 7)
+    same, field = drawn(4, on, shape, 7)
     assert none is None and torch.equal(plain, same)
     image = torch.rand(4, 1, *shape, generator=torch.Generator().manual_seed(0))
     air = torch.zeros(4, 1)
     before, _ = resample(image, None, plain, air=air, shape=shape)
-    still = ElasticField(torch.zeros_like(bend.control), bend.spacing)
-    unmoved, _ = resample(image, None, plain, air=air, shape=shape, bend=still)
+    still = ElasticField(torch.zeros_like(field.control), field.spacing)
+    unmoved, _ = resample(image, None, plain, air=air, shape=shape, field=still)
     assert torch.equal(before, unmoved)
     again = drawn(4, on, shape, 7)[1]
-    assert torch.equal(again.control, bend.control)
-    assert not torch.equal(drawn(4, on, shape, 8)[1].control, bend.control)
+    assert torch.equal(again.control, field.control)
+    assert not torch.equal(drawn(4, on, shape, 8)[1].control, field.control)
 
 
-def moves(bend: ElasticField, shape: tuple[int, int, int]) -> Array:
+def moves(field: ElasticField, shape: tuple[int, int, int]) -> Array:
     """Displacements (B, Z, Y, X, 3; z, y, x) in voxels, from where an image of coordinates is read."""
     big = tuple(n if n == 1 else n + 40 for n in shape)
     axes = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in big], indexing="ij")
-    image = torch.tensor(np.stack(axes))[None].expand(len(bend.control), -1, -1, -1, -1)
+    image = torch.tensor(np.stack(axes))[None].expand(len(field.control), -1, -1, -1, -1)
     got, _ = resample(
-        image, None, identity(len(image)), air=torch.zeros(len(image), 3), shape=shape, bend=bend
+        image, None, identity(len(image)), air=torch.zeros(len(image), 3), shape=shape, field=field
     )
     return got.double().numpy().transpose(0, 2, 3, 4, 1) - offsets(shape).reshape(1, *shape, 3)
 
@@ -140,12 +140,12 @@ def moves(bend: ElasticField, shape: tuple[int, int, int]) -> Array:
 def test_size_of_the_displacement(shape: tuple[int, int, int], ratio: float) -> None:
     """Uniform at control points; over voxels SD = limit/√3·(151/315)^(d/2) of d dimensions, by hand."""
     settings = AugmentSettings(elastic_voxels=4, elastic_spacing_voxels=10)
-    _, bend = drawn(60, settings, shape, 2)
+    _, field = drawn(60, settings, shape, 2)
     axes = range(3) if shape[0] > 1 else range(2)
     for axis in axes:
-        values = bend.control[..., axis].numpy().ravel()
+        values = field.control[..., axis].numpy().ravel()
         assert stats.kstest(values, stats.uniform(-4, 8).cdf).pvalue > 0.001
-    found = moves(bend, shape)
+    found = moves(field, shape)
     if shape[0] == 1:
         assert np.abs(found[..., 0]).max() == 0  # a slice stays in its plane
         found = found[..., 1:]
@@ -193,8 +193,8 @@ def test_nothing_that_is_allowed_folds() -> None:
     for dimensions in (2, 3):
         assert worst_determinant(UNFOLDED, dimensions) > 0
         assert worst_determinant(UNFOLDED * 1.25, dimensions) < 0
-    _, bend = drawn(8, AugmentSettings(elastic_voxels=3.2, elastic_spacing_voxels=8), (20, 20, 20), 0)
-    extreme = ElasticField(3.2 * bend.control.sign(), bend.spacing)
+    _, field = drawn(8, AugmentSettings(elastic_voxels=3.2, elastic_spacing_voxels=8), (20, 20, 20), 0)
+    extreme = ElasticField(3.2 * field.control.sign(), field.spacing)
     field = moves(extreme, (20, 20, 20))
     jacobian = np.stack([np.stack(np.gradient(field[..., c], axis=(1, 2, 3)), -1) for c in range(3)], -2)
     assert np.linalg.det(jacobian + np.eye(3)).min() > 0

@@ -13,13 +13,13 @@ from pipeline.report.report import build_report
 from tests.report.synthetic_study import make_study
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
 
 # Pages and the least number of images on them.
 PAGES = {"index": 9, "quality": 1}
 # Shown in frames of the two widths: a window of a headless browser is at least 500 px wide.
-PROBE = """<!doctype html><body><pre id="said"></pre><script>
-const shown = [390, 1280].flatMap(w => ['index', 'quality'].map(p => [p, w])), said = {};
+PROBE = """<!doctype html><body><pre id="measured"></pre><script>
+const shown = [390, 1280].flatMap(w => ['index', 'quality'].map(p => [p, w])), measured = {};
 let left = shown.length;
 for (const [name, width] of shown) {
   const frame = document.createElement('iframe');
@@ -28,7 +28,7 @@ for (const [name, width] of shown) {
     const page = frame.contentDocument, root = page.documentElement;
     for (const d of page.querySelectorAll('details')) d.open = true;
     await Promise.all([...page.images].map(i => i.decode().catch(() => null)));
-    said[`${name} ${width}`] = {
+    measured[`${name} ${width}`] = {
       inner: frame.contentWindow.innerWidth, scroll: root.scrollWidth, title: page.title,
       images: page.images.length,
       broken: [...page.images].filter(i => !i.naturalWidth).map(i => i.src),
@@ -36,7 +36,7 @@ for (const [name, width] of shown) {
       stretched: [...page.images].filter(i => Math.abs(i.width / i.height
         - i.getAttribute('width') / i.getAttribute('height')) > 0.02).map(i => i.src),
     };
-    if (!--left) document.getElementById('said').textContent = JSON.stringify(said);
+    if (!--left) document.getElementById('measured').textContent = JSON.stringify(measured);
   };
   frame.src = `${name}.html`;
   document.body.append(frame);
@@ -45,7 +45,7 @@ for (const [name, width] of shown) {
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     folder = tmp_path_factory.mktemp("browser")
     report = folder / "report"
     build_report(make_study(folder / "results"), report)
@@ -55,31 +55,31 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
         "--virtual-time-budget=20000", f"--user-data-dir={folder / 'profile'}", "--dump-dom",
         (report / "probe.html").as_uri(),
     ]  # fmt: skip
-    found = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
-    text = re.search(r'<pre id="said">(.*?)</pre>', found.stdout, re.S)
-    assert text, found.stderr[-2000:]
+    browser = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    text = re.search(r'<pre id="measured">(.*?)</pre>', browser.stdout, re.S)
+    assert text, browser.stderr[-2000:]
     assert text[1], "the probe did not finish"
     return json.loads(text[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
 
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("page", PAGES)
-def test_page_does_not_overflow(said: dict[str, dict], page: str, width: int) -> None:
-    seen = said[f"{page} {width}"]
-    assert seen["inner"] == width
-    assert seen["scroll"] <= width
+def test_page_does_not_overflow(measured: dict[str, dict], page: str, width: int) -> None:
+    state = measured[f"{page} {width}"]
+    assert state["inner"] == width
+    assert state["scroll"] <= width
 
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("page", PAGES)
-def test_every_image_loads_undistorted(said: dict[str, dict], page: str, width: int) -> None:
-    seen = said[f"{page} {width}"]
-    assert seen["images"] >= PAGES[page]
-    assert seen["broken"] == []
-    assert seen["stretched"] == []
+def test_every_image_loads_undistorted(measured: dict[str, dict], page: str, width: int) -> None:
+    state = measured[f"{page} {width}"]
+    assert state["images"] >= PAGES[page]
+    assert state["broken"] == []
+    assert state["stretched"] == []
 
 
-def test_nothing_is_fetched_and_no_foreign_script_ran(said: dict[str, dict]) -> None:
-    for seen in said.values():
-        assert not [url for url in seen["fetched"] if not url.startswith("file:")]
-        assert seen["title"] != "taken"
+def test_nothing_is_fetched_and_no_foreign_script_ran(measured: dict[str, dict]) -> None:
+    for state in measured.values():
+        assert not [url for url in state["fetched"] if not url.startswith("file:")]
+        assert state["title"] != "taken"

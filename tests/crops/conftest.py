@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.crops.crop import CropSources
+from pipeline.crops.crop import CropSources, crop_patient
+from pipeline.settings.geometry import CropSettings
 from pipeline.tables.status import Status, write_status
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.transform import write_matrix
@@ -106,3 +107,18 @@ def own_frame(turned) -> np.ndarray:
     matrix = np.linalg.inv(turned)
     matrix[:3, 3] += (-6.0, 4.0, 3.0)
     return matrix
+
+
+@pytest.fixture
+def crop_of(write_patient, tmp_path):
+    """Write a patient, crop it, and return the store and the sources."""
+
+    def run(settings: CropSettings, *, policy="stop", mask_from="ct", contours=True, **patient):
+        sources = write_patient(**patient)
+        if not contours:
+            sources = replace(sources, contours=None)
+        out = tmp_path / "crops" / f"{sources.patient_id}.zarr"
+        crop_patient(sources, out, settings, policy, mask_from)
+        return out, sources
+
+    return run

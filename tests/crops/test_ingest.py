@@ -65,7 +65,7 @@ def test_folders_and_archives(tmp_path):
 
 
 def test_generated_arrays_of_two_axes(tmp_path):
-    write_arrays("D1", (SLICE.astype(np.float32), MASK), tmp_path / "D1.zarr")
+    write_arrays("D1", SLICE.astype(np.float32), MASK, tmp_path / "D1.zarr")
     assert read_crop(tmp_path / "D1.zarr").image.shape == (1, 1, 6, 8)
 
 

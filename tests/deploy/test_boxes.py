@@ -1,4 +1,4 @@
-"""A bundle finds in a new patient the boxes that the study found, and says where they lie."""
+"""A bundle finds in a new patient the boxes that the study boxes, and says where they lie."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 
 from pipeline.deploy.boxes import COLUMNS, POINTS, boxes_table
-from pipeline.deploy.bundle import STAGES, BundleJob, _sections
-from pipeline.deploy.manifest import Manifest
-from pipeline.deploy.members import Folds, pack_member
+from pipeline.deploy.bundle import BundleJob, stage_settings
+from pipeline.deploy.bundle_files import Bundle
+from pipeline.deploy.members import MemberFolds, pack_member
+from pipeline.deploy.networks import ComputeOptions
 from pipeline.deploy.outputs import write_prediction
 from pipeline.deploy.predict import predict_patient
-from pipeline.deploy.preprocess import NewPatient, run_stages
+from pipeline.deploy.preprocess import NewPatient, preprocess_patient
 from pipeline.planning.exclusions import gather_problems
 from pipeline.planning.plan import PlanJob, PlanPaths, make_plan
-from pipeline.settings.networks.chest_ct import ChestCt
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.root import load_settings
 from pipeline.settings.training import TrainingSettings
@@ -27,10 +27,10 @@ from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, read_attributes, write_crop
 from pipeline.tables.cohort import Patient
 from pipeline.tables.detections import CORNERS, read_detections
-from pipeline.training.job import FoldJob
+from pipeline.training.context import FoldJob
 from pipeline.training.train_fold import train_fold
-from tests.deploy.made_up import make_manifest
 from tests.deploy.scans import write_scan
+from tests.deploy.synthetic_bundle import make_manifest
 
 SIDE, MARGIN = 48, 2
 NEW, SEEN = "new", ["kind", "score", *CORNERS]
@@ -59,29 +59,28 @@ TRAINING = {
 
 
 @dataclass(frozen=True)
-class Made:
+class BundledStudy:
     """A study of two folds whose external patient `new` came from DICOM, and its bundle."""
 
     root: Path
-    manifest: Manifest
+    bundle: Bundle
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def study(tmp_path_factory: pytest.TempPathFactory) -> BundledStudy:
     root = tmp_path_factory.mktemp("boxes")
     settings = load_settings(CONFIG)
-    plain = settings.model_dump(mode="json")
     manifest = make_manifest(
         model="finder",
-        sections=_sections(BundleJob(root, "finder", ("finder",), 2, plain, None)),
-        shape=tuple(plain["crop"]["shape"]),
-        spacing_mm=tuple(plain["crop"]["spacing_mm"]),
+        stages=stage_settings(BundleJob(root, "finder", ("finder",), 2, settings, None)),
+        shape=settings.crop.shape,
+        spacing_mm=settings.crop.spacing_mm,
         clinical=(),
         uses_radiomics=False,
     )
-    assert set(STAGES) <= set(manifest.sections)
     write_scan(root / "dicom")
-    run_stages(root, manifest, NewPatient(NEW, root / "dicom", "", {}), root)  # crops/new.zarr
+    # Writes crops/new.zarr.
+    preprocess_patient(Bundle(root, manifest), NewPatient(NEW, root / "dicom", "", {}), root)
     attributes = read_attributes(root / "crops" / f"{NEW}.zarr")
     rng, everyone = np.random.default_rng(0), [Patient(NEW, "external", "c", "-", "", 1.0, 1, {})]
     for number in range(12):
@@ -100,33 +99,33 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         tuple(everyone), root / "problems.csv", PlanSettings(folds=2, validation_fraction=0.4), seed=1
     )
     make_plan(plan, PlanPaths(root / "splits.json", root / "cohort.parquet"))
-    network = ChestCt.model_validate(plain["models"]["finder"])
+    network = settings.models["finder"]
     for fold in (0, 1):
         inputs = (root / "crops", root / "cohort.parquet", root / "splits.json", fold, (365.25,), 1, 1)
         training = TrainingSettings.model_validate(TRAINING)
         train_fold(FoldJob("finder", network, training, *inputs, root / f"work{fold}"), root / f"fold{fold}")
     folders, scales = (root / "fold0", root / "fold1"), [{"mean": 0.0, "sd": 0.0}] * 2
-    member = pack_member(Folds("finder", plain["models"]["finder"], folders, scales), root / "bundle")
-    return Made(root, manifest.model_copy(update={"members": {"finder": member}}))
+    member = pack_member(MemberFolds("finder", network, folders, scales), root / "bundle")
+    manifest = manifest.model_copy(update={"members": {"finder": member}})
+    return BundledStudy(root, Bundle(root / "bundle", manifest))
 
 
-def test_boxes_are_the_studys(made: Made, tmp_path: Path) -> None:
-    patient = NewPatient(NEW, made.root / "dicom", "", {})
-    machine = {"device": "cpu", "threads": 1}
-    one = predict_patient(made.root / "bundle", made.manifest, patient, tmp_path / "work", machine)
-    write_prediction(made.manifest, one, tmp_path / "out")
-    found = pd.read_csv(tmp_path / "out" / "detections.csv")
-    assert tuple(found.columns) == COLUMNS and set(found["model"]) == {"finder"}
+def test_boxes_are_the_studys(study: BundledStudy, tmp_path: Path) -> None:
+    patient = NewPatient(NEW, study.root / "dicom", "", {})
+    prediction = predict_patient(study.bundle, patient, tmp_path / "work", ComputeOptions("cpu", threads=1))
+    write_prediction(study.bundle.manifest, prediction, tmp_path / "out")
+    boxes = pd.read_csv(tmp_path / "out" / "detections.csv")
+    assert tuple(boxes.columns) == COLUMNS and set(boxes["model"]) == {"finder"}
     for fold in (0, 1):
-        known = read_detections(made.root / f"fold{fold}" / "detections.parquet")
+        known = read_detections(study.root / f"fold{fold}" / "detections.parquet")
         known = known[known["patient_id"] == NEW]
         assert len(known) > 0 and set(known["set"]) == {"external"} and set(known["fold"]) == {fold}
-        ours = found[found["fold"] == fold]
+        ours = boxes[boxes["fold"] == fold]
         assert len(ours) == len(known)
         assert np.allclose(ours[SEEN].to_numpy(float), known[SEEN].to_numpy(float), atol=1e-3)
-    assert json.loads((tmp_path / "out" / "prediction.json").read_text())["boxes"] == len(found)
+    assert json.loads((tmp_path / "out" / "prediction.json").read_text())["boxes"] == len(boxes)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("<td>finder</td>") == len(found)
+    assert page.count("<td>finder</td>") == len(boxes)
 
 
 @pytest.mark.parametrize("slices", [1, 9])

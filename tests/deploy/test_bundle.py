@@ -22,8 +22,7 @@ from pipeline.settings.root import load_settings
 )
 def test_studies_that_cannot_be_packed(tmp_path: Path, changes: dict, message: str) -> None:
     config = {"models": {"lasso": {"kind": "lasso_cox"}}, "cohort": {"table": "some.csv"}, **changes}
-    settings = load_settings(config).model_dump(mode="json")
-    job = BundleJob(tmp_path / "results", "lasso", ("lasso",), 1, settings, None)
+    job = BundleJob(tmp_path / "results", "lasso", ("lasso",), 1, load_settings(config), None)
     with pytest.raises(BundleError, match=message):
         write_bundle(job, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.deploy import flags
-from pipeline.deploy.covariate_shift import label
-from pipeline.deploy.predict import percentile_of
 from pipeline.errors import PipelineError
-from tests.deploy.made_up import make_manifest
+from tests.deploy.synthetic_bundle import make_manifest
 
 
 def test_only_what_lies_outside_is_out_of_domain() -> None:
@@ -29,8 +27,8 @@ def test_scanner_code_and_spread() -> None:
 
 
 def test_suv_flags_and_assumptions() -> None:
-    found = flags.suv_flags({"flags": ["SUVmax 200 above 150"], "assumptions": ["half-life of F-18"]})
-    assert [f.level for f in found] == ["warning", "note"]
+    given = flags.suv_flags({"flags": ["SUVmax 200 above 150"], "assumptions": ["half-life of F-18"]})
+    assert [f.level for f in given] == ["warning", "note"]
     assert not flags.suv_flags({})
 
 
@@ -47,21 +45,9 @@ def test_clinical_values() -> None:
     for wrong, message in (
         ({"clinical_age": "63"}, "not those the bundle needs.*clinical_stage="),
         ({**given, "clinical_sex": "F"}, "not those the bundle needs"),
-        ({**given, "clinical_age": "old"}, "no number.*'old'"),
-        ({**given, "clinical_age": "nan"}, "no number.*'nan'.*clinical_age= where it is unknown"),
-        ({**given, "clinical_age": "inf"}, "no number.*'inf'"),
+        ({**given, "clinical_age": "old"}, "not a number.*'old'"),
+        ({**given, "clinical_age": "nan"}, "not a number.*'nan'.*clinical_age= where it is unknown"),
+        ({**given, "clinical_age": "inf"}, "not a number.*'inf'"),
     ):
         with pytest.raises(PipelineError, match=message):
             flags.clinical_flags(manifest, wrong)
-
-
-def test_percentile_is_interpolated() -> None:
-    quantiles = make_manifest().cohort.risk_percentiles
-    assert percentile_of(0.0, quantiles) == pytest.approx(50)
-    assert percentile_of(0.1, quantiles) == pytest.approx(52.5)
-    assert percentile_of(-9, quantiles) == 0 and percentile_of(9, quantiles) == 100
-
-
-def test_labels_of_quantities() -> None:
-    assert label("pet_mean") == "mean of the PET in the crop" and label("ct_sd") == "SD of the CT in the crop"
-    assert label("clinical_age") == "clinical_age" and "SUVmax" in label("suvmax")

@@ -10,15 +10,16 @@ import pandas as pd
 import pytest
 
 from pipeline.deploy.linear import linear_risk, survival, z_score
-from pipeline.deploy.manifest import BundleError, Hazard, LinearFold, ZScale
-from pipeline.deploy.members import LINEAR, require_packable
+from pipeline.deploy.manifest import BaselineHazard, LinearFold, ScaledFeature, ZScale
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import breslow
+from pipeline.settings.kinds import KINDS
 from pipeline.settings.models import read_model
 from pipeline.survival.deep_feature_blocks import fit_estimator
 from pipeline.survival.estimator import Context
 from pipeline.survival.patients import Patients
-from tests.deploy.made_up import make_fold
+from pipeline.tables.clinical import ClinicalEncoder
+from tests.deploy.synthetic_bundle import make_fold
 
 NAMES = (*(f"ct_original_shape_f{i}" for i in range(8)), "pet_index_volume_ml")
 CLINICAL = ["clinical_age", "clinical_stage"]
@@ -65,14 +66,17 @@ def test_a_risk_from_json_is_the_fitted_models(settings: dict) -> None:
     report = json.loads(json.dumps(fitted.report))
     fold = LinearFold(
         coefficients=report["coefficients"],
-        features=tuple(tuple(row) for row in report["design"]["features"]),
-        clinical=report["design"]["clinical"],
+        features=tuple(
+            ScaledFeature(name=n, median=median, mean=mean, sd=sd)
+            for n, median, mean, sd in report["design"]["features"]
+        ),
+        clinical=ClinicalEncoder.from_state(report["design"]["clinical"]),
         scale=ZScale(mean=0, sd=1),
-        hazard=Hazard(times_days=(), cumulative_hazard=(), centre=0, last_days=1),
+        hazard=BaselineHazard(times_days=(), cumulative_hazard=(), centre=0, last_days=1),
     )
     assert fold.coefficients, "a model shrunk to nothing tests nothing"
     expected = fitted.score(new)
-    found = [
+    risks = [
         linear_risk(
             fold,
             dict(zip(NAMES, new.features[i].tolist(), strict=True)),
@@ -81,11 +85,13 @@ def test_a_risk_from_json_is_the_fitted_models(settings: dict) -> None:
         )
         for i in range(len(new))
     ]
-    assert np.isnan(new.features).any() and found == pytest.approx(expected.tolist(), abs=1e-10)
+    assert np.isnan(new.features).any() and risks == pytest.approx(expected.tolist(), abs=1e-10)
 
 
 def test_every_kind_that_is_packed_is_tested() -> None:
-    assert {settings["kind"] for settings in MODELS} == set(LINEAR)
+    assert {settings["kind"] for settings in MODELS} == {
+        kind.model_fields["kind"].default for kind in KINDS if kind.is_linear
+    }
 
 
 def test_by_hand() -> None:
@@ -105,33 +111,14 @@ def test_survival_is_breslows() -> None:
     rng = np.random.default_rng(0)
     time, event, risk = rng.exponential(500, 50), rng.random(50) < 0.6, rng.normal(0, 1, 50)
     base = breslow(time, event.astype(float), 0.7 * risk)
-    hazard = Hazard(
+    hazard = BaselineHazard(
         times_days=tuple(base.times.tolist()), cumulative_hazard=tuple(base.hazard.tolist()),
         centre=base.centre, last_days=base.last, slope=0.7,
     )  # fmt: skip
-    found = survival(hazard, 1.3, (100.0, 400.0, 1e6))
+    probabilities = survival(hazard, 1.3, (100.0, 400.0, 1e6))
     expected = base.survival(np.array([0.7 * 1.3]), np.array([100.0, 400.0]))[0]
-    assert found[:2] == pytest.approx(expected.tolist(), abs=1e-14) and math.isnan(found[2])
+    assert probabilities[:2] == pytest.approx(expected.tolist(), abs=1e-14) and math.isnan(probabilities[2])
 
 
 def test_z_scores() -> None:
     assert z_score(ZScale(mean=1, sd=2), 5) == 2 and z_score(ZScale(mean=1, sd=0), 5) == 0
-
-
-def test_what_cannot_be_packed_is_named() -> None:
-    models = {
-        "good": {"kind": "lasso_cox", "harmonise": "none"},
-        "net": {"kind": "deepmts", "losses": {}},
-        "forest": {"kind": "rsf", "harmonise": "none"},
-        "even": {"kind": "lasso_cox", "harmonise": "combat"},
-        "truth": {"kind": "column"},
-        "deep": {"kind": "lasso_cox", "deep": "net"},
-        "rim": {"kind": "univariate", "contour": "peritumoral"},
-    }
-    with pytest.raises(BundleError) as told:
-        require_packable(models)
-    text = str(told.value)
-    assert "forest (rsf)" in text and "even (lasso_cox) harmonises" in text and "truth (column)" in text
-    assert "deep (lasso_cox) reads deep features" in text and "contour 'peritumoral'" in text
-    assert "good" not in text and "net (" not in text
-    require_packable({name: models[name] for name in ("good", "net")})

@@ -11,16 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.deploy.covariate_shift import PatientStages
+from pipeline.deploy.covariate_shift import StageFolders
 from pipeline.deploy.flags import Flag
-from pipeline.deploy.manifest import NetworkMember
 from pipeline.deploy.outputs import mask_on_ct, write_prediction
-from pipeline.deploy.predict import MemberScores, Prediction, ranked
+from pipeline.deploy.predict import MemberScores, Prediction, RiskEstimate, estimate_risk
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop
 from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Grid, Volume
-from tests.deploy.made_up import HOSTILE, make_manifest
+from tests.deploy.synthetic_bundle import HOSTILE, make_manifest
 
 SHAPE, MARGIN = (16, 20, 24), 3
 CT = Grid((40, 50, 60), (2.5, 2.0, 2.0), (-60.0, -50.0, -45.0))
@@ -35,7 +34,7 @@ def turn(degrees: float) -> np.ndarray:
 
 
 @pytest.fixture
-def one(tmp_path: Path) -> Prediction:
+def prediction(tmp_path: Path) -> Prediction:
     """A ball of 9 mm at (6, −4, 2) mm of template space, in a turned patient."""
     stored = tuple(n + 2 * MARGIN for n in SHAPE)
     attributes = CropAttributes(
@@ -53,20 +52,21 @@ def one(tmp_path: Path) -> Prediction:
     inner = tuple(slice(MARGIN, n - MARGIN) for n in stored)
     probability = 1 / (1 + np.exp(distance[inner] - 9.0))
     folder = tmp_path
-    stages = PatientStages(
+    folders = StageFolders(
         folder / "convert" / "p", folder / "suv" / "p", folder / "r" / "p", folder / "crops/p.zarr"
     )
     return Prediction(
-        "p", 0.25, 0.1, 56.0, 2, {365.25: 0.7, 1000.0: math.nan}, {HOSTILE: 0.5}, {"linear": 0.25},
-        probability.astype(np.float32), "none", {"suvmax": 7.0, HOSTILE: 1.0},
-        (Flag("warning", HOSTILE, HOSTILE),), stages,
+        "p", RiskEstimate(0.25, 0.1, 56.0, 2, {365.25: 0.7, 1000.0: math.nan}), {HOSTILE: 0.5},
+        {"linear": 0.25}, probability.astype(np.float32), "none", {"suvmax": 7.0, HOSTILE: 1.0},
+        (Flag("warning", HOSTILE, HOSTILE),), folders,
     )  # fmt: skip
 
 
-def test_the_mask_lies_where_the_tumour_is_in_the_patient(one: Prediction) -> None:
+def test_the_mask_lies_where_the_tumour_is_in_the_patient(prediction: Prediction) -> None:
     manifest = make_manifest(shape=SHAPE)
-    mask, grid = mask_on_ct(manifest, one)
-    assert grid.matches(CT)
+    volume = mask_on_ct(manifest, prediction)
+    assert volume.grid.matches(CT)
+    mask = volume.array > 0
     centre = (turn(20) @ [6, -4, 2, 1])[:3]
     truth = np.linalg.norm(CT.points(np.argwhere(np.ones(CT.shape, bool))) - centre, axis=1) <= 9
     truth = truth.reshape(CT.shape)
@@ -84,9 +84,9 @@ class Reader(HTMLParser):
         self.tags.append(tag)
 
 
-def test_files(one: Prediction, tmp_path: Path) -> None:
+def test_files(prediction: Prediction, tmp_path: Path) -> None:
     manifest = make_manifest(shape=SHAPE, source="nifti")
-    write_prediction(manifest, one, tmp_path / "out")
+    write_prediction(manifest, prediction, tmp_path / "out")
     content = json.loads((tmp_path / "out" / "prediction.json").read_text())
     assert content["survival"] == {"365.25": 0.7, "1000": None} and content["warnings"] == 1
     mask = read_nifti(tmp_path / "out" / "mask_ct.nii.gz")
@@ -99,22 +99,13 @@ def test_files(one: Prediction, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_without_risk_the_page_shows_masks_and_labels_alone(one: Prediction, tmp_path: Path) -> None:
+def test_without_risk_the_page_shows_masks_and_labels_alone(prediction: Prediction, tmp_path: Path) -> None:
     manifest = make_manifest(source="nifti")
-    nothing = ranked(manifest, MemberScores())
-    write_prediction(manifest, replace(one, **nothing, members={}), tmp_path / "out")
-    told = json.loads((tmp_path / "out" / "prediction.json").read_text())
-    assert told["risk"] is told["spread"] is told["percentile"] is told["risk_group"] is None
-    assert told["survival"] == {} and told["labels"] == {HOSTILE: 0.5} and told["mask_ml"] > 0
+    estimate = estimate_risk(manifest, MemberScores())
+    write_prediction(manifest, replace(prediction, estimate=estimate, members={}), tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert content["risk"] is content["spread"] is content["percentile"] is content["risk_group"] is None
+    assert content["survival"] == {} and content["labels"] == {HOSTILE: 0.5} and content["mask_ml"] > 0
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Probability of" in page and "Volume of the predicted mask" in page
     assert not any(word in page for word in ("Risk", "Survival", "risks", "endpoint"))
-
-
-def test_members_without_risk_have_no_part_in_it() -> None:
-    """Z of two folds 0.4 and 0.6: mean 0.5, SD √0.02; a network without survival is not among them."""
-    linear, segments = make_manifest().members["linear"], NetworkMember(kind="seg_backbone", folds=())
-    manifest = make_manifest(members={"segments": segments, "linear": linear})
-    found = ranked(manifest, MemberScores(z={"linear": [0.4, 0.6]}, survival=[[0.9, 0.5], [0.7, 0.3]]))
-    assert found["risk"] == pytest.approx(0.5) and found["spread"] == pytest.approx(math.sqrt(0.02))
-    assert found["survival"] == pytest.approx({365.25: 0.8, 1000.0: 0.4}) and found["group"] == 2

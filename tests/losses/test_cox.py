@@ -183,3 +183,11 @@ def test_a_whole_cohort_in_any_order(ties):
         torch.tensor(hazard), torch.tensor(time), torch.tensor(event), ties=ties, strata=torch.tensor(centre)
     )
     assert got.item() == pytest.approx(total / sum(event), abs=1e-5)
+
+
+def test_log_hazards_in_the_hundreds_keep_gradients_finite() -> None:
+    """A censored patient tied with nobody, far below the others: his unused row must not overflow."""
+    hazard = torch.tensor([117.0, -67, -95, -361, 313, -189, 171, 162], requires_grad=True)
+    time = torch.tensor([5.0, 3, 2, 1, 1, 3, 4, 2])
+    cox_loss(hazard, time, torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0])).backward()
+    assert hazard.grad is not None and torch.isfinite(hazard.grad).all()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.metrics.bootstrap import holm, percentile_interval, resample_counts, two_sided_p
+from pipeline.metrics.concordance import harrell_pairs
 
 
 def test_every_resample_has_as_many_patients_and_keeps_folds():
@@ -41,3 +42,17 @@ def test_holm_by_hand():
     assert holm(np.array([0.04, 0.01, np.nan, 0.02])) == pytest.approx(
         [0.04, 0.03, np.nan, 0.04], nan_ok=True
     )
+
+
+def test_intervals_of_noise_seldom_leave_out_a_half():
+    # 20 patients, 200 studies: a 95 % interval should leave out 0.5 in about 5 %, and the
+    # percentile bootstrap of so few patients must stay below 10 %.
+    generator, outside = np.random.default_rng(0), 0
+    fold = np.arange(20) % 5
+    for seed in range(200):
+        time, event = generator.exponential(size=20), (generator.random(20) < 0.5).astype(float)
+        pairs = harrell_pairs(time, event, generator.normal(size=20), fold)
+        samples = pairs.index(resample_counts(20, 500, seed, fold))
+        interval = percentile_interval(float(pairs.index()[0]), samples, 0.95)
+        outside += not interval.low <= 0.5 <= interval.high
+    assert outside / 200 < 0.10

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.errors import TableError
 from pipeline.metrics.detection import METRIC, average_precision, boxes_of, detection_scores, hits
-from pipeline.tables.detections import COLUMNS, CORNERS, read_detections, write_detections
+from pipeline.tables.detections import COLUMNS, CORNERS
 
 PATIENTS = ("A", "B", "C", "D")
 """C has no contour; D has one, and no lesion."""
@@ -25,12 +24,12 @@ def table(*more):
         row("A", "manual", (0, 0, 10, 10)),
         row("A", "manual", (20, 20, 30, 30)),
         row("B", "manual", (0, 0, 4, 4)),
-        row("B", "found", (0, 0, 4, 2), 0.6),  # 8 of 16 pixels: just enough
-        row("A", "found", (20, 20, 30, 26), 0.7),  # 60 of 100
-        row("A", "found", (0, 0, 10, 9), 0.8),  # 90 of 100, but the lesion is taken
-        row("A", "found", (0, 0, 10, 10), 0.9),
-        row("D", "found", (5, 5, 9, 9), 0.65),
-        row("C", "found", (5, 5, 9, 9), 0.99),  # nobody knows
+        row("B", "predicted", (0, 0, 4, 2), 0.6),  # 8 of 16 pixels: just enough
+        row("A", "predicted", (20, 20, 30, 26), 0.7),  # 60 of 100
+        row("A", "predicted", (0, 0, 10, 9), 0.8),  # 90 of 100, but the lesion is taken
+        row("A", "predicted", (0, 0, 10, 10), 0.9),
+        row("D", "predicted", (5, 5, 9, 9), 0.65),
+        row("C", "predicted", (5, 5, 9, 9), 0.99),  # nobody knows
         *more,
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -57,7 +56,7 @@ def test_a_patient_drawn_twice_counts_twice():
 
 def test_precision_is_the_best_at_that_recall_or_higher():
     # before all others a wrong one: 1/2, 2/4, 3/6 is 1/2 throughout; without D: 1/2, 2/4, 3/5 → 3/5 throughout
-    frame = table(row("B", "found", (50, 50, 60, 60), 0.95))
+    frame = table(row("B", "predicted", (50, 50, 60, 60), 0.95))
     assert average_precision(boxes_of(frame, PATIENTS)[1], np.ones((1, 4)))[0] == pytest.approx(1 / 2)
     frame = frame[frame["patient_id"] != "D"]
     assert average_precision(boxes_of(frame, PATIENTS)[1], np.ones((1, 4)))[0] == pytest.approx(3 / 5)
@@ -74,9 +73,9 @@ def test_what_is_a_hit():
 
 def scores(folds, fold=None, counts=None):
     counts = np.ones((100, 4)) if counts is None else counts
-    ((name, interval, patients, note),) = detection_scores(folds, PATIENTS, fold, counts, 0.95)
-    assert name == METRIC
-    return interval, patients, note
+    row = detection_scores(folds, PATIENTS, fold, counts, 0.95)
+    assert row.metric == METRIC
+    return row.interval, row.patients, row.note
 
 
 def test_folds_are_averaged_by_their_lesions():
@@ -93,9 +92,9 @@ def test_folds_are_averaged_by_their_lesions():
 
 def test_kinds_are_averaged_and_not_mixed():
     frame = table(
-        row("A", "manual", (40, 40, 50, 50), kind=2), row("A", "found", (40, 40, 50, 50), 0.99, kind=1)
+        row("A", "manual", (40, 40, 50, 50), kind=2), row("A", "predicted", (40, 40, 50, 50), 0.99, kind=1)
     )
-    frame.loc[len(frame)] = row("B", "found", (0, 0, 4, 4), 0.3, kind=3)  # a kind that does not occur
+    frame.loc[len(frame)] = row("B", "predicted", (0, 0, 4, 4), 0.3, kind=3)  # a kind that does not occur
     # kind 1: a wrong one first, 1/2, 2/4, 3/6; kind 2: nothing found
     assert scores({0: frame})[0].value == pytest.approx((1 / 2 + 0) / 2)
 
@@ -107,24 +106,5 @@ def test_intervals_are_those_of_resamples():
 
 
 def test_no_lesion_is_no_number():
-    interval, patients, note = scores({0: table()[lambda t: t["source"] == "found"]})
+    interval, patients, note = scores({0: table()[lambda t: t["source"] == "predicted"]})
     assert np.isnan(interval.value) and patients == 0 and "no patient has a manual lesion" in note
-
-
-def test_the_contract(tmp_path):
-    path = tmp_path / "detections.parquet"
-    write_detections(path, table())
-    pd.testing.assert_frame_equal(read_detections(path), table())
-    for column, wrong, told in (
-        ("x2", 0.0, "boxes are empty"),
-        ("y1", np.nan, "boxes are empty"),
-        ("score", 1.5, "not between 0 and 1"),
-        ("source", "guessed", "unknown source"),
-        ("contour", False, "manual boxes and no contour"),
-    ):
-        broken = table()
-        broken.loc[3 if column != "contour" else 0, column] = wrong
-        with pytest.raises(TableError, match=told):
-            write_detections(path, broken)
-    with pytest.raises(TableError, match="left no boxes"):
-        read_detections(tmp_path / "none.parquet")

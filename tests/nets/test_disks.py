@@ -9,7 +9,7 @@ from torch import nn
 
 from pipeline.losses.combined import combined_loss
 from pipeline.nets.registry import build
-from pipeline.phantoms.disks import disk
+from pipeline.phantoms.disks import disk_image
 from pipeline.settings.networks.disks import DisksNetwork, RNet, SrNet, SthenrNet
 from pipeline.settings.phantom import DiskSettings
 
@@ -17,10 +17,12 @@ DISKS = DiskSettings(size_px=80, radius_px=(5.0, 16.0))
 
 
 def batch() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    made = [disk(number, DISKS) for number in range(1, 9)]
-    image = torch.from_numpy(np.stack([(i - i.mean()) / i.std() for i, _, _ in made]))[:, None, None]
-    mask = torch.from_numpy(np.stack([m for _, m, _ in made])).float()[:, None]
-    time = torch.tensor([t for _, _, t in made])
+    made = [disk_image(number, DISKS) for number in range(1, 9)]
+    image = torch.from_numpy(np.stack([(d.image - d.image.mean()) / d.image.std() for d in made]))[
+        :, None, None
+    ]
+    mask = torch.from_numpy(np.stack([d.mask for d in made])).float()[:, None]
+    time = torch.tensor([d.time for d in made])
     return image, {"time": time, "event": torch.ones(8), "mask": mask, "image": image}
 
 

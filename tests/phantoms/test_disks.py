@@ -1,45 +1,25 @@
 """The disks of seed paper 000."""
 
 from math import pi
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from pydantic import ValidationError
 
 from pipeline.errors import TableError
-from pipeline.phantoms.disk_table import main
-from pipeline.phantoms.disks import disk, disk_id, disk_number, disk_of_row, draw_disk, write_disk_table
-from pipeline.provenance import ROOT
-from pipeline.settings.cohort import CohortSettings
+from pipeline.phantoms.disks import disk_id, disk_image, disk_number, disk_of_row, draw_disk
 from pipeline.settings.phantom import DiskSettings
-from pipeline.settings.root import load_settings
-from pipeline.tables.cohort import read_cohort
 
 SETTINGS = DiskSettings()
 
 
-def test_paper_sizes(tmp_path: Path) -> None:
-    # Seed paper 000, section 3: 500 images of 240×240, 80 % training.
-    write_disk_table(SETTINGS, tmp_path / "disks.csv")
-    table = read_cohort(CohortSettings(table=str(tmp_path / "disks.csv"), time_unit="none"))
-    assert (len(table.ids("development")), len(table.ids("external"))) == (400, 100)
-    assert all(patient.event == 1 for patient in table.patients)
-    image, mask, time = disk(1, SETTINGS)
-    assert image.shape == mask.shape == (240, 240)
-    assert (image.dtype, mask.dtype) == (np.float32, np.uint8)
-    assert time == pytest.approx(table["D0001"].time_days, abs=1e-6)
-
-
 def test_image_is_a_disk_in_white_noise() -> None:
     for number in (1, 2, 3):
-        image, mask, _ = disk(number, SETTINGS)
-        one = draw_disk(number, SETTINGS)
+        made, disk = disk_image(number, SETTINGS), draw_disk(number, SETTINGS)
+        mask, noise = made.mask, made.image - made.mask
         # The number of pixels in a circle errs by about its circumference's square root.
-        assert mask.sum() == pytest.approx(pi * one.radius_px**2, rel=0.01)
-        np.testing.assert_allclose(np.argwhere(mask).mean(axis=0), one.centre_px, atol=0.1)
-        noise = image - mask
+        assert mask.sum() == pytest.approx(pi * disk.radius_px**2, rel=0.01)
+        np.testing.assert_allclose(np.argwhere(mask).mean(axis=0), disk.centre_px, atol=0.1)
         assert noise.std() == pytest.approx(0.5, rel=0.02)
         assert noise[mask == 1].mean() == pytest.approx(0, abs=0.05)
         neighbours = np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1]
@@ -67,47 +47,22 @@ def test_a_perfect_area_gives_0984() -> None:
 
 
 def test_pure_and_independent_of_the_others() -> None:
-    first, again = disk(7, SETTINGS), disk(7, SETTINGS.model_copy(update={"images": 20, "development": 10}))
-    np.testing.assert_array_equal(first[0], again[0])
-    assert first[2] == again[2]
-    assert not np.array_equal(first[0], disk(8, SETTINGS)[0])
-
-
-@pytest.mark.parametrize("study", ["disks", "disks_quick"])
-def test_the_committed_table_is_what_its_studies_generate(study: str, tmp_path: Path) -> None:
-    settings = load_settings(yaml.safe_load((ROOT / "config" / "studies" / f"{study}.yaml").read_text()))
-    # Fixed before any network was trained: half the disk's contrast.
-    assert settings.disks.noise == 0.5
-    write_disk_table(settings.disks, tmp_path / "disks.csv")
-    assert (ROOT / settings.cohort.table).read_bytes() == (tmp_path / "disks.csv").read_bytes()
-
-
-def test_the_command_writes_the_table_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    table = tmp_path / "made" / "disks.csv"
-    study = tmp_path / "study.yaml"
-    study.write_text(
-        f"cohort: {{source: generated, table: {table}}}\ndisks: {{images: 12, development: 8, seed: 3}}\n"
-    )
-    assert main([str(study)]) == 0
-    rows = read_cohort(CohortSettings(table=str(table), time_unit="none"))
-    assert (len(rows.ids("development")), len(rows.ids("external"))) == (8, 4)
-    assert main([str(tmp_path / "absent.yaml")]) == 1 and "absent.yaml" in capsys.readouterr().err
-    assert main([]) == 2
-    study.write_text(f"cohort: {{table: {table}}}\n")
-    before = table.read_bytes()
-    assert main([str(study)]) == 1 and "source dicom" in capsys.readouterr().err
-    assert table.read_bytes() == before, "a table of patients is never written over"
+    first = disk_image(7, SETTINGS)
+    again = disk_image(7, SETTINGS.model_copy(update={"images": 20, "development": 10}))
+    np.testing.assert_array_equal(first.image, again.image)
+    assert first.time == again.time
+    assert not np.array_equal(first.image, disk_image(8, SETTINGS).image)
 
 
 def test_a_row_gives_its_disk_and_another_generators_table_is_refused() -> None:
-    image, mask, time = disk(3, SETTINGS)
-    again = disk_of_row("D0003", round(time, 6), SETTINGS)
-    np.testing.assert_array_equal(again[0], image)
-    np.testing.assert_array_equal(again[1], mask)
+    disk = disk_image(3, SETTINGS)
+    again = disk_of_row("D0003", round(disk.time, 6), SETTINGS)
+    np.testing.assert_array_equal(again.image, disk.image)
+    np.testing.assert_array_equal(again.mask, disk.mask)
     with pytest.raises(TableError, match=r"disagree.*row D0003.*disk_table STUDY.yaml"):
-        disk_of_row("D0003", time, SETTINGS.model_copy(update={"seed": 8}))
+        disk_of_row("D0003", disk.time, SETTINGS.model_copy(update={"seed": 8}))
     with pytest.raises(TableError, match="disagree"):
-        disk_of_row("D0003", time * 30.4375, SETTINGS)
+        disk_of_row("D0003", disk.time * 30.4375, SETTINGS)
 
 
 def test_ids() -> None:
@@ -120,7 +75,7 @@ def test_ids() -> None:
 @pytest.mark.parametrize("number", [0, 501])
 def test_numbers_beyond_the_cohort_are_refused(number: int) -> None:
     with pytest.raises(TableError, match="no such disk"):
-        disk(number, SETTINGS)
+        disk_image(number, SETTINGS)
 
 
 def test_a_time_below_zero_is_refused() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.radiomics.features import extract_features
 from pipeline.radiomics.images import FeatureImage
-from pipeline.radiomics.pet_metrics import pet_indices
+from pipeline.radiomics.pet_metrics import pet_metrics
 from pipeline.radiomics.sets import load_feature_set
 from pipeline.settings.radiomics import Discretisation, RadiomicsSettings
 
@@ -146,8 +146,8 @@ TAGS = {
     **{f"gldm_{k}": f"ngl_{v}_3D" for k, v in GLDM.items()},
     **{f"ngtdm_{k}": v for k, v in NGTDM.items()},
 }
-# Features of PyRadiomics 3.0.1 that differ from the standard, and why (its own documentation, and
-# the covariance in `shape.py`).
+# Features of PyRadiomics 3.0.1 that differ from the standard, and why (its documentation, and the
+# covariance in `shape.py`).
 DIFFERENT = {
     "firstorder_Kurtosis": "PyRadiomics does not subtract 3 (IBSI's is the excess kurtosis)",
     "shape_MinorAxisLength": "covariance over N voxels; the reference's over N - 1 (74 voxels: 0.7 %)",
@@ -187,12 +187,13 @@ def half_digit(row: dict[str, str]) -> float:
 @pytest.fixture(scope="module")
 def values(phantom: tuple) -> dict[str, float]:
     image, mask, spacing = phantom
-    found = load_feature_set(RadiomicsSettings(feature_set="ibsi"))
-    one = found.model_copy(
+    feature_set = load_feature_set(RadiomicsSettings(feature_set="ibsi")).model_copy(
         # The phantom's levels are 1 … 6: no discretisation.
         update={"modalities": ("pet",), "discretisations": {"pet": (Discretisation(bin_width=1),)}}
     )
-    extraction = extract_features({"pet": FeatureImage(image, mask, np.ones_like(mask), spacing)}, one)
+    extraction = extract_features(
+        {"pet": FeatureImage(image, mask, np.ones_like(mask), spacing)}, feature_set
+    )
     assert not extraction.problems
     return {key.removeprefix("pet_original_"): value for key, value in extraction.values.items()}
 
@@ -219,8 +220,8 @@ def test_axes_differ_by_the_covariances_denominator(
 ) -> None:
     size = int(phantom[1].sum())
     expected, tolerance = reference[SHAPE[f"{axis}AxisLength"]]
-    mended = values[f"shape_{axis}AxisLength"] * np.sqrt(size / (size - 1))
-    assert mended == pytest.approx(expected, abs=tolerance)
+    corrected = values[f"shape_{axis}AxisLength"] * np.sqrt(size / (size - 1))
+    assert corrected == pytest.approx(expected, abs=tolerance)
 
 
 def test_every_feature_of_the_set_is_compared_or_named_here(values: dict[str, float]) -> None:
@@ -236,12 +237,12 @@ def test_every_feature_of_the_set_is_compared_or_named_here(values: dict[str, fl
     assert set(values) == set(TAGS) | own
 
 
-def test_pet_indices_on_the_phantom(phantom: tuple, reference: dict[str, tuple[float, float]]) -> None:
+def test_pet_metrics_on_the_phantom(phantom: tuple, reference: dict[str, tuple[float, float]]) -> None:
     image, mask, spacing = phantom
-    found = pet_indices(FeatureImage(image, mask, np.ones_like(mask), spacing))
+    metrics = pet_metrics(FeatureImage(image, mask, np.ones_like(mask), spacing))
     peak, tolerance = reference["loc_peak_glob"]
-    assert found["pet_index_suvpeak"] == pytest.approx(peak, abs=tolerance)
+    assert metrics["pet_index_suvpeak"] == pytest.approx(peak, abs=tolerance)
     volume, tolerance = reference["morph_vol_approx"]
-    assert found["pet_index_volume_ml"] * 1000 == pytest.approx(volume, abs=tolerance)
-    assert found["pet_index_suvmax"] == reference["stat_max"][0]
-    assert found["pet_index_suvmean"] == pytest.approx(reference["stat_mean"][0], abs=0.01)
+    assert metrics["pet_index_volume_ml"] * 1000 == pytest.approx(volume, abs=tolerance)
+    assert metrics["pet_index_suvmax"] == reference["stat_max"][0]
+    assert metrics["pet_index_suvmean"] == pytest.approx(reference["stat_mean"][0], abs=0.01)

@@ -151,7 +151,7 @@ def test_two_processes_write_the_same_bytes(write_head, make_pose):
         assert (first / name).read_bytes() == (root / "again" / name).read_bytes(), name
 
 
-def test_a_poor_likeness_within_the_limits_is_told(write_head):
+def test_a_poor_similarity_within_the_limits_is_warned_of(write_head):
     # A head of 10 to 15 % other size: laid right by the phantom's truth its correlation is 0.13.
     lax = NAMED.model_copy(update={"min_similarity": 0.0, "starts": 1})
     out = run(write_head, "P", settings=lax, scale=(1.15, 0.9, 1.1))

@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import SettingsError
 from pipeline.registration.template import choose_template
 from pipeline.settings.geometry import RegistrationSettings
-from pipeline.tables.frozen_selection import pinned_patients
+from pipeline.tables.frozen_selection import frozen_patients
 from pipeline.tables.status import Status, write_status
 
 AUTO = RegistrationSettings(working_mm=8.0)
@@ -42,10 +42,10 @@ def test_excluded_patients_are_skipped(choose):
 
 
 def test_the_pin_keeps_who_took_part(choose, tmp_path):
-    # The rule asks `pinned_patients` whom to offer: those who joined later are not offered.
+    # The rule asks `frozen_patients` whom to offer: those who joined later are not offered.
     pin = tmp_path / "pins/template.json"
     first = choose(("B", "D", "E"), pin=pin)
-    offered = pinned_patients(pin, NAMES)
+    offered = frozen_patients(pin, NAMES)
     assert offered == ["B", "D", "E"]
     assert choose(offered, pin=pin) == first
 

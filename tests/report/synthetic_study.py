@@ -19,6 +19,8 @@ HOSTILE = '<script>document.title="taken"</script> $\\frac{ & "quotes"'
 DEVELOPMENT = ("A1", "A2", "A3", "A4", "A5", "A6")
 EXTERNAL = ("E1", "E2")
 SHAPE = (6, 8, 8)
+CODE = "0123456789abcdef"
+"""Digest of the code of all stages, which the rule hands over."""
 
 
 def make_study(results: Path, *, full: bool = True, margin: int = 0) -> ReportJob:
@@ -35,7 +37,7 @@ def make_study(results: Path, *, full: bool = True, margin: int = 0) -> ReportJo
         _quality_control(results)
         _radiomics(results, (*DEVELOPMENT, *external))
     valid = load_settings(settings).model_dump(mode="json")
-    return job_from_settings(results, valid)
+    return job_from_settings(results, valid, CODE)
 
 
 def _settings(full: bool) -> dict[str, Any]:

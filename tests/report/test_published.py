@@ -12,6 +12,7 @@ from pipeline.report.job import ReportJob, job_from_settings
 from pipeline.report.published import compare_published, on_page, predicted_survival
 from pipeline.report.report import build_report
 from pipeline.settings.root import load_settings
+from tests.report.synthetic_study import CODE
 
 # Four training and three external images, all with an event; risk 4 … 1 would be perfect.
 TIMES = {"T1": 1.0, "T2": 2.0, "T3": 3.0, "T4": 4.0, "E1": 1.0, "E2": 2.0, "E3": 3.0}
@@ -46,7 +47,7 @@ def job(tmp_path: Path) -> ReportJob:
             folder = tmp_path / "models" / model / f"fold{run}"
             folder.mkdir(parents=True)
             table.to_parquet(folder / "predictions.parquet", index=False)
-    return job_from_settings(tmp_path, settings.model_dump(mode="json"))
+    return job_from_settings(tmp_path, settings.model_dump(mode="json"), CODE)
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_the_report_of_a_study_without_folds(tmp_path: Path) -> None:
     table = table.assign(risk=[1.0, 2, 1], survival_400d=0.9, survival_800d=0.8)
     table.to_parquet(job.results / "models" / "deepmts" / "fold0" / "predictions.parquet", index=False)
     valid = load_settings(settings).model_dump(mode="json")
-    build_report(job_from_settings(job.results, valid), tmp_path / "report")
+    build_report(job_from_settings(job.results, valid, CODE), tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text()
     assert "Beside the paper" in page and "Published: a paper." in page
     assert "No development patient was held out" in page and "No cross-validation" in page

@@ -14,7 +14,7 @@ from pipeline.nets.deepsurv import build
 from pipeline.settings.classical import DeepSurvModel, DeepSurvNet
 from pipeline.settings.models import read_model
 from pipeline.survival.cox import efron_log_likelihood, fit_cox
-from pipeline.survival.deepsurv import draw_nets, fit_deepsurv
+from pipeline.survival.deepsurv import fit_deepsurv, sample_networks
 from pipeline.survival.estimator import Context
 from pipeline.survival.patients import Patients
 from pipeline.survival.survival import ModelJob, fit_model
@@ -85,8 +85,8 @@ def test_layers_are_as_set(activation):
 
 def test_networks_are_drawn_from_the_ranges():
     settings = DeepSurvModel(trials=60, nodes=(4, 9), layers=(2,), dropout=(0.1, 0.2))
-    nets = draw_nets(settings, seed=0)
-    assert nets == draw_nets(settings, seed=0) and nets != draw_nets(settings, seed=1)
+    nets = sample_networks(settings, seed=0)
+    assert nets == sample_networks(settings, seed=0) and nets != sample_networks(settings, seed=1)
     assert {n.nodes for n in nets} <= set(range(4, 10)) and {n.layers for n in nets} == {2}
     assert all(0.1 <= n.dropout <= 0.2 and 3e-3 <= n.learning_rate <= 5e-2 for n in nets)
     assert {n.activation for n in nets} == {"relu", "selu"}

@@ -57,7 +57,7 @@ def test_what_other_programs_write_for_a_missing_number_is_missing(tmp_path: Pat
         (HEADER + GOOD.replace("P2,external", "../P2,external"), "not safe in file names"),
         (HEADER + GOOD + "P3,external\n", "another number of fields.*|line 4"),
         (HEADER, "no rows"),
-        (HEADER.replace(",", ";") + GOOD.replace(",", ";"), "divided by semicolons"),
+        (HEADER.replace(",", ";") + GOOD.replace(",", ";"), "separated by semicolons"),
         (HEADER.replace("clinical_stage", "event") + GOOD, "a column twice: 'event'"),
         # lung$status of R's survival package: 1 = censored, 2 = dead.
         (HEADER + GOOD.replace(",1,2", ",2,2").replace(",0,", ",1,"), "coded 1 and 2"),
@@ -68,7 +68,7 @@ def test_what_other_programs_write_for_a_missing_number_is_missing(tmp_path: Pat
         (HEADER + ",,,,,,,\n" + GOOD.replace("200.5", "-5"), "line 4.*got: -5"),
     ],
 )
-def test_bad_tables_are_told(tmp_path: Path, text: str, message: str) -> None:
+def test_bad_tables_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(TableError, match=message):
         read(tmp_path, text)
 
@@ -138,16 +138,16 @@ def test_mapping_onto_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
         read(tmp_path, text.replace(",1,2", ",1,0").replace(",0,\n", ",0,1\n"), columns={"event": "dead"})
 
 
-def test_a_table_of_another_encoding_or_without_a_usable_row_is_told(tmp_path: Path) -> None:
+def test_a_table_of_another_encoding_or_without_a_usable_row_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cohort.csv"
     path.write_bytes((HEADER + GOOD.replace(",A,", ",Zürich,")).encode("latin-1"))
-    with pytest.raises(TableError, match="no UTF-8 text"):
+    with pytest.raises(TableError, match="not a text in UTF-8"):
         read_cohort(CohortSettings(table=str(path)))
     with pytest.raises(TableError, match=r"no row .* can be used.*must be 0 or 1"):
         read(tmp_path, HEADER + GOOD.replace(",1,2", ",yes,2").replace(",0,", ",no,"), policy="exclude")
 
 
-def test_mapping_an_absent_column_is_told(tmp_path: Path) -> None:
+def test_mapping_an_absent_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="did you mean 'event'"):
         read(tmp_path, HEADER + GOOD, columns={"event": "evemt"})
 

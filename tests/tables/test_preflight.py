@@ -8,7 +8,7 @@ from pipeline.errors import SettingsError
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.root import Settings, load_settings
 from pipeline.tables.cohort import Cohort, Patient
-from pipeline.tables.preflight import outcomes_told, preflight_warnings, require_columns, require_outcomes
+from pipeline.tables.preflight import describe_outcomes, preflight_warnings, require_columns, require_outcomes
 
 
 def cohort(events: int, patients: int, external: int = 0) -> Cohort:
@@ -44,7 +44,7 @@ def followed(*outcomes: tuple[float, int]) -> Cohort:
     return Cohort(tuple(rows), {})
 
 
-def test_one_fold_without_external_patients_is_told() -> None:
+def test_one_fold_without_external_patients_gives_a_warning() -> None:
     one = PlanSettings(folds=1)
     assert "the cohort table has none" in preflight_warnings(one, cohort(5, 10), (9.0,), "days")[0]
     assert preflight_warnings(one, cohort(5, 10, external=2), (9.0,), "days") == []
@@ -60,25 +60,25 @@ def test_one_fold_without_external_patients_is_told() -> None:
         ((10.0, 60.0), (365.25, 730.5), "days", "365.25, 730.5 (the longest: 60)"),
         ((300.0, 1800.0), (1.0, 2.0), "days", "no event before evaluation.horizons_days: 1, 2"),
         # Days declared to be months: 1800 × 30.4375 days are 150 years.
-        ((9131.25, 54787.5), (10000.0,), "months", "150 years: the table's times are no months"),
+        ((9131.25, 54787.5), (10000.0,), "months", "150 years, so the table's times are not in months"),
         ((4.0, 11.0), (5.0,), "none", ""),
     ],
 )
-def test_times_and_horizons_of_different_units_are_told(
+def test_times_and_horizons_of_different_units_give_a_warning(
     days: tuple[float, float], horizons: tuple[float, ...], unit: str, message: str
 ) -> None:
     first, last = days
     people = followed(*[(first, 1), (last, 0)] * 10)
-    found = preflight_warnings(PlanSettings(folds=2), people, horizons, unit)
-    assert [message in line for line in found] == [True] * bool(message), found
+    warnings = preflight_warnings(PlanSettings(folds=2), people, horizons, unit)
+    assert [message in warning for warning in warnings] == [True] * bool(message), warnings
 
 
-def test_outcomes_are_told_as_read() -> None:
+def test_outcomes_are_described_as_read() -> None:
     people = followed((30.4375, 1), (60.875, 0), (365.25, 1))
-    told = "development: 3 patients, 2 events, times 30.44 to 365.2 days, median 60.88 days"
-    assert outcomes_told(people, "days") == [told]
-    assert outcomes_told(people, "months") == [told + " (read from months)"]
-    assert "days" not in outcomes_told(people, "none")[0]
+    line = "development: 3 patients, 2 events, times 30.44 to 365.2 days, median 60.88 days"
+    assert describe_outcomes(people, "days") == [line]
+    assert describe_outcomes(people, "months") == [line + " (read from months)"]
+    assert "days" not in describe_outcomes(people, "none")[0]
 
 
 def without_outcomes() -> Cohort:
@@ -132,4 +132,4 @@ def test_what_needs_no_outcomes() -> None:
     ask(load_settings({"training": PLAIN, "models": models}), without_outcomes())
     ask(load_settings({}), without_outcomes())
     assert preflight_warnings(PlanSettings(folds=2), without_outcomes(), (365.25,), "days") == []
-    assert outcomes_told(without_outcomes(), "days") == ["development: 4 patients, no outcomes"]
+    assert describe_outcomes(without_outcomes(), "days") == ["development: 4 patients, no outcomes"]

@@ -10,21 +10,13 @@ import pytest
 import torch
 
 from pipeline.errors import TrainingError
-from pipeline.tables.splits import read_splits
-from pipeline.training import train_fold as folds
 from pipeline.training.batches import plain_batch
-from pipeline.training.device import DeviceConfig, choose_machine
-from pipeline.training.job import FoldJob
-from pipeline.training.step import TrainContext
+from pipeline.training.context import FoldJob
+from pipeline.training.device import DeviceConfig
+from pipeline.training.train_fold import train_fold
+from tests.training.synthetic_study import context_of
 
 Job = Callable[..., FoldJob]
-
-
-def _bench(job: FoldJob) -> TrainContext:
-    splits = read_splits(job.splits)
-    machine = choose_machine(job.training)
-    cohort, _ = folds.load_fold(job, splits, machine)
-    return folds.make_bench(job, cohort, machine, cohort.rows(splits.folds[0].train))
 
 
 def test_no_job_imports_the_compiler(job: Job, tmp_path: Path) -> None:
@@ -49,24 +41,24 @@ def test_the_compile_trial_takes_the_faster_and_touches_nothing(
 ) -> None:
     from pipeline.training import compile as compiling
 
-    bench = _bench(job(batch=2))
-    batch = plain_batch(bench.cohort, [0, 1])
-    weights = {k: v.clone() for k, v in bench.net.state_dict().items()}
+    context = context_of(job(batch=2))
+    batch = plain_batch(context.cohort, [0, 1])
+    weights = {k: v.clone() for k, v in context.net.state_dict().items()}
     before = torch.get_rng_state()
     monkeypatch.setattr(torch, "compile", lambda net, options: net)
     monkeypatch.setattr(compiling, "WORTHWHILE", 1e9)
-    decision = compiling.trial(bench.net, bench.machine, batch)
+    decision = compiling.trial(context.net, context.device_config, batch)
     assert decision["compile"] and decision["difference"] == 0
     monkeypatch.setattr(torch, "compile", lambda net, options: lambda *given: _half(net(*given)))
-    assert not compiling.trial(bench.net, bench.machine, batch)["compile"]  # fast, but wrong
+    assert not compiling.trial(context.net, context.device_config, batch)["compile"]  # fast, but wrong
     monkeypatch.setattr(torch, "compile", lambda net, options: net)
     monkeypatch.setattr(compiling, "WORTHWHILE", 0.0)
-    assert not compiling.trial(bench.net, bench.machine, batch)["compile"]
+    assert not compiling.trial(context.net, context.device_config, batch)["compile"]
     torch.set_rng_state(before)
-    assert all(torch.equal(v, bench.net.state_dict()[k]) for k, v in weights.items())
-    assert compiling.maybe_compile(bench.net, "auto", bench.machine, batch, tmp_path) is bench.net
+    assert all(torch.equal(v, context.net.state_dict()[k]) for k, v in weights.items())
+    assert compiling.maybe_compile(context.net, "auto", context.device_config, batch, tmp_path) is context.net
     with pytest.raises(TrainingError, match="CUDA graphs need an accelerator"):
-        compiling.maybe_compile(bench.net, "graphs", bench.machine, batch, tmp_path)
+        compiling.maybe_compile(context.net, "graphs", context.device_config, batch, tmp_path)
 
 
 def _half(outputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -104,12 +96,12 @@ def test_a_compiled_step_is_the_plain_step() -> None:
     other.load_state_dict(plain.state_dict())
     image = torch.randn(6, 2, 6, 6, 6)
     for net, call in ((plain, plain), (other, compiled(other))):
-        machine = DeviceConfig(torch.device("cpu"), half=False, channels_last=True)
-        machine.place(net, compiled=True)
+        device_config = DeviceConfig(torch.device("cpu"), bf16=False, channels_last=True)
+        device_config.to_device(net, compiled=True)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
         torch.manual_seed(1)
         for _ in range(3):
-            outputs = call(machine.arrange(image), None, None)
+            outputs = call(device_config.to_memory_format(image), None, None)
             optimizer.zero_grad()
             (outputs["log_hazard"].square().sum() + outputs["mask"].mean()).backward()
             optimizer.step()
@@ -136,7 +128,7 @@ def test_compiled_training_goes_the_same_way(job: Job, tmp_path: Path) -> None:
     histories = []
     for name in ("never", "always"):
         fast = job(compile=name, precision="fp32", iterations=4, work=tmp_path / f"w{name}")
-        folds.train_fold(fast, tmp_path / name)
+        train_fold(fast, tmp_path / name)
         histories.append(pd.read_csv(tmp_path / name / "history.csv"))
     plain, compiled = histories
     for column in ("loss_dice", "loss_cox"):

@@ -23,11 +23,11 @@ from pipeline.store.crops import Crop, write_crop
 from pipeline.tables.cohort import Patient
 from pipeline.tables.detections import CORNERS, read_detections
 from pipeline.tables.splits import read_splits
+from pipeline.training import predict
 from pipeline.training.batches import Batch
+from pipeline.training.context import FoldJob
 from pipeline.training.detections import PatientBoxes, detections_table
 from pipeline.training.device import DeviceConfig
-from pipeline.training.job import FoldJob
-from pipeline.training.predict import Predictor
 from pipeline.training.train_fold import train_fold
 
 SIDE = 64
@@ -60,14 +60,14 @@ def test_boxes_by_hand() -> None:
     boxes.add(batch((True, False)), outputs())
     frame = detections_table(boxes, {"A": "test", "B": "external"}, 3)
     assert rows(frame) == [
-        ("A", "test", 3, "found", 1, True, 2, 1, 7, 4),
+        ("A", "test", 3, "predicted", 1, True, 2, 1, 7, 4),
         ("A", "test", 3, "manual", 1, True, 2, 1, 7, 4),  # 5 columns from 2, 3 rows from 1
         ("A", "test", 3, "manual", 1, True, 0, 6, 1, 7),
-        ("B", "external", 3, "found", 1, False, 0.5, 0, 2, 8),
+        ("B", "external", 3, "predicted", 1, False, 0.5, 0, 2, 8),
     ]
     assert frame["score"].dropna().tolist() == [0.75, 0.25]
     assert rows(detections_table(boxes, {"B": "validation"}, 0)) == [
-        ("B", "validation", 0, "found", 1, False, 0.5, 0, 2, 8)
+        ("B", "validation", 0, "predicted", 1, False, 0.5, 0, 2, 8)
     ]
     assert len(detections_table(boxes, {}, 0)) == 0
 
@@ -81,7 +81,7 @@ def test_every_region_is_there_to_be_found() -> None:
     assert len(boxes.manual["A"] or ()) == 36
 
 
-def test_boxes_are_not_averaged_with_those_of_the_mirror_image() -> None:
+def test_boxes_are_not_averaged_with_those_of_the_mirror_image(monkeypatch: pytest.MonkeyPatch) -> None:
     def network(image: torch.Tensor, clinical: None, mask: torch.Tensor) -> dict[str, torch.Tensor]:
         """A box around the column of largest value."""
         column = image[:, 0, 0].amax(1).argmax(1).float()
@@ -90,24 +90,18 @@ def test_boxes_are_not_averaged_with_those_of_the_mirror_image() -> None:
         )
         return {"detection": box[:, None], "mask": image[:, 0]}
 
-    one = batch((True, True))
-    one.image[:, 0, 0, :, 1] = 1
-
-    class Slices:
-        margin = 0
-
-    machine = DeviceConfig(torch.device("cpu"), False, False)
-    plain = Predictor(network, machine, LossSettings(), 2)._run(one)
-    import pipeline.training.predict as predict
-
-    original = predict.plain_batch
-    predict.plain_batch = lambda cohort, rows: one  # type: ignore[assignment]
-    try:
-        ((_, both),) = Predictor(network, machine, LossSettings(), 2, flip=True).over(Slices(), [0, 1])  # type: ignore[arg-type]
-    finally:
-        predict.plain_batch = original
-    assert torch.equal(both["detection"], plain["detection"])
-    assert torch.equal(both["mask"], one.image[:, 0])
+    patients = batch((True, True))
+    patients.image[:, 0, 0, :, 1] = 1
+    monkeypatch.setattr(predict, "plain_batch", lambda cohort, rows: patients)
+    device_config = DeviceConfig(torch.device("cpu"), False, False)
+    plain, mean = (
+        next(iter(predict.Predictor(network, device_config, LossSettings(), 2, flip).predict(None, [0, 1])))[
+            1
+        ]
+        for flip in (False, True)
+    )
+    assert torch.equal(mean["detection"], plain["detection"])
+    assert torch.equal(mean["mask"], patients.image[:, 0])
 
 
 @pytest.fixture(scope="module")

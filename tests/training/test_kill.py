@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.training.job import FoldJob
+from pipeline.training.context import FoldJob
 from pipeline.training.train_fold import train_fold
 
 ROOT = Path(__file__).parents[2]
@@ -22,13 +22,13 @@ SAME = ("checkpoint.pt", "history.csv", "predictions.parquet", "deep_features.pa
 COMMAND = """
 import pickle, sys
 from pathlib import Path
-from pipeline.training import trainer as run
+from pipeline.training import trainer
 from pipeline.training.train_fold import train_fold
-real = run._advance
-def advance(state, number):
-    real(state, number)
+real = trainer.train_step
+def step(run, number):
+    real(run, number)
     print(number, flush=True)
-run._advance = advance
+trainer.train_step = step
 train_fold(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]))
 """
 
@@ -90,15 +90,3 @@ def test_ten_kills_change_nothing(job: Callable[..., FoldJob], tmp_path: Path) -
     train_fold(job(work=tmp_path / "w", **settings), tmp_path / "whole")
     run_killed(job(work=tmp_path / "work", **settings), tmp_path, 10, 2)
     compare(tmp_path / "whole", tmp_path / "out")
-
-
-def test_a_checkpoint_half_written_is_not_seen(job: Callable[..., FoldJob], tmp_path: Path) -> None:
-    """Killed while writing: the old checkpoint is whole, the part beside it is ignored."""
-    from pipeline.training.checkpoint import write_atomically
-
-    path = tmp_path / "checkpoint.pt"
-    write_atomically(path, b"old")
-    (tmp_path / "checkpoint.pt.part").write_bytes(b"ne")
-    assert path.read_bytes() == b"old"
-    write_atomically(path, b"new")
-    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.training.job import FoldJob
+from pipeline.training.context import FoldJob
 from pipeline.training.train_fold import train_fold
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def test_a_killed_workflow_goes_on(job: Callable[..., FoldJob], study: Path, tmp
         while process.poll() is None and not (checkpoint.exists() and checkpoint.stat().st_mtime > known):
             time.sleep(0.05)
         assert process.poll() is None, "it ended before it could be killed"
-        # The session's whole process group, as when a machine goes down.
+        # The session's whole process group, as when a device_config goes down.
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         known = checkpoint.stat().st_mtime

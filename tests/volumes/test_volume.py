@@ -34,14 +34,14 @@ def test_nifti_round_trip_keeps_geometry_and_values(tmp_path: Path) -> None:
 
 
 def test_mismatch_prints_both_geometries() -> None:
-    one, two = Grid((4, 5, 6), (1, 1, 1), (0, 0, 0)), Grid((4, 5, 7), (1, 1, 1), (0, 0, 0))
+    first, second = Grid((4, 5, 6), (1, 1, 1), (0, 0, 0)), Grid((4, 5, 7), (1, 1, 1), (0, 0, 0))
     with pytest.raises(GeometryError, match="4×5×6.*4×5×7"):
-        require_same_grid(one, two, "mask and CT")
+        require_same_grid(first, second, "mask and CT")
     with pytest.raises(GeometryError):
-        Volume(np.zeros((1, 2, 3)), one)
+        Volume(np.zeros((1, 2, 3)), first)
 
 
-def test_unreadable_file_is_told(tmp_path: Path) -> None:
+def test_unreadable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.nii.gz").write_bytes(b"no image")
     with pytest.raises(GeometryError, match="cannot be read"):
         read_nifti(tmp_path / "x.nii.gz")

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from pipeline.dicom.contours.seg_read import segment_masks
-from pipeline.phantoms.identifiers import PLANTED
+from pipeline.phantoms.headers import PLANTED
 from pipeline.tables.cohort import Patient
 from pipeline.volumes.nifti import read_nifti
 from study_runner import Study

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from pipeline.workflow.dependencies import RULES
 from study_runner import ROOT, Study, copy_house, tiny_config, tiny_rows
 
 
@@ -33,7 +35,7 @@ def test_the_whole_graph(house: Path) -> None:
     jobs = study(house).planned()
     jobs.pop("all")
     assert jobs == PER_PATIENT | {
-        "template": 1, "crop_position": 1, "radiomics_table": 1, "problems": 1, "plan": 1, "resolve": 1,
+        "template": 1, "crop_position": 1, "radiomics_table": 1, "exclusions": 1, "plan": 1, "training_plan": 1,
         "train_fold": 2, "survival": 2, "ensemble": 4, "evaluate": 1, "report": 1,
     }  # fmt: skip
 
@@ -86,7 +88,7 @@ def test_native_features_need_no_crop(house: Path) -> None:
 
 def test_nifti_has_no_index(house: Path) -> None:
     jobs = study(house, cohort={"source": "nifti", "image_root": "images"}).planned()
-    assert "index" not in jobs and jobs["convert"] == 14
+    assert "index" not in jobs and jobs["convert_nifti"] == 14
 
 
 def test_slices_go_straight_to_the_store(house: Path) -> None:
@@ -110,7 +112,7 @@ def test_the_disks_are_generated_in_one_job_and_judged_on_external_images(house:
     jobs = Study(house, config).planned()
     jobs.pop("all")
     assert jobs == {
-        "generate": 1, "problems": 1, "plan": 1, "resolve": 1, "train_fold": 6, "survival": 1, "ensemble": 4,
+        "disks": 1, "exclusions": 1, "plan": 1, "training_plan": 1, "train_fold": 6, "survival": 1, "ensemble": 4,
         "evaluate": 1, "report": 1,
     }  # fmt: skip
 
@@ -175,3 +177,44 @@ def test_generated_default_runs_without_a_study_file(house: Path) -> None:
     )  # fmt: skip
     rows = (ROOT / "config" / "cohorts" / "phantom.csv").read_text().splitlines()
     assert f"crop {len(rows) - 1}" in " ".join((done.stdout + done.stderr).split())
+
+
+def edges(study: Study) -> set[tuple[str, str]]:
+    """(rule, rule whose outputs it reads) of the study's graph; a rule that inherits counts as its parent."""
+    graph = study.snakemake("--rulegraph")
+    names = dict(re.findall(r'(\d+)\[label = "(\w+)"', graph))
+    found = {(PARENTS.get(names[b], names[b]), PARENTS.get(names[a], names[a]))
+             for a, b in re.findall(r"(\d+) -> (\d+)", graph)}  # fmt: skip
+    return {(rule, before) for rule, before in found if rule not in COLLECTORS and rule != before}
+
+
+PARENTS = {
+    "radiomics_region": "radiomics_patient", "radiomics_region_table": "radiomics_table",
+    "train_cross": "train_fold",
+}  # fmt: skip
+COLLECTORS = {"all", "preprocess", "radiomics", "train", "explain"}
+
+
+def test_the_table_of_dependencies_is_the_graph_that_snakemake_builds(house: Path) -> None:
+    """Of several arrangements that together have every edge; no edge of the table is made up."""
+    models = tiny_config()["models"] | {
+        "rim": {"kind": "lasso_cox", "contour": "peritumoral"},
+        "stable": {"kind": "lasso_cox", "min_icc": 0.75},
+        "drawn": {"kind": "lasso_cox", "contour": "predicted", "contour_network": "deepmts"},
+        "deep": {"kind": "lasso_cox", "features": [], "deep": "deepmts"},
+    }
+    boxes = {"boxes": {"kind": "chest_ct", "tasks": ["detection"], "lesions": 1}}
+    disks = yaml.safe_load((ROOT / "config" / "studies" / "disks.yaml").read_text())
+    explained = {"explain": {"models": ["deepmts"]}}
+    other = {"image_root": "images"}
+    graphs = [
+        edges(study(house, models=models, **explained)),
+        edges(study(house, models=models, radiomics={"images": "native"})),
+        edges(study(house, cohort={**other, "source": "nifti"}, **explained)),
+        edges(study(house, cohort={**other, "source": "nifti"}, radiomics={"images": "native"}, models=models)),
+        edges(study(house, cohort={**other, "source": "slices"}, models={**tiny_config()["models"], **boxes},
+                    **explained)),
+        edges(Study(house, disks | {"explain": {"models": ["sr_net"]}})),
+    ]  # fmt: skip
+    table = {(name, before) for name, rule in RULES.items() for before in rule.after if name != "bundle"}
+    assert set().union(*graphs) == table

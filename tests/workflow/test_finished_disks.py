@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.phantoms.disks import disk
+from pipeline.phantoms.disks import disk_image
 from pipeline.settings.phantom import DiskSettings
 from pipeline.store.crops import read_crop
 
@@ -67,10 +67,10 @@ def test_a_perfect_area_is_the_ceiling(study: str) -> None:
 @pytest.mark.parametrize("study", STUDIES)
 def test_the_store_holds_the_generated_images(study: str) -> None:
     crop = read_crop(RESULTS / study / "crops" / "D0500.zarr")
-    image, mask, _ = disk(500, DiskSettings())
-    np.testing.assert_array_equal(crop.image[0, 0], image)
+    disk = disk_image(500, DiskSettings())
+    np.testing.assert_array_equal(crop.image[0, 0], disk.image)
     assert crop.mask is not None
-    np.testing.assert_array_equal(crop.mask[0], mask)
+    np.testing.assert_array_equal(crop.mask[0], disk.mask)
 
 
 @pytest.mark.parametrize("study", STUDIES)

@@ -110,22 +110,25 @@ def test_a_bundle_holds_no_hazard_and_gives_the_mask_alone(study: Study, tmp_pat
     """A held-out patient's mask is the study's own."""
     import zarr
 
-    from pipeline.deploy.members import Folds, pack_member
-    from pipeline.deploy.networks import NetworkPatient, run_network
-    from tests.deploy.made_up import make_manifest
+    from pipeline.deploy.bundle_files import Bundle
+    from pipeline.deploy.members import MemberFolds, pack_member
+    from pipeline.deploy.networks import ComputeOptions, NetworkInputs, run_network
+    from pipeline.settings.kinds import read_models
+    from tests.deploy.synthetic_bundle import make_manifest
 
     folders = tuple(study.results / f"models/masks/fold{fold}" for fold in (0, 1))
-    settings = json.loads(json.dumps(CONFIG["models"]["masks"])) | {"losses": {}}
-    member = pack_member(Folds("masks", settings, folders, []), tmp_path)
+    settings = read_models(CONFIG["models"])["masks"]
+    member = pack_member(MemberFolds("masks", settings, folders, []), tmp_path)
     assert all(fold.hazard is None and fold.scale is None for fold in member.folds)
     patient = json.loads((study.results / "splits.json").read_text())["folds"][1]["test"][0]
     nothing = pd.DataFrame(index=pd.Index([patient], name="patient_id"))
-    given = NetworkPatient(study.results / "crops" / f"{patient}.zarr", nothing, device="cpu")
-    found = run_network(tmp_path, make_manifest(), member.folds[1], given)
-    assert found.risk is None and found.survival is None and found.labels == {}
-    kept = zarr.open_array(folders[1] / "masks.zarr" / patient, mode="r")[...]
+    inputs = NetworkInputs(study.results / "crops" / f"{patient}.zarr", nothing)
+    bundle = Bundle(tmp_path, make_manifest())
+    result = run_network(bundle, member.folds[1], inputs, ComputeOptions("cpu"))
+    assert result.risk is None and result.survival is None and result.labels == {}
+    of_study = zarr.open_array(folders[1] / "masks.zarr" / patient, mode="r")[...]
     # bf16 convolutions of one patient round otherwise than those of a batch.
-    assert np.mean((found.probability > 0.5) == (kept > 0)) > 0.99
+    assert np.mean((result.probability > 0.5) == (of_study > 0)) > 0.99
 
 
 def test_a_model_that_needs_outcomes_is_refused_before_anything_runs(study: Study) -> None:

@@ -7,7 +7,7 @@ import re
 import pandas as pd
 import pytest
 
-from pipeline.phantoms.identifiers import PLANTED
+from pipeline.phantoms.headers import PLANTED
 from study_runner import Study
 
 

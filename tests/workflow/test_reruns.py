@@ -29,12 +29,20 @@ def test_a_finished_study_has_nothing_to_do(finished_study: Study) -> None:
 
 
 def test_code_of_one_stage_reruns_it_and_what_follows(finished_study: Study) -> None:
-    path = finished_study.house / "pipeline" / "ensemble" / "average.py"
+    path = finished_study.house / "pipeline" / "ensemble" / "ensemble.py"
     with edited(path, "import logging\n" if "import logging\n" in path.read_text() else "import json\n",
                 "import json\nEXTRA = 1\n"):  # fmt: skip
         jobs = finished_study.planned()
     assert set(jobs) - {"all"} == {"ensemble", "evaluate", "report"}
     assert jobs["ensemble"] == 4
+
+
+@pytest.mark.parametrize("name", ["style.css", "index.html.j2"])
+def test_an_edited_template_reruns_the_report_alone(finished_study: Study, name: str) -> None:
+    path = finished_study.house / "pipeline" / "report" / "templates" / name
+    text = path.read_text()
+    with edited(path, text, text + "\n"):
+        assert set(finished_study.planned()) - {"all"} == {"report"}
 
 
 def test_comments_and_docstrings_rerun_nothing(finished_study: Study) -> None:

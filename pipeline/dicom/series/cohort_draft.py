@@ -129,7 +129,7 @@ def _scan(dicom: Path) -> dict[str, list[ScannedFile]]:
     if not dicom.is_dir():
         raise DicomError("the DICOM folder does not exist", where=str(dicom), action="give DICOM=folder")
     root = dicom.absolute()
-    archives = [path for path in list_files(root)[0] if is_zip(path)]
+    archives = [path for path in list_files(root).files if is_zip(path)]
     groups: dict[str, list[ScannedFile]] = {}
     unnamed = 0
     with tempfile.TemporaryDirectory() as folder:

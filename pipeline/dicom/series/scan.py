@@ -137,7 +137,8 @@ def scan_folder(folder: Path, unpacked: Path, workers: int = 1) -> Scan:
         unpacked: Folder for the members of archives.
         workers: Number of processes, used for thousands of files.
     """
-    files, skipped = list_files(folder)
+    listing = list_files(folder)
+    files, skipped = listing.files, listing.skipped
     scan = Scan(skipped=skipped)
     for number, archive in enumerate([path for path in files if is_zip(path)]):
         files.remove(archive)

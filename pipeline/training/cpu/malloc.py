@@ -1,8 +1,9 @@
-"""Keeping freed memory for the next step, on a CPU.
+"""Freed memory that stays with the process for the next step, on a CPU.
 
-A step frees and asks for the same large blocks again. glibc gives each of them back to the
-system and takes it anew, page by page: 12,000 page faults a step for two patients at 64³, a
-tenth of its time. Kept, there are none; the process holds its peak until the run is over.
+A training step frees large blocks and asks for the same blocks again. glibc returns each of them
+to the operating system and takes it anew, page by page: 12,000 page faults a step for two
+patients at 64³, a tenth of its time. Where freed blocks are kept there are no such faults, and
+the process holds its peak memory until the run is over.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from collections.abc import Iterator
 
 # malloc.h of glibc; mallopt(3).
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-LARGEST = 2**31 - 1
+LARGEST_INT = 2**31 - 1
 DEFAULT_TRIM_THRESHOLD, DEFAULT_MMAP_MAX = 128 * 1024, 65536
 
 
 @contextlib.contextmanager
-def kept_memory() -> Iterator[bool]:
-    """Within it freed blocks stay with the process; yields whether the C library can do that."""
+def keep_freed_memory() -> Iterator[bool]:
+    """Within this context freed blocks stay with the process; yields whether the C library can do that."""
     libc = _glibc()
     if libc is None:
         yield False
         return
-    able = bool(libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, LARGEST))
+    supported = bool(libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT))
     try:
-        yield able
+        yield supported
     finally:
         libc.mallopt(M_MMAP_MAX, DEFAULT_MMAP_MAX)
         libc.mallopt(M_TRIM_THRESHOLD, DEFAULT_TRIM_THRESHOLD)

@@ -3,12 +3,12 @@
 PyTorch's kernel runs along the channels, which lie next to each other in channels-last order.
 With the 4 to 64 channels of these networks that leaves vector units mostly empty: 24 ms
 forward and backward for (8, 4, 40, 48, 48) in bf16 on one thread. Here k neighbouring voxels
-are taken as one row of k·C columns, whose statistics are joined afterwards: 3 ms. The numbers
-are those of :class:`torch.nn.BatchNorm3d` but for rounding; statistics are float32 throughout.
+are taken as one row of k·C columns, whose statistics are combined afterwards: 3 ms. Results
+equal those of :class:`torch.nn.BatchNorm3d` up to rounding; statistics are float32 throughout.
 
-A ReLU that follows in the same `nn.Sequential` is done here too. Its gradient arrives from
-concatenations and averages in whatever memory order they made, which costs its kernel up to
-ten times; here it is put into channels-last order first.
+A ReLU that follows in the same `nn.Sequential` is computed here too. Its gradient arrives from
+concatenations and averages in whatever memory order these have produced, which makes the ReLU's own
+kernel up to ten times slower; here the gradient is put into channels-last order first.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WORTHWHILE = 1 << 18
-"""Elements of an image below which the joining costs more than the rows save."""
+"""Number of elements of an image below which combining costs more than the rows save."""
 COLUMNS = 128
-"""Wanted width of a row: two to eight vector registers of each type."""
+"""Desired width of a row: two to eight vector registers of each type."""
 
 
-def speed_up(net: torch.nn.Module) -> None:
-    """Let every 3D batch norm of a network run on rows of several voxels."""
-    for module in net.modules():
-        if _can(module):
+def normalise_rows(network: torch.nn.Module) -> None:
+    """Let every 3D batch normalisation of a network run on rows of several voxels."""
+    for module in network.modules():
+        if _is_suitable(module):
             module.forward = functools.partial(_forward, module, False)  # type: ignore[assignment]
-    for sequence in net.modules():
+    for sequence in network.modules():
         if isinstance(sequence, torch.nn.Sequential):
             for norm, relu in itertools.pairwise(sequence):
-                if _can(norm) and isinstance(relu, torch.nn.ReLU):
+                if _is_suitable(norm) and isinstance(relu, torch.nn.ReLU):
                     norm.forward = functools.partial(_forward, norm, True)  # type: ignore[method-assign]
-                    relu.forward = _as_it_is  # type: ignore[method-assign]
+                    relu.forward = _identity  # type: ignore[method-assign]
 
 
-def _can(module: torch.nn.Module) -> TypeGuard[torch.nn.BatchNorm3d]:
+def _is_suitable(module: torch.nn.Module) -> TypeGuard[torch.nn.BatchNorm3d]:
     return isinstance(module, torch.nn.BatchNorm3d) and module.affine and module.track_running_stats
 
 
-def _as_it_is(input: Tensor) -> Tensor:
+def _identity(input: Tensor) -> Tensor:
     return input
 
 
@@ -59,11 +59,11 @@ def _forward(module: torch.nn.BatchNorm3d, rectify: bool, image: Tensor) -> Tens
         return plain.relu_() if rectify else plain
     rows = _rows(image.detach(), fold)
     if not module.training:
-        mean, variance = _own(module.running_mean), _own(module.running_var)
-        found = _image(_apply(rows, module, mean, variance, fold), image)
-        return found.relu_() if rectify else found
+        mean, variance = _required(module.running_mean), _required(module.running_var)
+        result = _image(_apply(rows, module, mean, variance, fold), image)
+        return result.relu_() if rectify else result
     mean, variance = _statistics(rows, fold)
-    _remember(module, mean, variance, image.numel() // image.shape[1])
+    _update_running_statistics(module, mean, variance, image.numel() // image.shape[1])
     scale = torch.rsqrt(variance + module.eps)
     normalised: Tensor = _Normalise.apply(
         image, module.weight, module.bias, torch.stack([mean, scale]), rectify
@@ -72,19 +72,19 @@ def _forward(module: torch.nn.BatchNorm3d, rectify: bool, image: Tensor) -> Tens
 
 
 def voxels_per_row(image: Tensor) -> int:
-    """How many voxels make a row: the power of two nearest to `COLUMNS` columns that divides them all.
+    """How many voxels make a row: the power of two that divides their number and comes nearest to `COLUMNS` columns.
 
-    1, which is no row, where the image is not channels-last or has no such divisor.
+    1, so that there is nothing to gain, where the image is not channels-last or has no such divisor.
     """
     channels = image.shape[1]
     if not image.is_contiguous(memory_format=torch.channels_last_3d) or not image.numel():
         return 1
     voxels = image.numel() // channels
-    wanted = 2 ** max(round(math.log2(COLUMNS / channels)), 0)
-    return math.gcd(voxels, wanted)
+    desired = 2 ** max(round(math.log2(COLUMNS / channels)), 0)
+    return math.gcd(voxels, desired)
 
 
-def _own(value: Tensor | None) -> Tensor:
+def _required(value: Tensor | None) -> Tensor:
     assert value is not None  # track_running_stats
     return value
 
@@ -101,7 +101,7 @@ def _image(rows: Tensor, like: Tensor) -> Tensor:
 
 
 def _statistics(rows: Tensor, fold: int) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel, float32: column statistics, joined.
+    """Mean and biased variance of each channel in float32, combined from those of the columns.
 
     Var = mean of the columns' variances + variance of the columns' means; every column has
     the same number of voxels.
@@ -114,13 +114,15 @@ def _statistics(rows: Tensor, fold: int) -> tuple[Tensor, Tensor]:
     return mean, variances.mean(0) + (means - mean).square().mean(0)
 
 
-def _remember(module: torch.nn.BatchNorm3d, mean: Tensor, variance: Tensor, count: int) -> None:
+def _update_running_statistics(
+    module: torch.nn.BatchNorm3d, mean: Tensor, variance: Tensor, count: int
+) -> None:
     """Running statistics as BatchNorm3d keeps them, the variance unbiased."""
     momentum = float(module.momentum or 0.0)
     with torch.no_grad():
-        _own(module.running_mean).lerp_(mean, momentum)
-        _own(module.running_var).lerp_(variance * (count / max(count - 1, 1)), momentum)
-        _own(module.num_batches_tracked).add_(1)
+        _required(module.running_mean).lerp_(mean, momentum)
+        _required(module.running_var).lerp_(variance * (count / max(count - 1, 1)), momentum)
+        _required(module.num_batches_tracked).add_(1)
 
 
 def _apply(rows: Tensor, module: torch.nn.BatchNorm3d, mean: Tensor, variance: Tensor, fold: int) -> Tensor:
@@ -144,15 +146,15 @@ class _Normalise(torch.autograd.Function):
         fold = voxels_per_row(image)
         rows = _rows(image, fold)
         slope, offset = (v.repeat(fold) for v in (weight * scale, bias - mean * weight * scale))
-        zero, one = torch.zeros_like(slope), torch.ones_like(slope)
-        # Written into a fresh image: a view of rows could not be changed in place by a ReLU.
-        found = torch.empty_like(image)
-        out = (_rows(found, fold), zero.new_empty(0), zero.new_empty(0))
-        torch.native_batch_norm(rows, slope, offset, zero, one, False, 0.0, 0.0, out=out)
+        zeros, ones = torch.zeros_like(slope), torch.ones_like(slope)
+        # Written into a new image: a ReLU cannot change a view of rows in place.
+        result = torch.empty_like(image)
+        out = (_rows(result, fold), zeros.new_empty(0), zeros.new_empty(0))
+        torch.native_batch_norm(rows, slope, offset, zeros, ones, False, 0.0, 0.0, out=out)
         if rectify:
-            found.relu_()
-        ctx.save_for_backward(image, weight, statistics, found if rectify else None)
-        return found
+            result.relu_()
+        ctx.save_for_backward(image, weight, statistics, result if rectify else None)
+        return result
 
     @staticmethod
     @once_differentiable
@@ -164,18 +166,27 @@ class _Normalise(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
         if rectified is not None:
             gradient = torch.ops.aten.threshold_backward(gradient, rectified, 0)
-        upper = _rows(gradient, fold)
+        gradient_rows = _rows(gradient, fold)
         factor, centre = (weight * scale).repeat(fold), mean.repeat(fold)
         # With mean `centre` and variance 1 the kernel gives dy·factor, Σdy·(x − mean) and Σdy.
-        grown, by_image, by_one = torch.ops.aten.native_batch_norm_backward(
-            upper, rows, factor, centre, torch.ones_like(centre), None, None, False, 0.0, [True, True, True]
+        d_rows, by_image, by_one = torch.ops.aten.native_batch_norm_backward(
+            gradient_rows,
+            rows,
+            factor,
+            centre,
+            torch.ones_like(centre),
+            None,
+            None,
+            False,
+            0.0,
+            [True, True, True],
         )
         d_weight = by_image.view(fold, -1).sum(0) * scale
         d_bias = by_one.view(fold, -1).sum(0)
         slope = -(weight * scale * scale * d_weight / count).repeat(fold)
         offset = -(weight * scale * d_bias / count).repeat(fold)
-        # (x − mean)·slope + offset in float32 inside the kernel: in bf16 the difference would drown.
+        # (x − mean)·slope + offset in float32 inside the kernel: in bf16 the difference would be lost to rounding.
         rest = torch.native_batch_norm(rows, slope, offset, centre, torch.ones_like(centre), False, 0.0, 0.0)[
             0
         ]
-        return _image(grown.add_(rest), image), d_weight, d_bias, None, None
+        return _image(d_rows.add_(rest), image), d_weight, d_bias, None, None

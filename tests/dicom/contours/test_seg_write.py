@@ -14,7 +14,7 @@ from pipeline.dicom.series.index import index_patient
 from pipeline.dicom.series.index_file import chosen, files_of, read_index
 from pipeline.dicom.volume.convert import convert_patient
 from pipeline.errors import GeometryError
-from pipeline.phantoms.identifiers import PLANTED
+from pipeline.phantoms.headers import PLANTED
 from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.volumes.nifti import read_grid

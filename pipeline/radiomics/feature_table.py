@@ -1,0 +1,57 @@
+"""Feature tables as parquet files, with metadata about how they were made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.provenance import versions
+from pipeline.radiomics.pet_metrics import PET_METRIC_COLUMNS
+from pipeline.radiomics.sets import feature_columns, settings_hash
+from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
+
+Row = Mapping[str, float | int | str]
+
+
+def value_columns(feature_set: FeatureSet) -> tuple[str, ...]:
+    """The columns of a table's values: those of the feature set, then the PET metrics."""
+    return feature_columns(feature_set) + PET_METRIC_COLUMNS
+
+
+def write_feature_table(
+    path: Path,
+    rows: Sequence[Row],
+    key_columns: Mapping[str, type],
+    feature_set: FeatureSet,
+    metadata: Mapping[bytes, Any],
+) -> None:
+    """Write rows of features; the columns are the same for any number of rows, also for none.
+
+    Args:
+        path: Parquet file.
+        rows: Values by column; a column that is absent from a row has a missing value.
+        key_columns: Columns before the values, each with its type, `str` or `int`.
+        feature_set: The feature set, whose columns and PET metrics are float64.
+        metadata: Metadata of the schema; values are written as JSON.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow = {str: pa.string(), int: pa.int64()}
+    fields = [pa.field(name, arrow[kind]) for name, kind in key_columns.items()]
+    fields += [pa.field(name, pa.float64()) for name in value_columns(feature_set)]
+    schema = pa.schema(fields, metadata={key: json.dumps(value) for key, value in metadata.items()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), path)
+
+
+def table_metadata(feature_set: FeatureSet, settings: RadiomicsSettings, contour: str) -> dict[bytes, Any]:
+    """Metadata about how the values of a table were computed."""
+    return {
+        b"settings_hash": settings_hash(settings, feature_set, contour),
+        b"feature_set": feature_set.title,
+        b"contour": contour,
+        b"versions": versions("pyradiomics", "numpy", "PyWavelets", "SimpleITK"),
+    }

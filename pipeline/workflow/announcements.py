@@ -1,0 +1,77 @@
+"""What a run says on the terminal: at its start, at its end, and when it failed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.planning.folds import infeasible_plan_reason
+from pipeline.tables.files import orphan_folders
+from pipeline.tables.preflight import describe_outcomes, preflight_warnings
+from pipeline.workflow.paths import StudyPaths
+
+
+def announce(lines: Iterable[str]) -> None:
+    """Print lines on standard error, where Snakemake prints too."""
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def start_lines(paths: StudyPaths) -> list[str]:
+    """What a run begins with: the study, its outcomes as read, and warnings of what will fail later."""
+    study, settings, cohort = paths.study, paths.study.settings, paths.study.cohort
+    unit = settings.cohort.time_unit
+    warnings = [f"patient {patient} left out: {problem}" for patient, problem in cohort.problems.items()]
+    late = [
+        *preflight_warnings(settings.plan, cohort, settings.evaluation.horizons_days, unit),
+        *_plan_warnings(paths),
+        *_image_warnings(paths),
+    ]
+    return [
+        f"study {study.name}: {len(cohort.ids())} patients, {len(settings.models)} models, "
+        f"results in {paths.results}/",
+        *(f"warning: {warning}" for warning in warnings),
+        *describe_outcomes(cohort, unit),
+        *(f"warning: {warning}" for warning in late),
+    ]
+
+
+def _plan_warnings(paths: StudyPaths) -> list[str]:
+    """Whether the plan will refuse these patients even where no stage excludes one."""
+    study = paths.study
+    development = [p for p in study.cohort.patients if p.set == "development"]
+    reason = infeasible_plan_reason(development, study.settings.plan, study.settings.study.seed)
+    return [f"even if no patient is left out, the plan will refuse: {reason}"] if reason else []
+
+
+def _image_warnings(paths: StudyPaths) -> list[str]:
+    """Patients without images, and images without a patient."""
+    study, settings = paths.study, paths.study.settings.cohort
+    patients = study.cohort.ids()
+    warnings = []
+    if not study.is_phantom and settings.source != "generated":
+        absent = [patient for patient in patients if not Path(paths.image_folder(patient)).exists()]
+        if absent:
+            warnings.append(
+                f"no images of {len(absent)} of {len(patients)} patients; the first: {absent[0]}, "
+                f"{paths.image_folder(absent[0])} (cohort.image_root, then the table's image_path)"
+            )
+    return warnings + [
+        f"{folder} holds images, but no row of {settings.table} names it; add a row, or move the folder"
+        for folder in orphan_folders(settings, study.cohort)
+    ]
+
+
+def end_lines(paths: StudyPaths) -> list[str]:
+    """Where the results of a finished run are: the report, and the table of excluded patients."""
+    page, exclusions = Path(paths.report, "index.html"), Path(paths.exclusions)
+    lines = [f"\nreport: {page.resolve()}"] if page.exists() else []
+    if exclusions.exists() and len(exclusions.read_text(encoding="utf-8").splitlines()) > 1:
+        lines.append(f"patients with problems: {exclusions.resolve()}")
+    return lines
+
+
+def failure_lines(paths: StudyPaths) -> list[str]:
+    """What to read and do after a run that failed."""
+    return [f"\nstopped; each job's log lies in {paths.results}/logs/; run the same command again to go on"]

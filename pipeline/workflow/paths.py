@@ -1,0 +1,305 @@
+"""Where the files of a study lie, and which of them each rule reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.provenance import ROOT
+from pipeline.tables.files import files_digest
+from pipeline.tables.frozen_selection import frozen_patients
+from pipeline.workflow.study import Study
+
+PATIENT, MODEL, FOLD = "{patient}", "{model}", "{fold}"
+"""Wildcards of Snakemake: a method called without a value gives the pattern of a rule's output."""
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """Every path of a study below `results/{study}`, relative to the working directory.
+
+    Attributes:
+        study: Settings and cohort table.
+        checkout: The repository, which holds named feature sets.
+    """
+
+    study: Study
+    checkout: Path = ROOT
+
+    # Files of the whole study.
+
+    @property
+    def results(self) -> str:
+        """Folder of everything that the study writes."""
+        return f"results/{self.study.name}"
+
+    @property
+    def exclusions(self) -> str:
+        """Table of what every stage said of every patient."""
+        return f"{self.results}/problems.csv"
+
+    @property
+    def splits(self) -> str:
+        """Patients by fold and set."""
+        return f"{self.results}/splits.json"
+
+    @property
+    def cohort(self) -> str:
+        """Outcomes and clinical values of all usable patients."""
+        return f"{self.results}/cohort.parquet"
+
+    @property
+    def training_plan(self) -> str:
+        """What training will do, with every default resolved."""
+        return f"{self.results}/plan.json"
+
+    @property
+    def cross_splits(self) -> str:
+        """Each fold's training patients in parts."""
+        return f"{self.results}/cross_splits.json"
+
+    @property
+    def template(self) -> str:
+        """Folder of the template patient."""
+        return f"{self.results}/template"
+
+    @property
+    def crop_position(self) -> str:
+        """Where all crops are cut."""
+        return f"{self.results}/crop_position.json"
+
+    @property
+    def template_pin(self) -> str:
+        """Patients the template was chosen from."""
+        return f"{self.results}/pins/template.json"
+
+    @property
+    def position_pin(self) -> str:
+        """Patients the crop position was chosen from."""
+        return f"{self.results}/pins/crop_position.json"
+
+    @property
+    def stability(self) -> str:
+        """Agreement of each feature over perturbed contours."""
+        return f"{self.results}/radiomics/stability.parquet"
+
+    @property
+    def stability_summary(self) -> str:
+        """The same, summarised for the report."""
+        return f"{self.results}/radiomics/stability.csv"
+
+    @property
+    def metrics(self) -> str:
+        """Folder of metrics and comparisons."""
+        return f"{self.results}/metrics"
+
+    @property
+    def report(self) -> str:
+        """Folder of the report."""
+        return f"{self.results}/report"
+
+    @property
+    def bundle(self) -> str:
+        """Folder of the bundle that predicts new patients."""
+        return f"{self.results}/bundle"
+
+    # Files of one patient, model, fold or job.
+
+    def log(self, job: str) -> str:
+        """Log of a job, named by its rule and wildcards, e.g. `suv/{patient}`."""
+        return f"{self.results}/logs/{job}.log"
+
+    def benchmark(self, job: str) -> str:
+        """Time and memory of a job, named like its log."""
+        return f"{self.results}/benchmarks/{job}.tsv"
+
+    def stage(self, stage: str, patient: str = PATIENT) -> str:
+        """Folder that a stage leaves of a patient: phantom, index, convert, suv, contours or registration."""
+        return f"{self.results}/{stage}/{patient}"
+
+    def crop(self, patient: str = PATIENT) -> str:
+        """Store of a patient's crop."""
+        return f"{self.results}/crops/{patient}.zarr"
+
+    def radiomics(self, patient: str = PATIENT, region: str = "manual") -> str:
+        """Features of a patient, inside the manual contour or a region of it."""
+        folder = "radiomics" if region == "manual" else f"radiomics/{region}"
+        return f"{self.results}/{folder}/{patient}.parquet"
+
+    def feature_table(self, region: str = "manual") -> str:
+        """Features of all patients, inside the manual contour or a region of it."""
+        ending = "" if region == "manual" else f"_{region}"
+        return f"{self.results}/radiomics/features{ending}.parquet"
+
+    def predicted_features(self, network: str = "{network}", fold: int | str = FOLD) -> str:
+        """Features inside the contours that a network drew, of patients its fold was not trained on."""
+        return f"{self.results}/radiomics/predicted/{network}/fold{fold}.parquet"
+
+    def perturbed_features(self, patient: str = PATIENT) -> str:
+        """Features of a patient under perturbed contours."""
+        return f"{self.results}/radiomics/stability/{patient}.parquet"
+
+    def fold(self, model: str = MODEL, fold: int | str = FOLD) -> str:
+        """Folder of a model trained in a fold."""
+        return f"{self.results}/models/{model}/fold{fold}"
+
+    def cross(self, model: str = MODEL, number: int | str = FOLD) -> str:
+        """Folder of a network trained without a part of a fold's training patients."""
+        return f"{self.results}/models/{model}/cross{number}"
+
+    def checkpoints(self, model: str, fold: str) -> str:
+        """Checkpoints of a training: no output, as Snakemake removes the outputs of a stopped job."""
+        return f"{self.results}/work/{model}_{fold}"
+
+    def ensemble(self, name: str = "{ensemble}") -> str:
+        """Risks of an ensemble, averaged over folds and models."""
+        return f"{self.results}/ensemble/{name}.parquet"
+
+    def ensemble_info(self, name: str = "{ensemble}") -> str:
+        """Mean and standard deviation of each fold's risks."""
+        return f"{self.results}/ensemble/{name}.json"
+
+    def explanation(self, model: str = MODEL) -> str:
+        """Attribution maps of a network."""
+        return f"{self.results}/explain/{model}"
+
+    # Which files a rule reads. An empty list: the rule needs none in this study.
+
+    def image_folder(self, patient: str) -> str:
+        """Folder (or file) of a patient's images as the cohort table names it."""
+        return str(Path(self.study.settings.cohort.image_root, self.study.cohort[patient].image_path))
+
+    def images_of(self, patient: str) -> str | list[str]:
+        """Input of a patient's first stage; a missing folder is reported by that stage."""
+        if self.study.is_phantom:
+            return self.stage("phantom", patient)
+        folder = self.image_folder(patient)
+        return folder if Path(folder).exists() else []
+
+    def files_of(self, patient: str) -> str:
+        """Digest of what lies in a patient's folder, of which Snakemake sees only its own time."""
+        return "" if self.study.is_phantom else files_digest(Path(self.image_folder(patient)))
+
+    def masks_of(self, patient: str) -> list[str]:
+        """Mask files outside the patient's folder that the cohort table's `roi` names."""
+        entries = self.study.cohort[patient].roi.split(";")
+        # Labels may follow the path: mask.nii.gz:1,3
+        return files_among(re.sub(r":\d+(,\d+)*$", "", entry.strip()) for entry in entries)
+
+    def template_of(self) -> str | list[str]:
+        """The template, where patients are registered to one."""
+        return self.template if self.study.uses_template else []
+
+    def position_of(self) -> str | list[str]:
+        """The position of the crop, where all patients share one."""
+        return self.crop_position if self.study.uses_crop_position else []
+
+    def template_candidates(self) -> list[str]:
+        """Converted images of the patients that the template is chosen from."""
+        patients = frozen_patients(Path(self.template_pin), self.study.cohort.ids("development"))
+        return [self.stage("convert", patient) for patient in patients]
+
+    def position_candidates(self) -> list[str]:
+        """Patients that the position of the crop is chosen from."""
+        return frozen_patients(Path(self.position_pin), self.study.cohort.ids("development"))
+
+    def named_template(self) -> list[str]:
+        """The file that the study names as template, if it names one."""
+        return files_among([self.study.settings.registration.template])
+
+    def boxes(self) -> list[str]:
+        """The table of boxes that crops are cut at, where the study gives one."""
+        crop = self.study.settings.crop
+        return files_among([crop.boxes]) if crop.position == "box" else []
+
+    def crops(self, which: str | None = None) -> list[str]:
+        """Crops of all patients, or of one set."""
+        return [self.crop(patient) for patient in self.study.cohort.ids(which)]
+
+    def stages_of(self, patient: str) -> list[str]:
+        """What the stages leave of a patient, in their order."""
+        stages = ["index"] if self.study.settings.cohort.source == "dicom" else []
+        if self.study.from_scanner:
+            stages += ["convert", "suv", "contours", "registration"]
+        regions = ("manual", *self.study.regions) if self.study.uses_radiomics else ()
+        return [
+            *(self.stage(stage, patient) for stage in stages),
+            self.crop(patient),
+            *(self.radiomics(patient, region) for region in regions),
+        ]
+
+    def stages(self, which: str | None = None) -> list[str]:
+        """What the stages leave of all patients, or of one set."""
+        return [path for patient in self.study.cohort.ids(which) for path in self.stages_of(patient)]
+
+    def feature_set(self) -> str:
+        """File of the study's feature set: a named one of the repository, or the path itself."""
+        name = self.study.settings.radiomics.feature_set
+        named = self.checkout / "config" / "radiomics" / f"{name}.yaml"
+        if not named.exists():
+            return name
+        # With --directory the results lie elsewhere, and the repository is named in full.
+        here = Path.cwd()
+        return str(named.relative_to(here) if named.is_relative_to(here) else named)
+
+    def features_read_from(self) -> list[str]:
+        """Pattern of what features are extracted from: native volumes, or the crop."""
+        if self.study.settings.radiomics.images == "native":
+            return [self.stage(stage) for stage in ("convert", "suv", "contours")]
+        return [self.crop()]
+
+    def features_of_patients(self, region: str = "manual") -> list[str]:
+        """Features of every patient, inside the manual contour or a region of it."""
+        return [self.radiomics(patient, region) for patient in self.study.cohort.ids()]
+
+    def radiomics_tables(self) -> list[str]:
+        """Feature tables of the regions that the study names beside the whole manual contour."""
+        return [self.feature_table(region) for region in self.study.regions]
+
+    def features_of(self, model: str) -> str | list[str]:
+        """The feature table of a classical model's contour; one per fold where a network drew it."""
+        needs = self.study.settings.models[model].needs
+        if not self.study.uses_radiomics or not needs.radiomics:
+            return []
+        if needs.contour == "predicted":
+            return [self.predicted_features(needs.contour_network, fold) for fold in self.study.folds]
+        return self.feature_table(needs.contour)
+
+    def stability_of(self, model: str) -> str | list[str]:
+        """Stability of features, where a model drops unstable ones."""
+        needed = self.study.uses_radiomics and self.study.settings.models[model].needs.min_icc > 0
+        return self.stability if needed else []
+
+    def initial_weights(self, model: str, fold: str) -> str | list[str]:
+        """The same fold of the model whose weights training starts from, where the study names one."""
+        start = self.study.settings.training_of(model).pretrained_from
+        return self.fold(start, fold) if start else []
+
+    def cross_weights(self, model: str, number: str) -> str | list[str]:
+        """The start of a cross network: a cross network too, trained on no more patients."""
+        start = self.study.settings.training_of(model).pretrained_from
+        return self.cross(start, number) if start else []
+
+    def cross_networks(self, model: str) -> list[str]:
+        """Networks that give a classical model its deep features, fold by fold, part by part."""
+        source = self.study.settings.models[model].needs.deep
+        return [self.cross(source, number) for number in self.study.cross_folds] if source else []
+
+    def cross_splits_of(self, model: str) -> str | list[str]:
+        """Parts of the folds, where a classical model takes deep features."""
+        return self.cross_splits if self.cross_networks(model) else []
+
+    def folds(self, *models: str) -> list[str]:
+        """Folders of all folds of models."""
+        return [self.fold(model, fold) for model in models for fold in self.study.folds]
+
+    def members_of(self, ensemble: str) -> list[str]:
+        """Folders of all folds of an ensemble's models."""
+        return self.folds(*self.study.ensembles[ensemble])
+
+
+def files_among(entries: Iterable[str]) -> list[str]:
+    """Entries that are paths of files: these are inputs, as their content decides values."""
+    return [entry for entry in entries if entry and Path(entry).is_file()]

@@ -1,0 +1,123 @@
+"""A study as its settings and its cohort table describe it, before any stage has run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.settings.models import Model
+from pipeline.settings.network import Network
+from pipeline.settings.root import Settings, load_settings
+from pipeline.settings.yaml_duplicates import require_single_keys
+from pipeline.tables.cohort import Cohort, read_cohort
+from pipeline.tables.preflight import require_columns, require_outcomes
+
+
+def load_study(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> Study:
+    """Validate a study's configuration and read its cohort table.
+
+    Args:
+        config: The configuration as Snakemake merged it.
+        files: The YAML files it came from, in which no key may stand twice.
+
+    Raises:
+        SettingsError: A key is unknown, missing or wrong, or a model needs what the table lacks.
+        TableError: The cohort table cannot be read.
+    """
+    require_single_keys(map(Path, files))
+    settings = load_settings(config)
+    cohort = read_cohort(settings.cohort, settings.study.on_bad_patient)
+    require_columns(settings.models, cohort)
+    require_outcomes(settings.cohort, settings.models, settings.balanced(), cohort)
+    return Study(settings, cohort)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Settings, cohort table, and what follows from them for the workflow's graph.
+
+    Attributes:
+        settings: All settings, validated.
+        cohort: Usable patients of the cohort table, and what is wrong with the others.
+    """
+
+    settings: Settings
+    cohort: Cohort
+
+    @property
+    def name(self) -> str:
+        """Name of the study's folder below `results/`."""
+        return self.settings.study.name
+
+    @property
+    def from_scanner(self) -> bool:
+        """Whether images are PET/CT volumes, which are converted, registered and cropped."""
+        return self.settings.cohort.source in ("dicom", "nifti")
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether the study writes its own images, those of the embedded cohort."""
+        return Path(self.settings.cohort.image_root) == Path("results", self.name, "phantom")
+
+    @property
+    def uses_template(self) -> bool:
+        """Whether patients are registered to a template patient."""
+        return self.from_scanner and self.settings.registration.method == "template"
+
+    @property
+    def uses_crop_position(self) -> bool:
+        """Whether one position of the crop is chosen for all patients."""
+        return self.from_scanner and self.settings.crop.position == "fixed"
+
+    @property
+    def uses_radiomics(self) -> bool:
+        """Whether handcrafted features are extracted."""
+        return self.settings.radiomics.enabled and self.from_scanner
+
+    @property
+    def uses_stability(self) -> bool:
+        """Whether features are extracted under perturbed contours too."""
+        return self.uses_radiomics and self.settings.needs_stability()
+
+    @cached_property
+    def regions(self) -> tuple[str, ...]:
+        """Regions of the manual contour that feature tables of their own are made of."""
+        return self.settings.region_tables()
+
+    @cached_property
+    def networks(self) -> dict[str, Network]:
+        """Networks by name, sorted by it."""
+        return dict(sorted(self.settings.networks().items()))
+
+    @cached_property
+    def classical(self) -> dict[str, Model]:
+        """Classical survival models by name, sorted by it."""
+        return dict(sorted(self.settings.classical().items()))
+
+    @cached_property
+    def ensembles(self) -> dict[str, tuple[str, ...]]:
+        """Ensemble → its models: every model alone, then the ensembles that the study names."""
+        return {**{name: (name,) for name in self.settings.models}, **self.settings.ensembles}
+
+    @property
+    def explained(self) -> list[str]:
+        """Networks whose attribution maps are made."""
+        return sorted(self.settings.explain.models)
+
+    @property
+    def detectors(self) -> list[str]:
+        """Networks that find boxes around lesions."""
+        return [name for name, network in self.networks.items() if "detection" in network.gives()]
+
+    @property
+    def folds(self) -> range:
+        """Numbers of the folds, all repeats counted through."""
+        return range(self.settings.plan.runs)
+
+    @property
+    def cross_folds(self) -> range:
+        """Numbers of the networks trained without a part of a fold's training patients."""
+        return range(self.settings.plan.runs * self.settings.plan.cross_parts)

@@ -1,0 +1,153 @@
+"""Maps against hand calculation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import TrainingError
+from pipeline.explain.saliency import (
+    Target,
+    choose_target,
+    grad_cam,
+    occlusion,
+    rectified,
+    to_image_size,
+    used_slices,
+)
+from pipeline.settings.losses import LossSettings
+from pipeline.training.batches import Batch
+
+
+def batch(image: Tensor) -> Batch:
+    n = len(image)
+    mask = torch.zeros(n, *image.shape[2:])
+    return Batch(tuple(str(i) for i in range(n)), torch.arange(n), image, None, {"mask": mask})
+
+
+LOG_HAZARD = Target("risk", lambda outputs: outputs["log_hazard"])
+
+
+class Tiny(nn.Module):
+    """Two feature maps, A₁ = 2x and A₂ = −x + 1; halved by average pooling; y = 3·mean(A₁) − mean(A₂)²."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv3d(1, 2, 1)
+        self.pool = nn.AvgPool3d(2)
+        with torch.no_grad():
+            self.features.weight.copy_(torch.tensor([2.0, -1.0]).reshape(2, 1, 1, 1, 1))
+            self.features.bias.copy_(torch.tensor([0.0, 1.0]))
+
+    def forward(self, image: Tensor, clinical: Tensor | None, mask: Tensor | None) -> dict[str, Tensor]:
+        means = self.pool(self.features(image)).flatten(2).mean(2)
+        return {"log_hazard": 3 * means[:, 0] - means[:, 1] ** 2}
+
+
+def test_grad_cam_equals_the_hand_calculation() -> None:
+    """α₁ = 3/N, α₂ = −2·mean(A₂)/N, of N voxels; the map is α₁·2x + α₂·(1 − x) (Selvaraju, eqs. 1, 2)."""
+    torch.manual_seed(0)
+    image = torch.randn(2, 1, 4, 4, 4)
+    full, pooled = grad_cam(Tiny().eval(), batch(image), LOG_HAZARD)
+    assert (full.name, pooled.name) == ("features", "pool") and full.reached and pooled.reached
+    for scale, x in ((full, image[:, 0]), (pooled, nn.functional.avg_pool3d(image, 2)[:, 0])):
+        voxels = x[0].numel()
+        mean = (1 - x).flatten(1).mean(1)[:, None, None, None]
+        expected = (3 * 2 * x - 2 * mean * (1 - x)) / voxels
+        assert torch.allclose(scale.map, expected, atol=1e-6)
+    assert (rectified(full.map) >= 0).all() and (rectified(full.map) == full.map.clamp(min=0)).all()
+
+
+def test_a_patients_map_does_not_depend_on_the_others() -> None:
+    torch.manual_seed(0)
+    image = torch.randn(3, 1, 4, 4, 4)
+    together = grad_cam(Tiny().eval(), batch(image), LOG_HAZARD)[0].map
+    alone = grad_cam(Tiny().eval(), batch(image[1:2]), LOG_HAZARD)[0].map
+    assert torch.allclose(together[1:2], alone, atol=1e-7)
+
+
+def test_parts_that_the_target_does_not_depend_on_are_told() -> None:
+    class Aside(Tiny):
+        def __init__(self) -> None:
+            super().__init__()
+            self.aside = nn.Conv3d(1, 2, 1)
+
+        def forward(self, image: Tensor, clinical: Tensor | None, mask: Tensor | None) -> dict[str, Tensor]:
+            return {**super().forward(image, clinical, mask), "mask": self.aside(image)[:, 0]}
+
+    found = {s.name: s for s in grad_cam(Aside().eval(), batch(torch.randn(1, 1, 4, 4, 4)), LOG_HAZARD)}
+    assert not found["aside"].reached and not found["aside"].map.any() and found["features"].reached
+
+
+class Linear(nn.Module):
+    """y = Σ w·x."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(*shape))
+
+    def forward(self, image: Tensor, clinical: Tensor | None, mask: Tensor | None) -> dict[str, Tensor]:
+        return {"log_hazard": (image * self.weight).flatten(1).sum(1)}
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 6, 6), (2, 1, 6, 8)], ids=["3d", "2d"])
+@pytest.mark.parametrize(("side", "stride"), [(2, 2), (3, 1), (4, 3)])
+def test_occlusion_of_a_linear_model_is_analytic(shape: tuple[int, ...], side: int, stride: int) -> None:
+    """A covered cube P lowers y by Σ_P w·(x − mean x); a voxel gets the mean over cubes that hold it."""
+    torch.manual_seed(0)
+    net, image = Linear(shape).eval(), torch.randn(2, *shape)
+    found = occlusion(net, batch(image), LOG_HAZARD, side, stride)
+    mean = image.flatten(2).mean(2)[:, :, None, None, None]
+    part = (net.weight.detach() * (image - mean)).sum(1).numpy()
+    total, count = np.zeros(part.shape), np.zeros(part.shape)
+    sides = [min(side, n) for n in shape[1:]]
+    steps = [
+        sorted({*range(0, n - s + 1, min(stride, s)), n - s}) for n, s in zip(shape[1:], sides, strict=True)
+    ]
+    for z in steps[0]:
+        for y in steps[1]:
+            for x in steps[2]:
+                cube = np.s_[:, z : z + sides[0], y : y + sides[1], x : x + sides[2]]
+                total[cube] += part[cube].sum((1, 2, 3))[:, None, None, None]
+                count[cube] += 1
+    assert count.min() >= 1
+    assert np.allclose(found.numpy(), total / count, atol=1e-4)
+
+
+class OneSlice(nn.Module):
+    """A 2D network that looks at slice 3 of a 3D image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3, padding=1)
+
+    def forward(self, image: Tensor, clinical: Tensor | None, mask: Tensor | None) -> dict[str, Tensor]:
+        return {"log_hazard": self.conv(image[:, :, 3]).pow(2).flatten(1).mean(1)}
+
+
+def test_the_map_of_a_2d_network_goes_to_the_slice_it_looks_at() -> None:
+    torch.manual_seed(0)
+    net, one = OneSlice().eval(), batch(torch.randn(2, 1, 5, 8, 8))
+    seen = used_slices(net, one, LOG_HAZARD)
+    assert seen.tolist() == [3, 3]
+    placed = to_image_size(grad_cam(net, one, LOG_HAZARD)[0].map, (5, 8, 8), seen)
+    assert placed[:, 3].abs().sum() > 0 and placed[:, [0, 1, 2, 4]].abs().sum() == 0
+
+
+def test_targets() -> None:
+    outputs = {
+        "labels": torch.tensor([[1.0, 5.0, 2.0]]),
+        "mask": torch.full((1, 2, 2, 2), 0.25),
+        "interval_logits": torch.zeros(1, 6),
+    }
+    one, two = LossSettings(labels=("label_a",), classes=3), LossSettings(labels=("label_a", "label_b"))
+    # Hazard one half in each of three years: S(36 months) = 1/8.
+    risk = choose_target("auto", set(outputs), one)
+    assert risk.name == "risk" and risk.value(outputs).item() == pytest.approx(7 / 8, abs=1e-6)
+    assert choose_target("label", set(outputs), one).value(outputs).item() == 5.0
+    assert choose_target("label", set(outputs), two).value(outputs).item() == 1.0
+    assert choose_target("mask", set(outputs), one).value(outputs).item() == 0.25
+    with pytest.raises(TrainingError, match=r"no such output.*expected: mask.*got: risk"):
+        choose_target("risk", {"mask"}, one)
