@@ -67,8 +67,8 @@ class SuvSettings(Section):
     )
     dose_in_mbq: Literal["refuse", "convert"] = Field(
         "refuse",
-        description="A dose between 25 and 10,000 is MBq where Bq belongs: refuse, or convert, told in "
-        "`suv.json`.",
+        description="A dose that as MBq makes 0.5 to 30 MBq per kg, and as mCi or µCi does not, is MBq where "
+        "Bq belongs: refuse, or convert, told in `suv.json`.",
     )
     stored_lbm: Literal["refuse", "james_120", "james_128", "janmahasatian"] = Field(
         "refuse",
@@ -98,11 +98,16 @@ class SuvSettings(Section):
         (0.2, 2.0),
         description="A median SUV of the body outside is flagged (g/mL; for `bsa` a quarter, in cm²/mL).",
     )
+    possible_body_suv: tuple[float, float] = Field(
+        (0.02, 20.0),
+        description="A median SUV of the body outside is refused: units, dose or weight are wrong by a "
+        "factor of ten or more.",
+    )
     implausible_suvmax: float = Field(150.0, gt=0, description="A higher maximum is flagged.")
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> SuvSettings:
-        for name in ("uptake_minutes", "body_suv"):
+        for name in ("uptake_minutes", "body_suv", "possible_body_suv"):
             low, high = getattr(self, name)
             if not low < high:
                 raise ValueError(f"{name} must be [low, high], got [{low:g}, {high:g}]")

@@ -9,9 +9,16 @@ from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
 from pipeline.dicom.pet.decay_timing import ReferenceTime, reference_time
 from pipeline.dicom.pet.injection_time import injection_time, uptake_time
 from pipeline.dicom.pet.normalisation import normalising_mass_g
-from pipeline.dicom.pet.plausibility import measure_flags, philips_flags, reference_flags, uptake_flags
+from pipeline.dicom.pet.plausibility import (
+    dose_flags,
+    measure_flags,
+    philips_flags,
+    reference_flags,
+    uptake_flags,
+)
 from pipeline.dicom.pet.prerequisites import (
     DecayFields,
+    dose_as_read,
     require_consistent_decay,
     require_corrected_counts,
     require_usable,
@@ -86,12 +93,22 @@ def suv_factor(header: PetHeader, settings: SuvSettings) -> SuvFactor:
         factors = _after("units BQML: stored values are Bq/mL", _from_activity(header, settings, 1.0))
     uptake = uptake_time(header.times, settings)
     nuclide = nuclide_of(header.radionuclide, header.radiopharmaceutical)
+    dose_bq = dose_as_read(header.total_dose_bq, settings)
     odd = (
+        *_type_flags(header),
         *uptake_flags(uptake.minutes, settings),
-        *measure_flags(header.weight_kg, header.height_m, header.total_dose_bq, nuclide),
+        *measure_flags(header.weight_kg, header.height_m),
+        *dose_flags(header.weight_kg, dose_bq, nuclide),
     )
     audit = factors.audit + uptake.audit + SuvAudit((), _orphaned(header), odd)
     return SuvFactor(factors.values, uptake.minutes, audit, factors.evidence)
+
+
+def _type_flags(header: PetHeader) -> tuple[str, ...]:
+    """Flag a kind of SUV beside units of activity: the values may be SUV already."""
+    if header.units in _TYPES or not header.suv_type:
+        return ()
+    return (f"(0054,1006) SUV Type {header.suv_type} beside units {header.units}: are values SUV already?",)
 
 
 def _orphaned(header: PetHeader) -> tuple[str, ...]:
@@ -219,7 +236,7 @@ def _derived_suvbw_factor(header: PetHeader, settings: SuvSettings) -> float | N
 def _from_activity(header: PetHeader, settings: SuvSettings, bqml: float) -> _Factors:
     """Factors for stored values that become Bq/mL by one factor."""
     weight = usable_weight(header.weight_kg, header.height_m)
-    dose = usable_dose(header.total_dose_bq, header.radiopharmaceutical_items, settings)
+    dose = usable_dose(header.total_dose_bq, weight, header.radiopharmaceutical_items, settings)
     mass = normalising_mass_g(settings.normalisation, weight, header.height_m, header.sex)
     audit = dose.audit + _sex_audit(header, (settings.normalisation,))
     audit += require_consistent_decay(_decay_fields(header))

@@ -62,3 +62,8 @@ def test_stored_suv_that_says_not_to_be_decay_corrected_is_flagged():
     changes = {"units": "GML", "suv_type": "BW", "corrected_image": ("ATTN",)}
     assert "not corrected for decay" in flags_of(**changes, decay_correction="NONE")
     assert "not corrected for decay" not in flags_of(**changes, decay_correction="ADMIN")
+
+
+def test_a_type_of_suv_beside_units_of_activity_is_flagged():
+    assert "SUV Type BW beside units BQML" in flags_of(suv_type="BW")
+    assert "SUV Type" not in flags_of(units="GML", suv_type="BW")
