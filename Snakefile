@@ -7,8 +7,8 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-# A study file stands for itself; without one the embedded default is run.
-if "study" not in config:
+# A study file stands for itself: the embedded default is run only where none is given.
+if not workflow.overwrite_configfiles:
 
     configfile: "config/config.yaml"
 

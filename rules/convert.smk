@@ -20,7 +20,7 @@ if settings.cohort.source == "nifti":
             files=lambda wildcards: paths.files_of(wildcards.patient),
             policy=POLICY,
         message:
-            "Convert {wildcards.patient}: NIfTI as declared"
+            "Convert {wildcards.patient}: NIfTI files to volumes"
         script:
             "../workflow_scripts/convert_nifti.py"
 

@@ -75,6 +75,6 @@ else:
             **depends.on("disks"),
             patients=[(p.patient_id, p.time_days) for p in cohort.patients],
         message:
-            "Disks: images in noise, into the store"
+            "Disks: noisy images, into the store"
         script:
             "../workflow_scripts/disks.py"

@@ -22,6 +22,6 @@ rule evaluate:
         detectors={name: paths.folds(name) for name in study.detectors},
         seed=settings.study.seed,
     message:
-        "Evaluate: concordance, calibration, Kaplan–Meier, with intervals"
+        "Evaluate: concordance, calibration, Kaplan–Meier, with confidence intervals"
     script:
         "../workflow_scripts/evaluate.py"

@@ -22,7 +22,7 @@ rule explain_model:
         **depends.on("explain_model"),
         seed=settings.study.seed,
     message:
-        "Explain {wildcards.model}: where it looks, and whether the maps mean anything"
+        "Explain {wildcards.model}: attribution maps and their randomisation tests"
     script:
         "../workflow_scripts/explain_model.py"
 

@@ -13,6 +13,6 @@ rule phantom:
     params:
         **depends.on("phantom"),
     message:
-        "Phantom {wildcards.patient}: writing DICOM and truth"
+        "Phantom {wildcards.patient}: DICOM and truth"
     script:
         "../workflow_scripts/phantom.py"

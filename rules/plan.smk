@@ -18,7 +18,7 @@ rule exclusions:
         table=dict(cohort.problems),
         policy=POLICY,
     message:
-        "Exclusions: what every stage said of every patient"
+        "Exclusions: the status that every stage left of every patient"
     script:
         "../workflow_scripts/exclusions.py"
 

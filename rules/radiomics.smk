@@ -92,7 +92,7 @@ rule radiomics_predicted:
         **depends.on("radiomics_predicted"),
         policy=POLICY,
     message:
-        "Radiomics: contours of {wildcards.network}, patients that fold {wildcards.fold} did not see"
+        "Radiomics: contours of {wildcards.network}, patients that fold {wildcards.fold} was not trained on"
     script:
         "../workflow_scripts/radiomics_predicted.py"
 

@@ -86,11 +86,7 @@ def write_bundle(job: BundleJob, out: Path) -> None:
     _require_repeatable(job)
     ensemble = json.loads((job.results / "ensemble" / f"{job.model}.json").read_text(encoding="utf-8"))
     out.mkdir(parents=True, exist_ok=True)
-    members: dict[str, Member] = {}
-    for name, model in models.items():
-        folders = tuple(job.results / "models" / name / f"fold{fold}" for fold in range(job.folds))
-        members[name] = pack_member(MemberFolds(name, model, folders, ensemble["members"][name]), out)
-    privacy = _copy_files(job, out)
+    members, privacy = _pack_members(job, ensemble, out), _copy_files(job, out)
     clinical = tuple(sorted({column for model in models.values() for column in model.clinical}))
     manifest = Manifest(
         format=FORMAT,
@@ -121,6 +117,15 @@ def write_bundle(job: BundleJob, out: Path) -> None:
     write_manifest(out, manifest)
     for line in privacy:
         log.warning("%s", line)
+
+
+def _pack_members(job: BundleJob, ensemble: Mapping[str, Any], out: Path) -> dict[str, Member]:
+    """Members by name; weights of networks go to `out/weights/`."""
+    members: dict[str, Member] = {}
+    for name, model in job.models().items():
+        folders = tuple(job.results / "models" / name / f"fold{fold}" for fold in range(job.folds))
+        members[name] = pack_member(MemberFolds(name, model, folders, ensemble["members"][name]), out)
+    return members
 
 
 def _uses_radiomics(job: BundleJob) -> bool:

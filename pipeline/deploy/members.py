@@ -119,7 +119,7 @@ def _pack_network(folds: MemberFolds, out: Path) -> NetworkMember:
     scales = scales or [None] * len(folds.folders)
     for number, (folder, scale) in enumerate(zip(folds.folders, scales, strict=True)):
         content = unpack(folder / "checkpoint.pt")
-        about = json.loads(content["about"])
+        description = json.loads(content["about"])
         name = f"weights/{folds.name}_fold{number}.safetensors"
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         save_file(content["net"], out / name)
@@ -127,11 +127,11 @@ def _pack_network(folds: MemberFolds, out: Path) -> NetworkMember:
             NetworkFold(
                 weights=name,
                 description=NetworkDescription(
-                    **{key: about[key] for key in NetworkDescription.model_fields}
+                    **{key: description[key] for key in NetworkDescription.model_fields}
                 ),
-                precision=about["device"]["precision"],
+                precision=description["device"]["precision"],
                 scale=scale,
-                hazard=_hazard(about["baseline"]) if "baseline" in about else None,
+                hazard=_hazard(description["baseline"]) if "baseline" in description else None,
             )
         )
     return NetworkMember(kind=folds.settings.kind, folds=tuple(parts))

@@ -130,7 +130,10 @@ def _result(
     from pipeline.training.outputs import NetworkPredictions, label_probabilities
 
     losses = restored.network.losses
-    result = NetworkResult(*_risk_and_survival(outputs, losses, fold, horizons_days))
+    risk = _risk(outputs, losses, fold)
+    result = NetworkResult(
+        risk, None if risk is None else _survival(risk, outputs, losses, fold, horizons_days)
+    )
     if "mask" in outputs:
         result.probability = outputs["mask"][0].float().cpu().numpy()
     if DETECTION in outputs:
@@ -141,21 +144,28 @@ def _result(
     return result
 
 
-def _risk_and_survival(
-    outputs: dict, losses: LossSettings, fold: NetworkFold, horizons_days: tuple[float, ...]
-) -> tuple[float | None, list[float] | None]:
-    from pipeline.losses.discrete_time import survival_at
+def _risk(outputs: dict, losses: LossSettings, fold: NetworkFold) -> float | None:
+    """Risk of the one patient; None of a network that does not predict survival."""
     from pipeline.training.predict import risk_of
 
-    predicted = risk_of(outputs, losses)
-    if predicted is None:
-        return None, None
-    risk = float(predicted.double().cpu()[0])
+    risks = risk_of(outputs, losses)
+    if risks is None:
+        return None
+    risk = float(risks.double().cpu()[0])
     if not np.isfinite(risk):
         raise PipelineError("a network gave a risk that is not finite", where=fold.weights)
+    return risk
+
+
+def _survival(
+    risk: float, outputs: dict, losses: LossSettings, fold: NetworkFold, horizons_days: tuple[float, ...]
+) -> list[float]:
+    """Survival of the one patient at the horizons."""
+    from pipeline.losses.discrete_time import survival_at
+
     if "interval_logits" in outputs:
         logits = outputs["interval_logits"].cpu()
-        return risk, [float(survival_at(logits, days, losses.interval_edges_days)) for days in horizons_days]
+        return [float(survival_at(logits, days, losses.interval_edges_days)) for days in horizons_days]
     if fold.hazard is None:
         raise BundleError("a network that predicts survival has no baseline hazard", where=fold.weights)
-    return risk, survival(fold.hazard, risk, horizons_days)
+    return survival(fold.hazard, risk, horizons_days)

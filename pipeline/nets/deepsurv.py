@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from pipeline.settings.classical import DeepSurvNet
+from pipeline.settings.deepsurv import DeepSurvNet
 
 
 class DeepSurv(nn.Module):

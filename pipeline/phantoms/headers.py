@@ -36,7 +36,7 @@ NUMBERED = ("PatientName", "PatientID", "AccessionNumber")
 
 
 @dataclass(frozen=True)
-class Study:
+class PhantomStudy:
     """The study of a patient: what its DICOM objects have in common.
 
     Attributes:
@@ -128,7 +128,7 @@ def place_slice(data: Dataset, grid: Grid, index: int) -> None:
     data.SliceLocation = ds(z)
 
 
-def save(data: FileDataset, study: Study, what: str, path: Path) -> None:
+def save(data: FileDataset, study: PhantomStudy, what: str, path: Path) -> None:
     """Set the SOP instance UID of a data set and write it."""
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = study.uid(what)
     data.save_as(path, enforce_file_format=True)

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from pipeline.phantoms.headers import (
-    Study,
+    PhantomStudy,
     describe_image,
     dicom_date,
     dicom_time,
@@ -34,7 +34,7 @@ def instance(modality: str, index: int) -> str:
     return f"{modality}/{index:04d}"
 
 
-def write_ct(study: Study, ct_hu: Volume, folder: Path) -> None:
+def write_ct(study: PhantomStudy, ct_hu: Volume, folder: Path) -> None:
     """Write a CT in HU (z, y, x) as one file per slice, stored with intercept −1024."""
     when = timing(study.patient).study
     data = study.header("CT", CT_STORAGE, when)
@@ -54,7 +54,7 @@ def write_ct(study: Study, ct_hu: Volume, folder: Path) -> None:
         save(data, study, instance("CT", index), folder / f"{index + 1:04d}.dcm")
 
 
-def write_pet(study: Study, pet_suvbw: Volume, folder: Path) -> FloatArray:
+def write_pet(study: PhantomStudy, pet_suvbw: Volume, folder: Path) -> FloatArray:
     """Write a PET in g/mL (z, y, x) as activity in Bq/mL, corrected for decay to the series' start.
 
     The upper half is the first bed position, the lower half the second one, acquired
@@ -84,7 +84,7 @@ def write_pet(study: Study, pet_suvbw: Volume, folder: Path) -> FloatArray:
     return rounded
 
 
-def _describe_series(data: Dataset, study: Study, slices: int) -> None:
+def _describe_series(data: Dataset, study: PhantomStudy, slices: int) -> None:
     """PET series and isotope modules (PS3.3 C.8.9.1, C.8.9.2)."""
     data.ImageType = ["ORIGINAL", "PRIMARY"]
     data.SeriesDescription, data.SeriesNumber = "PET AC head and neck", 3
@@ -113,7 +113,7 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     return item
 
 
-def _time_bed(data: Dataset, study: Study, bed: int) -> None:
+def _time_bed(data: Dataset, study: PhantomStudy, bed: int) -> None:
     """Acquisition time of a bed position and the decay factor that was applied to it.
 
     Decay during the frame included: factor λT / (1 − exp(−λT)) · exp(λ·start), reached at

@@ -77,7 +77,7 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
         TableError: The cohort of the settings has no such patient.
         GeometryError: The tumour would leave the field of view.
     """
-    from pipeline.phantoms.headers import Study
+    from pipeline.phantoms.headers import PhantomStudy
     from pipeline.phantoms.images import write_ct, write_pet
     from pipeline.phantoms.structures import contours, write_structures
 
@@ -85,7 +85,7 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
     rigid, field = rigid_matrix(patient), TumourField(patient.tumour)
     ct_grid = image_grid(patient, settings.ct_shape, settings.ct_spacing_mm)
     pet_grid = image_grid(patient, settings.pet_shape, settings.pet_spacing_mm)
-    study = Study(patient, settings.seed)
+    study = PhantomStudy(patient, settings.seed)
     with patient_stage("phantom", patient_id, out, "stop"):
         for grid in (ct_grid, pet_grid):
             require_inside(field, grid, rigid)

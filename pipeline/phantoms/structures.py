@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from pipeline.phantoms.canvas import Solid, VoxelCanvas
-from pipeline.phantoms.headers import Study, dicom_date, dicom_time, save
+from pipeline.phantoms.headers import PhantomStudy, dicom_date, dicom_time, save
 from pipeline.phantoms.images import CT_STORAGE, instance
 from pipeline.phantoms.scanner import timing
 from pipeline.phantoms.tumour import FloatArray
@@ -56,7 +56,7 @@ def contours(solid: Solid, grid: Grid, rigid: FloatArray, step_mm: float = 1.0) 
     return contour_lines
 
 
-def write_structures(study: Study, grid: Grid, rois: dict[str, Contours], path: Path) -> None:
+def write_structures(study: PhantomStudy, grid: Grid, rois: dict[str, Contours], path: Path) -> None:
     """Write regions of interest drawn on the CT (PS3.3 A.19.3)."""
     data = study.header("RTSTRUCT", RTSTRUCT_STORAGE, timing(study.patient).study)
     data.SeriesNumber, data.SeriesDescription = 4, "Contours"
@@ -79,14 +79,14 @@ def write_structures(study: Study, grid: Grid, rois: dict[str, Contours], path: 
     save(data, study, "RTSTRUCT/1", path)
 
 
-def _image(study: Study, index: int) -> Dataset:
+def _image(study: PhantomStudy, index: int) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID = CT_STORAGE
     item.ReferencedSOPInstanceUID = study.uid(instance("CT", index))
     return item
 
 
-def _frame(study: Study, slices: int) -> Dataset:
+def _frame(study: PhantomStudy, slices: int) -> Dataset:
     series = Dataset()
     series.SeriesInstanceUID = study.uid("CT")
     series.ContourImageSequence = Sequence([_image(study, index) for index in range(slices)])
@@ -100,7 +100,7 @@ def _frame(study: Study, slices: int) -> Dataset:
     return frame
 
 
-def _roi(study: Study, number: int, name: str) -> Dataset:
+def _roi(study: PhantomStudy, number: int, name: str) -> Dataset:
     item = Dataset()
     item.ROINumber, item.ROIName = number, name
     item.ReferencedFrameOfReferenceUID = study.uid("frame")
@@ -108,7 +108,7 @@ def _roi(study: Study, number: int, name: str) -> Dataset:
     return item
 
 
-def _contour_item(study: Study, number: int, drawn: Contours) -> Dataset:
+def _contour_item(study: PhantomStudy, number: int, drawn: Contours) -> Dataset:
     items = []
     for order, (index, points) in enumerate(drawn, start=1):
         item = Dataset()

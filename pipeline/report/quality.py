@@ -14,7 +14,7 @@ from pipeline.report.outliers import MEASURES, rank_outliers
 from pipeline.report.page import ReportContent, Table
 from pipeline.report.qc_tables import read_json
 from pipeline.report.sections import StudyResults
-from pipeline.report.slices import Example, Image, Mask, Plane
+from pipeline.report.slices import Example, Image, Mask, SlicePlane
 from pipeline.report.style import WIDTH, FigureCanvas
 from pipeline.store.crops import Crop, read_crop, read_status
 
@@ -110,7 +110,7 @@ def strip(example: Example) -> Strip:
     parts = []
     flat = next(iter(example.images.values())).shape[0] == 1
     for axial in (True,) if flat else (True, False):
-        plane, aspect = Plane(axial, z if axial else y), example.aspect[0 if axial else 1]
+        plane, aspect = SlicePlane(axial, z if axial else y), example.aspect[0 if axial else 1]
         for name, image in list(example.images.items())[:2]:
             low, high = slices.window(name, image)
             grey = np.clip((image - low) / (high - low), 0, 1).astype(np.float32)

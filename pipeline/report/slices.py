@@ -51,7 +51,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Plane:
+class SlicePlane:
     """A slice of a volume (z, y, x): axial at z, or coronal at y with the head up."""
 
     axial: bool
@@ -219,7 +219,7 @@ def draw_examples(examples: list[Example], canvas: FigureCanvas) -> str:
     for row, example in enumerate(examples):
         z, y, _ = focus(example)
         for column, view in enumerate(views):
-            _panel(axes[row, column], example, view.channel, Plane(view.axial, z if view.axial else y))
+            _panel(axes[row, column], example, view.channel, SlicePlane(view.axial, z if view.axial else y))
         label = {"fontsize": 8, "rotation": 0, "ha": "right", "va": "center", "labelpad": 4}
         axes[row, 0].set_ylabel(example.caption, **label)
     for column, view in enumerate(views):
@@ -242,7 +242,7 @@ def _draw_grid(examples: list[Example], canvas: FigureCanvas) -> str:
         axis.set_visible(False)
     for axis, example in zip(axes.flat, examples, strict=False):
         name = next(iter(example.images))
-        _panel(axis, example, name, Plane(axial=True, index=focus(example)[0]))
+        _panel(axis, example, name, SlicePlane(axial=True, index=focus(example)[0]))
         axis.set_title(example.caption.replace("\n", ", "), fontsize=8, weight="normal")
     _legend(figure, examples)
     figure.tight_layout(h_pad=0.4, w_pad=0.4, rect=(0, 0.25 / height, 1, 1))
@@ -255,7 +255,7 @@ def _views(example: Example) -> list[View]:
     return [View(name, axial) for axial in ((True,) if flat else (True, False)) for name in names][:4]
 
 
-def _panel(axis: Any, example: Example, name: str, plane: Plane) -> None:
+def _panel(axis: Any, example: Example, name: str, plane: SlicePlane) -> None:
     axis.set(xticks=[], yticks=[])
     for side in axis.spines.values():
         side.set_visible(False)

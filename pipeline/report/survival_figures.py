@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.report.forests import sets_in
+from pipeline.report.forests import Estimate, sets_in
 from pipeline.report.formatting import TimeAxis, format_p_relation, horizon_name, is_known
 from pipeline.report.job import ReportJob
 from pipeline.report.style import COLOURS, FAINT, WIDTH, FigureCanvas
@@ -103,18 +103,19 @@ def _at_risk_panel(axis: Any, part: pd.DataFrame, count: int, time_axis: TimeAxi
     axis.tick_params(axis="y", pad=12)
 
 
-def survival_at(curve: pd.DataFrame, time: float) -> tuple[float, float, float]:
-    """Kaplan–Meier survival of one group at a time, and the ends of its interval.
+def survival_at(curve: pd.DataFrame, time: float) -> Estimate:
+    """Kaplan–Meier survival of one group at a time, with its interval.
 
     NaN after the curve's last row, unless survival is 0 there.
     """
+    unknown = Estimate(float("nan"), float("nan"), float("nan"))
     before = curve[curve["time"] <= time + 1e-9].sort_values("time")
     if before.empty:
-        return (float("nan"),) * 3
+        return unknown
     row = before.iloc[-1]
     if time > float(curve["time"].max()) + 1e-9 and float(row["survival"]) > 0:
-        return (float("nan"),) * 3
-    return float(row["survival"]), float(row["ci_low"]), float(row["ci_high"])
+        return unknown
+    return Estimate(float(row["survival"]), float(row["ci_low"]), float(row["ci_high"]))
 
 
 def draw_calibration(calibration: pd.DataFrame, job: ReportJob, canvas: FigureCanvas) -> str | None:

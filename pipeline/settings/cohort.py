@@ -18,8 +18,8 @@ class CohortSettings(Section):
         "or arrays made by a generator of this package.",
     )
     table: str = Field(
-        "config/cohorts/phantom.csv",
-        description="CSV with a row per patient, relative to the working directory.",
+        min_length=1,
+        description="CSV file with a row per patient; a relative path starts from the working directory.",
     )
     image_root: str = Field(".", description="Folder that `image_path` entries start from.")
     columns: dict[str, str] = Field(

@@ -15,6 +15,7 @@ PHANTOM = {
         "table": "config/cohorts/phantom.csv",
         "image_root": "results/phantom/phantom",
     },
+    "phantom": {},
     "registration": {"working_mm": 4.0},
     "crop": {"shape": [32, 40, 40], "spacing_mm": [4.0, 4.0, 4.0]},
     "radiomics": {"feature_set": "demo"},

@@ -1,13 +1,16 @@
-"""What is wrong with a study's settings, in words of the settings file."""
+"""What is wrong with a study's file, in words of the file: wrong, missing, renamed and repeated keys."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
+from pipeline.errors import SettingsError
 from pipeline.settings.base import Section
 
 _WORDS = {
@@ -16,7 +19,7 @@ _WORDS = {
     "model_type": "must be a group of keys",
     "model_attributes_type": "must be a group of keys",
     "union_tag_not_found": "lacks the key 'kind', which says what model this is",
-    "missing": "is missing",
+    "too_short": "has too few entries",
     "too_long": "has too many entries",
     "string_type": "must be text (put it in quotes)",
 }
@@ -66,7 +69,9 @@ def _line(item: Any, model: type[Section], section: str) -> str:
         return f"settings: unknown key {where!r}" + _nearest(model, location)
     if kind == "union_tag_invalid":
         return _unknown_kind(where, item["ctx"])
-    got = "" if isinstance(item["input"], dict) or kind == "missing" else f", got {item['input']!r}"
+    if kind == "missing":
+        return f"settings: {where} is missing" + _described(model, location)
+    got = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
     text = _WORDS.get(kind, ": " + item["msg"].removeprefix("Value error, ")).removeprefix(": ")
     joint = " " if kind in _WORDS else ": "
     # Pydantic's text of these speaks of Python's types, and its last clause of what is got.
@@ -105,11 +110,22 @@ def _hint(name: str, valid: Iterable[str]) -> str:
 
 
 def _keys_at(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
+    return list(_properties_at(model, location))
+
+
+def _described(model: type[Section], location: tuple[int | str, ...]) -> str:
+    """What a missing key means."""
+    prop = _properties_at(model, location[:-1]).get(str(location[-1]), {})
+    return f": {prop['description']}" if "description" in prop else ""
+
+
+def _properties_at(model: type[Section], location: tuple[int | str, ...]) -> dict[str, Any]:
+    """JSON schema of each key that a group of keys may have."""
     current: Any = model.model_json_schema()
     definitions = current.get("$defs", {})
     for part in location:
         if not isinstance(current, dict):
-            return []
+            return {}
         options = current.get("properties", {})
         if part in options:
             current = _resolve(options[str(part)], definitions, None)
@@ -117,7 +133,7 @@ def _keys_at(model: type[Section], location: tuple[int | str, ...]) -> list[str]
             current = current["additionalProperties"]
         else:  # the tag of a discriminated union, or an index
             current = _resolve(current, definitions, str(part))
-    return list(current.get("properties", {})) if isinstance(current, dict) else []
+    return dict(current.get("properties", {})) if isinstance(current, dict) else {}
 
 
 def _resolve(schema: Any, definitions: Any, tag: str | None) -> Any:
@@ -129,3 +145,41 @@ def _resolve(schema: Any, definitions: Any, tag: str | None) -> Any:
     if "$ref" in schema:
         return definitions.get(schema["$ref"].rsplit("/", 1)[-1], {})
     return schema
+
+
+def require_single_keys(paths: Iterable[Path]) -> None:
+    """Refuse settings files with a key twice in one group, of which YAML keeps the last one in silence.
+
+    Args:
+        paths: YAML files that were read already; whether they are YAML is for their reader to say.
+
+    Raises:
+        SettingsError: Naming the key and the lines of both.
+    """
+    for path in paths:
+        try:
+            tree = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        for key, first, again in _repeated_keys(tree, ""):
+            raise SettingsError(
+                f"settings: {key} is given twice, and only the second would count",
+                where=f"{path}, lines {first} and {again}",
+                action="make one of the two",
+            )
+
+
+def _repeated_keys(node: yaml.Node | None, above: str) -> Iterator[tuple[str, int, int]]:
+    """(Key with those above it, line of the first, line of the second), depth first."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item, above)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for name, value in node.value:
+        key, line = str(name.value), name.start_mark.line + 1
+        if key in lines:
+            yield f"{above}{key}", lines[key], line
+        lines.setdefault(key, line)
+        yield from _repeated_keys(value, f"{above}{key}.")

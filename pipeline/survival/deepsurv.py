@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.settings.classical import DeepSurvModel, DeepSurvNet
+from pipeline.settings.deepsurv import DeepSurvModel, DeepSurvNet
 from pipeline.survival.design import Design
-from pipeline.survival.estimator import Context, FittedModel, Learner, TrainedNetwork, constant_model
+from pipeline.survival.estimator import Context, FittedModel, Learner, TabularNetwork, constant_model
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design, tune
 
@@ -86,7 +86,7 @@ def _trainer(
     data = (design.transform(part), part.time, part.event)
     numbers_of_epochs = tuple(sorted(set(settings.epochs)))
     learner = _learner(context)
-    trained: dict[int, TrainedNetwork] = {}
+    trained: dict[int, TabularNetwork] = {}
 
     def fit(candidate: tuple[int, int]) -> FittedModel:
         number, epochs = candidate
@@ -99,7 +99,7 @@ def _trainer(
     return fit
 
 
-def _mean_risk(members: list[TrainedNetwork], design: Design, patients: Patients, epochs: int) -> Array:
+def _mean_risk(members: list[TabularNetwork], design: Design, patients: Patients, epochs: int) -> Array:
     """(n,) mean log-hazard over networks."""
     matrix = design.transform(patients)
     return np.asarray(np.mean([member.risk(matrix, epochs) for member in members], axis=0))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.metrics.stability import PerturbedFeatures
-from pipeline.settings.classical import DeepSurvNet
+from pipeline.settings.deepsurv import DeepSurvNet
 from pipeline.survival.design import Design
 from pipeline.survival.patients import Patients
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 NO_COLUMN_VARIES = "no column varies among the training patients; the risk is 0"
 
 
-class TrainedNetwork(Protocol):
+class TabularNetwork(Protocol):
     """A network trained on columns, with its weights after several numbers of epochs."""
 
     def risk(self, matrix: Array, epochs: int) -> Array:
@@ -36,7 +36,7 @@ class Learner(Protocol):
         data: tuple[Array, Array, NDArray[np.bool_]],
         epochs: Sequence[int],
         seed: int,
-    ) -> TrainedNetwork:
+    ) -> TabularNetwork:
         """Train on columns (n, K), times and events; weights are stored after each number of `epochs`."""
 
 

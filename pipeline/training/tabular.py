@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import TrainingError
-from pipeline.settings.classical import DeepSurvNet
+from pipeline.settings.deepsurv import DeepSurvNet
 
 if TYPE_CHECKING:
     import torch

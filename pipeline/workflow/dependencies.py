@@ -166,8 +166,10 @@ class Dependencies:
         rule = RULES[name]
         if not rule.section:
             return {}
-        section = getattr(self.study.settings, rule.section).model_dump(mode="json")
-        return {key: value for key, value in section.items() if key not in rule.without}
+        section = getattr(self.study.settings, rule.section)
+        # Generators have a section only in studies that generate.
+        values = {} if section is None else section.model_dump(mode="json")
+        return {key: value for key, value in values.items() if key not in rule.without}
 
     def code(self, name: str, model: str = "") -> str:
         """Digest of the code that a rule runs.

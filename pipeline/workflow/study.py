@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.settings.messages import require_single_keys
 from pipeline.settings.models import Model
 from pipeline.settings.network import Network
 from pipeline.settings.root import Settings, load_settings
-from pipeline.settings.yaml_duplicates import require_single_keys
 from pipeline.tables.cohort import Cohort, read_cohort
 from pipeline.tables.preflight import require_columns, require_outcomes
 
@@ -60,7 +60,7 @@ class Study:
     @property
     def is_phantom(self) -> bool:
         """Whether the study writes its own images, those of the embedded cohort."""
-        return Path(self.settings.cohort.image_root) == Path("results", self.name, "phantom")
+        return self.settings.generates_dicom()
 
     @property
     def uses_template(self) -> bool:

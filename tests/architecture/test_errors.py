@@ -26,13 +26,15 @@ def test_an_error_survives_pickling_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "told"),
+    ("raised", "message"),
     [
         ("SuvError('no dose', where='P1')", "error: no dose; where: P1."),
         ("1 / 0", "unexpected ZeroDivisionError"),
     ],
 )
-def test_a_job_tells_one_line_and_keeps_the_rest_in_its_log(tmp_path: Path, raised: str, told: str) -> None:
+def test_a_job_prints_one_line_and_keeps_the_rest_in_its_log(
+    tmp_path: Path, raised: str, message: str
+) -> None:
     code = "from pipeline.console import job\nfrom pipeline.errors import SuvError\n"
     code += "with job('job.log'):\n    print('noise')\n"
     code += f"    raise {raised}\n" if "Error" in raised else f"    {raised}\n"
@@ -41,6 +43,6 @@ def test_a_job_tells_one_line_and_keeps_the_rest_in_its_log(tmp_path: Path, rais
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 1 and done.stdout == ""
-    assert told in done.stderr and len(done.stderr.splitlines()) == 1
+    assert message in done.stderr and len(done.stderr.splitlines()) == 1
     log = (tmp_path / "job.log").read_text()
     assert "noise" in log and ("Traceback" in log) == ("1 / 0" in raised)

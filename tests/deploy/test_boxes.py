@@ -35,6 +35,7 @@ from tests.deploy.synthetic_bundle import make_manifest
 SIDE, MARGIN = 48, 2
 NEW, SEEN = "new", ["kind", "score", *CORNERS]
 CONFIG = {
+    "study": {"name": "boxes"},
     "cohort": {"table": "none.csv"},
     "registration": {"method": "none"},
     "crop": {

@@ -9,6 +9,7 @@ import pytest
 from pipeline.deploy.bundle import BundleJob, write_bundle
 from pipeline.deploy.manifest import BundleError
 from pipeline.settings.root import load_settings
+from tests.settings.minimal import study as minimal_study
 
 
 @pytest.mark.parametrize(
@@ -21,8 +22,8 @@ from pipeline.settings.root import load_settings
     ],
 )
 def test_studies_that_cannot_be_packed(tmp_path: Path, changes: dict, message: str) -> None:
-    config = {"models": {"lasso": {"kind": "lasso_cox"}}, "cohort": {"table": "some.csv"}, **changes}
-    job = BundleJob(tmp_path / "results", "lasso", ("lasso",), 1, load_settings(config), None)
+    settings = load_settings(minimal_study(models={"lasso": {"kind": "lasso_cox"}}, **changes))
+    job = BundleJob(tmp_path / "results", "lasso", ("lasso",), 1, settings, None)
     with pytest.raises(BundleError, match=message):
         write_bundle(job, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()

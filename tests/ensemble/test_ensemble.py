@@ -197,5 +197,7 @@ def test_nobody_is_ranked_by_masks_alone(tmp_path):
 
 
 def test_survival_without_risk_is_no_prediction(tmp_path):
-    with pytest.raises(TableError, match="predictions have survival probabilities and no risk.*survival_365d"):
+    with pytest.raises(
+        TableError, match="predictions have survival probabilities and no risk.*survival_365d"
+    ):
         write_model(tmp_path / "s", 2, change=lambda frame, k: frame.drop(columns="risk"))

@@ -250,7 +250,7 @@ class TestEvery:
             exact = net(image, clinical, mask)
             with torch.autocast("cpu", torch.bfloat16):
                 rough = net(image, clinical, mask)
-        for name in visible(exact) - {"detection"}:  # which boxes are best is no number
+        for name in visible(exact) - {"detection"}:  # the order of boxes cannot be compared as a number
             assert rough[name].dtype == torch.float32, name
             limit = 0.02 if name == "mask" else 0.1 * exact[name].abs().mean()
             assert (rough[name] - exact[name]).abs().mean() <= limit, name

@@ -44,6 +44,7 @@ def _settings(full: bool) -> dict[str, Any]:
     name = "synthetic" if full else "bare"
     settings: dict[str, Any] = {
         "study": {"name": name, "title": HOSTILE, "note": f"Synthetic. {HOSTILE}"},
+        "cohort": {"table": "synthetic.csv"},
         "plan": {"folds": 2, "validation_fraction": 0.0 if full else 0.2},
         "report": {"examples": 3},
         "models": {"volume": {"kind": "feature"}},
@@ -54,7 +55,7 @@ def _settings(full: bool) -> dict[str, Any]:
         settings["models"]["true_hazard"] = {"kind": "column", "column": "truth_log_hazard"}
         settings["ensembles"] = {"both": ["deepmts", "volume"]}
     else:
-        settings["cohort"] = {"source": "slices", "time_unit": "none"}
+        settings["cohort"] |= {"source": "slices", "time_unit": "none"}
         settings["evaluation"] = {"horizons_days": [2.0]}
     return settings
 

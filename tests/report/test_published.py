@@ -13,6 +13,7 @@ from pipeline.report.published import compare_published, on_page, predicted_surv
 from pipeline.report.report import build_report
 from pipeline.settings.root import load_settings
 from tests.report.synthetic_study import CODE
+from tests.settings.minimal import study as minimal_study
 
 # Four training and three external images, all with an event; risk 4 … 1 would be perfect.
 TIMES = {"T1": 1.0, "T2": 2.0, "T3": 3.0, "T4": 4.0, "E1": 1.0, "E2": 2.0, "E3": 3.0}
@@ -27,13 +28,14 @@ FIGURES = [
 @pytest.fixture
 def job(tmp_path: Path) -> ReportJob:
     settings = load_settings(
-        {
-            "cohort": {"source": "generated", "time_unit": "none"},
-            "plan": {"folds": 1, "repeats": 2},
-            "models": {"net": {"kind": "sr_net"}, "plain": {"kind": "feature"}},
-            "evaluation": {"horizons_days": [2.0], "curve_days": [1.0]},
-            "report": {"published": FIGURES},
-        }
+        minimal_study(
+            cohort={"source": "generated", "time_unit": "none"},
+            disks={},
+            plan={"folds": 1, "repeats": 2},
+            models={"net": {"kind": "sr_net"}, "plain": {"kind": "feature"}},
+            evaluation={"horizons_days": [2.0], "curve_days": [1.0]},
+            report={"published": FIGURES},
+        )
     )
     for run, risk in enumerate(([4.0, 3, 2, 1, 3, 2, 1], [4.0, 3, 1, 2, 1, 2, 3])):
         for model in ("net", "plain"):
@@ -91,7 +93,8 @@ def test_the_report_of_a_study_without_folds(tmp_path: Path) -> None:
     job = make_study(tmp_path / "results")
     settings = {
         "study": {"name": "synthetic"},
-        "cohort": {"source": "generated", "time_unit": "none"},
+        "cohort": {"source": "generated", "table": "synthetic.csv", "time_unit": "none"},
+        "disks": {},
         "plan": {"folds": 1},
         "models": {"deepmts": {"kind": "sr_net"}},
         "evaluation": {"horizons_days": [400.0], "curve_days": [800.0]},

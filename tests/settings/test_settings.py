@@ -14,6 +14,7 @@ from pipeline.settings.demo_study import phantom_study
 from pipeline.settings.kinds import ranking, read_models
 from pipeline.settings.messages import RENAMED_KEYS
 from pipeline.settings.root import load_settings
+from tests.settings.minimal import study as minimal_study
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,7 +97,7 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
             },
             "names test patients, and plan.folds: 1 has none",
         ),
-        ({"disks": {"images": 300}}, "development: at most images"),
+        ({"cohort": {"source": "generated"}, "disks": {"images": 300}}, "development: at most images"),
         ({"ensembles": {"mean": ["nothing"]}}, "names 'nothing', which is not among the models"),
         ({"study": {"name": "../up"}}, "study.name"),
         (
@@ -107,7 +108,7 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
 )
 def test_wrong_settings_are_told(config: dict, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        load_settings(config)
+        load_settings(minimal_study(**config))
 
 
 SEGMENTS = {"seg": {"kind": "seg_backbone"}, "cox": {"kind": "lasso_cox"}}
@@ -137,35 +138,31 @@ SEGMENTS = {"seg": {"kind": "seg_backbone"}, "cox": {"kind": "lasso_cox"}}
 )
 def test_what_goes_by_risk_names_models_that_give_one(config: dict, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        load_settings({"models": SEGMENTS, **config})
+        load_settings(minimal_study(models=SEGMENTS, **config))
 
 
 def test_masks_may_stand_beside_risks() -> None:
     settings = load_settings(
-        {
-            "models": SEGMENTS,
-            "ensembles": {"both": ["seg", "cox"]},
-            "evaluation": {"compare_with": "both"},
-            "report": {"published": [{"model": "seg", "metric": "dice", "set": "train", "value": 0.7}]},
-        }
+        minimal_study(
+            models=SEGMENTS,
+            ensembles={"both": ["seg", "cox"]},
+            evaluation={"compare_with": "both"},
+            report={"published": [{"model": "seg", "metric": "dice", "set": "train", "value": 0.7}]},
+        )
     )
-    assert (
-        ranking(settings.models)
-        == ranking(read_models(settings.model_dump(mode="json")["models"]))
-        == ("cox",)
-    )
-    assert load_settings({"models": SEGMENTS}).bundled() == "cox"
-    assert load_settings({"models": {"seg": SEGMENTS["seg"]}}).bundled() == "seg"
+    plain = settings.model_dump(mode="json")["models"]
+    assert ranking(settings.models) == ranking(read_models(plain)) == ("cox",)
+    assert load_settings(minimal_study(models=SEGMENTS)).bundled() == "cox"
+    assert load_settings(minimal_study(models={"seg": SEGMENTS["seg"]})).bundled() == "seg"
 
 
 def test_overrides_of_a_model_merge_into_the_training_section() -> None:
+    overrides = {"batch": 4, "augment": {"flip_sagittal": False}}
     settings = load_settings(
-        {
-            "training": {"iterations": 7, "augment": {"rotation_deg": 2.0}},
-            "models": {
-                "net": {"kind": "deepmts", "training": {"batch": 4, "augment": {"flip_sagittal": False}}}
-            },
-        }
+        minimal_study(
+            training={"iterations": 7, "augment": {"rotation_deg": 2.0}},
+            models={"net": {"kind": "deepmts", "training": overrides}},
+        )
     )
     merged = settings.training_of("net")
     assert (merged.iterations, merged.batch) == (7, 4)
@@ -179,7 +176,7 @@ def test_studies_are_valid(study: Path) -> None:
 
 
 def test_every_setting_has_a_description() -> None:
-    schema = load_settings({}).model_json_schema()
+    schema = load_settings(minimal_study()).model_json_schema()
     missing = [
         f"{title}.{name}"
         for title, definition in schema["$defs"].items()
@@ -187,6 +184,51 @@ def test_every_setting_has_a_description() -> None:
         if "description" not in prop and name != "kind"
     ]
     assert not missing
+
+
+def test_a_study_must_have_a_name_a_table_and_a_model() -> None:
+    message = (
+        r"study\.name is missing: Name of the study.*cohort\.table is missing: CSV file.*models is missing: "
+    )
+    with pytest.raises(SettingsError, match=f"(?s){message}"):
+        load_settings({})
+    with pytest.raises(SettingsError, match="models has too few entries"):
+        load_settings(minimal_study(models={}))
+    load_settings(minimal_study())
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"cohort": {"image_root": "results/some/phantom"}}, "phantom is missing: .*add the section"),
+        (
+            {"phantom": {}},
+            r"phantom is for studies .* cohort\.image_root: results/some/phantom, got \.; remove",
+        ),
+        ({"cohort": {"source": "generated"}}, r"disks is missing: cohort\.source is generated; add"),
+        ({"disks": {}}, r"disks is for studies with cohort\.source: generated, got dicom; remove"),
+    ],
+)
+def test_a_generator_has_a_section_where_it_generates(sections: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings(minimal_study(**sections))
+
+
+def test_the_reference_calls_required_what_is() -> None:
+    schema = load_settings(minimal_study()).model_json_schema()
+    required = sorted(key for group in schema["$defs"].values() for key in group.get("required", []))
+    page = export.reference_markdown()
+    assert sorted(re.findall(r"^\| `(\w+)` \| required \|", page, re.M)) == required
+    assert "## `models`\n\nRequired. " in page
+
+
+def test_the_reference_says_what_each_key_takes() -> None:
+    rows = re.findall(r"^\| `\w+` \| (.+?) \| (.+?) \| (.+) \|$", export.reference_markdown(), re.M)
+    assert len(rows) > 400
+    assert not [row for row in rows if not all(cell.strip() for cell in row)]
+    words = {takes for _, takes, _ in rows}
+    assert {"three integers ≥ 1", "number > 0 and ≤ 1", "`true`, `false`", "list of texts"} <= words
+    assert not words & {"array", "object", "string", "number or none or none"}
 
 
 @pytest.mark.parametrize(
@@ -201,7 +243,7 @@ def test_every_setting_has_a_description() -> None:
     ],
 )
 def test_surface_suv_does_not_meet_thresholds_by_weight(changes: dict, named: str) -> None:
-    settings = {"study": {"name": "some"}, "cohort": {"table": "some.csv"}, "suv": {"normalisation": "bsa"}}
+    settings = minimal_study(suv={"normalisation": "bsa"})
     with pytest.raises(SettingsError, match=f"(?s)cm²/mL.*{named}"):
         load_settings({**settings, **changes})
     load_settings({**settings, "radiomics": {"enabled": False}})
@@ -211,9 +253,9 @@ def test_surface_suv_does_not_meet_thresholds_by_weight(changes: dict, named: st
 def test_a_renamed_key_is_refused_with_its_new_name(old: str, new: str) -> None:
     section, key = old.split(".")
     with pytest.raises(SettingsError, match=rf"{re.escape(old)} is now {re.escape(new)}; rename it"):
-        load_settings({section: {key: 1}})
+        load_settings(minimal_study(**{section: {key: 1}}))
     part, name = new.split(".")
-    sections = load_settings({}).model_dump()
+    sections = load_settings(minimal_study()).model_dump()
     assert name in sections[part]
     assert key not in sections[section]
 
@@ -222,7 +264,7 @@ def test_a_renamed_key_of_a_model_s_training_is_refused_with_its_new_name() -> N
     models = {"net": {"kind": "deepmts", "training": {"accumulate": 2}}}
     message = r"training\.accumulate is now training\.gradient_accumulation.*where: models\.net\.training"
     with pytest.raises(SettingsError, match=message):
-        load_settings({"models": models})
+        load_settings(minimal_study(models=models))
 
 
 @pytest.mark.parametrize(
@@ -245,4 +287,4 @@ def test_a_renamed_key_of_a_model_s_training_is_refused_with_its_new_name() -> N
 )
 def test_a_renamed_value_is_refused_with_its_new_name(changes: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=f"{message}; rename it"):
-        load_settings(changes)
+        load_settings(minimal_study(**changes))

@@ -20,6 +20,7 @@ from pipeline.survival.deep_feature_blocks import (
 from pipeline.survival.patients import load_patients
 from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.tables.splits import read_splits, write_splits
+from tests.settings.minimal import study as minimal_study
 
 PARTS = 2
 
@@ -162,4 +163,4 @@ def test_baseline_hazard_of_cross_fitted_predictions_is_out_of_sample(make_study
 )
 def test_wrong_sources_are_refused(models, training, words):
     with pytest.raises(Exception, match=words):
-        load_settings({"models": models, "training": training})
+        load_settings(minimal_study(models=models, training=training))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import concordance_index
 from pipeline.nets.deepsurv import build
-from pipeline.settings.classical import DeepSurvModel, DeepSurvNet
+from pipeline.settings.deepsurv import DeepSurvModel, DeepSurvNet
 from pipeline.settings.models import read_model
 from pipeline.survival.cox import efron_log_likelihood, fit_cox
 from pipeline.survival.deepsurv import fit_deepsurv, sample_networks

@@ -9,6 +9,7 @@ from pipeline.settings.plan import PlanSettings
 from pipeline.settings.root import Settings, load_settings
 from pipeline.tables.cohort import Cohort, Patient
 from pipeline.tables.preflight import describe_outcomes, preflight_warnings, require_columns, require_outcomes
+from tests.settings.minimal import study as minimal_study
 
 
 def cohort(events: int, patients: int, external: int = 0) -> Cohort:
@@ -28,13 +29,15 @@ def cohort(events: int, patients: int, external: int = 0) -> Cohort:
     ],
 )
 def test_a_column_that_a_model_names_and_the_table_lacks(model: dict, where: str) -> None:
-    models = load_settings({"models": {"one": model}}).models
+    models = load_settings(minimal_study(models={"one": model})).models
     with pytest.raises(SettingsError, match=f"'clinical_agee'.*{where}.*did you mean 'clinical_age'"):
         require_columns(models, cohort(1, 2))
 
 
 def test_columns_that_are_there() -> None:
-    models = load_settings({"models": {"one": {"kind": "lasso_cox", "clinical": ["clinical_age"]}}}).models
+    models = load_settings(
+        minimal_study(models={"one": {"kind": "lasso_cox", "clinical": ["clinical_age"]}})
+    ).models
     require_columns(models, cohort(1, 2))
 
 
@@ -113,11 +116,11 @@ def ask(settings: Settings, table: Cohort) -> None:
             {"models": {"one": {"kind": "seg_backbone", "training": {"balance_events": True}}}},
             "batches of model 'one' balance events",
         ),
-        ({"cohort": {"source": "generated"}}, "drawn by each patient's time"),
+        ({"cohort": {"source": "generated"}, "disks": {}}, "drawn by each patient's time"),
     ],
 )
 def test_what_needs_outcomes_is_refused_without_them(config: dict, message: str) -> None:
-    settings = load_settings({"training": PLAIN, **config})
+    settings = load_settings(minimal_study(**{"training": PLAIN, **config}))
     with pytest.raises(SettingsError, match=message):
         ask(settings, without_outcomes())
     ask(settings, cohort(2, 4))
@@ -129,7 +132,6 @@ def test_what_needs_no_outcomes() -> None:
         "two": {"kind": "vgg", "outcome": "label", "losses": {"labels": ["label_x"]}},
         "three": {"kind": "chest_ct", "tasks": ["detection", "reconstruction"]},
     }
-    ask(load_settings({"training": PLAIN, "models": models}), without_outcomes())
-    ask(load_settings({}), without_outcomes())
+    ask(load_settings(minimal_study(training=PLAIN, models=models)), without_outcomes())
     assert preflight_warnings(PlanSettings(folds=2), without_outcomes(), (365.25,), "days") == []
     assert describe_outcomes(without_outcomes(), "days") == ["development: 4 patients, no outcomes"]

@@ -62,11 +62,16 @@ class Study:
         return jobs
 
 
-def tiny_config() -> dict:
-    """Ten phantom patients, two folds, a network too small to learn anything."""
+def tiny_config(**cohort: str) -> dict:
+    """Ten phantom patients, two folds, a network too small to learn anything.
+
+    Args:
+        cohort: Keys of the section `cohort`; with an `image_root` nothing is generated.
+    """
     return {
         "study": {"name": "tiny", "title": "Tiny <study>", "note": "Ten simulated patients."},
-        "cohort": {"table": "cohort.csv", "image_root": "results/tiny/phantom"},
+        "cohort": {"table": "cohort.csv", "image_root": "results/tiny/phantom", **cohort},
+        **({} if "image_root" in cohort else {"phantom": {}}),
         "crop": {"shape": [32, 48, 48], "spacing_mm": [4.0, 4.0, 4.0]},
         "radiomics": {"feature_set": "demo"},
         "plan": {"folds": 2, "validation_fraction": 0.4},

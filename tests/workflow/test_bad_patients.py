@@ -31,9 +31,8 @@ def spoilt(finished_study: Study, tmp_path_factory: pytest.TempPathFactory) -> S
     header, row = tiny_rows()[0], tiny_rows()[1].split(",")
     rows = [",".join([name, *row[1:3], name, *row[4:]]) for name in (GOOD, NO_IMAGES, NO_CONTOUR, NO_DOSE)]
     (house / "cohort.csv").write_text("\n".join([header, *rows]) + "\n")
-    config = tiny_config()
+    config = tiny_config(image_root="images")
     config["study"]["name"] = "bad"
-    config["cohort"]["image_root"] = "images"
     config["registration"] = {"method": "none"}
     config["crop"]["position"] = "lesion"
     return Study(house, config)
@@ -87,8 +86,8 @@ def test_the_policy_stop_ends_the_run_with_one_message(spoilt: Study, went_on: s
         output = spoilt.snakemake(f"results/bad/suv/{NO_DOSE}", check=False)
     finally:
         spoilt.config = before
-    told = [line for line in output.splitlines() if line.startswith("error:")]
-    assert len(told) == 1 and f"patient {NO_DOSE}" in told[0] and "Traceback" not in output
+    errors = [line for line in output.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and f"patient {NO_DOSE}" in errors[0] and "Traceback" not in output
 
 
 def test_the_table_of_a_patient_whose_folder_is_a_file(spoilt: Study, went_on: str) -> None:

@@ -56,23 +56,23 @@ the log-hazard by 1e-4, which after four iterations is 0.01 of an SD)."""
 
 def test_the_risk_is_the_studys(finished_study: Study, external: str, prediction: Path) -> None:
     table = pd.read_parquet(finished_study.results / "ensemble" / "both.parquet").set_index("patient_id")
-    found = json.loads((prediction / "prediction.json").read_text())
+    predicted = json.loads((prediction / "prediction.json").read_text())
     expected = table.loc[external]
-    assert found["risk"] == pytest.approx(expected["risk"], abs=ROUNDED)
-    assert found["spread"] == pytest.approx(expected["spread"], abs=ROUNDED)
+    assert predicted["risk"] == pytest.approx(expected["risk"], abs=ROUNDED)
+    assert predicted["spread"] == pytest.approx(expected["spread"], abs=ROUNDED)
     for column in (c for c in table.columns if c.startswith("survival_")):
-        value = found["survival"][column.removeprefix("survival_").removesuffix("d")]
+        value = predicted["survival"][column.removeprefix("survival_").removesuffix("d")]
         same = value == pytest.approx(expected[column], abs=ROUNDED)
         assert same or (value is None and np.isnan(expected[column])), column
 
 
 def test_members_are_the_studys_too(finished_study: Study, external: str, prediction: Path) -> None:
-    found = json.loads((prediction / "prediction.json").read_text())
+    predicted = json.loads((prediction / "prediction.json").read_text())
     for member in ("deepmts", "lasso", "volume"):
         table = pd.read_parquet(finished_study.results / "ensemble" / f"{member}.parquet")
         expected = table.set_index("patient_id").loc[external, "risk"]
         limit = ROUNDED if member == "deepmts" else 1e-5
-        assert found["members"][member] == pytest.approx(expected, abs=limit)
+        assert predicted["members"][member] == pytest.approx(expected, abs=limit)
 
 
 def test_nobody_is_named(finished_study: Study, prediction: Path) -> None:
@@ -111,6 +111,6 @@ def test_the_segmentation_is_the_mask(prediction: Path) -> None:
 def test_a_bundle_without_contour_draws_its_own(finished_study: Study, external: str, tmp_path: Path) -> None:
     done = predict(finished_study, external, tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "out" / "prediction.json").read_text())
-    assert found["contour"] == "predicted" and found["patient_id"] == "patient"
-    assert any("predicted contour" in flag["text"] for flag in found["flags"])
+    predicted = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert predicted["contour"] == "predicted" and predicted["patient_id"] == "patient"
+    assert any("predicted contour" in flag["text"] for flag in predicted["flags"])

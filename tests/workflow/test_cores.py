@@ -25,7 +25,7 @@ def contents(study: Study) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
     """Two patients from DICOM to crop, in two houses: on one core, and on two."""
-    found = {}
+    contents_of_runs = {}
     for name, cores in (("one", "1"), ("two", "2")):
         house = copy_house(tmp_path_factory.mktemp(name) / "repo")
         rows = tiny_rows()
@@ -36,8 +36,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]
         patients = [row.split(",")[0] for row in rows[1:3]]
         wanted = [f"results/tiny/crops/{patient}.zarr" for patient in patients]
         study.snakemake(*wanted, "--cores", cores)
-        found[name] = contents(study)
-    return found
+        contents_of_runs[name] = contents(study)
+    return contents_of_runs
 
 
 def test_the_same_bytes(runs: dict[str, dict[str, bytes]]) -> None:

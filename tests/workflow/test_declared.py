@@ -14,7 +14,7 @@ ASKED = """
 include: "Snakefile"
 import json, sys
 first = cohort.ids()[0]
-told = {
+declared = {
     "boxes": list(rules.crop.input.boxes),
     "template": list(rules.template.input.named),
     "masks": paths.masks_of(first),
@@ -22,12 +22,12 @@ told = {
     "before_crop_position": rules.crop_position.params.upstream(None),
     "plan": sorted(rules.plan.params.settings),
 }
-print("told:", json.dumps(told), file=sys.stderr)
+print("declared:", json.dumps(declared), file=sys.stderr)
 """
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict:
+def declared(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """A study whose settings and table name files, three repeats without folds."""
     house = copy_house(tmp_path_factory.mktemp("declared") / "repo")
     rows = tiny_rows()
@@ -44,28 +44,28 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict:
     }
     (house / "asked.smk").write_text(ASKED)
     output = Study(house, config).snakemake("-n", "-s", "asked.smk", "--quiet", "rules")
-    line = next(line for line in output.splitlines() if line.startswith("told:"))
-    return json.loads(line.removeprefix("told:"))
+    line = next(line for line in output.splitlines() if line.startswith("declared:"))
+    return json.loads(line.removeprefix("declared:"))
 
 
-def test_files_that_settings_and_table_name_are_inputs(told: dict) -> None:
-    assert told["boxes"] == ["boxes.csv"]
-    assert told["template"] == ["template.nii.gz"]
+def test_files_that_settings_and_table_name_are_inputs(declared: dict) -> None:
+    assert declared["boxes"] == ["boxes.csv"]
+    assert declared["template"] == ["template.nii.gz"]
     # The other mask lies in the patient's folder, whose digest is a parameter.
-    assert told["masks"] == ["drawn.nii.gz"]
+    assert declared["masks"] == ["drawn.nii.gz"]
 
 
-def test_every_repeat_is_cross_fitted(told: dict) -> None:
-    assert told["cross"] == 3 * 2
+def test_every_repeat_is_cross_fitted(declared: dict) -> None:
+    assert declared["cross"] == 3 * 2
 
 
-def test_crop_positions_follow_the_suv_though_contours_are_ancient(told: dict) -> None:
+def test_crop_positions_follow_the_suv_though_contours_are_ancient(declared: dict) -> None:
     # Contours may be thresholds of SUV; nothing else tells the position that these moved.
-    assert told["before_crop_position"]["suv"]["settings"]["normalisation"] == "bw"
+    assert declared["before_crop_position"]["suv"]["settings"]["normalisation"] == "bw"
 
 
-def test_parts_within_folds_rerun_no_fold(told: dict) -> None:
-    assert "cross_parts" not in told["plan"] and "folds" in told["plan"]
+def test_parts_within_folds_rerun_no_fold(declared: dict) -> None:
+    assert "cross_parts" not in declared["plan"] and "folds" in declared["plan"]
 
 
 def test_results_may_lie_on_another_disk(tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ def test_an_image_changed_in_place_reruns_its_patient(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         np.save(folder / "image.npy", np.full((8, 8), number, dtype=np.float32))
         np.save(folder / "mask.npy", np.eye(8, dtype=np.uint8))
-    config = tiny_config() | {"crop": {"shape": [1, 8, 8], "spacing_mm": [1, 1, 1]}}
-    config["cohort"] |= {"source": "slices", "image_root": "images"}
+    config = tiny_config(source="slices", image_root="images")
+    config["crop"] = {"shape": [1, 8, 8], "spacing_mm": [1, 1, 1]}
     study = Study(house, config)
     study.snakemake("preprocess")
     assert "Nothing to be done" in study.snakemake("preprocess", "-n")
@@ -107,7 +107,7 @@ def test_an_image_changed_in_place_reruns_its_patient(tmp_path: Path) -> None:
         ),
         ({"plan": {"folds": 9}}, "the plan will refuse: too few patients or events"),
         ({"evaluation": {"horizons_days": [1, 2]}}, "no event before evaluation.horizons_days: 1, 2"),
-        ({"cohort": {"table": "cohort.csv", "image_root": "nowhere"}}, "no images of 14 of 14 patients"),
+        ({"cohort": {"image_root": "nowhere"}}, "no images of 14 of 14 patients"),
     ],
 )
 def test_a_dry_run_tells_what_the_run_would_stumble_over(
@@ -115,5 +115,6 @@ def test_a_dry_run_tells_what_the_run_would_stumble_over(
 ) -> None:
     house = copy_house(tmp_path_factory.mktemp("told") / "repo")
     (house / "cohort.csv").write_text("\n".join(tiny_rows()) + "\n")
-    config = tiny_config() | {"ensembles": {}} | changes
+    cohort = changes.get("cohort", {})
+    config = tiny_config(**cohort) | {"ensembles": {}} | {k: v for k, v in changes.items() if k != "cohort"}
     assert message in Study(house, config).snakemake("-n", "--quiet", "rules", check=False)

@@ -20,7 +20,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def study(house: Path, **changes: dict) -> Study:
-    config = tiny_config()
+    config = tiny_config(**changes.pop("cohort", {}))
     for section, values in changes.items():
         config[section] = {**config.get(section, {}), **values} if isinstance(values, dict) else values
     return Study(house, config)
@@ -100,10 +100,10 @@ def test_boxes_of_every_fold_reach_the_evaluation(house: Path) -> None:
     """Of networks that detect, and of no others."""
     boxes = {"boxes": {"kind": "chest_ct", "tasks": ["detection"], "lesions": 1}}
     models = {**tiny_config()["models"], **boxes}
-    one = study(house, cohort={"source": "slices", "image_root": "images"}, models=models)
-    told = one.snakemake("-n").split(": Evaluate: ")[1].splitlines()[1]  # its reason: inputs to come
-    assert all(f"models/boxes/fold{fold}" in told for fold in (0, 1))
-    assert "models/deepmts" not in told
+    detecting = study(house, cohort={"source": "slices", "image_root": "images"}, models=models)
+    inputs = detecting.snakemake("-n").split(": Evaluate: ")[1].splitlines()[1]  # reason: inputs to come
+    assert all(f"models/boxes/fold{fold}" in inputs for fold in (0, 1))
+    assert "models/deepmts" not in inputs
 
 
 def test_the_disks_are_generated_in_one_job_and_judged_on_external_images(house: Path) -> None:
@@ -167,6 +167,23 @@ def test_lint(house: Path) -> None:
     assert "Congratulations" in study(house).snakemake("--lint", check=False)
 
 
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("cohort: {table: cohort.csv}\n", ["study.name", "models"]),
+        ("study: {name: mine}\n", ["cohort.table", "models"]),
+        ("study: {name: mine}\ncohort: {table: cohort.csv}\n", ["models"]),
+    ],
+)
+def test_a_study_file_takes_nothing_from_the_default(house: Path, text: str, missing: list[str]) -> None:
+    """What it lacks is refused, though the embedded default has it."""
+    run = study(house)
+    run.config = yaml.safe_load(text)
+    output = run.snakemake("-n", check=False)
+    assert re.findall(r"settings: (\S+) is missing", output) == missing
+    assert "Traceback" not in output
+
+
 def test_generated_default_runs_without_a_study_file(house: Path) -> None:
     import subprocess
     import sys
@@ -183,9 +200,9 @@ def edges(study: Study) -> set[tuple[str, str]]:
     """(rule, rule whose outputs it reads) of the study's graph; a rule that inherits counts as its parent."""
     graph = study.snakemake("--rulegraph")
     names = dict(re.findall(r'(\d+)\[label = "(\w+)"', graph))
-    found = {(PARENTS.get(names[b], names[b]), PARENTS.get(names[a], names[a]))
+    pairs = {(PARENTS.get(names[b], names[b]), PARENTS.get(names[a], names[a]))
              for a, b in re.findall(r"(\d+) -> (\d+)", graph)}  # fmt: skip
-    return {(rule, before) for rule, before in found if rule not in COLLECTORS and rule != before}
+    return {(rule, before) for rule, before in pairs if rule not in COLLECTORS and rule != before}
 
 
 PARENTS = {

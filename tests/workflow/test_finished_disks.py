@@ -32,16 +32,16 @@ pytestmark = pytest.mark.finished
 
 def figure(study: str, model: str, metric: str) -> float:
     metrics = pd.read_csv(RESULTS / study / "metrics" / "metrics.csv")
-    found = metrics[(metrics["model"] == model) & (metrics["set"] == "external")]
-    return float(found.loc[found["metric"] == metric, "value"].iloc[0])
+    rows = metrics[(metrics["model"] == model) & (metrics["set"] == "external")]
+    return float(rows.loc[rows["metric"] == metric, "value"].iloc[0])
 
 
 @pytest.mark.parametrize("study", STUDIES[:1])
 def test_the_short_run_ranks_the_disks(study: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = figure(study, "r_net", "c_index")
+    value = figure(study, "r_net", "c_index")
     with capsys.disabled():
-        print(f"\n  disks, short run: R-net's C-index on 100 external images {found:.3f}", end="")
-    assert found >= 0.88
+        print(f"\n  disks, short run: R-net's C-index on 100 external images {value:.3f}", end="")
+    assert value >= 0.88
 
 
 @pytest.mark.parametrize("study", STUDIES[1:])
@@ -52,10 +52,10 @@ def test_the_networks_reach_the_paper(study: str, capsys: pytest.CaptureFixture[
             print(f"\n  disks, {model}: C-index {ours:.3f} (paper {c_index})", end="")
         assert ours >= c_index
         if dice is not None:
-            found = figure(study, model, "dice")
+            value = figure(study, model, "dice")
             with capsys.disabled():
-                print(f", Dice {found:.3f} (paper {dice})", end="")
-            assert found >= dice
+                print(f", Dice {value:.3f} (paper {dice})", end="")
+            assert value >= dice
 
 
 @pytest.mark.parametrize("study", STUDIES)

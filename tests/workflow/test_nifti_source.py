@@ -29,9 +29,8 @@ def nifti_study(finished_study: Study, tmp_path_factory: pytest.TempPathFactory)
         row = next(r for r in rows if r.startswith(patient)).split(",")
         table.append(",".join([*row[:3], patient, "lesion.nii.gz", *row[5:]]))
     (house / "cohort.csv").write_text("\n".join(table) + "\n")
-    config = tiny_config()
+    config = tiny_config(source="nifti", image_root="images", nifti_pet_quantity="suvbw")
     config["study"]["name"] = "nifti"
-    config["cohort"] |= {"source": "nifti", "image_root": "images", "nifti_pet_quantity": "suvbw"}
     config["registration"] = {"method": "none"}
     config["crop"]["position"] = "lesion"
     return Study(house, config)

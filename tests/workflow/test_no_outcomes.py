@@ -77,10 +77,10 @@ def test_masks_and_labels_are_scored(study: Study) -> None:
         rows = list(csv.DictReader(stream))
     assert not [r for r in rows if r["metric"].startswith(SURVIVAL)]
     assert {r["events"] for r in rows} == {""}
-    found = {(r["model"], r["set"], r["metric"]): r for r in rows}
+    values = {(r["model"], r["set"], r["metric"]): r for r in rows}
     for which, count in (("development", DEVELOPMENT), ("external", EXTERNAL)):
-        assert found["masks", which, "dice"]["patients"] == str(count)
-        assert found["classes", which, "label_diagnosis_accuracy"]["patients"] == str(count)
+        assert values["masks", which, "dice"]["patients"] == str(count)
+        assert values["classes", which, "label_diagnosis_accuracy"]["patients"] == str(count)
     for name in ("comparisons", "risk_groups", "km", "observed", "calibration"):
         assert len((study.results / f"metrics/{name}.csv").read_text().splitlines()) == 1, name
 

@@ -48,19 +48,19 @@ def planted_values() -> list[bytes]:
 @pytest.mark.parametrize("value", planted_values(), ids=range(len(planted_values())))
 def test_no_planted_identifier_outside_the_images(finished_study: Study, value: bytes) -> None:
     """DICOM names, birth dates and accession numbers reach no output and no log."""
-    found = [
+    leaks = [
         str(path.relative_to(finished_study.results))
         for path in finished_study.results.rglob("*")
         if path.is_file()
         and path.relative_to(finished_study.results).parts[0] != "phantom"
         and value in path.read_bytes()
     ]
-    assert not found
+    assert not leaks
 
 
 def test_no_uid_outside_the_index(finished_study: Study) -> None:
     uid = re.compile(rb"\b[0-2]\.\d+(?:\.\d+){6,}\b")
-    found = [
+    leaks = [
         str(path.relative_to(finished_study.results))
         for path in finished_study.results.rglob("*")
         if path.is_file()
@@ -68,7 +68,7 @@ def test_no_uid_outside_the_index(finished_study: Study) -> None:
         and path.suffix in (".json", ".csv", ".log", ".html", ".tsv", ".svg", ".mat")
         and uid.search(path.read_bytes())
     ]
-    assert not found
+    assert not leaks
 
 
 def test_snakemakes_own_report(finished_study: Study) -> None:

@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def paths(**changes: Any) -> StudyPaths:
     """Of the tiny study with some sections changed, and models added."""
-    config = tiny_config()
+    config = tiny_config(**changes.pop("cohort", {}))
     models = {**config["models"], **changes.pop("models", {})}
     for section, values in changes.items():
         config[section] = {**config.get(section, {}), **values}
@@ -65,8 +65,8 @@ def test_collections_follow_the_cohort_table(here: Path) -> None:
     ],
 )
 def test_stages_of_each_source(here: Path, source: str, stages: list[str]) -> None:
-    found = paths(cohort={"source": source, "image_root": "images"}).stages_of("P1")
-    assert [path.split("/")[2] for path in found] == stages
+    outputs = paths(cohort={"source": source, "image_root": "images"}).stages_of("P1")
+    assert [path.split("/")[2] for path in outputs] == stages
 
 
 def test_regions_are_stages_too(here: Path) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 from pipeline.dicom.header.pet_header import PetHeader
 from pipeline.dicom.pet.factor import SuvFactor, suv_factor
 from pipeline.dicom.pet.plausibility import image_flags, image_values, require_possible
+from pipeline.dicom.pet.prerequisites import dose_as_read
+from pipeline.dicom.pet.radionuclide import nuclide_of
 from pipeline.dicom.pet.reference_region import body_reference
 from pipeline.errors import SuvError
 from pipeline.settings.base import Policy
@@ -98,6 +100,8 @@ def _scaled(stored: Volume, result: SuvFactor) -> Volume:
 def _account(header: PetHeader, result: SuvFactor, settings: SuvSettings) -> dict[str, Any]:
     """What `suv.json` says about the factor."""
     single = result.factors[0] if len(set(result.factors)) == 1 else None
+    dose_bq = dose_as_read(header.total_dose_bq, settings)
+    dose_mbq = None if dose_bq is None else round(dose_bq / 1e6, 3)
     values = asdict(header)
     slices = values.pop("slices")
     return {
@@ -111,6 +115,12 @@ def _account(header: PetHeader, result: SuvFactor, settings: SuvSettings) -> dic
         "path": list(result.audit.path),
         "assumptions": list(result.audit.assumptions),
         "uptake_minutes": result.uptake_minutes,
+        "tracer": header.radiopharmaceutical or nuclide_of(header.radionuclide, ""),
+        "radionuclide": nuclide_of(header.radionuclide, header.radiopharmaceutical),
+        "weight_kg": header.weight_kg,
+        "dose_mbq": dose_mbq,
+        "dose_mbq_per_kg": round(dose_mbq / header.weight_kg, 3) if dose_mbq and header.weight_kg else None,
+        "time_evidence": [asdict(entry) for entry in result.evidence],
         "scanner": f"{header.manufacturer} {header.model}".strip(),
         "header": values,
         "slice_times": slices,

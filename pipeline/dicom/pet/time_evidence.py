@@ -22,6 +22,7 @@ FLAGGED_PERCENT = 0.5
 """An SUV that another reading of the times would change by more is flagged."""
 UNSUPPORTED_PERCENT = 1.0
 """Without any frame's word, a first acquisition that would change SUV by more is flagged."""
+_SAME_OFFSET_MS = 500.0
 _CLOCK_S = 1.5
 """Clock readings are rounded to a second, and series and first acquisition differ by about one."""
 
@@ -102,6 +103,8 @@ def _frame_readings(times: PetTimes, reference: DicomTime, half_life_s: float) -
     counted = [frame.reference_ms for frame in times.frames if frame.reference_ms is not None]
     if not counted or (max(counted) <= 0 and not times.counts_to_frame_start):
         return  # 0 in every slice is an element that was not filled in
+    if times.acquisitions_differ and max(counted) - min(counted) < _SAME_OFFSET_MS:
+        return  # the same in beds of different times: counted from each frame, not from the scan's start
     ms = 1e-3
 
     def start_by_average(frame: FrameTimes) -> float | None:

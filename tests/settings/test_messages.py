@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import SettingsError
-from pipeline.settings.yaml_duplicates import require_single_keys
+from pipeline.settings.messages import require_single_keys
 
 ROOT = Path(__file__).parents[2]
 STUDY = "training:\n  iterations: 5000\n  batch: 4\nmodels:\n  net: {kind: deepmts}\n"

@@ -1,0 +1,212 @@
+"""What must agree between the sections of a study, told before anything runs.
+
+Functions raise ValueError where pydantic collects the problems of a study, and SettingsError where a
+problem has a place and a remedy of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import SettingsError
+from pipeline.settings.kinds import ranking
+
+if TYPE_CHECKING:
+    from pipeline.settings.root import Settings
+
+
+def require_names(settings: Settings) -> None:
+    """Names of models and ensembles are names of folders, and whoever names a model names one there is."""
+    folders: dict[str, str] = {}
+    for name in (*settings.models, *settings.ensembles):
+        # A file system that ignores case would let two models write into one folder.
+        other = folders.setdefault(name.lower(), name)
+        if other != name:
+            raise ValueError(f"the names {other!r} and {name!r} differ in nothing but case; rename one")
+        if not name.replace("_", "").isalnum() or not name[0].isalpha() or len(name) < 2:
+            raise ValueError(f"model name {name!r} must be letters, digits and _")
+    _require_members(settings)
+    for where, name in (
+        ("evaluation.compare_with", settings.evaluation.compare_with),
+        ("evaluation.reference_model", settings.evaluation.reference_model),
+        ("bundle.ensemble", settings.bundle.ensemble),
+    ):
+        if name and name not in (*settings.models, *settings.ensembles):
+            raise ValueError(f"{where} names {name!r}, which is no model")
+    for name in settings.explain.models:
+        if name not in settings.networks():
+            raise ValueError(f"explain.models names {name!r}, which is no network of this study")
+
+
+def _require_members(settings: Settings) -> None:
+    """Ensembles are of models of this study."""
+    for name, members in settings.ensembles.items():
+        if name in settings.models:
+            raise ValueError(f"ensemble {name!r} has the name of a model")
+        if not members or len(set(members)) < len(members):
+            raise ValueError(f"ensemble {name!r} must name one model or more, each once, got {list(members)}")
+        for member in members:
+            if member not in settings.models:
+                raise ValueError(
+                    f"ensemble {name!r} names {member!r}, which is not among the models: "
+                    + ", ".join(settings.models)
+                )
+
+
+def require_generators(settings: Settings) -> None:
+    """A generator has a section where it makes the study's images, and only there."""
+    folder = f"results/{settings.study.name}/phantom"
+    if settings.generates_dicom() and settings.phantom is None:
+        raise ValueError(
+            f"phantom is missing: cohort.image_root is {folder}, which the phantom's generator fills; add the "
+            "section (`phantom: {}` takes its defaults), or name the folder of your images"
+        )
+    if settings.phantom is not None and not settings.generates_dicom():
+        raise ValueError(
+            f"phantom is for studies whose images its generator makes in cohort.image_root: {folder}, got "
+            f"{settings.cohort.image_root}; remove the section"
+        )
+    if settings.cohort.source == "generated" and settings.disks is None:
+        raise ValueError(
+            "disks is missing: cohort.source is generated; add the section (`disks: {}` takes its defaults)"
+        )
+    if settings.disks is not None and settings.cohort.source != "generated":
+        raise ValueError(
+            f"disks is for studies with cohort.source: generated, got {settings.cohort.source}; remove the "
+            "section"
+        )
+
+
+def require_contours(settings: Settings) -> None:
+    """Contours that models take features from can be had in this study."""
+    for name, model in settings.models.items():
+        network = model.needs.contour_network
+        if not network:
+            continue
+        source = settings.networks().get(network)
+        if source is None or "mask" not in source.gives():
+            raise ValueError(f"model {name!r} takes contours of {network!r}, which is no model that segments")
+        if "masks" not in settings.training_of(network).outputs:
+            raise ValueError(f"model {name!r} needs `masks` among training.outputs of {network!r}")
+    if settings.radiomics.images == "native" and "threshold" in settings.region_tables():
+        raise ValueError("contour `threshold` needs radiomics.images: crop, PET and CT on one grid")
+
+
+def require_deep_sources(settings: Settings) -> None:
+    """Networks that models take deep features from are among this study's."""
+    networks = settings.networks()
+    for name, model in settings.models.items():
+        source = model.needs.deep
+        if source and source not in networks:
+            raise ValueError(
+                f"model {name!r} is offered deep features of {source!r}, which is no network of this "
+                f"study ({', '.join(networks) or 'there is none'})"
+            )
+
+
+def require_published(settings: Settings) -> None:
+    """Published figures are of models and sets of this study."""
+    for figure in settings.report.published:
+        if figure.model not in settings.models:
+            raise ValueError(f"report.published names {figure.model!r}, which is no model")
+        if figure.set == "test" and settings.plan.folds == 1:
+            raise ValueError("report.published names test patients, and plan.folds: 1 has none")
+
+
+def require_units(settings: Settings) -> None:
+    """Thresholds in g/mL meet values in g/mL: SUV by body surface has cm²/mL."""
+    if settings.suv.normalisation != "bsa":
+        return
+    segmented = settings.contours.auto_segment
+    meets = {
+        "radiomics.enabled (bin widths and thresholds of indices)": settings.radiomics.enabled
+        and settings.cohort.source in ("dicom", "nifti"),
+        "crop.position: brain_anchored": settings.crop.position == "brain_anchored",
+        f"contours.auto_segment: {segmented}": segmented.startswith("fixed"),
+    }
+    for name, used in meets.items():
+        if used:
+            raise ValueError(
+                f"suv.normalisation: bsa is in cm²/mL, but {name} is in g/mL; change one of them"
+            )
+
+
+def require_risks(settings: Settings) -> None:
+    """What compares, averages or chooses by risk names models that give one."""
+    ranked = ranking(settings.models)
+    for name, members in settings.ensembles.items():
+        if not set(members) & set(ranked):
+            raise ValueError(
+                f"ensemble {name!r} averages risks, and none of its models predicts survival: "
+                f"{', '.join(members)}; add one that does, or remove the ensemble"
+            )
+    published = [figure.model for figure in settings.report.published if figure.metric == "c_index"]
+    for where, name in (
+        ("evaluation.compare_with", settings.evaluation.compare_with),
+        ("evaluation.reference_model", settings.evaluation.reference_model),
+        *(("report.published: c_index", name) for name in published),
+    ):
+        if name and name not in (*ranked, *settings.ensembles):
+            raise ValueError(f"{where} names {name!r}, which does not predict survival; name one that does")
+
+
+def require_checkpoint_selection(settings: Settings) -> None:
+    """Weights are chosen on patients there are, by a metric the network has, and leak into no features.
+
+    Raises:
+        SettingsError: Naming the model and what to set.
+    """
+    for name, network in settings.networks().items():
+        training = settings.training_of(name)
+        selection = training.checkpoint_selection
+        if training.select_metric == "c_index" and selection != "last" and not network.ranks():
+            raise SettingsError(
+                f"model {name!r} chooses its weights by C-index, and it does not predict survival",
+                where="training.select_metric: c_index",
+                action=f"set models.{name}.training.select_metric: loss",
+            )
+        if selection == "best_test" and settings.plan.folds == 1:
+            raise SettingsError(
+                f"model {name!r} chooses its weights on test patients, and there are none",
+                where="training.checkpoint_selection: best_test with plan.folds: 1",
+                action="set training.checkpoint_selection: best_validation or last",
+            )
+        if selection == "best_validation" and settings.plan.validation_fraction == 0:
+            raise SettingsError(
+                f"model {name!r} chooses its weights on validation patients, and there are none",
+                where="training.checkpoint_selection: best_validation with plan.validation_fraction: 0",
+                action="set plan.validation_fraction above 0, or training.checkpoint_selection: last",
+            )
+        if selection == "best_test" and name in settings.deep_sources():
+            raise SettingsError(
+                f"model {name!r} gives deep features, and chooses its weights on the patients whose "
+                "features are used",
+                where="training.checkpoint_selection: best_test",
+                action="set training.checkpoint_selection: best_validation or last for this model",
+            )
+
+
+def require_pretrained(settings: Settings) -> None:
+    """Every network that another one starts from is of this study, and no chain of them is a ring.
+
+    Raises:
+        SettingsError: Naming the models.
+    """
+    starts = {name: settings.training_of(name).pretrained_from for name in settings.networks()}
+    for name, start in starts.items():
+        if start and start not in starts:
+            raise SettingsError(
+                f"model {name!r} starts from {start!r}, which is no network of this study",
+                where="training.pretrained_from",
+                expected=", ".join(sorted(set(starts) - {name})) or "empty: there is no other network",
+            )
+    for name in starts:
+        chain = [name]
+        while start := starts[chain[-1]]:
+            chain.append(start)
+            if start in chain[:-1]:
+                raise SettingsError(
+                    "models start from one another in a ring: " + " → ".join(chain),
+                    where="training.pretrained_from",
+                    action="set it in the later model's own `training`, not for all models",
+                )
