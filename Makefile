@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 PINS := envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
 CORES ?= all
 
-.PHONY: help setup demo test test-long fuzz lint settings cohort clean
+.PHONY: help setup demo test nightly lint settings cohort clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,15 +37,12 @@ demo: $(STAMP) ## Run the whole chain on the embedded cohort; ends with where th
 	@$(BIN)/snakemake --cores $(CORES) --workflow-profile config/profiles/quiet
 	echo "open $$PWD/results/phantom/report/index.html in a browser"
 
-test: $(STAMP) ## Fast tests (15 minutes at most on 2 cores)
+test: $(STAMP) ## Tests (12 minutes at most on 2 cores)
 	@# One thread a worker: two workers of two threads each would wait for one another on two cores.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long and not fuzz and not finished" -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not nightly and not finished" -n 2 --dist loadgroup
 
-test-long: $(STAMP) ## The tests that take minutes
-	@$(BIN)/python -m pytest -m long
-
-fuzz: $(STAMP) ## Thousands of mutated files
-	@$(BIN)/python -m pytest -m fuzz
+nightly: $(STAMP) ## Slow tests that rarely fail (about an hour; some read the results of `make demo`)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m nightly -n 2 --dist loadgroup --durations 20 -rs -o timeout=2400
 
 lint: $(STAMP) ## Style, types, workflow lint
 	@$(BIN)/ruff check .

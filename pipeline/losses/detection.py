@@ -1,4 +1,4 @@
-"""Losses of Mask R-CNN (004 Eq. 2; He et al. 2017, section 3; Ren et al. 2015, Eq. 1)."""
+"""Losses of Mask R-CNN (chest CT paper, Eq. 2; He et al. 2017, section 3; Ren et al. 2015, Eq. 1)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def detection_loss(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Terms of each image, (B,) each: ``proposal``, ``class``, ``box`` and ``mask``.
 
     The paper's sum names class, box and mask; the proposals' own class and box, without which
-    nothing is proposed, are counted into ``proposal``. Means over all anchors or proposals of
+    there are no proposals, are summed in ``proposal``. Means over all anchors or proposals of
     an image, lesion and background weighted as by sampling; an image without lesions has
     background alone.
 
@@ -33,51 +33,54 @@ def detection_loss(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         KeyError: The network was given no mask, so that there are no targets.
     """
-    found = {
+    tensors = {
         name.removeprefix("detection_"): value.detach() if name.endswith(("labels", "targets")) else value
         for name, value in outputs.items()
     }
     return {
-        "proposal": _anchors(found),
-        "class": _classes(found),
-        "box": _boxes(found),
-        "mask": _masks(found),
+        "proposal": _anchor_loss(tensors),
+        "class": _class_loss(tensors),
+        "box": _box_loss(tensors),
+        "mask": _mask_loss(tensors),
     }
 
 
-def _anchors(found: Mapping[str, Tensor]) -> Tensor:
-    labels = found["anchor_labels"]
+def _anchor_loss(tensors: Mapping[str, Tensor]) -> Tensor:
+    labels = tensors["anchor_labels"]
     each = functional.binary_cross_entropy_with_logits(
-        found["anchor_logits"].float(), (labels > 0).float(), reduction="none"
+        tensors["anchor_logits"].float(), (labels > 0).float(), reduction="none"
     )
-    known = _balanced(each, labels > 0, labels == 0, ANCHOR_SHARE)
-    moved = functional.smooth_l1_loss(
-        found["anchor_offsets"].float(), found["anchor_targets"].float(), reduction="none", beta=ANCHOR_BETA
+    objectness = _balanced(each, labels > 0, labels == 0, ANCHOR_SHARE)
+    offsets = functional.smooth_l1_loss(
+        tensors["anchor_offsets"].float(),
+        tensors["anchor_targets"].float(),
+        reduction="none",
+        beta=ANCHOR_BETA,
     )
-    return known + ANCHOR_SHARE * _mean(moved.sum(2), labels > 0)
+    return objectness + ANCHOR_SHARE * _mean(offsets.sum(2), labels > 0)
 
 
-def _classes(found: Mapping[str, Tensor]) -> Tensor:
-    labels = found["box_labels"]
-    # One row per box: of rows alone the gradient repeats bit for bit on an accelerator.
-    rows = found["box_logits"].float().flatten(0, 1)
+def _class_loss(tensors: Mapping[str, Tensor]) -> Tensor:
+    labels = tensors["box_labels"]
+    # One row per box: for rows alone the gradient has the same bits each time on an accelerator.
+    rows = tensors["box_logits"].float().flatten(0, 1)
     each = functional.cross_entropy(rows, labels.clamp(min=0).long().flatten(), reduction="none")
     each = each.view(labels.shape)
     return _balanced(each, labels > 0, labels == 0, BOX_SHARE)
 
 
-def _boxes(found: Mapping[str, Tensor]) -> Tensor:
-    labels = found["box_labels"]
-    own = _of_kind(found["box_offsets"].float(), labels)
-    each = functional.smooth_l1_loss(own, found["box_targets"].float(), reduction="none").sum(2)
+def _box_loss(tensors: Mapping[str, Tensor]) -> Tensor:
+    labels = tensors["box_labels"]
+    own = _of_kind(tensors["box_offsets"].float(), labels)
+    each = functional.smooth_l1_loss(own, tensors["box_targets"].float(), reduction="none").sum(2)
     return BOX_SHARE * _mean(each, labels > 0)
 
 
-def _masks(found: Mapping[str, Tensor]) -> Tensor:
-    labels = found["mask_labels"]
-    own = _of_kind(found["mask_logits"].float(), labels)
+def _mask_loss(tensors: Mapping[str, Tensor]) -> Tensor:
+    labels = tensors["mask_labels"]
+    own = _of_kind(tensors["mask_logits"].float(), labels)
     each = functional.binary_cross_entropy_with_logits(
-        own, found["mask_targets"].float(), reduction="none"
+        own, tensors["mask_targets"].float(), reduction="none"
     ).mean((2, 3))
     return _mean(each, labels > 0)
 

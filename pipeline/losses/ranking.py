@@ -12,7 +12,12 @@ from pipeline.losses.discrete_time import interval_survival
 
 
 def comparable_pairs(time: Tensor, event: Tensor) -> Tensor:
-    """(B, B) of bool: patient i had the event before patient j's time."""
+    """(B, B) of bool: patient i had the event before patient j's time.
+
+    Args:
+        time: (B,), any unit.
+        event: (B,), 1 = occurred.
+    """
     return (event > 0)[:, None] & (time[:, None] < time[None])
 
 
@@ -30,19 +35,26 @@ def deephit_ranking(
     """
     incidence = 1 - interval_survival(interval_logits)
     ends = torch.tensor(tuple(edges), dtype=time.dtype, device=time.device)
-    when = torch.searchsorted(ends, time.contiguous(), right=True).clamp(max=len(edges) - 1)
-    at_event = incidence[:, when].T  # row i: everybody's incidence at patient i's time
+    interval = torch.searchsorted(ends, time.contiguous(), right=True).clamp(max=len(edges) - 1)
+    at_event = incidence[:, interval].T  # row i: incidence of all patients at patient i's time
     own = at_event.diagonal()[:, None]
     return _mean(torch.exp(-(own - at_event) / sigma), comparable_pairs(time, event))
 
 
 def hazard_ranking(log_hazard: Tensor, time: Tensor, event: Tensor, sigma: float) -> Tensor:
-    """Mean over comparable pairs of log(1 + exp(−(hᵢ − hⱼ)/σ)): bounds concordance (Raykar et al. 2008)."""
+    """Mean over comparable pairs of log(1 + exp(−(hᵢ − hⱼ)/σ)), a bound of concordance (Raykar et al. 2008).
+
+    Args:
+        log_hazard: (B,), higher = worse.
+        time: (B,), any unit.
+        event: (B,), 1 = occurred.
+        sigma: Scale of differences of log-hazards.
+    """
     hazard = log_hazard.float()
     difference = (hazard[:, None] - hazard[None]) / sigma
     return _mean(functional.softplus(-difference), comparable_pairs(time, event))
 
 
 def _mean(values: Tensor, pairs: Tensor) -> Tensor:
-    kept = torch.where(pairs, values, torch.zeros_like(values))
-    return kept.sum() / pairs.sum().clamp(min=1)
+    compared = torch.where(pairs, values, torch.zeros_like(values))
+    return compared.sum() / pairs.sum().clamp(min=1)

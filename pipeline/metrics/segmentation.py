@@ -42,7 +42,7 @@ def surface_distances(first: Mask, second: Mask, spacing_mm: tuple[float, ...]) 
         spacing_mm: Voxel size along each axis, mm.
 
     Returns:
-        Zeros where both are empty; infinity where one is.
+        Zeros where both masks are empty; infinity where one of them is.
     """
     from scipy.ndimage import distance_transform_edt
 

@@ -134,8 +134,8 @@ def gather_stability(
     """Join patients' perturbed features, and describe their agreement.
 
     Args:
-        parquets: Of the patients' stage, a row per perturbation.
-        development: Patients whose agreement the summary tells; models compute their own,
+        parquets: Files of the patients' stage, a row per perturbation.
+        development: Patients whose agreement the summary describes; models compute their own,
             among their fold's training patients.
         out: Parquet file: `patient_id`, `perturbation`, features.
         summary: CSV file: `feature, icc, icc_low, icc_high, patients`; no rows where fewer than

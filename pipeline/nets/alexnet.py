@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.nets import pooling
-from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
+from pipeline.nets.blocks import Conv3d, Linear, channels_last_on_cpu, initialise
 from pipeline.nets.heads import OutcomeHead
-from pipeline.nets.pooling import max_grid, max_pool
+from pipeline.nets.pooling import adaptive_max_pool, max_pool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.pet_multiscale import AlexNet
 
@@ -29,7 +29,7 @@ SMALLEST_SIDE = 31
 
 def normalise(x: Tensor) -> Tensor:
     """Local response normalisation over five channels (Krizhevsky et al. 2012, section 3.3)."""
-    if not pooling.strict(x):
+    if not pooling.must_be_deterministic(x):
         return functional.local_response_norm(x, 5, alpha=5e-4, beta=0.75, k=2.0)
     # PyTorch's own pools means over channels, which has no gradient that repeats bit for bit.
     squares = functional.pad(x * x, (0, 0) * 3 + (2, 2))
@@ -63,12 +63,12 @@ class AlexNet3d(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, 1, "alexnet", SMALLEST_SIDE)
-        x = fast_layout(image)
+        x = channels_last_on_cpu(image)
         for convolution in (self.first, self.second):
             x = max_pool(normalise(functional.relu(convolution(x))), 3, stride=2)
         for layer in self.rest:
             x = functional.relu(layer(x))
-        features = self.dense(max_grid(x, GRID).flatten(1))
+        features = self.dense(adaptive_max_pool(x, GRID).flatten(1))
         return self.head(features, clinical)  # type: ignore[no-any-return]
 
 

@@ -10,33 +10,32 @@ from pipeline.errors import SettingsError
 
 
 class Conv3d(nn.Conv3d):
-    """3D convolution that stays right under bfloat16 on a processor.
+    """3D convolution whose gradients are right in bfloat16 on a CPU, too.
 
-    oneDNN's bfloat16 gradient of the weights is garbage, NaN included, where the image is 2
-    voxels deep and the kernel 3 (seen with torch 2.13 on AVX512-BF16; depths 1 and 3 upwards and
-    the other axes are right). Images no deeper than the kernel's reach are tiny, so they run in
-    float32.
+    oneDNN's bfloat16 gradient of the weights is wrong, sometimes NaN, where the image is 2 voxels
+    deep and the kernel 3 (seen with torch 2.13 on AVX512-BF16; depths 1 and 3 upwards and the
+    other axes are right). Images thinner than the kernel are tiny, so they run in float32.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """As `torch.nn.Conv3d`."""
-        rough = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
-        if x.device.type != "cpu" or not rough or x.shape[2] >= self.kernel_size[0]:
+        is_bf16 = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
+        if x.device.type != "cpu" or not is_bf16 or x.shape[2] >= self.kernel_size[0]:
             return super().forward(x)
-        kind = x.dtype
+        dtype = x.dtype
         with torch.autocast("cpu", enabled=False):
             weight = self.weight.float()
             bias = None if self.bias is None else self.bias.float()
             result: Tensor = self._conv_forward(x.float(), weight, bias)
-            return result.to(kind)
+            return result.to(dtype)
 
 
 class Linear(nn.Linear):
-    """Linear layer that stays float32 under bfloat16 autocast.
+    """Linear layer that computes in float32 under bfloat16 autocast.
 
-    The Cox loss leaves a constant open, so log-hazards may lie far from 0, and bfloat16's 8 bits then
-    round the differences between patients away; clinical features would be rounded, too. On vectors
-    float32 costs next to nothing.
+    The Cox loss does not depend on a constant added to all log-hazards. They may therefore lie far
+    from 0, where the 8 bits of bfloat16 cannot tell patients apart; clinical features would be
+    rounded, too. For vectors float32 costs next to nothing.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +44,7 @@ class Linear(nn.Linear):
         if device == "meta" or not torch.is_autocast_enabled(device):
             return super().forward(x)
         with torch.autocast(device, enabled=False):
-            return super().forward(precise(x))
+            return super().forward(at_least_float32(x))
 
 
 class ConvNormRelu(nn.Sequential):
@@ -85,11 +84,11 @@ class TumourProbability(nn.Module):
         assert bias is not None
         weight = self.conv.weight[1:] - self.conv.weight[:1]
         convolve = functional.conv3d if weight.dim() == 5 else functional.conv2d
-        return torch.sigmoid(precise(convolve(x, weight, bias[1:] - bias[:1])))
+        return torch.sigmoid(at_least_float32(convolve(x, weight, bias[1:] - bias[:1])))
 
 
-def up(x: Tensor, like: Tensor) -> Tensor:
-    """Nearest-neighbour upsampling by 2, cut to the sides of another tensor where pooling rounded up."""
+def upsample_nearest(x: Tensor, like: Tensor) -> Tensor:
+    """Nearest-neighbour upsampling by 2, cropped to the sides of another tensor where pooling rounded up."""
     x = functional.interpolate(x, scale_factor=2, mode="nearest")
     for dimension in range(2, x.dim()):
         if x.shape[dimension] > like.shape[dimension]:
@@ -97,15 +96,15 @@ def up(x: Tensor, like: Tensor) -> Tensor:
     return x
 
 
-def precise(x: Tensor) -> Tensor:
-    """Float32, from bfloat16 too; float64 stays."""
+def at_least_float32(x: Tensor) -> Tensor:
+    """Float32 of bfloat16 and float32; float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
 
 
-def fast_layout(image: Tensor) -> Tensor:
-    """The image with channels last in memory on a processor, where convolutions then run up to twice as fast.
+def channels_last_on_cpu(image: Tensor) -> Tensor:
+    """The image with channels last in memory on a CPU, where convolutions then run up to twice as fast.
 
-    Convolutions, normalisation and pooling hand the layout on, so it is set once, on the input.
+    Convolutions, normalisation and pooling keep the layout, so that it is set once, on the input.
     """
     if image.device.type != "cpu":
         return image
@@ -115,11 +114,11 @@ def fast_layout(image: Tensor) -> Tensor:
 
 def global_mean(x: Tensor) -> Tensor:
     """Global average pooling: (B, F) from (B, F, *sides), summed in float32."""
-    return precise(x.flatten(2)).mean(2)
+    return at_least_float32(x.flatten(2)).mean(2)
 
 
 def join_clinical(features: Tensor, clinical: Tensor | None, expected: int) -> Tensor:
-    """Features (B, F) with clinical ones (B, K) behind them.
+    """Features (B, F) and clinical features (B, K), concatenated.
 
     Raises:
         SettingsError: K is not the number the network was built for.

@@ -58,12 +58,12 @@ def non_maximum_suppression(boxes: Tensor, scores: Tensor, threshold: float) -> 
     if compiled is not None:
         return compiled.nms(boxes, scores, threshold)  # type: ignore[no-any-return]
     order = torch.argsort(scores, descending=True, stable=True)
-    alike = overlaps(boxes[order], boxes[order]) > threshold
-    kept = torch.ones(len(order), dtype=torch.bool, device=boxes.device)
+    overlapping = overlaps(boxes[order], boxes[order]) > threshold
+    keep = torch.ones(len(order), dtype=torch.bool, device=boxes.device)
     for number in range(len(order)):
-        if bool(kept[number]):
-            kept[number + 1 :] &= ~alike[number, number + 1 :]
-    return order[kept]
+        if bool(keep[number]):
+            keep[number + 1 :] &= ~overlapping[number, number + 1 :]
+    return order[keep]
 
 
 def roi_align(maps: Tensor, boxes: Tensor, image: Tensor, size: int, scale: float) -> Tensor:
@@ -94,8 +94,8 @@ def roi_align(maps: Tensor, boxes: Tensor, image: Tensor, size: int, scale: floa
     result = maps.new_zeros(len(boxes), maps.shape[1], size, size)
     for number in range(maps.shape[0]):
         own = (image == number).nonzero().flatten()
-        cut = torch.einsum("nih,chw,njw->ncij", rows[own], maps[number], columns[own])
-        result = result.index_copy(0, own, cut.to(result.dtype))
+        cropped = torch.einsum("nih,chw,njw->ncij", rows[own], maps[number], columns[own])
+        result = result.index_copy(0, own, cropped.to(result.dtype))
     return result
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import ConvNormRelu, Linear, TumourProbability, fast_layout, initialise
+from pipeline.nets.blocks import ConvNormRelu, Linear, TumourProbability, channels_last_on_cpu, initialise
 from pipeline.nets.heads import OutcomeHead
-from pipeline.nets.pooling import grow, max_grid, max_pool
+from pipeline.nets.pooling import adaptive_max_pool, max_pool, resize_linear
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.pet_multiscale import ChenNet
 
@@ -35,7 +35,7 @@ def _double(inputs: int, filters: int) -> nn.Sequential:
 
 def pyramid(maps: Tensor) -> Tensor:
     """Maxima on grids of 4³, 2³ and 1 bins (He et al. 2014, Figure 3): (B, 73 F) from (B, F, Z, Y, X)."""
-    return torch.cat([max_grid(maps, bins).flatten(1) for bins in BINS], 1)
+    return torch.cat([adaptive_max_pool(maps, bins).flatten(1) for bins in BINS], 1)
 
 
 class ChenUNet(nn.Module):
@@ -60,12 +60,12 @@ class ChenUNet(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, DIVISOR, "chen_net")
-        levels = [self.down[0](fast_layout(image))]
+        levels = [self.down[0](channels_last_on_cpu(image))]
         for level in self.down[1:]:
             levels.append(level(max_pool(levels[-1], 2)))
         x = levels[-1]
         for join, skip in zip(self.up, reversed(levels[:-1]), strict=True):
-            grown = grow(x, skip.shape[2:])
+            grown = resize_linear(x, skip.shape[2:])
             x = join(torch.cat([grown, skip], 1))
         features = functional.relu(self.dense(pyramid(levels[LEVEL])))
         return {"mask": self.probability(x).squeeze(1), **self.head(features, clinical)}

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Linear, fast_layout, initialise, precise, up
+from pipeline.nets.blocks import Linear, at_least_float32, channels_last_on_cpu, initialise, upsample_nearest
 from pipeline.nets.heads import outcome_size
 from pipeline.nets.mask_rcnn import MaskRcnn
-from pipeline.nets.pooling import max_grid, max_pool
+from pipeline.nets.pooling import adaptive_max_pool, max_pool
 from pipeline.nets.resnet50 import BLOCKS, EXPANSION, FILTERS, Bottleneck, conv_norm
 from pipeline.nets.sizes import require_2d, require_divisible, scaled
 from pipeline.settings.networks.chest_ct import ChestCt
@@ -100,10 +100,10 @@ class Decoder(nn.Module):
         """Linear output (B, outputs, Y, X) at the image's size."""
         x = levels[-1]
         for shrink, join, skip in zip(self.shrink, self.join, reversed(levels[:-1]), strict=True):
-            x = join(torch.cat([up(shrink(x), like=skip), skip], 1))
+            x = join(torch.cat([upsample_nearest(shrink(x), like=skip), skip], 1))
         if x.shape[2:] != sides:  # ResNet's first maps are half the image
             x = functional.interpolate(x, sides, mode="nearest")
-        return precise(self.last(x))  # type: ignore[no-any-return]
+        return at_least_float32(self.last(x))  # type: ignore[no-any-return]
 
 
 class ChestCtNet(nn.Module):
@@ -143,15 +143,15 @@ class ChestCtNet(nn.Module):
         """
         x = require_2d(image, "chest_ct")
         require_divisible(x, self.divisor, "chest_ct")
-        levels = self.encoder(fast_layout(x))
+        levels = self.encoder(channels_last_on_cpu(x))
         outputs: dict[str, Tensor] = {}
         if self.reconstruction is not None:
             outputs["reconstruction"] = self.reconstruction(levels, x.shape[2:]).unsqueeze(2)
         if self.segmentation is not None:
             outputs["mask"] = torch.sigmoid(self.segmentation(levels, x.shape[2:]))
         if self.classification is not None:
-            pooled = max_grid(levels[-1], GRID).flatten(1)
-            outputs["labels"] = precise(self.classification(pooled))
+            pooled = adaptive_max_pool(levels[-1], GRID).flatten(1)
+            outputs["labels"] = at_least_float32(self.classification(pooled))
         if self.detection is not None:
             flat = None if mask is None else mask.squeeze(1)
             outputs |= self.detection(levels[self.level], (x.shape[2], x.shape[3]), flat)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise
+from pipeline.nets.blocks import Conv3d, Linear, channels_last_on_cpu, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import MaxPool
 from pipeline.nets.sizes import require_divisible, scaled
@@ -43,7 +43,7 @@ class SixLayers(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, 1, "cnn6", SMALLEST_SIDE)
-        features = functional.relu(self.dense(global_mean(self.convolutions(fast_layout(image)))))
+        features = functional.relu(self.dense(global_mean(self.convolutions(channels_last_on_cpu(image)))))
         return self.head(features, clinical)  # type: ignore[no-any-return]
 
 

@@ -11,7 +11,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import Linear, fast_layout, global_mean, initialise, join_clinical, masked, precise
+from pipeline.nets.blocks import (
+    Linear,
+    at_least_float32,
+    channels_last_on_cpu,
+    global_mean,
+    initialise,
+    join_clinical,
+    masked,
+)
 from pipeline.nets.pooling import MaxPool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.deepmts import CnnSurvival
@@ -23,7 +31,7 @@ DIVISOR = 8
 
 def largest_slice(image: Tensor, mask: Tensor) -> Tensor:
     """Each patient's slice (B, C, Y, X) in which the mask covers most; the first of equals."""
-    areas = precise(mask.flatten(2)).sum(2)
+    areas = at_least_float32(mask.flatten(2)).sum(2)
     rows = torch.arange(image.shape[0], device=image.device)
     return image[rows, :, areas.argmax(1)]
 
@@ -53,13 +61,16 @@ class CnnSurvivalNet(nn.Module):
         self, image: Tensor, clinical: Tensor | None = None, mask: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`; the mask is needed, for patients to be predicted too."""
-        seen = masked(image, mask, "cnn_survival")
+        tumour = masked(image, mask, "cnn_survival")
         assert mask is not None
-        x = largest_slice(seen, mask)
+        x = largest_slice(tumour, mask)
         require_divisible(x, DIVISOR, "cnn_survival")
-        features = torch.relu(self.hidden(global_mean(self.convolutions(fast_layout(x)))))
+        features = torch.relu(self.hidden(global_mean(self.convolutions(channels_last_on_cpu(x)))))
         joined = join_clinical(self.dropout(features), clinical, self.clinical)
-        return {"interval_logits": precise(self.last(joined)), "deep_features": precise(features)}
+        return {
+            "interval_logits": at_least_float32(self.last(joined)),
+            "deep_features": at_least_float32(features),
+        }
 
 
 def build(settings: CnnSurvival, in_channels: int, clinical: int) -> CnnSurvivalNet:

@@ -19,13 +19,13 @@ from pipeline.nets.blocks import (
     ConvNormRelu,
     Linear,
     TumourProbability,
-    fast_layout,
+    at_least_float32,
+    channels_last_on_cpu,
     global_mean,
     initialise,
     join_clinical,
     masked,
-    precise,
-    up,
+    upsample_nearest,
 )
 from pipeline.nets.csn import SMALLEST_SIDE, CascadedSurvivalNetwork
 from pipeline.nets.pooling import max_pool
@@ -121,7 +121,7 @@ class Decoder(nn.Module):
         """Tumour probability (B, 1, Z, Y, X), float32, from the encoder's outputs."""
         x = levels[-1]
         for level, skip in zip(self.levels, reversed(levels[:-1]), strict=True):
-            x = level(torch.cat([up(x, like=skip), skip], 1))
+            x = level(torch.cat([upsample_nearest(x, like=skip), skip], 1))
         return self.probability(x)  # type: ignore[no-any-return]
 
 
@@ -133,11 +133,11 @@ class SharedFeatures(nn.Module):
 
     def __init__(self, filters: Sequence[int], projections: bool) -> None:
         super().__init__()
-        kept = [max(1, width // 2) for width in filters] if projections else list(filters)
-        self.size = sum(kept)
+        sizes = [max(1, width // 2) for width in filters] if projections else list(filters)
+        self.size = sum(sizes)
         self.projections = nn.ModuleList(
             ConvNormRelu(width, half, kernel=1) if projections else nn.Identity()
-            for width, half in zip(filters, kept, strict=True)
+            for width, half in zip(filters, sizes, strict=True)
         )
 
     def forward(self, levels: list[Tensor]) -> Tensor:
@@ -200,28 +200,28 @@ class DeepMts(nn.Module):
         self._check(image)
         if self.parts.masked:
             image = masked(image, mask, self.name)
-        image = fast_layout(image)
+        image = channels_last_on_cpu(image)
         outputs: dict[str, Tensor] = {}
         features: list[Tensor] = []
-        seen = image
+        csn_input = image
         if self.encoder is not None:
             levels = self.encoder(image)
             if self.decoder is not None:
                 probability = self.decoder(levels)
                 outputs["mask"] = probability.squeeze(1)
                 if self.csn is not None:
-                    seen = torch.cat([image, self._shown(probability).to(image.dtype)], 1)
+                    csn_input = torch.cat([image, self._map_for_csn(probability).to(image.dtype)], 1)
             if self.shared is not None:
                 features.append(self.shared(levels))
         if self.csn is not None:
-            features.append(self.csn(seen))
+            features.append(self.csn(csn_input))
         if self.head is not None:
-            outputs["log_hazard"] = precise(self.head(features, clinical))
+            outputs["log_hazard"] = at_least_float32(self.head(features, clinical))
             outputs["deep_features"] = torch.cat(features, 1)
         return outputs
 
-    def _shown(self, probability: Tensor) -> Tensor:
-        """The tumour map as the CSN sees it: the same values, its gradient scaled by `map_gradient`."""
+    def _map_for_csn(self, probability: Tensor) -> Tensor:
+        """The tumour map as input of the CSN: the same values, its gradient scaled by `map_gradient`."""
         share = self.map_gradient
         if share == 1.0:
             return probability

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise
+from pipeline.nets.blocks import Conv3d, channels_last_on_cpu, global_mean, initialise
 from pipeline.nets.csn import DenseBlock
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import MaxPool, MeanPool
@@ -64,7 +64,7 @@ class DenseNet3d(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, 1, "densenet169", SMALLEST_SIDE)
-        return self.head(global_mean(self.layers(fast_layout(image))), clinical)  # type: ignore[no-any-return]
+        return self.head(global_mean(self.layers(channels_last_on_cpu(image))), clinical)  # type: ignore[no-any-return]
 
 
 def build(settings: DenseNet169, in_channels: int, clinical: int) -> DenseNet3d:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Linear, initialise, join_clinical, precise, up
-from pipeline.nets.pooling import MaxPool, max_grid, max_pool
+from pipeline.nets.blocks import Linear, at_least_float32, initialise, join_clinical, upsample_nearest
+from pipeline.nets.pooling import MaxPool, adaptive_max_pool, max_pool
 from pipeline.nets.sizes import scaled
 
 UNET_FILTERS = (64, 128, 256, 512, 1024)
@@ -23,8 +23,8 @@ RESIDUAL_FILTERS = (16, 32, 64, 128, 256)
 GRID = 5
 HIDDEN = 128
 DIVISOR = 16
-CALM = 0.01
-"""Of the last layer's weights at the start."""
+SMALL_OUTPUT = 0.01
+"""Factor of the last layer's initial weights."""
 
 
 def _norm(filters: int, batch_norm: bool) -> nn.Module:
@@ -54,8 +54,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, filters, Y, X)."""
-        inner = functional.relu(self.norms[0](self.first(x)))
-        return functional.relu(self.norms[1](self.second(inner)) + self.project(x))
+        hidden = functional.relu(self.norms[0](self.first(x)))
+        return functional.relu(self.norms[1](self.second(hidden)) + self.project(x))
 
 
 class UNet(nn.Module):
@@ -86,12 +86,12 @@ class UNet(nn.Module):
         """
         x = levels[-1]
         for shrink, block, skip in zip(self.shrink, self.up, reversed(levels[:-1]), strict=True):
-            x = block(torch.cat([up(shrink(x), like=skip), skip], 1))
+            x = block(torch.cat([upsample_nearest(shrink(x), like=skip), skip], 1))
         return x
 
     def probability(self, features: Tensor) -> Tensor:
         """Disk probability (B, 1, Y, X)."""
-        return torch.sigmoid(precise(self.last(features)))
+        return torch.sigmoid(at_least_float32(self.last(features)))
 
 
 class Regression(nn.Module):
@@ -106,22 +106,22 @@ class Regression(nn.Module):
 
     def forward(self, maps: Tensor, clinical: Tensor | None) -> tuple[Tensor, Tensor]:
         """Log-hazard (B,), higher = worse, and the features before the last layer (B, 128)."""
-        pooled = max_grid(maps, GRID).flatten(1)
+        pooled = adaptive_max_pool(maps, GRID).flatten(1)
         features = functional.relu(self.hidden(pooled))
         joined = join_clinical(self.dropout(features), clinical, self.clinical)
-        return precise(self.last(joined).squeeze(1)), precise(features)
+        return at_least_float32(self.last(joined).squeeze(1)), at_least_float32(features)
 
 
-def begin(net: nn.Module, regression: Regression) -> None:
-    """Initialise a network so that all log-hazards begin near 0, in place.
+def initialise_small_output(net: nn.Module, regression: Regression) -> None:
+    """Initialise a network in place so that all log-hazards are near 0 at first.
 
-    Pooling the maximum of noisy maps gives the fully connected layers large inputs: with
-    weights of the usual size log-hazards begin with an SD of 6 to 37, and in SthenR-net the
-    Cox loss's gradient is a thousand times that of the segmentation, whose maps then die.
+    Maxima of noisy maps are large inputs of the fully connected layers: with weights of the usual
+    size initial log-hazards have an SD of 6 to 37, and in SthenR-net the gradient of the Cox loss is
+    a thousand times that of the segmentation, whose maps then stop learning.
     """
     initialise(net)
     with torch.no_grad():
-        regression.last.weight.mul_(CALM)
+        regression.last.weight.mul_(SMALL_OUTPUT)
 
 
 class ResidualPath(nn.Sequential):

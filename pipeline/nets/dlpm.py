@@ -11,7 +11,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise, join_clinical, precise
+from pipeline.nets.blocks import (
+    Conv3d,
+    Linear,
+    at_least_float32,
+    channels_last_on_cpu,
+    global_mean,
+    initialise,
+    join_clinical,
+)
 from pipeline.nets.pooling import MeanPool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.deepmts import Dlpm
@@ -72,9 +80,9 @@ class DlpmNet(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, 1, "dlpm", SMALLEST_SIDE)
-        features = global_mean(self.layers(fast_layout(image)))
+        features = global_mean(self.layers(channels_last_on_cpu(image)))
         logits = self.last(join_clinical(features, clinical, self.clinical))
-        return {"interval_logits": precise(logits), "deep_features": features}
+        return {"interval_logits": at_least_float32(logits), "deep_features": features}
 
 
 def build(settings: Dlpm, in_channels: int, clinical: int) -> DlpmNet:

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from pipeline.errors import SettingsError
-from pipeline.nets.blocks import Linear, join_clinical, precise
+from pipeline.nets.blocks import Linear, at_least_float32, join_clinical
 from pipeline.settings.losses import LossSettings
 
 Outcome = Literal["label", "hazard", "intervals"]
@@ -55,8 +55,8 @@ class OutcomeHead(nn.Module):
     def forward(self, features: Tensor, clinical: Tensor | None) -> dict[str, Tensor]:
         """The outcome's output and the features as they came, as ``deep_features``."""
         joined = join_clinical(self.dropout(features), clinical, self.clinical)
-        values = precise(self.last(joined))
-        outputs = {"deep_features": precise(features)}
+        values = at_least_float32(self.last(joined))
+        outputs = {"deep_features": at_least_float32(features)}
         if self.outcome == "hazard":
             return {"log_hazard": values.squeeze(1), **outputs}
         return {"labels" if self.outcome == "label" else "interval_logits": values, **outputs}

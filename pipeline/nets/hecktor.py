@@ -19,13 +19,13 @@ from pipeline.nets.blocks import (
     Conv3d,
     Linear,
     TumourProbability,
-    fast_layout,
+    at_least_float32,
+    channels_last_on_cpu,
     global_mean,
     initialise,
     join_clinical,
-    precise,
 )
-from pipeline.nets.pooling import MaxPool, grow
+from pipeline.nets.pooling import MaxPool, resize_linear
 from pipeline.nets.sizes import require_divisible
 from pipeline.settings.networks.hecktor import Hecktor
 
@@ -92,7 +92,10 @@ def _encoder(in_channels: int, filters: Sequence[int], norm: str) -> nn.ModuleLi
 
 
 class Decoder(nn.Module):
-    """Transposed convolutions; every level also speaks to full resolution through a 1×1×1 convolution."""
+    """Transposed convolutions with skip connections; deep heads give side outputs at full resolution.
+
+    A deep head is a 1×1×1 convolution on the output of a level below full resolution.
+    """
 
     def __init__(self, filters: Sequence[int], norm: str) -> None:
         super().__init__()
@@ -104,20 +107,20 @@ class Decoder(nn.Module):
         )
         self.join = nn.ModuleList(ConvReluNorm(2 * width, width, 3, norm) for _, width in pairs)
         self.refine = nn.ModuleList(ConvReluNorm(width, width, 3, norm) for _, width in pairs)
-        self.speak = nn.ModuleList(ConvReluNorm(width, filters[0], 1, norm) for _, width in pairs[:-1])
+        self.deep_heads = nn.ModuleList(ConvReluNorm(width, filters[0], 1, norm) for _, width in pairs[:-1])
         self.probability = TumourProbability(filters[0])
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Tumour probability (B, 1, Z, Y, X) from the encoder's outputs."""
         x, size = levels[-1], levels[0].shape[2:]
-        spoken: list[Tensor] = []
+        side_outputs: list[Tensor] = []
         for number, skip in enumerate(reversed(levels[:-1])):
             x = self.join[number](torch.cat([self.up[number](x), skip], 1))
             if number == len(self.up) - 1:
-                x = torch.stack([x, *spoken]).sum(0)
+                x = torch.stack([x, *side_outputs]).sum(0)
             x = self.refine[number](x)
-            if number < len(self.speak):
-                spoken.append(grow(self.speak[number](x), size))
+            if number < len(self.deep_heads):
+                side_outputs.append(resize_linear(self.deep_heads[number](x), size))
         return self.probability(x)  # type: ignore[no-any-return]
 
 
@@ -134,7 +137,7 @@ class RadiomicsBranch(nn.Module):
         """Log-hazard (B,), higher = worse."""
         hidden = functional.relu(self.hidden(self.dropout(features)))
         joined = join_clinical(self.dropout(hidden), clinical, self.clinical)
-        return precise(self.last(joined).squeeze(1))  # type: ignore[no-any-return]
+        return at_least_float32(self.last(joined).squeeze(1))  # type: ignore[no-any-return]
 
 
 class HecktorNet(nn.Module):
@@ -158,7 +161,7 @@ class HecktorNet(nn.Module):
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, DIVISOR, "hecktor")
         levels: list[Tensor] = []
-        x = fast_layout(image)
+        x = channels_last_on_cpu(image)
         for level in self.encoder:
             x = level(x)
             levels.append(x)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise
+from pipeline.nets.blocks import Conv3d, channels_last_on_cpu, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import MaxPool, mean_pool
 from pipeline.nets.sizes import require_divisible, scaled
@@ -144,7 +144,7 @@ class Inception3d(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, 1, "inception_v3", SMALLEST_SIDE)
-        return self.head(global_mean(self.layers(fast_layout(image))), clinical)  # type: ignore[no-any-return]
+        return self.head(global_mean(self.layers(channels_last_on_cpu(image))), clinical)  # type: ignore[no-any-return]
 
 
 def build(settings: InceptionV3, in_channels: int, clinical: int) -> Inception3d:

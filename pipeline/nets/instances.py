@@ -1,4 +1,4 @@
-"""What detection is taught: lesions of a mask as boxes, and which anchors and proposals belong to them."""
+"""Targets of detection: lesions of a mask as boxes, and which anchors and proposals belong to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 from pipeline.nets.boxes import areas, overlaps, roi_align
 
 LARGEST = 16
-"""Lesions of an image that are taught: the largest. A fixed number, so that batches can be joined."""
+"""Number of lesions of an image that are taught, the largest. It is fixed, so that batches can be joined."""
 FOREGROUND, BACKGROUND = 0.7, 0.3
 """Overlap from which an anchor is a lesion, and below which it is none (Ren et al. 2015, section 3.1.2)."""
 PROPOSED = 0.5
@@ -43,30 +43,30 @@ def lesions_of(mask: Tensor, largest: int | None = LARGEST) -> Lesions:
     """
     height, width = mask.shape
     kinds = mask.round().long()
-    fresh = torch.arange(1, height * width + 1, device=mask.device, dtype=torch.float64).view(height, width)
-    found = []
+    numbers = torch.arange(1, height * width + 1, device=mask.device, dtype=torch.float64).view(height, width)
+    lesions: list[tuple[Tensor, int]] = []
     for kind in kinds.unique().tolist():
         if kind > 0:
             inside = (kinds == kind).double()
-            names = _spread(fresh * inside, inside)
-            found += [(names == name, kind) for name in names.unique().tolist() if name]
-    found.sort(key=lambda pair: -int(pair[0].sum()))
-    regions = [region for region, _ in found[:largest]]
+            labels = _connected_labels(numbers * inside, inside)
+            lesions += [(labels == label, kind) for label in labels.unique().tolist() if label]
+    lesions.sort(key=lambda lesion: -int(lesion[0].sum()))
+    regions = [region for region, _ in lesions[:largest]]
     if not regions:
         nothing = mask.new_zeros(0)
         return Lesions(nothing.view(0, 4), nothing.long(), nothing.view(0, height, width))
     boxes = mask.new_tensor([_box(region) for region in regions])
-    numbers = torch.tensor([kind for _, kind in found[:largest]], device=mask.device)
-    return Lesions(boxes, numbers, torch.stack(regions).to(mask.dtype))
+    lesion_kinds = torch.tensor([kind for _, kind in lesions[:largest]], device=mask.device)
+    return Lesions(boxes, lesion_kinds, torch.stack(regions).to(mask.dtype))
 
 
-def _spread(names: Tensor, inside: Tensor) -> Tensor:
-    """The largest name of each region, by maxima of neighbours until nothing changes."""
+def _connected_labels(labels: Tensor, inside: Tensor) -> Tensor:
+    """One label per region, its largest, by maxima over neighbours until nothing changes."""
     while True:
-        spread = functional.max_pool2d(names[None, None], 3, 1, 1)[0, 0] * inside
-        if torch.equal(spread, names):
-            return names
-        names = spread
+        spread = functional.max_pool2d(labels[None, None], 3, 1, 1)[0, 0] * inside
+        if torch.equal(spread, labels):
+            return labels
+        labels = spread
 
 
 def _box(region: Tensor) -> tuple[float, float, float, float]:
@@ -106,9 +106,9 @@ def match_proposals(proposals: Tensor, lesions: Lesions) -> tuple[Tensor, Tensor
 
 @torch.no_grad()
 def mask_targets(boxes: Tensor, lesions: Lesions, size: int) -> Tensor:
-    """The lesion that overlaps each box most, cut to the box on a grid: (M, size, size) of 0 and 1."""
+    """The lesion that overlaps each box most, cropped to the box on a grid: (M, size, size) of 0 and 1."""
     if not len(lesions.boxes):
         return boxes.new_zeros(len(boxes), size, size)
     which = overlaps(boxes, lesions.boxes).argmax(1)
-    cut = roi_align(lesions.masks[:, None], boxes, which, size, 1.0)
-    return (cut.squeeze(1) >= 0.5).to(boxes.dtype)
+    cropped = roi_align(lesions.masks[:, None], boxes, which, size, 1.0)
+    return (cropped.squeeze(1) >= 0.5).to(boxes.dtype)

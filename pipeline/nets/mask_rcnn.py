@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Linear, precise
+from pipeline.nets.blocks import Linear, at_least_float32
 from pipeline.nets.boxes import decode, encode, make_anchors, non_maximum_suppression, roi_align
 from pipeline.nets.instances import (
     LARGEST,
@@ -77,10 +77,10 @@ class MaskRcnn(nn.Module):
             and masks as logits and, with a mask, their targets.
         """
         outputs, anchors = self._anchors(maps)
-        lesions = None if mask is None else [lesions_of(precise(image)) for image in mask]
+        lesions = None if mask is None else [lesions_of(at_least_float32(image)) for image in mask]
         proposals = torch.stack([self._proposals(outputs, anchors, sides, i) for i in range(len(maps))])
         if self.training:
-            proposals = torch.cat([proposals, _given(proposals, lesions)], 1)
+            proposals = torch.cat([proposals, _lesion_boxes(proposals, lesions)], 1)
         outputs |= self._boxes(maps, proposals)
         if lesions is not None:
             outputs |= _targets(anchors, proposals, lesions)
@@ -90,8 +90,8 @@ class MaskRcnn(nn.Module):
     def _anchors(self, maps: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         hidden = functional.relu(self.propose(maps))
         batch, rows, columns = maps.shape[0], *maps.shape[2:]
-        logits = precise(self.objectness(hidden)).permute(0, 2, 3, 1).reshape(batch, -1)
-        offsets = precise(self.offsets(hidden)).permute(0, 2, 3, 1).reshape(batch, -1, 4)
+        logits = at_least_float32(self.objectness(hidden)).permute(0, 2, 3, 1).reshape(batch, -1)
+        offsets = at_least_float32(self.offsets(hidden)).permute(0, 2, 3, 1).reshape(batch, -1, 4)
         anchors = make_anchors(rows, columns, STRIDE, ANCHORS, offsets)
         return {"detection_anchor_logits": logits, "detection_anchor_offsets": offsets}, anchors
 
@@ -109,11 +109,11 @@ class MaskRcnn(nn.Module):
 
     def _boxes(self, maps: Tensor, proposals: Tensor) -> dict[str, Tensor]:
         batch, count = proposals.shape[:2]
-        cut = roi_align(maps, *_flat(proposals), BOX_GRID, 1 / STRIDE)
-        features = self.dense(cut.flatten(1))
+        cropped = roi_align(maps, *_flat(proposals), BOX_GRID, 1 / STRIDE)
+        features = self.dense(cropped.flatten(1))
         return {
-            "detection_box_logits": precise(self.kind(features)).view(batch, count, -1),
-            "detection_box_offsets": precise(self.box(features)).view(batch, count, self.kinds, 4),
+            "detection_box_logits": at_least_float32(self.kind(features)).view(batch, count, -1),
+            "detection_box_offsets": at_least_float32(self.box(features)).view(batch, count, self.kinds, 4),
         }
 
     def _masks(
@@ -126,7 +126,7 @@ class MaskRcnn(nn.Module):
     ) -> dict[str, Tensor]:
         """Masks of the proposals that are lesions (training), or of what is detected."""
         chosen = [
-            _nearest(proposals[i], outputs, i)
+            _lesion_proposals(proposals[i], outputs, i)
             if self.training and lesions is not None
             else self._detected(proposals[i], outputs, sides, i)
             for i in range(len(maps))
@@ -134,30 +134,32 @@ class MaskRcnn(nn.Module):
         detection = torch.stack(chosen)
         boxes = detection[..., :4]
         logits = self.mask(roi_align(maps, *_flat(boxes), MASK_GRID, 1 / STRIDE))
-        found = {
+        results = {
             "detection": detection,
-            "detection_mask_logits": precise(logits).unflatten(0, boxes.shape[:2]),
+            "detection_mask_logits": at_least_float32(logits).unflatten(0, boxes.shape[:2]),
         }
         if lesions is not None:
             pairs = list(zip(boxes, lesions, strict=True))
-            found["detection_mask_labels"] = torch.stack([match_proposals(*pair)[0] for pair in pairs])
-            found["detection_mask_targets"] = torch.stack([mask_targets(*p, 2 * MASK_GRID) for p in pairs])
-        return found
+            results["detection_mask_labels"] = torch.stack([match_proposals(*pair)[0] for pair in pairs])
+            results["detection_mask_targets"] = torch.stack([mask_targets(*p, 2 * MASK_GRID) for p in pairs])
+        return results
 
     @torch.no_grad()
     def _detected(
         self, proposals: Tensor, outputs: dict[str, Tensor], sides: tuple[int, int], image: int
     ) -> Tensor:
         """Boxes of one image with scores and kinds (16, 6), after non-maximum suppression within a kind."""
-        chances = outputs["detection_box_logits"][image].softmax(1)[:, 1:]
-        score, kind = chances.max(1)
+        probabilities = outputs["detection_box_logits"][image].softmax(1)[:, 1:]
+        score, kind = probabilities.max(1)
         offsets = outputs["detection_box_offsets"][image][torch.arange(len(kind)), kind]
         real = (proposals[:, 2] > proposals[:, 0]) & (score > LEAST_SCORE)
-        kept = real.nonzero().flatten()
-        boxes = decode(offsets[kept] / offsets.new_tensor(BOX_WEIGHTS), proposals[kept], *sides)
-        apart = (kind[kept] * max(sides) * 2)[:, None].to(boxes.dtype)  # kinds do not overlap
-        best = non_maximum_suppression(boxes + apart, score[kept], DETECTION_OVERLAP)
-        rows = torch.cat([boxes, score[kept, None], kind[kept, None].to(boxes.dtype) + 1], 1)
+        candidates = real.nonzero().flatten()
+        boxes = decode(offsets[candidates] / offsets.new_tensor(BOX_WEIGHTS), proposals[candidates], *sides)
+        kind_offset = (kind[candidates] * max(sides) * 2)[:, None].to(
+            boxes.dtype
+        )  # boxes of different kinds do not overlap
+        best = non_maximum_suppression(boxes + kind_offset, score[candidates], DETECTION_OVERLAP)
+        rows = torch.cat([boxes, score[candidates, None], kind[candidates, None].to(boxes.dtype) + 1], 1)
         return _padded(rows[best], LARGEST)
 
 
@@ -172,7 +174,7 @@ def _padded(rows: Tensor, count: int) -> Tensor:
     return functional.pad(rows[:count], (0, 0, 0, max(0, count - len(rows))))
 
 
-def _given(like: Tensor, lesions: list[Lesions] | None) -> Tensor:
+def _lesion_boxes(like: Tensor, lesions: list[Lesions] | None) -> Tensor:
     """The lesions' own boxes (B, 16, 4), empty where there are fewer."""
     if lesions is None:
         return like.new_zeros(like.shape[0], LARGEST, 4)
@@ -180,7 +182,7 @@ def _given(like: Tensor, lesions: list[Lesions] | None) -> Tensor:
 
 
 @torch.no_grad()
-def _nearest(proposals: Tensor, outputs: dict[str, Tensor], image: int) -> Tensor:
+def _lesion_proposals(proposals: Tensor, outputs: dict[str, Tensor], image: int) -> Tensor:
     """The proposals (16, 6) that are lesions, by overlap; score: the overlap."""
     kinds, overlap = (outputs[f"detection_box_{name}"][image] for name in ("labels", "overlaps"))
     order = torch.argsort(torch.where(kinds > 0, overlap, -1.0), descending=True, stable=True)[:LARGEST]
@@ -191,19 +193,19 @@ def _nearest(proposals: Tensor, outputs: dict[str, Tensor], image: int) -> Tenso
 @torch.no_grad()
 def _targets(anchors: Tensor, proposals: Tensor, lesions: list[Lesions]) -> dict[str, Tensor]:
     """Of each anchor and proposal: what it is, and the offsets to its lesion's box."""
-    found: dict[str, list[Tensor]] = {}
+    targets: dict[str, list[Tensor]] = {}
     for boxes, each in zip(proposals, lesions, strict=True):
-        near, goal = match_anchors(anchors, each)
+        anchor_labels, anchor_boxes = match_anchors(anchors, each)
         kinds, box, overlap = match_proposals(boxes, each)
         lesion = (kinds > 0)[:, None]
-        whole = boxes.new_tensor([0.0, 0.0, 1.0, 1.0])  # stands for boxes whose offsets nobody asks for
-        offsets = encode(torch.where(lesion, box, whole), torch.where(lesion, boxes, whole))
+        unit = boxes.new_tensor([0.0, 0.0, 1.0, 1.0])  # in place of boxes whose offsets are not used
+        offsets = encode(torch.where(lesion, box, unit), torch.where(lesion, boxes, unit))
         for name, value in (
-            ("anchor_labels", near),
-            ("anchor_targets", encode(goal, anchors)),
+            ("anchor_labels", anchor_labels),
+            ("anchor_targets", encode(anchor_boxes, anchors)),
             ("box_labels", kinds),
             ("box_targets", offsets * offsets.new_tensor(BOX_WEIGHTS)),
             ("box_overlaps", overlap),
         ):
-            found.setdefault(f"detection_{name}", []).append(value)
-    return {name: torch.stack(values) for name, values in found.items()}
+            targets.setdefault(f"detection_{name}", []).append(value)
+    return {name: torch.stack(values) for name, values in targets.items()}

@@ -10,7 +10,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise, join_clinical, precise
+from pipeline.nets.blocks import (
+    Conv3d,
+    Linear,
+    at_least_float32,
+    channels_last_on_cpu,
+    global_mean,
+    initialise,
+    join_clinical,
+)
 from pipeline.nets.csn import BOTTLENECK, GROWTH, SMALLEST_SIDE, STEM, DenseBlock, DenseUnit
 from pipeline.nets.pooling import MeanPool, max_pool
 from pipeline.nets.sizes import require_divisible, scaled
@@ -54,14 +62,14 @@ class MdsnNet(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, 1, "mdsn", SMALLEST_SIDE)
-        x = max_pool(self.stem(fast_layout(image)), 3, stride=2)
+        x = max_pool(self.stem(channels_last_on_cpu(image)), 3, stride=2)
         for number, block in enumerate(self.blocks):
             x = block(x)
             if number < len(self.transitions):
                 x = self.transitions[number](x)
         features = global_mean(functional.relu(self.norm(x)))
         hazard = self.last(join_clinical(features, clinical, self.clinical)).squeeze(1)
-        return {"log_hazard": precise(hazard), "deep_features": features}
+        return {"log_hazard": at_least_float32(hazard), "deep_features": features}
 
 
 def build(settings: Mdsn, in_channels: int, clinical: int) -> MdsnNet:

@@ -1,9 +1,9 @@
-"""Pooling and linear upsampling that repeat bit for bit on an accelerator, where that is asked for.
+"""Pooling and linear interpolation that give the same bits each time on an accelerator, where that is asked for.
 
 PyTorch has no deterministic gradient on CUDA for some of these and raises an error instead (the
-list stands in the documentation of `torch.use_deterministic_algorithms`; it shrinks from version
-to version). In deterministic mode they are therefore made of slices, comparisons and products of
-matrices here; a processor and every other mode take PyTorch's own, which are faster.
+documentation of `torch.use_deterministic_algorithms` lists them; the list shrinks from version to
+version). In deterministic mode they are therefore composed of slices, comparisons and matrix
+products here; on a CPU and in every other mode PyTorch's own operators run, which are faster.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import precise
+from pipeline.nets.blocks import at_least_float32
 
 Slices = tuple[Any, ...]
 
 
-def strict(x: Tensor) -> bool:
-    """Whether a tensor lies on an accelerator that was asked to repeat bit for bit."""
+def must_be_deterministic(x: Tensor) -> bool:
+    """Whether a tensor lies on an accelerator that has to give the same bits each time."""
     return x.device.type != "cpu" and torch.are_deterministic_algorithms_enabled()
 
 
@@ -34,12 +34,12 @@ def max_pool(
     Args:
         x: Image.
         kernel: Side of a window.
-        stride: Between windows; None: `kernel`.
+        stride: Distance between windows; None: `kernel`.
         padding: Voxels of minus infinity at each end of each side.
         ceil: Whether a window may reach over the end, so that sides are rounded up.
     """
     stride = stride or kernel
-    if not strict(x):
+    if not must_be_deterministic(x):
         pool = functional.max_pool3d if x.dim() == 5 else functional.max_pool2d
         return pool(x, kernel, stride, padding, ceil_mode=ceil)  # type: ignore[no-any-return]
     sides = [_pooled_side(side, (kernel, stride, padding), ceil) for side in x.shape[2:]]
@@ -56,8 +56,8 @@ def max_pool(
 def _windows(sides: Sequence[int], kernel: int, stride: int) -> list[Slices]:
     """For each place within a window the slices that pick it out of all windows."""
     return [
-        (..., *(slice(at, at + (n - 1) * stride + 1, stride) for at, n in zip(place, sides, strict=True)))
-        for place in product(range(kernel), repeat=len(sides))
+        (..., *(slice(at, at + (n - 1) * stride + 1, stride) for at, n in zip(offset, sides, strict=True)))
+        for offset in product(range(kernel), repeat=len(sides))
     ]
 
 
@@ -87,9 +87,9 @@ class _FirstMaximum(torch.autograd.Function):
         total = torch.zeros_like(x)
         free = torch.ones_like(result, dtype=torch.bool)
         for window in ctx.windows:
-            mine = free & (x[window] == result)
-            total[window] += torch.where(mine, gradient, 0)
-            free &= ~mine
+            chosen = free & (x[window] == result)
+            total[window] += torch.where(chosen, gradient, 0)
+            free &= ~chosen
         return total, None
 
 
@@ -108,10 +108,14 @@ class MaxPool(nn.Module):
 def mean_pool(x: Tensor, kernel: int, stride: int | None = None) -> Tensor:
     """Mean of windows of `kernel` voxels a side; (B, C, Z, Y, X)."""
     stride = stride or kernel
-    if not strict(x):
+    if not must_be_deterministic(x):
         return functional.avg_pool3d(x, kernel, stride)  # type: ignore[no-any-return]
     sides = [(side - kernel) // stride + 1 for side in x.shape[2:]]
-    return torch.stack([precise(x[window]) for window in _windows(sides, kernel, stride)]).mean(0).to(x.dtype)
+    return (
+        torch.stack([at_least_float32(x[window]) for window in _windows(sides, kernel, stride)])
+        .mean(0)
+        .to(x.dtype)
+    )
 
 
 class MeanPool(nn.Module):
@@ -126,9 +130,9 @@ class MeanPool(nn.Module):
         return mean_pool(x, self.kernel)
 
 
-def max_grid(x: Tensor, bins: int) -> Tensor:
+def adaptive_max_pool(x: Tensor, bins: int) -> Tensor:
     """Maximum in `bins` parts of each side, whatever the sides: (B, C, bins, bins[, bins])."""
-    if not strict(x):
+    if not must_be_deterministic(x):
         pool: Callable[..., Any] = (
             functional.adaptive_max_pool3d if x.dim() == 5 else functional.adaptive_max_pool2d
         )
@@ -139,13 +143,13 @@ def max_grid(x: Tensor, bins: int) -> Tensor:
     return grid
 
 
-def grow(x: Tensor, sides: Sequence[int]) -> Tensor:
+def resize_linear(x: Tensor, sides: Sequence[int]) -> Tensor:
     """Linear interpolation to other sides, corners not aligned; (B, C, *sides) with 2 or 3 sides."""
-    if not strict(x):
+    if not must_be_deterministic(x):
         mode = "trilinear" if x.dim() == 5 else "bilinear"
         return functional.interpolate(x, tuple(sides), mode=mode)  # type: ignore[no-any-return]
     with torch.autocast(x.device.type, enabled=False):
-        grown: Tensor = precise(x)
+        grown: Tensor = at_least_float32(x)
         for axis, side in enumerate(sides, 2):
             weights = _linear_weights(grown.shape[axis], side).to(grown)
             grown = (grown.movedim(axis, -1) @ weights.T).movedim(-1, axis)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise, precise
+from pipeline.nets.blocks import Conv3d, at_least_float32, channels_last_on_cpu, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import max_pool
 from pipeline.nets.resnet50 import conv_norm
@@ -87,7 +87,7 @@ class QuUNet(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, DIVISOR, "qu_net")
-        levels = [self.stem(fast_layout(image))]
+        levels = [self.stem(channels_last_on_cpu(image))]
         x = max_pool(levels[0], 3, stride=2, padding=1)
         for stage in self.stages:
             x = stage(x)
@@ -95,7 +95,7 @@ class QuUNet(nn.Module):
         outcome = self.head(global_mean(x), clinical)
         for grow, skip in zip(self.up, reversed(levels[:-1]), strict=True):
             x = grow(x, skip)
-        return {"mask": torch.sigmoid(precise(self.last(x))).squeeze(1), **outcome}
+        return {"mask": torch.sigmoid(at_least_float32(self.last(x))).squeeze(1), **outcome}
 
 
 def build(settings: QuNet, in_channels: int, clinical: int) -> QuUNet:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import fast_layout
-from pipeline.nets.disks import DIVISOR, RESIDUAL_FILTERS, Regression, ResidualPath, begin
+from pipeline.nets.blocks import channels_last_on_cpu
+from pipeline.nets.disks import DIVISOR, RESIDUAL_FILTERS, Regression, ResidualPath, initialise_small_output
 from pipeline.nets.sizes import require_2d, require_divisible, scaled
 from pipeline.settings.networks.disks import DisksNetwork
 
@@ -18,7 +18,7 @@ class RNet(nn.Module):
         filters = [scaled(number, settings.width) for number in RESIDUAL_FILTERS]
         self.path = ResidualPath(in_channels, filters, settings.batch_norm)
         self.regression = Regression(filters[-1], clinical, settings.dropout)
-        begin(self, self.regression)
+        initialise_small_output(self, self.regression)
 
     def forward(
         self, image: Tensor, clinical: Tensor | None = None, mask: Tensor | None = None
@@ -26,7 +26,7 @@ class RNet(nn.Module):
         """See `pipeline.nets.registry.build`; image (B, C, 1, Y, X)."""
         x = require_2d(image, "r_net")
         require_divisible(x, DIVISOR, "r_net")
-        hazard, features = self.regression(self.path(fast_layout(x)), clinical)
+        hazard, features = self.regression(self.path(channels_last_on_cpu(x)), clinical)
         return {"log_hazard": hazard, "deep_features": features}
 
 

@@ -9,15 +9,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.errors import SettingsError
+from pipeline.settings.losses import TERMS
 from pipeline.settings.models import read_model
 from pipeline.settings.network import Network
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def build(settings: Network, in_channels: int, clinical: int) -> nn.Module:
-    """The network a study asks for, freshly initialised from torch's random state.
+    """The network a study asks for, initialised from torch's random state.
 
     Every network is called as ``net(image, clinical, mask)`` with image (B, C, Z, Y, X)
     (2D networks: Z = 1), clinical (B, K) or None and mask (B, Z, Y, X) or None (read only by
@@ -50,10 +51,28 @@ def build(settings: Network, in_channels: int, clinical: int) -> nn.Module:
         )
     net = cast("nn.Module", module_of(settings.kind).build(settings, in_channels, clinical))
     if settings.losses.weighting == "uncertainty":
-        from pipeline.nets.weights import learn_loss_weights
-
         learn_loss_weights(net)
     return net
+
+
+def learn_loss_weights(net: nn.Module) -> None:
+    """Give a network one log-variance per loss term (Kendall et al. 2018, section 3).
+
+    They are parameters of the network, so that the optimizer and the checkpoint hold them; every
+    forward pass returns them as ``log_variances`` (B, T), equal rows, one per patient, so that parts
+    of a batch can be concatenated like any other output.
+    """
+    import torch
+    from torch.nn import Parameter
+
+    net.register_parameter("log_variances", Parameter(torch.zeros(len(TERMS))))
+
+    def add_output(module: nn.Module, inputs: Any, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        first = next(iter(outputs.values()))
+        values = module.get_parameter("log_variances")
+        return {**outputs, "log_variances": values.expand(first.shape[0], -1)}
+
+    net.register_forward_hook(add_output)
 
 
 def module_of(kind: str) -> ModuleType:

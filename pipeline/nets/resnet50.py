@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, fast_layout, global_mean, initialise
+from pipeline.nets.blocks import Conv3d, channels_last_on_cpu, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.pooling import MaxPool
 from pipeline.nets.sizes import require_divisible, scaled
@@ -75,7 +75,7 @@ class ResNet3d(nn.Module):
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, 1, "resnet50", SMALLEST_SIDE)
         return self.head(  # type: ignore[no-any-return]
-            global_mean(self.stages(self.stem(fast_layout(image)))), clinical
+            global_mean(self.stages(self.stem(channels_last_on_cpu(image)))), clinical
         )
 
 

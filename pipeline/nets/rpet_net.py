@@ -10,9 +10,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
+from pipeline.nets.blocks import Conv3d, Linear, channels_last_on_cpu, initialise
 from pipeline.nets.heads import OutcomeHead
-from pipeline.nets.pooling import MaxPool, max_grid
+from pipeline.nets.pooling import MaxPool, adaptive_max_pool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.pet_multiscale import RpetNet
 
@@ -46,7 +46,7 @@ class RpetNet3d(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, 1, "rpet_net", SMALLEST_SIDE)
-        maps = max_grid(self.convolutions(fast_layout(image)), GRID)
+        maps = adaptive_max_pool(self.convolutions(channels_last_on_cpu(image)), GRID)
         features = functional.relu(self.dense(self.dropout(maps.flatten(1))))
         return self.head(features, clinical)  # type: ignore[no-any-return]
 

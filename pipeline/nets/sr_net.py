@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import fast_layout
-from pipeline.nets.disks import DIVISOR, Regression, UNet, begin
+from pipeline.nets.blocks import channels_last_on_cpu
+from pipeline.nets.disks import DIVISOR, Regression, UNet, initialise_small_output
 from pipeline.nets.sizes import require_2d, require_divisible
 from pipeline.settings.networks.disks import DisksNetwork
 
@@ -17,7 +17,7 @@ class SRNet(nn.Module):
         super().__init__()
         self.unet = UNet(in_channels, settings.width, settings.batch_norm and settings.unet_batch_norm)
         self.regression = Regression(self.unet.filters[-1], clinical, settings.dropout)
-        begin(self, self.regression)
+        initialise_small_output(self, self.regression)
 
     def forward(
         self, image: Tensor, clinical: Tensor | None = None, mask: Tensor | None = None
@@ -25,7 +25,7 @@ class SRNet(nn.Module):
         """See `pipeline.nets.registry.build`; image (B, C, 1, Y, X)."""
         x = require_2d(image, "sr_net")
         require_divisible(x, DIVISOR, "sr_net")
-        levels = self.unet.contract(fast_layout(x))
+        levels = self.unet.contract(channels_last_on_cpu(x))
         hazard, features = self.regression(levels[-1], clinical)
         probability = self.unet.probability(self.unet.expand(levels))
         return {"log_hazard": hazard, "mask": probability, "deep_features": features}

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import fast_layout
-from pipeline.nets.disks import DIVISOR, RESIDUAL_FILTERS, Regression, ResidualPath, UNet, begin
+from pipeline.nets.blocks import channels_last_on_cpu
+from pipeline.nets.disks import (
+    DIVISOR,
+    RESIDUAL_FILTERS,
+    Regression,
+    ResidualPath,
+    UNet,
+    initialise_small_output,
+)
 from pipeline.nets.sizes import require_2d, require_divisible, scaled
 from pipeline.settings.networks.disks import DisksNetwork
 
@@ -19,7 +26,7 @@ class SthenRNet(nn.Module):
         self.unet = UNet(in_channels, settings.width, settings.batch_norm and settings.unet_batch_norm)
         self.path = ResidualPath(self.unet.filters[0], filters, settings.batch_norm)
         self.regression = Regression(filters[-1], clinical, settings.dropout)
-        begin(self, self.regression)
+        initialise_small_output(self, self.regression)
 
     def forward(
         self, image: Tensor, clinical: Tensor | None = None, mask: Tensor | None = None
@@ -27,7 +34,7 @@ class SthenRNet(nn.Module):
         """See `pipeline.nets.registry.build`; image (B, C, 1, Y, X)."""
         x = require_2d(image, "sthenr_net")
         require_divisible(x, DIVISOR, "sthenr_net")
-        maps = self.unet.expand(self.unet.contract(fast_layout(x)))
+        maps = self.unet.expand(self.unet.contract(channels_last_on_cpu(x)))
         hazard, features = self.regression(self.path(maps), clinical)
         return {"log_hazard": hazard, "mask": self.unet.probability(maps), "deep_features": features}
 

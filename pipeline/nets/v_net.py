@@ -14,7 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, Linear, TumourProbability, fast_layout, global_mean, initialise
+from pipeline.nets.blocks import (
+    Conv3d,
+    Linear,
+    TumourProbability,
+    channels_last_on_cpu,
+    global_mean,
+    initialise,
+)
 from pipeline.nets.heads import OutcomeHead
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.pet_multiscale import VNet
@@ -78,7 +85,7 @@ class VNet3d(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, DIVISOR, "v_net")
-        x = fast_layout(image)
+        x = channels_last_on_cpu(image)
         levels = [self.first(x, self.widen(x))]
         for shrink, level in zip(self.shrink, self.down, strict=True):
             x = shrink(levels[-1])

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import Conv3d, Linear, fast_layout, initialise
+from pipeline.nets.blocks import Conv3d, Linear, channels_last_on_cpu, initialise
 from pipeline.nets.heads import OutcomeHead
-from pipeline.nets.pooling import MaxPool, max_grid
+from pipeline.nets.pooling import MaxPool, adaptive_max_pool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.pet_multiscale import Vgg
 
@@ -50,8 +50,8 @@ class VggNet(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`."""
         require_divisible(image, 1, "vgg", SMALLEST_SIDE)
-        maps = self.convolutions(fast_layout(image))
-        features = self.dense(max_grid(maps, 1).flatten(1))
+        maps = self.convolutions(channels_last_on_cpu(image))
+        features = self.dense(adaptive_max_pool(maps, 1).flatten(1))
         return self.head(features, clinical)  # type: ignore[no-any-return]
 
 

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from pipeline.nets.blocks import (
     Conv3d,
     Linear,
-    fast_layout,
+    at_least_float32,
+    channels_last_on_cpu,
     global_mean,
     initialise,
     join_clinical,
-    precise,
-    up,
+    upsample_nearest,
 )
-from pipeline.nets.pooling import MaxPool, max_grid, max_pool
+from pipeline.nets.pooling import MaxPool, adaptive_max_pool, max_pool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.pet_multiscale import WNet
 
@@ -78,7 +78,7 @@ class Decoder(nn.Module):
         for number, (halve, join) in enumerate(zip(self.halve, self.join, strict=True)):
             level = len(levels) - 1 - number
             skip = levels[level - 1]
-            x = join(torch.cat([halve(up(x, like=skip)), skip], 1))
+            x = join(torch.cat([halve(upsample_nearest(x, like=skip)), skip], 1))
             maps[level] = x
         return self.last(x), maps
 
@@ -101,7 +101,7 @@ class Classification(nn.Module):
 
     def forward(self, bottleneck: Tensor) -> Tensor:
         """Logits (B, L)."""
-        pooled = max_grid(self.conv(bottleneck), GRID)
+        pooled = adaptive_max_pool(self.conv(bottleneck), GRID)
         return self.layers(pooled.flatten(1))  # type: ignore[no-any-return]
 
 
@@ -177,25 +177,25 @@ class WNetwork(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`; labels: classification first, then the outcome."""
         require_divisible(image, DIVISOR, "w_net")
-        levels = self.encoder(fast_layout(image))
+        levels = self.encoder(channels_last_on_cpu(image))
         outputs: dict[str, Tensor] = {}
         labels: list[Tensor] = []
         probability, maps = None, {}
         if self.reconstruct is not None:
-            outputs["reconstruction"] = precise(self.reconstruct(levels)[0])
+            outputs["reconstruction"] = at_least_float32(self.reconstruct(levels)[0])
         if self.segment is not None:
             logit, maps = self.segment(levels)
-            probability = torch.sigmoid(precise(logit))
+            probability = torch.sigmoid(at_least_float32(logit))
             outputs["mask"] = probability.squeeze(1)
         if self.classify is not None:
-            labels.append(precise(self.classify(levels[-1])))
+            labels.append(at_least_float32(self.classify(levels[-1])))
         if self.outcome is not None:
             value, features = self.outcome(self._whole(levels, maps), probability, clinical)
             outputs["deep_features"] = features
             if self.settings.outcome == "hazard":
-                outputs["log_hazard"] = precise(value.squeeze(1))
+                outputs["log_hazard"] = at_least_float32(value.squeeze(1))
             else:
-                labels.append(precise(value))
+                labels.append(at_least_float32(value))
         if labels:
             outputs["labels"] = torch.cat(labels, 1)
         return outputs

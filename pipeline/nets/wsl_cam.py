@@ -19,9 +19,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, Linear, fast_layout, global_mean, initialise, precise
+from pipeline.nets.blocks import (
+    Conv3d,
+    Linear,
+    at_least_float32,
+    channels_last_on_cpu,
+    global_mean,
+    initialise,
+)
 from pipeline.nets.heads import OutcomeHead
-from pipeline.nets.pooling import MaxPool, grow
+from pipeline.nets.pooling import MaxPool, resize_linear
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.pet_multiscale import WslCam
 
@@ -53,18 +60,18 @@ class View(nn.Module):
     def forward(self, projection: Tensor) -> tuple[Tensor, Tensor]:
         """Logit (B,) of the second class, and the activation (B, Y, X) in [0, 1] at the projection's size."""
         maps = self.convolutions(projection)
-        evidence = precise(self.classes(maps.permute(0, 2, 3, 1)))  # (B, y, x, 2)
+        evidence = at_least_float32(self.classes(maps.permute(0, 2, 3, 1)))  # (B, y, x, 2)
         logits = evidence.mean((1, 2))  # linear: the mean of evidence is the evidence of the mean
         chances = torch.softmax(logits, 1)
         response = (evidence * chances[:, None, None]).sum(3)
         small = torch.sigmoid(response)[:, None]
-        grown = grow(small, projection.shape[2:])
+        grown = resize_linear(small, projection.shape[2:])
         return logits[:, 1] - logits[:, 0], grown.squeeze(1)
 
 
 def relative_uptake(image: Tensor, activation: Tensor) -> Tensor:
     """Soft threshold (B, Z, Y, X) of the first channel at 40 % of its range within the activation."""
-    uptake = precise(image[:, 0])
+    uptake = at_least_float32(image[:, 0])
     low = uptake.flatten(1).min(1).values[:, None, None, None]
     peak = ((uptake - low) * activation).flatten(1).max(1).values[:, None, None, None]
     share = (uptake - low) / peak.clamp(min=1e-6)
@@ -94,14 +101,14 @@ class WslNet(nn.Module):
     ) -> dict[str, Tensor]:
         """See `pipeline.nets.registry.build`; labels: the kind of cancer first, then the outcome's."""
         require_divisible(image, 1, "wsl_cam", SMALLEST_SIDE)
-        front, coronal = self.view(fast_layout(image.amax(3)))  # (B, Z, X)
-        side, sagittal = self.view(fast_layout(image.amax(4)))  # (B, Z, Y)
+        front, coronal = self.view(channels_last_on_cpu(image.amax(3)))  # (B, Z, X)
+        side, sagittal = self.view(channels_last_on_cpu(image.amax(4)))  # (B, Z, Y)
         hull = coronal[:, :, None, :] * sagittal[:, :, :, None]
         tumour = hull * relative_uptake(image, hull)
-        seen = fast_layout(image * tumour.detach()[:, None].to(image.dtype))
-        features = functional.relu(self.dense(global_mean(self.convolutions(seen))))
+        tumour_image = channels_last_on_cpu(image * tumour.detach()[:, None].to(image.dtype))
+        features = functional.relu(self.dense(global_mean(self.convolutions(tumour_image))))
         outputs = self.head(features, clinical)
-        kind = precise((front + side) / 2)[:, None]
+        kind = at_least_float32((front + side) / 2)[:, None]
         outputs["labels"] = torch.cat([kind, outputs["labels"]], 1) if "labels" in outputs else kind
         return {"mask": tumour, "activation_coronal": coronal, "activation_sagittal": sagittal, **outputs}
 

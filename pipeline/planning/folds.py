@@ -164,8 +164,9 @@ def check_fold(number: int, fold: Fold, with_event: set[str] | None, settings: P
         del needs["validation"]
     if settings.folds == 1:
         del needs["test"]
+    sets = {"train": fold.train, "validation": fold.validation, "test": fold.test}
     for name, (patients, events) in needs.items():
-        members = getattr(fold, name)
+        members = sets[name]
         occurred = 0 if with_event is None else sum(p in with_event for p in members)
         if len(members) < patients or (with_event is not None and occurred < events):
             expected, got = f"at least {patients} patients", f"{len(members)} patients"

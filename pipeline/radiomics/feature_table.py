@@ -48,7 +48,13 @@ def write_feature_table(
 
 
 def table_metadata(feature_set: FeatureSet, settings: RadiomicsSettings, contour: str) -> dict[bytes, Any]:
-    """Metadata about how the values of a table were computed."""
+    """Metadata about how the values of a table were computed.
+
+    Args:
+        feature_set: The feature set.
+        settings: The study's radiomics section.
+        contour: The region that the features come from, as text.
+    """
     return {
         b"settings_hash": settings_hash(settings, feature_set, contour),
         b"feature_set": feature_set.title,

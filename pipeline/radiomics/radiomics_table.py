@@ -41,7 +41,12 @@ def gather_features(parquets: list[Path], out: Path) -> None:
 
 
 def read_metadata(path: Path) -> dict[bytes, Any]:
-    """The metadata of a feature table, parsed (status, settings hash, …)."""
+    """The metadata of a feature table: JSON values by key, without Arrow's own.
+
+    Args:
+        path: Feature table of a patient (`status`, `settings_hash`, …) or of the cohort
+            (`statuses`, `settings_hash`).
+    """
     import pyarrow.parquet as pq
 
     metadata = pq.read_schema(path).metadata or {}

@@ -78,9 +78,9 @@ def _images(settings: Settings) -> str:
 
 
 def _arrays(settings: Settings) -> str:
-    if settings.cohort.source == "slices":
-        return "Images and masks were taken as they are, one array per patient."
     disks = settings.disks
+    if disks is None:
+        return "Images and masks were taken as they are, one array per patient."
     size, (low, high), (first, last) = disks.size_px, disks.radius_px, disks.time_range
     return (
         f"{disks.images} images of {size}×{size} pixels were generated, each with one disk of contrast 1 in white "

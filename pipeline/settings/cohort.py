@@ -18,7 +18,6 @@ class CohortSettings(Section):
         "or arrays made by a generator of this package.",
     )
     table: str = Field(
-        min_length=1,
         description="CSV file with a row per patient; a relative path starts from the working directory.",
     )
     image_root: str = Field(".", description="Folder that `image_path` entries start from.")

@@ -160,8 +160,10 @@ def allowed(prop: dict[str, Any]) -> str:
         return f"`{prop['const']}`"
     if "enum" in prop:
         return ", ".join(f"`{value}`" for value in prop["enum"])
-    words = {"array": _list, "object": _mapping, "string": _text, "boolean": lambda _: "`true`, `false`"}
-    return words.get(prop.get("type", ""), _number)(prop)
+    if prop.get("type") == "boolean":
+        return "`true`, `false`"
+    words = {"array": _list, "object": _mapping, "string": _text}.get(prop.get("type", ""), _number)
+    return words(prop)
 
 
 def _group(reference: str) -> str:

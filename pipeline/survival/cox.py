@@ -25,11 +25,13 @@ class CoxFit:
         coefficients: (p,) log hazard ratios per unit of a column.
         log_likelihood: Log partial likelihood at them (Efron's ties, without the ridge).
         null: Log partial likelihood at coefficients of zero.
+        ridge: Penalty that it was fitted with.
     """
 
     coefficients: Array
     log_likelihood: float
     null: float
+    ridge: float
 
 
 def to_surv(time: Array, event: NDArray[np.bool_]) -> NDArray[np.void]:
@@ -85,6 +87,7 @@ def fit_cox(matrix: Array, time: Array, event: NDArray[np.bool_], ridge: float =
         coefficients,
         efron_log_likelihood(matrix @ coefficients, time, event),
         efron_log_likelihood(matrix @ zero, time, event),
+        ridge,
     )
 
 

@@ -118,15 +118,15 @@ def fit_cox_model(
     Raises:
         ModelError: The maximisation does not converge.
     """
-    fit, used_ridge = _fit_with_ridge(design.transform(train), train, ridge)
+    fit = _fit_with_ridge(design.transform(train), train, ridge)
     warnings = events_warning(int(train.event.sum()), candidates or len(design.names))
     extreme = [name for name, b in zip(design.names, fit.coefficients, strict=True) if abs(b) > LARGE]
     if extreme:
         warnings.append(f"columns that nearly separate patients by event: {', '.join(extreme)}")
-    if used_ridge != ridge:
-        warnings.append(f"does not converge with ridge {ridge:g}; fitted with {used_ridge:g}")
+    if fit.ridge != ridge:
+        warnings.append(f"does not converge with ridge {ridge:g}; fitted with {fit.ridge:g}")
     report = {
-        "ridge": used_ridge,
+        "ridge": fit.ridge,
         "log_likelihood": fit.log_likelihood,
         "log_likelihood_null": fit.null,
         "likelihood_ratio_p": likelihood_ratio_p(fit, len(design.names)),
@@ -134,12 +134,12 @@ def fit_cox_model(
     return linear_model(design, fit.coefficients, report=report, warnings=tuple(warnings))
 
 
-def _fit_with_ridge(matrix: Array, train: Patients, ridge: float) -> tuple[CoxFit, float]:
-    """The fit with the smallest penalty that converges, and that penalty."""
+def _fit_with_ridge(matrix: Array, train: Patients, ridge: float) -> CoxFit:
+    """The fit with the smallest penalty that converges."""
     stronger = [value for value in (0.1, 1.0, 10.0) if value > ridge > 0]
     for value in (ridge, *stronger):
         try:
-            return fit_cox(matrix, train.time, train.event, value), value
+            return fit_cox(matrix, train.time, train.event, value)
         except ModelError:
             if value == (ridge, *stronger)[-1]:
                 raise

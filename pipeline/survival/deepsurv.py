@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,18 @@ from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design, tune
 
 Array = NDArray[np.float64]
+
+
+class Candidate(NamedTuple):
+    """A sampled network and how long it is trained.
+
+    Attributes:
+        network: Its number.
+        epochs: Number of epochs.
+    """
+
+    network: int
+    epochs: int
 
 
 def sample_networks(settings: DeepSurvModel, seed: int) -> list[DeepSurvNet]:
@@ -52,7 +65,7 @@ def fit_deepsurv(settings: DeepSurvModel, train: Patients, context: Context) -> 
     learner = _learner(context)
     networks = sample_networks(settings, context.seed)
     numbers_of_epochs = tuple(sorted(set(settings.epochs)))
-    candidates = list(product(range(len(networks)), numbers_of_epochs))
+    candidates = [Candidate(*each) for each in product(range(len(networks)), numbers_of_epochs)]
     tuned = tune(
         candidates,
         lambda part: _trainer(settings, networks, part, context),
@@ -80,15 +93,15 @@ def fit_deepsurv(settings: DeepSurvModel, train: Patients, context: Context) -> 
 
 def _trainer(
     settings: DeepSurvModel, networks: list[DeepSurvNet], part: Patients, context: Context
-) -> Callable[[tuple[int, int]], FittedModel]:
-    """(network, epochs) → that network fitted on `part`; each is trained once for all numbers of epochs."""
+) -> Callable[[Candidate], FittedModel]:
+    """Candidate → its network fitted on `part`; each is trained once for all numbers of epochs."""
     design = offered_design(settings, part)
     data = (design.transform(part), part.time, part.event)
     numbers_of_epochs = tuple(sorted(set(settings.epochs)))
     learner = _learner(context)
     trained: dict[int, TabularNetwork] = {}
 
-    def fit(candidate: tuple[int, int]) -> FittedModel:
+    def fit(candidate: Candidate) -> FittedModel:
         number, epochs = candidate
         if not design.names:
             return constant_model(design)

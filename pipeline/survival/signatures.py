@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -23,15 +23,25 @@ Array = NDArray[np.float64]
 CLINICAL_ONLY = "no feature varies among the training patients; the risk is of clinical columns alone"
 
 
-def ranked_features(design: Design, train: Patients) -> tuple[NDArray[np.int64], Array]:
-    """Positions of the design's features by decreasing |C − 0.5| in training, and the C-index of each.
+@dataclass(frozen=True)
+class RankedFeatures:
+    """Features of a design by their univariate concordance.
 
-    Features with equal C keep the order of the feature table.
+    Attributes:
+        order: (p,) positions by decreasing |C − 0.5|.
+        c_index: (p,) concordance of each feature, in the order of the design.
     """
+
+    order: NDArray[np.int64]
+    c_index: Array
+
+
+def rank_features(design: Design, train: Patients) -> RankedFeatures:
+    """Rank a design's features among training patients; equal ones keep the order of the feature table."""
     matrix = design.scaler.transform(train)
-    concordance = univariate_concordance(matrix, train)[0]
-    distance = np.nan_to_num(np.abs(concordance - 0.5))
-    return np.argsort(-np.round(distance, 12), kind="stable"), concordance
+    c_index = univariate_concordance(matrix, train)[0]
+    distance = np.nan_to_num(np.abs(c_index - 0.5))
+    return RankedFeatures(np.argsort(-np.round(distance, 12), kind="stable"), c_index)
 
 
 def fit_univariate(settings: UnivariateCox, train: Patients, context: Context) -> FittedModel:
@@ -40,10 +50,14 @@ def fit_univariate(settings: UnivariateCox, train: Patients, context: Context) -
     candidates = len(design.names)
     if not design.scaler.names:
         return _without_features(design, train, 0.01)
-    order, concordance = ranked_features(design, train)
-    best = Design(design.encoder, design.scaler.select(order[:1]))
+    ranked = rank_features(design, train)
+    best = Design(design.encoder, design.scaler.select(ranked.order[:1]))
     fitted = fit_cox_model(best, train, 0.01, candidates)
-    report = {**fitted.report, "candidates": candidates, "c_index_univariate": float(concordance[order[0]])}
+    report = {
+        **fitted.report,
+        "candidates": candidates,
+        "c_index_univariate": float(ranked.c_index[ranked.order[0]]),
+    }
     return replace(fitted, report=report)
 
 
@@ -81,11 +95,11 @@ def _hecktor_on(
     if not design.scaler.names:
         clinical_model = _without_features(design, part, settings.ridge)
         return lambda limit: clinical_model
-    order = ranked_features(design, rank_on or part)[0][: settings.top]
-    ranked = design.scaler.transform(part)[:, order]
+    order = rank_features(design, rank_on or part).order[: settings.top]
+    top = design.scaler.transform(part)[:, order]
 
     def fit(limit: float) -> FittedModel:
-        chosen = order[pearson_filter(ranked, limit)]
+        chosen = order[pearson_filter(top, limit)]
         signature = Design(design.encoder, design.scaler.select(chosen))
         return fit_cox_model(signature, part, settings.ridge, len(design.names))
 

@@ -8,16 +8,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pipeline.errors import TableError
 from pipeline.settings.base import DAYS_PER_MONTH, Policy
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort_rows import (
+    Row,
     check_decimal_commas,
     check_event_coding,
     check_images,
     check_missing_words,
+    check_unique_patients,
     read_rows,
     require_once,
 )
@@ -96,22 +98,26 @@ def read_cohort(settings: CohortSettings, policy: Policy = "stop") -> Cohort:
             `stop`) has an invalid value.
     """
     path = Path(settings.table)
-    header, rows = read_rows(path)
-    if not rows:
+    text = read_rows(path)
+    if not text.rows:
         raise TableError("the cohort table has no rows", where=str(path), action="add a row per patient")
-    names = _rename(header, settings, path)
-    table = [(line, _fill(dict(zip(names, row.values(), strict=True)), settings)) for line, row in rows]
-    _check_columns(list(table[0][1]), settings, path)
-    _check_whole(table, settings, path)
+    names = _rename(text.header, settings, path)
+    rows = [
+        Row(row.line, _fill(dict(zip(names, row.values.values(), strict=True)), settings))
+        for row in text.rows
+    ]
+    _check_columns(list(rows[0].values), settings, path)
+    _check_whole(rows, settings, path)
     patients: list[Patient] = []
     problems: dict[str, str] = {}
-    for line, row in table:
+    for row in rows:
+        patient_id = row.values["patient_id"]
         try:
-            patients.append(_parse(row, settings, f"{path}, line {line}"))
+            patients.append(_parse(row.values, settings, f"{path}, line {row.line}"))
         except TableError as error:
-            if not PATIENT_ID.match(row["patient_id"]) or policy == "stop":
+            if not PATIENT_ID.match(patient_id) or policy == "stop":
                 raise
-            problems[row["patient_id"]] = str(error)
+            problems[patient_id] = str(error)
     if not patients:
         raise TableError(
             f"no row of the cohort table can be used; the first: {next(iter(problems.values()))}"
@@ -119,17 +125,18 @@ def read_cohort(settings: CohortSettings, policy: Policy = "stop") -> Cohort:
     return Cohort(tuple(patients), problems)
 
 
-def _check_whole(table: list[tuple[int, dict[str, str]]], settings: CohortSettings, path: Path) -> None:
+def _check_whole(rows: list[Row], settings: CohortSettings, path: Path) -> None:
     """Check all rows together."""
-    rows = [row for _, row in table]
-    _check_unique(rows, path)
-    event_column = endpoint_columns(settings)[1]
+    check_unique_patients(rows, path)
+    event_column = endpoint_columns(settings).event
     # A study without outcomes has no such column.
-    check_event_coding([row[event_column] for row in rows if event_column in row], event_column, path)
-    covariates = [name for name in rows[0] if name.startswith(PREFIXES)]
-    check_missing_words(table, covariates, path)
-    check_decimal_commas(table, covariates, path)
-    check_images(table, Path(settings.image_root), path)
+    check_event_coding(
+        [row.values[event_column] for row in rows if event_column in row.values], event_column, path
+    )
+    covariates = [name for name in rows[0].values if name.startswith(PREFIXES)]
+    check_missing_words(rows, covariates, path)
+    check_decimal_commas(rows, covariates, path)
+    check_images(rows, Path(settings.image_root), path)
 
 
 def _rename(header: list[str], settings: CohortSettings, path: Path) -> list[str]:
@@ -157,11 +164,25 @@ def _fill(row: dict[str, str], settings: CohortSettings) -> dict[str, str]:
     return row
 
 
-def endpoint_columns(settings: CohortSettings) -> tuple[str, str]:
-    """Names of the primary endpoint's time and event columns."""
+class OutcomeColumns(NamedTuple):
+    """Names of an endpoint's columns."""
+
+    time: str
+    event: str
+
+
+class Outcome(NamedTuple):
+    """Time, in the table's unit, and event of a row."""
+
+    time: float
+    event: int
+
+
+def endpoint_columns(settings: CohortSettings) -> OutcomeColumns:
+    """Names of the primary endpoint's columns."""
     if not settings.endpoint:
-        return "time_days", "event"
-    return f"{settings.endpoint}_time_days", f"{settings.endpoint}_event"
+        return OutcomeColumns("time_days", "event")
+    return OutcomeColumns(f"{settings.endpoint}_time_days", f"{settings.endpoint}_event")
 
 
 def _check_columns(header: list[str], settings: CohortSettings, path: Path) -> None:
@@ -204,21 +225,6 @@ def _suggest(name: str, known: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else ""
 
 
-def _check_unique(table: list[dict[str, str]], path: Path) -> None:
-    seen: dict[str, str] = {}
-    for row in table:
-        # Case-insensitive file systems would let two patients share a folder.
-        key = row["patient_id"].lower()
-        if key in seen:
-            raise TableError(
-                f"two rows have the same patient_id: {row['patient_id']!r}",
-                where=str(path),
-                expected="one row per patient (upper and lower case count as the same)",
-                action="remove one, or give it an id of its own",
-            )
-        seen[key] = key
-
-
 def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient:
     patient_id = row["patient_id"]
     if not PATIENT_ID.match(patient_id):
@@ -245,43 +251,41 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
             expected="the patient's folder, below cohort.image_root",
             action="name it, or remove the patient",
         )
-    time_column, event_column = endpoint_columns(settings)
-    outcome = _outcome(row, (time_column, event_column), where) if event_column in row else None
+    columns = endpoint_columns(settings)
+    outcome = _parse_outcome(row, columns, where) if columns.event in row else None
     days = DAYS_PER_MONTH if settings.time_unit == "months" else 1.0
-    used = {*REQUIRED, *OPTIONAL, time_column, event_column}
+    used = {*REQUIRED, *OPTIONAL, *columns}
     return Patient(
         patient_id=patient_id,
         set="development" if row["set"] == "development" else "external",
         centre=row.get("centre", "") or "unknown",
         image_path=row["image_path"],
         roi=row.get("roi", ""),
-        time_days=None if outcome is None else outcome[0] * days,
-        event=None if outcome is None else outcome[1],
+        time_days=None if outcome is None else outcome.time * days,
+        event=None if outcome is None else outcome.event,
         extra={k: _in_days(k, v, days) for k, v in row.items() if k not in used},
     )
 
 
-def _outcome(row: dict[str, str], columns: tuple[str, str], where: str) -> tuple[float, int]:
-    """Time, in the table's unit, and event of a row."""
-    time_column, event_column = columns
-    time = _number(row[time_column], time_column, where)
+def _parse_outcome(row: dict[str, str], columns: OutcomeColumns, where: str) -> Outcome:
+    time = _number(row[columns.time], columns.time, where)
     if not time > 0:
         raise TableError(
-            f"column {time_column!r} must be greater than 0",
+            f"column {columns.time!r} must be greater than 0",
             where=where,
             expected="time from baseline to event or last follow-up",
-            got=row[time_column],
+            got=row[columns.time],
             action="correct this row or remove the patient",
         )
-    if row[event_column] not in ("0", "1", "0.0", "1.0"):
+    if row[columns.event] not in ("0", "1", "0.0", "1.0"):
         raise TableError(
-            f"column {event_column!r} must be 0 or 1",
+            f"column {columns.event!r} must be 0 or 1",
             where=where,
             expected="1 = the event occurred, 0 = censored",
-            got=repr(row[event_column]),
+            got=repr(row[columns.event]),
             action="correct this row",
         )
-    return time, int(float(row[event_column]))
+    return Outcome(time, int(float(row[columns.event])))
 
 
 def _in_days(name: str, text: str, days: float) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import TableError
@@ -17,8 +18,34 @@ DOUBTFUL = frozenset({"none", "missing", "unknown", ".", "-", "?"})
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
-def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Header, and rows with the line each ends on in the file; blank ones are left out.
+@dataclass(frozen=True)
+class Row:
+    """A row of the cohort table.
+
+    Attributes:
+        line: Line of the file that it ends on.
+        values: Column → text.
+    """
+
+    line: int
+    values: dict[str, str]
+
+
+@dataclass(frozen=True)
+class TableText:
+    """The cohort table as text.
+
+    Attributes:
+        header: Names of the columns.
+        rows: Its rows without blank ones.
+    """
+
+    header: list[str]
+    rows: list[Row]
+
+
+def read_rows(path: Path) -> TableText:
+    """Read the cohort table.
 
     Raises:
         TableError: The file is missing, no UTF-8 CSV with commas, has a column twice, or a
@@ -56,8 +83,8 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
                 action="check commas and quotes in this line; a decimal comma belongs in quotes or is a point",
             )
         values = [value.strip() for value in fields]
-        rows.append((lines.line_num, dict(zip(header, values, strict=True))))
-    return header, rows
+        rows.append(Row(lines.line_num, dict(zip(header, values, strict=True))))
+    return TableText(header, rows)
 
 
 def _check_header(header: Sequence[str], path: Path) -> None:
@@ -84,6 +111,23 @@ def require_once(names: Sequence[str], path: Path, action: str) -> None:
         )
 
 
+def check_unique_patients(rows: Sequence[Row], path: Path) -> None:
+    """Refuse two rows of one patient."""
+    seen: set[str] = set()
+    for row in rows:
+        patient_id = row.values["patient_id"]
+        # Case-insensitive file systems would let two patients share a folder.
+        key = patient_id.lower()
+        if key in seen:
+            raise TableError(
+                f"two rows have the same patient_id: {patient_id!r}",
+                where=str(path),
+                expected="one row per patient (upper and lower case count as the same)",
+                action="remove one, or give it an id of its own",
+            )
+        seen.add(key)
+
+
 def check_event_coding(values: Sequence[str], column: str, path: Path) -> None:
     """Refuse events coded 1 and 2 (1 = censored in some packages, occurred in others)."""
     coded = {value.removesuffix(".0") for value in values if value}
@@ -98,56 +142,53 @@ def check_event_coding(values: Sequence[str], column: str, path: Path) -> None:
         )
 
 
-def check_missing_words(
-    rows: Sequence[tuple[int, Mapping[str, str]]], names: Sequence[str], path: Path
-) -> None:
+def check_missing_words(rows: Sequence[Row], names: Sequence[str], path: Path) -> None:
     """Refuse words for missing values among numbers: read as text, each number would be a category."""
     for name in names:
-        known = [(line, row[name]) for line, row in rows if row[name] and row[name].lower() not in MISSING]
-        words = [(line, text) for line, text in known if not _is_number(text)]
-        if words and len(words) < len(known) and all(word.lower() in DOUBTFUL for _, word in words):
+        known = [row for row in rows if row.values[name] and row.values[name].lower() not in MISSING]
+        words = [row for row in known if not _is_number(row.values[name])]
+        doubtful = all(row.values[name].lower() in DOUBTFUL for row in words)
+        if words and len(words) < len(known) and doubtful:
             raise TableError(
                 f"column {name!r} holds numbers and a word for missing values",
-                where=f"{path}, line {words[0][0]}",
+                where=f"{path}, line {words[0].line}",
                 expected="a number, or nothing where it is missing",
-                got=repr(words[0][1]) + (f" and {len(words) - 1} more" if len(words) > 1 else ""),
+                got=repr(words[0].values[name]) + (f" and {len(words) - 1} more" if len(words) > 1 else ""),
                 action="empty these fields",
             )
 
 
-def check_decimal_commas(
-    rows: Sequence[tuple[int, Mapping[str, str]]], names: Sequence[str], path: Path
-) -> None:
+def check_decimal_commas(rows: Sequence[Row], names: Sequence[str], path: Path) -> None:
     """Refuse numbers such as `61,5`: read as text, each would be a category of its own."""
     for name in names:
-        for line, row in rows:
-            if DECIMAL_COMMA.fullmatch(row[name]):
+        for row in rows:
+            if DECIMAL_COMMA.fullmatch(row.values[name]):
                 raise TableError(
                     f"column {name!r} holds a number with a decimal comma",
-                    where=f"{path}, line {line}",
+                    where=f"{path}, line {row.line}",
                     expected="a decimal point",
-                    got=repr(row[name]),
+                    got=repr(row.values[name]),
                     action="write the numbers of this column with points",
                 )
 
 
-def check_images(rows: Sequence[tuple[int, Mapping[str, str]]], root: Path, path: Path) -> None:
+def check_images(rows: Sequence[Row], root: Path, path: Path) -> None:
     """Refuse two rows with one folder of images: a model would be trained and evaluated on one patient."""
-    seen: dict[Path, tuple[int, str]] = {}
-    for line, row in rows:
-        if not row["image_path"]:
+    owners: dict[Path, Row] = {}
+    for row in rows:
+        if not row.values["image_path"]:
             continue
-        folder = (root / row["image_path"]).resolve()
-        if folder in seen:
-            first, owner = seen[folder]
+        folder = (root / row.values["image_path"]).resolve()
+        if folder in owners:
+            owner = owners[folder]
             raise TableError(
-                f"patients {owner!r} and {row['patient_id']!r} have the same images",
-                where=f"{path}, lines {first} and {line}",
+                f"patients {owner.values['patient_id']!r} and {row.values['patient_id']!r} have the same images",
+                where=f"{path}, lines {owner.line} and {row.line}",
                 expected="a folder of its own for each patient, and one row per patient",
-                got=row["image_path"],
+                got=row.values["image_path"],
                 action="correct image_path, or remove one of the rows",
             )
-        seen[folder] = (line, row["patient_id"])
+        owners[folder] = row
 
 
 def _is_number(text: str) -> bool:

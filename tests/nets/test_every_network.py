@@ -233,7 +233,7 @@ class TestEvery:
 
     def test_deterministic_mode_meets_no_operator_without_such_a_form(self, settings, shape, monkeypatch):
         """A processor stands in for an accelerator: which operators are called does not depend on it."""
-        monkeypatch.setattr(pooling, "strict", lambda x: True)
+        monkeypatch.setattr(pooling, "must_be_deterministic", lambda x: True)
         image, clinical, mask, targets = batch(shape)
         net = fresh(settings)
         with Called() as called:

@@ -15,7 +15,7 @@ GRID = {4: functional.adaptive_max_pool2d, 5: functional.adaptive_max_pool3d}
 
 @pytest.fixture(autouse=True)
 def strict(monkeypatch):
-    monkeypatch.setattr(pooling, "strict", lambda x: True)
+    monkeypatch.setattr(pooling, "must_be_deterministic", lambda x: True)
 
 
 def image(*sides, kind=torch.float64):
@@ -71,7 +71,7 @@ def test_mean_pool_is_pytorchs(sides, kernel, stride):
 @pytest.mark.parametrize("sides", [(8, 8, 8), (3, 9, 7), (15, 6)])
 def test_max_grid_is_pytorchs(sides, bins):
     x = image(*sides)
-    ours, theirs = both(lambda x: pooling.max_grid(x, bins), lambda x: GRID[x.dim()](x, bins), x)
+    ours, theirs = both(lambda x: pooling.adaptive_max_pool(x, bins), lambda x: GRID[x.dim()](x, bins), x)
     assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
 
 
@@ -80,7 +80,7 @@ def test_linear_growth_is_pytorchs(old, new):
     x = image(*old)
     mode = "trilinear" if len(old) == 3 else "bilinear"
     ours, theirs = both(
-        lambda x: pooling.grow(x, new), lambda x: functional.interpolate(x, new, mode=mode), x
+        lambda x: pooling.resize_linear(x, new), lambda x: functional.interpolate(x, new, mode=mode), x
     )
     assert torch.allclose(ours[0], theirs[0], atol=1e-12) and torch.allclose(ours[1], theirs[1], atol=1e-9)
 
@@ -89,10 +89,12 @@ def test_a_processor_takes_pytorchs_own(monkeypatch):
     monkeypatch.undo()
     torch.use_deterministic_algorithms(True)
     try:
-        assert not pooling.strict(torch.zeros(1)) and pooling.strict(torch.zeros(1, device="meta"))
+        assert not pooling.must_be_deterministic(torch.zeros(1)) and pooling.must_be_deterministic(
+            torch.zeros(1, device="meta")
+        )
     finally:
         torch.use_deterministic_algorithms(False)
-    assert not pooling.strict(torch.zeros(1, device="meta"))
+    assert not pooling.must_be_deterministic(torch.zeros(1, device="meta"))
 
 
 def test_bf16_keeps_its_kind():
@@ -100,7 +102,7 @@ def test_bf16_keeps_its_kind():
     for result in (
         pooling.max_pool(x, 2),
         pooling.mean_pool(x, 2),
-        pooling.max_grid(x, 2),
-        pooling.grow(x, (8, 8, 8)),
+        pooling.adaptive_max_pool(x, 2),
+        pooling.resize_linear(x, (8, 8, 8)),
     ):
         assert result.dtype == torch.bfloat16
