@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 SUV_COLUMNS = {
     "scanner": "Scanner",
+    "tracer": "Tracer",
+    "dose_mbq": "Dose (MBq)",
+    "dose_mbq_per_kg": "MBq/kg",
+    "weight_kg": "Weight (kg)",
     "units": "Units",
     "decay_correction": "Decay",
-    "factor": "Factor",
     "uptake_minutes": "Uptake (min)",
+    "times": "Times",
+    "factor": "Factor",
     "suvmax": "SUVmax",
     "body": "Body SUV",
     "region": "Reference SUV",
@@ -31,8 +36,9 @@ SUV_COLUMNS = {
 }
 """Entry of `suv.json` → title; the factor is in g/mL per stored unit.
 
-`body` is the median SUV of all voxels that are body by uptake, `region` the mean in the ROI of
-`contours.reference_roi`, where the study has one.
+`times` is every element that speaks of the time that values refer to, in minutes after the injection,
+the one that was taken marked. `body` is the median SUV of all voxels that are body by uptake, `region`
+the mean in the ROI of `contours.reference_roi`, where the study has one.
 """
 DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 REGISTRATION_COLUMNS = {
@@ -68,6 +74,7 @@ def suv_table(results: Path) -> pd.DataFrame:
         record = read_json(path)
         record["body"] = (record.get("reference") or {}).get("median")
         contours = read_json(results / "contours" / path.parent.name / "contours.json")
+        record["times"] = [_time_text(entry) for entry in record.get("time_evidence") or ()]
         record["region"] = (contours.get("reference") or {}).get("mean")
         row = {"Patient": path.parent.name}
         row.update({title: plain(record.get(key)) for key, title in SUV_COLUMNS.items()})
@@ -77,6 +84,29 @@ def suv_table(results: Path) -> pd.DataFrame:
         frame = frame.drop(columns="Reference SUV")  # the study has no contours.reference_roi
     order = frame.assign(_ok=frame["Flags"].fillna("").eq("")).sort_values(["_ok", "Patient"])
     return order.drop(columns="_ok").reset_index(drop=True)
+
+
+# How the audit calls the elements of `time_evidence`, by their tag and what follows it.
+_TIME_NAMES = {
+    "(0018,9701)": "decay correction",
+    "Siemens": "Siemens private",
+    "GE": "GE private",
+    "(0008,0031)": "series",
+    "(0008,0032) Acquisition Time, first": "acquisition first",
+    "(0008,0032) Acquisition Time, last": "acquisition last",
+    "(0054,1300)": "frames (0054,1300)",
+    "(0054,1321)": "decay factors",
+}
+
+
+def _time_text(entry: dict[str, Any]) -> str:
+    """One element's time: `▸ series 60.0`, or `decay factors 72.0 (+7.9 %)` where it would change SUV."""
+    element = str(entry["element"])
+    name = next((text for start, text in _TIME_NAMES.items() if element.startswith(start)), element)
+    minutes = "?" if entry["minutes"] is None else f"{entry['minutes']:.1f}"
+    percent = float(entry["suv_percent"])
+    change = f" ({percent:+.1f} %)" if abs(percent) > 0.5 and not entry["chosen"] else ""
+    return ("▸ " if entry["chosen"] else "") + f"{name} {minutes}{change}"
 
 
 def plain(value: Any) -> Any:

@@ -104,11 +104,29 @@ class SuvSettings(Section):
     )
     dose_in_mbq: Literal["refuse", "convert"] = Field(
         "refuse",
-        description="A dose between 25 and 10,000 is MBq where Bq belongs: refuse, or convert, told in "
-        "`suv.json`.",
+        description="A dose that as MBq makes 0.5 to 30 MBq per kg, and as mCi or µCi does not, is MBq where "
+        "Bq belongs: refuse, or convert, told in `suv.json`.",
+    )
+    stored_lbm: Literal["refuse", "james_120", "james_128", "janmahasatian"] = Field(
+        "refuse",
+        description="The formula of a stored SUV whose type, (0054,1006), is `LBM`, which does not name it.",
     )
     max_uptake_minutes: float = Field(
-        240.0, gt=0, description="A longer time from injection to scan is refused."
+        240.0,
+        gt=0,
+        description="A longer time from injection to scan is refused; raise it for long-lived nuclides.",
+    )
+    reference_time: Literal["refuse", "header", "frames"] = Field(
+        "refuse",
+        description="The frames, by (0054,1300) or (0054,1321), speak for another reference time than the "
+        "headers by more than `reference_time_percent`: refuse, believe the headers, or believe the frames, "
+        "told in `suv.json`.",
+    )
+    reference_time_percent: float = Field(
+        5.0,
+        gt=0,
+        description="By how many percent of SUV the frames may contradict the reference time; above 0.5 they "
+        "are flagged.",
     )
     uptake_minutes: tuple[float, float] = Field(
         (45.0, 90.0), description="Uptake times outside are flagged in the audit."
@@ -117,11 +135,16 @@ class SuvSettings(Section):
         (0.2, 2.0),
         description="A median SUV of the body outside is flagged (g/mL; for `bsa` a quarter, in cm²/mL).",
     )
+    possible_body_suv: tuple[float, float] = Field(
+        (0.02, 20.0),
+        description="A median SUV of the body outside is refused: units, dose or weight are wrong by a "
+        "factor of ten or more.",
+    )
     implausible_suvmax: float = Field(150.0, gt=0, description="A higher maximum is flagged.")
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> SuvSettings:
-        for name in ("uptake_minutes", "body_suv"):
+        for name in ("uptake_minutes", "body_suv", "possible_body_suv"):
             low, high = getattr(self, name)
             if not low < high:
                 raise ValueError(f"{name} must be [low, high], got [{low:g}, {high:g}]")
@@ -141,6 +164,12 @@ class ContourSettings(Section):
         "refuse",
         description="Several files that draw an ROI of one name differently: refuse, or take the one of "
         "the latest date and time (where these tell), told in the status.",
+    )
+    other_image: Literal["leave_out", "place"] = Field(
+        "leave_out",
+        description="Contours drawn on a series that is not in use, such as an MR or another CT: leave them "
+        "out, or place them by their coordinates where no contour was drawn on the images in use; the two "
+        "are never united.",
     )
     reference_roi: tuple[str, ...] = Field(
         (),

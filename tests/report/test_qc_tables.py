@@ -42,6 +42,27 @@ def test_reference_regions_are_shown(job: ReportJob) -> None:
     shutil.rmtree(job.results / "contours")
 
 
+def test_every_time_stands_beside_the_one_taken(job: ReportJob) -> None:
+    path = job.results / "suv" / "A1" / "suv.json"
+    original = path.read_text()
+    evidence = [
+        {"element": "GE private (0009,xx0D)", "minutes": 60.0, "suv_percent": 0.0, "chosen": True},
+        {"element": "(0008,0031) Series Time", "minutes": 48.0, "suv_percent": -7.3, "chosen": False},
+        {
+            "element": "(0008,0032) Acquisition Time, first",
+            "minutes": 60.0,
+            "suv_percent": 0.0,
+            "chosen": False,
+        },
+    ]
+    facts = {"time_evidence": evidence, "tracer": "FDG", "dose_mbq": 350.0, "dose_mbq_per_kg": 5.0}
+    path.write_text(json.dumps({**json.loads(original), **facts}))
+    row = qc_tables.suv_table(job.results).set_index("Patient").loc["A1"]
+    assert row["Times"] == "▸ GE private 60.0; series 48.0 (-7.3 %); acquisition first 60.0"
+    assert (row["Tracer"], row["Dose (MBq)"], row["MBq/kg"]) == ("FDG", 350.0, 5.0)
+    path.write_text(original)
+
+
 def test_registration_is_ranked_after_alignment(job: ReportJob, tmp_path: Path) -> None:
     registration = qc_tables.registration_table(job.results)
     assert registration.set_index("patient_id").loc["A1", "translation_mm"] == pytest.approx(13.0)

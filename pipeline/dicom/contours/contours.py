@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.dicom.contours.mask_files import is_mask_path, matching_masks, named_masks
 from pipeline.dicom.contours.roi import (
+    LEFT_OUT,
     ContourFile,
     FileRois,
     ImageSeries,
@@ -20,12 +21,14 @@ from pipeline.dicom.contours.roi import (
     NoContourError,
     RoiMask,
     converted_images,
+    drawn_on_one_image,
     merge_rois,
     union_mask,
 )
 from pipeline.dicom.contours.rtstruct_masks import rtstruct_rois
 from pipeline.dicom.contours.seg_read import seg_rois
 from pipeline.dicom.contours.threshold_segmentation import METHODS, is_seed_sphere, segmented_roi
+from pipeline.dicom.contours.united_rois import doubtful_unions
 from pipeline.dicom.pet.reference_region import RoiReference, roi_reference
 from pipeline.dicom.series.index_file import Index, files_of, of_role, read_index
 from pipeline.errors import ContourError
@@ -78,7 +81,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
     with patient_stage("contours", sources.patient_id, out, policy) as warnings:
         patient = _patient(sources)
         try:
-            rois = merge_rois(_find_rois(patient, settings), settings.same_roi)
+            rois = merge_rois(_find_rois(patient, settings, warnings), settings.same_roi)
         except NoContourError as error:
             if settings.required:
                 raise
@@ -86,7 +89,9 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
             _write_report(out, {"contour": "none", "masks": {}}, warnings)
             return
         noted = [text for group in rois.by_image.values() for roi in group for text in roi.warnings]
-        for text in (*rois.warnings, *noted):
+        patterns = _patterns(patient, settings)
+        doubtful = [text for group in rois.by_image.values() for text in doubtful_unions(group, patterns)]
+        for text in (*rois.warnings, *noted, *dict.fromkeys(doubtful)):
             warnings.warn(text)
         masks = {
             modality: _write_image_mask(out, group, patient.images[modality], settings)
@@ -131,7 +136,7 @@ def _reference_region(
     """SUV in the study's reference region; None, with a warning, where it is not drawn."""
     wanted = settings.model_copy(update={"roi": settings.reference_roi, "auto_segment": "none"})
     try:
-        rois = merge_rois(_find_rois(replace(patient, roi=""), wanted), settings.same_roi)
+        rois = merge_rois(_find_rois(replace(patient, roi=""), wanted, warnings), settings.same_roi)
     except NoContourError as error:
         warnings.warn(f"no reference region: {error.problem}")
         return None
@@ -143,8 +148,13 @@ def _reference_region(
     return roi_reference(patient.suv, names, union_mask(group), patient.images[modality].grid)
 
 
-def _find_rois(patient: _Patient, settings: ContourSettings) -> Sequence[RoiMask]:
-    """All ROIs that the patient's entry, or the study's patterns, name."""
+def _patterns(patient: _Patient, settings: ContourSettings) -> list[str]:
+    """The patient's entry of the cohort table, part by part, or the study's patterns."""
+    return [entry.strip() for entry in patient.roi.split(";") if entry.strip()] or list(settings.roi)
+
+
+def _find_rois(patient: _Patient, settings: ContourSettings, warnings: Warnings) -> Sequence[RoiMask]:
+    """All ROIs that the patient's entry, or the study's patterns, name; warns of those that aren't used."""
     entries = [entry.strip() for entry in patient.roi.split(";") if entry.strip()]
     if entries and all(is_mask_path(entry) for entry in entries):
         return named_masks(entries, patient.folder, patient.images)
@@ -154,11 +164,19 @@ def _find_rois(patient: _Patient, settings: ContourSettings) -> Sequence[RoiMask
     try:
         if patient.index is None:
             return matching_masks(patient.folder, patterns, patient.images)
-        return _dicom_rois(patient.index, patterns, patient.images, settings)
+        rois = _dicom_rois(patient.index, patterns, patient.images, settings)
     except NoContourError:
         if settings.auto_segment == "none" or settings.auto_segment_within != "image":
             raise
         return [segmented_roi(patient.suv, "", settings)]
+    own = drawn_on_one_image(rois.masks)
+    used = {id(roi) for roi in own}
+    left_out = tuple(
+        f"ROI {roi.name!r} of {roi.file_label} {LEFT_OUT}" for roi in rois.masks if id(roi) not in used
+    )
+    for text in (*rois.unused, *left_out):
+        warnings.warn(text)
+    return own
 
 
 def _dicom_rois(
@@ -166,14 +184,14 @@ def _dicom_rois(
     patterns: Sequence[str],
     images: Mapping[Modality, ImageSeries],
     settings: ContourSettings,
-) -> Sequence[RoiMask]:
+) -> FileRois:
     """ROIs of the patient's RTSTRUCT and DICOM SEG objects."""
     structure_sets = [rtstruct_rois(f, patterns, images, settings) for f in _files(index, "rtstruct")]
-    segmentations = [seg_rois(file, patterns, images) for file in _files(index, "seg")]
+    segmentations = [seg_rois(file, patterns, images, settings) for file in _files(index, "seg")]
     rois = FileRois.joined([*structure_sets, *segmentations])
     if not rois.masks:
         raise _no_roi(index, patterns, rois)
-    return rois.masks
+    return rois
 
 
 def _files(index: Index, role: Literal["rtstruct", "seg"]) -> list[ContourFile]:

@@ -22,6 +22,59 @@ def xor_area(polygons: Sequence[FloatArray]) -> float:
     return abs(total)
 
 
+def outer_area(polygons: Sequence[FloatArray]) -> float:
+    """Area of the polygons that lie in no other one, whatever lies inside them."""
+    return sum(
+        _shoelace(polygon)
+        for number, polygon in enumerate(polygons)
+        if not any(_inside(polygon, other) for i, other in enumerate(polygons) if i != number)
+    )
+
+
+def without_repeats(polygons: Sequence[FloatArray], tolerance: float) -> tuple[FloatArray, ...]:
+    """Polygons of a plane, each outline once.
+
+    A contour that is stored twice, a fraction of a pixel apart or with other corners, would cancel
+    itself under the even-odd rule. Two outlines are the same where no corner of either lies
+    further from the other's edges than the tolerance.
+
+    Args:
+        polygons: Each (n, 2).
+        tolerance: In the unit of the corners.
+    """
+    if len(polygons) < 2:
+        return tuple(polygons)
+    boxes = np.array([[*polygon.min(axis=0), *polygon.max(axis=0)] for polygon in polygons])
+    unique: list[int] = []
+    for number, polygon in enumerate(polygons):
+        near = [i for i in unique if np.abs(boxes[i] - boxes[number]).max() <= 2 * tolerance]
+        if not any(_same_outline(polygon, polygons[i], tolerance) for i in near):
+            unique.append(number)
+    return tuple(polygons[i] for i in unique)
+
+
+def _same_outline(first: FloatArray, second: FloatArray, tolerance: float) -> bool:
+    return (
+        _distances_to_edges(first, second).max() <= tolerance
+        and _distances_to_edges(second, first).max() <= tolerance
+    )
+
+
+def _distances_to_edges(points: FloatArray, polygon: FloatArray) -> FloatArray:
+    """Distance of each point (n, 2) to the nearest edge of a polygon."""
+    start = polygon
+    edge = np.roll(polygon, -1, axis=0) - start
+    length = np.maximum((edge**2).sum(axis=1), 1e-30)
+    least = np.full(len(points), np.inf)
+    step = max(1, 1_000_000 // max(1, len(polygon)))
+    for low in range(0, len(points), step):
+        offset = points[low : low + step, None] - start[None]
+        share = np.clip((offset * edge).sum(axis=2) / length, 0.0, 1.0)
+        apart = offset - share[..., None] * edge
+        least[low : low + step] = np.sqrt((apart**2).sum(axis=2)).min(axis=1)
+    return least
+
+
 def _inside(polygon: FloatArray, other: FloatArray) -> bool:
     # Several corners are asked, because one may lie on the other's edge.
     corners = polygon[:: max(1, len(polygon) // 5)]

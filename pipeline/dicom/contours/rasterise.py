@@ -13,19 +13,23 @@ more densely or sparsely than slices, it is what the voxel holds of the solid.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.dicom.contours.planes import Planes, group_planes
-from pipeline.dicom.contours.polygons import any_cross, areas_differ, xor_area
+from pipeline.dicom.contours.polygons import any_cross, areas_differ, outer_area, without_repeats, xor_area
 from pipeline.errors import ContourError
 from pipeline.volumes.volume import FloatArray, Grid
 
 IntArray = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+REPEAT_PIXELS = 0.25
+"""Outlines of one plane that are nowhere further apart than this are one contour stored twice."""
+HOLLOW = 0.5
+"""A plane whose even-odd area is a smaller share of its outer contours' area is told of."""
 MAX_DISTANCE_MM = 5000.0
 """Coordinates further from the image's centre are damaged."""
 
@@ -36,16 +40,22 @@ class Rasterised:
 
     Attributes:
         mask: Boolean (z, y, x).
-        polygon_ml: Area of the polygons × thickness of their slabs.
+        polygon_ml: Area of the polygons, holes taken off × thickness of their slabs.
+        outer_ml: The same of the outer contours alone.
         outside_share: Share of that volume that lies outside the image, 0 to 1.
         crossing_planes: Planes on which contours cross each other or themselves (XOR is then a guess).
+        hollow_planes: Planes whose even-odd area is far below that of their outer contours.
+        repeated: Contours that repeat another one of their plane; they count once.
         planes: The contours by plane.
     """
 
     mask: Mask
     polygon_ml: float
+    outer_ml: float
     outside_share: float
     crossing_planes: int
+    hollow_planes: int
+    repeated: int
     planes: Planes
 
 
@@ -62,19 +72,25 @@ def rasterise(contours: Sequence[FloatArray], grid: Grid, lines: int) -> Rasteri
     """
     _require_near(contours, grid)
     planes = group_planes([grid.indices(points)[:, ::-1] for points in contours], grid.spacing_mm[0])
+    planes = replace(planes, polygons=tuple(without_repeats(p, REPEAT_PIXELS) for p in planes.polygons))
     solid = _solid_of(planes, grid.shape, lines)
     # A slab's rim beyond the first or last slice is not lost tissue where its plane is on it.
     total = float((solid.plane_areas * _thickness_inside(planes, grid.shape[0])).sum())
     pixel_ml = grid.spacing_mm[1] * grid.spacing_mm[2] * grid.spacing_mm[0] / 1000.0
     areas = np.array([xor_area(polygons) for polygons in planes.polygons])
+    outer = np.array([outer_area(polygons) for polygons in planes.polygons])
+    thickness = planes.upper - planes.lower
     return Rasterised(
         mask=solid.mask,
-        polygon_ml=float((areas * (planes.upper - planes.lower)).sum()) * pixel_ml,
+        polygon_ml=float((areas * thickness).sum()) * pixel_ml,
+        outer_ml=float((outer * thickness).sum()) * pixel_ml,
         outside_share=max(0.0, 1.0 - solid.inside / total) if total > 0 else 0.0,
         crossing_planes=sum(
             any_cross(polygons) or areas_differ(polygons, own, even_odd, lines)
             for polygons, own, even_odd in zip(planes.polygons, areas, solid.plane_areas, strict=True)
         ),
+        hollow_planes=int((solid.plane_areas < HOLLOW * outer).sum()),
+        repeated=len(contours) - sum(len(polygons) for polygons in planes.polygons),
         planes=planes,
     )
 

@@ -22,6 +22,11 @@ SAME_MM = 0.05
 """Two grids are the same where no corner lies further apart than this."""
 ON_SLICE = 0.1
 """A contour lies on a slice where it is no further from it than this share of the distance of slices."""
+LEFT_OUT = (
+    "was drawn on a series that is not in use and is left out (contours.other_image: place puts such "
+    "contours where their coordinates say)"
+)
+"""Of a contour of another image, in words; the images in use never get one that was drawn elsewhere."""
 AGREEING_DICE = 0.999
 """Two files contain the same ROI where its masks overlap at least this much."""
 
@@ -63,10 +68,12 @@ class ImageMatch:
     Attributes:
         modality: The image.
         matched_by: The rule that assigned the ROI to it, in words.
+        drawn_elsewhere: The ROI says that it was drawn on a series that is not in use.
     """
 
     modality: Modality
     matched_by: str
+    drawn_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,6 +181,23 @@ def image_by_reference(
     return None
 
 
+def drawn_elsewhere(
+    images: Mapping[Modality, ImageSeries], series_uids: frozenset[str], sop_uids: frozenset[str]
+) -> bool:
+    """Whether a contour object refers to series of which none is in use.
+
+    Where it names series in use beside others, the instances that its contours refer to decide; a
+    contour that names none belongs to the series in use.
+    """
+    in_use = {image.series_uid for image in images.values() if image.series_uid}
+    if not series_uids & in_use:
+        return bool(series_uids and in_use)
+    if series_uids <= in_use or not sop_uids:
+        return False
+    known = [_sop_uids(image) for image in images.values() if image.series_uid in series_uids]
+    return all(known) and not any(sop_uids & instances for instances in known)
+
+
 def _sop_uids(image: ImageSeries) -> frozenset[str]:
     """(0008,0018) of an image's files; read only where the series do not decide."""
     from pydicom import dcmread
@@ -260,6 +284,27 @@ def _one_file(files: Sequence[Sequence[RoiMask]], same_roi: str) -> _Choice:
         action="remove one of the files, name another ROI in the cohort table's roi, or set "
         "contours.same_roi: newest",
     )
+
+
+def drawn_on_one_image(rois: Sequence[RoiMask]) -> Sequence[RoiMask]:
+    """ROIs drawn on the images in use; those drawn elsewhere only where there are no others.
+
+    Raises:
+        ContourError: Several files were drawn elsewhere, so that it isn't clear which one to take.
+    """
+    own = [roi for roi in rois if not roi.match.drawn_elsewhere]
+    if own:
+        return own
+    files = sorted({roi.file_label for roi in rois})
+    if len(files) > 1:
+        raise ContourError(
+            "several files were drawn on images that are not in use",
+            where=", ".join(files),
+            expected="contours of one image",
+            got="ROIs " + ", ".join(repr(roi.name) for roi in rois),
+            action="name one file's ROI in the cohort table's roi, or remove the others",
+        )
+    return rois
 
 
 def union_mask(rois: Sequence[RoiMask]) -> Mask:

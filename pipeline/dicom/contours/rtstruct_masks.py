@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.dicom.contours.rasterise import Rasterised, rasterise
 from pipeline.dicom.contours.roi import (
+    LEFT_OUT,
     ContourFile,
     FileRois,
     ImageMatch,
     ImageSeries,
     Modality,
     RoiMask,
+    drawn_elsewhere,
     image_by_reference,
     images_in_frame,
     share_on_slices,
@@ -22,6 +24,8 @@ from pipeline.errors import ContourError
 from pipeline.settings.dicom import ContourSettings
 
 _BY_SERIES = "referenced series"
+MASK_DIFFERENCE_PERCENT = 3.0
+"""A mask whose volume differs by more from its contours' is told of."""
 _BY_FRAME = "frame of reference and slice positions"
 
 
@@ -57,6 +61,9 @@ def rtstruct_rois(
         if match is None:
             unused.append(f"ROI {roi.name!r} refers neither to the CT or PET nor to their frame of reference")
             continue
+        if match.drawn_elsewhere and settings.other_image == "leave_out":
+            unused.append(f"ROI {roi.name!r} of {file.label} {LEFT_OUT}")
+            continue
         masks.append(_roi_mask(roi, structures, match, images[match.modality], settings))
     return FileRois(tuple(masks), structures.names, tuple(unused))
 
@@ -74,18 +81,20 @@ def _image_of(
 
     By the series the RTSTRUCT refers to; where it names both images, by the instances its
     contours refer to; else by the frame of reference, (0020,0052), and the slices that the
-    contours lie on. In a shared frame a contour is right on either image; it is assigned to the
-    one whose slices it lies on, to the CT where it lies on slices of both.
+    contours lie on. One that refers to other series only was drawn elsewhere. In a shared frame
+    a contour is right on either image; it is assigned to the one whose slices it lies on, to the
+    CT where it lies on slices of both.
     """
+    elsewhere = drawn_elsewhere(images, structures.series_uids, roi.sops)
     modality = image_by_reference(images, structures.series_uids, roi.sops)
-    if modality is not None:
+    if modality is not None and not elsewhere:
         return ImageMatch(modality, _BY_SERIES)
     frames = frozenset({roi.frame_uid}) if roi.frame_uid else structures.frame_uids
     candidates = images_in_frame(images, frames)
     if not candidates:
         return None
     shares = {m: round(share_on_slices(images[m].grid, roi.contours), 2) for m in candidates}
-    return ImageMatch(max(candidates, key=lambda m: (shares[m], m == "ct")), _BY_FRAME)
+    return ImageMatch(max(candidates, key=lambda m: (shares[m], m == "ct")), _BY_FRAME, elsewhere)
 
 
 def _roi_mask(
@@ -109,11 +118,21 @@ def _roi_mask(
             "planes": len(planes.positions),
             "plane_distance_slices": round(planes.step, 4),
             "volume_polygons_ml": round(rasterised.polygon_ml, 4),
+            "volume_outer_ml": round(rasterised.outer_ml, 4),
+            "mask_to_polygons_percent": _mask_difference_percent(rasterised, image),
             "outside_percent": round(100 * rasterised.outside_share, 3),
         },
         warnings=(*_match_warnings(roi, match, image), *_shape_warnings(roi, match, image, rasterised)),
         content_time=structures.content_time,
     )
+
+
+def _mask_difference_percent(rasterised: Rasterised, image: ImageSeries) -> float | None:
+    """By how much the mask's volume differs from what the contours enclose inside the image."""
+    enclosed = rasterised.polygon_ml * (1.0 - rasterised.outside_share)
+    if enclosed <= 0:
+        return None
+    return round(100.0 * (float(rasterised.mask.sum()) * image.grid.voxel_ml() / enclosed - 1.0), 2)
 
 
 def _require_inside(rasterised: Rasterised, roi: Roi, modality: Modality, settings: ContourSettings) -> None:
@@ -132,6 +151,11 @@ def _require_inside(rasterised: Rasterised, roi: Roi, modality: Modality, settin
 def _match_warnings(roi: Roi, match: ImageMatch, image: ImageSeries) -> list[str]:
     """Warnings about the image that an ROI was assigned to."""
     modality = match.modality.upper()
+    if match.drawn_elsewhere:
+        return [
+            f"ROI {roi.name!r} was drawn on a series that is not in use; it is placed on the {modality} by its "
+            "coordinates (contours.other_image)"
+        ]
     if match.matched_by != _BY_SERIES:
         return [
             f"ROI {roi.name!r} refers to no series in use; it shares the {modality}'s frame of reference and "
@@ -161,6 +185,19 @@ def _shape_warnings(roi: Roi, match: ImageMatch, image: ImageSeries, rasterised:
         warnings.append(
             f"{name}: {100 * share:.0f} % of contours lie on slices of the {modality}, planes are "
             f"{planes.step:.2f} slices apart; voxels count by the volume the contours enclose"
+        )
+    if rasterised.repeated:
+        warnings.append(f"{name}: {rasterised.repeated} contours repeat another one and were counted once")
+    if rasterised.hollow_planes:
+        warnings.append(
+            f"{name}: on {rasterised.hollow_planes} planes holes or overlaps take away more than half of "
+            "the outer contours' area"
+        )
+    difference = _mask_difference_percent(rasterised, image)
+    if rasterised.mask.any() and difference is not None and abs(difference) >= MASK_DIFFERENCE_PERCENT:
+        warnings.append(
+            f"{name}: the mask's volume on the {modality} differs by {difference:+.1f} % from the contours' "
+            f"{rasterised.polygon_ml:.3g} mL: it is thin for its voxels, or its contours cross"
         )
     if not rasterised.mask.any():
         warnings.append(f"{name} fills no voxel of the {modality} by more than half")

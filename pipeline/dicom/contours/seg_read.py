@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.dicom.contours.roi import (
+    LEFT_OUT,
     ContourFile,
     FileRois,
     ImageMatch,
@@ -22,11 +23,13 @@ from pipeline.dicom.contours.roi import (
     Mask,
     Modality,
     RoiMask,
+    drawn_elsewhere,
     image_by_reference,
     images_in_frame,
 )
 from pipeline.dicom.header.rtstruct import content_time_of, matches, reading
 from pipeline.errors import ContourError, GeometryError
+from pipeline.settings.dicom import ContourSettings
 from pipeline.tables.failures import raise_machine_failure
 from pipeline.volumes.volume import FloatArray, Grid
 
@@ -75,24 +78,34 @@ class _PixelLattice:
     steps: FloatArray
 
 
-def seg_rois(file: ContourFile, patterns: Sequence[str], images: Mapping[Modality, ImageSeries]) -> FileRois:
+def seg_rois(
+    file: ContourFile,
+    patterns: Sequence[str],
+    images: Mapping[Modality, ImageSeries],
+    settings: ContourSettings,
+) -> FileRois:
     """Masks of a SEG's segments whose label, description or tracking identifier matches.
 
     Args:
         file: The SEG object.
         patterns: Patterns of names.
         images: The images it may have been drawn on.
+        settings: Whether one that was drawn on another image is placed.
 
     Raises:
         ContourError: The object is damaged or of an unknown type.
         GeometryError: Its pixels do not fall on the voxels of its image.
     """
     with reading("a DICOM SEG", file.label):
-        return _matching_segments(_read(file), file.label, patterns, images)
+        return _matching_segments(_read(file), file.label, patterns, images, settings.other_image == "place")
 
 
 def _matching_segments(
-    dataset: Dataset, label: str, patterns: Sequence[str], images: Mapping[Modality, ImageSeries]
+    dataset: Dataset,
+    label: str,
+    patterns: Sequence[str],
+    images: Mapping[Modality, ImageSeries],
+    place_elsewhere: bool,
 ) -> FileRois:
     segments = list(dataset.get("SegmentSequence") or ())
     labels = tuple(str(item.get("SegmentLabel", "")).strip() for item in segments)
@@ -107,6 +120,9 @@ def _matching_segments(
     if match is None:
         reason = f"segments of {label} refer neither to the CT or PET nor to their frame of reference"
         return FileRois(names=labels, unused=(reason,))
+    if match.drawn_elsewhere and not place_elsewhere:
+        left_out = tuple(f"segment {name!r} of {label} {LEFT_OUT}" for name in chosen.values())
+        return FileRois(names=labels, unused=left_out)
     masks = segment_masks(dataset, list(chosen), images[match.modality].grid, label)
     rois = tuple(
         RoiMask(
@@ -116,12 +132,18 @@ def _matching_segments(
             source="seg",
             file_label=label,
             facts={"segment": number},
-            warnings=() if masks[number].any() else (f"segment {name!r} is empty",),
+            warnings=_segment_warnings(name, match, masks[number]),
             content_time=content_time_of(dataset, "ContentDate", "ContentTime"),
         )
         for number, name in chosen.items()
     )
     return FileRois(rois, labels)
+
+
+def _segment_warnings(name: str, match: ImageMatch, mask: Mask) -> tuple[str, ...]:
+    elsewhere = f"segment {name!r} was drawn on a series that is not in use (contours.other_image: place)"
+    empty = f"segment {name!r} is empty"
+    return ((elsewhere,) if match.drawn_elsewhere else ()) + (() if mask.any() else (empty,))
 
 
 def segment_masks(dataset: Dataset, numbers: Sequence[int], grid: Grid, where: str = "") -> dict[int, Mask]:
@@ -193,20 +215,23 @@ def _read(file: ContourFile) -> Dataset:
 
 def _image_of(dataset: Dataset, images: Mapping[Modality, ImageSeries]) -> ImageMatch | None:
     """The image a SEG belongs to: by series, then instances, then frame and grid."""
-    series, sops = set(), set()
+    series: set[str] = set()
+    sops: set[str] = set()
     for item in dataset.get("ReferencedSeriesSequence") or ():
         series.add(str(item.get("SeriesInstanceUID", "")))
         for instance in item.get("ReferencedInstanceSequence") or ():
             sops.add(str(instance.get("ReferencedSOPInstanceUID", "")))
-    modality = image_by_reference(images, frozenset(series), frozenset(sops))
-    if modality is not None:
+    references = frozenset(series), frozenset(sops)
+    elsewhere = drawn_elsewhere(images, *references)
+    modality = image_by_reference(images, *references)
+    if modality is not None and not elsewhere:
         return ImageMatch(modality, "referenced series")
     candidates = images_in_frame(images, frozenset({str(dataset.get("FrameOfReferenceUID", ""))}))
     frames = _frames(dataset, "")
     for candidate in candidates:
         if frames and _voxels(frames[0], images[candidate].grid) is not None:
-            return ImageMatch(candidate, "frame of reference and voxels")
-    return ImageMatch(candidates[0], "frame of reference") if candidates else None
+            return ImageMatch(candidate, "frame of reference and voxels", elsewhere)
+    return ImageMatch(candidates[0], "frame of reference", elsewhere) if candidates else None
 
 
 def _frames(dataset: Dataset, where: str) -> list[_Frame]:

@@ -29,6 +29,7 @@ from pipeline.dicom.header.values import (
     number_of,
     one_text_of,
     parse_number,
+    private_text,
     private_value,
     text_of,
 )
@@ -38,6 +39,13 @@ _ENHANCED_PET = "1.2.840.10008.5.1.4.1.1.130"
 # (0018,1074) is in MBq in an Enhanced PET (PS3.3 C.8.22.4), in Bq elsewhere; no dose lies between the two.
 _DOSES_MBQ = (0.1, 1e5)
 _GE = re.compile(r"GE(MS)?\b|general electric", re.IGNORECASE)
+_PHILIPS = re.compile(r"philips\b", re.IGNORECASE)
+# Group, element in the creator's block, private creator, manufacturers.
+_PRIVATE = {
+    "ge_scan_datetime": (0x0009, 0x0D, "GEMS_PETD_01", _GE),
+    "philips_suv_factor": (0x7053, 0x00, "Philips PET Private Group", _PHILIPS),
+    "philips_activity_factor": (0x7053, 0x09, "Philips PET Private Group", _PHILIPS),
+}
 # Values that may differ between slices of one sound series: the header keeps one for all.
 _MAY_DIFFER = {"slices", "differing", "series_time", "ge_scan_datetime", "siemens_decay_datetime"}
 
@@ -71,6 +79,8 @@ class PetHeader:
         ge_scan_datetime: (0009,xx0D) of `GEMS_PETD_01`.
         philips_suv_factor: (7053,xx00) of `Philips PET Private Group`.
         philips_activity_factor: (7053,xx09), counts to Bq/mL.
+        without_creator: Private elements above that were read at their usual place, since their private
+            creator is absent and the manufacturer is the one that writes them.
         radiopharmaceutical_items: Items of (0054,0016).
         differing: Names of values above that differ from slice to slice.
     """
@@ -99,6 +109,7 @@ class PetHeader:
     ge_scan_datetime: str = ""
     philips_suv_factor: float | None = None
     philips_activity_factor: float | None = None
+    without_creator: tuple[str, ...] = ()
     radiopharmaceutical_items: int = 1
     differing: tuple[str, ...] = ()
 
@@ -131,7 +142,7 @@ class PetHeader:
         missing = []
         if not self.units:
             missing.append("units (0054,1001)")
-        if self.units != "GML" and not (self.units == "CNTS" and self.philips_suv_factor):
+        if self.units not in ("GML", "CM2ML") and not (self.units == "CNTS" and self.philips_suv_factor):
             if self.weight_kg is None:
                 missing.append("weight (0010,1030) Patient's Weight")
             if self.total_dose_bq is None:
@@ -233,6 +244,7 @@ def _decay_kind(corrected: str, decay_datetime: str) -> str:
 
 
 def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
+    private = _private_part(dataset)
     return PetHeader(
         slices=(),
         units=one_text_of(dataset, "Units").upper(),
@@ -255,9 +267,10 @@ def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
         injection_time=one_text_of(drug, "RadiopharmaceuticalStartTime"),
         decay_datetime=one_text_of(dataset, "DecayCorrectionDateTime"),
         siemens_decay_datetime=private_value(dataset, 0x0071, 0x22, "SIEMENS MED PT"),
-        ge_scan_datetime=private_value(dataset, 0x0009, 0x0D, "GEMS_PETD_01"),
-        philips_suv_factor=_philips(dataset, 0x00),
-        philips_activity_factor=_philips(dataset, 0x09),
+        ge_scan_datetime=private.ge_scan_datetime,
+        philips_suv_factor=parse_number(private.philips_suv_factor),
+        philips_activity_factor=parse_number(private.philips_activity_factor),
+        without_creator=private.without_creator,
         radiopharmaceutical_items=_distinct(items_of(dataset, "RadiopharmaceuticalInformationSequence")),
     )
 
@@ -289,8 +302,31 @@ def _distinct(drugs: Sequence[Dataset]) -> int:
     return len({(*(text_of(drug, name) for name in keywords), _radionuclide(drug)) for drug in drugs})
 
 
-def _philips(dataset: Dataset, element: int) -> float | None:
-    return parse_number(private_value(dataset, 0x7053, element, "Philips PET Private Group"))
+@dataclass(frozen=True)
+class _PrivatePart:
+    """Private elements of GE and Philips as texts, and those whose creator is absent."""
+
+    ge_scan_datetime: str
+    philips_suv_factor: str
+    philips_activity_factor: str
+    without_creator: tuple[str, ...]
+
+
+def _private_part(dataset: Dataset) -> _PrivatePart:
+    """Private elements by their creator; without any creator by their usual place.
+
+    De-identification may drop a creator, such as (7053,0010), and leave its elements. They are
+    accepted only where the manufacturer is the one that writes them, and no creator claims the block.
+    """
+    maker = text_of(dataset, "Manufacturer").strip()
+    texts: dict[str, str] = {}
+    without: list[str] = []
+    for name, (group, element, creator, makers) in _PRIVATE.items():
+        texts[name] = private_value(dataset, group, element, creator)
+        if not texts[name] and (group << 16 | 0x0010) not in dataset and makers.match(maker):
+            texts[name] = private_text(dataset, group << 16 | 0x1000 | element)
+            without += [name] if texts[name] else []
+    return _PrivatePart(**texts, without_creator=tuple(without))
 
 
 def _radionuclide(drug: Dataset) -> tuple[str, ...]:

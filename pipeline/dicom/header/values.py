@@ -166,13 +166,14 @@ def private_value(dataset: Dataset, group: int, element: int, creator: str) -> s
     for tag in [int(tag) for tag in dataset.keys() if int(tag) >> 16 == group]:  # noqa: SIM118
         block = tag & 0xFFFF
         if 0x10 <= block <= 0xFF and text_of(dataset, tag).lower() == creator.lower():
-            text = _private_text(dataset, (group << 16) | (block << 8) | element)
+            text = private_text(dataset, (group << 16) | (block << 8) | element)
             if text:  # a creator may own several blocks
                 return text
     return ""
 
 
-def _private_text(dataset: Dataset, tag: int) -> str:
+def private_text(dataset: Dataset, tag: int) -> str:
+    """A private element as text; empty where it is absent."""
     value = value_of(dataset, tag)
     if isinstance(value, bytes):
         # In implicit VR without a dictionary entry the bytes of the text come as they are.

@@ -1,8 +1,9 @@
 """The time that the pixel values of a decay-corrected series refer to.
 
 Follows the decision tree of the QIBA FDG-PET/CT profile's SUV pseudo-code (vendor-neutral,
-robust version): the series time if no slice was acquired before it; otherwise GE's
-private scan time, the start computed back from the frames, the earliest acquisition.
+robust version), with GE's private scan time before the series time (IBSI-SUV manual: they differ in a
+quarter of GE's series): the series time if no slice was acquired before it; otherwise the start
+computed back from the frames, the earliest acquisition.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ class ReferenceTime:
 
     Attributes:
         time: The time.
-        source: An element that names the decay correction's time, the series time, or what says
-            when the scan started.
+        source: An element that names the decay correction's time (with GE, the scan's), the series time,
+            what says when the scan started, or the injection itself (decay correction `ADMIN`).
         element: The element it was read from, as messages call it.
         audit: The decisions that led to it.
     """
 
     time: DicomTime
-    source: Literal["decay_correction", "series", "scan"]
+    source: Literal["decay_correction", "series", "scan", "injection"]
     element: str
     audit: SuvAudit
 
@@ -75,19 +76,14 @@ def _named_time(times: PetTimes) -> ReferenceTime | None:
     for time, element in (
         (times.decay_correction, "(0018,9701) Decay Correction DateTime"),
         (times.siemens_decay_correction, "Siemens private (0071,xx22) Decay Correction DateTime"),
+        (times.ge_scan, "GE private (0009,xx0D) scan date and time"),
     ):
         if time is not None:
-            return _private_time(time, times.first_acquisition, "decay_correction", element)
+            return _private_time(time, times.first_acquisition, element)
     return None
 
 
-def _private_time(
-    time: DicomTime,
-    acquired: DicomTime | None,
-    source: Literal["decay_correction", "scan"],
-    element: str,
-    meaning: str = "",
-) -> ReferenceTime:
+def _private_time(time: DicomTime, acquired: DicomTime | None, element: str) -> ReferenceTime:
     """A time whose date counts only near the acquisition: de-identification may have left it alone."""
     assumptions: tuple[str, ...] = ()
     if acquired is not None and acquired.day is not None and not _within_half_a_day(time, acquired):
@@ -95,8 +91,8 @@ def _private_time(
         dated = (replace(time, day=day) for day in days)
         time = min(dated, key=lambda candidate: abs(candidate.seconds_since(acquired)))
         assumptions = (f"only the time of day of {element} used: its date is not the acquisition's",)
-    path = (f"reference time {time.text()}: {element}{meaning}",)
-    return ReferenceTime(time, source, element, SuvAudit(path, assumptions))
+    path = (f"reference time {time.text()}: {element}",)
+    return ReferenceTime(time, "decay_correction", element, SuvAudit(path, assumptions))
 
 
 def _within_half_a_day(time: DicomTime, acquired: DicomTime) -> bool:
@@ -116,7 +112,7 @@ def _series_time(times: PetTimes) -> ReferenceTime | None:
 
 
 def _scan_time(times: PetTimes, half_life_s: float) -> ReferenceTime:
-    """The scan's start by a vendor's element, by the frames, or by the earliest acquisition."""
+    """The scan's start by the frames, or by the earliest acquisition."""
     series, acquired = times.series, times.first_acquisition
     if acquired is None:
         raise SuvError(
@@ -135,10 +131,6 @@ def _scan_time(times: PetTimes, half_life_s: float) -> ReferenceTime:
 
 
 def _scan_start(times: PetTimes, acquired: DicomTime, half_life_s: float) -> ReferenceTime:
-    if times.ge_scan is not None:
-        return _private_time(
-            times.ge_scan, acquired, "scan", "GE private (0009,xx0D)", meaning=" scan date and time"
-        )
     computed = computed_scan_start(times, half_life_s)
     if computed is not None and computed.agreed:
         return _by_frames(computed)

@@ -9,6 +9,8 @@ from pipeline.dicom.header.pet_header import SuvAudit
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
+# A nuclide that lives for a day or longer (Zr-89, I-124) is scanned days after its injection.
+_SCANNED_DAYS_LATER_S = 86_400.0
 # Two clock readings of one injection: rounding below, a contradiction above.
 _ROUNDED_S, _SAME_MINUTE_S = 0.5, 60.0
 
@@ -34,13 +36,16 @@ class UptakeTime:
     audit: SuvAudit
 
 
-def injection_time(times: PetTimes, scan: DicomTime, settings: SuvSettings) -> InjectionTime:
+def injection_time(
+    times: PetTimes, scan: DicomTime, settings: SuvSettings, half_life_s: float | None = None
+) -> InjectionTime:
     """The time of injection, at most `max_uptake_minutes` before the scan.
 
     Args:
         times: The series' times.
         scan: The scan's reference time.
         settings: The longest uptake time, and what is done where dates contradict each other.
+        half_life_s: Of the radionuclide; one of days makes the day matter that a time of day lacks.
 
     Raises:
         SuvError: Missing, contradictory, after the scan, or too long before it.
@@ -49,9 +54,10 @@ def injection_time(times: PetTimes, scan: DicomTime, settings: SuvSettings) -> I
     if dated is not None:
         agreement = _agreement(dated, clock_s)
         related = _on_the_scans_clock(dated, clock_s, scan)
-        injection = _dated_injection(related.time, scan, settings)
+        injection = _dated_injection(related.time, scan, settings, half_life_s)
         return replace(injection, audit=agreement + related.audit + injection.audit)
     if clock_s is not None:
+        _require_known_day(half_life_s, "(0018,1072) Radiopharmaceutical Start Time")
         return _injection_by_clock(clock_s, scan, settings, "(0018,1072) Radiopharmaceutical Start Time")
     raise SuvError(
         "missing or unreadable injection time",
@@ -94,14 +100,31 @@ def _on_the_scans_clock(dated: DicomTime, clock_s: float | None, scan: DicomTime
     return InjectionTime(replace(dated, offset_min=None), SuvAudit(assumptions=(assumption,)))
 
 
-def _dated_injection(dated: DicomTime, scan: DicomTime, settings: SuvSettings) -> InjectionTime:
+def _require_known_day(half_life_s: float | None, where: str) -> None:
+    """Refuse a time of day of a nuclide that is scanned days after its injection."""
+    if half_life_s is None or half_life_s < _SCANNED_DAYS_LATER_S:
+        return
+    raise SuvError(
+        "the day of the injection is not known, and the radionuclide lives for days",
+        where=where,
+        expected="(0018,1078) Radiopharmaceutical Start DateTime, dated on the scan's clock",
+        got=f"a time of day, and a half-life of {half_life_s / 3600:.0f} h",
+        action="write (0018,1078) with the date of the injection into the DICOM",
+    )
+
+
+def _dated_injection(
+    dated: DicomTime, scan: DicomTime, settings: SuvSettings, half_life_s: float | None
+) -> InjectionTime:
     """An injection with its date; by its time of day where the dates cannot be compared."""
     if scan.day is None:
+        _require_known_day(half_life_s, "(0018,1078), (0008,0022) Acquisition Date")
         return _injection_by_clock(dated.seconds, scan, settings, "(0018,1078) without a date of the scan")
     if 0 <= scan.seconds_since(dated) <= settings.max_uptake_minutes * 60:
         step = f"injection {dated.text()}: (0018,1078) Radiopharmaceutical Start DateTime"
         return InjectionTime(dated, SuvAudit(path=(step,)))
     if settings.date_shift == "use_times":
+        _require_known_day(half_life_s, "(0018,1078), whose date contradicts the scan's")
         assumption = "dates of injection and scan contradict each other: times of day used by suv.date_shift"
         injection = _injection_by_clock(dated.seconds, scan, settings, "(0018,1078), its time of day")
         return replace(injection, audit=SuvAudit(assumptions=(assumption,)) + injection.audit)
@@ -133,6 +156,8 @@ def _implausible_uptake(
     injection: DicomTime, scan: DicomTime, settings: SuvSettings, action: str
 ) -> SuvError:
     minutes = scan.seconds_since(injection) / 60
+    if minutes > settings.max_uptake_minutes:
+        action += ", or raise suv.max_uptake_minutes where the scan was so late (long-lived nuclides)"
     order = "after the scan" if minutes < 0 else "too long before the scan"
     return SuvError(
         f"the injection lies {order}",

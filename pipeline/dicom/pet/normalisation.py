@@ -22,8 +22,10 @@ def normalising_mass_g(normalisation: str, weight_kg: float, height_m: float | N
     Formulas as in the DICOM standard's PS3.3 C.8.9.1.1.3.1 references and CID 85:
     `lbm_james` 1.10 W − 128 (W/H)² (male), 1.07 W − 148 (W/H)² (female), H in cm;
     `lbm_janmahasatian` 9270 W / (6680 + 216 BMI), 9270 W / (8780 + 244 BMI) (Janmahasatian
-    2005); `bsa` W^0.425 H^0.725 × 0.007184 m², H in cm (Du Bois 1916); `ibw`
-    48.0 + 1.06 (H − 152), 45.5 + 0.91 (H − 152), H in cm (Sugawara 1999).
+    2005); `lbm_james120` with 120 for 128 (the form in which James' formula for men was often
+    quoted); `bsa` W^0.425 H^0.725 × 0.007184 m², H in cm (Du Bois 1916); `ibw`
+    48.0 + 1.06 (H − 152), 45.5 + 0.91 (H − 152), H in cm (Sugawara 1999). For the sex `O` the mean
+    of both formulas is taken (IBSI-SUV manual).
 
     Args:
         normalisation: As in `suv.normalisation`; `bw` is the weight itself.
@@ -39,7 +41,8 @@ def normalising_mass_g(normalisation: str, weight_kg: float, height_m: float | N
     height_cm = _usable_height(normalisation, height_m) * 100.0
     if normalisation == "bsa":
         return float(weight_kg**0.425 * height_cm**0.725 * 0.007184 * 1e4)
-    mass = _mass_kg(normalisation, weight_kg, height_cm, _usable_sex(normalisation, sex) == "M")
+    men = {"M": (True,), "F": (False,), "O": (True, False)}[_usable_sex(normalisation, sex)]
+    mass = sum(_mass_kg(normalisation, weight_kg, height_cm, male) for male in men) / len(men)
     if not 0.2 * weight_kg < mass:
         raise SuvError(
             f"SUV by {normalisation} leaves the formula's range",
@@ -51,8 +54,8 @@ def normalising_mass_g(normalisation: str, weight_kg: float, height_m: float | N
 
 
 def _mass_kg(normalisation: str, weight_kg: float, height_cm: float, male: bool) -> float:
-    if normalisation == "lbm_james":
-        a, b = (1.10, 128.0) if male else (1.07, 148.0)
+    if normalisation in ("lbm_james", "lbm_james120"):
+        a, b = (1.10, 128.0 if normalisation == "lbm_james" else 120.0) if male else (1.07, 148.0)
         return a * weight_kg - b * (weight_kg / height_cm) ** 2
     if normalisation == "lbm_janmahasatian":
         index = weight_kg / (height_cm / 100.0) ** 2
@@ -74,11 +77,11 @@ def _usable_height(normalisation: str, height_m: float | None) -> float:
 
 
 def _usable_sex(normalisation: str, sex: str) -> str:
-    if sex.upper() not in ("M", "F"):
+    if sex.upper() not in ("M", "F", "O"):
         raise SuvError(
             f"missing sex, which SUV by {normalisation} needs",
             where="(0010,0040) Patient's Sex",
-            expected="M or F",
+            expected="M, F or O",
             got=sex or "none",
         )
     return sex.upper()

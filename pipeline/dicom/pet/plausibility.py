@@ -2,66 +2,94 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.dicom.header.dicom_time import DAY_S, PetTimes
-from pipeline.dicom.pet.decay_timing import ReferenceTime, computed_scan_start
+from pipeline.dicom.pet.decay_timing import ReferenceTime
 from pipeline.dicom.pet.normalisation import suv_scale
 from pipeline.dicom.pet.prerequisites import LEAST_DOSE_BQ
-from pipeline.dicom.pet.radionuclide import average_time
+from pipeline.dicom.pet.time_evidence import (
+    UNSUPPORTED_PERCENT,
+    SecondOpinion,
+    contradicts,
+    second_opinions,
+    suv_percent,
+)
+from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
+LEAST_SUV, MOST_SUV = 0.1, 1000.0
+"""No patient's image stays below the one (g/mL), or holds a thousandth of its voxels above the other."""
 Flags = tuple[str, ...]
-# Vendors count decay within a frame to its start, middle or average: a bed takes up to 5 minutes.
-_DECAY_TOLERANCE_S = 300.0
 _LATE_REFERENCE_S, _LATE_ACQUISITION_S = 60.0, 3600.0
 _HEIGHT_CM, _HEIGHT_M = (30.0, 260.0), (0.3, 2.6)
 _BODY_MASS_INDEX = (9.0, 90.0)
 # FDG is given at 2 to 7 MBq/kg (EANM 2.0, SNMMI 1.0); long fields of view ask for a tenth.
 _F18_MBQ_KG = (0.2, 20.0)
+# Values are stored in whole steps; a thousandth of the body's uptake is far more than such a step.
+_ROUNDED_SUV = 0.001
 # A real scanner's two factors agree to 0.06 %.
 _FACTORS_APART = 0.05
 
 
 def reference_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float) -> Flags:
     """Flag times that speak against the reference time that was taken."""
+    opinions = second_opinions(times, reference, half_life_s)
+    flags = tuple(
+        _opinion_flag(opinion, half_life_s)
+        for opinion in opinions
+        if contradicts(opinion.worst_s, half_life_s)
+    )
     if reference.source == "decay_correction":
-        flags = _named_flags(times, reference)
-    elif reference.source == "series":
-        flags = _series_flags(times, reference, half_life_s)
-    else:
-        flags = _scan_flags(times)
-    return (*flags, *_decay_factor_flags(times, reference, half_life_s))
+        return (*_named_flags(times, reference, half_life_s, bool(opinions)), *flags)
+    if reference.source == "injection":
+        return flags
+    if reference.source == "series":
+        return (*_series_flags(times, reference, half_life_s, bool(opinions)), *flags)
+    return (*_scan_flags(times), *flags)
 
 
-def _named_flags(times: PetTimes, reference: ReferenceTime) -> Flags:
-    """Decay is corrected to the start of the scan, hardly to a time after it."""
-    acquired = times.first_acquisition
-    late_s = 0.0 if acquired is None else reference.time.seconds_since(acquired)
-    if late_s <= _LATE_REFERENCE_S:
-        return ()
-    return (f"{reference.element} is {late_s / 60:.0f} min after the first acquisition",)
+def _opinion_flag(opinion: SecondOpinion, half_life_s: float) -> str:
+    order = "later" if opinion.worst_s > 0 else "earlier"
+    return (
+        f"{opinion.element} speaks for a reference time {_duration(opinion.worst_s)} {order}: "
+        f"SUV {suv_percent(opinion.worst_s, half_life_s):+.1f} %"
+    )
 
 
-def _series_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float) -> Flags:
-    """A series time long before the scan: altered, or the CT's.
+def _duration(seconds: float) -> str:
+    return f"{abs(seconds) / 60:.0f} min" if abs(seconds) >= 120 else f"{abs(seconds):.0f} s"
 
-    Frames that agree on an earlier start say nothing: Philips gives all slices the first one's
-    acquisition time.
-    """
+
+def _named_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float, seconded: bool) -> Flags:
+    """Decay is corrected to the start of the scan, hardly to a time after it; nor does the series' differ."""
     flags: Flags = ()
     acquired = times.first_acquisition
+    late_s = 0.0 if acquired is None else reference.time.seconds_since(acquired)
+    if late_s > _LATE_REFERENCE_S or (not seconded and contradicts(max(0.0, late_s), half_life_s)):
+        flags = (f"{reference.element} is {_duration(late_s)} after the first acquisition",)
+    series_s = 0.0 if times.series is None else times.series.seconds_since(reference.time)
+    if not seconded and contradicts(series_s, half_life_s) and abs(series_s) < DAY_S / 2:
+        order = "after" if series_s > 0 else "before"
+        flags = (
+            *flags,
+            f"the series time is {_duration(series_s)} {order} {reference.element}, which is used",
+        )
+    return flags
+
+
+def _series_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float, seconded: bool) -> Flags:
+    """A series time before the scan: altered, the CT's, or right for a series cut to its later beds."""
+    acquired = times.first_acquisition
     wait_s = 0.0 if acquired is None else acquired.seconds_since(reference.time)
-    if wait_s > _LATE_ACQUISITION_S:
-        flags = (f"the first acquisition is {wait_s / 60:.0f} min after the series time",)
-    computed = computed_scan_start(times, half_life_s)
-    if computed is None or not computed.agreed:
-        return flags
-    wait_s = computed.time.seconds_since(reference.time)
-    if wait_s <= _DECAY_TOLERANCE_S:
-        return flags
-    frames = "(0054,1300) Frame Reference Time speaks for a scan start"
-    return (*flags, f"{frames} {wait_s / 60:.0f} min after the series time")
+    unsupported = not seconded and contradicts(wait_s, half_life_s, UNSUPPORTED_PERCENT)
+    if wait_s <= _LATE_ACQUISITION_S and not unsupported:
+        return ()
+    return (f"the first acquisition is {_duration(wait_s)} after the series time",)
 
 
 def _scan_flags(times: PetTimes) -> Flags:
@@ -70,28 +98,6 @@ def _scan_flags(times: PetTimes) -> Flags:
         return ()
     days = abs(times.series.seconds_since(times.first_acquisition)) / DAY_S
     return (f"series and acquisitions are dated {days:.1f} days apart",) if days >= 0.5 else ()
-
-
-def _decay_factor_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float) -> Flags:
-    """(0054,1321) Decay Factors that speak for another reference time.
-
-    PS3.3 C.8.9.4: the factor that a slice was multiplied by, 2^((start of the frame − reference
-    + average time in the frame) / half-life). Factors of 1 throughout say nothing.
-    """
-    apart_s = []
-    for frame in times.frames:
-        acquired, factor = frame.acquired, frame.decay_factor
-        if acquired is not None and factor is not None and factor > 0 and frame.duration_ms:
-            average_s = average_time(frame.duration_ms / 1000.0, half_life_s)
-            implied_s = math.log2(factor) * half_life_s - average_s
-            apart_s.append(acquired.seconds_since(reference.time) - implied_s)
-    if not apart_s or all(frame.decay_factor == 1.0 for frame in times.frames):
-        return ()
-    worst_s = max(apart_s, key=abs)
-    if abs(worst_s) <= _DECAY_TOLERANCE_S:
-        return ()
-    order = "later" if worst_s > 0 else "earlier"
-    return (f"(0054,1321) Decay Factor speaks for a reference time {abs(worst_s) / 60:.0f} min {order}",)
 
 
 def philips_flags(direct: float, derived: float) -> Flags:
@@ -112,36 +118,39 @@ def philips_flags(direct: float, derived: float) -> Flags:
     )
 
 
-def measure_flags(
-    weight_kg: float | None, height_m: float | None, dose_bq: float | None, nuclide: str
-) -> Flags:
-    """Flag a weight that the height contradicts, and a dose that the weight does.
-
-    SUVbw needs no height, so that a wrong one is no reason to refuse; a digit lost in either
-    weight or dose shows here and nowhere else.
+def measure_flags(weight_kg: float | None, height_m: float | None) -> Flags:
+    """Flag a weight that the height contradicts: SUVbw needs no height, so that it is no reason to refuse.
 
     Args:
         weight_kg: (0010,1030) Patient's Weight.
         height_m: (0010,1020) Patient's Size; one in cm is read as such.
-        dose_bq: (0018,1074) Radionuclide Total Dose.
+    """
+    if not weight_kg or weight_kg <= 0 or height_m is None:
+        return ()
+    if _HEIGHT_CM[0] <= height_m <= _HEIGHT_CM[1]:
+        height_m /= 100.0
+    if not _HEIGHT_M[0] <= height_m <= _HEIGHT_M[1]:
+        return ()
+    index = weight_kg / height_m**2
+    if _BODY_MASS_INDEX[0] <= index <= _BODY_MASS_INDEX[1]:
+        return ()
+    return (f"weight {weight_kg:g} kg and height {height_m:g} m make a body mass index of {index:.1f}",)
+
+
+def dose_flags(weight_kg: float | None, dose_bq: float | None, nuclide: str) -> Flags:
+    """Flag a dose per kg that nobody gives: a digit lost in weight or dose shows here and nowhere else.
+
+    Args:
+        weight_kg: (0010,1030) Patient's Weight.
+        dose_bq: Activity as it was read, in Bq.
         nuclide: The radionuclide; doses of `F-18` only are looked at.
     """
-    if not weight_kg or weight_kg <= 0:
+    if not weight_kg or weight_kg <= 0 or nuclide != "F-18" or dose_bq is None or dose_bq < LEAST_DOSE_BQ:
         return ()
-    flags = []
-    if height_m is not None and _HEIGHT_CM[0] <= height_m <= _HEIGHT_CM[1]:
-        height_m /= 100.0
-    if height_m is not None and _HEIGHT_M[0] <= height_m <= _HEIGHT_M[1]:
-        index = weight_kg / height_m**2
-        if not _BODY_MASS_INDEX[0] <= index <= _BODY_MASS_INDEX[1]:
-            flags.append(
-                f"weight {weight_kg:g} kg and height {height_m:g} m make a body mass index of {index:.1f}"
-            )
-    if nuclide == "F-18" and dose_bq is not None and dose_bq >= LEAST_DOSE_BQ:
-        mbq_per_kg = dose_bq / 1e6 / weight_kg
-        if not _F18_MBQ_KG[0] <= mbq_per_kg <= _F18_MBQ_KG[1]:
-            flags.append(f"dose of {dose_bq / 1e6:g} MBq is {mbq_per_kg:.3g} MBq per kg of body weight")
-    return tuple(flags)
+    mbq_per_kg = dose_bq / 1e6 / weight_kg
+    if _F18_MBQ_KG[0] <= mbq_per_kg <= _F18_MBQ_KG[1]:
+        return ()
+    return (f"dose of {dose_bq / 1e6:g} MBq is {mbq_per_kg:.3g} MBq per kg of body weight",)
 
 
 def uptake_flags(minutes: float | None, settings: SuvSettings) -> Flags:
@@ -152,19 +161,79 @@ def uptake_flags(minutes: float | None, settings: SuvSettings) -> Flags:
     return (f"uptake time {minutes:.1f} min is outside {low:g} to {high:g} min",)
 
 
-def image_flags(suv_max: float, body_median: float | None, settings: SuvSettings) -> Flags:
-    """Flag a maximum and a median of the body outside the study's limits.
+@dataclass(frozen=True)
+class ImageValues:
+    """What an SUV image's values amount to.
 
-    Args:
-        suv_max: Greatest SUV of the image.
+    Attributes:
+        suv_max: Greatest SUV.
+        suv_min: Least SUV.
+        high: 99.9th percentile; a single voxel is no image, an extravasated injection is a few.
+        negative_percent: Share of voxels that are negative by more than rounding.
         body_median: Median SUV of the body; None where no voxel is body.
-        settings: The limits, given for SUV by body weight.
     """
+
+    suv_max: float
+    suv_min: float
+    high: float
+    negative_percent: float
+    body_median: float | None
+
+
+def image_values(array: npt.NDArray[Any], body_median: float | None, normalisation: str) -> ImageValues:
+    """The values that plausibility is judged by."""
+    below = array < -_ROUNDED_SUV * suv_scale(normalisation)
+    return ImageValues(
+        suv_max=float(array.max()),
+        suv_min=float(array.min()),
+        high=float(np.percentile(array, 99.9)),
+        negative_percent=100.0 * float(below.mean()),
+        body_median=body_median,
+    )
+
+
+def require_possible(values: ImageValues, settings: SuvSettings) -> None:
+    """Refuse an image whose values cannot be SUV, whatever its headers say.
+
+    Raises:
+        SuvError: No activity, nothing that reaches 0.1 g/mL, a body a factor of ten away from any
+            patient's, or one voxel in a thousand above 1,000 g/mL.
+    """
+    scale = suv_scale(settings.normalisation)
+    low, high = (limit * scale for limit in settings.possible_body_suv)
+    median = values.body_median
+    if values.suv_max <= 0:
+        raise SuvError("the PET holds no activity", where="pixel values", got=f"SUVmax {values.suv_max:g}")
+    if values.suv_max < LEAST_SUV * scale:
+        expected, got = f"an SUVmax of {LEAST_SUV * scale:g} and more", f"SUVmax {values.suv_max:.3g}"
+    elif median is not None and not low <= median <= high:
+        expected = f"a median SUV of the body from {low:g} to {high:g} (suv.possible_body_suv)"
+        got = f"{median:.4g}, SUVmax {values.suv_max:.4g}"
+    elif values.high > MOST_SUV * scale:
+        expected = f"99.9 % of voxels below {MOST_SUV * scale:g}"
+        got = f"{values.high:.4g} at the 99.9th percentile"
+    else:
+        return
+    raise SuvError(
+        "values that cannot be SUV: the PET's units, dose or weight are wrong",
+        where="pixel values; (0054,1001) Units, (0018,1074) Radionuclide Total Dose",
+        expected=expected,
+        got=got,
+        action="find out what the stored values are (Bq/mL, kBq/mL, SUV), and correct the headers",
+    )
+
+
+def image_flags(values: ImageValues, settings: SuvSettings) -> Flags:
+    """Flag a maximum, a minimum and a median of the body outside the study's limits."""
     flags = []
-    if suv_max > settings.implausible_suvmax:
-        flags.append(f"SUVmax {suv_max:.1f} above {settings.implausible_suvmax:g}")
+    if values.suv_max > settings.implausible_suvmax:
+        flags.append(f"SUVmax {values.suv_max:.1f} above {settings.implausible_suvmax:g}")
     scale = suv_scale(settings.normalisation)
     low, high = (limit * scale for limit in settings.body_suv)
-    if body_median is not None and not low <= body_median <= high:
-        flags.append(f"median SUV of the body {body_median:.2f} is outside {low:g} to {high:g}")
+    if values.body_median is not None and not low <= values.body_median <= high:
+        flags.append(f"median SUV of the body {values.body_median:.2f} is outside {low:g} to {high:g}")
+    if values.negative_percent > 0:
+        flags.append(
+            f"negative SUV down to {values.suv_min:.3g}, in {values.negative_percent:.2g} % of voxels"
+        )
     return tuple(flags)

@@ -8,10 +8,13 @@ from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
-KNOWN_UNITS = ("BQML", "CNTS", "GML")
+KNOWN_UNITS = ("BQML", "CNTS", "GML", "CM2ML")
 LEAST_DOSE_BQ, _MOST_DOSE_BQ = 1e6, 1e10
-# Below 25 a number may be millicuries as well (an adult gets 5 to 20 mCi of FDG).
-_DOSE_MBQ = (25.0, 10_000.0)
+_DOSE_MBQ = (1.0, 1e5)
+# Units that are written where Bq belong, and the doses per kg that are given of any PET tracer: a
+# number is read as MBq where no other of these units makes it a dose (4 MBq/kg of FDG, 20 of Rb-82).
+_DOSE_UNITS_BQ = {"MBq": 1e6, "mCi": 37e6, "µCi": 37e3}
+_GIVEN_MBQ_KG = (0.5, 30.0)
 _WEIGHT_KG = (1.0, 500.0)
 # A weight of at most so many kg beside a height of at least so many m.
 _SWAPPED = (2.5, 25.0)
@@ -110,11 +113,19 @@ def usable_weight(weight_kg: float | None, height_m: float | None) -> float:
     return weight_kg
 
 
-def usable_dose(written: float | None, items: int, settings: SuvSettings) -> Dose:
+def dose_as_read(written: float | None, settings: SuvSettings) -> float | None:
+    """(0018,1074) in Bq, of which one far below 1 MBq is one in MBq where the settings read it so."""
+    if written is None or written >= LEAST_DOSE_BQ or settings.dose_in_mbq != "convert":
+        return written
+    return written * 1e6
+
+
+def usable_dose(written: float | None, weight_kg: float, items: int, settings: SuvSettings) -> Dose:
     """Injected activity.
 
     Args:
         written: (0018,1074) Radionuclide Total Dose, in Bq unless the file is wrong.
+        weight_kg: Body weight, which tells MBq from other units.
         items: Different items of (0054,0016) Radiopharmaceutical Information Sequence.
         settings: Whether a dose in MBq is converted.
 
@@ -122,7 +133,6 @@ def usable_dose(written: float | None, items: int, settings: SuvSettings) -> Dos
         SuvError: Missing, impossible, or in MBq where Bq belongs (unless the settings
             allow reading it so).
     """
-    where = "(0018,1074) Radionuclide Total Dose"
     if items > 1:
         raise SuvError(
             "several radiopharmaceuticals",
@@ -130,17 +140,19 @@ def usable_dose(written: float | None, items: int, settings: SuvSettings) -> Dos
             expected="one item",
             got=str(items),
         )
+    where = "(0018,1074) Radionuclide Total Dose"
     if written is None:
         raise SuvError("missing or unreadable dose", where=where, expected="the activity in Bq", got="none")
     if LEAST_DOSE_BQ <= written <= _MOST_DOSE_BQ:
         return Dose(written, SuvAudit())
+    units = _possible_units(written, weight_kg)
     expected = f"{LEAST_DOSE_BQ:g} to {_MOST_DOSE_BQ:g} Bq"
-    if not _DOSE_MBQ[0] <= written <= _DOSE_MBQ[1]:
+    if units != ["MBq"]:
         raise SuvError(
             "impossible dose",
             where=where,
             expected=expected,
-            got=f"{written:g}",
+            got=f"{written:g}" + (f" ({' or '.join(units)}?)" if units else ""),
             action="correct it: kBq, mCi or Ci do not belong there" if written > 0 else "",
         )
     if settings.dose_in_mbq != "convert":
@@ -153,6 +165,14 @@ def usable_dose(written: float | None, items: int, settings: SuvSettings) -> Dos
         )
     assumption = f"dose of {written:g} read as MBq by suv.dose_in_mbq (Bq belong there)"
     return Dose(written * 1e6, SuvAudit(assumptions=(assumption,)))
+
+
+def _possible_units(written: float, weight_kg: float) -> list[str]:
+    """Units other than Bq in which a number is a dose that somebody gives."""
+    if not _DOSE_MBQ[0] <= written <= _DOSE_MBQ[1]:
+        return []
+    low, high = _GIVEN_MBQ_KG
+    return [unit for unit, bq in _DOSE_UNITS_BQ.items() if low <= written * bq / 1e6 / weight_kg <= high]
 
 
 def require_consistent_decay(fields: DecayFields) -> SuvAudit:

@@ -27,12 +27,23 @@ HALF_LIFE_S = {
     "Cu-62": 580.3,
     "Br-76": 58_320.0,
     "Ge-68": 23_408_000.0,
+    "Cu-61": 12_020.0,
+    "Sc-43": 14_010.0,
+    "Sc-44": 14_550.0,
+    "Mn-52": 483_060.0,
+    "Co-55": 63_110.0,
+    "Ga-66": 34_160.0,
+    "Br-75": 5_802.0,
+    "Tc-94m": 3_120.0,
+    "Tb-152": 63_000.0,
+    "Lu-177": 574_300.0,
     "Na-22": 82_105_000.0,
 }
 ELEMENTS = {
     "F": "fluorine", "C": "carbon", "N": "nitrogen", "O": "oxygen", "Ga": "gallium", "Cu": "copper",
     "Rb": "rubidium", "Zr": "zirconium", "I": "iodine", "Y": "yttrium",
     "Br": "bromine", "Ge": "germanium", "Na": "sodium",
+    "Sc": "scandium", "Mn": "manganese", "Co": "cobalt", "Tc": "technetium", "Tb": "terbium", "Lu": "lutetium",
 }  # fmt: skip
 # (0054,0300) code values: SNM3/SRT C-1xxxx and SNOMED CT (PS3.16 CID 4020).
 NUCLIDE_CODES = {
@@ -146,18 +157,20 @@ def _of_nuclide(nuclide: str, known_s: float | None) -> HalfLife:
 
 
 def _of_unknown_nuclide(written_s: float, codes: Sequence[str]) -> HalfLife:
-    """A half-life whose nuclide is not known: some PET nuclide's, or one that the header names."""
+    """A half-life whose nuclide is not known: it must be some PET nuclide's."""
     likely = [name for name, known_s in HALF_LIFE_S.items() if _same(written_s, known_s)]
-    if not likely and not codes:
+    if not likely:
+        in_minutes = [name for name, known_s in HALF_LIFE_S.items() if _same(written_s * 60.0, known_s)]
         raise SuvError(
-            "no radionuclide is named, and the half-life is none of those used in PET",
+            "no known radionuclide is named, and the half-life is none of those used in PET",
             where=f"{_WHERE}, (0054,0300) Radionuclide Code Sequence",
             expected=f"seconds, e.g. {HALF_LIFE_S['F-18']:g} for F-18",
-            got=f"{written_s:g}",
+            got=f"{written_s:g}"
+            + (f" (minutes of {in_minutes[0]}?)" if in_minutes else "")
+            + (f", radionuclide {' '.join(codes)}" if codes else ""),
             action="correct the half-life, or name the radionuclide",
         )
-    reason = f"it is that of {likely[0]}" if likely else "the radionuclide is not known"
-    assumption = f"half-life {written_s:g} s taken as written: {reason}"
+    assumption = f"half-life {written_s:g} s taken as written: it is that of {likely[0]}"
     return HalfLife(written_s, SuvAudit(assumptions=(assumption,)))
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.dicom.pet.normalisation import suv_scale
 from pipeline.errors import SuvError
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 
-BODY_FROM = 0.1
-"""SUV (g/mL) above which a voxel counts as body: fat takes up 0.2 to 0.3, noise in air stays below."""
+BODY_FROM = 0.15
+"""Share of the body's own median above which a voxel counts as body: fat takes up a third to a half of
+the median, scatter in air stays far below."""
+_START_PERCENTILES, _START_FROM = (95.0, 99.0, 99.9), 0.02
+_ROUNDS, _MANY_VOXELS = 8, 4_000_000
 
 
 @dataclass(frozen=True)
@@ -49,24 +52,37 @@ class RoiReference:
     voxels: int
 
 
-def body_reference(volume: Volume, normalisation: str) -> BodyReference:
-    """Median SUV of the voxels that are body by uptake, which needs no contour.
+def body_reference(volume: Volume) -> BodyReference:
+    """Median SUV of the voxels that are body by their uptake relative to each other.
 
-    In a whole-body FDG scan the mean over the body is 1 less what was excreted, the median
-    somewhat lower; in an image of a part of the body it depends on the part.
-
-    Args:
-        volume: SUV image.
-        normalisation: What the SUV is normalised by (`suv.normalisation`).
+    It needs neither contour nor CT, and no SUV that is right: a wrong scale moves the median and
+    leaves the voxels. In a whole-body FDG scan the mean over the body is 1 less what was excreted,
+    the median somewhat lower; in an image of a part of the body it depends on the part.
     """
-    least = BODY_FROM * suv_scale(normalisation)
-    body = volume.array > least
+    values = volume.array
+    sample = values[::2, ::2, ::2] if values.size > _MANY_VOXELS else values
+    least = _body_threshold(sample)
+    body = values > least if least is not None else np.zeros(values.shape, dtype=bool)
     count = int(body.sum())
     return BodyReference(
-        rule=f"median of voxels with SUV > {least:g}",
-        median=float(np.median(volume.array[body])) if count else None,
+        rule=f"median of voxels above {BODY_FROM:g} of itself",
+        median=float(np.median(values[body])) if count else None,
         volume_ml=round(count * volume.grid.voxel_ml(), 1),
     )
+
+
+def _body_threshold(values: npt.NDArray[Any]) -> float | None:
+    """The value that is a fixed share of the median of all values above it, from above."""
+    high = next((level for level in map(float, np.percentile(values, _START_PERCENTILES)) if level > 0), None)
+    if high is None:
+        return None
+    least = _START_FROM * high
+    for _ in range(_ROUNDS):
+        following = BODY_FROM * float(np.median(values[values > least]))
+        if abs(following - least) <= 1e-3 * least:
+            break
+        least = following
+    return least
 
 
 def roi_reference(suv: Path, rois: tuple[str, ...], mask: npt.NDArray[np.bool_], grid: Grid) -> RoiReference:

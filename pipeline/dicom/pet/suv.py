@@ -11,7 +11,9 @@ import numpy as np
 
 from pipeline.dicom.header.pet_header import PetHeader
 from pipeline.dicom.pet.factor import SuvFactor, suv_factor
-from pipeline.dicom.pet.plausibility import image_flags
+from pipeline.dicom.pet.plausibility import image_flags, image_values, require_possible
+from pipeline.dicom.pet.prerequisites import dose_as_read
+from pipeline.dicom.pet.radionuclide import nuclide_of
 from pipeline.dicom.pet.reference_region import body_reference
 from pipeline.errors import SuvError
 from pipeline.settings.base import Policy
@@ -54,14 +56,16 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
             if "by suv." in assumption:  # a setting overruled the file: more than a convention
                 warnings.warn(assumption)
         volume = _scaled(read_nifti(convert / _STORED, "pet_stored"), result)
-        suv_max = _require_activity(volume)
-        reference = body_reference(volume, settings.normalisation)
+        reference = body_reference(volume)
+        values = image_values(volume.array, reference.median, settings.normalisation)
+        require_possible(values, settings)
         write_nifti(out / suv_file(settings), volume, compression_level=1)
         content = {
             **_account(header, result, settings),
-            "suvmax": suv_max,
+            "suvmax": values.suv_max,
+            "suv_999": values.high,
             "reference": asdict(reference),
-            "flags": [*result.audit.flags, *image_flags(suv_max, reference.median, settings)],
+            "flags": [*result.audit.flags, *image_flags(values, settings)],
         }
         (out / SUV_JSON).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -102,17 +106,11 @@ def _scaled(stored: Volume, result: SuvFactor) -> Volume:
     return stored.with_array(suv, "pet_suvbw")
 
 
-def _require_activity(volume: Volume) -> float:
-    """SUVmax of the image."""
-    suv_max = float(volume.array.max())
-    if suv_max <= 0:
-        raise SuvError("the PET holds no activity", where="pixel values", got=f"SUVmax {suv_max:g}")
-    return suv_max
-
-
 def _account(header: PetHeader, result: SuvFactor, settings: SuvSettings) -> dict[str, Any]:
     """What `suv.json` says about the factor."""
     single = result.factors[0] if len(set(result.factors)) == 1 else None
+    dose_bq = dose_as_read(header.total_dose_bq, settings)
+    dose_mbq = None if dose_bq is None else round(dose_bq / 1e6, 3)
     values = asdict(header)
     slices = values.pop("slices")
     return {
@@ -126,6 +124,12 @@ def _account(header: PetHeader, result: SuvFactor, settings: SuvSettings) -> dic
         "path": list(result.audit.path),
         "assumptions": list(result.audit.assumptions),
         "uptake_minutes": result.uptake_minutes,
+        "tracer": header.radiopharmaceutical or nuclide_of(header.radionuclide, ""),
+        "radionuclide": nuclide_of(header.radionuclide, header.radiopharmaceutical),
+        "weight_kg": header.weight_kg,
+        "dose_mbq": dose_mbq,
+        "dose_mbq_per_kg": round(dose_mbq / header.weight_kg, 3) if dose_mbq and header.weight_kg else None,
+        "time_evidence": [asdict(entry) for entry in result.evidence],
         "scanner": f"{header.manufacturer} {header.model}".strip(),
         "header": values,
         "slice_times": slices,

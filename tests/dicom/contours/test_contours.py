@@ -35,11 +35,15 @@ def test_each_contour_goes_to_the_image_it_was_drawn_on(tmp_path):
     assert volumes["gtv_ct.nii.gz"].grid.matches(CT_GRID) and volumes["gtv_pet.nii.gz"].grid.matches(PET_GRID)
     assert volumes["gtv_ct.nii.gz"].array.dtype == np.uint8
     assert volumes["gtv_ct.nii.gz"].array.sum(axis=(1, 2)).tolist() == [0, 0, 0, 100, 100, 100, 0, 0, 0, 0]
-    assert report["contour"] == "manual" and report["warnings"] == []
+    assert report["contour"] == "manual"
+    # 10 × 10 mm on 4 mm voxels: two of them by more than half, so that 8 × 8 of 10 × 10 mm remain.
+    assert len(report["warnings"]) == 1 and "-36.0 %" in report["warnings"][0]
+    assert report["masks"]["pet"]["rois"][0]["mask_to_polygons_percent"] == -36.0
+    assert report["masks"]["ct"]["rois"][0]["mask_to_polygons_percent"] == 0.0
     roi = report["masks"]["ct"]["rois"][0]
     assert roi["name"] == "GTV_CT" and roi["matched_by"] == "referenced series"
     assert roi["volume_polygons_ml"] == pytest.approx(0.9) and roi["volume_mask_ml"] == pytest.approx(0.9)
-    assert read_status(tmp_path / "out").state == "ok"
+    assert read_status(tmp_path / "out").state == "warned"
 
 
 def test_rois_that_fit_are_united_and_written_singly_on_request(tmp_path):

@@ -63,7 +63,10 @@ def survive_seg(folder, sound, seed):
     path.write_bytes(broken(sound, seed))
     try:
         rois = seg_rois(
-            ContourFile(path, "SEG 1 of 1"), ["*"], {"ct": ImageSeries(SEG_GRID, "1.5", "1.6")}
+            ContourFile(path, "SEG 1 of 1"),
+            ["*"],
+            {"ct": ImageSeries(SEG_GRID, "1.5", "1.6")},
+            ContourSettings(),
         ).masks
     except PatientError as error:
         assert error.problem
@@ -87,7 +90,7 @@ def both(tmp_path, seeds):
     content = (tmp_path / "seg.dcm").read_bytes()
     (tmp_path / "s.dcm").write_bytes(content)
     sound_images = {"ct": ImageSeries(SEG_GRID, "1.5", "1.6")}
-    sound_rois = seg_rois(ContourFile(tmp_path / "s.dcm", ""), ["*"], sound_images).masks
+    sound_rois = seg_rois(ContourFile(tmp_path / "s.dcm", ""), ["*"], sound_images, ContourSettings()).masks
     assert sound_rois[0].mask.sum() == 2
     structures = [survive_rtstruct(tmp_path / "rs", sound, seed) for seed in seeds]
     segmentations = [survive_seg(tmp_path, content, seed) for seed in seeds]

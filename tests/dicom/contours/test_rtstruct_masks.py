@@ -47,6 +47,38 @@ def test_a_structure_set_of_another_frame_is_not_used(tmp_path):
     assert "neither to the CT or PET" in message
 
 
+OTHER = "8.8.8"
+"""A series that is not in use, such as an MR in the same frame of reference."""
+
+
+def test_a_contour_drawn_on_another_image_is_left_out_and_named(tmp_path):
+    # Both share the frame: united, the mask would hold 300 + 300 voxels.
+    moved = [points + np.array([-14.0, 0.0, 0.0]) for points in LESION]
+    paths = [
+        rtstruct(tmp_path / "ct.dcm", [RoiSpec("GTV", LESION)]),
+        rtstruct(tmp_path / "mr.dcm", [RoiSpec("GTV_MR", moved)], (OTHER,)),
+    ]
+    for number, settings in enumerate(({}, {"other_image": "place"})):
+        report = run(patient(tmp_path, paths), tmp_path / f"out{number}", **settings)
+        assert report["masks"]["ct"]["voxels"] == 300
+        assert [roi["name"] for roi in report["masks"]["ct"]["rois"]] == ["GTV"]
+        assert any("'GTV_MR'" in text and "not in use" in text for text in report["warnings"])
+
+
+def test_a_contour_of_another_image_alone_is_refused_unless_asked_for(tmp_path):
+    sources = patient(tmp_path, [rtstruct(tmp_path / "mr.dcm", [RoiSpec("GTV", LESION)], (OTHER,))])
+    assert "contours.other_image: place" in refused(tmp_path, sources, "no contour can be used")
+    report = run(sources, tmp_path / "out", other_image="place")
+    assert report["masks"]["ct"]["voxels"] == 300
+    assert "not in use" in report["warnings"][0]
+
+
+def test_contours_of_two_other_images_are_not_united(tmp_path):
+    names = {"a": "GTV1", "b": "GTV2"}
+    paths = [rtstruct(tmp_path / f"{k}.dcm", [RoiSpec(v, LESION)], (OTHER,)) for k, v in names.items()]
+    refused(tmp_path, patient(tmp_path, paths), "several files were drawn", other_image="place")
+
+
 def test_a_series_reference_outweighs_a_broken_frame_with_a_warning(tmp_path):
     path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", LESION)], (PET,), frame="8.9")
     report = run(patient(tmp_path, [path]), tmp_path / "out")

@@ -95,15 +95,18 @@ def test_segments_are_chosen_by_label_and_belong_by_reference():
     grid = ct_grid()
     series = str(dcmread(next((DCMQI / "ct-3slice").iterdir()), stop_before_pixels=True).SeriesInstanceUID)
     file = ContourFile(DCMQI / "partial_overlaps.dcm", "SEG 1 of 1")
-    rois = seg_rois(file, ["tissue"], {"ct": ImageSeries(grid, series, "1.1")})
+    rois = seg_rois(file, ["tissue"], {"ct": ImageSeries(grid, series, "1.1")}, ContourSettings())
     assert len(rois.masks) == 4 and len(rois.names) == 5 and not rois.unused
     assert {roi.match.matched_by for roi in rois.masks} == {"referenced series"}
-    rois = seg_rois(file, ["tissue"], {"ct": ImageSeries(grid, "9.9", "1.1")})
+    rois = seg_rois(file, ["tissue"], {"ct": ImageSeries(grid, "9.9", "1.1")}, ContourSettings())
     assert not rois.masks and "refer neither" in rois.unused[0]
     frame = str(dcmread(file.path).FrameOfReferenceUID)
-    rois = seg_rois(file, ["tissue"], {"ct": ImageSeries(grid, "9.9", frame)})
+    rois = seg_rois(file, ["tissue"], {"ct": ImageSeries(grid, "9.9", frame)}, ContourSettings())
+    assert not rois.masks and "not in use" in rois.unused[0]
+    place = ContourSettings(other_image="place")
+    rois = seg_rois(file, ["tissue"], {"ct": ImageSeries(grid, "9.9", frame)}, place)
     assert {roi.match.matched_by for roi in rois.masks} == {"frame of reference and voxels"}
-    assert seg_rois(file, ["gtv*"], {"ct": ImageSeries(grid, series, frame)}).masks == ()
+    assert seg_rois(file, ["gtv*"], {"ct": ImageSeries(grid, series, frame)}, place).masks == ()
 
 
 @needs_data
@@ -188,7 +191,9 @@ def test_damaged_objects_are_refused(tmp_path):
         segment_masks(unplaced, [1], grid)
     (tmp_path / "a.dcm").write_bytes(b"no")
     with pytest.raises(ContourError, match=r"cannot be read|not a DICOM SEG"):
-        seg_rois(ContourFile(tmp_path / "a.dcm", "SEG 1 of 1"), ["*"], {"ct": ImageSeries(grid)})
+        seg_rois(
+            ContourFile(tmp_path / "a.dcm", "SEG 1 of 1"), ["*"], {"ct": ImageSeries(grid)}, ContourSettings()
+        )
 
 
 def test_segments_become_a_patients_mask(tmp_path):

@@ -7,6 +7,8 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from pipeline.dicom.header.pet_header import PetHeader
+from pipeline.dicom.pet.factor import suv_factor
 from pipeline.dicom.pet.suv import suv_patient
 from pipeline.dicom.series.index import index_patient
 from pipeline.dicom.volume.convert import convert_patient
@@ -108,8 +110,11 @@ def test_suv_of_decay_corrected_frames(tmp_path):
 
 
 def test_stored_suv(tmp_path):
-    run(pair(tmp_path / "in", "{SUVbw}g/ml"), tmp_path)
-    assert json.loads((tmp_path / "suv" / "suv.json").read_text())["factor"] == 1.0
+    # The random values of these frames, up to 4483, are no patient's SUV; the headers' factor is asked for.
+    with pytest.raises(SuvError, match="cannot be SUV"):
+        run(pair(tmp_path / "in", "{SUVbw}g/ml"), tmp_path)
+    header = PetHeader.from_json(json.loads((tmp_path / "convert" / "pet.json").read_text())["header"])
+    assert suv_factor(header, SuvSettings()).factors == (1.0,)
 
 
 def mapping(first, last, slope, unit, intercept=0.0):

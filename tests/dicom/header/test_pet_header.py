@@ -85,6 +85,33 @@ def test_private_group_without_its_creator_is_not_believed():
         factor_of(stored(edit))
 
 
+def test_philips_factors_without_any_creator_are_believed_of_philips_alone():
+    # IBSI-SUV DRO_2_4: de-identification dropped (7053,0010) and left the factor.
+    def edit(ds, manufacturer):
+        philips(ds)
+        del ds[0x7053, 0x0010]
+        ds.Manufacturer = manufacturer
+
+    header = merge_headers([slice_header(stored(lambda ds: edit(ds, "Philips Medical Systems")))])
+    result = suv_factor(header, SuvSettings())
+    assert result.factors == (pytest.approx(0.000551, rel=1e-9),)
+    assert any("creator" in text for text in result.audit.assumptions)
+    with pytest.raises(SuvError, match="7053"):
+        factor_of(stored(lambda ds: edit(ds, "SIEMENS")))
+
+
+def test_ges_scan_time_without_its_creator_is_believed_of_ge_alone():
+    # IBSI-SUV DRO_3_3.
+    def edit(ds, manufacturer):
+        ge(ds)
+        del ds[0x0009, 0x0010]
+        ds.Manufacturer = manufacturer
+
+    expected = 70000 / 350e6 * 2 ** (3660 / 6586.2)
+    assert factor_of(stored(lambda ds: edit(ds, "GE MEDICAL SYSTEMS"))) == pytest.approx(expected, rel=1e-9)
+    assert factor_of(stored(lambda ds: edit(ds, "SIEMENS"))) != pytest.approx(expected, rel=1e-9)
+
+
 def test_of_two_blocks_of_one_creator_the_filled_one_is_read():
     # PS3.5 7.8.1: a creator may reserve several blocks of a group.
     def edit(ds):

@@ -25,10 +25,14 @@ FACTORS = [
         {},
         0.000293977835746085,
     ),
-    # 70000 / 350e6 * 2 ** (3600 / 6586.2)
+    # 70000 / 350e6 * 2 ** (3600 / 6586.2), IBSI-SUV manual
     (
-        "GE: private scan time unused where the series time holds",
-        {"manufacturer": "GE MEDICAL SYSTEMS", "ge_scan_datetime": "20200310100100.00"},
+        "GE: private scan time before an earlier series time",
+        {
+            "manufacturer": "GE MEDICAL SYSTEMS",
+            "series_time": "094800",
+            "ge_scan_datetime": "20200310100000.00",
+        },
         {},
         0.000292127349244366,
     ),

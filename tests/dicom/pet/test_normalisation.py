@@ -56,6 +56,23 @@ FACTORS = [
         {},
         1.23849964614296,
     ),
+    # 70 / (1.10 * 70 - 120 * (70 / 175) ** 2)
+    (
+        "stored SUV by lean mass of no named formula, the setting names it",
+        {"units": "GML", "suv_type": "LBM"},
+        {"stored_lbm": "james_120"},
+        1.21107266435986,
+    ),
+    # 70e3 / (70 ** 0.425 * 175 ** 0.725 * 0.007184 * 1e4)
+    ("stored SUV by body surface", {"units": "CM2ML", "suv_type": "BSA"}, {}, 3.78758566375213),
+    ("stored SUV in cm2/mL of no type", {"units": "CM2ML"}, {}, 3.78758566375213),
+    # 70 / ((48.0 + 1.06 * 23 + 45.5 + 0.91 * 23) / 2), IBSI-SUV manual
+    (
+        "sex O: the mean of both formulas",
+        {"units": "GML", "suv_type": "IBW", "sex": "O"},
+        {},
+        1.00857286938981,
+    ),
 ]
 
 REFUSED = [
@@ -66,7 +83,7 @@ REFUSED = [
         "height",
     ),
     ("height in cm", {"height_m": 175.0}, {"normalisation": "lbm_james"}, "height"),
-    ("sex not given", {"sex": "O"}, {"normalisation": "ibw"}, "sex"),
+    ("sex not given", {"sex": ""}, {"normalisation": "ibw"}, "sex"),
     (
         "James' formula beyond its range",
         {"weight_kg": 250.0, "height_m": 1.5},

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.dicom.header.dicom_time import PetSlice
-from tests.dicom.pet.suv_cases import audit_of, flags_of
+from tests.dicom.pet.suv_cases import flags_of
 
 
 @pytest.mark.parametrize(("start", "flagged"), [("090000", False), ("073000", True), ("093000", True)])
 def test_uptake_time_is_flagged_outside_45_to_90_minutes(start, flagged):
     assert ("uptake time" in flags_of(injection_time=start)) == flagged
-
-
-@pytest.mark.parametrize(
-    ("factor", "words"),
-    # 2 ** ((1200 + 60) / 6586.2), to 10:00; 2 ** ((1200 + 3600 + 60) / 6586.2), to the injection at 09:00
-    [(1.1418, ""), (1.0, ""), (1.6678, "60 min earlier")],
-)
-def test_decay_factors_that_speak_for_another_time_are_flagged(factor, words):
-    slices = (PetSlice("20200310", "102000", 1260000.0, 120000.0, factor),)
-    flags = [flag for flag in audit_of(slices=slices).flags if "Decay Factor" in flag]
-    assert bool(flags) == bool(words) and words in "".join(flags)
 
 
 @pytest.mark.parametrize(
@@ -53,17 +41,6 @@ def test_a_decay_time_after_the_first_acquisition_is_flagged():
 
 
 @pytest.mark.parametrize(
-    ("reference_ms", "words"),
-    # Slices from 10:20 on; 2 min frames' average lies 1 min after their start. 21 min after 10:00 is
-    # the series time itself; 1 min says that the scan started at 10:20.
-    [(1260000.0, ""), (60000.0, "scan start 20 min after the series time")],
-)
-def test_frames_that_speak_for_another_start_are_flagged(reference_ms, words):
-    flags = flags_of(slices=(PetSlice("20200310", "102000", reference_ms, 120000.0),))
-    assert ("Frame Reference Time" in flags) == bool(words) and words in flags
-
-
-@pytest.mark.parametrize(
     ("direct", "words"),
     # By weight, dose and times: 1.602563 * 70000 / 350e6 * 2 ** (3600 / 6586.2) = 0.000468152481187098.
     # 0.000468152 / 0.000551 - 1 = -15.04 %
@@ -85,3 +62,8 @@ def test_stored_suv_that_says_not_to_be_decay_corrected_is_flagged():
     changes = {"units": "GML", "suv_type": "BW", "corrected_image": ("ATTN",)}
     assert "not corrected for decay" in flags_of(**changes, decay_correction="NONE")
     assert "not corrected for decay" not in flags_of(**changes, decay_correction="ADMIN")
+
+
+def test_a_type_of_suv_beside_units_of_activity_is_flagged():
+    assert "SUV Type BW beside units BQML" in flags_of(suv_type="BW")
+    assert "SUV Type" not in flags_of(units="GML", suv_type="BW")

@@ -25,6 +25,13 @@ FACTORS = [
         0.000292127349244366,
     ),
     # 70000 / 350e6 * 2 ** (3600 / 6586.2)
+    # 10e3 / 30e6 * 2 ** (3600 / 6586.2)
+    (
+        "dose in MBq of a child",
+        {"total_dose_bq": 30.0, "weight_kg": 10.0},
+        {"dose_in_mbq": "convert"},
+        0.000486878915407276,
+    ),
     ("corrections not listed", {"corrected_image": ()}, {}, 0.000292127349244366),
 ]
 
@@ -37,11 +44,14 @@ REFUSED = [
     ("no dose", {"total_dose_bq": None}, {}, "dose"),
     ("dose of 0", {"total_dose_bq": 0.0}, {}, "dose"),
     ("dose in MBq", {"total_dose_bq": 350.0}, {}, "MBq where Bq"),
+    ("dose in µCi, though MBq may be read", {"total_dose_bq": 9459.0}, {"dose_in_mbq": "convert"}, "µCi"),
+    ("dose in mCi as high as MBq are", {"total_dose_bq": 25.1}, {"dose_in_mbq": "convert"}, "mCi"),
+    ("mCi or MBq", {"total_dose_bq": 50.0}, {"dose_in_mbq": "convert"}, "MBq or mCi"),
     ("dose in kBq", {"total_dose_bq": 350e3}, {}, "impossible dose"),
     ("dose in Ci", {"total_dose_bq": 0.0095}, {}, "impossible dose.*Ci"),
     ("dose in mCi", {"total_dose_bq": 9.5}, {}, "impossible dose.*mCi"),
     ("dose in mCi, though MBq may be read", {"total_dose_bq": 9.5}, {"dose_in_mbq": "convert"}, "mCi"),
-    ("body surface units", {"units": "CM2ML"}, {}, "CM2ML"),
+    ("body weight in units of body surface", {"units": "CM2ML", "suv_type": "BW"}, {}, "CM2ML"),
     ("counts per second", {"units": "PROPCPS"}, {}, "PROPCPS"),
     (
         "negative dose, even where MBq may be read",

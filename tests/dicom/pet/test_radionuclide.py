@@ -27,7 +27,12 @@ FACTORS = [
     # 70000 / 37e6 * 2 ** (3600 / 282240)
     (
         "zirconium",
-        {"radionuclide": ("C-168A4", "^89^Zirconium"), "half_life_s": 282240.0, "total_dose_bq": 37e6},
+        {
+            "radionuclide": ("C-168A4", "^89^Zirconium"),
+            "injection_datetime": "20200310090000",
+            "half_life_s": 282240.0,
+            "total_dose_bq": 37e6,
+        },
         {},
         0.00190869257587531,
     ),

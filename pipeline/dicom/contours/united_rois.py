@@ -1,0 +1,67 @@
+"""Unions of ROIs that a pattern may have made unawares: old versions, other observers, nodes with tumours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import combinations
+
+from pipeline.dicom.contours.roi import RoiMask, dice
+from pipeline.dicom.header.rtstruct import matches
+
+OBSERVERS_DICE = 0.5
+"""Two ROIs that overlap more than this draw one lesion twice; neighbouring lesions hardly overlap."""
+_SUPERSEDED = re.compile(
+    r"(?:^|[^a-z])(?:old|prev(?:ious)?|copy|backup|bak|draft|tmp|temp|test|delete|dnu|do[ _-]?not[ _-]?use)"
+    r"(?:$|[^a-z])",
+    re.IGNORECASE,
+)
+_PRIMARY = re.compile(r"^gtv[ _-]?(?:p|t|prim\w*|tumou?r)(?:$|[^a-z])", re.IGNORECASE)
+_NODAL = re.compile(r"^gtv[ _-]?(?:n|ln|node\w*|nodal)(?:$|[^a-z])", re.IGNORECASE)
+
+
+def doubtful_unions(rois: Sequence[RoiMask], patterns: Sequence[str]) -> list[str]:
+    """Warnings, with the names, of ROIs of one image that are united and perhaps should not be.
+
+    Args:
+        rois: The ROIs that one image's mask unites.
+        patterns: The patterns that chose them; names that are written out were chosen on purpose.
+    """
+    loose = [roi for roi in rois if not any(_is_plain(pattern, roi.name) for pattern in patterns)]
+    if len(rois) < 2 or not loose:
+        return []
+    warnings: list[str] = []
+    unnamed = {id(roi) for roi in loose}
+    superseded = [roi.name for roi in loose if _SUPERSEDED.search(roi.name)]
+    if superseded:
+        warnings.append(f"the mask unites {_listed(rois)}; {_quoted(superseded)} may be superseded")
+    for pattern in patterns:
+        names = [roi.name for roi in rois if matches(roi.name, [pattern])]
+        primary, nodal = ([name for name in names if kind.match(name)] for kind in (_PRIMARY, _NODAL))
+        if primary and nodal:
+            warnings.append(
+                f"the pattern {pattern!r} unites primary tumour and lymph nodes: {_quoted(primary + nodal)}"
+            )
+    for first, second in combinations(rois, 2):
+        if first.name.lower() == second.name.lower() or not {id(first), id(second)} & unnamed:
+            continue
+        overlap = dice(first.mask, second.mask)
+        if overlap > OBSERVERS_DICE:
+            warnings.append(
+                f"the mask unites {first.name!r} and {second.name!r}, which overlap with a Dice of {overlap:.2f}: "
+                "one lesion of two observers or versions, or a sum of others"
+            )
+    return warnings
+
+
+def _is_plain(pattern: str, name: str) -> bool:
+    """Whether a pattern is the name itself, without `*`, `?` or `[…]`."""
+    return not re.search(r"[*?\[]", pattern) and matches(name, [pattern])
+
+
+def _listed(rois: Sequence[RoiMask]) -> str:
+    return _quoted([roi.name for roi in rois])
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in dict.fromkeys(names))

@@ -1,0 +1,47 @@
+"""Unions that a pattern made unawares are warned of with the names of the ROIs."""
+
+import numpy as np
+import pytest
+
+from pipeline.dicom.contours.roi import ImageMatch, RoiMask
+from pipeline.dicom.contours.united_rois import doubtful_unions
+from tests.dicom.contours.contour_helpers import LESION, RoiSpec, patient, rtstruct, run
+
+
+def roi(name, first, last):
+    mask = np.zeros((1, 1, 20), dtype=bool)
+    mask[..., first:last] = True
+    return RoiMask(name, ImageMatch("ct", "referenced series"), mask, "rtstruct")
+
+
+@pytest.mark.parametrize(
+    ("names", "patterns", "words"),
+    [
+        (("GTV", "GTV_old"), ("GTV*",), ["'GTV_old' may be superseded"]),
+        (("GTVp", "GTVn1"), ("GTV*",), ["primary tumour and lymph nodes: 'GTVp', 'GTVn1'"]),
+        (("GTV-T", "GTV-LN"), ("GTV*",), ["primary tumour and lymph nodes"]),
+        (("GTVp", "GTVn"), ("GTVp", "GTVn"), []),
+        (("GTVp", "GTVn"), ("GTVp*", "GTVn*"), []),
+        (("GTV1", "GTV2"), ("GTV*",), []),
+        (("GTV_golden", "GTV_threshold"), ("GTV*",), []),
+        (("GTV",), ("GTV*",), []),
+    ],
+)
+def test_names(names, patterns, words):
+    rois = [roi(name, 4 * number, 4 * number + 4) for number, name in enumerate(names)]
+    warnings = doubtful_unions(rois, patterns)
+    assert len(warnings) == len(words)
+    assert all(word in text for word, text in zip(words, warnings, strict=True))
+
+
+def test_two_observers_of_one_lesion():
+    (warning,) = doubtful_unions([roi("GTV_obs1", 0, 10), roi("GTV_obs2", 2, 12)], ["GTV*"])
+    assert "'GTV_obs1' and 'GTV_obs2'" in warning and "0.80" in warning
+    assert doubtful_unions([roi("GTV_obs1", 0, 10), roi("GTV_obs2", 2, 12)], ["GTV_obs1", "GTV_obs2"]) == []
+
+
+def test_a_patient_is_told_of_it(tmp_path):
+    moved = [points + np.array([-12.0, 0, 0]) for points in LESION]
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTVp", LESION), RoiSpec("GTVn", moved)])
+    report = run(patient(tmp_path, [path]), tmp_path / "out")
+    assert any("'GTVp', 'GTVn'" in text for text in report["warnings"])

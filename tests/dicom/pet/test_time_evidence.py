@@ -1,0 +1,192 @@
+"""Second opinions on the reference time: what is right must pass in silence, what is not must be told.
+
+Every expected factor is a literal from the formula in the comment above it. Base header: see `suv_cases.py`
+(injection 09:00, series and acquisition 10:00, F-18).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from pipeline.dicom.pet.factor import suv_factor
+from pipeline.errors import SuvError
+from pipeline.settings.dicom import SuvSettings
+from tests.dicom.pet.suv_cases import BASE, factors_of, frames
+
+# 70000 / 350e6 * 2 ** (3600 / 6586.2)
+AT_TEN = 0.000292127349244366
+HALF_LIFE = 6586.2
+GE = "GE MEDICAL SYSTEMS"
+
+
+def result_of(settings=None, **header):
+    return suv_factor(dataclasses.replace(BASE, **header), SuvSettings(**(settings or {})))
+
+
+def decayed(seconds):
+    """(0054,1321) of a slice whose average count rate lies some seconds after the reference time."""
+    return round(2 ** (seconds / HALF_LIFE), 6)
+
+
+# Beds of 4 min each 243 s. The mean of 240 s of F-18 is reached after 119.75 s.
+BEDS = range(4)
+RIGHT = {
+    # Raw GE: all beds share one acquisition time; (0054,1300) counts to each bed's start.
+    "GE, one acquisition time": {
+        "manufacturer": GE,
+        "slices": frames(*[("100000", 243e3 * b, 240e3, decayed(243 * b + 119.75)) for b in BEDS]),
+    },
+    # One later bed of such a series, as crops of it hold (Soft-tissue-Sarcoma collection).
+    "GE, one acquisition time, the last bed only": {
+        "manufacturer": GE,
+        "slices": frames(("100000", 1098e3, 180e3, decayed(1098 + 89.86))),
+    },
+    "GE, each bed's own acquisition time": {
+        "manufacturer": GE,
+        "slices": frames(("100000", 0, 240e3, decayed(119.75)), ("100403", 243e3, 240e3, decayed(362.75))),
+    },
+    "Philips, one acquisition time": {
+        "manufacturer": "Philips Medical Systems",
+        "slices": frames(*[("100000", 59.8e3 + 123e3 * b, 120e3, decayed(59.8 + 123 * b)) for b in BEDS]),
+    },
+    "Siemens, each bed's own": {
+        "manufacturer": "SIEMENS",
+        "slices": frames(
+            *[(f"10{3 * b:02d}00", 59.94e3 + 180e3 * b, 120e3, decayed(59.94 + 180 * b)) for b in BEDS]
+        ),
+    },
+    "a later bed only, supported by its frame": {"slices": frames(("102000", 1259.94e3, 120e3))},
+    "clocks rounded to seconds": {"slices": frames(("100001", 59.94e3, 120e3))},
+    "no frame says anything": {"slices": frames(("100000",))},
+    "factors of 1": {"slices": frames(("100000", 59.94e3, 120e3, 1.0))},
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_headers_are_not_flagged(name):
+    result = result_of(**RIGHT[name])
+    assert result.factors == (pytest.approx(AT_TEN, rel=1e-9),)
+    assert [flag for flag in result.audit.flags if "uptake" not in flag] == []
+
+
+FLAGGED = {
+    # 60 s are 0.63 % of F-18
+    "series time a minute early": (
+        {"series_time": "095900", "slices": frames(("100000", 59.94e3, 120e3))},
+        "+0.6 %",
+    ),
+    "GE series time 4.5 min before the scan": (
+        {
+            "manufacturer": GE,
+            "series_time": "095530",
+            "slices": frames(("100000", 0, 120e3, decayed(59.94)), ("100300", 180e3, 120e3, decayed(239.94))),
+        },
+        "+2.9 %",
+    ),
+    # 30 s are 1.7 % of C-11
+    "C-11, half a minute": (
+        {
+            "half_life_s": 1221.7,
+            "radionuclide": ("C-105A1", "^11^Carbon"),
+            "series_time": "095930",
+            "slices": frames(("100000", 58.9e3, 120e3)),
+        },
+        "+1.7 %",
+    ),
+    "no frame says anything": (
+        {"series_time": "095500", "slices": frames(("100000",))},
+        "5 min after the series time",
+    ),
+    "GE private time a minute after the scan": (
+        {"ge_scan_datetime": "20200310100100"},
+        "60 s after the first acq",
+    ),
+    "Siemens private time apart from the series": (
+        {"series_time": "095500", "siemens_decay_datetime": "20200310100000"},
+        "5 min before Siemens private",
+    ),
+    "GE private time against the frames": (
+        {"ge_scan_datetime": "20200310100000", "slices": frames(("102000", 59.94e3, 120e3))},
+        "20 min later",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FLAGGED)
+def test_times_apart_are_flagged(name):
+    header, words = FLAGGED[name]
+    assert words in " ".join(result_of(**header).audit.flags)
+
+
+# GE's series time is when the technologist made the series: 12 min before the scan, 7.9 % of SUV.
+EARLY = {
+    "manufacturer": GE,
+    "series_time": "094800",
+    "slices": frames(("100000", 0, 120e3, decayed(59.94)), ("100300", 180e3, 120e3, decayed(239.94))),
+}
+
+
+def test_frames_that_contradict_by_more_than_the_limit_are_refused_and_a_setting_chooses():
+    with pytest.raises(SuvError, match=r"suv\.reference_time: header or frames"):
+        factors_of(EARLY, {})
+    assert factors_of(EARLY, {"reference_time": "frames"}) == (pytest.approx(AT_TEN, rel=1e-6),)
+    # 70000 / 350e6 * 2 ** (2880 / 6586.2)
+    assert factors_of(EARLY, {"reference_time": "header"}) == (pytest.approx(0.000270809424021, rel=1e-9),)
+    assert factors_of(EARLY, {"reference_time_percent": 10.0}) == (
+        pytest.approx(0.000270809424021, rel=1e-9),
+    )
+    assert factors_of({**EARLY, "ge_scan_datetime": "20200310100000"}, {}) == (
+        pytest.approx(AT_TEN, rel=1e-9),
+    )
+
+
+def test_admin_is_checked_against_the_decay_factors():
+    admin = {"decay_correction": "ADMIN", "slices": frames(("100000", 59.94e3, 120e3, decayed(3659.94)))}
+    result = result_of(**admin)
+    # 70000 / 350e6
+    assert result.factors == (0.0002,) and result.audit.flags == ()
+    # Factors of a scan's start: values refer to 10:00, and 0.0002 would be 31 % low.
+    start = {**admin, "slices": frames(("100000", 59.94e3, 120e3, decayed(59.94)))}
+    with pytest.raises(SuvError, match="ADMIN"):
+        factors_of(start, {})
+    assert factors_of(start, {"reference_time": "frames"}) == (pytest.approx(AT_TEN, rel=1e-5),)
+    assert "60 min later" in " ".join(result_of({"reference_time": "header"}, **start).audit.flags)
+
+
+def test_all_evidence_stands_side_by_side():
+    evidence = result_of(**{**EARLY, "ge_scan_datetime": "20200310100000"}).evidence
+    minutes = {entry.element: entry.minutes for entry in evidence}
+    assert minutes["(0008,0031) Series Time"] == 48.0
+    assert minutes["(0008,0032) Acquisition Time, first"] == 60.0
+    assert minutes["(0008,0032) Acquisition Time, last"] == 63.0
+    assert minutes["(0054,1300) Frame Reference Time, computed back"] == 60.0
+    assert minutes["(0054,1321) Decay Factor, computed back"] == pytest.approx(60.0, abs=0.02)
+    assert [entry.element for entry in evidence if entry.chosen] == ["GE private (0009,xx0D)"]
+    series = next(entry for entry in evidence if "Series" in entry.element)
+    assert series.suv_percent == -7.3  # 2 ** (-720 / 6586.2) - 1
+
+
+@pytest.mark.parametrize(
+    ("header", "settings", "words"),
+    [
+        ({"injection_time": "110000", "injection_datetime": "20200307110000"}, {}, "max_uptake_minutes"),
+        ({}, {}, "the day of the injection is not known"),
+        ({"injection_datetime": "20200307090000"}, {"date_shift": "use_times"}, "the day of the injection"),
+    ],
+    ids=["three days, the limit is named", "a time of day only", "dates that contradict"],
+)
+def test_a_nuclide_of_days_needs_the_day_of_its_injection(header, settings, words):
+    zirconium = {"radionuclide": ("C-168A4",), "half_life_s": 282280.0, "total_dose_bq": 37e6}
+    with pytest.raises(SuvError, match=words):
+        factors_of({**zirconium, **header}, settings)
+
+
+def test_a_scan_days_later_is_right_where_the_limit_allows_it():
+    header = {
+        "radionuclide": ("C-168A4",), "half_life_s": 282280.0, "total_dose_bq": 37e6,
+        "injection_time": "110000", "injection_datetime": "20200307110000",
+    }  # fmt: skip
+    # 70000 / 37e6 * 2 ** (71 * 3600 / 282280)
+    assert factors_of(header, {"max_uptake_minutes": 10000.0}) == (pytest.approx(0.00354384024, rel=1e-6),)
