@@ -305,7 +305,7 @@ def test_deepmts_overfits_one_batch():
     assert overfit(DeepMts(width=0.25, map_gradient=0.0), CUBE, 80)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("settings", "shape"), NETWORKS, ids=IDS)
 def test_compiles_whole(settings, shape):
     """`torch.compile` traces every network and the traced one gives the same to 1e-4 of its largest value."""
@@ -320,7 +320,7 @@ def test_compiles_whole(settings, shape):
         assert torch.allclose(exact[name], got[name], atol=limit, rtol=0), name
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("settings", "shape"), NETWORKS, ids=IDS)
 def test_overfits_one_batch(settings, shape):
     # Other processors round otherwise, and a few starts die where there is no normalisation.

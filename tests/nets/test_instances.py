@@ -145,7 +145,7 @@ def test_a_patient_without_a_contour_has_no_detection_loss():
     assert one["detection"].item() != pytest.approx(all_four["detection"].item())
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_one_batch_is_learned_to_boxes_kinds_and_masks():
     image, mask = images()
     torch.manual_seed(0)

@@ -170,7 +170,7 @@ def test_workers_give_the_same_table() -> None:
     assert alone.values == shared.values
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_distributed_workers_give_the_same_table(tmp_path: Path) -> None:
     from distributed import Client, LocalCluster
 
@@ -214,7 +214,7 @@ def rasterised(folder: Path, roi: str) -> tuple[np.ndarray, np.ndarray, tuple[fl
 
 def sarcoma_patients() -> list:
     names = sorted(path.name.removesuffix(".tar.xz") for path in STS.glob("STS_*.tar.xz"))
-    return [pytest.param(n, marks=() if k in (0, 13) else pytest.mark.long) for k, n in enumerate(names)]
+    return [pytest.param(n, marks=() if k in (0, 13) else pytest.mark.nightly) for k, n in enumerate(names)]
 
 
 def unpacked(patient: str, folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray, tuple]]:
@@ -238,7 +238,7 @@ def test_real_patients(patient: str, name: str, tmp_path: Path) -> None:
     assert np.isfinite(list(values.values())).all()
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.skipif(not STS.is_dir(), reason=f"no sarcoma patients at {STS}")
 def test_no_column_is_constant_over_real_patients(tmp_path: Path) -> None:
     names = ["deepmts", "hecktor", "ibsi"]

@@ -64,7 +64,7 @@ def scene_errors(scene, poses, tools) -> list[float]:
     return errors
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("scene", SCENES)
 def test_errors_at_the_lesion_over_many_poses(make_pose, make_grid, make_head, scene):
     # Target: median under 1 mm, 95 % under 2 mm, at 2 mm working voxels, with couch.

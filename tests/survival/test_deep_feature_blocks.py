@@ -105,7 +105,7 @@ def test_memorising_networks_predict_nothing_and_the_leak_is_seen(make_study):
     assert min(leaky) > 0.9
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["univariate", "lasso_cox"])
 def test_fifty_permutations_of_cross_fitted_features(kind, make_study):
     values = []

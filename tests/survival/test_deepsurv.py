@@ -126,7 +126,7 @@ def test_without_a_learner_it_is_refused():
         fit_deepsurv(DeepSurvModel(**QUICK), bowl(60), Context(0))
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_whas(whas):
     # Katzman et al. 2018, table 1: DeepSurv on WHAS 0.8627 (0.859–0.867), linear Cox 0.816.
     # Everything is chosen by inner cross-validation on the training split; the test split is read once.

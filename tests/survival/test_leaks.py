@@ -137,7 +137,7 @@ def test_lasso_on_noise_is_a_coin_toss_and_a_leak_is_caught():
     assert mean_c_index("lasso_cox", 8, best_five_of_all_patients, features=300) > 0.55
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", [k for k in MODELS if k != "lasso_cox"])
 def test_every_model_on_noise_is_a_coin_toss(kind):
     assert mean_c_index(kind, 50) == pytest.approx(0.5, abs=0.03)

@@ -39,7 +39,7 @@ def evaluated(study) -> Path:
     return study.folder / "metrics"
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.long) for s in (1, 2, 3))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.nightly) for s in (1, 2, 3))])
 def test_nothing_is_significant(seed, make_study):
     study = make_study(sizes=(20, 0, 60), strength=0.0, seed=seed, validation=0.25)
     folder = evaluated(study)

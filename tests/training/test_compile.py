@@ -81,7 +81,7 @@ class Small(torch.nn.Module):
         return {"mask": torch.sigmoid(features.mean(1)), "log_hazard": self.last(pooled).squeeze(1)}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_compiled_step_is_the_plain_step() -> None:
     """Outputs, weights, running statistics and evaluation after three steps, dropout included.
 
@@ -115,7 +115,7 @@ def test_a_compiled_step_is_the_plain_step() -> None:
             assert torch.allclose(value, other(image, None, None)[name], atol=1e-5), name
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.timeout(2400)
 def test_compiled_training_goes_the_same_way(job: Job, tmp_path: Path) -> None:
     """Dropout included: with random numbers of its own the compiled run differs by tens of percent.

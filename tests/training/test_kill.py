@@ -78,7 +78,7 @@ def test_two_kills_change_nothing(job: Callable[..., FoldJob], tmp_path: Path) -
     compare(tmp_path / "whole", tmp_path / "out")
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_ten_kills_change_nothing(job: Callable[..., FoldJob], tmp_path: Path) -> None:
     settings = {
         "iterations": 60,

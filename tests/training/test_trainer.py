@@ -47,7 +47,7 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_nothing_grows_over_two_thousand_iterations(job: Job, tmp_path: Path) -> None:
     """Resident memory by a straight line over iterations, and tensors that the collector sees."""
     network = MtHs(width=0.125)

@@ -106,7 +106,7 @@ def test_the_segmentation_is_the_mask(prediction: Path) -> None:
     assert np.array_equal(segment_masks(seg, [1], mask.grid)[1], mask.array > 0)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_a_bundle_without_contour_draws_its_own(finished_study: Study, external: str, tmp_path: Path) -> None:
     done = predict(finished_study, external, tmp_path / "out")

@@ -8,7 +8,7 @@ import pytest
 
 from study_runner import Study, copy_house, tiny_config, tiny_rows
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.nightly
 STAGES = ("template", "registration", "crops")
 
 

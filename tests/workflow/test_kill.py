@@ -63,7 +63,7 @@ def killed_after_next_checkpoint(house: Path, checkpoint: Path) -> None:
     process.wait()
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_killed_workflow_goes_on(tmp_path: Path) -> None:
     study = Study(copy_house(tmp_path / "repo"), CONFIG)
     prepare(study.house)

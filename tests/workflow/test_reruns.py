@@ -90,7 +90,7 @@ def test_settings_of_one_stage_rerun_it(
     assert first in jobs and not untouched & set(jobs)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_change_of_radiomics_trains_no_network(finished_study: Study, tmp_path: Path) -> None:
     """The plan is made again, with the same content; the networks' jobs run and only predict."""
     house = tmp_path / "repo"

@@ -18,7 +18,7 @@ from slurm_cluster import SlurmCluster, why_not
 from study_runner import Study, copy_house, tiny_config, tiny_rows
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.nightly,
     pytest.mark.xdist_group("slurm"),
     pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(why_not()), reason=f"no SLURM here: {why_not()}"),

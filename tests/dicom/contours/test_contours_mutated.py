@@ -101,6 +101,6 @@ def test_a_hundred_and_fifty_broken_objects_of_each_kind(tmp_path):
     assert both(tmp_path, range(150)) == ({"used", "refused"}, {"used", "refused"})
 
 
-@pytest.mark.fuzz
+@pytest.mark.nightly
 def test_two_thousand_broken_objects_of_each_kind(tmp_path):
     both(tmp_path, range(1000, 3000))

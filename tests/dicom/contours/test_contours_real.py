@@ -114,7 +114,7 @@ def test_real_contours_agree_with_a_second_implementation(name, tmp_path):
     assert abs(figures["ct_volume"]) < 0.01 and abs(figures["pet_volume"]) < 0.04
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_all_thirty_patients(tmp_path, capsys):
     by_patient = {name: compare(name, tmp_path / name) for name in ALL}
     with capsys.disabled():

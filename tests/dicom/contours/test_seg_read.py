@@ -215,7 +215,7 @@ def test_segments_become_a_patients_mask(tmp_path):
     assert np.argwhere(mask.array).tolist() == [[1, 11, 13], [2, 12, 12]]
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.skipif(not DCMQI.is_dir(), reason="shared data not present")
 def test_eleven_tumours_of_a_whole_body_pet(tmp_path):
     # QIN-HEADNECK: SUVmax 20.83 in segment 1 with the factor 4.0166e-4 (shared data README).

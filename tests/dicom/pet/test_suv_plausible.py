@@ -175,7 +175,7 @@ def outcome(header: PetHeader, name: str) -> str:
     return "right" if apart <= SILENT else "wrong"
 
 
-@pytest.mark.fuzz
+@pytest.mark.nightly
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_no_single_value_makes_a_wrong_suv_in_silence(vendor):
     outcomes: Counter[str] = Counter()

@@ -77,7 +77,7 @@ def real_series(scratch):
     yield pair, "ct"
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.skipif(not (DATA / "sts").is_dir(), reason="the real patients are not here")
 def test_every_real_series(tmp_path):
     seen = 0

@@ -66,7 +66,7 @@ def test_two_hundred_mutations(sound, tmp_path, block):
     assert {"refused", "used"} <= set(results)
 
 
-@pytest.mark.fuzz
+@pytest.mark.nightly
 def test_two_thousand_mutations(sound, tmp_path):
     for seed in range(1000, 3000):
         survive(sound, tmp_path / str(seed), seed)
