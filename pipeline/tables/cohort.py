@@ -20,8 +20,8 @@ from pipeline.tables.cohort_rows import (
     check_images,
     check_missing_words,
     check_unique_patients,
-    path_problem,
     read_rows,
+    require_image_path,
     require_once,
 )
 
@@ -244,22 +244,7 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
             got=repr(row["set"]),
             action="correct this row",
         )
-    if not row["image_path"]:
-        # Blank would be the image root itself, with the images of other patients.
-        raise TableError(
-            "column 'image_path' is empty",
-            where=where,
-            expected="the patient's folder, below cohort.image_root",
-            action="name it, or remove the patient",
-        )
-    if problem := path_problem(row["image_path"]):
-        raise TableError(
-            "column 'image_path' holds what no folder can be called",
-            where=where,
-            expected="printable characters without braces",
-            got=f"{problem}: {row['image_path'][:60]!r}",
-            action="rename the folder, and correct this row",
-        )
+    require_image_path(row["image_path"], where)
     columns = endpoint_columns(settings)
     outcome = _parse_outcome(row, columns, where) if columns.event in row else None
     days = DAYS_PER_MONTH if settings.time_unit == "months" else 1.0

@@ -211,6 +211,26 @@ def check_images(rows: Sequence[Row], root: Path, path: Path) -> None:
         owners[folder] = row
 
 
+def require_image_path(image_path: str, where: str) -> None:
+    """Refuse a row whose folder of images is not named, or cannot be called so."""
+    if not image_path:
+        # Blank would be the image root itself, with the images of other patients.
+        raise TableError(
+            "column 'image_path' is empty",
+            where=where,
+            expected="the patient's folder, below cohort.image_root",
+            action="name it, or remove the patient",
+        )
+    if problem := path_problem(image_path):
+        raise TableError(
+            "column 'image_path' holds what no folder can be called",
+            where=where,
+            expected="printable characters without braces",
+            got=f"{problem}: {image_path[:60]!r}",
+            action="rename the folder, and correct this row",
+        )
+
+
 def path_problem(text: str) -> str:
     """Why a text cannot be the path of anything, or not in a workflow; empty if it can."""
     if any(not c.isprintable() for c in text):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,55 +26,18 @@ from pipeline.dicom.contours.roi import (
     image_by_reference,
     images_in_frame,
 )
+from pipeline.dicom.contours.seg_lattice import SegFrame, off_grid, voxels_of
 from pipeline.dicom.header.rtstruct import content_time_of, matches, reading
 from pipeline.errors import ContourError, GeometryError
 from pipeline.settings.dicom import ContourSettings
 from pipeline.tables.failures import raise_machine_failure
-from pipeline.volumes.volume import FloatArray, Grid
+from pipeline.volumes.volume import Grid
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 MAX_VOXELS = 2 << 30
 """More voxels, all segments together, are not unpacked."""
-OFF_VOXEL = 0.05
-"""A pixel's centre may lie this far (in voxels) from the voxel's."""
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """One frame's functional groups: its own, and those that all frames share.
-
-    Attributes:
-        own: Item of (5200,9230) Per-Frame Functional Groups Sequence.
-        shared: Item of (5200,9229) Shared Functional Groups Sequence, if there is one.
-        where: The file, for messages.
-    """
-
-    own: Dataset
-    shared: Dataset | None
-    where: str
-
-    def item(self, name: str) -> Dataset | None:
-        """First item of a functional group; the frame's own comes before the shared one."""
-        for group in (self.own, self.shared):
-            sequence = group.get(name) if group is not None else None
-            if sequence:
-                return sequence[0]  # type: ignore[no-any-return]
-        return None
-
-
-@dataclass(frozen=True)
-class _PixelLattice:
-    """Where the pixels of a frame lie.
-
-    Attributes:
-        first: Centre of the first pixel (3,): x, y, z.
-        steps: Steps from column to column and from row to row, (3, 2).
-    """
-
-    first: FloatArray
-    steps: FloatArray
 
 
 def seg_rois(
@@ -229,15 +191,15 @@ def _image_of(dataset: Dataset, images: Mapping[Modality, ImageSeries]) -> Image
     candidates = images_in_frame(images, frozenset({str(dataset.get("FrameOfReferenceUID", ""))}))
     frames = _frames(dataset, "")
     for candidate in candidates:
-        if frames and _voxels(frames[0], images[candidate].grid) is not None:
+        if frames and voxels_of(frames[0], images[candidate].grid) is not None:
             return ImageMatch(candidate, "frame of reference and voxels", elsewhere)
     return ImageMatch(candidates[0], "frame of reference", elsewhere) if candidates else None
 
 
-def _frames(dataset: Dataset, where: str) -> list[_Frame]:
+def _frames(dataset: Dataset, where: str) -> list[SegFrame]:
     shared = dataset.get("SharedFunctionalGroupsSequence") or [None]
     own = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    return [_Frame(item, shared[0], where) for item in own]
+    return [SegFrame(item, shared[0], where) for item in own]
 
 
 def _require_size(dataset: Dataset, where: str) -> None:
@@ -253,7 +215,7 @@ def _require_size(dataset: Dataset, where: str) -> None:
         )
 
 
-def _pixels_by_frame(dataset: Dataset, where: str) -> Iterator[tuple[npt.NDArray[Any], _Frame]]:
+def _pixels_by_frame(dataset: Dataset, where: str) -> Iterator[tuple[npt.NDArray[Any], SegFrame]]:
     _require_size(dataset, where)
     try:
         pixels = dataset.pixel_array
@@ -275,7 +237,7 @@ def _pixels_by_frame(dataset: Dataset, where: str) -> Iterator[tuple[npt.NDArray
     yield from zip(pixels, frames, strict=True)
 
 
-def _segment_of(frame: _Frame) -> int:
+def _segment_of(frame: SegFrame) -> int:
     item = frame.item("SegmentIdentificationSequence")
     if item is None:
         raise ContourError(
@@ -284,40 +246,11 @@ def _segment_of(frame: _Frame) -> int:
     return int(item.ReferencedSegmentNumber)
 
 
-def _lattice_mm(frame: _Frame) -> _PixelLattice:
-    """A frame's pixels in LPS mm."""
-    position = frame.item("PlanePositionSequence")
-    orientation = frame.item("PlaneOrientationSequence")
-    measures = frame.item("PixelMeasuresSequence")
-    if position is None or orientation is None or measures is None:
-        raise ContourError(
-            "a frame lacks its position, orientation or pixel spacing",
-            where=f"{frame.where}, (0020,9113), (0020,9116), (0028,9110)",
-            action="export the SEG again",
-        )
-    cosines = np.array(orientation.ImageOrientationPatient, dtype=float).reshape(2, 3)
-    row_mm, column_mm = (float(value) for value in measures.PixelSpacing)
-    steps = np.stack([cosines[0] * column_mm, cosines[1] * row_mm], axis=1)
-    return _PixelLattice(np.array(position.ImagePositionPatient, dtype=float), steps)
-
-
-def _voxels(frame: _Frame, grid: Grid) -> _PixelLattice | None:
-    """A frame's pixels as whole voxels (x, y, z) of a grid; None where they do not fall on voxels."""
-    lattice = _lattice_mm(frame)
-    start = grid.indices(lattice.first)[0, ::-1]
-    moves = np.linalg.solve(grid.affine()[:3, :3], lattice.steps)
-    off = np.abs(moves - np.round(moves)).max() * max(grid.shape)
-    unit = (np.abs(np.round(moves)).sum(axis=0) == 1).all()
-    if not unit or off > 0.5 or np.abs(start - np.round(start)).max() > OFF_VOXEL:
-        return None
-    return _PixelLattice(np.round(start), np.round(moves))
-
-
-def _mark(segment: Mask, frame: _Frame, grid: Grid, mask: Mask) -> None:
+def _mark(segment: Mask, frame: SegFrame, grid: Grid, mask: Mask) -> None:
     """Set the voxels of a frame's segment in a mask."""
-    voxels = _voxels(frame, grid)
+    voxels = voxels_of(frame, grid)
     if voxels is None:
-        raise _off_grid(segment.shape, frame, grid)
+        raise off_grid(segment.shape, frame, grid)
     rows, columns = np.nonzero(segment)
     index = (voxels.first[:, None] + voxels.steps @ np.stack([columns, rows])).astype(np.int64)[::-1]
     inside = ((index >= 0) & (index < np.array(grid.shape)[:, None])).all(axis=0)
@@ -330,17 +263,3 @@ def _mark(segment: Mask, frame: _Frame, grid: Grid, mask: Mask) -> None:
             action="send the whole image that the segment was drawn on",
         )
     mask[tuple(index)] = True
-
-
-def _off_grid(shape: tuple[int, ...], frame: _Frame, grid: Grid) -> GeometryError:
-    lattice = _lattice_mm(frame)
-    row_mm, column_mm = np.linalg.norm(lattice.steps[:, 1]), np.linalg.norm(lattice.steps[:, 0])
-    origin = ", ".join(f"{value:.2f}" for value in lattice.first)
-    return GeometryError(
-        "the pixels of a DICOM SEG do not fall on the voxels of its image",
-        where=frame.where,
-        expected=grid.describe(),
-        got=f"{shape[0]}×{shape[1]} pixels (y,x) of {row_mm:.4g}×{column_mm:.4g} mm, "
-        f"first at ({origin}) mm LPS",
-        action="export the segmentation on the grid of the image it was drawn on",
-    )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from pipeline.dicom.header.pet_header import add_missing_values, slice_header
+from pipeline.dicom.header.pet_header import add_missing_values
+from pipeline.dicom.header.pet_header_reading import slice_header
 from pipeline.dicom.header.values import quiet_reading
 from pipeline.dicom.series.acquisitions import joined_parts, one_acquisition, several_acquisitions
 from pipeline.dicom.series.archives import Limits

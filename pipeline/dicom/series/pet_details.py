@@ -10,7 +10,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from pipeline.dicom.header.dicom_time import DAY_S
-from pipeline.dicom.header.pet_header import PetHeader, merge_headers, slice_header
+from pipeline.dicom.header.pet_header import PetHeader
+from pipeline.dicom.header.pet_header_reading import merge_headers, slice_header
 from pipeline.dicom.header.values import items_of, quiet_reading, text_of
 from pipeline.dicom.series.series import Series
 from pipeline.settings.dicom import IndexSettings

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from pipeline.dicom.header.pet_header import (
+from pipeline.dicom.header.pet_header import add_missing_values
+from pipeline.dicom.header.pet_header_reading import (
     SliceHeader,
-    add_missing_values,
     dose_unit_warning,
     merge_headers,
     slice_header,

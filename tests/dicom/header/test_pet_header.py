@@ -7,7 +7,8 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pipeline.dicom.header.pet_header import PetHeader, merge_headers, slice_header
+from pipeline.dicom.header.pet_header import PetHeader
+from pipeline.dicom.header.pet_header_reading import merge_headers, slice_header
 from pipeline.dicom.pet.factor import suv_factor
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings

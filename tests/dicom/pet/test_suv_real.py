@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from pipeline.dicom.header.pet_header import merge_headers, slice_header
+from pipeline.dicom.header.pet_header_reading import merge_headers, slice_header
 from pipeline.dicom.pet.factor import suv_factor
 from pipeline.dicom.pet.suv import suv_patient
 from pipeline.dicom.series.index import index_patient
