@@ -82,7 +82,7 @@ def read_rows(path: Path) -> TableText:
         ) from None
 
 
-def _rows(lines: Any, path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def _rows(lines: Any, path: Path) -> TableText:
     header = [name.strip() for name in next(lines, [])]
     _check_header(header, path)
     rows = []

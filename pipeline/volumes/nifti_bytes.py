@@ -12,7 +12,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -113,7 +113,8 @@ def _opened(path: Path) -> IO[bytes]:
             got="gzip" if compressed else "no gzip",
             action="rename it",
         )
-    return gzip.open(path) if compressed else path.open("rb")
+    stream: Any = gzip.open(path) if compressed else path.open("rb")
+    return cast(IO[bytes], stream)
 
 
 def read_header(stream: IO[bytes], name: str, max_bytes: int = MAX_BYTES) -> NiftiHeader:

@@ -54,7 +54,7 @@ def without_repeats(polygons: Sequence[FloatArray], tolerance: float) -> tuple[F
 
 
 def _same_outline(first: FloatArray, second: FloatArray, tolerance: float) -> bool:
-    return (
+    return bool(
         _distances_to_edges(first, second).max() <= tolerance
         and _distances_to_edges(second, first).max() <= tolerance
     )

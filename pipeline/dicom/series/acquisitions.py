@@ -141,7 +141,7 @@ def _two_stacks(series: Series) -> str:
             f"{series.slices // announced} stacks in one series: {series.slices} slices, where (0054,0081) "
             f"Number of Slices says {announced}"
         )
-    traits = {
+    traits: dict[str, Sequence[Hashable]] = {
         "(0028,0051) Corrected Image": [i.corrected for i in series.instances],
         "(0008,0008) Image Type": [i.image_type for i in series.instances],
         "(0054,1001) Units": [i.units for i in series.instances],

@@ -57,7 +57,7 @@ def _counts(tag: BaseTag) -> bool:
 def _same(one: Dataset, two: Dataset, tag: BaseTag) -> bool:
     if tag not in one or tag not in two:
         element = one[tag] if tag in one else two[tag]
-        return element.is_empty
+        return bool(element.is_empty)
     if int(tag) in _PIXELS and _syntax(one) != _syntax(two):
         return bool((one.pixel_array == two.pixel_array).all())
     return bool(one[tag].value == two[tag].value)
