@@ -185,12 +185,12 @@ def plain_loader(data: Arrays, batch: int, workers: int, pin: bool) -> Iterator[
 @contextlib.contextmanager
 def channels_first() -> Iterator[None]:
     """The network as a plain loop would have it: on a CPU ours puts channels last by itself."""
-    real = deepmts.fast_layout
-    deepmts.fast_layout = lambda image: image
+    real = deepmts.channels_last_on_cpu
+    deepmts.channels_last_on_cpu = lambda image: image
     try:
         yield
     finally:
-        deepmts.fast_layout = real
+        deepmts.channels_last_on_cpu = real
 
 
 def plain_step(network: DeepMts, batches: Iterator[Any], device: torch.device) -> Callable[[], None]:

@@ -7,5 +7,5 @@ from pipeline.tables.files import PatientFiles
 
 with job(snakemake.log[0]):
     patient = PatientFiles(snakemake.wildcards.patient, Path(snakemake.params.folder))
-    settings = CohortSettings.model_validate(snakemake.params.settings)
+    settings = CohortSettings.model_validate({"table": "", **snakemake.params.settings})
     convert_nifti(patient, Path(snakemake.output[0]), settings, snakemake.params.policy)

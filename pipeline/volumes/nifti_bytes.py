@@ -113,8 +113,9 @@ def _opened(path: Path) -> IO[bytes]:
             got="gzip" if compressed else "no gzip",
             action="rename it",
         )
-    stream: Any = gzip.open(path) if compressed else path.open("rb")
-    return cast(IO[bytes], stream)
+    if compressed:
+        return cast(IO[bytes], gzip.open(path))
+    return path.open("rb")
 
 
 def read_header(stream: IO[bytes], name: str, max_bytes: int = MAX_BYTES) -> NiftiHeader:

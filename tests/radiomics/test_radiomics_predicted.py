@@ -115,7 +115,7 @@ def test_a_leaky_table_is_caught(study: Path) -> None:
     with pytest.raises(TableError, match="no predicted contour"):
         read_predicted_features(paths, SPLITS, 1)
     honest.to_parquet(paths[0])
-    with pytest.raises(TableError, match="not one fold's"):
+    with pytest.raises(TableError, match="does not hold one row per patient of one fold"):
         read_predicted_features([paths[1], paths[0], paths[2]], SPLITS, 1)
     with pytest.raises(TableError, match="one feature table per fold"):
         read_predicted_features(paths[:2], SPLITS, 0)

@@ -21,7 +21,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def paths(**changes: Any) -> StudyPaths:
-    config = tiny_config()
+    config = tiny_config(**changes.pop("cohort", {}))
     for section, values in changes.items():
         config[section] = {**config.get(section, {}), **values}
     return StudyPaths(load_study(config))
