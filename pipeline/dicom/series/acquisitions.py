@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.dicom.header.dicom_time import DAY_S, HALF_DAY_S, parse_date, parse_datetime, parse_time
-from pipeline.dicom.header.geometry import depths_of
+from pipeline.dicom.header.geometry import Plane, depths_of
 from pipeline.dicom.series.scan import Instance
 from pipeline.dicom.series.series import Series
+from pipeline.volumes.volume import FloatArray
 
 # Spread of the scan's start, as acquisition and reference times of slices imply it, that one scan may have.
 _SAME_START_S = 300.0
@@ -22,21 +24,43 @@ _JOINED_MM = 0.1
 
 @dataclass(frozen=True)
 class Acquisition:
-    """Instances of a series that were acquired without a long pause.
+    """Images of a series that were acquired without a long pause.
 
     Attributes:
         instances: In the order of the series.
+        planes: All their image planes, or those frames of a multi-frame object that belong to it.
         start_s: The first one's time, in seconds from an arbitrary day.
     """
 
     instances: tuple[Instance, ...]
+    planes: tuple[Plane, ...]
     start_s: float
 
     def extent(self, series: Series) -> tuple[float, float]:
         """Least and greatest position along the normal of the series' first plane."""
-        first = series.first.planes[0]
-        depths = depths_of([first, *(plane for i in self.instances for plane in i.planes)])[1:]
+        depths = depths_of([series.first.planes[0], *self.planes])[1:]
         return float(depths.min()), float(depths.max())
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One image plane with the instance that it is in and its acquisition date and time as written."""
+
+    instance: Instance
+    plane: Plane
+    acquired: str
+
+
+def _images(series: Series) -> list[_Image]:
+    images = []
+    for instance in series.instances:
+        count = len(instance.planes)
+        times = instance.frames_acquired
+        written = (
+            times if len(times) == count and all(times) else (instance.acquisition_order.acquired,) * count
+        )
+        images += [_Image(instance, *pair) for pair in zip(instance.planes, written, strict=True)]
+    return images
 
 
 def acquisitions_of(series: Series, gap_minutes: float) -> list[Acquisition]:
@@ -46,22 +70,24 @@ def acquisitions_of(series: Series, gap_minutes: float) -> list[Acquisition]:
         series: A series with geometry.
         gap_minutes: A longer time between the starts of neighbours (in time) parts two acquisitions.
     """
-    times = _seconds([instance.acquisition_order.acquired for instance in series.instances])
+    images = _images(series)
+    times = _seconds([image.acquired for image in images])
     if times is None:
-        return [Acquisition(series.instances, 0.0)]
+        return [Acquisition(series.instances, tuple(image.plane for image in images), 0.0)]
     order = np.argsort(times, kind="stable")
     part = np.zeros(len(times), dtype=int)
     part[order] = np.concatenate([[0], np.cumsum(np.diff(times[order]) > gap_minutes * 60.0)])
-    return [
-        Acquisition(
-            tuple(i for i, p in zip(series.instances, part, strict=True) if p == number),
-            float(times[part == number].min()),
-        )
-        for number in range(int(part.max()) + 1)
-    ]
+    return [_acquisition(images, times, part == number) for number in range(int(part.max()) + 1)]
 
 
-def _seconds(written: Sequence[str]) -> np.ndarray | None:
+def _acquisition(images: Sequence[_Image], times: FloatArray, inside: npt.NDArray[np.bool_]) -> Acquisition:
+    own = [image for image, chosen in zip(images, inside, strict=True) if chosen]
+    instances = {image.instance.sop_instance_uid: image.instance for image in own}
+    planes = tuple(image.plane for image in own)
+    return Acquisition(tuple(instances.values()), planes, float(times[inside].min()))
+
+
+def _seconds(written: Sequence[str]) -> FloatArray | None:
     """Acquisition dates and times in seconds; None where one cannot be read.
 
     Times of one date that lie more than half a day apart run past midnight.
@@ -100,7 +126,7 @@ def several_acquisitions(series: Series, gap_minutes: float, pet: bool) -> str:
         return _two_stacks(series) if pet else ""
     extents = sorted(part.extent(series) for part in parts)
     seen = ", ".join(
-        f"{len(part.instances)} slices"
+        f"{len(part.planes)} slices"
         + (f" {(part.start_s - parts[0].start_s) / 60:.0f} min later" if number else "")
         for number, part in enumerate(parts)
     )
@@ -120,6 +146,8 @@ def _one_start(series: Series) -> bool:
     """Whether slices that are corrected to the scan's start imply one and the same start."""
     if {instance.decay_correction for instance in series.instances} <= {"ADMIN", "NONE"}:
         return True
+    if all(instance.frames_acquired for instance in series.instances):
+        return True  # a multi-frame object has one (0018,9701) Decay Correction DateTime
     times = _seconds([instance.acquisition_order.acquired for instance in series.instances])
     reference = [instance.acquisition_order.frame_reference_time for instance in series.instances]
     if times is None or not all(reference):
@@ -161,7 +189,7 @@ def _alternate(values: Sequence[Hashable]) -> bool:
 
 def one_acquisition(series: Series, which: Literal["first", "last"], gap_minutes: float) -> Series:
     """The first or the last acquisition of a series; the whole series if it holds one."""
-    if not series.has_geometry():
+    if not series.has_geometry() or any(len(instance.planes) != 1 for instance in series.instances):
         return series
     parts = acquisitions_of(series, gap_minutes)
     if len(parts) < 2:

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 
-from pipeline.dicom.header.frames import corrections_of, planes_of
+from pipeline.dicom.header.frames import corrections_of, functional_group, planes_of
 from pipeline.dicom.header.geometry import Plane
 from pipeline.dicom.header.values import (
     integer_of,
@@ -103,6 +103,7 @@ class Instance:
         references: Series that an RTSTRUCT or a SEG belongs to.
         decay_correction: (0054,1102).
         number_of_slices: (0054,0081) Number of Slices; 0 where it is absent.
+        frames_acquired: (0018,9074) Frame Acquisition DateTime of each frame; empty for one image a file.
     """
 
     path: Path
@@ -126,6 +127,7 @@ class Instance:
     references: tuple[str, ...] = ()
     decay_correction: str = ""
     number_of_slices: int = 0
+    frames_acquired: tuple[str, ...] = ()
 
 
 @dataclass
@@ -264,6 +266,7 @@ def _instance(path: Path, dataset: Dataset) -> Instance:
         references=_references(dataset),
         decay_correction=text_of(dataset, "DecayCorrection").upper(),
         number_of_slices=integer_of(dataset, "NumberOfSlices") or 0,
+        frames_acquired=_frames_acquired(dataset),
     )
 
 
@@ -279,6 +282,13 @@ def _acquisition_order(dataset: Dataset) -> AcquisitionOrder:
 def _acquired(dataset: Dataset) -> str:
     time = text_of(dataset, "AcquisitionTime")
     return text_of(dataset, "AcquisitionDate") + time if time else text_of(dataset, "AcquisitionDateTime")
+
+
+def _frames_acquired(dataset: Dataset) -> tuple[str, ...]:
+    groups = items_of(dataset, "PerFrameFunctionalGroupsSequence")
+    shared = items_of(dataset, "SharedFunctionalGroupsSequence") if groups else []
+    contents = (functional_group(group, shared, "FrameContentSequence") for group in groups)
+    return tuple(text_of(content, "FrameAcquisitionDateTime") for content in contents)
 
 
 def _contour_frame(dataset: Dataset) -> str:

@@ -137,6 +137,25 @@ def mapped(folder, *maps):
     return folder
 
 
+@pytest.mark.parametrize(
+    ("late", "refused"),
+    [(lambda number: number % 2, True), (lambda number: number > 4, False), (lambda number: False, False)],
+    ids=["interleaved", "side by side", "one scan"],
+)
+def test_frames_of_two_scans_are_no_volume(tmp_path, late, refused):
+    folder = pair(tmp_path / "in")
+    ds = pydicom.dcmread(folder / "pet.dcm")
+    for number, group in zip(ORDER, ds.PerFrameFunctionalGroupsSequence, strict=True):
+        time = f"202003101{int(bool(late(number)))}{number:02d}00"
+        group.FrameContentSequence[0].FrameAcquisitionDateTime = time
+    save(ds, folder / "pet.dcm")
+    if not refused:
+        run(folder, tmp_path)
+        return
+    with pytest.raises(DicomError, match="over one another: 5 slices, 5 slices 61 min later"):
+        run(folder, tmp_path)
+
+
 def test_maps_of_one_unit_hold_each_in_its_range(tmp_path):
     maps = mapping(0, 1000, 1.5, "Bq/ml"), mapping(1001, 3000, 3.0, "Bq/ml", -1500.0)
     run(mapped(tmp_path / "in", *maps), tmp_path)
