@@ -15,7 +15,6 @@ FIRST_DAY = datetime.date(2000, 1, 1)
 """The day that a header's earliest date is moved to."""
 UNREADABLE = "unreadable"
 """What takes the place of a text that is no date: it may hold one in another form."""
-_DATETIMES = ("injection_datetime", "decay_datetime", "siemens_decay_datetime", "ge_scan_datetime")
 
 
 def undated(header: PetHeader) -> PetHeader:
@@ -24,16 +23,25 @@ def undated(header: PetHeader) -> PetHeader:
     Everything that is computed from the header is the same: only differences of dates count.
     """
     written = {entry.acquisition_date for entry in header.slices} | {header.series_date}
-    written |= {getattr(header, name)[:8] for name in _DATETIMES}
+    written |= {
+        text[:8]
+        for text in (
+            header.injection_datetime,
+            header.decay_datetime,
+            header.siemens_decay_datetime,
+            header.ge_scan_datetime,
+        )
+    }
     days = [day for day in map(parse_date, written) if day is not None]
-    if not days:
-        return replace(header, **{name: _moved(getattr(header, name), 0, 8) for name in _DATETIMES})
-    shift = FIRST_DAY.toordinal() - min(days)
+    shift = FIRST_DAY.toordinal() - min(days) if days else 0
     return replace(
         header,
         series_date=_moved(header.series_date, shift),
         slices=tuple(_moved_slice(entry, shift) for entry in header.slices),
-        **{name: _moved(getattr(header, name), shift, 8) for name in _DATETIMES},
+        injection_datetime=_moved(header.injection_datetime, shift, 8),
+        decay_datetime=_moved(header.decay_datetime, shift, 8),
+        siemens_decay_datetime=_moved(header.siemens_decay_datetime, shift, 8),
+        ge_scan_datetime=_moved(header.ge_scan_datetime, shift, 8),
     )
 
 
