@@ -86,6 +86,11 @@ class ConvertSettings(Section):
         ge=1,
         description="A series, or one multi-frame object, that takes more MiB unpacked is refused.",
     )
+    keep_dates: bool = Field(
+        False,
+        description="Keep the dates of PET headers in `pet.json` and `suv.json`; otherwise they are moved, so "
+        "that the earliest is 1 January 2000 and the days between them stay.",
+    )
     compression_level: int = Field(1, ge=0, le=9, description="Of the NIfTI files written.")
 
 

@@ -16,6 +16,7 @@ from pipeline.dicom.header.pet_header_reading import (
     merge_headers,
     slice_header,
 )
+from pipeline.dicom.header.undated import undated
 from pipeline.dicom.header.values import integer_of, number_of, text_of
 from pipeline.dicom.series.index_file import Index, files_of, find_chosen, read_index
 from pipeline.dicom.volume.read import SeriesVolume, read_series
@@ -43,7 +44,8 @@ def convert_patient(index: Path, out: Path, settings: ConvertSettings, policy: P
     `ct_hu.nii.gz` is in HU (int16 where the rescaled values are integers), `pet_stored.nii.gz`
     float32 in the file's own units with each slice's rescale applied. Where a series has padding,
     `ct_imaged.nii.gz` or `pet_imaged.nii.gz` (1 = imaged) says where there is image. `ct.json` and
-    `pet.json` hold geometry and header values, no identifiers and no UIDs. `pet_to_ct` in
+    `pet.json` hold geometry and header values, no identifiers, no UIDs and, unless the settings keep
+    them, no dates: these are moved so that the earliest is 1 January 2000. `pet_to_ct` in
     `pet.json` says how the two are aligned (`same_frame`, `accepted`, `register`,
     `alone`), as :data:`pipeline.dicom.series.index_file.PetToCt` has it.
 
@@ -146,6 +148,8 @@ def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: W
     for note in (*notes, *sorted(doubts - {""})):
         warnings.warn(note)
     merged = merge_headers(headers).reordered(series.order)
+    if not settings.keep_dates:
+        merged = undated(merged)
     write_nifti(out / PET_FILE, series.volume, settings.compression_level)
     _write_imaged(out / PET_IMAGED, series, settings)
     content = {**_described(series), "pet_to_ct": index.pet_to_ct, "header": merged.as_json()}

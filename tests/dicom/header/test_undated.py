@@ -1,0 +1,56 @@
+"""Dates moved to the year 2000: every SUV stays, no date of the patient does."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pipeline.dicom.header.dicom_time import PetSlice
+from pipeline.dicom.header.undated import undated
+from pipeline.dicom.pet.factor import suv_factor
+from pipeline.errors import SuvError
+from pipeline.settings.dicom import SuvSettings
+from tests.dicom.pet.suv_cases import BASE, clock
+from tests.dicom.pet.test_suv_plausible import VENDORS
+
+HEADERS = {
+    **VENDORS,
+    "midnight": dataclasses.replace(
+        BASE, **clock("20200310", "003000"), injection_time="", injection_datetime="20200309233000"
+    ),
+    "leap day": dataclasses.replace(
+        BASE, **clock("20200301", "001500"), injection_time="", injection_datetime="20200229231500"
+    ),
+    "old form": dataclasses.replace(BASE, series_date="2020.03.10"),
+    "zone": dataclasses.replace(
+        BASE, injection_time="", injection_datetime="20200310080000.25+0000", timezone="+0100"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_the_factor_stays_and_the_dates_go(name):
+    header, moved = HEADERS[name], undated(HEADERS[name])
+    assert suv_factor(moved, SuvSettings()).factors == suv_factor(header, SuvSettings()).factors
+    text = json.dumps(moved.as_json()) + str(suv_factor(moved, SuvSettings()))
+    assert "2020" not in text and "20000101" in text
+
+
+def test_a_refusal_names_the_days_between_and_no_date():
+    header = undated(dataclasses.replace(BASE, injection_datetime="20200307090000"))
+    with pytest.raises(SuvError, match="too long before") as refusal:
+        suv_factor(header, SuvSettings())
+    assert "2020" not in str(refusal.value) and "2000-01-04 10:00:00" in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["18-04-2008 09:00:00", "99991399", "x"])
+def test_what_is_no_date_is_not_passed_on(text):
+    moved = undated(dataclasses.replace(BASE, injection_datetime=text, slices=(PetSlice(text, "100000"),)))
+    assert moved.injection_datetime == moved.slices[0].acquisition_date == "unreadable"
+    header = dataclasses.replace(BASE, injection_datetime=text)
+    assert suv_factor(undated(header), SuvSettings()).factors == suv_factor(header, SuvSettings()).factors
+
+
+def test_without_any_date_there_is_nothing_to_move():
+    header = dataclasses.replace(BASE, series_date="", slices=(PetSlice("", "100000"),))
+    assert undated(header) == header
