@@ -72,6 +72,7 @@ def test_a_rule_is_given_its_section_without_what_changes_nothing_of_it(here: Pa
 
 def test_every_section_and_key_of_the_table_exists(here: Path) -> None:
     settings = dependencies().study.settings
+    assert {rule.section for rule in RULES.values()} - {""} <= set(type(settings).model_fields)
     for rule in RULES.values():
         section = getattr(settings, rule.section) if rule.section else None
         assert section is None or rule.without < set(type(section).model_fields)
