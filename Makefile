@@ -39,7 +39,7 @@ demo: $(STAMP) ## Run the whole chain on the embedded cohort; ends with where th
 
 test: $(STAMP) ## Tests (12 minutes at most on 2 cores)
 	@# One thread a worker: two workers of two threads each would wait for one another on two cores.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not nightly and not finished" -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not nightly and not finished" -n 2 --dist loadgroup --durations 10
 
 nightly: $(STAMP) ## Slow tests that rarely fail (about an hour; some read the results of `make demo`)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m nightly -n 2 --dist loadgroup --durations 20 -rs -o timeout=2400

@@ -163,10 +163,6 @@ def test_wrong_tables_stop_with_one_message(tmp_path: Path, old: str, new: str, 
         assert study(house).planned()["crop"] == 13, "the patient is left out, the others go on"
 
 
-def test_lint(house: Path) -> None:
-    assert "Congratulations" in study(house).snakemake("--lint", check=False)
-
-
 @pytest.mark.parametrize(
     ("text", "missing"),
     [

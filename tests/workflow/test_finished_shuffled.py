@@ -15,7 +15,8 @@ import pytest
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "phantom"
 pytestmark = [
     pytest.mark.finished,
-    pytest.mark.timeout(1800),  # trains a network: minutes on a free device_config
+    pytest.mark.nightly,
+    pytest.mark.timeout(1800),  # trains a network, which takes minutes
     pytest.mark.skipif(
         not (RESULTS / "report" / "index.html").exists(), reason="no finished demo: run make demo"
     ),
