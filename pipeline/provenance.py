@@ -16,11 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 def code_digest(*modules: str) -> str:
     """Hash the code that the given modules run inside this package.
 
-    The hash covers the syntax trees, without docstrings (comments and layout are not in
-    the tree), of the modules and of everything they import inside ``pipeline``, at module
-    level or inside functions; and the files that these modules read from the package, such
-    as templates and style sheets. It is given to rules as a parameter, so that editing code
-    reruns exactly the stages that use it.
+    The hash covers the syntax trees, without docstrings and the descriptions of settings (comments
+    and layout are not in the tree), of the modules and of everything they import inside
+    ``pipeline``, at module level or inside functions; and the files that these modules read from
+    the package, such as templates and style sheets. It is given to rules as a parameter, so that
+    editing code reruns exactly the stages that use it.
 
     Args:
         modules: Dotted names, e.g. ``pipeline.dicom.pet.suv``.
@@ -108,15 +108,20 @@ def _parse(name: str) -> ast.Module:
 
 @cache
 def _tree_text(name: str) -> str:
-    # Stripped in place: what else reads the parsed module, its imports, is not in docstrings.
+    # Stripped in place: what else reads the parsed module, its imports, is not in texts.
     tree = _parse(name)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            text = first.value if isinstance(first, ast.Expr) else None
-            if isinstance(text, ast.Constant) and isinstance(text.value, str):
-                node.body = node.body[1:]
+            node.body = [statement for statement in node.body if not _is_text(statement)]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
     return ast.dump(tree)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a text alone: a docstring, or the text below an attribute."""
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 @cache

@@ -7,6 +7,7 @@ computes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -235,25 +236,31 @@ def studies_with(root: Path) -> dict[str, list[str]]:
     return studies
 
 
+def table_row(entry: Entry, studies: Mapping[str, Sequence[str]]) -> str:
+    """A row of the table, in Markdown.
+
+    Args:
+        entry: The network.
+        studies: Names of studies by the kinds of networks that they train.
+    """
+    net = on_meta(entry)
+    cells = (
+        entry.paper,
+        entry.row,
+        shown(entry.settings),
+        "×".join(str(side) for side in (entry.channels, *entry.shape)),
+        f"{parameters(net):,}",
+        f"{flop(entry, net) / 1e9:,.1f}",
+        ", ".join(sorted(entry.settings.gives())),
+        ", ".join(sorted(studies.get(entry.settings.kind, []))) or "–",
+    )
+    return "| " + " | ".join(cells) + " |\n"
+
+
 def table(root: Path) -> str:
     """The table, in Markdown."""
     studies = studies_with(root)
-    lines = [HEAD]
-    for entry in ENTRIES:
-        image = "×".join(str(side) for side in (entry.channels, *entry.shape))
-        net = on_meta(entry)
-        cells = (
-            entry.paper,
-            entry.row,
-            shown(entry.settings),
-            image,
-            f"{parameters(net):,}",
-            f"{flop(entry, net) / 1e9:,.1f}",
-            ", ".join(sorted(entry.settings.gives())),
-            ", ".join(sorted(studies.get(entry.settings.kind, []))) or "–",
-        )
-        lines.append("| " + " | ".join(cells) + " |\n")
-    return "".join(lines)
+    return "".join([HEAD, *(table_row(entry, studies) for entry in ENTRIES)])
 
 
 def renewed(page: str, root: Path) -> str:

@@ -14,39 +14,49 @@ class CohortSettings(Section):
 
     source: Literal["dicom", "nifti", "slices", "generated"] = Field(
         "dicom",
-        description="What the images are: DICOM or NIfTI folders, 2D slices with masks, "
-        "or arrays made by a generator of this package.",
+        description="What the images are: `dicom` or `nifti` folders, 2D `slices` with masks, or arrays `generated` "
+        "by this package.",
     )
     table: str = Field(
         description="CSV file with a row per patient; a relative path starts from the working directory.",
     )
-    image_root: str = Field(".", description="Folder that `image_path` entries start from.")
+    image_root: str = Field(
+        ".", description="Folder that the paths in the table's column `image_path` start from."
+    )
     columns: dict[str, str] = Field(
-        default_factory=dict, description="Renames columns of the table: `{name here: name in the table}`."
+        default_factory=dict,
+        description="New names of columns of the table: `{name here: name in the table}`.",
     )
     fill: dict[str, str] = Field(
         default_factory=dict,
-        description="Columns the table lacks, with one value for all patients; `{patient_id}` is "
-        "replaced. An existing column is never changed.",
+        description="Values of columns that the table lacks, the same for all patients; `{patient_id}` is replaced by "
+        "each one's id. An existing column is never changed.",
     )
     time_unit: Literal["days", "months", "none"] = Field(
-        "days", description="Unit of the table's times; 1 month = 30.4375 days; `none`: a dimensionless time."
+        "days",
+        description="Unit of the table's times; a month is 30.4375 days; `none`: the time has no dimension.",
     )
     endpoint: str = Field(
         "",
         pattern=r"^([a-z][a-z0-9_]*)?$",
-        description="Primary endpoint: columns `{endpoint}_time_days` and `{endpoint}_event`; "
-        "empty: `time_days` and `event`. A table with no column of a time or an event makes a study "
-        "without outcomes: nothing of it predicts survival.",
+        description="Primary endpoint: its outcomes are in the columns `{endpoint}_time_days` and "
+        "`{endpoint}_event`; empty: `time_days` and `event`. A table without these columns makes a study "
+        "without outcomes, in which no model predicts survival.",
     )
-    endpoint_name: str = Field("Event-free survival", description="The endpoint's name in figures.")
-    nifti_ct: str = Field("ct*.nii*", description="Source `nifti`: pattern of the CT in HU.")
-    nifti_pet: str = Field("pet*.nii*", description="Source `nifti`: pattern of the PET.")
+    endpoint_name: str = Field("Event-free survival", description="Name of the endpoint in figures.")
+    nifti_ct: str = Field(
+        "ct*.nii*", description="With source `nifti`: pattern of the name of the CT's file (HU)."
+    )
+    nifti_pet: str = Field(
+        "pet*.nii*", description="With source `nifti`: pattern of the name of the PET's file."
+    )
     nifti_pet_quantity: Literal["undeclared", "suvbw"] = Field(
         "undeclared",
-        description="Source `nifti`: what the PET's voxels hold. NIfTI cannot say, so "
-        "you must; anything but SUVbw (g/mL) is refused.",
+        description="With source `nifti`: what the PET's voxels hold. NIfTI cannot say, so the study must; anything "
+        "but SUVbw (g/mL) is refused.",
     )
     nifti_max_mib: int = Field(
-        2048, ge=1, description="Source `nifti`: an image whose values take more MiB unpacked is refused."
+        2048,
+        ge=1,
+        description="With source `nifti`: largest size of an image's unpacked values; a larger one is refused.",
     )

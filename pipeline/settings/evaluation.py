@@ -1,4 +1,4 @@
-"""Metrics and report."""
+"""What is measured, and what the report shows."""
 
 from __future__ import annotations
 
@@ -12,29 +12,37 @@ Days = Annotated[float, Field(gt=0)]
 
 
 class EvaluationSettings(Section):
-    """What is measured, and how sure."""
+    """What is measured, and how intervals are made."""
 
     horizons_days: tuple[Days, ...] = Field(
         (365.25, 730.5, 1095.75), description="Times at which survival probabilities are judged."
     )
     curve_days: tuple[Days, ...] = Field(
         (),
-        description="Further times at which survival is predicted; the report then draws each network's "
-        "mean predicted survival beside what was observed.",
+        description="Further times at which survival is predicted; the report then draws each network's mean "
+        "predicted survival beside the observed one.",
     )
     bootstraps: int = Field(
-        1000, ge=100, le=100000, description="Resamples of patients; models are not refitted."
+        1000,
+        ge=100,
+        le=100000,
+        description="Number of bootstrap resamples of patients; models are not refitted.",
     )
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the intervals.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of the intervals.")
     compare_with: str = Field(
-        "", description="Model the others are compared with; empty: the first ensemble."
+        "", description="Model or ensemble that the others are compared with; empty: the first ensemble."
     )
     reference_model: str = Field(
         "",
-        description="Model (e.g. the clinical one) over which the others' added value is tested by nested "
-        "Cox models on held-out risks; empty: none.",
+        description="Model, e.g. the clinical one, over which the others' added value is tested by nested Cox "
+        "models on held-out risks; empty: none.",
     )
-    risk_groups: int = Field(2, ge=2, le=4, description="Kaplan–Meier groups, cut on training patients.")
+    risk_groups: int = Field(
+        2,
+        ge=2,
+        le=4,
+        description="Number of risk groups of the Kaplan–Meier curves; the cuts come from training patients.",
+    )
 
     @property
     def predicted_days(self) -> tuple[float, ...]:
@@ -45,18 +53,18 @@ class EvaluationSettings(Section):
 class PublishedFigure(Section):
     """A number that a paper printed, shown beside what this study finds."""
 
-    model: str = Field(description="Model of this study that remakes it.")
-    metric: Literal["c_index", "dice"] = Field(description="What was measured.")
-    set: Literal["train", "test", "external"] = Field(description="On which patients.")
-    value: float = Field(ge=0, le=1, description="As printed.")
+    model: str = Field(description="Model of this study that repeats it.")
+    metric: Literal["c_index", "dice"] = Field(description="Metric that was printed.")
+    set: Literal["train", "test", "external"] = Field(description="Set of patients that it was measured on.")
+    value: float = Field(ge=0, le=1, description="Value as printed.")
     sd: float | None = Field(None, ge=0, description="Standard deviation as printed, if there is one.")
 
 
 class ReportSettings(Section):
     """What the report shows."""
 
-    examples: int = Field(6, ge=1, le=24, description="Patients shown with slices and contours.")
+    examples: int = Field(6, ge=1, le=24, description="Number of patients shown with slices and contours.")
     published: tuple[PublishedFigure, ...] = Field(
         (), description="A paper's numbers: `{model, metric, set, value, sd}`, shown beside this study's."
     )
-    published_source: str = Field("", max_length=300, description="Where they were printed.")
+    published_source: str = Field("", max_length=300, description="Where the numbers were printed.")

@@ -13,16 +13,18 @@ class ExplainSettings(Section):
     """Which parts of an image a network's output depends on, and whether the maps mean anything."""
 
     models: tuple[str, ...] = Field(
-        (), description="Networks of this study that are explained (target `explain`); none by default."
+        (), description="Networks of this study that are explained by `snakemake explain`."
     )
     patients: int = Field(
         2,
         ge=1,
         le=20,
-        description="Test patients from each end of the model's risks: the highest and the lowest.",
+        description="Test patients from each end of the model's risks, the highest and the lowest.",
     )
     methods: tuple[Literal["grad_cam", "occlusion"], ...] = Field(
-        ("grad_cam", "occlusion"), min_length=1, description="Grad-CAM at every scale; occlusion by cubes."
+        ("grad_cam", "occlusion"),
+        min_length=1,
+        description="Methods: Grad-CAM at every scale, occlusion by cubes.",
     )
     target: Literal["auto", "risk", "label", "mask"] = Field(
         "auto",
@@ -30,15 +32,25 @@ class ExplainSettings(Section):
         "first label's logit (of several classes: that of the predicted one), or the mean tumour "
         "probability; `auto`: the first of these the network has.",
     )
-    occlusion_voxels: int = Field(8, ge=1, le=64, description="Side of the cube that is covered.")
-    occlusion_stride_voxels: int = Field(4, ge=1, le=64, description="Distance of neighbouring cubes.")
+    occlusion_voxels: int = Field(
+        8, ge=1, le=64, description="Side of the cube that covers a part of the image."
+    )
+    occlusion_stride_voxels: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="Distance between neighbouring cubes.",
+    )
     sanity_steps: int = Field(
-        6, ge=1, le=100, description="Steps in which layers are randomised, from the output downwards."
+        6,
+        ge=1,
+        le=100,
+        description="Number of steps in which layers are randomised, from the output to the input.",
     )
     insensitive_above: float = Field(
         0.5,
         gt=0,
         lt=1,
         description="A map that still has this rank correlation (absolute) with that of a network of random "
-        "weights shows the image, not what was learned, and is flagged.",
+        "weights shows the image and not what was learned, and is flagged.",
     )

@@ -36,49 +36,68 @@ class LossSettings(Section):
     A term acts where the network has the output it needs.
     """
 
-    cox: float = Field(1.0, ge=0, description="Cox negative log partial likelihood per event.")
-    ties: Literal["breslow", "efron"] = Field("efron", description="Tied times in the Cox loss.")
-    stratify: bool = Field(False, description="Cox risk sets within a centre.")
-    dice: float = Field(1.0, ge=0, description="Dice of the mask.")
+    cox: float = Field(
+        1.0, ge=0, description="Weight of the negative log partial likelihood of Cox, per event."
+    )
+    ties: Literal["breslow", "efron"] = Field("efron", description="Method for tied times in the Cox loss.")
+    stratify: bool = Field(False, description="Form the risk sets of the Cox loss within each centre.")
+    dice: float = Field(1.0, ge=0, description="Weight of the Dice loss of the mask.")
     dice_form: Literal["squared", "sum", "generalised"] = Field(
         "squared",
-        description="Denominator Σp²+Σg² (DeepMTS), Σp+Σg (HECKTOR), or generalised Dice over tumour "
+        description="Form of Dice: denominator Σp²+Σg² (DeepMTS), Σp+Σg (HECKTOR), or generalised Dice over tumour "
         "and background weighted by 1/volume².",
     )
-    cross_entropy: float = Field(0.0, ge=0, description="Voxelwise cross-entropy of the mask.")
-    focal: float = Field(0.0, ge=0, description="Focal loss of the mask.")
+    cross_entropy: float = Field(0.0, ge=0, description="Weight of the voxelwise cross-entropy of the mask.")
+    focal: float = Field(0.0, ge=0, description="Weight of the focal loss of the mask.")
     focal_gamma: float = Field(2.0, ge=0, description="Focusing exponent of the focal loss.")
-    discrete: float = Field(1.0, ge=0, description="Discrete-time survival (Gensheimer).")
+    discrete: float = Field(
+        1.0,
+        ge=0,
+        description="Weight of the likelihood of discrete-time survival (Gensheimer and Narasimhan).",
+    )
     interval_edges_days: tuple[float, ...] = Field(
         tuple(months * DAYS_PER_MONTH for months in (12, 24, 36, 60, 84, 120)),
         min_length=1,
-        description="Ends of the time intervals; the first starts at 0. Default: 12, 24, 36, 60, 84, "
-        "120 months.",
+        description="Ends of the time intervals of discrete-time survival; the first interval starts at 0. The "
+        "default is 12, 24, 36, 60, 84 and 120 months.",
     )
-    ranking: float = Field(0.0, ge=0, description="Ranking of comparable pairs (DeepHit).")
-    ranking_sigma: float = Field(0.1, gt=0, description="Scale of the ranking's exponential.")
-    reconstruction: float = Field(1.0, ge=0, description="Mean squared error of the reconstruction.")
-    classification: float = Field(1.0, ge=0, description="Cross-entropy of the labels.")
+    ranking: float = Field(0.0, ge=0, description="Weight of the ranking of comparable pairs (DeepHit).")
+    ranking_sigma: float = Field(0.1, gt=0, description="Scale of the exponential in the ranking loss.")
+    reconstruction: float = Field(
+        1.0, ge=0, description="Weight of the mean squared error of the reconstruction."
+    )
+    classification: float = Field(1.0, ge=0, description="Weight of the cross-entropy of the labels.")
     detection: float = Field(
-        1.0, ge=0, description="Class, box and mask of detected lesions, and of their proposals (Mask R-CNN)."
+        1.0,
+        ge=0,
+        description="Weight of the Mask R-CNN losses: class, box and mask of detected lesions and of proposals.",
     )
     distance: float = Field(
         1.0,
         ge=0,
-        description="Distance of class activation maps from the tumour's centre (weak supervision).",
+        description="Weight of the distance of class activation maps from the tumour's centre (weak supervision).",
     )
     labels: tuple[str, ...] = Field(
-        (), description="`label_*` columns, in the order of the network's logits."
+        (), description="`label_*` columns of the cohort table, in the order of the network's logits."
     )
     label_weights: tuple[float, ...] = Field(
-        (), description="Weight of each label within the term; empty: 1 each."
+        (), description="Weight of each label within the classification loss; empty: 1 each."
     )
-    classes: int = Field(2, ge=2, description="2: each label is no/yes; more: one label of so many classes.")
-    l2: float = Field(0.1, ge=0, description="L2 on the head's weight matrices (networks that name them).")
+    classes: int = Field(
+        2,
+        ge=2,
+        description="Number of classes; 2: each label is no or yes; more: there is one label of so many classes.",
+    )
+    l2: float = Field(
+        0.1,
+        ge=0,
+        description="Weight of the L2 penalty on the weight matrices of the head, for networks that name these.",
+    )
     weighting: Literal["fixed", "uncertainty", "geometric"] = Field(
         "fixed",
-        description="`fixed`: the weights above; `uncertainty`: learned log-variances on top of them; "
-        "`geometric`: the weighted geometric mean. The last two take Dice as 1 − Dice.",
+        description="How the terms are combined. `fixed`: by the weights above; `uncertainty`: by learned "
+        "log-variances on top of them; `geometric`: the weighted geometric mean. The last two take Dice as "
+        "1 − Dice.",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The embedded cohort: how many patients, of what make, with which hazard."""
+"""The generators: cohorts of phantoms and of disks with known truth."""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ class PhantomSettings(Section):
     """
 
     seed: int = Field(7, ge=0, lt=2**31, description="Seed of the cohort.")
-    development: int = Field(40, ge=4, le=499, description="Patients in the development set.")
-    external: int = Field(40, ge=0, le=499, description="Patients in the external set.")
-    ct_shape: tuple[int, int, int] = Field((80, 112, 112), description="CT voxels (z, y, x).")
-    ct_spacing_mm: tuple[float, float, float] = Field((3.0, 2.5, 2.5), description="CT voxel (z, y, x).")
-    pet_shape: tuple[int, int, int] = Field((60, 70, 70), description="PET voxels (z, y, x).")
-    pet_spacing_mm: tuple[float, float, float] = Field((4.0, 4.0, 4.0), description="PET voxel (z, y, x).")
-    max_rotation_deg: float = Field(10.0, ge=0, le=45, description="Largest turn about each axis.")
+    development: int = Field(40, ge=4, le=499, description="Number of patients in the development set.")
+    external: int = Field(40, ge=0, le=499, description="Number of patients in the external set.")
+    ct_shape: tuple[int, int, int] = Field((80, 112, 112), description="Number of CT voxels (z, y, x).")
+    ct_spacing_mm: tuple[float, float, float] = Field((3.0, 2.5, 2.5), description="CT voxel size (z, y, x).")
+    pet_shape: tuple[int, int, int] = Field((60, 70, 70), description="Number of PET voxels (z, y, x).")
+    pet_spacing_mm: tuple[float, float, float] = Field(
+        (4.0, 4.0, 4.0), description="PET voxel size (z, y, x)."
+    )
+    max_rotation_deg: float = Field(10.0, ge=0, le=45, description="Largest rotation about each axis.")
     max_shift_mm: float = Field(15.0, ge=0, le=60, description="Largest shift along each axis.")
-    noise: float = Field(0.08, ge=0, le=1, description="PET noise: SD as a share of local uptake.")
-    ct_noise_hu: float = Field(10.0, ge=0, le=200, description="CT noise: SD in HU.")
-    weight_volume: float = Field(0.6, description="Log-hazard per SD of log volume.")
-    weight_heterogeneity: float = Field(0.9, description="Log-hazard per SD of heterogeneity.")
-    weight_rim: float = Field(0.9, description="Log-hazard per SD of peritumoral uptake.")
+    noise: float = Field(
+        0.08, ge=0, le=1, description="SD of the PET's noise as a share of the local uptake."
+    )
+    ct_noise_hu: float = Field(10.0, ge=0, le=200, description="SD of the CT's noise.")
+    weight_volume: float = Field(0.6, description="Log-hazard per SD of the log volume.")
+    weight_heterogeneity: float = Field(0.9, description="Log-hazard per SD of the heterogeneity.")
+    weight_rim: float = Field(0.9, description="Log-hazard per SD of the peritumoral uptake.")
     weight_clinical: float = Field(0.5, description="Log-hazard per SD of the clinical column.")
-    median_days: float = Field(600.0, gt=0, description="Median survival at log-hazard 0, in days.")
+    median_days: float = Field(600.0, gt=0, description="Median survival at log-hazard 0.")
     weibull_shape: float = Field(
-        1.5, gt=0, description="Shape of the Weibull baseline; 1 is a constant hazard, above 1 a rising one."
+        1.5, gt=0, description="Shape of the Weibull baseline; 1: a constant hazard, above 1: a rising one."
     )
     censoring_days: tuple[float, float] = Field(
-        (1000.0, 3000.0), description="Censoring is uniform between these days."
+        (1000.0, 3000.0), description="Earliest and latest censoring; its time is uniform between them."
     )
 
     @field_validator("censoring_days")
@@ -58,11 +62,15 @@ class DiskSettings(Section):
     """The generator of noisy disks whose survival time is their area (seed paper 000)."""
 
     seed: int = Field(7, ge=0, lt=2**31, description="Seed of the disks.")
-    images: int = Field(500, ge=2, le=9999, description="Images in all.")
-    development: int = Field(400, ge=1, description="Images in the development set; the rest is external.")
-    size_px: int = Field(240, ge=16, le=2048, description="Edge of the square image, in pixels.")
+    images: int = Field(500, ge=2, le=9999, description="Number of images.")
+    development: int = Field(
+        400,
+        ge=1,
+        description="Number of images in the development set; the others are external.",
+    )
+    size_px: int = Field(240, ge=16, le=2048, description="Side of the square image.")
     radius_px: tuple[float, float] = Field(
-        (15.0, 50.0), description="Smallest and largest radius; the area is uniform between theirs."
+        (15.0, 50.0), description="Smallest and largest radius; the area is uniform between those of the two."
     )
     noise: float = Field(0.5, ge=0, description="SD of the image noise, in units of the disk's contrast.")
     time_range: tuple[float, float] = Field(

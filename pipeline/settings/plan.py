@@ -14,15 +14,15 @@ class PlanSettings(Section):
         5,
         ge=1,
         le=20,
-        description="Folds of the cross-validation; 1: none is made, all development patients are "
-        "learned from, and only external patients are judged.",
+        description="Number of folds of the cross-validation; 1: there is none, all development patients are "
+        "trained on, and only external patients are judged.",
     )
     repeats: int = Field(
         1,
         ge=1,
         le=20,
-        description="With `folds: 1`: how often training is repeated, each time with other "
-        "validation patients and another start.",
+        description="With `folds: 1`: how often training is repeated, each time with other validation patients and "
+        "other initial weights.",
     )
     validation_fraction: float = Field(
         0.2,
@@ -31,7 +31,7 @@ class PlanSettings(Section):
         description="Share of a fold's non-test patients kept for validation "
         "inside the fold (epoch, Z-scores, baseline hazard); 0: none, marked in every table.",
     )
-    by_centre: bool = Field(False, description="Hold out whole centres.")
+    by_centre: bool = Field(False, description="Whether the test patients of a fold are whole centres.")
     cross_parts: int = Field(
         2,
         ge=2,

@@ -17,36 +17,52 @@ TextureClass = Literal["glcm", "glrlm", "glszm", "gldm", "ngtdm"]
 class RadiomicsSettings(Section):
     """What is extracted, from which images."""
 
-    enabled: bool = Field(True, description="Extract features.")
+    enabled: bool = Field(True, description="Whether radiomics features are extracted.")
     feature_set: str = Field(
-        "deepmts", description="A file of `config/radiomics/` without its ending, or a path."
+        "deepmts", description="Feature set: a file of `config/radiomics/` without its ending, or a path."
     )
-    images: Literal["crop", "native"] = Field("crop", description="From the crops or from native volumes.")
+    images: Literal["crop", "native"] = Field(
+        "crop", description="Images that features are taken from: the crops, or the native volumes."
+    )
     intensities: Literal["native", "zscored"] = Field(
-        "native", description="HU and SUV, or standardised per patient as one paper does."
+        "native", description="Intensities: HU and SUV, or standardised per patient as one paper does."
     )
     zscored_bin_width_sd: float = Field(
-        0.25, gt=0, description="Bin width in standard deviations where intensities are `zscored`."
+        0.25, gt=0, description="With `zscored` intensities: bin width in standard deviations."
     )
     contours: tuple[Literal["threshold", "peritumoral"], ...] = Field(
         (),
-        description="Feature tables made beside that of the manual contour: of its part above a share of "
-        "SUVmax, of the shell around it. Those that a model's `contour` names are made in any case. "
+        description="Further feature tables beside that of the manual contour: of its part above a share of SUVmax, "
+        "and of the shell around it. Those that a model's `contour` names are made in any case. "
         "`pet_index_*` are of the manual contour in all of them.",
     )
-    threshold_share: float = Field(0.41, gt=0, lt=1, description="`threshold`: share of SUVmax.")
-    rim_mm: float = Field(8.0, gt=0, le=50, description="`peritumoral`: thickness of the shell.")
-    min_voxels: int = Field(8, ge=1, description="Smaller lesions give no texture features (told).")
+    threshold_share: float = Field(
+        0.41,
+        gt=0,
+        lt=1,
+        description="With contour `threshold`: share of SUVmax.",
+    )
+    rim_mm: float = Field(
+        8.0,
+        gt=0,
+        le=50,
+        description="With contour `peritumoral`: thickness of the shell.",
+    )
+    min_voxels: int = Field(
+        8,
+        ge=1,
+        description="Least number of voxels of a lesion; a smaller one gets no texture features, with a warning.",
+    )
     stability: bool = Field(
         False,
-        description="Also extract under perturbed contours, for the report; done in any case where a model "
-        "asks for `min_icc`.",
+        description="Whether features are also extracted under perturbed contours, for the report; they are in any "
+        "case where a model asks for `min_icc`.",
     )
     perturb_mm: float = Field(
         2.0,
         gt=0,
         le=20,
-        description="Stability: how far contours are moved, grown and shrunk (at least a voxel).",
+        description="How far perturbed contours are moved, grown and shrunk (at least a voxel).",
     )
 
 
@@ -56,10 +72,10 @@ class Discretisation(Section):
     suffix: str = Field(
         "",
         pattern=r"^[A-Za-z0-9.]*$",
-        description="Stands behind the image's name in columns, e.g. `original-64bins`; empty: nothing.",
+        description="What is added to the image's name in columns, e.g. `64bins` for `original-64bins`.",
     )
     bin_width: float | None = Field(
-        None, gt=0, description="Width in the image's units (g/mL or HU), edges at multiples of it."
+        None, gt=0, description="Bin width in the image's units (g/mL or HU); edges lie at multiples of it."
     )
     bins: int | None = Field(
         None, ge=2, le=4096, description="Number of bins between the lesion's minimum and maximum."
@@ -75,22 +91,31 @@ class Discretisation(Section):
 class FeatureSet(Section):
     """A file of `config/radiomics/`: which features of which images."""
 
-    title: str = Field(description="Whose set this is.")
-    source: str = Field("", description="Where it was published.")
-    modalities: tuple[Modality, ...] = Field(("pet", "ct"), min_length=1, description="Images used.")
-    resample_mm: float | None = Field(
-        None, gt=0, description="Isotropic voxel the images are resampled to first; none: as they are."
+    title: str = Field(description="Name of the set.")
+    source: str = Field("", description="Where the set was published.")
+    modalities: tuple[Modality, ...] = Field(
+        ("pet", "ct"), min_length=1, description="Images that features are taken from."
     )
-    original: bool = Field(True, description="Take the image itself.")
-    wavelet: str = Field("", description="PyWavelets name of the undecimated wavelet's filter; empty: none.")
-    shape: tuple[str, ...] = Field((), description="PyRadiomics shape features, once per mask.")
-    firstorder: tuple[str, ...] = Field((), description="PyRadiomics first-order features.")
+    resample_mm: float | None = Field(
+        None,
+        gt=0,
+        description="Side of the isotropic voxels that images are resampled to first; none: they are not.",
+    )
+    original: bool = Field(True, description="Whether features are taken from the image itself.")
+    wavelet: str = Field(
+        "",
+        description="Filter of the undecimated wavelet, as PyWavelets names it; empty: no wavelet.",
+    )
+    shape: tuple[str, ...] = Field(
+        (), description="Shape features by their PyRadiomics names, once per mask."
+    )
+    firstorder: tuple[str, ...] = Field((), description="First-order features by their PyRadiomics names.")
     texture: dict[TextureClass, tuple[str, ...]] = Field(
-        default_factory=dict, description="PyRadiomics texture features by class."
+        default_factory=dict, description="Texture features of each class by their PyRadiomics names."
     )
     discretisations: dict[Modality, tuple[Discretisation, ...]] = Field(
-        description="By modality; texture is computed for each, first-order entropy and "
-        "uniformity for the first."
+        description="Discretisations of each modality; texture is computed for each of them, first-order entropy "
+        "and uniformity for the first."
     )
 
     @model_validator(mode="after")

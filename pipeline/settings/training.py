@@ -16,18 +16,28 @@ in 3D, 1/2.0464 in 2D (Choi and Lee 2000)."""
 class AugmentSettings(Section):
     """Random transformations of each training batch, one resampling."""
 
-    enabled: bool = Field(True, description="Transform training batches at random.")
-    translation_voxels: float = Field(10.0, ge=0, description="Uniform in ± this, each axis.")
-    rotation_deg: float = Field(5.0, ge=0, le=180, description="Uniform in ± this, about each axis.")
-    flip_sagittal: bool = Field(True, description="Mirror left and right with probability one half.")
+    enabled: bool = Field(True, description="Whether training batches are transformed at random.")
+    translation_voxels: float = Field(
+        10.0,
+        ge=0,
+        description="Largest translation along each axis; it is uniform in ± this.",
+    )
+    rotation_deg: float = Field(
+        5.0,
+        ge=0,
+        le=180,
+        description="Largest rotation about each axis; it is uniform in ± this.",
+    )
+    flip_sagittal: bool = Field(True, description="Mirror left and right with a probability of one half.")
     elastic_voxels: float = Field(
         0.0,
         ge=0,
-        description="Elastic deformation: control points move uniformly in ± this, each axis, at most 0.4 of their "
-        "distance; 0: none. Voxels between move less: SD 0.28 of it in slices, 0.19 in volumes.",
+        description="Largest shift of the control points of elastic deformation along each axis; it is uniform in ± "
+        "this, at most 0.4 of their distance; 0: there is no elastic deformation. Voxels between the control "
+        "points move less: SD 0.28 of this in slices, 0.19 in volumes.",
     )
     elastic_spacing_voxels: float = Field(
-        16.0, ge=2, description="Distance of the control points of elastic deformation, each axis."
+        16.0, ge=2, description="Distance of the control points of elastic deformation along each axis."
     )
 
     @model_validator(mode="after")
@@ -42,13 +52,16 @@ class AugmentSettings(Section):
 
 
 class ScheduleSettings(Section):
-    """Learning rate over iterations."""
+    """Learning rate over the iterations."""
 
-    kind: Literal["steps", "cosine", "constant"] = Field("steps", description="Shape of the schedule.")
-    learning_rate: float = Field(1e-4, gt=0, description="At the start.")
+    kind: Literal["steps", "cosine", "constant"] = Field(
+        "steps",
+        description="Shape of the schedule: by `steps`, half a `cosine` down to 0, or `constant`.",
+    )
+    learning_rate: float = Field(1e-4, gt=0, description="Learning rate at the start.")
     steps: tuple[tuple[int, float], ...] = Field(
         ((2500, 5e-5), (5000, 1e-5), (10000, 1e-6)),
-        description="`steps`: from this iteration on, this learning rate.",
+        description="With `steps`: pairs of an iteration and the learning rate from it on.",
     )
 
 
@@ -57,60 +70,90 @@ class TrainingSettings(Section):
 
     standardise: Literal["zscore", "hecktor", "none"] = Field(
         "zscore",
-        description="Per patient, from imaged voxels: every channel to mean 0, SD 1; `hecktor`: PET so, "
-        "CT clipped to ±1024 HU and divided by 1024; or values as stored.",
+        description="Standardisation of each patient's image. `zscore`: every channel to mean 0 and SD 1 of imaged "
+        "voxels; `hecktor`: PET likewise, CT clipped to ±1024 HU and divided by 1024; `none`: values as stored.",
     )
-    iterations: int = Field(15000, ge=1, description="Optimizer steps.")
-    batch: int = Field(8, ge=2, description="Patients in a batch.")
+    iterations: int = Field(15000, ge=1, description="Number of optimiser steps.")
+    batch: int = Field(8, ge=2, description="Number of patients in a batch.")
     balance_events: bool = Field(
-        True, description="As many events as censored patients in a batch; false in a study without outcomes."
+        True,
+        description="Whether a batch holds as many patients with events as without; must be false in a study without "
+        "outcomes.",
     )
-    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimizer.")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimiser.")
     weight_decay: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="L2 of all weights, added to the gradient (`adam`, `sgd`), or AdamW's decoupled decay; "
-        "empty: 0, of `adamw` 0.01.",
+        description="Weight decay: with `adam` and `sgd` an L2 penalty of all weights that is added to the gradient, "
+        "with `adamw` the decoupled one; none: 0, with `adamw` 0.01.",
     )
-    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings, description="Learning rate.")
-    augment: AugmentSettings = Field(default_factory=AugmentSettings, description="Augmentation.")
-    validate_every: int = Field(250, ge=1, description="Iterations between looks at validation patients.")
+    schedule: ScheduleSettings = Field(
+        default_factory=ScheduleSettings, description="Learning rate over the iterations."
+    )
+    augment: AugmentSettings = Field(
+        default_factory=AugmentSettings, description="Random transformations of training batches."
+    )
+    validate_every: int = Field(250, ge=1, description="Number of iterations between validations.")
     checkpoint_selection: Literal["last", "best_validation", "best_test"] = Field(
         "best_validation",
-        description="Weights kept: the last, the best on validation patients, or (as the "
-        "papers do, marked in every table) the best on the test fold itself.",
+        description="Weights that are kept: the last, the best on validation patients, or (as the papers do, marked "
+        "in every table) the best on the test fold itself.",
     )
-    select_metric: Literal["loss", "c_index"] = Field("loss", description="What `best` means.")
-    patience: int = Field(0, ge=0, description="Validations without improvement before stopping; 0: never.")
+    select_metric: Literal["loss", "c_index"] = Field(
+        "loss",
+        description="Metric by which the best weights are chosen: least loss, or highest C-index.",
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="Number of validations without improvement after which training stops; 0: it never stops early.",
+    )
     gradient_accumulation: int = Field(
-        1, ge=1, description="Parts a batch is run in; Cox stays exact over the batch."
+        1,
+        ge=1,
+        description="Number of parts that a batch is run in to save memory; the Cox loss stays that of the batch.",
     )
-    risk_bank_size: int = Field(0, ge=0, description="Recent log-hazards that join the Cox risk sets.")
+    risk_bank_size: int = Field(
+        0,
+        ge=0,
+        description="Number of recent log-hazards of training patients that join the risk sets of the Cox loss.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="bf16 autocast where the processor has it, else float32."
+        "auto", description="Precision; `auto`: bf16 autocast where the processor has it, else float32."
     )
     channels_last: Literal["auto", "never", "always"] = Field(
         "auto",
-        description="Memory order of 3D tensors; `auto`: channels last, which is the faster everywhere.",
+        description="Whether 3D tensors lie channels last in memory; `auto`: yes, which is faster everywhere.",
     )
     deterministic: bool = Field(
         False,
-        description="On an accelerator: only kernels that repeat bit for bit (slower). A CPU always does.",
+        description="Whether an accelerator uses only kernels that repeat bit for bit (slower). A CPU always does.",
     )
     compile: Literal["auto", "never", "always", "graphs"] = Field(
         "auto",
-        description="`torch.compile`: `auto` decides by a short measured trial on an accelerator and "
+        description="Whether `torch.compile` is used: `auto` decides by a short measured trial on an accelerator and "
         "never compiles on a CPU, where timing must not decide the numbers; `graphs` also replays "
         "CUDA graphs.",
     )
-    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
-    checkpoint_every: int = Field(250, ge=1, description="Iterations between checkpoints.")
-    tensorboard: bool = Field(False, description="Also write the history as TensorBoard scalars.")
-    tta_flip: bool = Field(False, description="Average predictions over the sagittal mirror image.")
+    device: str = Field(
+        "auto",
+        description="Device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.",
+    )
+    checkpoint_every: int = Field(250, ge=1, description="Number of iterations between checkpoints.")
+    tensorboard: bool = Field(
+        False,
+        description="Whether the history is also written as TensorBoard scalars.",
+    )
+    tta_flip: bool = Field(
+        False,
+        description="Whether predictions are averaged with those of the sagittal mirror image.",
+    )
     pretrained_from: str = Field(
-        "", description="Model of this study whose weights of the same fold are the start; empty: random."
+        "",
+        description="Network of this study whose weights of the same fold are the initial ones; empty: they are "
+        "random.",
     )
     outputs: tuple[Literal["masks", "deep_features"], ...] = Field(
-        ("masks",), description="Written beside the predictions."
+        ("masks",), description="What is written beside the predictions."
     )

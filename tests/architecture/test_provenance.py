@@ -54,6 +54,19 @@ def test_comments_docstrings_and_layout_change_nothing(package: Path) -> None:
     assert digest() == before
 
 
+def test_a_changed_sentence_on_a_setting_trains_nothing(package: Path) -> None:
+    setting = 'class Section:\n    trees: int = Field({}, ge=1, description="{}")\n    """{}"""\n'
+    digests = []
+    for values in (
+        (200, "Trees.", "Of wood."),
+        (200, "Number of trees.", "Trees of a forest."),
+        (100, "Trees.", ""),
+    ):
+        (package / "b.py").write_text(B + setting.format(*values))
+        digests.append(digest())
+    assert digests[0] == digests[1] != digests[2]
+
+
 @pytest.mark.parametrize(("file", "old", "new"), [("a.py", "+ 1", "+ 2"), ("b.py", "return x", "return -x")])
 def test_code_of_the_module_and_its_imports_counts(package: Path, file: str, old: str, new: str) -> None:
     before = digest()
