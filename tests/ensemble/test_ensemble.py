@@ -77,7 +77,7 @@ def test_models_of_other_scales_have_equal_say(tmp_path):
     assert table.loc[patient, "risk"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_held_out_patients_do_not_move_one_another(tmp_path):
+def test_test_patients_do_not_change_one_another(tmp_path):
     # Frozen: what a patient gets depends on validation patients, not on who else is scored.
     def far(frame, k):
         frame.loc[frame["patient_id"] == "D0", "risk"] += 1e6 * (k == 0)
@@ -89,7 +89,7 @@ def test_held_out_patients_do_not_move_one_another(tmp_path):
     assert (before.loc[others, "risk"] == after.loc[others, "risk"]).all()
 
 
-def test_without_inner_patients_held_out_ones_scale_and_that_is_told(tmp_path):
+def test_without_validation_patients_test_patients_give_the_scale_with_a_warning(tmp_path):
     paths, frames = write_model(tmp_path / "m", 1, validation=False)
     table, info = run(tmp_path, {"m": paths})
     assert table.loc["D0", "risk"] == pytest.approx(z(frames[0], "test")["D0"])
@@ -97,7 +97,7 @@ def test_without_inner_patients_held_out_ones_scale_and_that_is_told(tmp_path):
     assert any("test patients" in line for line in info["warnings"])
 
 
-def test_a_constant_risk_is_zero_and_told(tmp_path):
+def test_a_constant_risk_is_zero_with_a_warning(tmp_path):
     def flat(frame, k):
         return frame.assign(risk=0.1 + 0.2 if k == 1 else frame["risk"])
 
@@ -145,7 +145,7 @@ def test_no_external_patients(tmp_path):
     assert set(table["set"]) == {"development"} and len(table) == 12
 
 
-def test_nobody_held_out(tmp_path):
+def test_no_test_patients(tmp_path):
     def outside(frame, k):
         return frame[frame["set"] != "test"]
 
@@ -189,7 +189,7 @@ def test_a_member_without_risk_has_no_part_in_it(tmp_path):
     assert table.loc["D1", "dice"] == 0.6 and table.loc["E0", "dice"] == pytest.approx(0.6)
 
 
-def test_nobody_is_ranked_by_masks_alone(tmp_path):
+def test_masks_alone_give_no_risk(tmp_path):
     masks, _ = write_model(tmp_path / "s", 2, validation=False, change=segments)
     table, info = run(tmp_path, {"s": masks})
     assert list(table.columns) == ["set", "fold", "dice"]

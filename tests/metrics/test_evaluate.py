@@ -66,11 +66,11 @@ class Study:
         out = self.folder / "metrics"
         sources = Sources(self.folder / "cohort.parquet", self.folder / "splits.json", detectors or {})
         evaluate(models, sources, settings, 5, out)
-        found = {}
+        tables = {}
         for name in COLUMNS:
             with (out / f"{name}.csv").open() as stream:
-                found[name] = list(csv.DictReader(stream))
-        return found
+                tables[name] = list(csv.DictReader(stream))
+        return tables
 
 
 def value(rows, metric, model="truth", which="development", column="value"):
@@ -80,8 +80,8 @@ def value(rows, metric, model="truth", which="development", column="value"):
 
 def test_metrics_of_the_true_hazard(tmp_path):
     study = Study(tmp_path)
-    found = study.run({"truth": study.model("truth", study.hazard)})
-    rows = found["metrics"]
+    tables = study.run({"truth": study.model("truth", study.hazard)})
+    rows = tables["metrics"]
     inside = study.fold >= 0
     time, event = study.cohort["time_days"].to_numpy(), study.cohort["event"].to_numpy(float)
     expected = concordance_index(time[inside], event[inside], study.hazard[inside], study.fold[inside])
@@ -101,51 +101,51 @@ def test_metrics_of_the_true_hazard(tmp_path):
 
 def test_risk_groups_follow_the_training_cuts(tmp_path):
     study = Study(tmp_path)
-    found = study.run({"truth": study.model("truth", study.hazard)})
-    groups = {r["patient_id"]: int(r["group"]) for r in found["risk_groups"]}
+    tables = study.run({"truth": study.model("truth", study.hazard)})
+    groups = {r["patient_id"]: int(r["group"]) for r in tables["risk_groups"]}
     for patient, risk, fold in zip(study.ids, study.hazard, study.fold, strict=True):
         cut = 0.1 * fold if fold >= 0 else 0.1
         assert groups[patient] == 1 + (risk > cut)
-    curve = [r for r in found["km"] if r["set"] == "external" and r["group"] == "2"]
+    curve = [r for r in tables["km"] if r["set"] == "external" and r["group"] == "2"]
     assert float(curve[0]["time"]) == 0 and float(curve[0]["survival"]) == 1
     worse = sum(1 for p, g in groups.items() if g == 2 and study.cohort.loc[p, "set"] == "external")
     assert int(curve[0]["at_risk"]) == worse
-    assert value(found["metrics"], "logrank_p") < 1e-3
+    assert value(tables["metrics"], "logrank_p") < 1e-3
 
 
 def test_observed_survival_of_a_whole_set(tmp_path):
     study = Study(tmp_path)
     rows = study.run({"truth": study.model("truth", study.hazard)})["observed"]
-    mine = study.cohort[study.cohort["set"] == "external"].sort_values("time_days")
+    own = study.cohort[study.cohort["set"] == "external"].sort_values("time_days")
     # Kaplan and Meier 1958, equation 2b: the product of (n − d) / n over the event times.
     survival, expected = 1.0, [(0.0, 1.0, 40)]
-    for left, (time, event) in zip(range(40, 0, -1), mine[["time_days", "event"]].to_numpy(), strict=True):
+    for left, (time, event) in zip(range(40, 0, -1), own[["time_days", "event"]].to_numpy(), strict=True):
         survival *= (left - event) / left
         expected.append((time, survival, left))
-    found = [
+    tables = [
         (float(r["time"]), float(r["survival"]), int(r["at_risk"])) for r in rows if r["set"] == "external"
     ]
-    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    np.testing.assert_allclose(tables, expected, rtol=1e-8)
     assert {r["set"] for r in rows} == {"development", "external"}
 
 
-def test_without_held_out_patients_only_external_ones_are_scored(tmp_path):
+def test_without_test_patients_only_external_ones_are_evaluated(tmp_path):
     study = Study(tmp_path)
     path = study.model("truth", study.hazard)
     table = pd.read_parquet(path)
     table[table["set"] == "external"].to_parquet(path, index=False)
     everyone = tuple(study.ids[:90])
     write_splits(tmp_path / "splits.json", Splits((Fold(everyone, (), ()),), tuple(study.ids[90:]), 0))
-    found = study.run({"truth": path})
-    assert {r["set"] for r in found["metrics"]} == {"external"}
-    assert value(found["metrics"], "c_index", which="external") > 0.6
+    tables = study.run({"truth": path})
+    assert {r["set"] for r in tables["metrics"]} == {"external"}
+    assert value(tables["metrics"], "c_index", which="external") > 0.6
 
 
 def test_three_groups(tmp_path):
     study = Study(tmp_path)
     settings = SETTINGS.model_copy(update={"risk_groups": 3})
-    found = study.run({"truth": study.model("truth", study.hazard)}, settings)
-    assert {r["group"] for r in found["risk_groups"]} == {"1", "2", "3"}
+    tables = study.run({"truth": study.model("truth", study.hazard)}, settings)
+    assert {r["group"] for r in tables["risk_groups"]} == {"1", "2", "3"}
 
 
 def test_comparisons(tmp_path):
@@ -191,14 +191,14 @@ def test_added_value_over_a_model(tmp_path):
         "flat": study.model("flat", np.zeros(len(study.ids))),
         "both": study.model("both", weak + study.hazard, members=("clinical", "truth")),
     }
-    found = study.run(models, SETTINGS.model_copy(update={"reference_model": "clinical"}))["comparisons"]
-    rows = {r["model_a"]: r for r in found if r["metric"] == "added_log_hazard_ratio"
+    tables = study.run(models, SETTINGS.model_copy(update={"reference_model": "clinical"}))["comparisons"]
+    rows = {r["model_a"]: r for r in tables if r["metric"] == "added_log_hazard_ratio"
             and r["set"] == "development"}  # fmt: skip
     assert set(rows) == {"truth", "noise", "flat", "both"}
     assert float(rows["truth"]["ci_low"]) > 0 and float(rows["truth"]["p_holm"]) < 1e-3
     assert float(rows["noise"]["p_value"]) > 0.05
     assert rows["flat"]["p_value"] == ""
-    assert {r["model_b"] for r in found if r["metric"] == "c_index"} == {"both", "clinical"}
+    assert {r["model_b"] for r in tables if r["metric"] == "c_index"} == {"both", "clinical"}
 
 
 def test_added_value_agrees_with_scikit_survival():
@@ -250,11 +250,11 @@ def test_a_missing_patient_is_refused(tmp_path):
 
 def test_a_constant_risk_has_a_coin_toss_and_no_groups(tmp_path):
     study = Study(tmp_path)
-    found = study.run({"truth": study.model("truth", np.zeros(len(study.ids)))})
-    assert value(found["metrics"], "c_index") == 0.5
-    assert {r["group"] for r in found["risk_groups"]} == {"1"}
+    tables = study.run({"truth": study.model("truth", np.zeros(len(study.ids)))})
+    assert value(tables["metrics"], "c_index") == 0.5
+    assert {r["group"] for r in tables["risk_groups"]} == {"1"}
     for which in ("development", "external"):
-        assert np.isnan(value(found["metrics"], "logrank_p", which=which))
+        assert np.isnan(value(tables["metrics"], "logrank_p", which=which))
 
 
 def without_risk(study, name, dice):
@@ -267,32 +267,32 @@ def without_risk(study, name, dice):
     return path
 
 
-def test_a_network_that_ranks_nobody_has_no_concordance(tmp_path):
+def test_a_network_without_risk_has_no_concordance(tmp_path):
     """Its masks are scored as ever; the others are compared with the first that ranks."""
     study = Study(tmp_path)
     dice = np.linspace(0.2, 0.9, 130)
     masks, truth, noise = without_risk(study, "masks", dice), study.hazard, np.roll(study.hazard, 1)
-    found = study.run(
+    tables = study.run(
         {"masks": masks, "truth": study.model("truth", truth), "noise": study.model("noise", noise)}
     )
-    assert [r["metric"] for r in found["metrics"] if r["model"] == "masks"] == ["dice", "dice"]
-    assert value(found["metrics"], "dice", "masks") == pytest.approx(dice[:90].mean())
-    assert value(found["metrics"], "dice", "masks", column="events") == study.cohort["event"][:90].sum()
-    assert {(r["model_a"], r["model_b"]) for r in found["comparisons"]} == {("noise", "truth")}
+    assert [r["metric"] for r in tables["metrics"] if r["model"] == "masks"] == ["dice", "dice"]
+    assert value(tables["metrics"], "dice", "masks") == pytest.approx(dice[:90].mean())
+    assert value(tables["metrics"], "dice", "masks", column="events") == study.cohort["event"][:90].sum()
+    assert {(r["model_a"], r["model_b"]) for r in tables["comparisons"]} == {("noise", "truth")}
     for name in ("risk_groups", "km", "calibration"):
-        assert {r["model"] for r in found[name]} == {"truth", "noise"}
+        assert {r["model"] for r in tables[name]} == {"truth", "noise"}
     alone = study.run({"truth": study.model("truth", truth), "noise": study.model("noise", noise)})
-    assert alone["metrics"] == [r for r in found["metrics"] if r["model"] != "masks"]
+    assert alone["metrics"] == [r for r in tables["metrics"] if r["model"] != "masks"]
 
 
 def test_a_cohort_without_outcomes(tmp_path):
     study = Study(tmp_path)
     masks = without_risk(study, "masks", np.linspace(0.2, 0.9, 130))
     study.cohort.drop(columns=["time_days", "event"]).to_parquet(tmp_path / "cohort.parquet")
-    found = study.run({"masks": masks})
-    assert [(r["metric"], r["patients"], r["events"]) for r in found["metrics"]] == [
+    tables = study.run({"masks": masks})
+    assert [(r["metric"], r["patients"], r["events"]) for r in tables["metrics"]] == [
         ("dice", "90", ""), ("dice", "40", ""),
     ]  # fmt: skip
-    assert not any(found[name] for name in COLUMNS if name != "metrics")
+    assert not any(tables[name] for name in COLUMNS if name != "metrics")
     with pytest.raises(ModelError, match="model truth predicts survival, and the cohort has no outcomes"):
         study.run({"masks": masks, "truth": study.model("truth", study.hazard)})

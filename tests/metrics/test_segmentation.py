@@ -23,8 +23,8 @@ def test_dice_by_hand():
 
 def test_distances_follow_the_spacing():
     a, b = box((20, 9, 9), (2, 3, 3), (5, 6, 6)), box((20, 9, 9), (12, 3, 3), (15, 6, 6))
-    found = surface_distances(a, b, (2.0, 1.0, 1.0))
-    assert found.hausdorff == pytest.approx(20.0)  # ten voxels of 2 mm
+    distances = surface_distances(a, b, (2.0, 1.0, 1.0))
+    assert distances.hausdorff == pytest.approx(20.0)  # ten voxels of 2 mm
     assert surface_distances(a, a, (2.0, 1.0, 1.0)).assd == 0.0
 
 

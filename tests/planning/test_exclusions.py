@@ -57,7 +57,7 @@ def test_problems_are_gathered_from_every_kind_of_output(tmp_path: Path) -> None
     a, b, c, d = (p.patient_id for p in people[:4])
     assert rows == [
         ("bad1", "cohort", "excluded", "time is 0"),
-        (a, "index", "excluded", "no PET"),  # passed on by two later stages: told once
+        (a, "index", "excluded", "no PET"),  # passed on by two later stages: listed once
         (b, "index", "warned", "two CTs"),
         (c, "crop", "warned", "lesion cut"),
         (d, "radiomics", "excluded", "mask empty"),
@@ -67,13 +67,16 @@ def test_problems_are_gathered_from_every_kind_of_output(tmp_path: Path) -> None
     assert read_splits(tmp_path / "splits.json") == splits
     outcomes = read_outcomes(tmp_path / "cohort.parquet")
     assert set(outcomes.index) == used and outcomes.index.is_monotonic_increasing
-    told = json.loads((tmp_path / "plan.json").read_text())
-    assert told["patients"]["excluded"] == sorted(["bad1", a, d]) and told["patients"]["in_table"] == 36
-    assert told["models"]["net"]["training"]["iterations"] == 15000
-    assert told["caveats"] == ["net: the epoch was chosen on the test fold that is reported"]
+    plan_json = json.loads((tmp_path / "plan.json").read_text())
+    assert (
+        plan_json["patients"]["excluded"] == sorted(["bad1", a, d])
+        and plan_json["patients"]["in_table"] == 36
+    )
+    assert plan_json["models"]["net"]["training"]["iterations"] == 15000
+    assert plan_json["caveats"] == ["net: the epoch was chosen on the test fold that is reported"]
 
 
-def test_nobody_usable_is_refused_but_problems_are_told(tmp_path: Path) -> None:
+def test_without_a_usable_patient_the_plan_is_refused_and_problems_are_written(tmp_path: Path) -> None:
     people = cohort(5)
     for patient in people:
         write_status(tmp_path / patient.patient_id, Status("excluded", "index", "no PET", "out"))
@@ -83,7 +86,7 @@ def test_nobody_usable_is_refused_but_problems_are_told(tmp_path: Path) -> None:
     assert len((tmp_path / "problems.csv").read_text().splitlines()) == 6
 
 
-def test_a_missing_status_is_told(tmp_path: Path) -> None:
+def test_a_missing_status_is_refused(tmp_path: Path) -> None:
     people = cohort(30)
     with pytest.raises(TableError, match="status cannot be read"):
         plan(tmp_path, people, {people[0].patient_id: [tmp_path / "gone"]})

@@ -47,14 +47,14 @@ def test_without_outcomes_patients_are_dealt_out_at_random(tmp_path: Path) -> No
         p.patient_id for p in without_outcomes(23)
     )
     assert list(read_outcomes(tmp_path / "cohort.parquet").columns) == ["set", "centre"]
-    told = json.loads((tmp_path / "plan.json").read_text())
+    plan_json = json.loads((tmp_path / "plan.json").read_text())
     assert (
-        told["patients"]["events"]
-        is told["external"]["events"]
-        is told["folds"][0]["validation"]["events"]
+        plan_json["patients"]["events"]
+        is plan_json["external"]["events"]
+        is plan_json["folds"][0]["validation"]["events"]
         is None
     )
-    assert told["external"]["patients"] == 2
+    assert plan_json["external"]["patients"] == 2
     people = without_outcomes(23)
     random.Random(1).shuffle(people)
     assert divide(people, PlanSettings(folds=4, validation_fraction=0.25), 1) == splits.folds

@@ -107,14 +107,14 @@ def _symbols(data, node):
 
 
 def _object(data, header):
-    found = dict(_messages(data, header))
-    if 0x11 in found:
-        return _group(data, *struct.unpack_from("<QQ", data, found[0x11]))
-    at = found[0x1]
+    messages = dict(_messages(data, header))
+    if 0x11 in messages:
+        return _group(data, *struct.unpack_from("<QQ", data, messages[0x11]))
+    at = messages[0x1]
     shape = struct.unpack_from(f"<{data[at + 1]}Q", data, at + 8)
-    kind = {0: "i", 1: "f"}[data[found[0x3]] & 15]
-    size = struct.unpack_from("<I", data, found[0x3] + 4)[0]
-    version, layout, where = struct.unpack_from("<BBQ", data, found[0x8])
+    kind = {0: "i", 1: "f"}[data[messages[0x3]] & 15]
+    size = struct.unpack_from("<I", data, messages[0x3] + 4)[0]
+    version, layout, where = struct.unpack_from("<BBQ", data, messages[0x8])
     assert (version, layout) == (3, 1), "only contiguous arrays"
     return np.frombuffer(data, f"<{kind}{size}", int(np.prod(shape)), where).reshape(shape).astype(float)
 

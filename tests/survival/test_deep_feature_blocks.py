@@ -116,7 +116,7 @@ def test_fifty_permutations_of_cross_fitted_features(kind, make_study):
     assert np.mean(values) == pytest.approx(0.5, abs=0.03)
 
 
-def test_a_network_trained_on_held_out_patients_is_refused(make_study):
+def test_a_network_trained_on_test_patients_is_refused(make_study):
     study = make_study()
     source = cross_fitted(study)
     cross = read_splits(source.splits)

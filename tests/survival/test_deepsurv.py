@@ -53,18 +53,18 @@ def test_training_reaches_the_likelihood_of_linear_cox():
     best = fit_cox(patients.features, patients.time, patients.event)
     net = DeepSurvNet(layers=1, nodes=8, dropout=0, learning_rate=0.05, l2=0)
     learned = learn_columns(net, (patients.features, patients.time, patients.event), (120,), seed=3)
-    found = efron_log_likelihood(learned.risk(patients.features, 120), patients.time, patients.event)
-    assert found > best.log_likelihood
+    log_likelihood = efron_log_likelihood(learned.risk(patients.features, 120), patients.time, patients.event)
+    assert log_likelihood > best.log_likelihood
 
 
 def test_equal_seeds_give_equal_weights_and_leave_torch_alone():
     train = bowl(60)
     data = (train.features, train.time, train.event)
     state = torch.random.get_rng_state()
-    one, two, other = (
+    first, second, other = (
         learn_columns(DeepSurvNet(), data, (3,), seed).risk(train.features, 3) for seed in (0, 0, 1)
     )
-    assert (one == two).all() and (one != other).any()
+    assert (first == second).all() and (first != other).any()
     assert torch.equal(state, torch.random.get_rng_state())
 
 
@@ -136,6 +136,6 @@ def test_whas(whas):
 
     settings = DeepSurvModel(spearman=1.0, trials=8, inner_folds=4, epochs=(50, 100, 200))
     fitted = fit_deepsurv(settings, patients(whas["train"]), Context(0, learner=learn_columns))
-    found = c_index(patients(whas["test"]), fitted.score(patients(whas["test"])))
-    print(f"WHAS test split: C-index of DeepSurv {found:.4f}")
-    assert found >= 0.85
+    c_index_of_test = c_index(patients(whas["test"]), fitted.score(patients(whas["test"])))
+    print(f"WHAS test split: C-index of DeepSurv {c_index_of_test:.4f}")
+    assert c_index_of_test >= 0.85

@@ -47,7 +47,7 @@ def predictions(folder, *sets):
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_a_fold_does_not_depend_on_its_held_out_and_external_patients(kind, make_study):
+def test_a_fold_does_not_depend_on_its_test_and_external_patients(kind, make_study):
     study = make_study()
     fit_model(job(study, kind), study.folder / "before")
     others = [*study.folds.folds[0].test, *study.folds.external]
@@ -64,11 +64,11 @@ def test_a_fold_does_not_depend_on_its_held_out_and_external_patients(kind, make
         predictions(after, "train", "validation"),
         check_exact=True,
     )
-    one, two = (json.loads((f / "model.json").read_text()) for f in (before, after))
-    for report in (one, two):
+    report_before, report_after = (json.loads((f / "model.json").read_text()) for f in (before, after))
+    for report in (report_before, report_after):
         report["c_index"].pop("test")
         report.pop("events")
-    assert one == two
+    assert report_before == report_after
     changed = predictions(after, "test")["risk"] != predictions(before, "test")["risk"]
     assert changed.any()
 

@@ -29,9 +29,9 @@ def predicted_tables(study, caveats=()):
     import pyarrow.parquet as pq
 
     paths = []
-    for fold, one in enumerate(study.folds.folds):
-        ids = [*one.test, *study.folds.external]
-        sets = ["test"] * len(one.test) + ["external"] * len(study.folds.external)
+    for fold, of_fold in enumerate(study.folds.folds):
+        ids = [*of_fold.test, *study.folds.external]
+        sets = ["test"] * len(of_fold.test) + ["external"] * len(study.folds.external)
         frame = study.table.loc[ids].reset_index(names="patient_id")
         frame.insert(1, "fold", fold)
         frame.insert(2, "set", sets)
@@ -50,16 +50,16 @@ def test_predicted_contours_give_each_fold_its_own_external_features(make_study)
     manual = settings(kind="feature", feature="pet_f0")
     fit_model(job(study, manual), study.folder / "manual")
     for fold in range(3):
-        one, two = (
+        predicted, manual_risk = (
             pd.read_parquet(study.folder / name / f"fold{fold}" / "predictions.parquet").set_index(
                 "patient_id"
             )["risk"]
             for name in ("out", "manual")
         )
         development = list(study.cohort.index[study.cohort["set"] == "development"])
-        pd.testing.assert_series_equal(one[development], two[development])
+        pd.testing.assert_series_equal(predicted[development], manual_risk[development])
         coefficient = report(study.folder / "manual" / f"fold{fold}")["coefficients"]["pet_f0"]
-        shift = (one - two)[list(study.folds.external)]
+        shift = (predicted - manual_risk)[list(study.folds.external)]
         # The feature's logarithm is shifted by log(1 + fold) for every external patient.
         assert np.ptp(shift) < 1e-9 and (np.abs(shift) > 1e-6).all() == (fold > 0)
         assert np.sign(shift.iloc[0]) == np.sign(coefficient) or fold == 0

@@ -30,8 +30,8 @@ def test_univariate_concordance_is_each_features_own(chunk, monkeypatch):
     expected = [concordance_index(data.time, event, column) for column in data.features.T]
     assert univariate_concordance(data.features, data)[0] == pytest.approx(expected, abs=1e-12)
     counts = np.random.default_rng(1).integers(0, 3, (4, 40)).astype(float)
-    found = univariate_concordance(data.features, data, counts)
-    for row, values in zip(counts.astype(int), found, strict=True):
+    concordance = univariate_concordance(data.features, data, counts)
+    for row, values in zip(counts.astype(int), concordance, strict=True):
         drawn = np.repeat(np.arange(40), row)
         slow = [concordance_index(data.time[drawn], event[drawn], x[drawn]) for x in data.features.T]
         assert values == pytest.approx(slow, abs=1e-12)
@@ -41,12 +41,12 @@ def test_spearman_filter_leaves_no_pair_above_the_limit_and_drops_no_other():
     generator = np.random.default_rng(3)
     values = generator.normal(size=(50, 4)) @ generator.normal(size=(4, 20))
     values = np.exp(values)  # ranks, not values, count
-    kept = correlation_filter(values, 0.7)
+    passed = correlation_filter(values, 0.7)
     rho = np.abs(spearmanr(values).statistic)
-    inside = rho[np.ix_(kept, kept)]
-    assert (inside[~np.eye(len(kept), dtype=bool)] <= 0.7).all() and 0 in kept
-    for j in set(range(20)) - set(kept.tolist()):
-        earlier = [k for k in kept if k < j]
+    inside = rho[np.ix_(passed, passed)]
+    assert (inside[~np.eye(len(passed), dtype=bool)] <= 0.7).all() and 0 in passed
+    for j in set(range(20)) - set(passed.tolist()):
+        earlier = [k for k in passed if k < j]
         assert rho[j, earlier].max() > 0.7
     assert list(correlation_filter(values, 1.0)) == list(range(20))
 

@@ -54,10 +54,10 @@ def test_unstable_features_are_not_offered(make_study):
     fit_model(job(study, settings(**model, min_icc=0.9), stability=path), study.folder / "stable")
     # pet_f0 carries the outcome.
     assert "pet_f0" in report(fold_of(study, "all"))["coefficients"]
-    told = report(fold_of(study, "stable"))
-    assert not {"pet_f0", "pet_f2"} & set(told["coefficients"])
+    stable = report(fold_of(study, "stable"))
+    assert not {"pet_f0", "pet_f2"} & set(stable["coefficients"])
     train = len(study.folds.folds[0].train)
-    assert told["stability"] == {"min_icc": 0.9, "patients": train, "unstable": 2, "features": 20}
+    assert stable["stability"] == {"min_icc": 0.9, "patients": train, "unstable": 2, "features": 20}
 
 
 @pytest.mark.parametrize("kind", ["lasso_cox", "signed_bagging"])
@@ -83,8 +83,11 @@ def test_agreement_is_learned_from_training_patients_alone(kind, make_study):
     training = patients.select(study.folds.folds[0].train)
     perturbed = PerturbedFeatures.read(path)
     honest, leaky = (
-        set(found["feature"][found["icc_low"] >= 0.8])
-        for found in (perturbed.agreement(training.table.index), perturbed.agreement(patients.table.index))
+        set(agreement["feature"][agreement["icc_low"] >= 0.8])
+        for agreement in (
+            perturbed.agreement(training.table.index),
+            perturbed.agreement(patients.table.index),
+        )
     )
     assert honest == {f"pet_f{i}" for i in range(0, 20, 2)} != leaky
     fitted = fit_estimator(model, training, Context(7, perturbed=perturbed))

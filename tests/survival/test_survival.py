@@ -47,8 +47,8 @@ def test_two_runs_are_identical(make_study):
     study = make_study()
     for kind in ("rsf", "signed_bagging", "gradient_boosting"):
         spec = {"kind": kind, **{"rsf": {"trees": 15}, "gradient_boosting": {"rounds": 12}}.get(kind, {})}
-        one = (run(study, spec) / "fold1" / "predictions.parquet").read_bytes()
-        assert one == (run(study, spec) / "fold1" / "predictions.parquet").read_bytes()
+        first = (run(study, spec) / "fold1" / "predictions.parquet").read_bytes()
+        assert first == (run(study, spec) / "fold1" / "predictions.parquet").read_bytes()
 
 
 def test_lasso_finds_the_feature_that_matters(make_study):
@@ -94,10 +94,10 @@ def test_hecktors_selection_as_printed_is_marked(make_study):
 def test_a_model_shrunk_to_zero_has_a_warning(make_study):
     study = make_study(strength=0.0)
     out = run(study, {"kind": "lasso_cox", "penalty_rule": "1se"})
-    told = [report(out, k) for k in range(3)]
-    empty = [r for r in told if not r["coefficients"]]
+    reports = [report(out, k) for k in range(3)]
+    empty = [r for r in reports if not r["coefficients"]]
     assert empty and all(any("shrinks everything" in w for w in r["warnings"]) for r in empty)
-    frame = read_predictions(out / f"fold{told.index(empty[0])}" / "predictions.parquet")
+    frame = read_predictions(out / f"fold{reports.index(empty[0])}" / "predictions.parquet")
     assert (frame["risk"] == 0).all()
 
 
@@ -214,8 +214,8 @@ def test_a_centre_that_harmonisation_has_not_learned_has_a_warning(make_study):
     assert not [line for line in report(run(study, spec))["warnings"] if "centres" in line]
     study.cohort.loc[list(study.folds.external), "centre"] = "Z"
     study.write()
-    told = [line for line in report(run(study, spec))["warnings"] if "centres" in line]
-    assert len(told) == 1 and "external" in told[0] and told[0].endswith(": Z")
+    warnings = [line for line in report(run(study, spec))["warnings"] if "centres" in line]
+    assert len(warnings) == 1 and "external" in warnings[0] and warnings[0].endswith(": Z")
 
 
 SPARE = {
