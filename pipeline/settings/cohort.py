@@ -9,8 +9,8 @@ from pydantic import Field
 from pipeline.settings.base import Section
 
 
-class CohortSettings(Section):
-    """The cohort table and how to read it."""
+class CohortTableSettings(Section):
+    """The cohort table, its images and outcomes."""
 
     source: Literal["dicom", "nifti", "slices", "generated"] = Field(
         "dicom",
@@ -40,6 +40,11 @@ class CohortSettings(Section):
         "without outcomes: nothing of it predicts survival.",
     )
     endpoint_name: str = Field("Event-free survival", description="The endpoint's name in figures.")
+
+
+class NiftiSettings(Section):
+    """How a NIfTI patient's files are named and what they hold."""
+
     nifti_ct: str = Field("ct*.nii*", description="Source `nifti`: pattern of the CT in HU.")
     nifti_pet: str = Field("pet*.nii*", description="Source `nifti`: pattern of the PET.")
     nifti_pet_quantity: Literal["undeclared", "suvbw"] = Field(
@@ -50,3 +55,11 @@ class CohortSettings(Section):
     nifti_max_mib: int = Field(
         2048, ge=1, description="Source `nifti`: an image whose values take more MiB unpacked is refused."
     )
+
+
+class CohortSettings(NiftiSettings, CohortTableSettings):
+    """The cohort table and how to read it."""
+
+    def nifti(self) -> NiftiSettings:
+        """How files are named and what they hold, without the study's paths."""
+        return NiftiSettings.model_validate(self.model_dump(include=set(NiftiSettings.model_fields)))
