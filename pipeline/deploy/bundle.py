@@ -31,7 +31,6 @@ from pipeline.deploy.manifest import (
 from pipeline.deploy.members import MemberFolds, pack_member, require_packable
 from pipeline.metrics.risk_groups import cuts_by_fold
 from pipeline.provenance import file_sha256, versions
-from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.models import Model
 from pipeline.settings.root import Settings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
@@ -182,13 +181,7 @@ def stage_settings(job: BundleJob) -> StageSettings:
         position = json.loads((job.results / "crop_position.json").read_text(encoding="utf-8"))
         crop = crop.model_copy(update={"centre_mm": tuple(position["centre_mm"])})
     return StageSettings(
-        cohort=CohortSettings(
-            source=settings.cohort.source,
-            table="",
-            nifti_ct=settings.cohort.nifti_ct,
-            nifti_pet=settings.cohort.nifti_pet,
-            nifti_pet_quantity=settings.cohort.nifti_pet_quantity,
-        ),
+        nifti=settings.cohort.nifti(),
         index=settings.index,
         convert=settings.convert,
         suv=settings.suv,

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipeline.errors import PipelineError
 from pipeline.settings.base import Section
-from pipeline.settings.cohort import CohortSettings
+from pipeline.settings.cohort import NiftiSettings
 from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSettings, SuvSettings
 from pipeline.settings.geometry import CropSettings, RegistrationSettings
 from pipeline.settings.radiomics import RadiomicsSettings
@@ -28,10 +28,10 @@ class BundleError(PipelineError):
 class StageSettings(Section):
     """Settings of the per-patient stages, without paths and ids of the study.
 
-    `cohort` says how a NIfTI patient's files are named; the rest are the study's own sections.
+    `nifti` says how a NIfTI patient's files are named; the rest are the study's own sections.
     """
 
-    cohort: CohortSettings
+    nifti: NiftiSettings
     index: IndexSettings
     convert: ConvertSettings
     suv: SuvSettings

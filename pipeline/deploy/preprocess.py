@@ -88,7 +88,7 @@ def _convert(manifest: Manifest, patient: NewPatient, folders: dict[str, Path]) 
     if manifest.source == "nifti":
         from pipeline.dicom.volume.convert_nifti import convert_nifti
 
-        convert_nifti(files, folders["convert"], manifest.stages.cohort, "stop")
+        convert_nifti(files, folders["convert"], manifest.stages.nifti, "stop")
         return
     from pipeline.dicom.series.index import index_patient
     from pipeline.dicom.volume.convert import convert_patient

@@ -9,8 +9,8 @@ from pydantic import Field
 from pipeline.settings.base import Section
 
 
-class CohortSettings(Section):
-    """The cohort table and how to read it."""
+class CohortTableSettings(Section):
+    """The cohort table, its images and outcomes."""
 
     source: Literal["dicom", "nifti", "slices", "generated"] = Field(
         "dicom",
@@ -44,6 +44,11 @@ class CohortSettings(Section):
         "without outcomes, in which no model predicts survival.",
     )
     endpoint_name: str = Field("Event-free survival", description="Name of the endpoint in figures.")
+
+
+class NiftiSettings(Section):
+    """How a NIfTI patient's files are named and what they hold."""
+
     nifti_ct: str = Field(
         "ct*.nii*", description="With source `nifti`: pattern of the name of the CT's file (HU)."
     )
@@ -60,3 +65,11 @@ class CohortSettings(Section):
         ge=1,
         description="With source `nifti`: largest size of an image's unpacked values; a larger one is refused.",
     )
+
+
+class CohortSettings(NiftiSettings, CohortTableSettings):
+    """The cohort table and how to read it."""
+
+    def nifti(self) -> NiftiSettings:
+        """How files are named and what they hold, without the study's paths."""
+        return NiftiSettings.model_validate(self.model_dump(include=set(NiftiSettings.model_fields)))

@@ -21,7 +21,7 @@ from pipeline.deploy.manifest import (
     ZScale,
 )
 from pipeline.provenance import file_sha256
-from pipeline.settings.cohort import CohortSettings
+from pipeline.settings.cohort import NiftiSettings
 from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSettings, SuvSettings
 from pipeline.settings.geometry import CropSettings, RegistrationSettings
 from pipeline.settings.radiomics import RadiomicsSettings
@@ -51,7 +51,7 @@ def make_fold(mean: float = 0.0, sd: float = 1.0) -> LinearFold:
 def make_stage_settings() -> StageSettings:
     """The sections' defaults."""
     return StageSettings(
-        cohort=CohortSettings(table=""),
+        nifti=NiftiSettings(),
         index=IndexSettings(),
         convert=ConvertSettings(),
         suv=SuvSettings(),

@@ -10,6 +10,7 @@ import pytest
 from pipeline.report.job import ReportJob
 from pipeline.settings.root import load_settings
 
+REQUIRED = {"study": {"name": "synthetic"}, "cohort": {"table": "cohort.csv"}}
 MODELS = {
     "masks": {"kind": "seg_backbone"},
     "volume": {"kind": "feature"},
@@ -30,15 +31,11 @@ ENSEMBLES = {"alone": ["volume"], "both": ["volume", "hazard"]}
 def test_headline_is_the_model_that_others_are_compared_with(
     tmp_path: Path, changes: dict[str, Any], headline: str
 ) -> None:
-    config = {"study": {"name": "some"}, "cohort": {"table": "cohort.csv"}, "models": MODELS, **changes}
+    config = {**REQUIRED, "models": MODELS, **changes}
     assert ReportJob(tmp_path, load_settings(config), "code").headline == headline
 
 
 def test_simulated_truths_and_survival_models(tmp_path: Path) -> None:
-    job = ReportJob(
-        tmp_path,
-        load_settings({"study": {"name": "some"}, "cohort": {"table": "cohort.csv"}, "models": MODELS}),
-        "code",
-    )
+    job = ReportJob(tmp_path, load_settings({**REQUIRED, "models": MODELS}), "code")
     assert job.survival_models() == ("volume", "hazard")
     assert job.simulated_truths() == {"hazard"}

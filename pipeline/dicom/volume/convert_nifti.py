@@ -15,7 +15,7 @@ from pipeline.dicom.header.pet_header import PetHeader
 from pipeline.dicom.series.index_file import PetToCt
 from pipeline.errors import DicomError, GeometryError, SettingsError, SuvError
 from pipeline.settings.base import Policy
-from pipeline.settings.cohort import CohortSettings
+from pipeline.settings.cohort import NiftiSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import Warnings, patient_stage
 from pipeline.volumes.nifti import read_nifti, write_nifti
@@ -28,7 +28,7 @@ AIR_HU = -200.0
 _NO_SCANNER: dict[str, Any] = {"manufacturer": "", "model": "", "kernel": "", "patient_position": ""}
 
 
-def convert_nifti(patient: PatientFiles, out: Path, settings: CohortSettings, policy: Policy) -> None:
+def convert_nifti(patient: PatientFiles, out: Path, settings: NiftiSettings, policy: Policy) -> None:
     """Write `ct_hu.nii.gz`, `pet_stored.nii.gz`, `ct.json` and `pet.json` of a NIfTI patient.
 
     `pet.json` says what the cohort declares, SUV by body weight in g/mL, as (0054,1001) Units

@@ -11,7 +11,7 @@ from pipeline.dicom.contours.contours import ContourSources, contours_patient
 from pipeline.dicom.pet.suv import suv_patient
 from pipeline.dicom.volume.convert_nifti import convert_nifti
 from pipeline.errors import ContourError, DicomError, GeometryError, SettingsError, SuvError
-from pipeline.settings.cohort import CohortSettings
+from pipeline.settings.cohort import NiftiSettings
 from pipeline.settings.dicom import ContourSettings, SuvSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import read_status
@@ -19,7 +19,7 @@ from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Grid, Volume
 from tests.dicom.contours.contour_helpers import CT_GRID, PET_GRID
 
-SETTINGS = CohortSettings(table="cohort.csv", source="nifti", nifti_pet_quantity="suvbw")
+SETTINGS = NiftiSettings(nifti_pet_quantity="suvbw")
 
 
 def folder(path, ct=None, pet=None):
@@ -74,7 +74,7 @@ def test_contours_are_found_by_name_or_path(tmp_path):
 
 
 def test_an_undeclared_pet_is_refused_whatever_the_policy(tmp_path):
-    undeclared = CohortSettings(table="cohort.csv", source="nifti")
+    undeclared = NiftiSettings()
     with pytest.raises(SettingsError, match="must declare"):
         convert_nifti(folder(tmp_path / "p"), tmp_path / "out", undeclared, "exclude")
 
