@@ -3,7 +3,8 @@ from pathlib import Path
 from pipeline.console import job
 from pipeline.nets.registry import network_settings
 from pipeline.settings.training import TrainingSettings
-from pipeline.training.train_fold import FoldJob, train_fold
+from pipeline.training.context import FoldJob
+from pipeline.training.train_fold import train_fold
 
 with job(snakemake.log[0]):
     fold = FoldJob(

@@ -27,7 +27,7 @@ def combined_loss(
     is computed in float32, under autocast too.
 
     Args:
-        outputs: Of the network (see `pipeline.nets.registry.build`).
+        outputs: Outputs of the network (see `pipeline.nets.registry.build`).
         targets: ``time`` (B,) in days, ``event`` (B,), ``mask`` (B, Z, Y, X), ``image``
             (B, C, Z, Y, X) for reconstruction, each name in ``settings.labels`` (B,), and
             optionally ``centre`` (B,) integers for stratified risk sets and ``mask_known``

@@ -1,4 +1,4 @@
-"""Cox negative log partial likelihood (Meng et al. Eq. 3; Andrearczyk et al. Eq. 2) with tied times."""
+"""Cox's negative partial log-likelihood (Meng et al. Eq. 3; Andrearczyk et al. Eq. 2) with tied times."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Ties = Literal["breslow", "efron"]
 def cox_loss(
     log_hazard: Tensor, time: Tensor, event: Tensor, *, ties: Ties = "efron", strata: Tensor | None = None
 ) -> Tensor:
-    """Negative log partial likelihood divided by the number of events.
+    """Negative partial log-likelihood divided by the number of events.
 
-    The risk set of an event at t holds everybody with time ≥ t. Sums of exponentials are taken
-    as logarithms, in float32 at least whatever autocast says, so log-hazards of ±500 neither
-    overflow nor vanish. Without events the result is 0 and its gradient is 0, still attached.
+    The risk set of an event at t holds all patients with time ≥ t. Sums of exponentials are kept as
+    logarithms, in float32 at least also under autocast, so that log-hazards of ±500 neither overflow
+    nor vanish. Without events the result is 0 with a gradient of 0.
 
     Args:
         log_hazard: (B,), higher = worse.
         time: (B,), any unit.
         event: (B,), 1 = occurred, 0 = censored.
-        ties: Breslow: tied events share the whole risk set; Efron 1977: the k-th of d tied
-            events sees it less k/d of the tied events' hazard.
+        ties: Breslow: tied events share the whole risk set; Efron 1977: for the k-th of d tied
+            events it is reduced by k/d of the tied events' hazard.
         strata: (B,) integers; risk sets are taken within a stratum (e.g. a centre).
 
     Returns:
@@ -36,25 +36,27 @@ def cox_loss(
         return hazard.sum()
     with torch.autocast(hazard.device.type, enabled=False):
         order, groups = _sort(time, strata)
-        hazard, happened = hazard[order], event[order] > 0
-        deaths = happened.to(hazard.dtype)
-        risk = _log_risk_set(hazard, groups)
+        sorted_hazard, happened = hazard[order], event[order] > 0
+        events = happened.to(hazard.dtype)
+        log_sum = _log_risk_set_sum(sorted_hazard, groups)
         if ties == "efron":
-            risk = _efron(risk, hazard, happened, groups)
-        risk = torch.where(happened, risk, torch.zeros_like(risk))
-        return ((risk - hazard) * deaths).sum() / deaths.sum().clamp(min=1)
+            log_sum = _efron(log_sum, sorted_hazard, happened, groups)
+        log_sum = torch.where(happened, log_sum, torch.zeros_like(log_sum))
+        return ((log_sum - sorted_hazard) * events).sum() / events.sum().clamp(min=1)
 
 
 @dataclass(frozen=True)
 class _Groups:
-    """Where strata and tied times lie in the sorted batch.
+    """Positions of strata and tied times in the sorted batch.
 
-    Sorted by stratum, then by falling time: a risk set is what came before, ties included.
+    The batch is sorted by stratum, then by decreasing time: a risk set is all that comes before,
+    ties included.
 
     Attributes:
-        tie: (B,) number of the group of tied times, rising.
-        first, last: (B,) position of the first and last patient of one's group.
-        sizes: Patients of each stratum.
+        tie: (B,) number of the group of tied times, increasing.
+        first: (B,) position of the first patient of each patient's group.
+        last: (B,) position of the last patient of each patient's group.
+        sizes: Number of patients of each stratum.
     """
 
     tie: Tensor
@@ -69,33 +71,33 @@ def _sort(time: Tensor, strata: Tensor | None) -> tuple[Tensor, _Groups]:
     if strata is not None:
         order = order[torch.argsort(strata[order], stable=True)]
     times = time[order]
-    fresh = torch.ones_like(order, dtype=torch.bool)
-    fresh[1:] = times[1:] != times[:-1]
+    starts = torch.ones_like(order, dtype=torch.bool)
+    starts[1:] = times[1:] != times[:-1]
     if strata is not None:
         stratum = strata[order]
-        fresh[1:] |= stratum[1:] != stratum[:-1]
+        starts[1:] |= stratum[1:] != stratum[:-1]
         sizes = stratum.unique_consecutive(return_counts=True)[1].tolist()
-    tie = fresh.long().cumsum(0) - 1
+    tie = starts.long().cumsum(0) - 1
     first, last = torch.searchsorted(tie, tie), torch.searchsorted(tie, tie, right=True) - 1
     return order, _Groups(tie, first, last, sizes)
 
 
-def _log_risk_set(hazard: Tensor, groups: _Groups) -> Tensor:
+def _log_risk_set_sum(log_hazard: Tensor, groups: _Groups) -> Tensor:
     """log Σ exp(h) over each patient's risk set, ties included."""
     # Centred, so that a shift of all log-hazards costs no digits.
-    centre = hazard.detach().max()
-    running = [part.logcumsumexp(0) for part in (hazard - centre).split(groups.sizes)]
+    centre = log_hazard.detach().max()
+    running = [part.logcumsumexp(0) for part in (log_hazard - centre).split(groups.sizes)]
     return torch.cat(running)[groups.last] + centre
 
 
-def _efron(risk: Tensor, hazard: Tensor, happened: Tensor, groups: _Groups) -> Tensor:
-    """Less k/d of the tied events' hazard for the k-th (k = 0 … d − 1) of d tied events."""
+def _efron(log_sum: Tensor, log_hazard: Tensor, happened: Tensor, groups: _Groups) -> Tensor:
+    """Reduce the sum by k/d of the tied events' hazard for the k-th (k = 0 … d − 1) of d tied events."""
     counted = happened.long().cumsum(0)
     earlier = counted - happened.long()
     before = earlier - earlier[groups.first]
     count = (counted[groups.last] - earlier[groups.first]).clamp(min=1)
-    share = before.to(hazard.dtype) / count.to(hazard.dtype)
-    # The tied events' part of the risk set, by whose logarithm the exponentials stay at or below 1.
-    part = torch.exp(hazard - risk).masked_fill(~happened, 0.0)
-    ratio = torch.zeros_like(hazard).index_add(0, groups.tie, part)[groups.tie].clamp(max=1.0)
-    return risk + torch.log1p(-share * ratio)
+    share = before.to(log_hazard.dtype) / count.to(log_hazard.dtype)
+    # The tied events' part of the risk set: relative to its sum, exponentials stay at or below 1.
+    part = torch.exp(log_hazard - log_sum).masked_fill(~happened, 0.0)
+    ratio = torch.zeros_like(log_hazard).index_add(0, groups.tie, part)[groups.tie].clamp(max=1.0)
+    return log_sum + torch.log1p(-share * ratio)

@@ -23,7 +23,7 @@ def detection_loss(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     background alone.
 
     Args:
-        outputs: Of `pipeline.nets.mask_rcnn`, all starting with ``detection_``:
+        outputs: Outputs of `pipeline.nets.mask_rcnn`, all starting with ``detection_``:
             anchor_logits (B, A), anchor_offsets (B, A, 4), box_logits (B, P, K + 1),
             box_offsets (B, P, K, 4), mask_logits (B, M, K, S, S); and what they should be:
             anchor_labels (B, A) of 1, 0, −1 = neither; anchor_targets (B, A, 4); box_labels (B, P)

@@ -69,8 +69,8 @@ class Entry:
         row: Table and row of the paper that its numbers stand in.
         settings: Its section of a study; what differs from the default is shown.
         shape: The image (z, y, x) of the paper, or the one taken where it prints none.
-        channels: Of the image.
-        clinical: Clinical features.
+        channels: Number of channels of the image.
+        clinical: Number of clinical features.
     """
 
     paper: str

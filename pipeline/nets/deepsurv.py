@@ -47,7 +47,7 @@ class DeepSurv(nn.Module):
 
 
 def build(settings: DeepSurvNet, columns: int) -> DeepSurv:
-    """The network, freshly initialised from torch's random state.
+    """The network, initialised from torch's random state.
 
     Args:
         settings: Layers.

@@ -42,9 +42,9 @@ class MaskRcnn(nn.Module):
     """Proposals, boxes with kinds, masks.
 
     Args:
-        channels: Of the encoder's map.
-        width: Multiplies every number of filters.
-        kinds: Kinds of lesions.
+        channels: Number of channels of the encoder's map.
+        width: Factor of every number of filters.
+        kinds: Number of kinds of lesions.
     """
 
     def __init__(self, channels: int, width: float, kinds: int) -> None:
@@ -192,7 +192,7 @@ def _lesion_proposals(proposals: Tensor, outputs: dict[str, Tensor], image: int)
 
 @torch.no_grad()
 def _targets(anchors: Tensor, proposals: Tensor, lesions: list[Lesions]) -> dict[str, Tensor]:
-    """Of each anchor and proposal: what it is, and the offsets to its lesion's box."""
+    """Labels of anchors and proposals, and the offsets to their lesions' boxes."""
     targets: dict[str, list[Tensor]] = {}
     for boxes, each in zip(proposals, lesions, strict=True):
         anchor_labels, anchor_boxes = match_anchors(anchors, each)

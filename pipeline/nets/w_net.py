@@ -110,10 +110,10 @@ class Outcome(nn.Module):
 
     Args:
         inputs: Number of global features; 0 leaves them out.
-        local: Whether the segmentation result is looked at.
-        logits: Outputs of the last layer.
-        clinical: Clinical features that join before the last layer (0 in the paper).
-        width: Multiplies the filters of the local part.
+        local: Whether features are taken from the segmentation result.
+        logits: Number of outputs of the last layer.
+        clinical: Number of clinical features that join before the last layer (0 in the paper).
+        width: Factor of the numbers of filters of the local part.
     """
 
     def __init__(self, inputs: int, local: bool, logits: int, clinical: int, width: float) -> None:
@@ -201,7 +201,7 @@ class WNetwork(nn.Module):
         return outputs
 
     def _whole(self, levels: list[Tensor], maps: dict[int, Tensor]) -> list[Tensor]:
-        """Global averages of the levels that the outcome sees."""
+        """Global averages of the levels whose features the outcome uses."""
         if self.settings.global_features:
             chosen = [levels[level - 1] for level in GLOBAL_LEVELS]
             if self.settings.decoder_features:

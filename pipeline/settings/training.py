@@ -89,7 +89,7 @@ class TrainingSettings(Section):
         "with `adamw` the decoupled one; none: 0, with `adamw` 0.01.",
     )
     schedule: ScheduleSettings = Field(
-        default_factory=ScheduleSettings, description="Learning rate over the iterations."
+        default_factory=ScheduleSettings, description="Schedule of the learning rate."
     )
     augment: AugmentSettings = Field(
         default_factory=AugmentSettings, description="Random transformations of training batches."

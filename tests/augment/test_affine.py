@@ -95,8 +95,8 @@ def test_a_planted_landmark_stays_in_its_mask() -> None:
         linear, shift = affine[0, :, :3].numpy(), affine[0, :, 3].numpy()
         expected = np.linalg.solve(linear, (centre - 16)[::-1] - shift)[::-1] + 16
         for volume, tolerance in ((moved[0, 0].numpy(), 0.05), (turned[0].numpy(), 0.45)):
-            found = np.array(ndimage.center_of_mass(volume))
-            assert np.abs(found - expected).max() < tolerance
+            measured = np.array(ndimage.center_of_mass(volume))
+            assert np.abs(measured - expected).max() < tolerance
 
 
 def test_uniform_between_the_limits_not_at_them() -> None:

@@ -73,9 +73,9 @@ def test_equals_scipy_in_float64(inner: tuple[int, int, int], outer: tuple[int, 
         assert core.mean() > 0.7
         for c in range(2):
             want = ndimage.map_coordinates(image[b, c].astype(float), at.T, order=1)
-            found = got[b, c].numpy().ravel()
-            assert np.abs(found - want)[core].max() < 2e-5
-            assert np.abs(found - plain[b, c].numpy().ravel()).max() > 0.2  # not so without it
+            voxels = got[b, c].numpy().ravel()
+            assert np.abs(voxels - want)[core].max() < 2e-5
+            assert np.abs(voxels - plain[b, c].numpy().ravel()).max() > 0.2  # not so without it
         nearest = ndimage.map_coordinates(mask[b].astype(float), at.T, order=0)
         # Voxels read from half-way between two may go either way.
         assert (labels[b].numpy().ravel() != nearest)[core].mean() < 0.002 < nearest.mean()
@@ -99,11 +99,11 @@ def test_a_planted_landmark_stays_in_its_mask() -> None:
         # The output voxel that is read from nearest to the cube's centre.
         from_where = source(affine, field, 0, shape)
         expected = offsets(shape)[np.linalg.norm(from_where - centre, axis=1).argmin()] + 16
-        found = np.array(ndimage.center_of_mass(moved[0, 0].numpy()))
+        measured = np.array(ndimage.center_of_mass(moved[0, 0].numpy()))
         also = np.array(ndimage.center_of_mass(turned[0].numpy()))
-        assert np.abs(found - expected).max() < 0.8 and np.abs(also - found).max() < 0.45
+        assert np.abs(measured - expected).max() < 0.8 and np.abs(also - measured).max() < 0.45
         undeformed, _ = resample(image, None, affine, air=torch.zeros(1, 1), shape=shape)
-        far.append(np.abs(found - ndimage.center_of_mass(undeformed[0, 0].numpy())).max())
+        far.append(np.abs(measured - ndimage.center_of_mass(undeformed[0, 0].numpy())).max())
     assert max(far) > 1.5  # it was deformed indeed
 
 
@@ -145,13 +145,13 @@ def test_size_of_the_displacement(shape: tuple[int, int, int], ratio: float) -> 
     for axis in axes:
         values = field.control[..., axis].numpy().ravel()
         assert stats.kstest(values, stats.uniform(-4, 8).cdf).pvalue > 0.001
-    found = moves(field, shape)
+    displacements = moves(field, shape)
     if shape[0] == 1:
-        assert np.abs(found[..., 0]).max() == 0  # a slice stays in its plane
-        found = found[..., 1:]
-    assert np.abs(found).max() <= 4
-    assert np.abs(found.mean(axis=(0, 1, 2, 3))).max() < 0.15
-    assert found.std() == pytest.approx(4 * ratio, rel=0.06)
+        assert np.abs(displacements[..., 0]).max() == 0  # a slice stays in its plane
+        displacements = displacements[..., 1:]
+    assert np.abs(displacements).max() <= 4
+    assert np.abs(displacements.mean(axis=(0, 1, 2, 3))).max() < 0.15
+    assert displacements.std() == pytest.approx(4 * ratio, rel=0.06)
 
 
 def worst_determinant(amplitude: float, dimensions: int) -> float:
@@ -160,7 +160,7 @@ def worst_determinant(amplitude: float, dimensions: int) -> float:
     The determinant is linear in each component's displacements, so signs along its cofactors are
     the worst while the others stand; repeated until they stay, from several starts and places.
     """
-    rng, found = np.random.default_rng(0), np.inf
+    rng, smallest = np.random.default_rng(0), np.inf
     for t in (0.0, 0.25, 0.5):
         value = np.array([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
         slope = np.array([-((1 - t) ** 2), 3 * t**2 - 4 * t, -3 * t**2 + 2 * t + 1, t**2]) / 2
@@ -183,8 +183,8 @@ def worst_determinant(amplitude: float, dimensions: int) -> float:
                         ]
                     )
                     control[:, axis] = -amplitude * np.sign(gradient @ cofactor)
-            found = min(found, np.linalg.det(np.eye(dimensions) + control.T @ gradient))
-    return float(found)
+            smallest = min(smallest, np.linalg.det(np.eye(dimensions) + control.T @ gradient))
+    return float(smallest)
 
 
 def test_nothing_that_is_allowed_folds() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -99,9 +98,9 @@ def test_files_of_the_job(trained: Path, study: Path, tmp_path: Path) -> None:
     risks = pd.read_parquet(trained / "risks.parquet").set_index("patient_id")["risk"]
     assert [p["patient_id"] for p in about["patients"]] == [risks.idxmax(), risks.idxmin()]
     splits = read_splits(study / "splits.json")
-    for one in about["patients"]:
-        assert one["patient_id"] in splits.sets(one["fold"])["test"]
-        with np.load(tmp_path / "out" / f"{one['patient_id']}.npz", allow_pickle=False) as maps:
+    for patient in about["patients"]:
+        assert patient["patient_id"] in splits.sets(patient["fold"])["test"]
+        with np.load(tmp_path / "out" / f"{patient['patient_id']}.npz", allow_pickle=False) as maps:
             assert {"encoder.levels.0", "encoder.levels.2", "occlusion"} <= set(maps.files)
             for name in maps.files:
                 assert maps[name].shape == (16, 16, 16) and maps[name].dtype == np.float32
@@ -126,12 +125,14 @@ def test_restored_network_predicts_what_the_fold_wrote(trained: Path, study: Pat
     from pipeline.training.outputs import predict_patients
     from pipeline.training.predict import Predictor
 
-    found = load_trained_network(trained / "fold0")
-    device_config = choose_device(found.training)
+    network = load_trained_network(trained / "fold0")
+    device_config = choose_device(network.training)
     table = read_predictions(trained / "fold0" / "predictions.parquet")
     rows = read_outcomes(study / "cohort.parquet").loc[table["patient_id"]]
-    cohort = load_cohort(study / "crops", rows, found.encoder.transform(rows), "zscore", device_config)
-    predictor = Predictor(device_config.to_device(found.net).eval(), device_config, found.network.losses, 4)
+    cohort = load_cohort(study / "crops", rows, network.encoder.transform(rows), "zscore", device_config)
+    predictor = Predictor(
+        device_config.to_device(network.net).eval(), device_config, network.network.losses, 4
+    )
     risks = predict_patients(predictor, cohort, range(len(rows)), masks_of=set(), features=False).risk
     assert risks == pytest.approx(table["risk"].tolist(), abs=1e-6)
 
@@ -145,8 +146,12 @@ def test_choice_of_patients() -> None:
             "risk": [0.5, 2.0, -1.0, 0.5, 9.0],
         }
     )
-    found: Callable[[int], list[str]] = lambda n: [one.patient_id for one in choose_patients(risks, n)]  # noqa: E731
-    assert found(1) == ["b", "c"] and found(2) == ["b", "a", "d", "c"] and found(9) == found(2)
+
+    def chosen_ids(count: int) -> list[str]:
+        return [patient.patient_id for patient in choose_patients(risks, count)]
+
+    assert chosen_ids(1) == ["b", "c"]
+    assert chosen_ids(2) == chosen_ids(9) == ["b", "a", "d", "c"]
     with pytest.raises(TrainingError, match="too few test patients"):
         choose_patients(risks[risks["set"] == "external"], 1)
 
@@ -161,9 +166,13 @@ def test_without_risk_patients_are_chosen_by_label_or_dice() -> None:
             "dice": [0.5, 0.1, np.nan, 0.7, 0.9],
         }
     )
-    chosen = [(one.patient_id, one.end, one.by, one.value) for one in choose_patients(table, 1)]
+    chosen = [
+        (patient.patient_id, patient.end, patient.by, patient.value) for patient in choose_patients(table, 1)
+    ]
     assert chosen == [("c", "highest", "label_x_0", 0.9), ("a", "lowest", "label_x_0", 0.1)]
-    chosen = [(one.patient_id, one.by) for one in choose_patients(table.drop(columns="label_x_0"), 9)]
+    chosen = [
+        (patient.patient_id, patient.by) for patient in choose_patients(table.drop(columns="label_x_0"), 9)
+    ]
     assert chosen == [("d", "dice"), ("b", "dice")]  # three have a mask: one from each end
     boxes = table.drop(columns="label_x_0").assign(dice=np.nan)
     with pytest.raises(TrainingError, match="too few test patients to explain by dice"):

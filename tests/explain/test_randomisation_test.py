@@ -77,45 +77,47 @@ def test_layers_run_from_the_output_down() -> None:
 
 
 def test_only_the_named_layers_are_randomised() -> None:
-    net, fresh, _ = trained_and_fresh()
+    net, untrained, _ = trained_and_fresh()
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    mixed = randomised(NetworkPair(net, fresh), ["head"]).state_dict()
-    assert torch.equal(mixed["head.weight"], fresh.state_dict()["head.weight"])
+    mixed = randomised(NetworkPair(net, untrained), ["head"]).state_dict()
+    assert torch.equal(mixed["head.weight"], untrained.state_dict()["head.weight"])
     assert all(torch.equal(mixed[k], before[k]) for k in before if not k.startswith("head"))
     assert all(torch.equal(net.state_dict()[k], before[k]) for k in before)
 
 
 def test_an_edge_detector_is_flagged_and_occlusion_is_not() -> None:
     """A method that looks at the image alone (Adebayo et al., figure 1) keeps its map: |ρ| = 1."""
-    net, fresh, patients = trained_and_fresh()
+    net, untrained, patients = trained_and_fresh()
 
-    def edges(_: nn.Module, one: Batch) -> dict[str, Tensor]:
-        return {"edges": one.image[:, 0, 0].diff(dim=1).abs()}
+    def edges(_: nn.Module, patients: Batch) -> dict[str, Tensor]:
+        return {"edges": patients.image[:, 0, 0].diff(dim=1).abs()}
 
-    def covered(one: nn.Module, them: Batch) -> dict[str, Tensor]:
+    def covered(network: nn.Module, patients: Batch) -> dict[str, Tensor]:
         return {
-            "occlusion": occlusion(one, them, Target("risk", lambda outputs: outputs["log_hazard"]), 4, 4)
+            "occlusion": occlusion(
+                network, patients, Target("risk", lambda outputs: outputs["log_hazard"]), 4, 4
+            )
         }
 
-    flat = randomisation_test(edges, NetworkPair(net, fresh), patients, 3)
+    flat = randomisation_test(edges, NetworkPair(net, untrained), patients, 3)
     assert all(row.rho == pytest.approx(1) and row.patients == 4 for row in flat) and len(flat) == 6
     assert verdicts(sanity_table(flat), 0.5) == {"edges": "insensitive"}
-    true = randomisation_test(covered, NetworkPair(net, fresh), patients, 3)
+    true = randomisation_test(covered, NetworkPair(net, untrained), patients, 3)
     assert verdicts(sanity_table(true), 0.5) == {"occlusion": "sensitive"}
     assert {row.step.order for row in true} == {"cascade", "independent"}
 
 
 def test_a_cascade_keeps_what_it_made_random() -> None:
     """The output layer is random in every step of the cascade, and in the first independent one alone."""
-    net, fresh, patients = trained_and_fresh()
+    net, untrained, patients = trained_and_fresh()
 
-    def weights(one: nn.Module, them: Batch) -> dict[str, Tensor]:
-        return {n: one.get_parameter(f"{n}.weight").detach().flatten()[None].repeat(4, 1) for n in LAYERS}
+    def weights(network: nn.Module, patients: Batch) -> dict[str, Tensor]:
+        return {n: network.get_parameter(f"{n}.weight").detach().flatten()[None].repeat(4, 1) for n in LAYERS}
 
-    correlations = randomisation_test(weights, NetworkPair(net, fresh), patients, 3)
+    correlations = randomisation_test(weights, NetworkPair(net, untrained), patients, 3)
     rows = {(row.step.order, row.step.number, row.name): row for row in correlations}
     for depth, name in enumerate(LAYERS, start=1):
-        a, b = (n.get_parameter(f"{name}.weight").detach().numpy().ravel() for n in (net, fresh))
+        a, b = (n.get_parameter(f"{name}.weight").detach().numpy().ravel() for n in (net, untrained))
         random = pytest.approx(spearmanr(a, b).statistic)
         for step in (1, 2, 3):
             assert rows["cascade", step, name].rho == (random if step >= depth else pytest.approx(1))
@@ -124,8 +126,8 @@ def test_a_cascade_keeps_what_it_made_random() -> None:
 
 
 def test_a_map_without_values_is_undetermined() -> None:
-    net, fresh, patients = trained_and_fresh()
-    networks = NetworkPair(net, fresh)
+    net, untrained, patients = trained_and_fresh()
+    networks = NetworkPair(net, untrained)
     flat = randomisation_test(lambda *_: {"zero": torch.zeros(4, 3, 3)}, networks, patients, 2, ("cascade",))
     assert verdicts(sanity_table(flat), 0.5) == {"zero": "undetermined"} and flat[-1].patients == 0
 

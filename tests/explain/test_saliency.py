@@ -77,8 +77,8 @@ def test_parts_that_the_target_does_not_depend_on_are_told() -> None:
         def forward(self, image: Tensor, clinical: Tensor | None, mask: Tensor | None) -> dict[str, Tensor]:
             return {**super().forward(image, clinical, mask), "mask": self.aside(image)[:, 0]}
 
-    found = {s.name: s for s in grad_cam(Aside().eval(), batch(torch.randn(1, 1, 4, 4, 4)), LOG_HAZARD)}
-    assert not found["aside"].reached and not found["aside"].map.any() and found["features"].reached
+    levels = {s.name: s for s in grad_cam(Aside().eval(), batch(torch.randn(1, 1, 4, 4, 4)), LOG_HAZARD)}
+    assert not levels["aside"].reached and not levels["aside"].map.any() and levels["features"].reached
 
 
 class Linear(nn.Module):
@@ -98,7 +98,7 @@ def test_occlusion_of_a_linear_model_is_analytic(shape: tuple[int, ...], side: i
     """A covered cube P lowers y by Σ_P w·(x − mean x); a voxel gets the mean over cubes that hold it."""
     torch.manual_seed(0)
     net, image = Linear(shape).eval(), torch.randn(2, *shape)
-    found = occlusion(net, batch(image), LOG_HAZARD, side, stride)
+    falls = occlusion(net, batch(image), LOG_HAZARD, side, stride)
     mean = image.flatten(2).mean(2)[:, :, None, None, None]
     part = (net.weight.detach() * (image - mean)).sum(1).numpy()
     total, count = np.zeros(part.shape), np.zeros(part.shape)
@@ -113,7 +113,7 @@ def test_occlusion_of_a_linear_model_is_analytic(shape: tuple[int, ...], side: i
                 total[cube] += part[cube].sum((1, 2, 3))[:, None, None, None]
                 count[cube] += 1
     assert count.min() >= 1
-    assert np.allclose(found.numpy(), total / count, atol=1e-4)
+    assert np.allclose(falls.numpy(), total / count, atol=1e-4)
 
 
 class OneSlice(nn.Module):
@@ -129,10 +129,10 @@ class OneSlice(nn.Module):
 
 def test_the_map_of_a_2d_network_goes_to_the_slice_it_looks_at() -> None:
     torch.manual_seed(0)
-    net, one = OneSlice().eval(), batch(torch.randn(2, 1, 5, 8, 8))
-    seen = used_slices(net, one, LOG_HAZARD)
-    assert seen.tolist() == [3, 3]
-    placed = to_image_size(grad_cam(net, one, LOG_HAZARD)[0].map, (5, 8, 8), seen)
+    net, patients = OneSlice().eval(), batch(torch.randn(2, 1, 5, 8, 8))
+    slices = used_slices(net, patients, LOG_HAZARD)
+    assert slices.tolist() == [3, 3]
+    placed = to_image_size(grad_cam(net, patients, LOG_HAZARD)[0].map, (5, 8, 8), slices)
     assert placed[:, 3].abs().sum() > 0 and placed[:, [0, 1, 2, 4]].abs().sum() == 0
 
 
@@ -142,12 +142,15 @@ def test_targets() -> None:
         "mask": torch.full((1, 2, 2, 2), 0.25),
         "interval_logits": torch.zeros(1, 6),
     }
-    one, two = LossSettings(labels=("label_a",), classes=3), LossSettings(labels=("label_a", "label_b"))
+    one_label, two_labels = (
+        LossSettings(labels=("label_a",), classes=3),
+        LossSettings(labels=("label_a", "label_b")),
+    )
     # Hazard one half in each of three years: S(36 months) = 1/8.
-    risk = choose_target("auto", set(outputs), one)
+    risk = choose_target("auto", set(outputs), one_label)
     assert risk.name == "risk" and risk.value(outputs).item() == pytest.approx(7 / 8, abs=1e-6)
-    assert choose_target("label", set(outputs), one).value(outputs).item() == 5.0
-    assert choose_target("label", set(outputs), two).value(outputs).item() == 1.0
-    assert choose_target("mask", set(outputs), one).value(outputs).item() == 0.25
+    assert choose_target("label", set(outputs), one_label).value(outputs).item() == 5.0
+    assert choose_target("label", set(outputs), two_labels).value(outputs).item() == 1.0
+    assert choose_target("mask", set(outputs), one_label).value(outputs).item() == 0.25
     with pytest.raises(TrainingError, match=r"no such output.*expected: mask.*got: risk"):
-        choose_target("risk", {"mask"}, one)
+        choose_target("risk", {"mask"}, one_label)

@@ -34,12 +34,12 @@ def test_suppression_by_hand():
 def greedy(boxes, scores, threshold):
     """The definition: take the best left, drop what it overlaps, go on."""
     left = sorted(range(len(boxes)), key=lambda i: -scores[i])
-    kept = []
+    kept_boxes = []
     while left:
         best = left.pop(0)
-        kept.append(best)
+        kept_boxes.append(best)
         left = [i for i in left if overlaps(boxes[best : best + 1], boxes[i : i + 1]).item() <= threshold]
-    return kept
+    return kept_boxes
 
 
 def test_suppression_is_the_greedy_definition():

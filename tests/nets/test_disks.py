@@ -40,13 +40,13 @@ def test_the_cox_loss_does_not_drown_the_segmentation_at_the_start() -> None:
     image, targets = batch()
     net = build(SthenrNet(width=0.125, unet_batch_norm=False), 1, 0)
     sizes = {}
-    for kept in ("cox", "cross_entropy"):
-        weights = dict.fromkeys(("cox", "dice", "cross_entropy"), 0.0) | {kept: 0.5}
+    for term in ("cox", "cross_entropy"):
+        weights = dict.fromkeys(("cox", "dice", "cross_entropy"), 0.0) | {term: 0.5}
         losses = SthenrNet().losses.model_copy(update=weights)
         net.zero_grad()
         combined_loss(net(image), targets, losses)[0].backward()
         grads = [p.grad.norm() for p in net.unet.parameters() if p.grad is not None]
-        sizes[kept] = float(torch.stack(grads).norm())
+        sizes[term] = float(torch.stack(grads).norm())
     assert sizes["cox"] < 3 * sizes["cross_entropy"]
 
 
@@ -56,5 +56,5 @@ def test_the_cox_loss_does_not_drown_the_segmentation_at_the_start() -> None:
 def test_batch_norm_of_the_u_net_alone_can_be_left_out(batch_norm: bool, unet: bool, expected: int) -> None:
     net = build(SthenrNet(width=0.125, batch_norm=batch_norm, unet_batch_norm=unet), 1, 0)
     # Nine levels of two convolutions in the U-Net, five residual blocks of two in R-net's path.
-    found = [sum(isinstance(m, nn.BatchNorm2d) for m in part.modules()) for part in (net.unet, net.path)]
-    assert found == [expected, 10 if batch_norm else 0]
+    norms = [sum(isinstance(m, nn.BatchNorm2d) for m in part.modules()) for part in (net.unet, net.path)]
+    assert norms == [expected, 10 if batch_norm else 0]

@@ -25,11 +25,11 @@ def two_lesions():
 
 
 def test_regions_are_boxes_by_hand():
-    found = lesions_of(two_lesions())
-    assert found.boxes.tolist() == [[2, 1, 6, 5], [10, 8, 13, 10]]
-    assert found.kinds.tolist() == [1, 2]
-    assert found.masks.sum((1, 2)).tolist() == [6, 6]
-    assert torch.equal(found.masks.amax(0), (two_lesions() > 0).float())
+    lesions = lesions_of(two_lesions())
+    assert lesions.boxes.tolist() == [[2, 1, 6, 5], [10, 8, 13, 10]]
+    assert lesions.kinds.tolist() == [1, 2]
+    assert lesions.masks.sum((1, 2)).tolist() == [6, 6]
+    assert torch.equal(lesions.masks.amax(0), (two_lesions() > 0).float())
 
 
 def test_regions_are_those_of_scipy():
@@ -37,19 +37,19 @@ def test_regions_are_those_of_scipy():
     mask = (torch.rand(40, 40, generator=torch.Generator().manual_seed(0)) > 0.75).float()
     labels, count = ndimage.label(mask.numpy(), structure=torch.ones(3, 3).numpy())
     sizes = sorted((int((labels == i + 1).sum()) for i in range(count)), reverse=True)
-    found = lesions_of(mask)
-    assert found.masks.sum((1, 2)).tolist() == sizes[:LARGEST]
+    lesions = lesions_of(mask)
+    assert lesions.masks.sum((1, 2)).tolist() == sizes[:LARGEST]
     slices = {(s[1].start, s[0].start, s[1].stop, s[0].stop) for s in ndimage.find_objects(labels)}
-    assert {tuple(int(v) for v in box) for box in found.boxes.tolist()} <= slices
+    assert {tuple(int(v) for v in box) for box in lesions.boxes.tolist()} <= slices
 
 
 def test_no_lesion():
-    found = lesions_of(torch.zeros(8, 8))
-    assert found.boxes.shape == (0, 4)
+    lesions = lesions_of(torch.zeros(8, 8))
+    assert lesions.boxes.shape == (0, 4)
     anchors = torch.tensor([[0.0, 0.0, 4.0, 4.0]])
-    assert match_anchors(anchors, found)[0].tolist() == [0]
-    assert match_proposals(torch.cat([anchors, torch.zeros(1, 4)]), found)[0].tolist() == [0, -1]
-    assert mask_targets(anchors, found, 4).sum() == 0
+    assert match_anchors(anchors, lesions)[0].tolist() == [0]
+    assert match_proposals(torch.cat([anchors, torch.zeros(1, 4)]), lesions)[0].tolist() == [0, -1]
+    assert mask_targets(anchors, lesions, 4).sum() == 0
 
 
 def test_anchors_by_hand():
@@ -140,9 +140,9 @@ def test_a_patient_without_a_contour_has_no_detection_loss():
     outputs = net(image, None, mask)
     _, nobody = combined_loss(outputs, {"mask_known": torch.zeros(4)}, SETTINGS.losses)
     assert nobody["detection"].item() == 0
-    _, one = combined_loss(outputs, {"mask_known": torch.tensor([0, 1, 0, 0])}, SETTINGS.losses)
+    _, single = combined_loss(outputs, {"mask_known": torch.tensor([0, 1, 0, 0])}, SETTINGS.losses)
     _, all_four = combined_loss(outputs, {}, SETTINGS.losses)
-    assert one["detection"].item() != pytest.approx(all_four["detection"].item())
+    assert single["detection"].item() != pytest.approx(all_four["detection"].item())
 
 
 @pytest.mark.nightly
@@ -166,14 +166,14 @@ def all_found(outputs, mask):
     """Every lesion is among the first boxes with its kind, by an overlap above 0.7, and its mask fits."""
     for number in range(len(mask)):
         truth = lesions_of(mask[number, 0])
-        found = outputs["detection"][number, : len(truth.boxes)]
-        table = overlaps(truth.boxes, found[:, :4])
+        detected = outputs["detection"][number, : len(truth.boxes)]
+        table = overlaps(truth.boxes, detected[:, :4])
         best = table.argmax(1)
-        if (table.max(1).values < 0.7).any() or not torch.equal(found[best, 5].long(), truth.kinds):
+        if (table.max(1).values < 0.7).any() or not torch.equal(detected[best, 5].long(), truth.kinds):
             return False
-        kinds = found[:, 5].long() - 1
-        masks = outputs["detection_mask_logits"][number, torch.arange(len(found)), kinds] > 0
-        wanted = mask_targets(found[:, :4], truth, 28) > 0
+        kinds = detected[:, 5].long() - 1
+        masks = outputs["detection_mask_logits"][number, torch.arange(len(detected)), kinds] > 0
+        wanted = mask_targets(detected[:, :4], truth, 28) > 0
         if (2 * (masks & wanted).sum() / (masks.sum() + wanted.sum())) < 0.9:
             return False
     return True

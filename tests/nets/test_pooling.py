@@ -1,6 +1,6 @@
 """Pooling that repeats on an accelerator against PyTorch's own, values and gradients.
 
-A processor stands in for the accelerator: `strict` is told to say yes.
+A processor stands in for the accelerator: `must_be_deterministic` returns true.
 """
 
 import pytest
@@ -26,12 +26,12 @@ def image(*sides, kind=torch.float64):
 
 def both(ours, theirs, x):
     """Results and gradients of the same weighted sum."""
-    found = []
+    results = []
     for function in (ours, theirs):
         result = function(x)
         weights = torch.arange(1.0, result.numel() + 1).reshape(result.shape).to(result)
-        found.append((result, *torch.autograd.grad((result * weights).sum(), x)))
-    return found
+        results.append((result, *torch.autograd.grad((result * weights).sum(), x)))
+    return results
 
 
 @pytest.mark.parametrize("sides", [(8, 8, 8), (7, 9, 5), (1, 6, 6), (8, 10), (9, 7)])

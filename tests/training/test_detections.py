@@ -118,8 +118,8 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mask[0, top : top + 20, left : left + 26] = 1
         image = (rng.normal(0, 0.1, mask.shape) + mask)[None].astype(np.float32)
         about = CropAttributes(patient_id, ("ct",), ("1",), (1.0, 1.0, 1.0))
-        kept = None if number == 29 else mask
-        write_crop(root / "crops" / f"{patient_id}.zarr", Crop(image, kept, np.ones_like(mask), about))
+        stored_mask = None if number == 29 else mask
+        write_crop(root / "crops" / f"{patient_id}.zarr", Crop(image, stored_mask, np.ones_like(mask), about))
         place = "external" if number > 21 else "development"
         everyone.append(Patient(patient_id, place, centre, "-", "", None, None, {}))
     stages = {p.patient_id: [root / "crops" / f"{p.patient_id}.zarr"] for p in everyone}
@@ -164,6 +164,6 @@ def test_from_slices_to_average_precision(slices: Path, tmp_path: Path) -> None:
     sources = Sources(slices / "cohort.parquet", slices / "splits.json", {"d": [out]})
     evaluate({"d": path}, sources, EvaluationSettings(bootstraps=100), 0, tmp_path / "metrics")
     with (tmp_path / "metrics/metrics.csv").open() as stream:
-        (found,) = (r for r in csv.DictReader(stream) if r["metric"] == "average_precision_iou50")
-    assert (found["set"], found["patients"]) == ("external", "7")
-    assert float(found["value"]) > 0.3, found
+        (precision,) = (r for r in csv.DictReader(stream) if r["metric"] == "average_precision_iou50")
+    assert (precision["set"], precision["patients"]) == ("external", "7")
+    assert float(precision["value"]) > 0.3, precision

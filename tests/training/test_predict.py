@@ -22,14 +22,16 @@ def test_flipped_prediction_is_the_mean_of_both(job: Job) -> None:
     rows = [0, 1, 2]
     plain = Predictor(context.net, context.device_config, context.losses, 4)
     both = replace(plain, flip=True)
-    (batch, one), (_, mean) = (
+    (batch, plain_outputs), (_, mean) = (
         next(iter(plain.predict(context.cohort, rows))),
         next(iter(both.predict(context.cohort, rows))),
     )
     with torch.no_grad():
-        turned = context.net(batch.image.flip(-1), batch.clinical, None)
-    assert torch.allclose(mean["log_hazard"], (one["log_hazard"] + turned["log_hazard"]) / 2, atol=1e-5)
-    assert torch.allclose(mean["mask"], (one["mask"] + turned["mask"].flip(-1)) / 2, atol=1e-5)
+        mirrored = context.net(batch.image.flip(-1), batch.clinical, None)
+    assert torch.allclose(
+        mean["log_hazard"], (plain_outputs["log_hazard"] + mirrored["log_hazard"]) / 2, atol=1e-5
+    )
+    assert torch.allclose(mean["mask"], (plain_outputs["mask"] + mirrored["mask"].flip(-1)) / 2, atol=1e-5)
 
 
 def test_a_cohort_is_predicted_in_one_pass(job: Job) -> None:
@@ -40,8 +42,8 @@ def test_a_cohort_is_predicted_in_one_pass(job: Job) -> None:
 
     def counted(image: torch.Tensor, *rest: torch.Tensor | None) -> dict[str, torch.Tensor]:
         sizes.append(len(image))
-        found: dict[str, torch.Tensor] = context.net(image, *rest)
-        return found
+        outputs: dict[str, torch.Tensor] = context.net(image, *rest)
+        return outputs
 
     rows = [*range(11, -1, -1), 15, 13]
     plain = Predictor(counted, context.device_config, context.losses, 4)
@@ -50,14 +52,14 @@ def test_a_cohort_is_predicted_in_one_pass(job: Job) -> None:
 
 
 def test_dice_and_risk_by_hand() -> None:
-    truth = torch.zeros(3, 1, 2, 2)
-    truth[0, 0, 0] = truth[1, 0, 0] = 1
-    found = torch.zeros(3, 1, 2, 2)
-    found[:, 0, :, 0] = 0.9
-    targets = {"mask": truth, "mask_known": torch.tensor([True, True, False])}
-    dice = dice_of({"mask": found}, targets)
+    manual = torch.zeros(3, 1, 2, 2)
+    manual[0, 0, 0] = manual[1, 0, 0] = 1
+    predicted = torch.zeros(3, 1, 2, 2)
+    predicted[:, 0, :, 0] = 0.9
+    targets = {"mask": manual, "mask_known": torch.tensor([True, True, False])}
+    dice = dice_of({"mask": predicted}, targets)
     assert dice[:2].tolist() == pytest.approx([0.5, 0.5]) and torch.isnan(dice[2])
     losses = MtHs().losses
     logits = torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])  # half survive each interval: 3 in 36 months
     assert float(risk_of({"interval_logits": logits}, losses)) == pytest.approx(1 - 0.5**3, abs=1e-3)
-    assert risk_of({"mask": found}, losses) is None
+    assert risk_of({"mask": predicted}, losses) is None

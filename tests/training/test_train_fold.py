@@ -44,8 +44,8 @@ def test_outputs_keep_their_contract(job: Job, study: Path, tmp_path: Path) -> N
     assert (table["survival_365.25d"] >= table["survival_730.5d"])[table["survival_730.5d"].notna()].all()
     masks = zarr.open_group(tmp_path / "out" / "masks.zarr", mode="r")
     assert set(masks) == {*sets["validation"], *sets["test"], *sets["external"]}
-    one = masks[sets["test"][0]]
-    assert one.shape == (16, 16, 16) and one.dtype == np.uint8 and set(np.unique(one)) <= {0, 1}
+    mask = masks[sets["test"][0]]
+    assert mask.shape == (16, 16, 16) and mask.dtype == np.uint8 and set(np.unique(mask)) <= {0, 1}
     far = table.set_index("patient_id")[["hd95_mm", "assd_mm"]]
     assert far.loc[list(sets["train"])].isna().all(axis=None)
     for patient in (*sets["validation"], *sets["test"], *sets["external"]):
@@ -85,8 +85,8 @@ def test_seed_model_and_fold_each_change_the_run(job: Job, tmp_path: Path) -> No
 
 
 def _weights(out: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = torch.load(out / "checkpoint.pt", weights_only=True)["net"]
-    return found
+    weights: dict[str, torch.Tensor] = torch.load(out / "checkpoint.pt", weights_only=True)["net"]
+    return weights
 
 
 @pytest.mark.parametrize("which", ["test", "external"])
@@ -236,11 +236,11 @@ def test_a_network_without_survival_leaves_no_number_of_it(job: Job, study: Path
     pd.read_parquet(study / "cohort.parquet").drop(columns=["time_days", "event"]).to_parquet(plain)
     network, tables = SegBackbone(width=0.25), []
     for name, changes in (("with", {}), ("without", {"outcomes": plain})):
-        one = job(
+        work = job(
             network=network, iterations=4, balance_events=False, outputs=("masks",), work=tmp_path / f"w{name}",
             **changes,
         )  # fmt: skip
-        train_fold(one, tmp_path / name)
+        train_fold(work, tmp_path / name)
         tables.append(pd.read_parquet(tmp_path / name / "predictions.parquet"))
         assert list(tables[-1].columns) == ["patient_id", "set", "dice", "hd95_mm", "assd_mm"]
         about = json.loads(unpack(tmp_path / name / "checkpoint.pt")["about"])

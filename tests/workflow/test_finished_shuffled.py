@@ -40,7 +40,8 @@ def test_one_shuffled_network_run_shows_nothing(tmp_path: Path, capsys: pytest.C
     from pipeline.settings.demo_study import phantom_study
     from pipeline.settings.network import Network
     from pipeline.settings.root import merge_training
-    from pipeline.training.train_fold import FoldJob, train_fold
+    from pipeline.training.context import FoldJob
+    from pipeline.training.train_fold import train_fold
 
     study = phantom_study()
     outcomes = shuffled(pd.read_parquet(RESULTS / "cohort.parquet"), seed=11)

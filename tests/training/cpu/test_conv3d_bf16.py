@@ -33,20 +33,20 @@ def test_bf16_gradients_of_thin_images_are_right(shape: tuple[int, int, int]) ->
         trash = [torch.full((1 << n,), torch.nan) for n in range(10, 19)]
         del trash
         with torch.autocast("cpu", torch.bfloat16):
-            found = conv(image)
-        assert found.dtype == torch.bfloat16
-        found.backward(upper.bfloat16())
+            output = conv(image)
+        assert output.dtype == torch.bfloat16
+        output.backward(upper.bfloat16())
         assert (conv.weight.grad - want).norm() < 0.02 * want.norm()
 
 
 def gradients(conv: torch.nn.Conv3d, image: torch.Tensor, upper: torch.Tensor) -> list[torch.Tensor]:
     x = image.clone(memory_format=torch.preserve_format).requires_grad_()
     conv.zero_grad()
-    found = conv(x)
-    found.backward(upper.to(found.dtype))
+    output = conv(x)
+    output.backward(upper.to(output.dtype))
     assert x.grad is not None and conv.weight.grad is not None and conv.bias is not None
     assert conv.bias.grad is not None
-    return [found.detach(), x.grad, conv.weight.grad.clone(), conv.bias.grad.clone()]
+    return [output.detach(), x.grad, conv.weight.grad.clone(), conv.bias.grad.clone()]
 
 
 @pytest.mark.parametrize(("inputs", "filters", "width"), [(24, 8, 12), (8, 8, 6), (2, 8, 4), (3, 5, 2)])
@@ -68,8 +68,8 @@ def test_pairs_give_the_gradient_of_float64(inputs: int, filters: int, width: in
     with torch.autocast("cpu", torch.bfloat16):
         got = gradients(fast, image.float().contiguous(memory_format=LAST), upper.float())
     assert got[0].dtype == torch.bfloat16
-    for expected, found in zip(want, got, strict=True):
-        assert (found.double() - expected).abs().max() <= 2**-8 * expected.abs().max()
+    for expected, actual in zip(want, got, strict=True):
+        assert (actual.double() - expected).abs().max() <= 2**-8 * expected.abs().max()
 
 
 def test_only_small_odd_or_other_convolutions_keep_pytorchs_way(monkeypatch: pytest.MonkeyPatch) -> None:

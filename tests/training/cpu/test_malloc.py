@@ -37,8 +37,8 @@ print(int(able), plain, kept, held, mapped(256))  # more than the heap holds
 
 def test_freed_memory_stays_only_within_the_frame() -> None:
     # In a process of its own: what another test freed would lie there to be used again.
-    told = subprocess.run([sys.executable, "-c", MAPPED], capture_output=True, text=True, check=True)
-    able, plain, kept, held, after = map(int, told.stdout.split())
+    completed = subprocess.run([sys.executable, "-c", MAPPED], capture_output=True, text=True, check=True)
+    able, plain, kept, held, after = map(int, completed.stdout.split())
     if not able:
         pytest.skip("another C library")
     block = 64 << 20

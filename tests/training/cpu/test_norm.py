@@ -38,14 +38,14 @@ def test_equals_pytorch(shape: tuple[int, ...], fold: int, kind: torch.dtype, cl
     image = (torch.randn(shape) * 0.5 + 4).to(kind).contiguous(memory_format=LAST)
     assert voxels_per_row(image) == fold
     weights = torch.randn(shape).to(kind).contiguous(memory_format=LAST)
-    found = []
+    results = []
     for norm, source in ((plain, image.float()), (fast, image)):
         x = source.clone(memory_format=torch.preserve_format).requires_grad_()
         y = torch.relu_(norm(x))  # in place, as the networks do it
         y.backward(weights.to(y.dtype))
         assert x.grad is not None and norm.weight.grad is not None and norm.bias.grad is not None
-        found.append([y.detach(), x.grad, norm.weight.grad, norm.bias.grad])
-    for want, got in zip(*found, strict=True):
+        results.append([y.detach(), x.grad, norm.weight.grad, norm.bias.grad])
+    for want, got in zip(*results, strict=True):
         error = (got.float() - want).norm() / want.norm()
         assert error < close
     for name in ("running_mean", "running_var", "num_batches_tracked"):
@@ -78,16 +78,16 @@ def test_relu_beside_a_batch_norm_is_the_same_function() -> None:
     image = torch.randn(2, 8, 4, 4, 6)
     # A gradient in the other memory order, as averages and concatenations make it.
     weights = torch.randn(2, 8, 4, 4, 6)
-    found = []
+    results = []
     for net in (plain, fast):
         x = image.contiguous(memory_format=LAST).requires_grad_()
         y = net(x)
         y.backward(weights)
         assert x.grad is not None
-        found.append((y.detach(), x.grad, net[0].weight.grad))
+        results.append((y.detach(), x.grad, net[0].weight.grad))
         net.eval()
-        found[-1] += (net(image).detach(),)
+        results[-1] += (net(image).detach(),)
         net.train()
-    for want, got in zip(*found, strict=True):
+    for want, got in zip(*results, strict=True):
         assert torch.allclose(want, got, atol=1e-5)
-    assert (found[1][0] == 0).float().mean() > 0.3
+    assert (results[1][0] == 0).float().mean() > 0.3
