@@ -41,7 +41,10 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def make_study(house: Path) -> Study:
     """Fourteen patients, two folds, classical models and a network of four iterations."""
-    study = Study(copy_house(house), tiny_config())
+    config = tiny_config()
+    # The node has no accelerator: a fold that asks for one is refused by SLURM.
+    config["training"]["device"] = "cpu"
+    study = Study(copy_house(house), config)
     rows = tiny_rows()
     (study.house / "cohort.csv").write_text("\n".join(rows) + "\n")
     return study
