@@ -22,6 +22,8 @@ class PipelineError(Exception):
 
     exit_code = 1
     """Exit code of the process that ends with this error."""
+    lists_problems = False
+    """Whether the problem may be several lines, one for each thing to correct."""
 
     def __init__(
         self,
@@ -37,7 +39,9 @@ class PipelineError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        parts = [printable(self.problem.rstrip("."))]
+        problem = self.problem.rstrip(".")
+        lines = problem.split("\n") if self.lists_problems else [problem]
+        parts = ["\n".join(map(printable, lines))]
         for label, text in (
             ("where", self.where),
             ("expected", self.expected),
@@ -62,6 +66,8 @@ def _rebuild(kind: type[PipelineError], state: dict[str, str]) -> PipelineError:
 
 class SettingsError(PipelineError):
     """A study's settings cannot be used."""
+
+    lists_problems = True
 
 
 class TableError(PipelineError):

@@ -113,7 +113,7 @@ def page(manifest: Manifest, prediction: Prediction, volume: float | None) -> st
     Args:
         manifest: The bundle's manifest.
         prediction: The prediction.
-        volume: Of the mask on the CT's grid (mL), or Nprediction.
+        volume: volume of the mask on the CT's grid (mL), or None.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -53,7 +53,7 @@ def machine_error(error: BaseException) -> MachineError:
         "a file or folder cannot be read or written",
         where=os.fsdecode(name) if isinstance(name, str | bytes) else "",
         got=error.strerror or type(error).__name__,
-        action="mend rights, disk or network and run again; the patient's data are not to blame",
+        action="correct rights, disk or network and run again; the patient's data are not to blame",
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import SuvError, TableError
+from pipeline.errors import SettingsError, SuvError, TableError
 from pipeline.provenance import ROOT
 
 
@@ -18,6 +18,13 @@ def test_parts_stand_in_order_and_empty_ones_are_left_out() -> None:
     error = SuvError("no dose", where="(0018,1074)", got="nothing", action="ask the scanner's owner.")
     assert str(error) == "no dose; where: (0018,1074); got: nothing; what to do: ask the scanner's owner."
     assert str(TableError("a column is unknown", action="did you mean 'event'?")).endswith("'event'?")
+
+
+def test_each_wrong_setting_has_a_line_and_a_value_of_a_file_has_none_of_its_own() -> None:
+    assert str(SettingsError("settings: a is unknown\nsettings: b is unknown")).splitlines() == [
+        "settings: a is unknown", "settings: b is unknown.",
+    ]  # fmt: skip
+    assert len(str(SuvError("a name\nwith a line")).splitlines()) == 1
 
 
 def test_an_error_survives_pickling_whole() -> None:
@@ -35,7 +42,7 @@ def test_an_error_survives_pickling_whole() -> None:
 def test_a_job_prints_one_line_and_keeps_the_rest_in_its_log(
     tmp_path: Path, raised: str, message: str
 ) -> None:
-    code = "from pipeline.console import job\nfrom pipeline.errors import SuvError\n"
+    code = "from pipeline.console import job\nfrom pipeline.errors import SettingsError, SuvError\n"
     code += "with job('job.log'):\n    print('noise')\n"
     code += f"    raise {raised}\n" if "Error" in raised else f"    {raised}\n"
     done = subprocess.run(

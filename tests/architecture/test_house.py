@@ -144,8 +144,36 @@ FORMER_CLASSES = {
 FORMER_RULES = {"problems", "resolve", "generate"}
 
 
+FORMER_FUNCTIONS = {
+    "look",
+    "looked_at",
+    "take_up",
+    "keep",
+    "held",
+    "exact",
+    "twins",
+    "tell",
+    "told",
+    "doubts",
+    "refusal",
+    "caller_of",
+    "graphed",
+    "unfit",
+    "unite",
+    "remaining",
+    "pass_on",
+    "cut",
+    "narrowed",
+    "event_folds",
+    "bent",
+    "speak",
+    "spoken",
+    "seen",
+}
+
+
 def test_names_are_the_fields_words() -> None:
-    """No module, class or rule is called by a word that was made at home."""
+    """No module, class, function or rule is called by a word that was made at home."""
     modules = {
         str(path.relative_to(ROOT))
         for path in PACKAGE
@@ -153,6 +181,13 @@ def test_names_are_the_fields_words() -> None:
     }
     assert not modules
     assert not FORMER_CLASSES & {name for name, _ in classes()}
+    functions = {
+        node.name
+        for path in PACKAGE
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert not FORMER_FUNCTIONS & functions
     assert not FORMER_RULES & {name.split(":")[1] for name in rule_bodies()}
 
 

@@ -78,6 +78,7 @@ def test_hostile_text_is_text(full: Path) -> None:
 
 
 def test_note_and_warning_stand_on_the_figures(full: Path) -> None:
+    assert list((full / "figures").glob("*.svg"))
     for svg in (full / "figures").glob("*.svg"):
         text = " ".join("".join(ElementTree.parse(svg).getroot().itertext()).split())
         assert "Synthetic." in text, svg.name

@@ -12,7 +12,6 @@ from pipeline.errors import SettingsError
 from pipeline.settings import export
 from pipeline.settings.demo_study import phantom_study
 from pipeline.settings.kinds import ranking, read_models
-from pipeline.settings.messages import RENAMED_KEYS
 from pipeline.settings.root import load_settings
 from tests.settings.minimal import study as minimal_study
 
@@ -249,7 +248,20 @@ def test_surface_suv_does_not_meet_thresholds_by_weight(changes: dict, named: st
     load_settings({**settings, "radiomics": {"enabled": False}})
 
 
-@pytest.mark.parametrize(("old", "new"), [*RENAMED_KEYS.items()], ids=[*RENAMED_KEYS])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("contours.draw", "contours.auto_segment"),
+        ("contours.draw_within", "contours.auto_segment_within"),
+        ("contours.ring_mm", "contours.shell_mm"),
+        ("plan.inner_fraction", "plan.validation_fraction"),
+        ("training.accumulate", "training.gradient_accumulation"),
+        ("training.risk_memory", "training.risk_bank_size"),
+        ("training.select", "training.checkpoint_selection"),
+        ("training.start_from", "training.pretrained_from"),
+        ("evaluation.added_value_over", "evaluation.reference_model"),
+    ],
+)
 def test_a_renamed_key_is_refused_with_its_new_name(old: str, new: str) -> None:
     section, key = old.split(".")
     with pytest.raises(SettingsError, match=rf"{re.escape(old)} is now {re.escape(new)}; rename it"):
@@ -274,6 +286,10 @@ def test_a_renamed_key_of_a_model_s_training_is_refused_with_its_new_name() -> N
         (
             {"training": {"checkpoint_selection": "best_inner"}},
             "checkpoint_selection: best_inner is now training.checkpoint_selection: best_validation",
+        ),
+        (
+            {"training": {"checkpoint_selection": "best_heldout"}},
+            "checkpoint_selection: best_heldout is now training.checkpoint_selection: best_test",
         ),
         (
             {"models": {"hecktor": {"kind": "hecktor_cox", "select_on": "inner"}}},

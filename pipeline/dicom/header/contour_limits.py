@@ -17,8 +17,8 @@ class ContourLimits:
 
     Attributes:
         file_mib: Size of the file.
-        contours: Of one ROI.
-        points: Of one ROI, all contours together.
+        contours: largest number of contours of one ROI.
+        points: largest number of points of one ROI, all contours together.
         per_plane: Contours of one ROI in one axial plane; each is compared with each.
     """
 

@@ -155,7 +155,7 @@ class PetSlice:
         frame_reference_ms: (0054,1300) Frame Reference Time.
         frame_duration_ms: (0018,1242) Actual Frame Duration.
         decay_factor: (0054,1321) Decay Factor.
-        utc_offset: Of the acquisition, where its DT value has one (`+0100`).
+        utc_offset: UTC offset of the acquisition, where its DT value has one (`+0100`).
     """
 
     acquisition_date: str = ""

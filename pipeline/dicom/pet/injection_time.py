@@ -45,7 +45,7 @@ def injection_time(
         times: The series' times.
         scan: The scan's reference time.
         settings: The longest uptake time, and what is done where dates contradict each other.
-        half_life_s: Of the radionuclide; one of days makes the day matter that a time of day lacks.
+        half_life_s: half-life of the radionuclide (s); with one of days, a time of day without its date is not enough.
 
     Raises:
         SuvError: Missing, contradictory, after the scan, or too long before it.

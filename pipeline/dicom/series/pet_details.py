@@ -132,7 +132,7 @@ def pet_warnings(
     Args:
         chosen: The PET in use.
         rivals: Other series that could have been, and were not told from it by a pattern.
-        details: Of all of them, by UID.
+        details: tracer and uptake time of all of them, by series UID.
         rules: What the study expects.
     """
     own, warnings = details[chosen.uid], []

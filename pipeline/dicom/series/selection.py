@@ -113,7 +113,7 @@ def best_pet(
 
     Args:
         candidates: Series that can be the PET.
-        patterns: Of descriptions, best first.
+        patterns: patterns of series descriptions, best first.
         details: Tracer and uptake time by series UID.
         rules: What the study expects of them.
     """
