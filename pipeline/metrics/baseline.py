@@ -1,4 +1,4 @@
-"""From log-hazards to survival probabilities: Breslow's baseline hazard."""
+"""From scores to survival probabilities: the slope of the log-hazard, and Breslow's baseline hazard."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def breslow(time: Array, event: Array, risk: Array) -> Baseline:
     Args:
         time: (n,) time to event or censoring.
         event: (n,) 1 = the event occurred.
-        risk: (n,) log-hazard, higher = worse. From patients the model was not fitted on;
-            in-sample log-hazards are spread too wide.
+        risk: (n,) log-hazard, higher = worse. Either from patients the model was not fitted on, or
+            shrunk by a slope from such patients: in-sample log-hazards are spread too wide.
 
     Raises:
         ValueError: No patient, or a log-hazard that is not finite.
@@ -64,3 +64,42 @@ def breslow(time: Array, event: Array, risk: Array) -> Baseline:
     log_sum = log_risk_set_sums[np.searchsorted(time[order], times, side="left")]
     hazard = np.cumsum(deaths * np.exp(-log_sum))
     return Baseline(times, hazard, centre, float(time.max()))
+
+
+def calibration_slope(score: Array, time: Array, event: Array, ridge: float = 1.0) -> float:
+    """Log-hazard per unit of a score, by ridge-penalised Cox regression; never below 0.
+
+    A slope below 1 says that a model's log-hazards are spread too wide (van Houwelingen and
+    Le Cessie, Stat Med 1990; 9: 1303). The coefficient per SD of the score is penalised by
+    ridge/2·β² (Verweij and van Houwelingen, Stat Med 1994; 13: 2427), which matters where events
+    are few: with five, an unpenalised slope is mostly noise.
+
+    Args:
+        score: (n,) higher = worse, of patients the model was not fitted on.
+        time: (n,) time to event or censoring.
+        event: (n,) 1 = the event occurred.
+        ridge: Penalty of the coefficient per SD.
+
+    Returns:
+        0 where the score is constant, nobody had the event, or higher scores go with later events.
+    """
+    from scipy.optimize import minimize_scalar
+
+    score, occurred = np.asarray(score, dtype=float), np.asarray(event) == 1
+    # Scores that differ by rounding errors only are constant.
+    spread = float(score.std())
+    if spread <= 1e-12 * max(1.0, float(np.abs(score).max())) or not occurred.any():
+        return 0.0
+    standardised = (score - score.mean()) / spread
+    order = np.argsort(time, kind="stable")
+    first_at_risk = np.searchsorted(time[order], time[occurred], side="left")
+
+    def penalised_deviance(beta: float) -> float:
+        log_hazard = beta * standardised
+        # log Σ exp over all patients still at risk, accumulated from the last patient backwards.
+        log_sums = np.logaddexp.accumulate(log_hazard[order][::-1])[::-1]
+        log_likelihood = float((log_hazard[occurred] - log_sums[first_at_risk]).sum())
+        return 0.5 * ridge * beta**2 - log_likelihood
+
+    best = float(minimize_scalar(penalised_deviance, bounds=(-20.0, 20.0), method="bounded").x)
+    return max(0.0, best) / spread
