@@ -82,6 +82,7 @@ class RoiMask:
 
     Attributes:
         name: ROI name, segment label or file name.
+        label: What messages and results call it.
         match: The image whose grid the mask has.
         mask: Boolean (z, y, x).
         source: `rtstruct`, `seg`, `mask_file`, or the method of the automatic segmentation.
@@ -92,6 +93,7 @@ class RoiMask:
     """
 
     name: str
+    label: str
     match: ImageMatch
     mask: Mask
     source: str
@@ -107,7 +109,7 @@ class FileRois:
 
     Attributes:
         masks: Masks of the ROIs whose names match.
-        names: Names of all ROIs.
+        names: What messages call all ROIs.
         unused: Why ROIs whose names match were not used.
     """
 
@@ -162,7 +164,7 @@ def converted_images(convert: Path, index: Index | None) -> dict[Modality, Image
                 read_grid(path), row.series_uid, row.frame_of_reference_uid, files_of(index, row)
             )
     if not images:
-        raise ContourError("there is no converted image to draw on", where=str(convert))
+        raise ContourError("there is no converted image to draw on", where="stage convert")
     return images
 
 
@@ -257,7 +259,7 @@ class _Choice:
 
 def _one_file(files: Sequence[Sequence[RoiMask]], same_roi: str) -> _Choice:
     """Of the files with an ROI of one name: the first if all agree, else the newest or none."""
-    first, name = files[0], files[0][0].name
+    first, name = files[0], files[0][0].label
     warnings: tuple[str, ...] = ()
     if len(first) > 1 and first[0].source == "rtstruct":
         warnings = (f"{len(first)} ROIs of one file are named {name!r}; they are united",)
@@ -301,7 +303,7 @@ def drawn_on_one_image(rois: Sequence[RoiMask]) -> Sequence[RoiMask]:
             "several files were drawn on images that are not in use",
             where=", ".join(files),
             expected="contours of one image",
-            got="ROIs " + ", ".join(repr(roi.name) for roi in rois),
+            got="ROIs " + ", ".join(repr(roi.label) for roi in rois),
             action="name one file's ROI in the cohort table's roi, or remove the others",
         )
     return rois
