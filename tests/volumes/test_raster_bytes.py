@@ -33,8 +33,12 @@ def test_a_changed_byte_of_compressed_values_is_refused(tmp_path, name):
     path = written(tmp_path, name)
     data = next(iter([p for p in tmp_path.iterdir() if p != path]), path)
     sound = data.read_bytes()
-    header = sound.index(b"LOCAL\n") + 6 if name == "a.mha" else sound.index(b"\n\n") + 2 if data == path else 0
-    begin = header + (12 if "nrrd" in name or "nhdr" in name else 2)  # after gzip's own header, which says when
+    header = (
+        sound.index(b"LOCAL\n") + 6 if name == "a.mha" else sound.index(b"\n\n") + 2 if data == path else 0
+    )
+    begin = header + (
+        12 if "nrrd" in name or "nhdr" in name else 2
+    )  # after gzip's own header, which says when
     for place in range(begin, len(sound), 7):
         changed = bytearray(sound)
         changed[place] ^= 0x55
