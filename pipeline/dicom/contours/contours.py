@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.dicom.contours.mask_files import is_mask_path, matching_masks, named_masks
+from pipeline.dicom.contours.merge import drawn_on_one_image, merge_rois
 from pipeline.dicom.contours.roi import (
     LEFT_OUT,
     ContourFile,
@@ -21,8 +22,6 @@ from pipeline.dicom.contours.roi import (
     NoContourError,
     RoiMask,
     converted_images,
-    drawn_on_one_image,
-    merge_rois,
     union_mask,
 )
 from pipeline.dicom.contours.rtstruct_masks import rtstruct_rois
