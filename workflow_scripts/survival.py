@@ -23,6 +23,8 @@ with job(snakemake.log[0]):
         seed=snakemake.params.seed,
         threads=snakemake.threads,
         learner=learn_columns,
+        permutations=snakemake.params.permutations,
+        risk_groups=snakemake.params.risk_groups,
         deep=DeepSource(deep, Path(snakemake.input.cross_splits)) if deep else None,
     )
-    fit_model(fit, Path(snakemake.output[0]).parent)
+    fit_model(fit, Path(snakemake.output.test).parent)

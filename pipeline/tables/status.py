@@ -132,7 +132,9 @@ def data_and_machine_told_apart() -> Iterator[None]:
         if problem is None:
             raise
         # The places without the exception's text, which may quote a header.
-        log.error("the stage broke on the patient's data:\n%s", "".join(traceback.format_tb(error.__traceback__)))
+        log.error(
+            "the stage broke on the patient's data:\n%s", "".join(traceback.format_tb(error.__traceback__))
+        )
         raise problem from error
 
 
