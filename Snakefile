@@ -32,6 +32,7 @@ include: "rules/evaluate.smk"
 include: "rules/explain.smk"
 include: "rules/bundle.smk"
 include: "rules/report.smk"
+include: "rules/cluster.smk"
 
 
 localrules:

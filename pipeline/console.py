@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from pipeline.attempts import marked_attempt
 from pipeline.errors import PipelineError
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -46,7 +47,8 @@ def job(log: str | Path) -> Iterator[None]:
         os.dup2(stream.fileno(), 2)
     configure_logging()
     try:
-        yield
+        with marked_attempt(path):
+            yield
     except PipelineError as error:
         logging.getLogger("pipeline").error("%s", error)
         print(f"error: {error}", file=_terminal, flush=True)

@@ -6,7 +6,9 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).resolve()
 sys.path.insert(0, str(ROOT))
 from snakemake.exceptions import WorkflowError
+from snakemake.io import apply_wildcards
 
+from pipeline.attempts import MEMORY, TIME
 from pipeline.console import accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.workflow.announcements import (
@@ -17,6 +19,7 @@ from pipeline.workflow.announcements import (
 )
 from pipeline.workflow.dependencies import Dependencies
 from pipeline.workflow.paths import StudyPaths
+from pipeline.workflow.resources import fold_memory_mb, fold_minutes, grown
 from pipeline.workflow.study import load_study
 
 prepare_environment(ROOT)
@@ -33,9 +36,6 @@ POLICY = settings.study.on_bad_patient
 
 # A fold asks for one accelerator unless the study trains on the CPU; a scheduler grants it.
 GPUS_PER_FOLD = 0 if settings.training.device == "cpu" else 1
-if workflow.local_exec and accelerators() and "gpu" not in workflow.global_resources:
-    # Here folds share no card unasked; --resources gpu=2 runs two at once.
-    workflow.register_resource("gpu", 1)
 
 
 def any_of(names):
@@ -52,12 +52,24 @@ wildcard_constraints:
     network=any_of(settings.contour_networks()),
 
 
+# What the cluster grants a rule at most, (minutes, MiB), where rules/cluster.smk has asked it.
+MOST = {}
+
+
 def stage_resources(mem_mb, minutes):
-    """Memory and run time, grown with each attempt."""
-    return dict(
-        mem_mb=lambda wildcards, attempt: mem_mb * attempt,
-        runtime=lambda wildcards, attempt: minutes * attempt,
-    )
+    """Memory and run time, numbers or functions of the wildcards; what a failed attempt lacked grows."""
+
+    def amount(base, shortage, most):
+        def ask(wildcards, attempt, rulename):
+            log = Path(apply_wildcards(workflow.get_rule(rulename).log[0], wildcards))
+            first = base(wildcards) if callable(base) else base
+            return grown(
+                first, shortage, log, attempt, MOST.get(rulename, (None, None))[most]
+            )
+
+        return ask
+
+    return dict(mem_mb=amount(mem_mb, MEMORY, 1), runtime=amount(minutes, TIME, 0))
 
 
 # A dry run starts nothing, so `onstart` is silent; what is wrong is asked for there first.
