@@ -14,6 +14,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/resources.smk"
 include: "rules/phantom.smk"
 include: "rules/index.smk"
 include: "rules/convert.smk"
