@@ -24,6 +24,7 @@ from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.predictions import DISTANCES, survival_column
 from pipeline.tables.splits import Splits, read_splits
+from pipeline.tables.status import stage_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,9 +139,9 @@ def evaluate(
         if has_outcomes(outcomes):
             outcome = _survival_outcome(outcomes.loc[list(fold_of)])
             rows["observed"].extend(observed_rows(which, outcome, settings.confidence))
-    out.mkdir(parents=True, exist_ok=True)
-    for name, columns in COLUMNS.items():
-        _write(out / f"{name}.csv", columns, rows[name])
+    with stage_folder("evaluate", out) as folder:
+        for name, columns in COLUMNS.items():
+            _write(folder / f"{name}.csv", columns, rows[name])
 
 
 def _read_model(name: str, path: Path, sources: Sources) -> EvaluatedModel:

@@ -18,7 +18,7 @@ IMAGES = DATA | {"volumes"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "provenance": set(),
-    "console": {"errors"},
+    "console": {"errors", "provenance"},
     "settings": BASE,
     "tables": BASE | {"settings"},
     "volumes": BASE | {"settings", "tables"},
