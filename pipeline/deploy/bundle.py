@@ -34,6 +34,7 @@ from pipeline.provenance import file_sha256, versions
 from pipeline.settings.models import Model
 from pipeline.settings.root import Settings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
+from pipeline.tables.parquet import read_frame
 from pipeline.tables.status import stage_folder
 from pipeline.tables.whole import whole_folder
 
@@ -285,9 +286,8 @@ def _stage_folders(results: Path, patient_id: str) -> StageFolders:
 
 def _risk_percentiles(job: BundleJob) -> tuple[float, ...]:
     """Percentiles of the development patients' risks, each by the fold that held the patient out."""
-    import pandas as pd
 
-    risks = pd.read_parquet(job.results / "ensemble" / f"{job.model}.parquet")
+    risks = read_frame(job.results / "ensemble" / f"{job.model}.parquet")
     if "risk" not in risks:
         return ()
     development = risks.loc[risks["set"] == "development", "risk"].to_numpy(dtype=float)

@@ -34,6 +34,7 @@ from pipeline.explain.saliency import (
 )
 from pipeline.settings.explain import ExplainSettings
 from pipeline.tables.outcomes import read_outcomes
+from pipeline.tables.parquet import read_frame
 from pipeline.tables.status import stage_folder
 from pipeline.training.batches import Batch, plain_batch
 from pipeline.training.dataset import CohortTensors, load_cohort
@@ -125,9 +126,8 @@ def explain_model(job: ExplainJob, out: Path) -> None:
         TrainingError: The network lacks the target, or a patient cannot be loaded.
         CheckpointError: A fold's checkpoint cannot be read.
     """
-    import pandas as pd
 
-    patients = choose_patients(pd.read_parquet(job.risks), job.settings.patients)
+    patients = choose_patients(read_frame(job.risks), job.settings.patients)
     outcomes = read_outcomes(job.outcomes)
     explanation = Explanation()
     for fold in progress(sorted({p.fold for p in patients}), title=f"explain {job.model}"):

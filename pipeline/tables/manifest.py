@@ -94,7 +94,7 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
         raise damage(
             path,
             "JSON with the manifest of its folder",
-            f"{type(error).__name__}: {error}",
+            type(error).__name__,
             remove=path.parent,
         ) from None
     if stated != _digest(content):
