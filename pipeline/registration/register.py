@@ -66,8 +66,6 @@ def register_patient(
     """
     if propagate_exclusion(sources.convert, out):
         return
-    if sources.template is not None:
-        read_whole(sources.template)
     with patient_stage("register", sources.patient_id, out, policy) as work:
         facts: dict[str, Any] = {"method": settings.method}
         matrix: FloatArray = np.eye(4, dtype=np.float64)
@@ -94,6 +92,7 @@ def register_patient(
 def _template_facts(sources: RegistrationSources, settings: RegistrationSettings) -> dict[str, Any]:
     if sources.template is None:
         raise PipelineError("registration.method is template, but no template was given")
+    read_whole(sources.template)
     facts: dict[str, Any] = json.loads((sources.template / FACTS).read_text(encoding="utf-8"))
     expected = (settings.moving, settings.working_mm)
     if (facts["modality"], facts["working_mm"]) != expected:
