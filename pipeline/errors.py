@@ -87,6 +87,10 @@ class MachineError(PipelineError):
     """EX_IOERR of sysexits.h."""
 
 
+class DamageError(MachineError):
+    """A result of the pipeline's own is missing, cut or changed: this stops, whatever the policy."""
+
+
 class PatientError(PipelineError):
     """One patient's data cannot be trusted; the policy decides between stop and exclude."""
 

@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "provenance": set(),
     "attempts": set(),
-    "console": {"errors", "attempts"},
+    "console": {"errors", "provenance", "attempts"},
     "settings": BASE,
     "tables": BASE | {"settings"},
     "volumes": BASE | {"settings", "tables"},
