@@ -52,8 +52,9 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         DicomError: (policy `stop`) no files, several patients, no usable PET or CT,
             several studies, or different frames of reference.
     """
-    with patient_stage("index", patient.patient_id, out, policy) as warnings:
-        scan = _scan(patient, out, settings)
+    with patient_stage("index", patient.patient_id, out, policy) as work:
+        warnings = work.warnings
+        scan = _scan(patient, work.folder, settings)
         _warn_of_broken_files(scan, warnings)
         whole = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
         joined = joined_parts(whole)
@@ -71,7 +72,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         _require_one_content(in_use, scan)
         files = {s.uid: tuple(i.path for i in s.instances) for s in series}
         folder = patient.folder.absolute()
-        write_index(out, Index(patient.patient_id, folder, rows, files, dict(scan.skipped), aligned))
+        write_index(work.folder, Index(patient.patient_id, folder, rows, files, dict(scan.skipped), aligned))
 
 
 @dataclass(frozen=True)
@@ -149,9 +150,7 @@ def _warn_of_a_short_pet(picked: Mapping[str, Series], settings: IndexSettings, 
 
 def _scan(patient: PatientFiles, out: Path, settings: IndexSettings) -> Scan:
     if not patient.folder.exists():
-        raise DicomError(
-            "the image folder does not exist", where=str(patient.folder), action="correct image_path"
-        )
+        raise DicomError("the image folder does not exist", where="image_path", action="correct image_path")
     limits = Limits(settings.max_unpacked_mib, settings.max_deflated_mib)
     scan = scan_folder(patient.folder.absolute(), out.absolute() / "unpacked", limits)
     if not scan.instances:
