@@ -60,4 +60,4 @@ cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=config/co
 	$(BIN)/python -m pipeline.dicom.series.cohort_draft "$(DICOM)" "$(OUT)"
 
 clean: ## Remove what the demo made (results/phantom), nothing of yours
-	rm -rf results/phantom .snakemake
+	rm -rf results/phantom

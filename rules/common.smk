@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).resolve()
 sys.path.insert(0, str(ROOT))
 from snakemake.exceptions import WorkflowError
+from snakemake.persistence.file import FilePersistence
 
 from pipeline.console import accelerators, prepare_environment
 from pipeline.errors import PipelineError
@@ -17,6 +18,7 @@ from pipeline.workflow.announcements import (
 )
 from pipeline.workflow.dependencies import Dependencies
 from pipeline.workflow.paths import StudyPaths
+from pipeline.workflow.records import mark_results_without_record
 from pipeline.workflow.study import load_study
 
 prepare_environment(ROOT)
@@ -30,6 +32,13 @@ settings, cohort = study.settings, study.cohort
 paths = StudyPaths(study)
 depends = Dependencies(study)
 POLICY = settings.study.on_bad_patient
+
+# Snakemake reads --touch after this file; it records results as they are.
+if workflow.is_main_process and not {"--touch", "-t"} & set(sys.argv):
+    try:
+        announce(mark_results_without_record(paths, FilePersistence()))
+    except PipelineError as error:
+        raise WorkflowError(str(error)) from None
 
 # A fold asks for one accelerator unless the study trains on the CPU; a scheduler grants it.
 GPUS_PER_FOLD = 0 if settings.training.device == "cpu" else 1

@@ -10,6 +10,6 @@ with job(snakemake.log[0]):
         [AlignedContours(Path(contours), Path(registration)) for contours, registration in pairs],
         Path(snakemake.output[0]),
         CropSettings.model_validate(snakemake.params.settings),
-        pin=Path(snakemake.params.pin),
+        frozen=Path(snakemake.params.frozen),
         mask_from=snakemake.params.mask_from,
     )

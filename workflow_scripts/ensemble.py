@@ -8,4 +8,9 @@ with job(snakemake.log[0]):
         name: [Path(folder) for folder in snakemake.input.folds if Path(folder).parent.name == name]
         for name in snakemake.params.members
     }
-    ensemble(members, Path(snakemake.output.table), Path(snakemake.output.info))
+    ensemble(
+        members,
+        Path(snakemake.output.table),
+        Path(snakemake.output.info),
+        snakemake.params.z_scores,
+    )

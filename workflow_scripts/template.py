@@ -10,5 +10,5 @@ with job(snakemake.log[0]):
         Path(snakemake.output[0]),
         RegistrationSettings.model_validate(snakemake.params.settings),
         snakemake.params.seed,
-        pin=Path(snakemake.params.pin),
+        frozen=Path(snakemake.params.frozen),
     )

@@ -166,7 +166,6 @@ def fit_estimator(model: ClassicalModel, train: Patients, context: Context) -> F
         score,
         {"deep_features_of": model.needs.deep, "parts": [part.report for part in parts]},
         tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
-        parts[0].log_hazard,
         tuple(dict.fromkeys(caveat for part in parts for caveat in part.caveats)),
     )
 

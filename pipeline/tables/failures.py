@@ -63,8 +63,8 @@ def data_error(error: Exception) -> PipelineError | None:
         return None
     return UnexpectedDataError(
         "the data cannot be used: a step broke on them",
-        got=f"{type(error).__name__}: {_first_line(error)}".rstrip(": "),
-        action="look at the files; the job's log has the traceback, in case the software is to blame",
+        got=type(error).__name__,  # its text may quote a header
+        action="look at the files; the job's log has the places, in case the software is to blame",
     )
 
 

@@ -22,7 +22,7 @@ class Fold:
 
     Attributes:
         train: The patients that models are fitted on.
-        validation: Choose the epoch; give Z-scores and the baseline hazard.
+        validation: Choose the epoch, and shrink survival probabilities.
         test: Are only predicted.
     """
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import shutil
+import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -130,7 +131,8 @@ def data_and_machine_told_apart() -> Iterator[None]:
         problem = data_error(error)
         if problem is None:
             raise
-        log.exception("the stage broke on the patient's data")
+        # The places without the exception's text, which may quote a header.
+        log.error("the stage broke on the patient's data:\n%s", "".join(traceback.format_tb(error.__traceback__)))
         raise problem from error
 
 

@@ -223,8 +223,8 @@ def write_network(path: Path, net: torch.nn.Module, about: dict[str, Any]) -> No
     write_atomically(path, pack({"net": weights, "about": json.dumps(about, sort_keys=True)}))
 
 
-def write_fold(out: Path, table: pd.DataFrame, history: bytes, caveats: Sequence[str]) -> None:
-    """Write `predictions.parquet`, `history.csv` and, in `model.json`, caveats that tables print."""
-    write_atomically(out / "model.json", (json.dumps({"caveats": list(caveats)}) + "\n").encode())
+def write_fold(out: Path, table: pd.DataFrame, history: bytes, about: dict[str, Any]) -> None:
+    """Write `predictions.parquet`, `history.csv` and `model.json`: numbers of patients, caveats, baseline."""
+    write_atomically(out / "model.json", (json.dumps(about, indent=1) + "\n").encode())
     write_predictions(out / "predictions.parquet", table)
     write_atomically(out / "history.csv", history)

@@ -149,9 +149,7 @@ def _warn_of_a_short_pet(picked: Mapping[str, Series], settings: IndexSettings, 
 
 def _scan(patient: PatientFiles, out: Path, settings: IndexSettings) -> Scan:
     if not patient.folder.exists():
-        raise DicomError(
-            "the image folder does not exist", where=str(patient.folder), action="correct image_path"
-        )
+        raise DicomError("the image folder does not exist", where="image_path", action="correct image_path")
     limits = Limits(settings.max_unpacked_mib, settings.max_deflated_mib)
     scan = scan_folder(patient.folder.absolute(), out.absolute() / "unpacked", limits)
     if not scan.instances:

@@ -81,19 +81,19 @@ def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int) -> Volum
         return None
     folder = patient.folder
     if not folder.is_dir():
-        raise DicomError("the image folder does not exist", where=str(folder), action="correct image_path")
+        raise DicomError("the image folder does not exist", where="image_path", action="correct image_path")
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     matching = [text for text in names if fnmatchcase(text.lower(), pattern.lower())]
     if len(matching) != 1:
         raise DicomError(
             f"no {name} file" if not matching else f"several {name} files",
-            where=str(folder),
+            where="image_path",
             expected=f"one file named like {pattern}",
-            got=", ".join(matching or names) or "an empty folder",
+            got=f"{len(matching)} such files" if matching else f"{len(names)} files, none of that name",
             action=f"set cohort.nifti_{name.lower()} to a pattern that fits one file",
         )
     path = folder / matching[0]
-    return read_nifti(path, max_bytes=max_mib << 20)
+    return read_nifti(path, max_bytes=max_mib << 20, label=f"the {name} file of image_path")
 
 
 def _overlap(first: Grid, second: Grid) -> bool:
