@@ -13,11 +13,12 @@ import numpy as np
 
 from pipeline.errors import RadiomicsError
 from pipeline.radiomics.images import BoolArray, FeatureImage
+from pipeline.tables.status import Status, read_whole
 from pipeline.volumes.grids import bounding_box, in_field, sub_grid
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.resample import resample_mask
 from pipeline.volumes.stage_files import PET_IMAGED, imaged_voxels, read_suv
-from pipeline.volumes.transform import inverse, pet_matrix
+from pipeline.volumes.transform import inverse, must_register_pet, pet_matrix
 from pipeline.volumes.volume import FloatArray, Grid, Volume, require_same_grid
 
 
@@ -68,6 +69,20 @@ class NativePet:
     grid: Grid
     image: FeatureImage
     notes: tuple[str, ...] = ()
+
+
+def exclusion(sources: FeatureSources) -> Status | None:
+    """Why a patient was excluded by a stage whose volumes are read; None where all left them whole.
+
+    Raises:
+        DamageError: A file is missing, cut or changed.
+    """
+    folders = [sources.convert, sources.suv]
+    folders += [sources.contours] if sources.contours is not None else []
+    if sources.registration is not None and must_register_pet(sources.convert):
+        folders.append(sources.registration)
+    states = [read_whole(folder) for folder in folders]
+    return next((status for status in states if status.state == "excluded"), None)
 
 
 def pet_with_drawn_contour(sources: FeatureSources) -> NativePet:

@@ -14,12 +14,13 @@ from pipeline.radiomics.native_pet import (
     FeatureSources,
     ImageGrid,
     NativePet,
+    exclusion,
     pet_with_contour,
     pet_with_drawn_contour,
 )
 from pipeline.store.crops import read_crop as read_stored_crop
 from pipeline.store.crops import read_status as read_store_status
-from pipeline.tables.status import Status, read_status
+from pipeline.tables.status import Status
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ def read_images(sources: FeatureSources) -> PatientImages:
     patient = read_crop(sources.crop)
     if not patient.images or patient.status == NO_CONTOUR:
         return patient
+    if excluded := exclusion(sources):
+        return PatientImages(sources.patient_id, {}, excluded)
     pet = pet_with_drawn_contour(sources)
     return replace(patient, pet=pet, notes=patient.notes + pet.notes)
 
@@ -91,6 +94,8 @@ def read_predicted(sources: FeatureSources, masks: Path) -> PatientImages:
     patient = read_crop(sources.crop)
     if not patient.images:
         return patient
+    if excluded := exclusion(sources):
+        return PatientImages(sources.patient_id, {}, excluded)
     if patient.patient_id not in group:
         raise RadiomicsError("there is no predicted contour of the patient", where=masks.name)
     mask = np.pad(np.asarray(group[patient.patient_id][...]) > 0, patient.margin)
@@ -154,10 +159,8 @@ def read_native(sources: FeatureSources) -> PatientImages:
         GeometryError: A volume cannot be read, or a contour does not share the grid of its image.
     """
     assert sources.contours is not None
-    for folder in (sources.suv, sources.contours):
-        status = read_status(folder)
-        if status.state == "excluded":
-            return PatientImages(sources.patient_id, {}, status)
+    if excluded := exclusion(sources):
+        return PatientImages(sources.patient_id, {}, excluded)
     drawn = [name for name in ("pet", "ct") if (sources.contours / f"gtv_{name}.nii.gz").is_file()]
     if not drawn:
         return PatientImages(sources.patient_id, {}, NO_CONTOUR)

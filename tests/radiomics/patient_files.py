@@ -28,6 +28,6 @@ def files_of(crop: Path, root: Path | None = None) -> FeatureSources:
         write_nifti(folders["suv"] / "pet_suvbw.nii.gz", pet)
         if stored.mask is not None:
             write_nifti(folders["contours"] / "gtv_ct.nii.gz", Volume(stored.mask, grid))
-        for stage in ("suv", "contours"):
+        for stage in ("convert", "suv", "contours"):
             write_status(folders[stage], Status("ok", stage))
     return FeatureSources(crop.stem, **folders, crop=crop)

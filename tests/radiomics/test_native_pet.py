@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.errors import DamageError
 from pipeline.radiomics.native_pet import FeatureSources
 from pipeline.radiomics.radiomics_patient import radiomics_patient
 from pipeline.radiomics.radiomics_table import read_metadata
@@ -42,6 +43,13 @@ def lesion() -> np.ndarray:
     return mask
 
 
+def seal(sources: FeatureSources) -> None:
+    """Statuses of the stages, written once their files are there."""
+    for folder in (sources.convert, sources.suv, sources.contours):
+        assert folder is not None
+        write_status(folder, Status("ok", folder.parent.name))
+
+
 def averaged(values: np.ndarray) -> np.ndarray:
     return values.reshape(12, 2, 12, 2, 12, 2).mean(axis=(1, 3, 5)).astype(np.float32)
 
@@ -56,9 +64,8 @@ def sources(tmp_path: Path) -> FeatureSources:
     )
     write_nifti(files.convert / "ct_hu.nii.gz", Volume(pet() * 10, NATIVE))
     write_nifti(files.suv / "pet_suvbw.nii.gz", Volume(pet(), NATIVE))
-    for stage in ("suv", "contours"):
-        write_status(tmp_path / stage / "P1", Status("ok", stage))
     write_nifti(tmp_path / "contours" / "P1" / "gtv_ct.nii.gz", Volume(lesion().astype(np.uint8), NATIVE))
+    seal(files)
     about = CropAttributes("P1", ("pet", "ct"), ("g/mL", "HU"), COARSE.spacing_mm, COARSE.origin_mm, margin=1)
     values = averaged(pet())
     inside = np.ones(COARSE.shape, np.uint8)
@@ -91,6 +98,7 @@ def test_the_contour_drawn_on_the_pet_comes_first(sources: FeatureSources, tmp_p
     smaller = np.zeros(NATIVE.shape, np.uint8)
     smaller[8:12, 8:12, 8:12] = 1
     write_nifti(sources.contours / "gtv_pet.nii.gz", Volume(smaller, NATIVE))
+    seal(sources)
     values = metrics(sources, tmp_path / "P1.parquet")
     assert (values["pet_index_suvmax"], values["pet_index_volume_ml"]) == (5, pytest.approx(64 * 0.008))
 
@@ -110,6 +118,7 @@ def test_a_predicted_contour_goes_back_to_native_voxels(
         store.write_crop(sources.crop, replace(crop, attributes=replace(crop.attributes, pet_transform=rows)))
         moved = Volume(np.roll(pet(), round(shift_mm / 2), axis=1), NATIVE)
         write_nifti(sources.suv / "pet_suvbw.nii.gz", moved)
+        seal(sources)
     write_masks(tmp_path / "masks.zarr", {"P1": predicted})
     # A new patient whose contour is predicted has no folder of contours.
     patient = read_predicted(replace(sources, contours=None), tmp_path / "masks.zarr")
@@ -122,6 +131,7 @@ def test_a_predicted_contour_goes_back_to_native_voxels(
 def test_a_contour_beyond_the_pet_is_told(sources: FeatureSources, tmp_path: Path) -> None:
     half = Grid((12, 24, 24), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))
     write_nifti(sources.suv / "pet_suvbw.nii.gz", Volume(np.ascontiguousarray(pet()[:12]), half))
+    seal(sources)
     radiomics_patient(sources, tmp_path / "P1.parquet", DEMO, "stop")
     problem = read_metadata(tmp_path / "P1.parquet")[b"status"]["problem"]
     assert "50% of the contour lies beyond the PET" in problem
@@ -137,11 +147,18 @@ def test_a_contour_between_the_voxels_of_the_pet_has_no_metrics(
     tiny = np.zeros(NATIVE.shape, np.uint8)
     tiny[12:14, 12:14, 12:14] = 1
     write_nifti(sources.contours / "gtv_ct.nii.gz", Volume(tiny, NATIVE))
+    seal(sources)
     values = metrics(sources, tmp_path / "P1.parquet")
     assert np.isnan([v for k, v in values.items() if "_index_" in k]).all()
     assert np.isfinite(values["pet_original_firstorder_Mean"])
     problem = read_metadata(tmp_path / "P1.parquet")[b"status"]["problem"]
     assert "no voxel of the native PET" in problem
+
+
+def test_a_native_pet_that_changed_is_refused(sources: FeatureSources, tmp_path: Path) -> None:
+    write_nifti(sources.suv / "pet_suvbw.nii.gz", Volume(pet() * 2, NATIVE))
+    with pytest.raises(DamageError, match="pet_suvbw"):
+        radiomics_patient(sources, tmp_path / "P1.parquet", DEMO, "exclude")
 
 
 STS = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).resolve().parents[2] / "../shared/data")) / "sts"
@@ -157,11 +174,10 @@ def test_suvmax_of_a_real_patient_is_that_of_the_files(tmp_path: Path) -> None:
     files = FeatureSources(
         "P1", *(tmp_path / stage for stage in ("convert", "suv", "contours", "registration"))
     )
-    for stage in ("suv", "contours"):
-        write_status(tmp_path / stage, Status("ok", stage))
     write_nifti(files.suv / "pet_suvbw.nii.gz", Volume(image, grid))
     write_nifti(files.convert / "ct_hu.nii.gz", Volume(image, grid))
     write_nifti(tmp_path / "contours" / "gtv_pet.nii.gz", Volume(mask.astype(np.uint8), grid))
+    seal(files)
     patient = read_images(files)
     assert patient.pet is not None
     assert patient.pet.image.values[patient.pet.image.mask].max() == pytest.approx(6.07, abs=0.005)

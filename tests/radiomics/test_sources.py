@@ -53,10 +53,10 @@ def native(folder: Path, contours: tuple[str, ...]) -> FeatureSources:
     arrays = images()
     write_nifti(sources.convert / "ct_hu.nii.gz", Volume(arrays["ct"], grid))
     write_nifti(sources.suv / "pet_suvbw.nii.gz", Volume(arrays["pet"], grid))
-    for stage in ("suv", "contours"):
-        write_status(folder / stage, Status("ok", stage))
     for name in contours:
         write_nifti(folder / "contours" / f"gtv_{name}.nii.gz", Volume(ball().astype(np.uint8), grid))
+    for stage in ("convert", "suv", "contours"):
+        write_status(folder / stage, Status("ok", stage))
     return sources
 
 
@@ -88,11 +88,14 @@ def test_a_contour_goes_through_the_registration_of_another_frame_of_reference(
     grid = Grid(SHAPE, (3.0, 2.0, 2.0), (4.0, 0.0, 0.0))
     write_nifti(sources.suv / "pet_suvbw.nii.gz", Volume(images()["pet"], grid))
     (sources.convert / "pet.json").write_text('{"pet_to_ct": "register"}')
+    for stage in ("convert", "suv", "registration"):
+        write_status(tmp_path / stage / "P1", Status("ok", stage))
     with pytest.raises(PipelineError, match="was not registered"):
         radiomics_patient(sources, shifted, settings, "stop")
     to_pet = np.eye(4)
     to_pet[0, 3] = 4.0
     write_matrix(tmp_path / "registration" / "P1" / "pet_to_ct.mat", to_pet)
+    write_status(tmp_path / "registration" / "P1", Status("ok", "registration"))
     radiomics_patient(sources, shifted, settings, "stop")
     pd.testing.assert_frame_equal(pd.read_parquet(same), pd.read_parquet(shifted))
 

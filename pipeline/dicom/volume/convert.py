@@ -64,11 +64,11 @@ def convert_patient(index: Path, out: Path, settings: ConvertSettings, policy: P
     if propagate_exclusion(index, out):
         return
     series_index = read_index(index)
-    with patient_stage("convert", series_index.patient_id, out, policy) as warnings:
+    with patient_stage("convert", series_index.patient_id, out, policy) as work:
         if find_chosen(series_index, "ct") is not None:
-            _convert_ct(series_index, out, settings, warnings)
+            _convert_ct(series_index, work.folder, settings, work.warnings)
         if find_chosen(series_index, "pet") is not None:
-            _convert_pet(series_index, out, settings, warnings)
+            _convert_pet(series_index, work.folder, settings, work.warnings)
 
 
 @dataclass
