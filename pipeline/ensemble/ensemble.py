@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.settings.evaluation import ZScoreSource
+from pipeline.tables.parquet import write_frame
 from pipeline.tables.predictions import DISTANCES, OUT_OF_SAMPLE, read_predictions
+from pipeline.tables.whole import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,15 +134,14 @@ def ensemble(
         for name, scale in fold.scales.items()
         for warning in _warnings_of(name, number, scale)
     ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _join_folds([fold.table for fold in folds]).to_parquet(out, index=False)
+    write_frame(out, _join_folds([fold.table for fold in folds]))
     about = {
         "members": {name: _describe_scales(name, folds) for name in members},
         "folds": _cuts(folds),
         "warnings": warnings,
         "caveats": _caveats_of(members),
     }
-    info.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_text(info, json.dumps(about, indent=1) + "\n")
     for warning in warnings:
         log.warning("%s", warning)
 

@@ -36,6 +36,7 @@ from pipeline.metrics.time_dependent import SurvivalOutcome, calibration_bins
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.splits import read_splits
+from pipeline.tables.status import stage_folder
 
 Array = NDArray[np.float64]
 COLUMNS = {
@@ -118,9 +119,9 @@ def evaluate(
         if has_outcomes(outcomes):
             outcome = survival_outcome(outcomes.loc[list(fold_of)])
             rows["observed"].extend(observed_rows(which, outcome, settings.confidence))
-    out.mkdir(parents=True, exist_ok=True)
-    for name, columns in COLUMNS.items():
-        _write(out / f"{name}.csv", columns, rows[name])
+    with stage_folder("evaluate", out) as folder:
+        for name, columns in COLUMNS.items():
+            _write(folder / f"{name}.csv", columns, rows[name])
 
 
 def _add_model(

@@ -18,6 +18,7 @@ from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.time_dependent import SurvivalOutcome
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.outcomes import has_outcomes
+from pipeline.tables.parquet import read_frame
 from pipeline.tables.predictions import DISTANCES, survival_column
 from pipeline.tables.splits import Splits
 
@@ -63,13 +64,11 @@ class EvaluatedModel:
 
 def read_model(name: str, path: Path, sources: Sources) -> EvaluatedModel:
     """Read what the stage `ensemble` wrote of a model; its JSON lies beside its table."""
-    import pandas as pd
-
     info = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     boxes = read_folds(sources.detectors.get(name, ()))
     test = sources.permutations.get(name)
     permutations = json.loads(Path(test).read_text(encoding="utf-8")) if test else None
-    return EvaluatedModel(name, pd.read_parquet(path).set_index("patient_id"), info, boxes, permutations)
+    return EvaluatedModel(name, read_frame(path).set_index("patient_id"), info, boxes, permutations)
 
 
 def require_outcomes(models: Sequence[EvaluatedModel], outcomes: pd.DataFrame) -> None:

@@ -17,6 +17,7 @@ from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.splits import Fold, Splits, read_splits
+from pipeline.tables.whole import write_text
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,7 @@ def write_training_plan(job: TrainingPlanJob, out: Path) -> None:
 
     Without outcomes the numbers of events are null.
     """
-    text = json.dumps(describe(job), indent=1) + "\n"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    write_text(out, json.dumps(describe(job), indent=1) + "\n")
 
 
 def describe(job: TrainingPlanJob) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pipeline.survival.survival_probabilities import SurvivalProbabilities, reca
 from pipeline.tables.predicted_features import contour_caveats, read_predicted_features
 from pipeline.tables.predictions import OUT_OF_SAMPLE, survival_column, write_predictions
 from pipeline.tables.splits import FoldSet, Splits, read_splits
+from pipeline.tables.status import stage_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,8 +113,8 @@ def fit_model(job: ModelJob, out: Path) -> None:
     for fold in range(len(study.splits.folds)):
         try:
             # Several jobs share a machine; a BLAS that uses all cores makes each of them slower.
-            with threadpool_limits(job.threads):
-                _fit_fold(job, study, fold, out / f"fold{fold}")
+            with threadpool_limits(job.threads), stage_folder("survival", out / f"fold{fold}") as folder:
+                _fit_fold(job, study, fold, folder)
         except ModelError as error:
             error.where = f"model {job.name}, fold {fold}" + (f", {error.where}" if error.where else "")
             raise

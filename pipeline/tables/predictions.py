@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import TableError
+from pipeline.tables.parquet import read_frame, write_frame
 from pipeline.tables.splits import FOLD_SETS
 
 if TYPE_CHECKING:
@@ -37,15 +38,12 @@ def write_predictions(path: Path, frame: pd.DataFrame) -> None:
         TableError: A column is missing, a patient occurs twice, or a risk is not finite.
     """
     check_predictions(frame, str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(path, index=False)
+    write_frame(path, frame)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read and check predictions."""
-    import pandas as pd
-
-    frame = pd.read_parquet(path)
+    frame = read_frame(path)
     check_predictions(frame, str(path))
     return frame
 

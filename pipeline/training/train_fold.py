@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.settings.training import TrainingSettings
 from pipeline.tables.detections import FILE, write_detections
+from pipeline.tables.status import stage_folder
 from pipeline.training.checkpoint import exclusive_lock
 from pipeline.training.completed import remove_run_files, resume_completed, save_completed
 from pipeline.training.context import FoldData, FoldJob, fingerprint_of, load_fold, make_context
@@ -75,9 +76,10 @@ def train_fold(job: FoldJob, out: Path) -> None:
             _take_best_weights(run)
             timing = _timing(run, time.perf_counter() - begun)
             save_completed(run, timing)
-        write_outputs(job, data, run, out)
-        # Times differ between two runs, so they are a file of their own.
-        (out / "timing.json").write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")
+        with stage_folder("train_fold", out) as folder:
+            write_outputs(job, data, run, folder)
+            # Times differ between two runs, so they are a file of their own.
+            (folder / "timing.json").write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")
         remove_run_files(job.work)
 
 
@@ -107,7 +109,6 @@ def _timing(run: TrainState, seconds: float) -> dict[str, Any]:
 
 def write_outputs(job: FoldJob, data: FoldData, run: TrainState, out: Path) -> None:
     """Predict all patients with the selected weights and write everything but the times."""
-    out.mkdir(parents=True, exist_ok=True)
     run.context.net.eval()
     predictions = _predict(job, data, run)
     # Without a predicted risk a baseline hazard would be the cohort's, not the network's.
