@@ -24,8 +24,7 @@ rule survival:
         **depends.on("survival"),
         model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),
         horizons_days=settings.evaluation.predicted_days,
-        permutations=settings.evaluation.permutations,
-        risk_groups=settings.evaluation.risk_groups,
+        test=settings.evaluation.model_dump(include={"permutations", "risk_groups"}),
         seed=settings.study.seed,
     message:
         "Survival {wildcards.model}: fitted within each fold's training patients"

@@ -8,7 +8,6 @@ from pipeline.training.tabular import learn_columns
 
 with job(snakemake.log[0], snakemake.params.items()):
     model = read_model(snakemake.params.model)
-    # A bare file where there is one table, a list where there is one per fold.
     predicted = model.needs.contour == "predicted"
     deep = tuple(Path(folder, "deep_features.parquet") for folder in snakemake.input.deep)
     fit = ModelJob(
@@ -23,8 +22,7 @@ with job(snakemake.log[0], snakemake.params.items()):
         seed=snakemake.params.seed,
         threads=snakemake.threads,
         learner=learn_columns,
-        permutations=snakemake.params.permutations,
-        risk_groups=snakemake.params.risk_groups,
         deep=DeepSource(deep, Path(snakemake.input.cross_splits)) if deep else None,
+        **snakemake.params.test,
     )
     fit_model(fit, Path(snakemake.output.test).parent)

@@ -24,6 +24,7 @@ from pipeline.tables.predicted_features import contour_caveats, read_predicted_f
 from pipeline.tables.predictions import OUT_OF_SAMPLE, survival_column, write_predictions
 from pipeline.tables.splits import FoldSet, Splits, read_splits
 from pipeline.tables.status import stage_folder
+from pipeline.tables.whole import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +120,7 @@ def fit_model(job: ModelJob, out: Path) -> None:
             error.where = f"model {job.name}, fold {fold}" + (f", {error.where}" if error.where else "")
             raise
     test = _test_risk_groups(job, study)
-    (out / "permutations.json").write_text(json.dumps(test.plain(), indent=1) + "\n", encoding="utf-8")
+    write_text(out / "permutations.json", json.dumps(test.plain(), indent=1) + "\n")
 
 
 def _test_risk_groups(job: ModelJob, study: StudyData) -> PermutationTest:
