@@ -5,11 +5,8 @@ rule report:
         models=paths.folds(*settings.models),
         crops=paths.crops(),
         explain=[paths.explanation(model) for model in study.explained],
-        suv=(
-            [paths.stage("suv", patient) for patient in cohort.ids()]
-            if study.from_scanner
-            else []
-        ),
+        quality=paths.quality_control(),
+        features=paths.features_in_report(),
         stability=paths.stability_summary if study.uses_stability else [],
         plan=paths.training_plan,
         problems=paths.exclusions,
@@ -35,6 +32,7 @@ rule report:
         **depends.on("report"),
         settings=settings.model_dump(mode="json"),
         results=lambda wildcards: paths.results,
+        patients=cohort.ids(),
         code_of_results=lambda wildcards: depends.code_of_results(),
     message:
         "Report: figures, tables and pages"
