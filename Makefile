@@ -64,4 +64,4 @@ forget: $(STAMP) ## Remove what is left of a patient who withdrew: make forget P
 	$(BIN)/python -m pipeline.workflow.forget "$(PATIENT)" --configfile "$(or $(STUDY),config/config.yaml)"
 
 clean: ## Remove what the demo made (results/phantom), nothing of yours
-	rm -rf results/phantom .snakemake
+	rm -rf results/phantom

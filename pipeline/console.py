@@ -8,9 +8,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from pipeline.attempts import marked_attempt
 from pipeline.errors import PipelineError
+from pipeline.provenance import set_job
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -27,15 +29,21 @@ def configure_logging(level: int = logging.INFO) -> None:
 
 
 @contextlib.contextmanager
-def job(log: str | Path) -> Iterator[None]:
+def job(log: str | Path, parameters: Iterable[tuple[str, Any]] = ()) -> Iterator[None]:
     """Run a rule's script: output to its log, errors of ours as one line.
 
     Standard output and error are redirected at descriptor level, because compiled
     libraries write there too. A :class:`PipelineError` is printed on the terminal without
     traceback and gives the exit code; any other exception keeps its traceback in the log, names
     the log, and gives 1.
+
+    Args:
+        log: The rule's log.
+        parameters: Names and values of the rule's parameters, of which the manifests of its
+            results hold a digest.
     """
     global _terminal
+    set_job(parameters)
     path = Path(log)
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
@@ -46,7 +54,8 @@ def job(log: str | Path) -> Iterator[None]:
         os.dup2(stream.fileno(), 2)
     configure_logging()
     try:
-        yield
+        with marked_attempt(path):
+            yield
     except PipelineError as error:
         logging.getLogger("pipeline").error("%s", error)
         print(f"error: {error}", file=_terminal, flush=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).resolve()
 sys.path.insert(0, str(ROOT))
 from snakemake.exceptions import WorkflowError
+from snakemake.persistence.file import FilePersistence
 
 from pipeline.console import accelerators, prepare_environment
 from pipeline.errors import PipelineError
@@ -22,6 +23,7 @@ from pipeline.workflow.guards import (
     require_images,
 )
 from pipeline.workflow.paths import StudyPaths
+from pipeline.workflow.records import mark_results_without_record
 from pipeline.workflow.study import load_study
 
 prepare_environment(ROOT)
@@ -39,11 +41,15 @@ settings, cohort = study.settings, study.cohort
 depends = Dependencies(study)
 POLICY = settings.study.on_bad_patient
 
+# Snakemake reads --touch after this file; it records results as they are.
+if workflow.is_main_process and not {"--touch", "-t"} & set(sys.argv):
+    try:
+        announce(mark_results_without_record(paths, FilePersistence()))
+    except PipelineError as error:
+        raise WorkflowError(str(error)) from None
+
 # A fold asks for one accelerator unless the study trains on the CPU; a scheduler grants it.
 GPUS_PER_FOLD = 0 if settings.training.device == "cpu" else 1
-if workflow.local_exec and accelerators() and "gpu" not in workflow.global_resources:
-    # Here folds share no card unasked; --resources gpu=2 runs two at once.
-    workflow.register_resource("gpu", 1)
 
 
 def any_of(names):
@@ -58,14 +64,6 @@ wildcard_constraints:
     fold=r"\d+",
     region=any_of(study.regions),
     network=any_of(settings.contour_networks()),
-
-
-def stage_resources(mem_mb, minutes):
-    """Memory and run time, grown with each attempt."""
-    return dict(
-        mem_mb=lambda wildcards, attempt: mem_mb * attempt,
-        runtime=lambda wildcards, attempt: minutes * attempt,
-    )
 
 
 # A dry run starts nothing, so `onstart` is silent; what is wrong is asked for there first.

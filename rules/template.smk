@@ -1,12 +1,12 @@
-# Decisions for the whole cohort, made once from pinned development patients. Their files
-# are `ancient`: one patient's new data must not move every other patient's crop. Code and
-# settings that would change the files of all patients are named under `upstream`.
+# Decisions for the whole cohort. The list of patients they are made from is frozen by the
+# first run: who joins later takes no part. What these patients' files say is an ordinary
+# input, so that a change of any of them reaches every crop in the same run.
 POSITION_FROM = paths.position_candidates()
 
 
 rule template:
     input:
-        candidates=ancient(paths.template_candidates()),
+        candidates=paths.template_candidates(),
         named=paths.named_template(),
     output:
         directory(paths.template),
@@ -22,8 +22,7 @@ rule template:
     params:
         **depends.on("template"),
         seed=settings.study.seed,
-        pin=paths.template_pin,
-        upstream=lambda wildcards: depends.upstream("template"),
+        frozen=paths.frozen("template"),
     message:
         "Template: chosen by seed, blind to outcome"
     script:
@@ -32,12 +31,10 @@ rule template:
 
 rule crop_position:
     input:
-        contours=ancient(
-            [paths.stage("contours", patient) for patient in POSITION_FROM]
-        ),
-        registrations=ancient(
-            [paths.stage("registration", patient) for patient in POSITION_FROM]
-        ),
+        contours=[paths.stage("contours", patient) for patient in POSITION_FROM],
+        registrations=[
+            paths.stage("registration", patient) for patient in POSITION_FROM
+        ],
         template=paths.template_of(),
     output:
         paths.crop_position,
@@ -52,9 +49,8 @@ rule crop_position:
         **stage_resources(2000, 30),
     params:
         **depends.on("crop_position"),
-        pin=paths.position_pin,
+        frozen=paths.frozen("crop_position"),
         mask_from=settings.contours.crop_mask,
-        upstream=lambda wildcards: depends.upstream("crop_position"),
     message:
         "Crop position: from development lesions"
     script:

@@ -16,7 +16,7 @@ from pipeline.settings.base import Policy
 from pipeline.settings.geometry import CropSettings
 from pipeline.store.attributes import CropAttributes, Rows
 from pipeline.store.crops import Crop, write_crop, write_excluded
-from pipeline.tables.status import Status, Warnings, data_and_machine_told_apart, read_status, stop_or_exclude
+from pipeline.tables.status import Status, Warnings, data_and_machine_told_apart, read_whole, stop_or_exclude
 from pipeline.volumes.grids import in_field
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.resample import Sampling, resample, resample_mask
@@ -89,7 +89,7 @@ def crop_patient(
             or `crop.on_cut_lesion: stop`).
     """
     for folder in (sources.convert, sources.suv, sources.contours, sources.registration):
-        if folder is not None and (status := read_status(folder)).state == "excluded":
+        if folder is not None and (status := read_whole(folder)).state == "excluded":
             write_excluded(out, status)
             return
     warnings = Warnings()

@@ -16,7 +16,8 @@ from pipeline.crops.lesion import MaskFrom, read_lesion
 from pipeline.errors import CropError, PipelineError, SettingsError
 from pipeline.settings.geometry import CropSettings
 from pipeline.tables.frozen_selection import freeze_patients
-from pipeline.tables.status import read_status
+from pipeline.tables.status import read_status, read_whole
+from pipeline.tables.whole import write_text
 from pipeline.volumes.transform import inverse, read_matrix, registered_pet, transform_points
 from pipeline.volumes.volume import FloatArray
 
@@ -45,14 +46,14 @@ def crop_position(
     out: Path,
     settings: CropSettings,
     *,
-    pin: Path | None = None,
+    frozen: Path | None = None,
     mask_from: MaskFrom = "ct",
 ) -> None:
     """Decide where all crops lie: as the settings say, else at the mean of development lesions.
 
     The mean is taken in template space over the centroids of the lesions, one per patient;
-    outcomes are not read. The pin records the candidates, so that the rule leaves out patients
-    who join later; delete the pin and the position to average over all patients again.
+    outcomes are not read. The frozen list records the candidates, so that the rule leaves out
+    patients who join later; delete the list and the position to average over all patients again.
 
     Args:
         candidates: The development patients; excluded patients and those without a contour are
@@ -60,19 +61,22 @@ def crop_position(
         out: JSON: `centre_mm` (z, y, x; LPS mm in template space), where it comes from, and
             how many lesions were averaged.
         settings: The study's section.
-        pin: File outside the outputs of the rule that gets the candidates' ids.
+        frozen: File outside the outputs of the rule that gets the candidates' ids.
         mask_from: The contour that is preferred where a patient has two.
 
     Raises:
         SettingsError: No centre is set and no lesion can be read.
     """
     patients = list(candidates)
-    if pin is not None:
-        freeze_patients(pin, [patient.contours.name for patient in patients])
+    if frozen is not None:
+        freeze_patients(frozen, [patient.contours.name for patient in patients])
     if settings.centre_mm is not None:
         _write(out, {"centre_mm": list(settings.centre_mm), "from": "settings", "lesions": 0})
         return
     usable = [patient for patient in patients if not patient.excluded()]
+    for patient in usable:
+        read_whole(patient.contours)
+        read_whole(patient.registration)
     _write(out, _mean_position(usable, mask_from) | {"template": _template(usable)})
 
 
@@ -133,5 +137,4 @@ def _template(usable: list[AlignedContours]) -> str:
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(facts, indent=2) + "\n")

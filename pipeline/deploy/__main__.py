@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _predict(given: argparse.Namespace, bundle: Bundle) -> int:
     _require_new(given.out)
+    # The end of a job must not leave the patient's images behind: SystemExit removes the temporary folder.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     patient = NewPatient(given.name, given.images, given.roi, _pairs(given.clinical))
     with tempfile.TemporaryDirectory(prefix="suvival-") as temporary:
         work = given.keep_work or Path(temporary)

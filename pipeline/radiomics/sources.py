@@ -12,7 +12,7 @@ from pipeline.errors import CropError, RadiomicsError
 from pipeline.radiomics.images import FeatureImage
 from pipeline.store.crops import read_crop as read_checked
 from pipeline.store.crops import read_status as read_store_status
-from pipeline.tables.status import Status, read_status
+from pipeline.tables.status import Status, read_whole
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def read_native(sources: NativeSources) -> PatientImages:
         RadiomicsError: PET and CT lie in different frames of reference, and one has no contour.
         GeometryError: A volume cannot be read, or a contour does not share the grid of its image.
     """
-    for folder in (sources.suv, sources.contours):
-        status = read_status(folder)
+    for folder in (sources.convert, sources.suv, sources.contours):
+        status = read_whole(folder)
         if status.state == "excluded":
             return PatientImages(sources.patient_id, {}, status)
     from pipeline.volumes.nifti import read_nifti

@@ -14,7 +14,7 @@ from pipeline.provenance import file_sha256
 from pipeline.registration.body_mask import Modality, coarse_volume, make_body
 from pipeline.settings.geometry import RegistrationSettings
 from pipeline.tables.frozen_selection import freeze_patients
-from pipeline.tables.status import read_status
+from pipeline.tables.status import read_status, read_whole, stage_folder
 from pipeline.volumes.nifti import write_nifti
 
 IMAGE, FACTS = "template.nii.gz", "template.json"
@@ -53,13 +53,17 @@ def image_path(convert: Path, modality: Modality) -> Path:
 
 
 def choose_template(
-    candidates: Iterable[Path], out: Path, settings: RegistrationSettings, seed: int, pin: Path | None = None
+    candidates: Iterable[Path],
+    out: Path,
+    settings: RegistrationSettings,
+    seed: int,
+    frozen: Path | None = None,
 ) -> None:
     """Choose the template and write its image on the working grid.
 
     With `auto`, the patient whose hash of seed and patient_id is smallest is chosen: by chance,
-    never by outcome. The pin records the candidates, so that the rule leaves out patients who
-    join later; delete the pin and the template to choose among all patients again.
+    never by outcome. The frozen list records the candidates, so that the rule leaves out patients
+    who join later; delete the list and the template to choose among all patients again.
 
     Args:
         candidates: Folders of `convert` of the development patients; excluded patients are skipped.
@@ -67,7 +71,7 @@ def choose_template(
             `template.json` (patient_id, source, seed, hash of the native image, grid).
         settings: The study's section.
         seed: The study's seed.
-        pin: File outside the outputs of the rule that gets the candidates' ids.
+        frozen: File outside the outputs of the rule that gets the candidates' ids.
 
     Raises:
         SettingsError: The named patient is not usable, or no patient is.
@@ -77,6 +81,8 @@ def choose_template(
     included = [path for path in folders if read_status(path).state != "excluded"]
     usable = {path.name: path for path in included if (path / FILES[settings.moving]).is_file()}
     choice = _choose(usable, settings, seed)
+    if choice.patient_id:
+        read_whole(usable[choice.patient_id])
     volume = coarse_volume(choice.image, settings.moving, settings.working_mm)
     make_body(volume, settings.moving, str(choice.image))
     facts: dict[str, Any] = {
@@ -91,11 +97,11 @@ def choose_template(
         "spacing_mm": list(volume.grid.spacing_mm),
         "origin_mm": list(volume.grid.origin_mm),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    write_nifti(out / IMAGE, volume)
-    (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    if pin is not None:
-        freeze_patients(pin, [path.name for path in folders])
+    with stage_folder("template", out) as folder:
+        write_nifti(folder / IMAGE, volume)
+        (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    if frozen is not None:
+        freeze_patients(frozen, [path.name for path in folders])
 
 
 def _choose(usable: dict[str, Path], settings: RegistrationSettings, seed: int) -> TemplateChoice:

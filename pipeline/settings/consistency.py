@@ -36,6 +36,9 @@ def require_names(settings: Settings) -> None:
     for name in settings.explain.models:
         if name not in settings.networks():
             raise ValueError(f"explain.models names {name!r}, which is no network of this study")
+    for name in settings.resources.seconds_per_step:
+        if name not in settings.networks():
+            raise ValueError(f"resources.seconds_per_step names {name!r}, which is no network of this study")
 
 
 def _require_members(settings: Settings) -> None:

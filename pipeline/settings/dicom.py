@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.settings.base import Section
+from pipeline.settings.base import FreeText, Section
 
 
 class IndexSettings(Section):
@@ -66,6 +66,11 @@ class IndexSettings(Section):
         le=1,
         description="Least share of the length of the CT that the PET covers; less is named in a warning.",
     )
+    free_text: FreeText = Field(
+        "show",
+        description="How warnings call the tracer: as the file does, `hash`, or `drop` what is no known word; the last "
+        "two as in `convert.free_text`.",
+    )
     max_unpacked_mib: int = Field(
         8192, ge=1, description="Largest size of a patient's unpacked ZIP archives; larger ones are refused."
     )
@@ -105,8 +110,15 @@ class ConvertSettings(Section):
     )
     keep_dates: bool = Field(
         False,
-        description="Keep the dates of PET headers in `pet.json` and `suv.json`; otherwise they are moved, so "
-        "that the earliest is 1 January 2000 and the days between them stay.",
+        description="Keep the dates and times of day of PET headers in `pet.json`, `suv.json` and messages; otherwise "
+        "they are moved, so that the scan is at noon, the earliest date is 1 January 2000, and what lies between "
+        "them stays.",
+    )
+    free_text: FreeText = Field(
+        "show",
+        description="What happens to texts of headers (scanner, tracer, kernel, contrast agent), which may hold a "
+        "name: `show`, or keep only words that are known and identify nobody, and `hash` (8 digits of SHA-256) "
+        "or `drop` the rest.",
     )
 
 
@@ -247,6 +259,11 @@ class ContourSettings(Section):
         ge=0,
         le=100,
         description="Largest share of a contour's volume outside the image, in percent; more is refused.",
+    )
+    free_text: FreeText = Field(
+        "show",
+        description="How messages and results call ROIs, segments and mask files, whose names may hold a patient's: "
+        "by their name, its `hash` (the first 8 digits of SHA-256), or `drop` it for a number.",
     )
     keep_rois: bool = Field(
         False,

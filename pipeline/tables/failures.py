@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
-from pipeline.errors import MachineError, PipelineError, UnexpectedDataError, printable
+from pipeline.errors import DamageError, MachineError, PipelineError, UnexpectedDataError, printable
 
 # Errors of the disk, of rights and of limits. All other errors of the system speak of what a
 # file is called or is: a name that is too long, a link that leads nowhere, a folder in place of a file.
@@ -57,14 +60,57 @@ def machine_error(error: BaseException) -> MachineError:
     )
 
 
+def damage(path: Path, expected: str, got: str, *, remove: Path | None = None) -> DamageError:
+    """The error that says which result of ours is damaged and what to delete.
+
+    Args:
+        path: The file.
+        expected: Its size, hash or format.
+        got: What was there instead.
+        remove: What to delete so that Snakemake makes it again; by default the file.
+    """
+    return DamageError(
+        "a result of the pipeline is missing or damaged on the disk",
+        where=str(path),
+        expected=expected,
+        got=got,
+        action=f"delete {remove or path} and run the same command again",
+    )
+
+
+@contextlib.contextmanager
+def own_result(path: Path, expected: str) -> Iterator[None]:
+    """Read a file that the pipeline wrote: whatever its bytes provoke says that the disk damaged it.
+
+    Args:
+        path: The file.
+        expected: What it should hold.
+
+    Raises:
+        DamageError: The file is missing, or cannot be read as what it is.
+        MachineError: Rights, disk or memory failed.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except FileNotFoundError:
+        raise damage(path, expected, "no such file") from None
+    except _OF_THE_SOFTWARE:
+        raise
+    except Exception as error:
+        raise_machine_failure(error)
+        raise damage(path, expected, type(error).__name__) from None
+
+
 def data_error(error: Exception) -> PipelineError | None:
     """An unforeseen exception as what it says of the data; None where the software is to blame."""
     if isinstance(error, _OF_THE_SOFTWARE):
         return None
     return UnexpectedDataError(
         "the data cannot be used: a step broke on them",
-        got=f"{type(error).__name__}: {_first_line(error)}".rstrip(": "),
-        action="look at the files; the job's log has the traceback, in case the software is to blame",
+        got=type(error).__name__,  # its text may quote a header
+        action="look at the files; the job's log has the places, in case the software is to blame",
     )
 
 

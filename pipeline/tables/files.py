@@ -18,6 +18,7 @@ from pipeline.errors import MachineError, PatientError
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import Cohort
 from pipeline.tables.failures import is_machine_failure
+from pipeline.tables.whole import write_text
 
 NO_FILE = "not a regular file (a pipe, a device or a broken link)"
 NO_FOLDER = "folder that cannot be listed (a path too long, or gone)"
@@ -86,7 +87,7 @@ def images_in_place(patient: PatientFiles) -> Iterator[None]:
         if patient.was_absent:
             raise PatientError(
                 NO_IMAGES,
-                where=str(patient.folder),
+                where="image_path",
                 expected="a file, or a folder with files",
                 got="nothing, or an empty folder",
                 action="correct image_path, bring the images, or remove the row",
@@ -103,7 +104,7 @@ def images_in_place(patient: PatientFiles) -> Iterator[None]:
 def _vanished(patient: PatientFiles, what: str) -> MachineError:
     return MachineError(
         f"the images of a patient {what}",
-        where=f"patient {patient.patient_id}, {patient.folder}",
+        where=f"patient {patient.patient_id}, image_path",
         action="mount the archive, let no copy run meanwhile, and run the same command again",
     )
 
@@ -135,8 +136,7 @@ def write_absent(path: Path, patients: list[str]) -> None:
     if not patients:
         path.unlink(missing_ok=True)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"patients": patients}, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps({"patients": patients}, indent=1) + "\n")
 
 
 def read_absent(path: Path) -> list[str]:

@@ -18,6 +18,7 @@ from pipeline.volumes.nifti_bytes import (
     is_nifti,
     refuse_non_finite,
 )
+from pipeline.volumes.raster_bytes import check_raster
 from pipeline.volumes.volume import Grid, Quantity, Volume
 
 if TYPE_CHECKING:
@@ -70,13 +71,16 @@ def grid_of(image: SimpleITK.Image) -> Grid:
     return Grid((z, y, x), (sz, sy, sx), (ox, oy, oz), rows)
 
 
-def read_nifti(path: Path, quantity: Quantity = "other", max_bytes: int = MAX_BYTES) -> Volume:
-    """Read a 3D NIfTI (or any file SimpleITK reads), a NIfTI only if it is whole.
+def read_nifti(
+    path: Path, quantity: Quantity = "other", max_bytes: int = MAX_BYTES, label: str = ""
+) -> Volume:
+    """Read a 3D image of NIfTI, MetaImage or NRRD, only if it is whole.
 
     Args:
         path: The file.
         quantity: What its values are.
-        max_bytes: A NIfTI file with more bytes of values is refused.
+        max_bytes: A file with more bytes of values is refused.
+        label: What messages call it, where its name may identify a patient; empty: its name.
 
     Raises:
         GeometryError: The file cannot be read, is cut or damaged, is not 3D, or lies on a grid
@@ -85,37 +89,39 @@ def read_nifti(path: Path, quantity: Quantity = "other", max_bytes: int = MAX_BY
     """
     import SimpleITK as sitk
 
+    name = label or path.name
     if is_nifti(path):
-        check_nifti(path, max_bytes)
+        check_nifti(path, max_bytes, name)
     else:
-        _require_readable(path)
+        _require_readable(path, name)
+        check_raster(path, max_bytes, name)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "unknown"
+        lines = str(error).replace(str(path), name).strip().splitlines() or ["unknown"]
         raise GeometryError(
-            "an image file cannot be read", where=str(path), got=reason, action="check that the file is whole"
+            "an image file cannot be read", where=name, got=lines[-1], action="check that the file is whole"
         ) from None
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise GeometryError(
             "an image is not a 3D volume of single values",
-            where=str(path),
+            where=name,
             expected="3 axes, 1 value per voxel",
             got=f"{image.GetDimension()} axes, {image.GetNumberOfComponentsPerPixel()} values",
         )
     if "complex" in image.GetPixelIDTypeAsString():
-        raise GeometryError("an image holds complex numbers", where=str(path), expected="real numbers")
-    require_possible(grid_of(image), path.name)
+        raise GeometryError("an image holds complex numbers", where=name, expected="real numbers")
+    require_possible(grid_of(image), name)
     volume = from_itk(image, quantity)
     if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
-        refuse_non_finite(float((~np.isfinite(volume.array)).mean()), path.name)
+        refuse_non_finite(float((~np.isfinite(volume.array)).mean()), name)
     return volume
 
 
-def _require_readable(path: Path) -> None:
+def _require_readable(path: Path, name: str) -> None:
     """Tell rights and broken disks from broken files, and never wait for a pipe."""
     if not path.is_file():
-        raise GeometryError("not a regular file", where=path.name, expected="an image file")
+        raise GeometryError("not a regular file", where=name, expected="an image file")
     with path.open("rb") as stream:
         stream.read(1)
 

@@ -58,34 +58,36 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
-def check_nifti(path: Path, max_bytes: int = MAX_BYTES) -> None:
+def check_nifti(path: Path, max_bytes: int = MAX_BYTES, label: str = "") -> None:
     """Read a NIfTI file to its end and hold its size against its header.
 
     Args:
         path: `.nii` or `.nii.gz`.
         max_bytes: Values of more bytes are refused.
+        label: What messages call it; empty: its name.
 
     Raises:
         GeometryError: The file is cut or damaged, is no NIfTI of real numbers in three axes, or
             its header holds values that no image has.
         OSError: The machine could not read it.
     """
+    name = label or path.name
     if not path.is_file():
-        raise GeometryError("not a regular file", where=path.name, expected="a NIfTI file", got=_kind(path))
+        raise GeometryError("not a regular file", where=name, expected="a NIfTI file", got=_kind(path))
     try:
-        with _opened(path) as stream:
-            header = read_header(stream, path.name, max_bytes)
-            non_finite = _read_values(stream, header, path.name)
+        with _opened(path, name) as stream:
+            header = read_header(stream, name, max_bytes)
+            non_finite = _read_values(stream, header, name)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise GeometryError(
             "a compressed image file is cut or damaged",
-            where=path.name,
+            where=name,
             expected="a gzip stream whose length and checksum fit",
             got=str(error) or type(error).__name__,
             action="send the file again",
         ) from None
     if non_finite:  # ITK's reader turns such values into 0 without a warning
-        refuse_non_finite(non_finite, path.name)
+        refuse_non_finite(non_finite, name)
 
 
 def refuse_non_finite(share: float, name: str) -> None:
@@ -102,13 +104,13 @@ def _kind(path: Path) -> str:
     return "nothing of that name" if not path.exists() else "a folder, a pipe or a device"
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path, name: str) -> IO[bytes]:
     with path.open("rb") as stream:
         compressed = stream.read(2) == b"\x1f\x8b"
     if compressed != (path.suffix.lower() == ".gz"):
         raise GeometryError(
             "an image file's name and content differ",
-            where=path.name,
+            where=name,
             expected="gzip in .nii.gz, no compression in .nii",
             got="gzip" if compressed else "no gzip",
             action="rename it",

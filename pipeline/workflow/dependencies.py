@@ -190,20 +190,6 @@ class Dependencies:
         by_kind = rule.by_kind(self.study.settings.models[model]) if rule.models else ()
         return (rule.module, *rule.also, *by_kind)
 
-    def upstream(self, name: str) -> dict[str, Any]:
-        """Code and settings of every rule whose results reach a rule, however far before it.
-
-        Args:
-            name: The rule.
-
-        Returns:
-            Rule → its `settings` and its `code` by model (empty name: not by model).
-        """
-        return {
-            rule: {"settings": self.settings(rule), "code": self._codes(rule)}
-            for rule in sorted(self.rules_before(name))
-        }
-
     def models_of(self, name: str) -> list[str]:
         """Models that a rule runs for; one empty name where it does not run by model."""
         models = RULES[name].models

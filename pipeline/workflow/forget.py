@@ -21,9 +21,11 @@ import yaml
 
 from pipeline.errors import PipelineError, SettingsError, TableError
 from pipeline.tables.cohort import PATIENT_ID
+from pipeline.tables.whole import partial_name, write_text
 from pipeline.workflow.guards import machine_failures_told
 from pipeline.workflow.paths import StudyPaths
-from pipeline.workflow.snakemake_records import LOCKS, disposable_files, records
+from pipeline.workflow.records import shared_outputs
+from pipeline.workflow.snakemake_files import LOCKS, disposable_files, records
 from pipeline.workflow.study import load_study
 from pipeline.workflow.traces import Trace
 
@@ -91,13 +93,14 @@ class Forgetting:
         """Files and folders that are the patient's alone, whichever settings they were made with."""
         results, name = Path(self.paths.results), self.patient
         own = [results / stage / name for stage in STAGES]
-        own += [results / "crops" / f"{name}.zarr", *results.glob(f"crops/.{name}.zarr.*")]
+        own += [results / "crops" / f"{name}.zarr"]
         own += [results / "radiomics" / f"{name}.parquet", *results.glob(f"radiomics/*/{name}.parquet")]
         own += [*results.glob(f"models/*/*/masks.zarr/{name}")]
         for folder, ending in (("logs", "log"), ("benchmarks", "tsv")):
             own += results.glob(f"{folder}/*/{name}.{ending}")
             of_regions = results.glob(f"{folder}/radiomics_region/*.{ending}")
             own += [path for path in of_regions if path.stem.partition("_")[2] == name]
+        own += [partial_name(path) for path in own]  # what a killed job left
         yield from (path for path in own if os.path.lexists(path))
 
     def _lists(self) -> Iterator[Path]:
@@ -111,7 +114,7 @@ class Forgetting:
         content = json.loads(path.read_text(encoding="utf-8"))
         if self.patient in content.get("patients", ()):
             content["patients"].remove(self.patient)
-            path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write_text(path, json.dumps(content, indent=1) + "\n")
             self.told.append(f"struck from the list: {path}")
 
     def _forget_records(self) -> None:
@@ -166,24 +169,6 @@ class Forgetting:
         else:
             path.unlink()
         self.told.append(f"removed: {what or path}")
-
-
-def shared_outputs(paths: StudyPaths) -> Iterator[str]:
-    """Outputs of the study's rules that are of all patients together."""
-    study = paths.study
-    yield from (
-        paths.template, paths.crop_position, paths.exclusions, paths.splits, paths.cohort,
-        paths.training_plan, paths.cross_splits, paths.stability, paths.stability_summary,
-        paths.metrics, paths.report, paths.bundle, paths.feature_table(), *paths.radiomics_tables(),
-    )  # fmt: skip
-    for network in study.settings.contour_networks():
-        yield from (paths.predicted_features(network, fold) for fold in study.folds)
-    yield from paths.folds(*study.settings.models)
-    for network in study.networks:
-        yield from (paths.cross(network, number) for number in study.cross_folds)
-        yield paths.explanation(network)
-    for ensemble in study.ensembles:
-        yield from (paths.ensemble(ensemble), paths.ensemble_info(ensemble))
 
 
 def read_configuration(path: Path) -> dict[str, object]:

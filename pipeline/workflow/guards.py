@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.errors import MachineError
 from pipeline.tables.failures import is_machine_failure, machine_error
 from pipeline.tables.files import NO_IMAGES, is_absent, write_absent
-from pipeline.tables.status import FILE
+from pipeline.tables.manifest import FILE
 from pipeline.workflow.paths import StudyPaths
 
 MOST_NAMED = 5
@@ -85,15 +85,13 @@ def record_absent(paths: StudyPaths) -> None:
 
 def was_read(paths: StudyPaths, patient: str) -> bool:
     """Whether a patient's first stage once had images: it ended well, or refused what it read."""
-    stage = Path(paths.stages_of(patient)[0])
-    record = stage / ("zarr.json" if stage.suffix == ".zarr" else FILE)
+    record = Path(paths.stages_of(patient)[0], FILE)
     try:
         status = json.loads(record.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
     except ValueError:  # half written, by a stage that was at work
         return True
-    status = status.get("attributes", {}).get("status", {}) if stage.suffix == ".zarr" else status
     return status.get("state") != "excluded" or not status.get("problem", "").startswith(NO_IMAGES)
 
 

@@ -70,15 +70,9 @@ class StudyPaths:
         """Where all crops are cut."""
         return f"{self.results}/crop_position.json"
 
-    @property
-    def template_pin(self) -> str:
-        """Patients the template was chosen from."""
-        return f"{self.results}/pins/template.json"
-
-    @property
-    def position_pin(self) -> str:
-        """Patients the crop position was chosen from."""
-        return f"{self.results}/pins/crop_position.json"
+    def frozen(self, decision: str) -> str:
+        """List of the patients that a decision is made from: `template` or `crop_position`."""
+        return f"{self.results}/frozen/{decision}.json"
 
     @property
     def absent(self) -> str:
@@ -206,12 +200,14 @@ class StudyPaths:
 
     def template_candidates(self) -> list[str]:
         """Converted images of the patients that the template is chosen from."""
-        patients = frozen_patients(Path(self.template_pin), self.study.cohort.ids("development"))
-        return [self.stage("convert", patient) for patient in patients]
+        return [self.stage("convert", patient) for patient in self._candidates("template")]
 
     def position_candidates(self) -> list[str]:
         """Patients that the position of the crop is chosen from."""
-        return frozen_patients(Path(self.position_pin), self.study.cohort.ids("development"))
+        return self._candidates("crop_position")
+
+    def _candidates(self, decision: str) -> list[str]:
+        return frozen_patients(Path(self.frozen(decision)), self.study.cohort.ids("development"))
 
     def named_template(self) -> list[str]:
         """The file that the study names as template, if it names one."""

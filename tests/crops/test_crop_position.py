@@ -41,16 +41,17 @@ def test_excluded_and_undrawn_patients_are_skipped(write_patient, tmp_path):
     assert read_position(tmp_path / "position.json") == pytest.approx(np.zeros(3), abs=0.3)
 
 
-def test_the_pin_keeps_who_took_part(write_patient, tmp_path):
-    pin = tmp_path / "pins/position.json"
+def test_the_frozen_list_keeps_who_took_part(write_patient, tmp_path):
+    frozen = tmp_path / "frozen/position.json"
     first, undrawn = write_patient("P", lesion=(0.0, 0.0, 0.0)), write_patient("R", drawn_on=())
-    crop_position(candidates(first, undrawn), tmp_path / "position.json", CropSettings(), pin=pin)
-    assert frozen_patients(pin, ["P", "Q", "R"]) == ["P", "R"]
+    crop_position(candidates(first, undrawn), tmp_path / "position.json", CropSettings(), frozen=frozen)
+    assert frozen_patients(frozen, ["P", "Q", "R"]) == ["P", "R"]
 
 
 def test_patients_of_two_templates_are_not_averaged(write_patient, tmp_path):
     first, second = write_patient("P"), write_patient("Q")
     (second.registration / "quality.json").write_text('{"template": {"native_sha256": "other"}}')
+    write_status(second.registration, Status("ok", "register"))
     with pytest.raises(PipelineError, match="different templates"):
         crop_position(candidates(first, second), tmp_path / "position.json", CropSettings())
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from pipeline.deploy import __main__ as command
 from pipeline.deploy.__main__ import main
+from pipeline.deploy.bundle_files import read_bundle
+from pipeline.deploy.preprocess import STAGES, NewPatient, _convert
+from pipeline.tables.status import read_status
+from tests.deploy.scans import write_scan
 from tests.deploy.synthetic_bundle import write_bundle_folder
 
 GIVEN = ("--clinical", "clinical_age=60", "--clinical", "clinical_stage=III")
@@ -47,3 +56,52 @@ def test_wrong_calls_are_refused_in_one_line(
     output = capsys.readouterr().err
     assert re.search(message, output) and output.startswith("error: ") and output.count("\n") == 1
     assert (tmp_path / "full" / "other.txt").read_text() == "keep" and not (tmp_path / "out").exists()
+
+
+def test_a_terminated_prediction_leaves_no_images(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster ends jobs by SIGTERM; the temporary folder holds identified DICOM."""
+    made = []
+
+    def predicting(_bundle: object, _patient: object, work: Path, _compute: object) -> None:
+        (work / "index").mkdir()
+        made.append(work)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(command, "predict_patient", predicting)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as end:
+            main(
+                [
+                    "predict",
+                    "--bundle",
+                    str(bundle),
+                    "--images",
+                    str(tmp_path),
+                    "--out",
+                    str(tmp_path / "o"),
+                    *GIVEN,
+                ]
+            )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert end.value.code == 143 and made and not made[0].exists()
+
+
+def test_a_zip_and_a_relative_folder_for_the_stages(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scan(tmp_path / "scan")
+    (tmp_path / "images").mkdir()
+    with zipfile.ZipFile(tmp_path / "images" / "a.zip", "w") as archive:
+        for number, path in enumerate(sorted(p for p in (tmp_path / "scan").rglob("*") if p.is_file())):
+            archive.write(path, f"DOE_JANE/{number}.dcm")
+    monkeypatch.chdir(tmp_path)
+    work = Path("kept")
+    folders = {stage: work / stage / "P001" for stage in STAGES}
+    _convert(read_bundle(bundle).manifest, NewPatient("P001", Path("images"), "", {}), folders)
+    assert read_status(folders["convert"]).state in ("ok", "warned")
+    assert (folders["convert"] / "pet_stored.nii.gz").is_file()

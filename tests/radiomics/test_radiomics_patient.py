@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
-from pipeline.errors import RadiomicsError, SettingsError
+from pipeline.errors import DamageError, RadiomicsError, SettingsError
 from pipeline.radiomics.pet_metrics import PET_METRIC_COLUMNS
 from pipeline.radiomics.radiomics_patient import radiomics_patient
 from pipeline.radiomics.radiomics_table import read_metadata
@@ -101,12 +101,12 @@ def test_an_empty_mask_follows_the_policy(tmp_path: Path) -> None:
 def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
     crop = write_crop(tmp_path / "P5.zarr", ball())
     zarr.open_group(str(crop), mode="r+")["mask"][0, 0, 0] = 1
-    with pytest.raises(RadiomicsError, match="checksum"):
+    with pytest.raises(DamageError, match="SHA-256"):
         radiomics_patient(crop, tmp_path / "P5.parquet", DEMO, "stop")
 
 
 def test_a_store_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RadiomicsError, match="patient P6"):
+    with pytest.raises(DamageError, match="P6"):
         radiomics_patient(tmp_path / "P6.zarr", tmp_path / "P6.parquet", DEMO, "stop")
 
 

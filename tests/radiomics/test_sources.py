@@ -48,10 +48,10 @@ def native(folder: Path, contours: tuple[str, ...]) -> NativeSources:
     arrays = images()
     write_nifti(sources.convert / "ct_hu.nii.gz", Volume(arrays["ct"], grid))
     write_nifti(sources.suv / "pet_suvbw.nii.gz", Volume(arrays["pet"], grid))
-    for stage in (sources.suv, sources.contours):
-        write_status(stage, Status("ok", stage.name))
     for name in contours:
         write_nifti(sources.contours / f"gtv_{name}.nii.gz", Volume(ball().astype(np.uint8), grid))
+    for stage in (sources.convert, sources.suv, sources.contours):
+        write_status(stage, Status("ok", stage.name))
     return sources
 
 
@@ -73,6 +73,7 @@ def test_a_contour_is_not_carried_between_frames_of_reference(tmp_path: Path) ->
     settings = DEMO.model_copy(update={"images": "native"})
     sources = native(tmp_path, ("ct",))
     (sources.convert / "pet.json").write_text('{"pet_to_ct": "register"}')
+    write_status(sources.convert, Status("ok", "convert"))
     with pytest.raises(RadiomicsError, match="different frames of reference"):
         radiomics_patient(sources, tmp_path / "P1.parquet", settings, "stop")
 

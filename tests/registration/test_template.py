@@ -1,4 +1,4 @@
-"""The template: blind to outcome, pinned, named or a file."""
+"""The template: blind to outcome, from a frozen list, named or a file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def choose(write_head, make_grid):
     folders = {name: write_head(name, on=make_grid((36, 56, 56), (6.0, 5.0, 5.0))) for name in NAMES}
     out = write_head.root / "template"
 
-    def run(names=NAMES, settings=AUTO, seed=1, pin=None) -> str:
-        choose_template([folders[name] for name in names], out, settings, seed, pin)
+    def run(names=NAMES, settings=AUTO, seed=1, frozen=None) -> str:
+        choose_template([folders[name] for name in names], out, settings, seed, frozen)
         return json.loads((out / "template.json").read_text())["patient_id"]
 
     run.folders = folders  # type: ignore[attr-defined]
@@ -41,13 +41,13 @@ def test_excluded_patients_are_skipped(choose):
     assert choose() != first
 
 
-def test_the_pin_keeps_who_took_part(choose, tmp_path):
+def test_the_frozen_list_keeps_who_took_part(choose, tmp_path):
     # The rule asks `frozen_patients` whom to offer: those who joined later are not offered.
-    pin = tmp_path / "pins/template.json"
-    first = choose(("B", "D", "E"), pin=pin)
-    offered = frozen_patients(pin, NAMES)
+    frozen = tmp_path / "frozen/template.json"
+    first = choose(("B", "D", "E"), frozen=frozen)
+    offered = frozen_patients(frozen, NAMES)
     assert offered == ["B", "D", "E"]
-    assert choose(offered, pin=pin) == first
+    assert choose(offered, frozen=frozen) == first
 
 
 def test_a_named_patient_or_file(choose, write_head):

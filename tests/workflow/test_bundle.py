@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,27 @@ def test_the_segmentation_is_the_mask(prediction: Path) -> None:
     assert mask.array.any(), "a mask without voxels tests nothing"
     seg = dcmread(prediction / "mask_ct_seg.dcm")
     assert np.array_equal(segment_masks(seg, [1], mask.grid)[1], mask.array > 0)
+
+
+def test_a_zip_with_kept_relative_work_is_predicted_alike(
+    finished_study: Study, external: str, prediction: Path, tmp_path: Path
+) -> None:
+    """Members of archives are unpacked below the folder that `--keep-work` names from where one stands."""
+    images = tmp_path / "images"
+    images.mkdir()
+    shutil.make_archive(str(images / "scan"), "zip", finished_study.results / "phantom" / external / "dicom")
+    kept = finished_study.house / "kept_work"
+    out = tmp_path / "out"
+    try:
+        done = predict(
+            finished_study, external, out, "--roi", "study", "--images", str(images), "--keep-work", kept.name
+        )
+        assert done.returncode == 0, done.stderr
+        assert any((kept / "index").rglob("unpacked"))
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
+    expected = json.loads((prediction / "prediction.json").read_text())
+    assert json.loads((out / "prediction.json").read_text())["risk"] == expected["risk"]
 
 
 @pytest.mark.nightly

@@ -19,7 +19,6 @@ declared = {
     "template": list(rules.template.input.named),
     "masks": paths.masks_of(first),
     "cross": len(study.cross_folds),
-    "before_crop_position": rules.crop_position.params.upstream(None),
     "plan": sorted(rules.plan.params.settings),
 }
 print("declared:", json.dumps(declared), file=sys.stderr)
@@ -57,11 +56,6 @@ def test_files_that_settings_and_table_name_are_inputs(declared: dict) -> None:
 
 def test_every_repeat_is_cross_fitted(declared: dict) -> None:
     assert declared["cross"] == 3 * 2
-
-
-def test_crop_positions_follow_the_suv_though_contours_are_ancient(declared: dict) -> None:
-    # Contours may be thresholds of SUV; nothing else tells the position that these moved.
-    assert declared["before_crop_position"]["suv"]["settings"]["normalisation"] == "bw"
 
 
 def test_parts_within_folds_rerun_no_fold(declared: dict) -> None:

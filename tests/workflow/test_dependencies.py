@@ -104,16 +104,6 @@ def test_rules_before_another(here: Path) -> None:
     assert nifti.rules_before("template") == {"convert_nifti"}
 
 
-def test_settings_and_code_of_all_rules_before_reach_the_crop_position(here: Path, code: Path) -> None:
-    before = dependencies().upstream("crop_position")
-    settings = dependencies(suv={"normalisation": "ibw"}).upstream("crop_position")
-    assert {rule for rule in before if before[rule] != settings[rule]} == {"suv"}
-    edit(code / "dicom" / "volume" / "convert.py")
-    forget_code()
-    edited = dependencies().upstream("crop_position")
-    assert {rule for rule in before if before[rule] != edited[rule]} == {"convert"}
-
-
 def edit(path: Path) -> None:
     """Change a file's content; of Python its syntax tree."""
     path.write_text(path.read_text() + "\nCHANGED = 1\n")

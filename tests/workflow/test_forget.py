@@ -49,7 +49,7 @@ def forget(capsys: pytest.CaptureFixture[str], patient: str = WITHDRAWN) -> str:
 OWN = (
     "phantom/{}/dicom/1.dcm", "index/{}/status.json", "convert/{}/status.json", "suv/{}/suv.json",
     "contours/{}/status.json", "registration/{}/quality.png", "crops/{}.zarr/zarr.json",
-    "crops/.{}.zarr.1.part/zarr.json", "radiomics/{}.parquet", "radiomics/peritumoral/{}.parquet",
+    "crops/.{}.zarr.partial/zarr.json", "radiomics/{}.parquet", "radiomics/peritumoral/{}.parquet",
     "radiomics/stability/{}.parquet", "models/deepmts/fold0/masks.zarr/{}/zarr.json",
     "models/gone/fold7/masks.zarr/{}/zarr.json", "logs/suv/{}.log", "logs/radiomics_region/peritumoral_{}.log",
     "benchmarks/crop/{}.tsv",

@@ -42,10 +42,7 @@ def finish(paths: StudyPaths, patient: str, state: str, problem: str = "") -> No
     folder = Path(paths.stages_of(patient)[0])
     status = {"state": state, "stage": "index", "problem": problem, "consequence": ""}
     folder.mkdir(parents=True)
-    if folder.suffix == ".zarr":
-        (folder / "zarr.json").write_text(json.dumps({"attributes": {"status": status}}))
-    else:
-        (folder / "status.json").write_text(json.dumps(status))
+    (folder / "status.json").write_text(json.dumps(status))
 
 
 def remove(paths: StudyPaths, *patients: str) -> None:

@@ -115,14 +115,14 @@ def test_files_that_settings_name(here: Path) -> None:
     assert study.boxes() == ["boxes.csv"] and study.named_template() == ["one.nii.gz"]
 
 
-def test_candidates_are_development_patients_until_they_are_pinned(here: Path) -> None:
+def test_candidates_are_development_patients_until_the_list_is_frozen(here: Path) -> None:
     tiny = paths()
     ids = tiny.study.cohort.ids("development")
     assert tiny.position_candidates() == ids
     assert tiny.template_candidates() == [tiny.stage("convert", patient) for patient in ids]
-    pin = here / tiny.template_pin
-    pin.parent.mkdir(parents=True)
-    pin.write_text(f'{{"patients": ["{ids[1]}"]}}')
+    frozen = here / tiny.frozen("template")
+    frozen.parent.mkdir(parents=True)
+    frozen.write_text(f'{{"patients": ["{ids[1]}"]}}')
     assert tiny.template_candidates() == [tiny.stage("convert", ids[1])]
 
 

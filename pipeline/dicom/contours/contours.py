@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.dicom.contours.mask_files import is_mask_path, matching_masks, named_masks
+from pipeline.dicom.contours.merge import drawn_on_one_image, merge_rois
 from pipeline.dicom.contours.roi import (
     LEFT_OUT,
     ContourFile,
@@ -21,8 +22,6 @@ from pipeline.dicom.contours.roi import (
     NoContourError,
     RoiMask,
     converted_images,
-    drawn_on_one_image,
-    merge_rois,
     union_mask,
 )
 from pipeline.dicom.contours.rtstruct_masks import rtstruct_rois
@@ -34,7 +33,7 @@ from pipeline.dicom.series.index_file import Index, files_of, of_role, read_inde
 from pipeline.errors import ContourError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import ContourSettings
-from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
+from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion, read_whole
 from pipeline.volumes.margins import grow, shell
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Volume
@@ -78,7 +77,10 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
     """
     if propagate_exclusion(sources.suv, out):
         return
-    with patient_stage("contours", sources.patient_id, out, policy) as warnings:
+    for folder in filter(None, (sources.index, sources.convert)):
+        read_whole(folder)
+    with patient_stage("contours", sources.patient_id, out, policy) as work:
+        warnings = work.warnings
         patient = _patient(sources)
         try:
             rois = merge_rois(_find_rois(patient, settings, warnings), settings.same_roi)
@@ -86,7 +88,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
             if settings.required:
                 raise
             warnings.warn(f"no contour: {error}")
-            _write_report(out, {"contour": "none", "masks": {}}, warnings)
+            _write_report(work.folder, {"contour": "none", "masks": {}}, warnings)
             return
         noted = [text for group in rois.by_image.values() for roi in group for text in roi.warnings]
         patterns = _patterns(patient, settings)
@@ -94,7 +96,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
         for text in (*rois.warnings, *noted, *dict.fromkeys(doubtful)):
             warnings.warn(text)
         masks = {
-            modality: _write_image_mask(out, group, patient.images[modality], settings)
+            modality: _write_image_mask(work.folder, group, patient.images[modality], settings)
             for modality, group in rois.by_image.items()
         }
         automatic = all(group[0].source in METHODS for group in rois.by_image.values())
@@ -102,7 +104,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
         if settings.reference_roi:
             reference = _reference_region(patient, settings, warnings)
             content["reference"] = None if reference is None else asdict(reference)
-        _write_report(out, content, warnings)
+        _write_report(work.folder, content, warnings)
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _reference_region(
         warnings.warn(text)
     modality: Modality = "pet" if "pet" in rois.by_image else "ct"
     group = rois.by_image[modality]
-    names = tuple(roi.name for roi in group)
+    names = tuple(roi.label for roi in group)
     return roi_reference(patient.suv, names, union_mask(group), patient.images[modality].grid)
 
 
@@ -157,13 +159,13 @@ def _find_rois(patient: _Patient, settings: ContourSettings, warnings: Warnings)
     """All ROIs that the patient's entry, or the study's patterns, name; warns of those that aren't used."""
     entries = [entry.strip() for entry in patient.roi.split(";") if entry.strip()]
     if entries and all(is_mask_path(entry) for entry in entries):
-        return named_masks(entries, patient.folder, patient.images)
+        return named_masks(entries, patient.folder, patient.images, settings.free_text)
     if entries and is_seed_sphere(entries[0]):
         return [segmented_roi(patient.suv, entries[0], settings)]
     patterns = entries or list(settings.roi)
     try:
         if patient.index is None:
-            return matching_masks(patient.folder, patterns, patient.images)
+            return matching_masks(patient.folder, patterns, patient.images, settings.free_text)
         rois = _dicom_rois(patient.index, patterns, patient.images, settings)
     except NoContourError:
         if settings.auto_segment == "none" or settings.auto_segment_within != "image":
@@ -172,7 +174,7 @@ def _find_rois(patient: _Patient, settings: ContourSettings, warnings: Warnings)
     own = drawn_on_one_image(rois.masks)
     used = {id(roi) for roi in own}
     left_out = tuple(
-        f"ROI {roi.name!r} of {roi.file_label} {LEFT_OUT}" for roi in rois.masks if id(roi) not in used
+        f"ROI {roi.label!r} of {roi.file_label} {LEFT_OUT}" for roi in rois.masks if id(roi) not in used
     )
     for text in (*rois.unused, *left_out):
         warnings.warn(text)
@@ -266,7 +268,7 @@ def _with_margins(mask: Mask, modality: Modality, image: ImageSeries, settings: 
 
 def _facts(roi: RoiMask, image: ImageSeries) -> dict[str, Any]:
     return {
-        "name": roi.name,
+        "name": roi.label,
         "source": roi.source,
         "matched_by": roi.match.matched_by,
         "voxels": int(roi.mask.sum()),

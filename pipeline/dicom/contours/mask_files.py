@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from pipeline.dicom.contours.roi import (
     NoContourError,
     RoiMask,
 )
+from pipeline.dicom.header.free_text import shown_name
 from pipeline.dicom.header.rtstruct import matches
 from pipeline.errors import ContourError, GeometryError
+from pipeline.settings.base import FreeText
 from pipeline.tables.files import MASK_PATH
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.volume import FloatArray, Grid, Volume
@@ -33,7 +36,10 @@ def is_mask_path(entry: str) -> bool:
 
 
 def named_masks(
-    entries: Sequence[str], folder: Path, images: Mapping[Modality, ImageSeries]
+    entries: Sequence[str],
+    folder: Path,
+    images: Mapping[Modality, ImageSeries],
+    free_text: FreeText = "show",
 ) -> list[RoiMask]:
     """Masks of the files that a patient's entry names.
 
@@ -41,6 +47,7 @@ def named_masks(
         entries: Paths, relative to the patient's folder or else to the working directory.
         folder: The patient's folder.
         images: The images a mask may belong to.
+        free_text: How messages call the files.
 
     Raises:
         ContourError: A file does not exist or is not a mask.
@@ -52,12 +59,16 @@ def named_masks(
         if match is None:
             raise ContourError("an entry of roi is not a mask file", got=repr(entry))
         labels = {int(text) for text in match[2].split(",")} if match[2] else set()
-        masks += _masks_of(_resolve(match[1], folder), labels, images)
+        number = f"mask file {len(masks) + 1}"
+        masks += _masks_of(_MaskFile.of(_resolve(match[1], folder), free_text, number), labels, images)
     return masks
 
 
 def matching_masks(
-    folder: Path, patterns: Sequence[str], images: Mapping[Modality, ImageSeries]
+    folder: Path,
+    patterns: Sequence[str],
+    images: Mapping[Modality, ImageSeries],
+    free_text: FreeText = "show",
 ) -> list[RoiMask]:
     """Masks of the files in a patient's folder whose name (without ending) matches a pattern.
 
@@ -76,7 +87,28 @@ def matching_masks(
             got=f"{len(files)} image files, none of that name",
             action="set contours.roi, or name the file in the cohort table's roi",
         )
-    return [mask for path in matching for mask in _masks_of(path, set(), images)]
+    named = [_MaskFile.of(path, free_text, f"mask file {n}") for n, path in enumerate(matching, start=1)]
+    return [mask for file in named for mask in _masks_of(file, set(), images)]
+
+
+@dataclass(frozen=True)
+class _MaskFile:
+    """A mask file.
+
+    Attributes:
+        path: The file.
+        label: What messages call it.
+    """
+
+    path: Path
+    label: str
+
+    @staticmethod
+    def of(path: Path, free_text: FreeText, stand_in: str) -> _MaskFile:
+        """The file, called as the study asks."""
+        return _MaskFile(
+            path, path.name if free_text == "show" else shown_name(path.name, free_text, stand_in)
+        )
 
 
 def _resolve(text: str, folder: Path) -> Path:
@@ -86,33 +118,34 @@ def _resolve(text: str, folder: Path) -> Path:
             return path
     raise ContourError(
         "a mask file does not exist",
-        where=text,
+        where="the cohort table's roi",
         expected="a path from the patient's folder or from the working directory",
         action="correct the cohort table's roi",
     )
 
 
-def _masks_of(path: Path, labels: set[int], images: Mapping[Modality, ImageSeries]) -> list[RoiMask]:
-    volume = read_nifti(path, "mask")
-    present = _labels_in(volume, path)
-    _require_labels(labels, present, path)
+def _masks_of(file: _MaskFile, labels: set[int], images: Mapping[Modality, ImageSeries]) -> list[RoiMask]:
+    volume = read_nifti(file.path, "mask", label=file.label)
+    present = _labels_in(volume, file.label)
+    _require_labels(labels, present, file.label)
     inside = np.isin(volume.array, sorted(labels)) if labels else volume.array > 0
     warnings: tuple[str, ...] = ()
     if not labels and len(present) > 1:
         listed = ", ".join(map(str, sorted(present)))
-        warnings = (f"{path.name} holds labels {listed}; all are united",)
-    name = _ENDING.sub("", path.name)
+        warnings = (f"{file.label} holds labels {listed}; all are united",)
+    name = _ENDING.sub("", file.path.name)
+    called = _ENDING.sub("", file.label)
     masks = []
     for modality, image in images.items():
         mask = on_grid(inside, volume.grid, image.grid)
         if mask is not None:
             match = ImageMatch(modality, "same voxels")
-            masks.append(RoiMask(name, match, mask, "mask_file", path.name, warnings=warnings))
+            masks.append(RoiMask(name, called, match, mask, "mask_file", file.label, warnings=warnings))
     if not masks:
         grids = "; ".join(f"{m.upper()} {image.grid.describe()}" for m, image in images.items())
         raise GeometryError(
             "a mask shares the voxels of neither image",
-            where=path.name,
+            where=file.label,
             expected=grids,
             got=volume.grid.describe(),
             action="export the mask on the CT's or the PET's grid",
@@ -120,13 +153,13 @@ def _masks_of(path: Path, labels: set[int], images: Mapping[Modality, ImageSerie
     return masks
 
 
-def _labels_in(volume: Volume, path: Path) -> set[int]:
+def _labels_in(volume: Volume, label: str) -> set[int]:
     """The labels of a mask, without the background."""
     values = np.unique(volume.array)
     if not np.isfinite(values).all() or (values != np.round(values)).any() or (values < 0).any():
         raise ContourError(
             "a mask holds values that are not labels",
-            where=path.name,
+            where=label,
             expected="0 outside, whole numbers inside",
             got=f"{values.min():g} to {values.max():g}, {values.size} different values",
             action="threshold it first",
@@ -134,7 +167,7 @@ def _labels_in(volume: Volume, path: Path) -> set[int]:
     if values.size > MAX_LABELS + 1:
         raise ContourError(
             "a mask holds more values than labels",
-            where=path.name,
+            where=label,
             expected=f"at most {MAX_LABELS} labels",
             got=f"{values.size} different values from {values.min():g} to {values.max():g}: an image?",
             action="name the mask's file, not the image's",
@@ -142,11 +175,11 @@ def _labels_in(volume: Volume, path: Path) -> set[int]:
     return {int(value) for value in values if value > 0}
 
 
-def _require_labels(wanted: set[int], present: set[int], path: Path) -> None:
+def _require_labels(wanted: set[int], present: set[int], label: str) -> None:
     if wanted - present:
         raise ContourError(
             "a mask lacks a label that roi names",
-            where=path.name,
+            where=label,
             expected=", ".join(str(label) for label in sorted(wanted)),
             got=", ".join(str(label) for label in sorted(present)) or "only 0",
             action="correct the labels in the cohort table's roi",

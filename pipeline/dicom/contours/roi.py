@@ -27,8 +27,6 @@ LEFT_OUT = (
     "contours where their coordinates say)"
 )
 """Of a contour of another image, in words; the images in use never get one that was drawn elsewhere."""
-AGREEING_DICE = 0.999
-"""Two files contain the same ROI where its masks overlap at least this much."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,7 @@ class RoiMask:
 
     Attributes:
         name: ROI name, segment label or file name.
+        label: What messages and results call it.
         match: The image whose grid the mask has.
         mask: Boolean (z, y, x).
         source: `rtstruct`, `seg`, `mask_file`, or the method of the automatic segmentation.
@@ -92,6 +91,7 @@ class RoiMask:
     """
 
     name: str
+    label: str
     match: ImageMatch
     mask: Mask
     source: str
@@ -107,7 +107,7 @@ class FileRois:
 
     Attributes:
         masks: Masks of the ROIs whose names match.
-        names: Names of all ROIs.
+        names: What messages call all ROIs.
         unused: Why ROIs whose names match were not used.
     """
 
@@ -124,19 +124,6 @@ class FileRois:
             tuple(name for file in listed for name in file.names),
             tuple(reason for file in listed for reason in file.unused),
         )
-
-
-@dataclass(frozen=True)
-class MergedRois:
-    """ROIs by image, each from one file only.
-
-    Attributes:
-        by_image: The ROIs on each image that has any.
-        warnings: What the user should know about the choice between files.
-    """
-
-    by_image: Mapping[Modality, tuple[RoiMask, ...]]
-    warnings: tuple[str, ...]
 
 
 class NoContourError(ContourError):
@@ -162,7 +149,7 @@ def converted_images(convert: Path, index: Index | None) -> dict[Modality, Image
                 read_grid(path), row.series_uid, row.frame_of_reference_uid, files_of(index, row)
             )
     if not images:
-        raise ContourError("there is no converted image to draw on", where=str(convert))
+        raise ContourError("there is no converted image to draw on", where="stage convert")
     return images
 
 
@@ -221,90 +208,6 @@ def share_on_slices(grid: Grid, contours: Sequence[FloatArray]) -> float:
         near = np.abs(height - np.round(height[0])).max() <= ON_SLICE
         hits += bool(near and -0.5 <= height[0] <= grid.shape[0] - 0.5)
     return hits / max(1, len(contours))
-
-
-def merge_rois(rois: Sequence[RoiMask], same_roi: Literal["refuse", "newest"] = "refuse") -> MergedRois:
-    """ROIs by image; an ROI that several files contain is taken once.
-
-    Args:
-        rois: The ROIs of all files.
-        same_roi: What is done where files contain different ROIs of one name.
-
-    Raises:
-        ContourError: Two files contain different ROIs of one name on one image, and the rule
-            is to refuse, or their dates do not say which is newer.
-    """
-    named: dict[tuple[Modality, str], dict[str, list[RoiMask]]] = {}
-    for roi in rois:
-        files = named.setdefault((roi.match.modality, roi.name.lower()), {})
-        files.setdefault(roi.file_label, []).append(roi)
-    by_image: dict[Modality, tuple[RoiMask, ...]] = {}
-    warnings: list[str] = []
-    for (modality, _), files in named.items():
-        choice = _one_file(list(files.values()), same_roi)
-        warnings += choice.warnings
-        by_image[modality] = by_image.get(modality, ()) + tuple(choice.rois)
-    return MergedRois(by_image, tuple(warnings))
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """The ROIs of one name that are used, and what the user should know of it."""
-
-    rois: Sequence[RoiMask]
-    warnings: tuple[str, ...] = ()
-
-
-def _one_file(files: Sequence[Sequence[RoiMask]], same_roi: str) -> _Choice:
-    """Of the files with an ROI of one name: the first if all agree, else the newest or none."""
-    first, name = files[0], files[0][0].name
-    warnings: tuple[str, ...] = ()
-    if len(first) > 1 and first[0].source == "rtstruct":
-        warnings = (f"{len(first)} ROIs of one file are named {name!r}; they are united",)
-    overlaps = [(file, dice(union_mask(first), union_mask(file))) for file in files[1:]]
-    differing = [(file, overlap) for file, overlap in overlaps if overlap < AGREEING_DICE]
-    if not overlaps:
-        return _Choice(first, warnings)
-    if not differing:
-        warning = f"ROI {name!r} is given by several files that agree; the first is used"
-        return _Choice(first, (*warnings, warning))
-    newest = max(files, key=lambda file: file[0].content_time)
-    times = [file[0].content_time for file in files]
-    if same_roi == "newest" and all(times) and times.count(newest[0].content_time) == 1:
-        label = newest[0].file_label
-        warning = f"ROI {name!r} is drawn differently by {len(files)} files; the newest, {label}, is used"
-        return _Choice(newest, (*warnings, warning))
-    other, overlap = differing[0]
-    raise ContourError(
-        f"two files draw the ROI {name!r} differently",
-        where=f"{first[0].file_label} and {other[0].file_label}",
-        expected="one contour per ROI name and image",
-        got=f"Dice {overlap:.3f}"
-        + ("; their dates do not say which is newer" if same_roi == "newest" else ""),
-        action="remove one of the files, name another ROI in the cohort table's roi, or set "
-        "contours.same_roi: newest",
-    )
-
-
-def drawn_on_one_image(rois: Sequence[RoiMask]) -> Sequence[RoiMask]:
-    """ROIs drawn on the images in use; those drawn elsewhere only where there are no others.
-
-    Raises:
-        ContourError: Several files were drawn elsewhere, so that it isn't clear which one to take.
-    """
-    own = [roi for roi in rois if not roi.match.drawn_elsewhere]
-    if own:
-        return own
-    files = sorted({roi.file_label for roi in rois})
-    if len(files) > 1:
-        raise ContourError(
-            "several files were drawn on images that are not in use",
-            where=", ".join(files),
-            expected="contours of one image",
-            got="ROIs " + ", ".join(repr(roi.name) for roi in rois),
-            action="name one file's ROI in the cohort table's roi, or remove the others",
-        )
-    return rois
 
 
 def union_mask(rois: Sequence[RoiMask]) -> Mask:

@@ -50,19 +50,21 @@ def rtstruct_rois(
     limits = ContourLimits(
         settings.max_file_mib, settings.max_contours, settings.max_points, settings.max_contours_per_plane
     )
-    structures = read_rtstruct(file.path, patterns, file.label, limits)
+    structures = read_rtstruct(file.path, patterns, file.label, limits, settings.free_text)
     masks: list[RoiMask] = []
     unused: list[str] = []
     for roi in structures.rois:
         if not roi.contours:
-            unused.append(f"ROI {roi.name!r} has no closed contour{_skipped_types(roi)}")
+            unused.append(f"ROI {roi.label!r} has no closed contour{_skipped_types(roi)}")
             continue
         match = _image_of(roi, structures, images)
         if match is None:
-            unused.append(f"ROI {roi.name!r} refers neither to the CT or PET nor to their frame of reference")
+            unused.append(
+                f"ROI {roi.label!r} refers neither to the CT or PET nor to their frame of reference"
+            )
             continue
         if match.drawn_elsewhere and settings.other_image == "leave_out":
-            unused.append(f"ROI {roi.name!r} of {file.label} {LEFT_OUT}")
+            unused.append(f"ROI {roi.label!r} of {file.label} {LEFT_OUT}")
             continue
         masks.append(_roi_mask(roi, structures, match, images[match.modality], settings))
     return FileRois(tuple(masks), structures.names, tuple(unused))
@@ -103,12 +105,13 @@ def _roi_mask(
     try:
         rasterised = rasterise(roi.contours, image.grid, settings.supersampling)
     except ContourError as error:
-        error.where = f"{structures.label}, ROI {roi.name!r} on the {match.modality.upper()}"
+        error.where = f"{structures.label}, ROI {roi.label!r} on the {match.modality.upper()}"
         raise
     _require_inside(rasterised, roi, match.modality, settings)
     planes = rasterised.planes
     return RoiMask(
         name=roi.name,
+        label=roi.label,
         match=match,
         mask=rasterised.mask,
         source="rtstruct",
@@ -140,7 +143,7 @@ def _require_inside(rasterised: Rasterised, roi: Roi, modality: Modality, settin
     if percent <= settings.max_outside_percent:
         return
     raise ContourError(
-        f"ROI {roi.name!r} lies outside the {modality.upper()}",
+        f"ROI {roi.label!r} lies outside the {modality.upper()}",
         where="(3006,0050) Contour Data",
         expected=f"at most {settings.max_outside_percent:g} % of its volume outside",
         got=f"{percent:.1f} %",
@@ -153,22 +156,22 @@ def _match_warnings(roi: Roi, match: ImageMatch, image: ImageSeries) -> list[str
     modality = match.modality.upper()
     if match.drawn_elsewhere:
         return [
-            f"ROI {roi.name!r} was drawn on a series that is not in use; it is placed on the {modality} by its "
+            f"ROI {roi.label!r} was drawn on a series that is not in use; it is placed on the {modality} by its "
             "coordinates (contours.other_image)"
         ]
     if match.matched_by != _BY_SERIES:
         return [
-            f"ROI {roi.name!r} refers to no series in use; it shares the {modality}'s frame of reference and "
+            f"ROI {roi.label!r} refers to no series in use; it shares the {modality}'s frame of reference and "
             "is placed by its coordinates"
         ]
     if image.frame_uid and roi.frame_uid and roi.frame_uid != image.frame_uid:
-        return [f"ROI {roi.name!r} refers to the {modality} series but to another frame of reference"]
+        return [f"ROI {roi.label!r} refers to the {modality} series but to another frame of reference"]
     return []
 
 
 def _shape_warnings(roi: Roi, match: ImageMatch, image: ImageSeries, rasterised: Rasterised) -> list[str]:
     """Warnings about contours that were left out, lie outside, cross, or do not fit the slices."""
-    name, modality = f"ROI {roi.name!r}", match.modality.upper()
+    name, modality = f"ROI {roi.label!r}", match.modality.upper()
     planes, crossing = rasterised.planes, rasterised.crossing_planes
     warnings = []
     if roi.skipped:

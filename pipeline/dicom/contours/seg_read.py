@@ -27,6 +27,7 @@ from pipeline.dicom.contours.roi import (
     images_in_frame,
 )
 from pipeline.dicom.contours.seg_lattice import SegFrame, off_grid, voxels_of
+from pipeline.dicom.header.free_text import shown_name
 from pipeline.dicom.header.rtstruct import content_time_of, matches, reading
 from pipeline.errors import ContourError, GeometryError
 from pipeline.settings.dicom import ContourSettings
@@ -59,7 +60,7 @@ def seg_rois(
         GeometryError: Its pixels do not fall on the voxels of its image.
     """
     with reading("a DICOM SEG", file.label):
-        return _matching_segments(_read(file), file.label, patterns, images, settings.other_image == "place")
+        return _matching_segments(_read(file), file.label, patterns, images, settings)
 
 
 def _matching_segments(
@@ -67,13 +68,13 @@ def _matching_segments(
     label: str,
     patterns: Sequence[str],
     images: Mapping[Modality, ImageSeries],
-    place_elsewhere: bool,
+    settings: ContourSettings,
 ) -> FileRois:
     segments = list(dataset.get("SegmentSequence") or ())
-    labels = tuple(str(item.get("SegmentLabel", "")).strip() for item in segments)
+    labels = tuple(_called(item, settings) for item in segments)
     chosen = {
-        int(item.SegmentNumber): name
-        for item, name in zip(segments, labels, strict=True)
+        int(item.SegmentNumber): (_name(item), called)
+        for item, called in zip(segments, labels, strict=True)
         if _name_matches(item, patterns)
     }
     if not chosen:
@@ -82,29 +83,39 @@ def _matching_segments(
     if match is None:
         reason = f"segments of {label} refer neither to the CT or PET nor to their frame of reference"
         return FileRois(names=labels, unused=(reason,))
-    if match.drawn_elsewhere and not place_elsewhere:
-        left_out = tuple(f"segment {name!r} of {label} {LEFT_OUT}" for name in chosen.values())
+    if match.drawn_elsewhere and settings.other_image == "leave_out":
+        left_out = tuple(f"segment {called!r} of {label} {LEFT_OUT}" for _, called in chosen.values())
         return FileRois(names=labels, unused=left_out)
     masks = segment_masks(dataset, list(chosen), images[match.modality].grid, label)
     rois = tuple(
         RoiMask(
             name=name,
+            label=called,
             match=match,
             mask=masks[number],
             source="seg",
             file_label=label,
             facts={"segment": number},
-            warnings=_segment_warnings(name, match, masks[number]),
+            warnings=_segment_warnings(called, match, masks[number]),
             content_time=content_time_of(dataset, "ContentDate", "ContentTime"),
         )
-        for number, name in chosen.items()
+        for number, (name, called) in chosen.items()
     )
     return FileRois(rois, labels)
 
 
-def _segment_warnings(name: str, match: ImageMatch, mask: Mask) -> tuple[str, ...]:
-    elsewhere = f"segment {name!r} was drawn on a series that is not in use (contours.other_image: place)"
-    empty = f"segment {name!r} is empty"
+def _name(item: Dataset) -> str:
+    return str(item.get("SegmentLabel", "")).strip()
+
+
+def _called(item: Dataset, settings: ContourSettings) -> str:
+    """What messages call a segment."""
+    return shown_name(_name(item), settings.free_text, f"no. {item.get('SegmentNumber', '?')}")
+
+
+def _segment_warnings(called: str, match: ImageMatch, mask: Mask) -> tuple[str, ...]:
+    elsewhere = f"segment {called!r} was drawn on a series that is not in use (contours.other_image: place)"
+    empty = f"segment {called!r} is empty"
     return ((elsewhere,) if match.drawn_elsewhere else ()) + (() if mask.any() else (empty,))
 
 
@@ -223,7 +234,7 @@ def _pixels_by_frame(dataset: Dataset, where: str) -> Iterator[tuple[npt.NDArray
         raise_machine_failure(error)
         # Decoders raise many kinds of error for damaged pixel data; all mean the same here.
         raise ContourError(
-            "the pixels of a DICOM SEG cannot be decoded", where=where, got=f"{type(error).__name__}: {error}"
+            "the pixels of a DICOM SEG cannot be decoded", where=where, got=type(error).__name__
         ) from None
     pixels = pixels[None] if pixels.ndim == 2 else pixels
     frames = _frames(dataset, where)

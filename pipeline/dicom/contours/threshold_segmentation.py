@@ -68,7 +68,7 @@ def segmented_roi(suv: Path, entry: str, settings: ContourSettings) -> RoiMask:
         )
     files = sorted(suv.glob("pet_suv*.nii.gz"))
     if len(files) != 1:
-        raise NoContourError("there is no SUV image to draw on", where=str(suv), got=f"{len(files)} files")
+        raise NoContourError("there is no SUV image to draw on", where="stage suv", got=f"{len(files)} files")
     volume = read_nifti(files[0], "pet_suvbw")
     shape = volume.grid.shape
     seed = sphere_mask(volume.grid, parse_sphere(entry)) if entry else np.ones(shape, dtype=bool)
@@ -81,7 +81,7 @@ def segmented_roi(suv: Path, entry: str, settings: ContourSettings) -> RoiMask:
     }
     warning = f"no contour was given: the software drew one ({name}, SUV ≥ {lesion.threshold_suv:.2f})"
     match = ImageMatch("pet", "drawn on the PET")
-    return RoiMask(name, match, lesion.mask, settings.auto_segment, facts=facts, warnings=(warning,))
+    return RoiMask(name, name, match, lesion.mask, settings.auto_segment, facts=facts, warnings=(warning,))
 
 
 def segment_lesion(volume: Volume, seed: Mask, method: str) -> SegmentedLesion:

@@ -32,12 +32,14 @@ def doubtful_unions(rois: Sequence[RoiMask], patterns: Sequence[str]) -> list[st
         return []
     warnings: list[str] = []
     unnamed = {id(roi) for roi in loose}
-    superseded = [roi.name for roi in loose if _SUPERSEDED.search(roi.name)]
+    superseded = [roi.label for roi in loose if _SUPERSEDED.search(roi.name)]
     if superseded:
         warnings.append(f"the mask unites {_listed(rois)}; {_quoted(superseded)} may be superseded")
     for pattern in patterns:
-        names = [roi.name for roi in rois if matches(roi.name, [pattern])]
-        primary, nodal = ([name for name in names if kind.match(name)] for kind in (_PRIMARY, _NODAL))
+        fitting = [roi for roi in rois if matches(roi.name, [pattern])]
+        primary, nodal = (
+            [roi.label for roi in fitting if kind.match(roi.name)] for kind in (_PRIMARY, _NODAL)
+        )
         if primary and nodal:
             warnings.append(
                 f"the pattern {pattern!r} unites primary tumour and lymph nodes: {_quoted(primary + nodal)}"
@@ -48,7 +50,7 @@ def doubtful_unions(rois: Sequence[RoiMask], patterns: Sequence[str]) -> list[st
         overlap = dice(first.mask, second.mask)
         if overlap > OBSERVERS_DICE:
             warnings.append(
-                f"the mask unites {first.name!r} and {second.name!r}, which overlap with a Dice of {overlap:.2f}: "
+                f"the mask unites {first.label!r} and {second.label!r}, which overlap with a Dice of {overlap:.2f}: "
                 "one lesion of two observers or versions, or a sum of others"
             )
     return warnings
@@ -60,8 +62,8 @@ def _is_plain(pattern: str, name: str) -> bool:
 
 
 def _listed(rois: Sequence[RoiMask]) -> str:
-    return _quoted([roi.name for roi in rois])
+    return _quoted([roi.label for roi in rois])
 
 
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in dict.fromkeys(names))
+def _quoted(labels: Sequence[str]) -> str:
+    return ", ".join(repr(label) for label in dict.fromkeys(labels))

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.dicom.header.contour_limits import ContourLimits
+from pipeline.dicom.header.free_text import shown_name
 from pipeline.dicom.header.values import quiet_reading, text_of
 from pipeline.errors import ContourError, PipelineError
+from pipeline.settings.base import FreeText
 from pipeline.tables.failures import raise_machine_failure
 from pipeline.volumes.volume import FloatArray
 
@@ -33,6 +35,7 @@ class Roi:
 
     Attributes:
         name: (3006,0026) *ROI Name*.
+        label: What messages call it.
         number: (3006,0022) *ROI Number*.
         frame_uid: (3006,0024) *Referenced Frame of Reference UID*, or empty.
         contours: Closed contours, each (n ≥ 3, 3) LPS mm.
@@ -41,6 +44,7 @@ class Roi:
     """
 
     name: str
+    label: str
     number: int
     frame_uid: str
     contours: tuple[FloatArray, ...]
@@ -54,7 +58,7 @@ class StructureSet:
 
     Attributes:
         label: Name of the file in messages (its own name may hold identifiers).
-        names: Names of all its ROIs, chosen or not.
+        names: What messages call all its ROIs, chosen or not.
         rois: The chosen ones.
         series_uids: Series it says it was drawn on.
         frame_uids: Frames of reference it refers to.
@@ -104,7 +108,11 @@ def reading(what: str, label: str) -> Iterator[None]:
 
 
 def read_rtstruct(
-    path: Path, patterns: Sequence[str], label: str = "RTSTRUCT", limits: ContourLimits | None = None
+    path: Path,
+    patterns: Sequence[str],
+    label: str = "RTSTRUCT",
+    limits: ContourLimits | None = None,
+    free_text: FreeText = "show",
 ) -> StructureSet:
     """Read an RTSTRUCT; points only of the ROIs whose name fits a pattern.
 
@@ -113,6 +121,7 @@ def read_rtstruct(
         patterns: Patterns of ROI names, case-insensitive.
         label: Name of the file in messages; names of DICOM files often hold identifiers.
         limits: How large it may be.
+        free_text: How messages call its ROIs.
 
     Raises:
         ContourError: The file is not a complete RTSTRUCT, a contour's points are damaged, or there
@@ -128,25 +137,33 @@ def read_rtstruct(
             contours.setdefault(int(item.get("ReferencedROINumber", -1)), []).append(item)
         fitting = [item for item in listed if matches(str(item.get("ROIName", "")), patterns)]
         numbers = [int(item.get("ROINumber", -2)) for item in listed]
-        for item in fitting:
-            _require_unique_number(item, numbers, contours, label)
+        called = [_called(item, free_text) for item in fitting]
+        for item, name in zip(fitting, called, strict=True):
+            _require_unique_number(item, numbers, contours, f"{label}, ROI {name!r}")
         rois = []
-        for item in fitting:
+        for item, name in zip(fitting, called, strict=True):
             drawn = contours.get(int(item.get("ROINumber", -2)), [])
-            where = f"{label}, ROI {str(item.get('ROIName', '')).strip()!r}"
+            where = f"{label}, ROI {name!r}"
             limits.require_count(len((drawn[0].get("ContourSequence") if drawn else None) or ()), where)
-            rois.append(_roi(item, drawn, label))
+            rois.append(_roi(item, drawn, name, where))
             limits.require_points(rois[-1].contours, where)
         series, frames = _references(dataset)
         frames |= {str(item.get("ReferencedFrameOfReferenceUID", "")) for item in listed}
         return StructureSet(
             label,
-            tuple(str(item.get("ROIName", "")).strip() for item in listed),
+            tuple(_called(item, free_text) for item in listed),
             tuple(rois),
             frozenset(series - {""}),
             frozenset(frames - {""}),
             content_time_of(dataset, "StructureSetDate", "StructureSetTime"),
         )
+
+
+def _called(item: Dataset, free_text: FreeText) -> str:
+    """What messages call an ROI."""
+    return shown_name(
+        str(item.get("ROIName", "")).strip(), free_text, f"no. {int(item.get('ROINumber', -2))}"
+    )
 
 
 def read_roi_names(path: Path) -> set[str]:
@@ -195,7 +212,7 @@ def _references(dataset: Dataset) -> tuple[set[str], set[str]]:
 
 
 def _require_unique_number(
-    item: Dataset, numbers: list[int], contours: dict[int, list[Any]], label: str
+    item: Dataset, numbers: list[int], contours: dict[int, list[Any]], where: str
 ) -> None:
     """Refuse an ROI whose number is used more than once: its contours cannot be assigned."""
     number = int(item.get("ROINumber", -2))
@@ -203,22 +220,21 @@ def _require_unique_number(
     if rois > 1 or contour_sets > 1:
         raise ContourError(
             "several ROIs of one number",
-            where=f"{label}, ROI {str(item.get('ROIName', '')).strip()!r}, (3006,0022), (3006,0084) ROI Number",
+            where=f"{where}, (3006,0022), (3006,0084) ROI Number",
             expected="a number for each ROI",
             got=f"{rois} ROIs and {contour_sets} sets of contours of number {number}",
             action="export the RTSTRUCT again",
         )
 
 
-def _roi(item: Dataset, drawn: Sequence[Dataset], label: str) -> Roi:
-    name = str(item.get("ROIName", "")).strip()
+def _roi(item: Dataset, drawn: Sequence[Dataset], label: str, where: str) -> Roi:
     points: list[FloatArray] = []
     seen: set[bytes] = set()
     skipped: Counter[str] = Counter()
     sops: set[str] = set()
     for contour in (drawn[0].get("ContourSequence") if drawn else None) or ():
         kind = str(contour.get("ContourGeometricType", "none"))
-        polygon = _points(contour, f"{label}, ROI {name!r}, (3006,0050) Contour Data")
+        polygon = _points(contour, f"{where}, (3006,0050) Contour Data")
         if kind not in CLOSED:
             skipped[kind] += 1
         elif len(polygon) < 3:
@@ -231,7 +247,8 @@ def _roi(item: Dataset, drawn: Sequence[Dataset], label: str) -> Roi:
             for image in contour.get("ContourImageSequence") or ():
                 sops.add(str(image.get("ReferencedSOPInstanceUID", "")))
     return Roi(
-        name,
+        str(item.get("ROIName", "")).strip(),
+        label,
         int(item.get("ROINumber", -2)),
         str(item.get("ReferencedFrameOfReferenceUID", "") or ""),
         tuple(points),

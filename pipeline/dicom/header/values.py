@@ -87,7 +87,9 @@ def _raw_text(dataset: Dataset, tag: int | str) -> str | None:
     """
     key = _number(tag)
     try:
-        element = dataset.get_item(key) if key in dataset else None
+        element = dataset.get_item(key)
+    except KeyError:
+        return None
     except Exception:  # looking up an empty value of a broken representation decodes it
         return None
     if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.dicom.header.free_text import NUCLIDE_CODES
 from pipeline.dicom.header.pet_header import SuvAudit
 from pipeline.errors import SuvError
 
@@ -44,18 +45,6 @@ ELEMENTS = {
     "Rb": "rubidium", "Zr": "zirconium", "I": "iodine", "Y": "yttrium",
     "Br": "bromine", "Ge": "germanium", "Na": "sodium",
     "Sc": "scandium", "Mn": "manganese", "Co": "cobalt", "Tc": "technetium", "Tb": "terbium", "Lu": "lutetium",
-}  # fmt: skip
-# (0054,0300) code values: SNM3/SRT C-1xxxx and SNOMED CT (PS3.16 CID 4020).
-NUCLIDE_CODES = {
-    "C-111A1": "F-18", "77004003": "F-18",
-    "C-105A1": "C-11", "40565003": "C-11",
-    "C-107A1": "N-13", "21576001": "N-13",
-    "C-B1038": "O-15", "65857006": "O-15",
-    "C-131A3": "Ga-68", "80751004": "Ga-68",
-    "C-127A2": "Cu-64", "65494001": "Cu-64",
-    "C-159A2": "Rb-82", "79197006": "Rb-82",
-    "C-168A4": "Zr-89", "11993008": "Zr-89",
-    "C-114A5": "I-124", "1841005": "I-124",
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from pipeline.console import configure_logging
 from pipeline.dicom.header.rtstruct import read_roi_names
 from pipeline.dicom.series.archives import Limits
 from pipeline.dicom.series.scan import Instance, scan_folder
-from pipeline.errors import DicomError, PipelineError, TableError
+from pipeline.errors import DicomError, PipelineError, TableError, printable
 from pipeline.tables.files import is_zip, list_files
 
 log = logging.getLogger(__name__)
@@ -99,8 +99,14 @@ def draft_cohort(dicom: Path, out: Path) -> list[DraftPatient]:
     )
     private = _beside(out, "key.csv")
     private.touch(mode=0o600)
-    _write(private, ("patient_id", "dicom_patient_id"), ((p.patient_id, p.key) for p in patients))
+    _write(private, ("patient_id", "dicom_patient_id"), ((p.patient_id, _as_text(p.key)) for p in patients))
     return patients
+
+
+def _as_text(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula (CWE-1236): `'` before what would begin one."""
+    clean = printable(cell)
+    return f"'{clean}" if clean.lstrip()[:1] in ("=", "+", "-", "@") else clean
 
 
 def _beside(out: Path, ending: str) -> Path:

@@ -54,8 +54,9 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         PatientError: (policy `stop`) no images.
         MachineError: Images that were there when the run began are gone, or changed meanwhile.
     """
-    with patient_stage("index", patient.patient_id, out, policy) as warnings, images_in_place(patient):
-        scan = _scan(patient, out, settings)
+    with patient_stage("index", patient.patient_id, out, policy) as work, images_in_place(patient):
+        warnings = work.warnings
+        scan = _scan(patient, work.folder, settings)
         _warn_of_broken_files(scan, warnings)
         whole = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
         joined = joined_parts(whole)
@@ -73,7 +74,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         _require_one_content(in_use, scan)
         files = {s.uid: tuple(i.path for i in s.instances) for s in series}
         folder = patient.folder.absolute()
-        write_index(out, Index(patient.patient_id, folder, rows, files, dict(scan.skipped), aligned))
+        write_index(work.folder, Index(patient.patient_id, folder, rows, files, dict(scan.skipped), aligned))
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from pipeline.dicom.header.dicom_time import DAY_S
+from pipeline.dicom.header.free_text import shown_text
 from pipeline.dicom.header.pet_header import PetHeader
 from pipeline.dicom.header.pet_header_reading import merge_headers, slice_header
 from pipeline.dicom.header.values import items_of, quiet_reading, text_of
 from pipeline.dicom.series.series import Series
+from pipeline.settings.base import FreeText
 from pipeline.settings.dicom import IndexSettings
 from pipeline.tables.failures import raise_machine_failure
 
@@ -50,15 +52,21 @@ class PetRules:
     Attributes:
         window: Least and greatest uptake time, minutes.
         expects_fdg: Whether another tracer is doubtful.
+        free_text: How warnings call a tracer.
     """
 
     window: tuple[float, float]
     expects_fdg: bool
+    free_text: FreeText = "show"
 
     @staticmethod
     def of(settings: IndexSettings) -> PetRules:
         """The rules of a study."""
-        return PetRules(settings.uptake_minutes, settings.expected_tracer == "fdg")
+        return PetRules(settings.uptake_minutes, settings.expected_tracer == "fdg", settings.free_text)
+
+    def called(self, tracer: str) -> str:
+        """A tracer as warnings call it."""
+        return repr(shown_text(tracer, self.free_text))
 
     def rank(self, details: PetDetails) -> tuple[int, int]:
         """Smaller is better: another tracer than expected; how far from the uptake window."""
@@ -138,15 +146,15 @@ def pet_warnings(
     own, warnings = details[chosen.uid], []
     if rules.expects_fdg and own.is_fdg is False:
         warnings.append(
-            f"PET: the tracer is {own.tracer!r} by (0054,0016), where the study expects FDG; set "
+            f"PET: the tracer is {rules.called(own.tracer)} by (0054,0016), where the study expects FDG; set "
             "index.expected_tracer: any if it is meant"
         )
     others = [(series, details[series.uid]) for series in rivals]
     different = sorted({o.tracer for _, o in others if o.tracer and o.tracer != own.tracer})
     if different and own.tracer:
         warnings.append(
-            f"PET: series of several tracers, of which {own.tracer!r} was taken, not "
-            + ", ".join(map(repr, different))
+            f"PET: series of several tracers, of which {rules.called(own.tracer)} was taken, not "
+            + ", ".join(map(rules.called, different))
         )
     times = [
         (series, o.uptake_minutes)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from pipeline.dicom.header.free_text import shown_header, shown_text
 from pipeline.dicom.header.pet_header import add_missing_values
 from pipeline.dicom.header.pet_header_reading import (
     SliceHeader,
@@ -21,7 +22,7 @@ from pipeline.dicom.header.values import integer_of, number_of, text_of
 from pipeline.dicom.series.index_file import Index, files_of, find_chosen, read_index
 from pipeline.dicom.volume.read import SeriesVolume, read_series
 from pipeline.errors import DicomError
-from pipeline.settings.base import Policy
+from pipeline.settings.base import FreeText, Policy
 from pipeline.settings.dicom import ConvertSettings
 from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
 from pipeline.volumes.nifti import write_nifti
@@ -45,7 +46,8 @@ def convert_patient(index: Path, out: Path, settings: ConvertSettings, policy: P
     float32 in the file's own units with each slice's rescale applied. Where a series has padding,
     `ct_imaged.nii.gz` or `pet_imaged.nii.gz` (1 = imaged) says where there is image. `ct.json` and
     `pet.json` hold geometry and header values, no identifiers, no UIDs and, unless the settings keep
-    them, no dates: these are moved so that the earliest is 1 January 2000. `pet_to_ct` in
+    them, no dates and times of day: these are moved so that the scan is at noon and the earliest date is
+    1 January 2000. `pet_to_ct` in
     `pet.json` says how the two are aligned (`same_frame`, `accepted`, `register`,
     `alone`), as :data:`pipeline.dicom.series.index_file.PetToCt` has it.
 
@@ -62,11 +64,11 @@ def convert_patient(index: Path, out: Path, settings: ConvertSettings, policy: P
     if propagate_exclusion(index, out):
         return
     series_index = read_index(index)
-    with patient_stage("convert", series_index.patient_id, out, policy) as warnings:
+    with patient_stage("convert", series_index.patient_id, out, policy) as work:
         if find_chosen(series_index, "ct") is not None:
-            _convert_ct(series_index, out, settings, warnings)
+            _convert_ct(series_index, work.folder, settings, work.warnings)
         if find_chosen(series_index, "pet") is not None:
-            _convert_pet(series_index, out, settings, warnings)
+            _convert_pet(series_index, work.folder, settings, work.warnings)
 
 
 @dataclass
@@ -118,7 +120,7 @@ def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Wa
 
     def header(dataset: Dataset) -> None:
         announced.read(dataset)
-        scanners.append(_ct_header(dataset))
+        scanners.append(_ct_header(dataset, settings.free_text))
 
     series = read_series(_files(index, "ct"), "ct_hu", settings, header)
     for note in (*series.notes, *announced.check(len(series.order), "CT series", settings)):
@@ -148,6 +150,7 @@ def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: W
     for note in (*notes, *sorted(doubts - {""})):
         warnings.warn(note)
     merged = merge_headers(headers).reordered(series.order)
+    merged = shown_header(merged, settings.free_text)
     if not settings.keep_dates:
         merged = undated(merged)
     write_nifti(out / PET_FILE, series.volume, settings.compression_level)
@@ -177,15 +180,18 @@ def _files(index: Index, role: Any) -> tuple[Path, ...]:
     return files
 
 
-def _ct_header(dataset: Dataset) -> dict[str, Any]:
+def _ct_header(dataset: Dataset, free_text: FreeText) -> dict[str, Any]:
+    def shown(keyword: str) -> str:
+        return shown_text(text_of(dataset, keyword), free_text)
+
     return {
-        "manufacturer": text_of(dataset, "Manufacturer"),
-        "model": text_of(dataset, "ManufacturerModelName"),
+        "manufacturer": shown("Manufacturer"),
+        "model": shown("ManufacturerModelName"),
         "kvp": number_of(dataset, "KVP"),
-        "kernel": text_of(dataset, "ConvolutionKernel"),
+        "kernel": shown("ConvolutionKernel"),
         "slice_thickness_mm": number_of(dataset, "SliceThickness"),
-        "contrast_agent": text_of(dataset, "ContrastBolusAgent"),
-        "patient_position": text_of(dataset, "PatientPosition"),
+        "contrast_agent": shown("ContrastBolusAgent"),
+        "patient_position": shown("PatientPosition"),
     }
 
 

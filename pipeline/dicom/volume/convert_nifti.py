@@ -57,7 +57,7 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: NiftiSettings, pol
             got=settings.nifti_pet_quantity,
             action="convert the PET to SUVbw and declare it, or start from DICOM",
         )
-    with patient_stage("convert", patient.patient_id, out, policy) as warnings, images_in_place(patient):
+    with patient_stage("convert", patient.patient_id, out, policy) as work, images_in_place(patient):
         ct = _read(patient, settings.nifti_ct, "CT", settings.nifti_max_mib)
         pet = _read(patient, settings.nifti_pet, "PET", settings.nifti_max_mib)
         if ct is None and pet is None:
@@ -72,9 +72,9 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: NiftiSettings, pol
                 action="check the headers that the files were written with",
             )
         if ct is not None:
-            _write_ct(ct, out, warnings)
+            _write_ct(ct, work.folder, work.warnings)
         if pet is not None:
-            _write_pet(pet, out, warnings, "alone" if ct is None else "same_frame")
+            _write_pet(pet, work.folder, work.warnings, "alone" if ct is None else "same_frame")
 
 
 def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int) -> Volume | None:
@@ -83,19 +83,19 @@ def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int) -> Volum
         return None
     folder = patient.folder
     if not folder.is_dir():
-        raise DicomError("the images are no folder", where=str(folder), action="correct image_path")
+        raise DicomError("the images are no folder", where="image_path", action="correct image_path")
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     matching = [text for text in names if fnmatchcase(text.lower(), pattern.lower())]
     if len(matching) != 1:
         raise DicomError(
             f"no {name} file" if not matching else f"several {name} files",
-            where=str(folder),
+            where="image_path",
             expected=f"one file named like {pattern}",
-            got=", ".join(matching or names) or "an empty folder",
+            got=f"{len(matching)} such files" if matching else f"{len(names)} files, none of that name",
             action=f"set cohort.nifti_{name.lower()} to a pattern that fits one file",
         )
     path = folder / matching[0]
-    return read_nifti(path, max_bytes=max_mib << 20)
+    return read_nifti(path, max_bytes=max_mib << 20, label=f"the {name} file of image_path")
 
 
 def _overlap(first: Grid, second: Grid) -> bool:

@@ -11,7 +11,7 @@ from tests.dicom.contours.contour_helpers import LESION, RoiSpec, patient, rtstr
 def roi(name, first, last):
     mask = np.zeros((1, 1, 20), dtype=bool)
     mask[..., first:last] = True
-    return RoiMask(name, ImageMatch("ct", "referenced series"), mask, "rtstruct")
+    return RoiMask(name, name, ImageMatch("ct", "referenced series"), mask, "rtstruct")
 
 
 @pytest.mark.parametrize(

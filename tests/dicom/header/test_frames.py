@@ -274,4 +274,4 @@ def test_legacy_converted_object(tmp_path):
     run(folder, tmp_path)
     account = json.loads((tmp_path / "suv" / "suv.json").read_text())
     assert account["factor"] == pytest.approx(2.92127349244366e-4, rel=1e-9)
-    assert account["slice_times"][3]["acquisition_time"] == "100300"
+    assert account["slice_times"][3]["acquisition_time"] == "120300"  # the scan is at noon

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import stat
 import zipfile
+import zlib
 
 import pytest
 from pydicom import Dataset, FileMetaDataset
@@ -32,7 +33,9 @@ def instance(path, patient, modality, study="1", roi=""):
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.PatientID, dataset.PatientName, dataset.Modality = patient, NAME, modality
     dataset.StudyInstanceUID = f"1.7.{study}"
-    dataset.SeriesInstanceUID = f"1.8.{patient}.{study}.{list(KINDS).index(modality) + 1}"
+    dataset.SeriesInstanceUID = (
+        f"1.8.{zlib.crc32(patient.encode())}.{study}.{list(KINDS).index(modality) + 1}"
+    )
     if roi:
         item = Dataset()
         item.ROINumber, item.ROIName = 1, roi
@@ -134,3 +137,20 @@ def test_nothing_is_overwritten_and_nothing_found_is_told(dump, tmp_path, capsys
     with pytest.raises(TableError, match="must be a CSV"):
         draft_cohort(dump, tmp_path / "table.xlsx")
     assert main([]) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "cell"),
+    [
+        ('=HYPERLINK("http://x","y")', "'=HYPERLINK"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM"),
+        ("12-3", "12-3"),
+    ],
+)
+def test_no_cell_of_the_key_file_is_a_formula(tmp_path, key, cell):
+    instance(tmp_path / "dump/a/ct.dcm", key, "CT")
+    draft_cohort(tmp_path / "dump", tmp_path / "c.csv")
+    (row,) = rows(tmp_path / "c.key.csv")
+    assert row["dicom_patient_id"].startswith(cell)

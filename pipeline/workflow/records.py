@@ -1,0 +1,101 @@
+"""Results whose making Snakemake has no record of: what made them is unknown.
+
+Snakemake compares settings and code with its records in `.snakemake`. An output without a record
+counts as done, whatever made it: a folder that a cancelled job left half removed, or the results
+of a study whose `.snakemake` was deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.errors import PipelineError
+from pipeline.workflow.paths import StudyPaths
+
+
+class Records(Protocol):
+    """What is asked of Snakemake's persistence, by the path of an output.
+
+    These are the methods that a backend of `snakemake.persistence.PersistenceBase` implements; its
+    public ones want jobs, of which there are none before the graph is built.
+    """
+
+    def _read_record(self, key: str) -> object | None:
+        """The record of an output; None where there is none."""
+
+    def _mark_incomplete(self, key: str, external_jobid: str | None) -> None:
+        """Mark an output as incomplete, which makes Snakemake ask, or run its job again."""
+
+    def _filter_incomplete_keys(self, keys: Iterable[str]) -> set[str]:
+        """Those outputs that are marked as incomplete."""
+
+
+def mark_results_without_record(paths: StudyPaths, records: Records) -> list[str]:
+    """See to it that no result of unknown origin counts as done.
+
+    Where some results of a study have records, those without were left by jobs that were
+    cancelled while they wrote or removed them: they are marked as incomplete, and a run with
+    --rerun-incomplete (in every profile) makes them again. Where none has a record, the records
+    were lost, and a person decides.
+
+    Args:
+        paths: The study's paths, relative to the working directory.
+        records: Snakemake's persistence.
+
+    Returns:
+        Lines that tell what was marked.
+
+    Raises:
+        PipelineError: No result has a record.
+    """
+    present = [path for path in outputs_of(paths) if Path(path).exists()]
+    marked = records._filter_incomplete_keys(present)
+    unknown = [path for path in present if path not in marked and records._read_record(path) is None]
+    if not unknown:
+        return []
+    if len(unknown) == len(present):
+        raise PipelineError(
+            "results lie here, but Snakemake's records of what made them are gone",
+            where=paths.results,
+            expected=f"a record in .snakemake/metadata of each of {len(present)} results",
+            got="none",
+            action=f"make them again: rm -r {paths.results}, then run the same command; or, only if you know "
+            "that these settings, images and this code made them, add --touch --forceall to the command, which "
+            "records them as they are",
+        )
+    for path in unknown:
+        records._mark_incomplete(path, None)
+    return [
+        f"warning: {len(unknown)} results were left by jobs that did not end; --rerun-incomplete makes "
+        f"them again; the first: {unknown[0]}"
+    ]
+
+
+def outputs_of(paths: StudyPaths) -> Iterable[str]:
+    """Every output that the rules of a study may write."""
+    yield from shared_outputs(paths)
+    for patient in paths.study.cohort.ids():
+        if paths.study.is_phantom:
+            yield paths.stage("phantom", patient)
+        yield from paths.stages_of(patient)
+        yield paths.perturbed_features(patient)
+
+
+def shared_outputs(paths: StudyPaths) -> Iterable[str]:
+    """Outputs of a study's rules that are of all patients together."""
+    study = paths.study
+    yield from (
+        paths.template, paths.crop_position, paths.exclusions, paths.splits, paths.cohort,
+        paths.training_plan, paths.cross_splits, paths.stability, paths.stability_summary,
+        paths.metrics, paths.report, paths.bundle, paths.feature_table(), *paths.radiomics_tables(),
+    )  # fmt: skip
+    for network in study.settings.contour_networks():
+        yield from (paths.predicted_features(network, fold) for fold in study.folds)
+    yield from paths.folds(*study.settings.models)
+    for network in study.networks:
+        yield from (paths.cross(network, number) for number in study.cross_folds)
+        yield paths.explanation(network)
+    for ensemble in study.ensembles:
+        yield from (paths.ensemble(ensemble), paths.ensemble_info(ensemble))
