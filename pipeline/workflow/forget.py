@@ -24,10 +24,10 @@ from pipeline.tables.cohort import PATIENT_ID
 from pipeline.tables.whole import partial_name, write_text
 from pipeline.workflow.guards import machine_failures_told
 from pipeline.workflow.paths import StudyPaths
+from pipeline.workflow.patient_search import PatientSearch
 from pipeline.workflow.records import shared_outputs
 from pipeline.workflow.snakemake_files import LOCKS, disposable_files, records
 from pipeline.workflow.study import load_study
-from pipeline.workflow.traces import Trace
 
 DEFAULT = "config/config.yaml"
 STAGES = ("phantom", "index", "convert", "suv", "contours", "registration")
@@ -50,10 +50,10 @@ class Forgetting:
     told: list[str] = field(default_factory=list)
 
     @cached_property
-    def trace(self) -> Trace:
+    def search(self) -> PatientSearch:
         """Finds the patient among those of the table."""
         cohort = self.paths.study.cohort
-        return Trace.of(self.patient, [*cohort.ids(), *cohort.problems])
+        return PatientSearch.of(self.patient, [*cohort.ids(), *cohort.problems])
 
     def run(self) -> list[str]:
         """Remove what no run makes again, and tell it line by line.
@@ -124,13 +124,13 @@ class Forgetting:
             if not record.output.startswith(prefix) or record.output in made:
                 continue  # of another study, or written again with the result
             patients = {part.partition(".")[0] for part in Path(record.output).parts}
-            of_another = bool(patients & self.trace.others)
-            if self.patient in patients or (not of_another and self.trace.in_file(record.path)):
+            of_another = bool(patients & self.search.others)
+            if self.patient in patients or (not of_another and self.search.in_file(record.path)):
                 self._remove(record.path, f"Snakemake's record of {record.output}")
 
     def _forget_logs(self) -> None:
         for path in disposable_files():
-            if self.trace.in_text(str(path)) or self.trace.in_file(path):
+            if self.search.in_text(str(path)) or self.search.in_file(path):
                 self._remove(path)
 
     def _still_named(self) -> Iterator[str]:
@@ -140,7 +140,7 @@ class Forgetting:
         for path in sorted(Path(self.paths.results).rglob("*")):
             if any(folder in told for folder in path.parents) or not path.is_file():
                 continue
-            if not (self.trace.in_text(path.name) or self.trace.in_file(path)):
+            if not (self.search.in_text(path.name) or self.search.in_file(path)):
                 continue
             output = next((known for known in (path, *path.parents) if known in made), None)
             if output is None:

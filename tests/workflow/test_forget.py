@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.workflow.forget import main
-from pipeline.workflow.traces import Trace
+from pipeline.workflow.patient_search import PatientSearch
 from study_runner import Study, tiny_config, tiny_rows
 
 WITHDRAWN = "P001"
@@ -158,11 +158,11 @@ def test_a_file_that_is_no_study_is_one_message(here: Path, capsys: pytest.Captu
 )  # fmt: skip
 def test_words_that_name_a_patient(text: str, named: bool) -> None:
     """`P1_b` is another patient of the table, and so are words that end or begin with that id."""
-    assert Trace.of("P1", ["P1_b", "P10", "P1-b"]).in_text(text) is named
+    assert PatientSearch.of("P1", ["P1_b", "P10", "P1-b"]).in_text(text) is named
 
 
 def test_an_id_of_digits_is_not_every_number(tmp_path: Path) -> None:
-    trace = Trace.of("12", [])
+    search = PatientSearch.of("12", [])
     for name, text, named in (
         ("a.csv", "patient_id,age\n7,12\n", False),
         ("b.csv", "patient_id,age\n12,7\n", True),
@@ -171,7 +171,7 @@ def test_an_id_of_digits_is_not_every_number(tmp_path: Path) -> None:
         ("a.html", "<td>12</td>", False),
     ):
         (tmp_path / name).write_text(text)
-        assert trace.in_file(tmp_path / name) is named, name
+        assert search.in_file(tmp_path / name) is named, name
 
 
 @pytest.mark.nightly

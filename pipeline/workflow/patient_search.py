@@ -18,7 +18,7 @@ WORDS = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
-class Trace:
+class PatientSearch:
     """Looks for one patient among others.
 
     Attributes:
@@ -30,8 +30,8 @@ class Trace:
     others: frozenset[str]
 
     @classmethod
-    def of(cls, patient: str, others: Collection[str]) -> Trace:
-        """The trace of a patient beside others, who must not be taken for the same."""
+    def of(cls, patient: str, others: Collection[str]) -> PatientSearch:
+        """The search for a patient beside others, who must not be taken for the same."""
         return cls(patient, frozenset(others) - {patient})
 
     @cached_property
