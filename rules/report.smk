@@ -5,7 +5,13 @@ rule report:
         models=paths.folds(*settings.models),
         crops=paths.crops(),
         explain=[paths.explanation(model) for model in study.explained],
-        quality=paths.quality_control(),
+        # What they tell of each patient's SUV, reference region and alignment.
+        stages=[
+            paths.stage(stage, patient)
+            for patient in cohort.ids()
+            for stage in ("suv", "contours", "registration")
+            if study.from_scanner
+        ],
         features=paths.features_in_report(),
         stability=paths.stability_summary if study.uses_stability else [],
         plan=paths.training_plan,

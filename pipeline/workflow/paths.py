@@ -282,11 +282,6 @@ class StudyPaths:
         table = self.feature_table()
         return table if any(self.features_of(model) == table for model in self.study.classical) else []
 
-    def quality_control(self) -> list[str]:
-        """What the stages tell of each patient's SUV, reference region and registration."""
-        stages = ("suv", "contours", "registration") if self.study.from_scanner else ()
-        return [self.stage(stage, patient) for patient in self.study.cohort.ids() for stage in stages]
-
     def stability_of(self, model: str) -> str | list[str]:
         """Stability of features, where a model drops unstable ones."""
         needed = self.study.uses_radiomics and self.study.settings.models[model].needs.min_icc > 0

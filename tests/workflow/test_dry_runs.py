@@ -233,7 +233,7 @@ def test_the_table_of_dependencies_is_the_graph_that_snakemake_builds(house: Pat
     other = {"image_root": "images"}
     graphs = [
         edges(study(house, models=models, **explained)),
-        edges(study(house, models=models, radiomics={"images": "native"})),
+        edges(study(house, models=models, radiomics={"images": "native"}, index={"different_frames": "register"})),
         edges(study(house, cohort={**other, "source": "nifti"}, **explained)),
         edges(study(house, cohort={**other, "source": "nifti"}, radiomics={"images": "native"}, models=models)),
         edges(study(house, cohort={**other, "source": "slices"}, models={**tiny_config()["models"], **boxes},
