@@ -152,6 +152,10 @@ class StudyPaths:
         """Checkpoints of a training: no output, as Snakemake removes the outputs of a stopped job."""
         return f"{self.results}/work/{model}_{fold}"
 
+    def permutations(self, model: str = MODEL) -> str:
+        """Test of a classical model's cross-validated risk groups."""
+        return f"{self.results}/models/{model}/permutations.json"
+
     def ensemble(self, name: str = "{ensemble}") -> str:
         """Risks of an ensemble, averaged over folds and models."""
         return f"{self.results}/ensemble/{name}.parquet"
