@@ -252,12 +252,8 @@ class StudyPaths:
         return str(named.relative_to(here) if named.is_relative_to(here) else named)
 
     def native_stages(self, patient: str = PATIENT) -> list[str]:
-        """Stages whose native volumes features and PET metrics are computed from, in this order.
-
-        The registration is among them where a PET may have a frame of reference of its own.
-        """
-        registration = ["registration"] if self.study.registers_pet else []
-        return [self.stage(stage, patient) for stage in ("convert", "suv", "contours", *registration)]
+        """What a patient's features and PET metrics read of native volumes."""
+        return [self.stage(stage, patient) for stage in self.study.native_stages]
 
     def crops_of_features(self) -> list[str]:
         """The crop, where features are extracted from it; none where they come from native volumes."""
