@@ -33,6 +33,27 @@ from pipeline.settings.dicom import IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import Warnings, patient_stage
 
+MODALITIES = frozenset(
+    (
+        "CT",
+        "PT",
+        "MR",
+        "NM",
+        "RTSTRUCT",
+        "SEG",
+        "RTDOSE",
+        "RTPLAN",
+        "REG",
+        "SR",
+        "PR",
+        "KO",
+        "OT",
+        "SC",
+        "US",
+        "CR",
+    )
+)
+"""(0008,0060) that messages name; another text may be anything."""
 _JOINED = "part of a PET that was exported as several series; they are joined"
 
 
@@ -239,7 +260,9 @@ def _require(role: str, candidates: Candidates, settings: IndexSettings) -> None
         return
     own = [s for s in candidates.series if role_of(s) == role]
     reasons = sorted({candidates.rejected[s.uid] for s in own if candidates.rejected[s.uid]})
-    others = sorted({s.first.modality or "none given" for s in candidates.series})
+    others = sorted(
+        {s.first.modality if s.first.modality in MODALITIES else "others" for s in candidates.series}
+    )
     action = "send the missing series"
     if role == "pet" and not own:
         action += "; without a PET there is no SUV, and no crop"

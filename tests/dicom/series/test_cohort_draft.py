@@ -33,7 +33,9 @@ def instance(path, patient, modality, study="1", roi=""):
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.PatientID, dataset.PatientName, dataset.Modality = patient, NAME, modality
     dataset.StudyInstanceUID = f"1.7.{study}"
-    dataset.SeriesInstanceUID = f"1.8.{zlib.crc32(patient.encode())}.{study}.{list(KINDS).index(modality) + 1}"
+    dataset.SeriesInstanceUID = (
+        f"1.8.{zlib.crc32(patient.encode())}.{study}.{list(KINDS).index(modality) + 1}"
+    )
     if roi:
         item = Dataset()
         item.ROINumber, item.ROIName = 1, roi
