@@ -48,7 +48,10 @@ def contours_as_written(path):
         int(s.ROINumber) for s in ds.StructureSetROISequence if matches(str(s.get("ROIName", "")), ["GTV*"])
     }
     drawn = [
-        c for r in ds.ROIContourSequence if int(r.ReferencedROINumber) in numbers for c in r.ContourSequence
+        c
+        for r in ds.ROIContourSequence
+        if int(r.get("ReferencedROINumber", -1)) in numbers
+        for c in r.ContourSequence
     ]
     closed = [c for c in drawn if str(c.get("ContourGeometricType", "")) == "CLOSED_PLANAR"]
     return [np.asarray(c.ContourData, dtype=float).reshape(-1, 3) for c in closed]
@@ -83,7 +86,8 @@ def segment_outcome(folder, sound, seed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ds = pydicom.dcmread(path, force=True)
-        frames = np.atleast_3d(ds.pixel_array).reshape(-1, ds.Rows, ds.Columns) > 0
+        half = ds.MaximumFractionalValue / 2 if ds.SegmentationType == "FRACTIONAL" else 0
+        frames = ds.pixel_array.reshape(-1, ds.Rows, ds.Columns) > half
         numbers = [int(g.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
                    for g in ds.PerFrameFunctionalGroupsSequence]  # fmt: skip
     wanted = {int(item.SegmentNumber) for item in ds.SegmentSequence}
@@ -152,9 +156,9 @@ def table_outcome(folder, sound, seed):
     by_id = {row["patient_id"].strip(): row for row in rows if row["patient_id"]}
     for person in cohort.patients:
         row = by_id[person.patient_id]
-        if (person.outcome.time_days, person.outcome.event) != (
+        if (person.time_days, person.event) != (
             float(row["time_days"]),
-            row["event"].strip() == "1",
+            int(row["event"]),
         ):
             return "wrong"
     return "told" if cohort.problems else "right"
