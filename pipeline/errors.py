@@ -70,6 +70,12 @@ class SettingsError(PipelineError):
     lists_problems = True
 
 
+class ClusterError(PipelineError):
+    """A cluster can never start what a study asks for."""
+
+    lists_problems = True
+
+
 class TableError(PipelineError):
     """A table breaks its contract."""
 
@@ -79,6 +85,10 @@ class MachineError(PipelineError):
 
     exit_code = 74
     """EX_IOERR of sysexits.h."""
+
+
+class DamageError(MachineError):
+    """A result of the pipeline's own is missing, cut or changed: this stops, whatever the policy."""
 
 
 class PatientError(PipelineError):

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+OUTSIDE = "outside a rule of the workflow"
+# Parameters of jobs that say where files lie, not how results are made.
+_PLACES = frozenset({"folder", "files", "pin", "results", "work"})
+_job = OUTSIDE
 PACKAGE = "pipeline"
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -156,6 +162,23 @@ def file_sha256(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def set_job(parameters: Iterable[tuple[str, Any]]) -> None:
+    """Take note of what the job that runs in this process was given, for the manifests of its results.
+
+    Args:
+        parameters: Names and values of the rule's parameters: digest of the code, settings.
+    """
+    global _job
+    made_by = {name: value for name, value in parameters if name not in _PLACES}
+    text = json.dumps(made_by, sort_keys=True, default=str)
+    _job = hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def current_job() -> str:
+    """Digest (16 hexadecimal digits) of settings and code of the running job; a text where there is none."""
+    return _job
 
 
 def versions(*distributions: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ rule ensemble:
         **stage_resources(1000, 10),
     params:
         **depends.on("ensemble"),
+        z_scores=settings.evaluation.z_scores,
         members=lambda wildcards: list(study.ensembles[wildcards.ensemble]),
     message:
         "Ensemble {wildcards.ensemble}: frozen Z-scores, averaged"

@@ -4,7 +4,7 @@ from pipeline.console import job
 from pipeline.dicom.contours.contours import ContourSources, contours_patient
 from pipeline.settings.dicom import ContourSettings
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], snakemake.params.items()):
     sources = ContourSources(
         patient_id=snakemake.wildcards.patient,
         index=Path(snakemake.input.index) if snakemake.input.index else None,

@@ -4,6 +4,6 @@ from pipeline.console import job
 from pipeline.dicom.volume.convert import convert_patient
 from pipeline.settings.dicom import ConvertSettings
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], snakemake.params.items()):
     settings = ConvertSettings.model_validate(snakemake.params.settings)
     convert_patient(Path(snakemake.input.index), Path(snakemake.output[0]), settings, snakemake.params.policy)

@@ -5,7 +5,7 @@ from pipeline.dicom.volume.convert_nifti import convert_nifti
 from pipeline.settings.cohort import NiftiSettings
 from pipeline.tables.files import PatientFiles
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], snakemake.params.items()):
     patient = PatientFiles(snakemake.wildcards.patient, Path(snakemake.params.folder))
     settings = NiftiSettings.model_validate(snakemake.params.settings)
     convert_nifti(patient, Path(snakemake.output[0]), settings, snakemake.params.policy)

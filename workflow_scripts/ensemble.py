@@ -3,9 +3,14 @@ from pathlib import Path
 from pipeline.console import job
 from pipeline.ensemble.ensemble import ensemble
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], snakemake.params.items()):
     members = {
         name: [Path(folder) for folder in snakemake.input.folds if Path(folder).parent.name == name]
         for name in snakemake.params.members
     }
-    ensemble(members, Path(snakemake.output.table), Path(snakemake.output.info))
+    ensemble(
+        members,
+        Path(snakemake.output.table),
+        Path(snakemake.output.info),
+        snakemake.params.z_scores,
+    )

@@ -4,7 +4,7 @@ from pipeline.console import job
 from pipeline.metrics.evaluate import Sources, evaluate
 from pipeline.settings.evaluation import EvaluationSettings
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], snakemake.params.items()):
     evaluate(
         {
             name: Path(path)

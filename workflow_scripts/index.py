@@ -5,7 +5,7 @@ from pipeline.dicom.series.index import index_patient
 from pipeline.settings.dicom import IndexSettings
 from pipeline.tables.files import PatientFiles
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], snakemake.params.items()):
     patient = PatientFiles(snakemake.wildcards.patient, Path(snakemake.params.folder))
     settings = IndexSettings.model_validate(snakemake.params.settings)
     index_patient(patient, settings, Path(snakemake.output[0]), snakemake.params.policy)

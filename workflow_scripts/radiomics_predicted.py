@@ -4,12 +4,12 @@ from pipeline.console import job
 from pipeline.radiomics.radiomics_predicted import FoldContours, radiomics_predicted
 from pipeline.settings.radiomics import RadiomicsSettings
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], snakemake.params.items()):
     source = FoldContours(
         network=snakemake.wildcards.network,
         fold=int(snakemake.wildcards.fold),
         folder=Path(snakemake.input.network),
-        crops=Path(snakemake.input.crops[0]).parent,
+        results=Path(snakemake.params.results),
         splits=Path(snakemake.input.splits),
     )
     settings = RadiomicsSettings.model_validate(

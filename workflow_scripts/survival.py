@@ -6,7 +6,7 @@ from pipeline.survival.deep_feature_blocks import DeepSource
 from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.training.tabular import learn_columns
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], snakemake.params.items()):
     model = read_model(snakemake.params.model)
     # A bare file where there is one table, a list where there is one per fold.
     predicted = model.needs.contour == "predicted"

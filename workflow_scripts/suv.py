@@ -4,6 +4,6 @@ from pipeline.console import job
 from pipeline.dicom.pet.suv import suv_patient
 from pipeline.settings.dicom import SuvSettings
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], snakemake.params.items()):
     settings = SuvSettings.model_validate(snakemake.params.settings)
     suv_patient(Path(snakemake.input.convert), Path(snakemake.output[0]), settings, snakemake.params.policy)

@@ -6,7 +6,7 @@ from pipeline.settings.training import TrainingSettings
 from pipeline.training.context import FoldJob
 from pipeline.training.train_fold import train_fold
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], snakemake.params.items()):
     fold = FoldJob(
         model=snakemake.wildcards.model,
         network=network_settings(snakemake.params.model),

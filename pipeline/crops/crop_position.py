@@ -16,7 +16,8 @@ from pipeline.crops.lesion import MaskFrom, read_lesion
 from pipeline.errors import CropError, PipelineError, SettingsError
 from pipeline.settings.geometry import CropSettings
 from pipeline.tables.frozen_selection import freeze_patients
-from pipeline.tables.status import read_status
+from pipeline.tables.status import read_status, read_whole
+from pipeline.tables.whole import write_text
 from pipeline.volumes.transform import inverse, read_matrix, registered_pet, transform_points
 from pipeline.volumes.volume import FloatArray
 
@@ -73,6 +74,9 @@ def crop_position(
         _write(out, {"centre_mm": list(settings.centre_mm), "from": "settings", "lesions": 0})
         return
     usable = [patient for patient in patients if not patient.excluded()]
+    for patient in usable:
+        read_whole(patient.contours)
+        read_whole(patient.registration)
     _write(out, _mean_position(usable, mask_from) | {"template": _template(usable)})
 
 
@@ -133,5 +137,4 @@ def _template(usable: list[AlignedContours]) -> str:
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(facts, indent=2) + "\n")

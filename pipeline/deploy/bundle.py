@@ -34,6 +34,9 @@ from pipeline.provenance import file_sha256, versions
 from pipeline.settings.models import Model
 from pipeline.settings.root import Settings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
+from pipeline.tables.parquet import read_frame
+from pipeline.tables.status import stage_folder
+from pipeline.tables.whole import whole_folder
 
 log = logging.getLogger(__name__)
 LIBRARIES = ("torch", "numpy", "SimpleITK", "antspyx", "pyradiomics", "pydicom")
@@ -79,12 +82,19 @@ def write_bundle(job: BundleJob, out: Path) -> None:
         BundleError: A member can be written neither as weights nor as coefficients, or the
             study's images or crop cannot be made of a new patient.
     """
-    models, settings = job.models(), job.settings
-    require_packable(models)
+    require_packable(job.models())
     source = _scanner_images(job)
     _require_repeatable(job)
+    with whole_folder(out) as folder:
+        privacy = _fill(job, source, folder)
+    for line in privacy:
+        log.warning("%s", line)
+
+
+def _fill(job: BundleJob, source: Literal["dicom", "nifti"], out: Path) -> tuple[str, ...]:
+    """Write everything that a bundle holds; returns what has to be known of the patients in it."""
+    models, settings = job.models(), job.settings
     ensemble = json.loads((job.results / "ensemble" / f"{job.model}.json").read_text(encoding="utf-8"))
-    out.mkdir(parents=True, exist_ok=True)
     members, privacy = _pack_members(job, ensemble, out), _copy_files(job, out)
     clinical = tuple(sorted({column for model in models.values() for column in model.clinical}))
     manifest = Manifest(
@@ -114,8 +124,7 @@ def write_bundle(job: BundleJob, out: Path) -> None:
         files={p.relative_to(out).as_posix(): file_sha256(p) for p in sorted(out.rglob("*")) if p.is_file()},
     )
     write_manifest(out, manifest)
-    for line in privacy:
-        log.warning("%s", line)
+    return privacy
 
 
 def _pack_members(job: BundleJob, ensemble: Mapping[str, Any], out: Path) -> dict[str, Member]:
@@ -218,10 +227,10 @@ def _copy_files(job: BundleJob, out: Path) -> tuple[str, ...]:
         template = json.loads((source / "template.json").read_text(encoding="utf-8"))
         of_patient = template["source"] != "file"
         template |= {"patient_id": "", "candidates": 0, "seed": 0}
-        (out / TEMPLATE).mkdir(exist_ok=True)
         text = json.dumps(template, indent=2) + "\n"
-        (out / TEMPLATE / "template.json").write_text(text, encoding="utf-8")
-        shutil.copyfile(source / "template.nii.gz", out / TEMPLATE / "template.nii.gz")
+        with stage_folder("template", out / TEMPLATE) as folder:
+            (folder / "template.json").write_text(text, encoding="utf-8")
+            shutil.copyfile(source / "template.nii.gz", folder / "template.nii.gz")
         if of_patient:
             privacy.append(
                 f"{TEMPLATE}/template.nii.gz is one development patient's {template['modality'].upper()} at "
@@ -277,9 +286,8 @@ def _stage_folders(results: Path, patient_id: str) -> StageFolders:
 
 def _risk_percentiles(job: BundleJob) -> tuple[float, ...]:
     """Percentiles of the development patients' risks, each by the fold that held the patient out."""
-    import pandas as pd
 
-    risks = pd.read_parquet(job.results / "ensemble" / f"{job.model}.parquet")
+    risks = read_frame(job.results / "ensemble" / f"{job.model}.parquet")
     if "risk" not in risks:
         return ()
     development = risks.loc[risks["set"] == "development", "risk"].to_numpy(dtype=float)

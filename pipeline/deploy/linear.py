@@ -64,6 +64,6 @@ def survival(hazard: BaselineHazard, risk: float, horizons_days: tuple[float, ..
     """Survival probabilities at the horizons; NaN beyond the study's follow-up."""
     times = np.array(hazard.times_days, dtype=np.float64)
     cumulative = np.array(hazard.cumulative_hazard, dtype=np.float64)
-    baseline = Baseline(times, cumulative, hazard.centre, hazard.last_days)
-    probabilities = baseline.survival(np.array([hazard.slope * risk]), np.array(horizons_days))
+    baseline = Baseline(times, cumulative, hazard.centre, hazard.last_days, hazard.slope)
+    probabilities = baseline.survival(np.array([risk]), np.array(horizons_days))
     return [float(probability) for probability in probabilities[0]]

@@ -15,9 +15,9 @@ from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.settings.training import TrainingSettings
 from pipeline.tables.clinical import ClinicalEncoder
 
-FORMAT = 3
+FORMAT = 4
 """2: a network that does not predict survival has neither Z-score nor hazard, and no part in a risk;
-3: settings under their names of today, covariates."""
+3: settings under their names of today, covariates; 4: the template's folder proves itself."""
 TEMPLATE, FEATURE_SET = "template", "feature_set.yaml"
 
 
@@ -218,7 +218,7 @@ class Manifest(Section):
         files: SHA-256 of every file but this one, by path within the bundle.
     """
 
-    format: Literal[3]
+    format: Literal[4]
     software: Software
     study: StudyFacts
     model: str

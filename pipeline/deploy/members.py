@@ -143,6 +143,7 @@ def _hazard(baseline: Mapping[str, Any]) -> BaselineHazard:
         cumulative_hazard=baseline["hazard"],
         centre=baseline["centre"],
         last_days=baseline["last"],
+        slope=baseline["slope"],
     )
 
 

@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.tables.predictions import DISTANCES, read_predictions
+from pipeline.settings.evaluation import ZScoreSource
+from pipeline.tables.parquet import write_frame
+from pipeline.tables.predictions import DISTANCES, OUT_OF_SAMPLE, read_predictions
+from pipeline.tables.whole import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 MIN_PATIENTS = 3
-"""Validation patients that a standard deviation needs at least."""
+"""Patients that a standard deviation needs at least."""
 QUANTILES = (0.25, 1 / 3, 0.5, 2 / 3, 0.75)
 """Quantiles of the training patients' Z-scores that are stored as cuts between risk groups."""
 
@@ -32,8 +35,8 @@ class RiskScale:
     Attributes:
         mean: Mean risk.
         sd: Its standard deviation (n − 1); 0 where the risk is constant, and Z is 0.
-        source: Set that both are computed from, `validation` or `test`.
-        patients: Number of patients in it.
+        source: Patients that both are computed from, `training` (with validation) or `test`.
+        patients: Number of them.
         train_cut: Median Z-score of the fold's training patients.
     """
 
@@ -62,28 +65,31 @@ class FoldAverage:
     scales: dict[str, RiskScale]
 
 
-def fit_scale(sets: Array, risk: Array) -> RiskScale:
+def fit_scale(frame: pd.DataFrame, source: ZScoreSource) -> RiskScale:
     """The Z-score of one fold's predictions.
 
-    Mean and SD are those of the validation patients, or, where they are fewer than three, of
-    the test patients (marked, since those are then scored by their own spread).
+    Mean and SD are those of the fold's training and validation patients, by out-of-sample risks
+    where the model was cross-fitted: a few validation patients alone would be random weights of
+    models and folds. Those of the test patients are the way of some papers; they are marked, since
+    the patients are then scored by their own spread.
 
     Args:
-        sets: (n,) train, validation, test or external.
-        risk: (n,) log-hazard, higher = worse.
+        frame: Predictions with set, risk and maybe out-of-sample risk.
+        source: Patients that mean and SD come from.
 
     Raises:
-        ModelError: Neither set has three patients.
+        ModelError: They are fewer than three.
     """
-    for source in ("validation", "test"):
-        values = risk[sets == source]
-        if len(values) >= MIN_PATIENTS:
-            break
-    else:
+    sets, risk = frame["set"].to_numpy(), frame["risk"].to_numpy(float)
+    basis = frame[OUT_OF_SAMPLE].to_numpy(float) if OUT_OF_SAMPLE in frame else risk
+    members = sets == "test" if source == "test" else (sets == "train") | (sets == "validation")
+    values = basis[members]
+    if len(values) < MIN_PATIENTS:
         raise ModelError(
             "a fold has too few patients for a Z-score",
-            expected=f"at least {MIN_PATIENTS} validation or test patients",
-            action="use fewer folds (plan.folds)",
+            expected=f"at least {MIN_PATIENTS} {source} patients",
+            got=str(len(values)),
+            action="use fewer folds (plan.folds), or evaluation.z_scores: training",
         )
     mean, sd = float(values.mean()), float(values.std(ddof=1))
     # A spread at the level of rounding errors is a constant.
@@ -93,7 +99,9 @@ def fit_scale(sets: Array, risk: Array) -> RiskScale:
     return replace(scale, train_cut=float(np.median(train)) if len(train) else 0.0)
 
 
-def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
+def ensemble(
+    members: dict[str, list[Path]], out: Path, info: Path, z_scores: ZScoreSource = "training"
+) -> None:
     """Average models and folds.
 
     Development patients get the prediction of the fold that has them as test patients, external
@@ -110,28 +118,30 @@ def ensemble(members: dict[str, list[Path]], out: Path, info: Path) -> None:
         info: JSON: per member and fold mean, SD, from, train_cut (no folds for a member without
             risk); per fold the cuts of the averaged training Z-scores (none without risk);
             warnings; caveats of the members' `model.json`, which are printed in every table.
+        z_scores: Patients that the Z-scores' means and SDs come from.
 
     Raises:
         ModelError: Members differ in folds or patients.
     """
     _check_members(members)
     number_of_folds = len(next(iter(members.values())))
-    folds = [_average_models(_read_fold(members, number), number) for number in range(number_of_folds)]
+    folds = [
+        _average_models(_read_fold(members, number), number, z_scores) for number in range(number_of_folds)
+    ]
     warnings = [
         warning
         for number, fold in enumerate(folds)
         for name, scale in fold.scales.items()
         for warning in _warnings_of(name, number, scale)
     ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _join_folds([fold.table for fold in folds]).to_parquet(out, index=False)
+    write_frame(out, _join_folds([fold.table for fold in folds]))
     about = {
         "members": {name: _describe_scales(name, folds) for name in members},
         "folds": _cuts(folds),
         "warnings": warnings,
         "caveats": _caveats_of(members),
     }
-    info.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_text(info, json.dumps(about, indent=1) + "\n")
     for warning in warnings:
         log.warning("%s", warning)
 
@@ -151,7 +161,7 @@ def _read_fold(members: dict[str, list[Path]], fold: int) -> dict[str, pd.DataFr
     }
 
 
-def _average_models(frames: dict[str, pd.DataFrame], fold: int) -> FoldAverage:
+def _average_models(frames: dict[str, pd.DataFrame], fold: int, z_scores: ZScoreSource) -> FoldAverage:
     """The mean of the models' predictions in one fold; the risk is the mean Z-score."""
     import pandas as pd
 
@@ -159,9 +169,8 @@ def _average_models(frames: dict[str, pd.DataFrame], fold: int) -> FoldAverage:
     z_scored: dict[str, pd.DataFrame] = {}
     for name, frame in frames.items():
         if "risk" in frame:
-            risk = frame["risk"].to_numpy(float)
-            scales[name] = fit_scale(frame["set"].to_numpy(), risk)
-            frame = frame.assign(risk=scales[name].z(risk))
+            scales[name] = fit_scale(frame, z_scores)
+            frame = frame.assign(risk=scales[name].z(frame["risk"].to_numpy(float)))
         z_scored[name] = frame.set_index("patient_id").sort_index()
     first = next(iter(z_scored.values()))
     _check_patients(z_scored, fold)
@@ -198,7 +207,7 @@ def _warnings_of(name: str, fold: int, scale: RiskScale) -> list[str]:
     where = f"model {name}, fold {fold}"
     warnings = []
     if scale.source == "test":
-        warnings.append(f"{where}: Z-scores from test patients, since there are too few validation patients")
+        warnings.append(f"{where}: Z-scores from test patients, as evaluation.z_scores asks")
     if scale.sd == 0:
         warnings.append(f"{where}: the risk is the same for all patients, so its Z-score is 0")
     return warnings

@@ -34,6 +34,8 @@ from pipeline.explain.saliency import (
 )
 from pipeline.settings.explain import ExplainSettings
 from pipeline.tables.outcomes import read_outcomes
+from pipeline.tables.parquet import read_frame
+from pipeline.tables.status import stage_folder
 from pipeline.training.batches import Batch, plain_batch
 from pipeline.training.dataset import CohortTensors, load_cohort
 from pipeline.training.device import DeviceConfig, choose_device, reproducible
@@ -124,16 +126,16 @@ def explain_model(job: ExplainJob, out: Path) -> None:
         TrainingError: The network lacks the target, or a patient cannot be loaded.
         CheckpointError: A fold's checkpoint cannot be read.
     """
-    import pandas as pd
 
-    patients = choose_patients(pd.read_parquet(job.risks), job.settings.patients)
+    patients = choose_patients(read_frame(job.risks), job.settings.patients)
     outcomes = read_outcomes(job.outcomes)
     explanation = Explanation()
     for fold in progress(sorted({p.fold for p in patients}), title=f"explain {job.model}"):
         members = [p for p in patients if p.fold == fold]
         rows = outcomes.loc[[p.patient_id for p in members]]
         _explain_fold(job, load_trained_network(job.folds[fold]), rows, members, explanation)
-    _write(job, patients, explanation, out)
+    with stage_folder("explain_model", out) as folder:
+        _write(job, patients, explanation, folder)
 
 
 def choose_patients(risks: pd.DataFrame, count: int) -> list[ExplainedPatient]:
@@ -258,7 +260,6 @@ def check_methods(
 def _write(
     job: ExplainJob, patients: Sequence[ExplainedPatient], explanation: Explanation, out: Path
 ) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     for patient, result in explanation.maps.items():
         np.savez_compressed(out / f"{patient.patient_id}.npz", **result.maps)  # type: ignore[arg-type]
     table = sanity_table(explanation.correlations)

@@ -81,20 +81,18 @@ def harrell_pairs(time: Array, event: Array, risk: Array, fold: Array | None = N
 def uno_pairs(time: Array, event: Array, risk: Array, censoring: Array, tau: float) -> Pairs:
     """Pairs of Uno's C, weighted by the inverse probability of being uncensored.
 
-    Source: Uno et al., Stat Med 2011; 30: 1105, eq. 6: weight event_i·G(time_i)⁻² for
-    time_i < tau.
+    Source: Uno et al., Stat Med 2011; 30: 1105, eq. 6: weight event_i·G(time_i−)⁻² for
+    time_i < tau; the left limit, since a patient censored at time_i was under observation until then.
 
     Args:
         time: (n,) time to event or censoring.
         event: (n,) 1 = the event occurred.
         risk: (n,) higher = worse.
-        censoring: (n,) G(time_i), the probability of being uncensored, > 0 for events
-            before tau.
+        censoring: (n,) G(time_i−), the probability of being uncensored just before that time; above 0.
         tau: Events at or after this time do not count.
     """
     weight = comparable(time, event) & (np.asarray(time) < tau)[:, None]
-    safe = np.where(censoring > 0, censoring, 1.0)
-    weighted = weight * (safe**-2)[:, None]
+    weighted = weight * (np.asarray(censoring) ** -2.0)[:, None]
     return Pairs(concordant(risk) * weighted, weighted)
 
 

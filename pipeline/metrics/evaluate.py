@@ -22,8 +22,10 @@ from pipeline.metrics.scores import Predictions, RiskPredictions, score
 from pipeline.metrics.time_dependent import SurvivalOutcome, calibration_bins
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
+from pipeline.tables.parquet import read_frame
 from pipeline.tables.predictions import DISTANCES, survival_column
 from pipeline.tables.splits import Splits, read_splits
+from pipeline.tables.status import stage_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,17 +140,16 @@ def evaluate(
         if has_outcomes(outcomes):
             outcome = _survival_outcome(outcomes.loc[list(fold_of)])
             rows["observed"].extend(observed_rows(which, outcome, settings.confidence))
-    out.mkdir(parents=True, exist_ok=True)
-    for name, columns in COLUMNS.items():
-        _write(out / f"{name}.csv", columns, rows[name])
+    with stage_folder("evaluate", out) as folder:
+        for name, columns in COLUMNS.items():
+            _write(folder / f"{name}.csv", columns, rows[name])
 
 
 def _read_model(name: str, path: Path, sources: Sources) -> EvaluatedModel:
-    import pandas as pd
 
     info = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     boxes = read_folds(sources.detectors.get(name, ()))
-    return EvaluatedModel(name, pd.read_parquet(path).set_index("patient_id"), info, boxes)
+    return EvaluatedModel(name, read_frame(path).set_index("patient_id"), info, boxes)
 
 
 def _require_outcomes(models: Sequence[EvaluatedModel], outcomes: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,10 +97,17 @@ def logrank(time: Array, event: Array, group: NDArray[np.int64]) -> LogRankTest:
     return LogRankTest(float(chi_square), float(p_value))
 
 
-def uncensored_probability(time: Array, event: Array, at: Array) -> Array:
-    """G(t), the Kaplan–Meier probability of being uncensored at times `at`, right-continuous.
+def uncensored_probability(time: Array, event: Array, at: Array, *, before: bool = False) -> Array:
+    """G, the Kaplan–Meier probability of being uncensored, at times `at`.
 
     At tied times events come before censorings, as in scikit-survival.
+
+    Args:
+        time: (n,) time to event or censoring.
+        event: (n,) 1 = the event occurred.
+        at: (m,) times.
+        before: Whether the left limit G(t−) is wanted, the probability of being uncensored just
+            before a time, with which an event at that time is weighted. Else G(t), right-continuous.
     """
     from sksurv.nonparametric import kaplan_meier_estimator
 
@@ -108,5 +116,6 @@ def uncensored_probability(time: Array, event: Array, at: Array) -> Array:
         return np.ones(np.shape(at))
     times, values = kaplan_meier_estimator(occurred, np.asarray(time, dtype=float), reverse=True)
     steps = np.concatenate([[1.0], values])
-    probability: Array = steps[np.searchsorted(times, np.asarray(at, dtype=float), side="right")]
+    side: Literal["left", "right"] = "left" if before else "right"
+    probability: Array = steps[np.searchsorted(times, np.asarray(at, dtype=float), side=side)]
     return probability

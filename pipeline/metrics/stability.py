@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import TableError
+from pipeline.tables.parquet import read_frame, read_metadata, write_frame
+from pipeline.tables.whole import whole_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,9 +108,7 @@ class PerturbedFeatures:
     @classmethod
     def read(cls, path: Path) -> PerturbedFeatures:
         """From `stability.parquet`."""
-        import pandas as pd
-
-        return cls.of(pd.read_parquet(path))
+        return cls.of(read_frame(path))
 
     def agreement(self, among: Collection[str]) -> pd.DataFrame:
         """Each feature's agreement among some patients: `feature, icc, icc_low, icc_high, patients`.
@@ -145,9 +145,8 @@ def gather_stability(
         TableError: Files were made with different settings.
     """
     import pandas as pd
-    import pyarrow.parquet as pq
 
-    hashes = {(pq.read_schema(path).metadata or {}).get(b"settings_hash") for path in parquets}
+    hashes = {read_metadata(path).get(b"settings_hash") for path in parquets}
     if len(hashes) != 1:
         raise TableError(
             "stability files were made with different settings, or there are none",
@@ -155,13 +154,13 @@ def gather_stability(
             got=f"{len(hashes)} settings",
             action="run the rule again for all patients",
         )
-    tables = [pd.read_parquet(path) for path in parquets]
+    tables = [read_frame(path) for path in parquets]
     # Without the empty ones, whose columns have no type to join.
     frame = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(out, index=False)
+    write_frame(out, frame)
     perturbed = PerturbedFeatures.of(frame)
     few = len(set(perturbed.patients) & set(development)) < 2
     described = perturbed.agreement(development) if not few else None
     columns = ["feature", "icc", "icc_low", "icc_high", "patients"]
-    (pd.DataFrame(columns=columns) if described is None else described).to_csv(summary, index=False)
+    with whole_file(summary) as partial:
+        (pd.DataFrame(columns=columns) if described is None else described).to_csv(partial, index=False)

@@ -2,7 +2,11 @@
 
 Each of them is linear in how often a patient counts, so that bootstraps are matrix products.
 Censored patients are accounted for by inverse probability of censoring weights from the
-Kaplan–Meier estimate G of being uncensored, held fixed over resamples.
+Kaplan–Meier estimate G of being uncensored, held fixed over resamples. An event at time T is
+weighted by 1 / G(T−): a patient censored at T had not been censored when the event occurred.
+With these weights the weighted events add up to 1 − Kaplan–Meier (Satten and Datta, Am Stat 2001;
+55: 207), and the Brier score of the Kaplan–Meier prediction is S·(1 − S). scikit-survival weights
+by G(T), which differs where an event and a censoring are tied.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ class SurvivalOutcome:
     Attributes:
         time: (n,) time to event or censoring.
         event: (n,) 1 = the event occurred.
-        censoring: (n,) G(time_i), the probability of being uncensored.
+        censoring: (n,) G(time_i−), the probability of being uncensored just before that time; above 0.
     """
 
     time: Array
@@ -36,7 +40,7 @@ class SurvivalOutcome:
     def of(cls, time: Array, event: Array) -> SurvivalOutcome:
         """Outcomes with the censoring distribution of the same patients."""
         time, event = np.asarray(time, dtype=float), np.asarray(event, dtype=float)
-        return cls(time, event, uncensored_probability(time, event, time))
+        return cls(time, event, uncensored_probability(time, event, time, before=True))
 
     def no_value_reason(self, horizon: float) -> str:
         """Why metrics at a time have no value; empty where they have one.
@@ -57,8 +61,8 @@ class SurvivalOutcome:
 def auc_pairs(outcome: SurvivalOutcome, risk: Array, horizon: float, fold: Array | None = None) -> Pairs:
     """Pairs of the cumulative/dynamic AUC: event by the horizon against event-free beyond it.
 
-    Source: Uno et al., JASA 2007; 102: 527; Hung and Chiang, Can J Stat 2010; 38: 8, as
-    in scikit-survival's `cumulative_dynamic_auc`.
+    Source: Uno et al., JASA 2007; 102: 527; Hung and Chiang, Can J Stat 2010; 38: 8; without
+    ties as in scikit-survival's `cumulative_dynamic_auc`.
 
     Args:
         outcome: Outcomes of n patients.
@@ -67,7 +71,7 @@ def auc_pairs(outcome: SurvivalOutcome, risk: Array, horizon: float, fold: Array
         fold: (n,) fold of each patient; given, only pairs within a fold count.
     """
     cases = (outcome.time <= horizon) & (outcome.event == 1)
-    weight = np.divide(1.0, outcome.censoring, out=np.zeros(len(risk)), where=cases & (outcome.censoring > 0))
+    weight = np.divide(1.0, outcome.censoring, out=np.zeros(len(risk)), where=cases)
     pairs = weight[:, None] * (outcome.time > horizon)[None, :]
     if fold is not None:
         pairs = pairs * (np.asarray(fold)[:, None] == np.asarray(fold)[None, :])
@@ -77,7 +81,7 @@ def auc_pairs(outcome: SurvivalOutcome, risk: Array, horizon: float, fold: Array
 def brier_terms(outcome: SurvivalOutcome, survival: Array, horizon: float) -> Array:
     """(n,) each patient's share of the Brier score at a time; their mean is the score.
 
-    Source: Graf et al., Stat Med 1999; 18: 2529, as in scikit-survival's `brier_score`.
+    Source: Graf et al., Stat Med 1999; 18: 2529; without ties as in scikit-survival's `brier_score`.
     0 is perfect; lower = better.
 
     Args:

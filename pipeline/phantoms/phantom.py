@@ -86,24 +86,24 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
     ct_grid = image_grid(patient, settings.ct_shape, settings.ct_spacing_mm)
     pet_grid = image_grid(patient, settings.pet_shape, settings.pet_spacing_mm)
     study = PhantomStudy(patient, settings.seed)
-    with patient_stage("phantom", patient_id, out, "stop"):
+    with patient_stage("phantom", patient_id, out, "stop") as work:
         for grid in (ct_grid, pet_grid):
             require_inside(field, grid, rigid)
         ct_hu = measure_ct(paint_ct(patient, field, ct_grid, rigid), patient, settings)
         pet_suvbw = measure_pet(paint_pet(patient, field, pet_grid, rigid), patient, settings)
-        write_ct(study, Volume(ct_hu, ct_grid, "ct_hu"), out / "dicom/CT")
-        rounded = write_pet(study, Volume(pet_suvbw, pet_grid, "pet_suvbw"), out / "dicom/PET")
+        write_ct(study, Volume(ct_hu, ct_grid, "ct_hu"), work.folder / "dicom/CT")
+        rounded = write_pet(study, Volume(pet_suvbw, pet_grid, "pet_suvbw"), work.folder / "dicom/PET")
         rois = {
             DISTRACTOR_ROI: contours(BRAIN, ct_grid, rigid, step_mm=4.0),
             TUMOUR_ROI: contours(TumourSolid(field), ct_grid, rigid),
         }
-        write_structures(study, ct_grid, rois, out / "dicom/RTSTRUCT/rs.dcm")
+        write_structures(study, ct_grid, rois, work.folder / "dicom/RTSTRUCT/rs.dcm")
         pet = Volume(rounded.astype("float32"), pet_grid, "pet_suvbw")
-        write_nifti(out / "truth/pet_suvbw.nii.gz", pet)
+        write_nifti(work.folder / "truth/pet_suvbw.nii.gz", pet)
         mask = tumour_mask(field, ct_grid, rigid)
-        write_nifti(out / "truth/mask_ct.nii.gz", Volume(mask, ct_grid, "mask"))
+        write_nifti(work.folder / "truth/mask_ct.nii.gz", Volume(mask, ct_grid, "mask"))
         text = json.dumps(truth(patient, rigid), indent=1)
-        (out / "truth/truth.json").write_text(text + "\n", encoding="utf-8")
+        (work.folder / "truth/truth.json").write_text(text + "\n", encoding="utf-8")
 
 
 def require_inside(field: TumourField, grid: Grid, rigid: FloatArray) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.errors import TableError
 from pipeline.planning.duplicate_images import find_duplicate_images
 from pipeline.settings.base import Policy
-from pipeline.tables.status import FILE, PatientStatus, State, Status, read_status
+from pipeline.tables.failures import own_result
+from pipeline.tables.parquet import read_metadata
+from pipeline.tables.status import PatientStatus, State, Status, read_status
+from pipeline.tables.whole import whole_file
 
 COLUMNS = ("patient_id", "stage", "state", "problem", "consequence")
 
@@ -18,41 +19,16 @@ COLUMNS = ("patient_id", "stage", "state", "problem", "consequence")
 def stage_status(path: Path) -> Status:
     """Status that a stage left in a folder, a crop store or a Parquet file.
 
-    A folder holds `status.json`; a Zarr store has it in its root attribute `status`; a
-    Parquet file in the key `status` of its schema's metadata. A store or a table without a
-    status is `ok`: their writers add one only where there is something to report.
+    A folder and a Zarr store hold `status.json`; a Parquet file has it in the key `status` of its
+    schema's metadata.
 
     Raises:
-        TableError: There is no such file, or it cannot be read.
+        DamageError: There is no such result, or its files are not all there in their sizes.
     """
-    try:
-        if path.suffix == ".parquet":
-            return _parquet_status(path)
-        if path.suffix == ".zarr":
-            return _zarr_status(path)
+    if path.suffix != ".parquet":
         return read_status(path)
-    except (OSError, ValueError, TypeError) as error:
-        raise TableError(
-            "a stage's status cannot be read",
-            where=str(path),
-            expected=FILE if not path.suffix else "attribute `status`",
-            got=f"{type(error).__name__}: {error}",
-            action="delete this output and run the stage again",
-        ) from None
-
-
-def _zarr_status(path: Path) -> Status:
-    # The root's own metadata file: importing zarr takes longer than reading 200 of these.
-    root = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
-    status = root.get("attributes", {}).get("status")
-    return Status(**status) if status else Status("ok", "crop")
-
-
-def _parquet_status(path: Path) -> Status:
-    from pyarrow.parquet import read_schema
-
-    status = (read_schema(path).metadata or {}).get(b"status")
-    return Status(**json.loads(status)) if status else Status("ok", "radiomics")
+    with own_result(path, "a Parquet file with a status"):
+        return Status(**read_metadata(path)[b"status"])
 
 
 def gather_statuses(stages: Mapping[str, Sequence[Path]]) -> list[PatientStatus]:
@@ -80,7 +56,7 @@ def excluded_patients(problems: Iterable[PatientStatus]) -> set[str]:
 
 def write_problems(path: Path, problems: Iterable[PatientStatus]) -> None:
     """Write `problems.csv`: patient_id, stage, state, problem, consequence."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for problem in problems:
@@ -94,13 +70,11 @@ def read_problems(path: Path) -> list[PatientStatus]:
     """Read `problems.csv`.
 
     Raises:
-        TableError: It cannot be read.
+        DamageError: It is missing, or not what :func:`write_problems` wrote.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return [_parse(row) for row in csv.DictReader(stream)]
-    except (OSError, KeyError, ValueError) as error:
-        raise TableError("problems.csv cannot be read", where=str(path), got=repr(error)) from None
+    expected = f"a CSV file with the columns {', '.join(COLUMNS)}"
+    with own_result(path, expected), path.open(newline="", encoding="utf-8") as stream:
+        return [_parse(row) for row in csv.DictReader(stream)]
 
 
 def _parse(row: Mapping[str, str]) -> PatientStatus:
@@ -129,7 +103,8 @@ def gather_problems(
         policy: What to do where two patients have the same images: `stop`, or `exclude` both.
 
     Raises:
-        TableError: A stage's status cannot be read; or two patients have the same images.
+        DamageError: What a stage left is missing or damaged.
+        TableError: Two patients have the same images.
     """
     rows = [
         PatientStatus(patient_id, Status("excluded", "cohort", problem, "not read"))
@@ -139,5 +114,4 @@ def gather_problems(
     # A copy of a patient who is excluded for another reason does no harm.
     excluded = excluded_patients(problems)
     usable = {patient_id: paths for patient_id, paths in stages.items() if patient_id not in excluded}
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_problems(out, [*rows, *problems, *find_duplicate_images(usable, policy)])

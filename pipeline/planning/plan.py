@@ -14,6 +14,7 @@ from pipeline.planning.folds import divide
 from pipeline.settings.plan import PlanSettings
 from pipeline.tables.cohort import Patient
 from pipeline.tables.outcomes import outcome_table
+from pipeline.tables.parquet import write_frame
 from pipeline.tables.splits import Splits, write_splits
 
 log = logging.getLogger(__name__)
@@ -83,9 +84,7 @@ def make_plan(job: PlanJob, out: PlanPaths) -> Splits:
             action="set plan.folds to 2 or more, or give the cohort table external patients",
         )
     splits = Splits(folds, external, job.seed)
-    for path in (out.splits, out.cohort):
-        path.parent.mkdir(parents=True, exist_ok=True)
     write_splits(out.splits, splits)
-    outcome_table(sorted(usable, key=lambda p: p.patient_id)).to_parquet(out.cohort)
+    write_frame(out.cohort, outcome_table(sorted(usable, key=lambda p: p.patient_id)), index=True)
     log.info("%d of %d patients usable, %d folds", len(usable), len(job.patients), len(folds))
     return splits

@@ -17,6 +17,7 @@ from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.splits import Fold, Splits, read_splits
+from pipeline.tables.whole import write_text
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,7 @@ def write_training_plan(job: TrainingPlanJob, out: Path) -> None:
 
     Without outcomes the numbers of events are null.
     """
-    text = json.dumps(describe(job), indent=1) + "\n"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    write_text(out, json.dumps(describe(job), indent=1) + "\n")
 
 
 def describe(job: TrainingPlanJob) -> dict[str, Any]:
@@ -78,7 +77,7 @@ def describe(job: TrainingPlanJob) -> dict[str, Any]:
         "folds": [_count_sets(fold, events) for fold in splits.folds],
         "external": _count(splits.external, events),
         "models": {name: _describe_model(model, splits) for name, model in sorted(job.models.items())},
-        "caveats": caveats(job, outcomes=events is not None),
+        "caveats": caveats(job),
     }
 
 
@@ -105,11 +104,9 @@ def _describe_model(model: ModelPlan, splits: Splits) -> dict[str, Any]:
     }
 
 
-def caveats(job: TrainingPlanJob, *, outcomes: bool) -> list[str]:
+def caveats(job: TrainingPlanJob) -> list[str]:
     """What has to be printed beside every table of this study."""
     texts = []
-    if job.settings.validation_fraction == 0 and outcomes:
-        texts.append("no validation patients: Z-scores and baseline hazard come from test patients")
     for name, model in sorted(job.models.items()):
         if model.training.checkpoint_selection == "best_test":
             texts.append(f"{name}: the epoch was chosen on the test fold that is reported")

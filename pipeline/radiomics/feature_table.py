@@ -11,6 +11,7 @@ from pipeline.provenance import versions
 from pipeline.radiomics.pet_metrics import PET_METRIC_COLUMNS
 from pipeline.radiomics.sets import feature_columns, settings_hash
 from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
+from pipeline.tables.parquet import write_table
 
 Row = Mapping[str, float | int | str]
 
@@ -37,14 +38,12 @@ def write_feature_table(
         metadata: Metadata of the schema; values are written as JSON.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     arrow = {str: pa.string(), int: pa.int64()}
     fields = [pa.field(name, arrow[kind]) for name, kind in key_columns.items()]
     fields += [pa.field(name, pa.float64()) for name in value_columns(feature_set)]
     schema = pa.schema(fields, metadata={key: json.dumps(value) for key, value in metadata.items()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), path)
+    write_table(path, pa.Table.from_pylist([dict(row) for row in rows], schema=schema))
 
 
 def table_metadata(feature_set: FeatureSet, settings: RadiomicsSettings, contour: str) -> dict[bytes, Any]:

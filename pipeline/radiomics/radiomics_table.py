@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import TableError
+from pipeline.tables.parquet import read_metadata, read_table, write_table
 
 
 def gather_features(parquets: list[Path], out: Path) -> None:
@@ -23,9 +23,8 @@ def gather_features(parquets: list[Path], out: Path) -> None:
         TableError: Tables were made with different settings or columns, or name a patient twice.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    tables = [pq.read_table(path) for path in parquets]
+    tables = [read_table(path) for path in parquets]
     if not tables:
         raise TableError("there are no feature files to gather", where=out.name)
     metadata = [read_metadata(path) for path in parquets]
@@ -36,21 +35,7 @@ def gather_features(parquets: list[Path], out: Path) -> None:
         raise TableError("two feature files belong to one patient", where=out.name)
     joined = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
     about = {b"settings_hash": json.dumps(metadata[0][b"settings_hash"]), b"statuses": json.dumps(statuses)}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(joined.sort_by("patient_id").replace_schema_metadata(about), out)
-
-
-def read_metadata(path: Path) -> dict[bytes, Any]:
-    """The metadata of a feature table: JSON values by key, without Arrow's own.
-
-    Args:
-        path: Feature table of a patient (`status`, `settings_hash`, …) or of the cohort
-            (`statuses`, `settings_hash`).
-    """
-    import pyarrow.parquet as pq
-
-    metadata = pq.read_schema(path).metadata or {}
-    return {key: json.loads(value) for key, value in metadata.items() if not key.startswith(b"ARROW")}
+    write_table(out, joined.sort_by("patient_id").replace_schema_metadata(about))
 
 
 def _require_equal(parquets: list[Path], values: list[str], what: str) -> None:

@@ -17,7 +17,7 @@ from pipeline.registration.overlay import draw_overlay
 from pipeline.registration.template import FACTS, IMAGE, image_path
 from pipeline.settings.base import Policy
 from pipeline.settings.geometry import RegistrationSettings
-from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
+from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion, read_whole
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.transform import PET_MATRIX, inverse, must_register_pet, write_matrix
 from pipeline.volumes.volume import FloatArray
@@ -66,7 +66,7 @@ def register_patient(
     """
     if propagate_exclusion(sources.convert, out):
         return
-    with patient_stage("register", sources.patient_id, out, policy) as warnings:
+    with patient_stage("register", sources.patient_id, out, policy) as work:
         facts: dict[str, Any] = {"method": settings.method}
         matrix: FloatArray = np.eye(4, dtype=np.float64)
         if settings.method == "template":
@@ -75,23 +75,24 @@ def register_patient(
             if template["native_sha256"] == file_sha256(image_path(sources.convert, settings.moving)):
                 facts["note"] = "this patient is the template"
             else:
-                alignment = _align_to_template(sources, settings, out, warnings)
+                alignment = _align_to_template(sources, settings, work.folder, work.warnings)
                 matrix = alignment.best.fit.matrix
                 facts |= quality(alignment, settings)
         if must_register_pet(sources.convert):
-            pet = _align_pet_to_ct(sources, settings, out)
-            write_matrix(out / PET_MATRIX, pet.best.fit.matrix)
+            pet = _align_pet_to_ct(sources, settings, work.folder)
+            write_matrix(work.folder / PET_MATRIX, pet.best.fit.matrix)
             facts["pet_to_ct"] = quality(pet, settings)
             if settings.moving == "pet":
                 # The alignment maps to PET points; the file maps to scanner points, those of the CT.
                 matrix = inverse(pet.best.fit.matrix) @ matrix
-        write_matrix(out / MATRIX, matrix)
-        (out / QUALITY).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        write_matrix(work.folder / MATRIX, matrix)
+        (work.folder / QUALITY).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def _template_facts(sources: RegistrationSources, settings: RegistrationSettings) -> dict[str, Any]:
     if sources.template is None:
         raise PipelineError("registration.method is template, but no template was given")
+    read_whole(sources.template)
     facts: dict[str, Any] = json.loads((sources.template / FACTS).read_text(encoding="utf-8"))
     expected = (settings.moving, settings.working_mm)
     if (facts["modality"], facts["working_mm"]) != expected:

@@ -14,7 +14,7 @@ from pipeline.provenance import file_sha256
 from pipeline.registration.body_mask import Modality, coarse_volume, make_body
 from pipeline.settings.geometry import RegistrationSettings
 from pipeline.tables.frozen_selection import freeze_patients
-from pipeline.tables.status import read_status
+from pipeline.tables.status import read_status, read_whole, stage_folder
 from pipeline.volumes.nifti import write_nifti
 
 IMAGE, FACTS = "template.nii.gz", "template.json"
@@ -81,6 +81,8 @@ def choose_template(
     included = [path for path in folders if read_status(path).state != "excluded"]
     usable = {path.name: path for path in included if (path / FILES[settings.moving]).is_file()}
     choice = _choose(usable, settings, seed)
+    if choice.patient_id:
+        read_whole(usable[choice.patient_id])
     volume = coarse_volume(choice.image, settings.moving, settings.working_mm)
     make_body(volume, settings.moving, str(choice.image))
     facts: dict[str, Any] = {
@@ -95,9 +97,9 @@ def choose_template(
         "spacing_mm": list(volume.grid.spacing_mm),
         "origin_mm": list(volume.grid.origin_mm),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    write_nifti(out / IMAGE, volume)
-    (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    with stage_folder("template", out) as folder:
+        write_nifti(folder / IMAGE, volume)
+        (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if frozen is not None:
         freeze_patients(frozen, [path.name for path in folders])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
+from pipeline.tables.parquet import read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ def radiomics_overview(path: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    features = pd.read_parquet(path).set_index("patient_id")
+    features = read_frame(path).set_index("patient_id")
     counts: Counter[FeatureGroup] = Counter()
     missing: Counter[FeatureGroup] = Counter()
     for name in features.columns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pipeline.report.caveats import ensemble_remarks
 from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
 from pipeline.settings.classical import FeatureSelecting
@@ -116,8 +115,8 @@ def _validation(settings: Settings, *, outcomes: bool, survival: bool) -> str:
     plan = settings.plan
     stratified = "patients stratified by event" if outcomes else "patients assigned at random"
     grouping = "whole centres held out" if plan.by_centre else stratified
-    uses = "choice of weights, Z-scores and baseline hazards" if survival else "choice of weights"
-    instead = ": Z-scores and baseline hazards come from test patients (see caveats)" if survival else ""
+    uses = "choice of weights and the slope of survival probabilities" if survival else "choice of weights"
+    instead = ": networks predict the same survival for all patients" if survival else ""
     rest = "development patients" if plan.folds == 1 else "each fold's remaining patients"
     validation = (
         f"{plan.validation_fraction:.0%} of {rest} were kept as validation patients for the {uses}."
@@ -189,16 +188,16 @@ def _ensembles(job: ReportJob) -> str:
         f"{display_name(name)} = {' + '.join(display_name(member) for member in members)}"
         for name, members in settings.ensembles.items()
     )
+    basis = "test patients (see caveats)"
+    if settings.evaluation.z_scores == "training":
+        basis = "training and validation patients (classical models: by cross-fitted risks)"
     text = (
-        "Each fold's risks were Z-scored by the mean and SD of that fold's validation patients; an "
+        f"Each fold's risks were Z-scored by the mean and SD of that fold's {basis}; an "
         "external patient's risk is the mean over folds, a development patient's that of the fold that held it out."
         if settings.plan.folds > 1
-        else "Risks were Z-scored by the mean and SD of the validation patients"
+        else f"Risks were Z-scored by the mean and SD of the {basis}"
         + (" and averaged over repeats." if settings.plan.repeats > 1 else ".")
     )
-    remarks = ensemble_remarks(job.results, list(settings.models))
-    if any("Z-scores from test patients" in line for line in remarks):
-        text += " Where a fold had too few validation patients, its test patients were used instead (see caveats)."
     return text + (f" Averages of several models: {averages}." if averages else "")
 
 

@@ -17,6 +17,7 @@ from pipeline.report.sections import StudyResults
 from pipeline.report.slices import Example, Image, Mask, SlicePlane
 from pipeline.report.style import WIDTH, FigureCanvas
 from pipeline.store.crops import Crop, read_crop, read_status
+from pipeline.tables.parquet import read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,12 +198,11 @@ def _on_page(table: pd.DataFrame) -> pd.DataFrame:
 
 def _dice(study: StudyResults, model: str | None) -> dict[str, float]:
     """Dice of each patient's out-of-sample mask, where a network predicted one."""
-    import pandas as pd
 
     if model is None:
         return {}
     path = study.job.results / "ensemble" / f"{model}.parquet"
-    predictions = pd.read_parquet(path).set_index("patient_id")
+    predictions = read_frame(path).set_index("patient_id")
     if "dice" not in predictions:
         return {}
     return {str(patient_id): float(dice) for patient_id, dice in predictions["dice"].dropna().items()}

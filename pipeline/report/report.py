@@ -12,6 +12,7 @@ from pipeline.report.page import ReportContent, Texts, render
 from pipeline.report.sections import StudyResults
 from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes
+from pipeline.tables.whole import whole_folder
 
 log = logging.getLogger(__name__)
 SECTIONS = (
@@ -37,7 +38,12 @@ def build_report(job: ReportJob, out: Path) -> None:
         job: The finished study.
         out: The report's folder; figures go to `figures/`, tables to `tables/`.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    with whole_folder(out) as folder:
+        _write(job, folder)
+    log.info("report written to %s", out / "index.html")
+
+
+def _write(job: ReportJob, out: Path) -> None:
     canvas = FigureCanvas(out / "figures", job.settings.study.note)
     study, content = StudyResults.read(job), ReportContent()
     for section in progress(SECTIONS, title="report"):
@@ -50,7 +56,6 @@ def build_report(job: ReportJob, out: Path) -> None:
     )
     for name in ("index.html", *(["quality.html"] if content.crop_sheets else [])):
         (out / name).write_text(render(job, content, texts, canvas.folder, name), encoding="utf-8")
-    log.info("report written to %s", out / "index.html")
 
 
 def _write_tables(content: ReportContent, folder: Path) -> None:

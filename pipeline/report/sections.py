@@ -26,6 +26,7 @@ from pipeline.report.job import ReportJob
 from pipeline.report.page import ExplainedNetwork, Fact, ReportContent, Table
 from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
+from pipeline.tables.parquet import read_frame
 from pipeline.tables.splits import Splits, read_splits
 
 if TYPE_CHECKING:
@@ -210,13 +211,12 @@ def models(study: StudyResults, canvas: FigureCanvas, content: ReportContent) ->
 
 def training(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
     """Learning curves and cost of each network, and Dice by set."""
-    import pandas as pd
 
     job, masks = study.job, {}
     for model in job.networks():
         file = learning_curves.draw_history(learning_curves.read_histories(job, model), model, canvas)
         content.learning_curves += [file] if file else []
-        table = pd.read_parquet(job.results / "ensemble" / f"{model}.parquet")
+        table = read_frame(job.results / "ensemble" / f"{model}.parquet")
         if "dice" in table and table["dice"].notna().any():
             masks[model] = table
     content.add_table("training", Table("Cost of training", learning_curves.training_cost(job)))

@@ -16,6 +16,7 @@ from pipeline.report.page import ReportContent
 from pipeline.report.sections import StudyResults
 from pipeline.report.style import COLOURS, WIDTH, FigureCanvas
 from pipeline.store.crops import Crop, read_crop
+from pipeline.tables.parquet import read_frame
 from pipeline.tables.splits import Splits
 
 if TYPE_CHECKING:
@@ -71,7 +72,6 @@ class View(NamedTuple):
 
 def examples(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
     """The section of example slices: patients from the lowest to the highest Dice."""
-    import pandas as pd
 
     job = study.job
     stored = [p for p in stored_patients(job.results) if p in study.cohort.index]
@@ -80,7 +80,7 @@ def examples(study: StudyResults, canvas: FigureCanvas, content: ReportContent) 
     table = study.cohort.loc[stored, ["set"]].copy()
     model = segmenting_network(job)
     if model:
-        predictions = pd.read_parquet(job.results / "ensemble" / f"{model}.parquet").set_index("patient_id")
+        predictions = read_frame(job.results / "ensemble" / f"{model}.parquet").set_index("patient_id")
         if "dice" in predictions:
             table["dice"] = predictions["dice"].reindex(table.index)
     shown = []

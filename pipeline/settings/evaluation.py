@@ -9,6 +9,8 @@ from pydantic import Field
 from pipeline.settings.base import Section
 
 Days = Annotated[float, Field(gt=0)]
+ZScoreSource = Literal["training", "test"]
+"""Patients of a fold whose risks' mean and SD make the Z-scores."""
 
 
 class EvaluationSettings(Section):
@@ -36,6 +38,12 @@ class EvaluationSettings(Section):
         "",
         description="Model, e.g. the clinical one, over which the others' added value is tested by nested Cox "
         "models on held-out risks; empty: none.",
+    )
+    z_scores: ZScoreSource = Field(
+        "training",
+        description="Patients whose risks' mean and SD make a fold's Z-scores: `training` (and validation) "
+        "patients, out of sample where a model is cross-fitted; or `test` patients, as some papers do, "
+        "marked in every table.",
     )
     risk_groups: int = Field(
         2,

@@ -29,7 +29,8 @@ class PlanSettings(Section):
         ge=0,
         lt=0.5,
         description="Share of a fold's non-test patients kept for validation "
-        "inside the fold (epoch, Z-scores, baseline hazard); 0: none, marked in every table.",
+        "inside the fold: they choose a network's epoch and shrink its survival probabilities; 0: none, and "
+        "networks predict the same survival for all, which is marked in every table.",
     )
     by_centre: bool = Field(False, description="Whether the test patients of a fold are whole centres.")
     cross_parts: int = Field(
@@ -53,7 +54,7 @@ class PlanSettings(Section):
             raise ValueError("by_centre holds out centres, and folds: 1 holds out nobody")
         if self.folds == 1 and self.validation_fraction == 0:
             raise ValueError(
-                "folds: 1 holds out nobody, so validation_fraction must be above 0: Z-scores and baseline "
-                "hazards come from validation patients"
+                "folds: 1 holds out nobody, so validation_fraction must be above 0: validation patients choose "
+                "the epoch and shrink survival probabilities"
             )
         return self

@@ -7,9 +7,8 @@ docs/stages/crop.md compares this layout with others (`python -m benchmarks.stor
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import zlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ import numpy.typing as npt
 
 from pipeline.errors import CropError
 from pipeline.store.attributes import CropAttributes, from_json, status_json
-from pipeline.tables.status import Status
+from pipeline.tables.failures import damage, own_result
+from pipeline.tables.status import Status, read_whole, write_status
+from pipeline.tables.whole import whole_folder
 
 VERSION = 2
 DTYPES = {"image": "<f4", "mask": "|u1", "inside": "|u1"}
@@ -59,77 +60,79 @@ def write_crop(path: Path, crop: Crop, status: Status | None = None) -> None:
         checksums={name: hashlib.sha256(a.data).hexdigest() for name, a in arrays.items()},
         crc32={name: zlib.crc32(a.data) for name, a in arrays.items()},
     )
-    part = _part(path)
-    group = zarr.create_group(part, zarr_format=3, attributes=_root(status, attributes))
-    for name, array in arrays.items():
-        _write_array(group, name, array)
-    _publish(part, path)
+    status = status or Status("ok", "crop")
+    with whole_folder(path) as partial:
+        group = zarr.create_group(partial, zarr_format=3, attributes=_root(status, attributes))
+        for name, array in arrays.items():
+            _write_array(group, name, array)
+        write_status(partial, status)
 
 
 def write_excluded(path: Path, status: Status) -> None:
-    """Write the store of an excluded patient: no arrays, only the attribute `status`."""
+    """Write the store of an excluded patient: no arrays, only the status."""
     import zarr
 
-    part = _part(path)
-    zarr.create_group(part, zarr_format=3, attributes={"status": status_json(status)})
-    _publish(part, path)
+    with whole_folder(path) as partial:
+        zarr.create_group(partial, zarr_format=3, attributes={"status": status_json(status)})
+        write_status(partial, status)
 
 
 def read_status(path: Path) -> Status:
     """Status of a stored patient.
 
     Raises:
-        CropError: There is no complete store at this path.
+        DamageError: There is no store at this path, or a file of it is missing, cut or changed.
     """
-    return Status(**_attributes(path)["status"])
+    return read_whole(path)
 
 
 def read_attributes(path: Path) -> CropAttributes:
     """Attributes of a stored crop, without its arrays.
 
     Raises:
-        CropError: There is no complete store at this path, or its patient is excluded.
+        CropError: The patient is excluded.
+        DamageError: There is no store at this path, or a file of it is missing, cut or changed.
     """
-    return _parse(path, _attributes(path))
+    status = read_whole(path)
+    if status.state == "excluded":
+        raise CropError(
+            "an excluded patient has no crop", where=f"patient {path.stem}, {path}", got=status.problem
+        )
+    import zarr
+
+    with _own_store(path):
+        attributes = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
+        if attributes.get("version") != VERSION:
+            raise damage(path, f"version {VERSION} of the store", str(attributes.get("version")))
+        return from_json(attributes["crop"])
 
 
 def read_crop(path: Path) -> Crop:
-    """Read a crop and check every array against its checksum.
+    """Read a crop; its files are compared with their hashes, and every array with its checksum.
 
     Raises:
-        CropError: The store is missing, incomplete or damaged, or its patient is excluded. The
-            message names the patient.
+        CropError: The patient is excluded.
+        DamageError: The store is missing, incomplete or damaged.
     """
     attributes = read_attributes(path)
-    arrays = {name: read_array(path, name, attributes) for name in attributes.crc32}
-    for name in ("image", "inside"):
-        if name not in arrays:
-            raise _damaged(path, attributes.patient_id, f"the array `{name}` has no checksum")
-    return Crop(arrays["image"], arrays.get("mask"), arrays["inside"], attributes)
+    with _own_store(path):
+        arrays = {name: _read_array(path, name, checksum) for name, checksum in attributes.crc32.items()}
+        return Crop(arrays["image"], arrays.get("mask"), arrays["inside"], attributes)
 
 
-def read_array(path: Path, name: str, attributes: CropAttributes) -> npt.NDArray[Any]:
-    """An array of a store, checked against its checksum.
-
-    Args:
-        path: The store.
-        name: `image`, `mask` or `inside`.
-        attributes: Attributes of the store.
-
-    Raises:
-        CropError: The array is missing or damaged.
-    """
+def _read_array(path: Path, name: str, checksum: int) -> npt.NDArray[Any]:
     import zarr
 
-    try:
-        array: npt.NDArray[Any] = zarr.open_array(path / name, mode="r", zarr_format=3)[...]
-    except Exception as error:  # zarr and its codecs raise many kinds
-        raise _damaged(
-            path, attributes.patient_id, f"array `{name}`: {type(error).__name__}: {error}"
-        ) from None
-    if zlib.crc32(np.ascontiguousarray(array).data) != attributes.crc32[name]:
-        raise _damaged(path, attributes.patient_id, f"array `{name}` does not match its checksum")
+    array: npt.NDArray[Any] = zarr.open_array(path / name, mode="r", zarr_format=3)[...]
+    got = zlib.crc32(np.ascontiguousarray(array).data)
+    if got != checksum:
+        raise damage(path / name, f"CRC-32 {checksum}", f"CRC-32 {got}", remove=path)
     return array
+
+
+def _own_store(path: Path) -> AbstractContextManager[None]:
+    """What zarr or its codecs raise says that the disk damaged the store."""
+    return own_result(path, "a complete store whose arrays match their checksums")
 
 
 def _arrays(crop: Crop) -> dict[str, npt.NDArray[Any]]:
@@ -180,61 +183,5 @@ def _write_array(group: Any, name: str, array: npt.NDArray[Any]) -> None:
     stored[...] = array
 
 
-def _root(status: Status | None, attributes: CropAttributes) -> dict[str, Any]:
-    status = status or Status("ok", "crop")
+def _root(status: Status, attributes: CropAttributes) -> dict[str, Any]:
     return {"version": VERSION, "status": status_json(status), "crop": attributes.to_json()}
-
-
-def _part(path: Path) -> Path:
-    """A folder beside `path` to write into; what a killed job of this patient left is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.glob(f".{path.name}.*.part"):
-        shutil.rmtree(old, ignore_errors=True)
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
-def _publish(part: Path, path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    os.replace(part, path)
-
-
-def _attributes(path: Path) -> dict[str, Any]:
-    import zarr
-
-    try:
-        attributes: dict[str, Any] = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
-        Status(**attributes["status"])
-    except Exception as error:  # zarr raises many kinds
-        raise _damaged(path, path.stem, f"{type(error).__name__}: {error}") from None
-    return attributes
-
-
-def _parse(path: Path, attributes: dict[str, Any]) -> CropAttributes:
-    status = Status(**attributes["status"])
-    if status.state == "excluded":
-        raise CropError(
-            "an excluded patient has no crop", where=f"patient {path.stem}, {path}", got=status.problem
-        )
-    if attributes.get("version") != VERSION:
-        raise CropError(
-            "a crop was written by another version of the software",
-            where=f"patient {path.stem}, {path}",
-            expected=f"version {VERSION}",
-            got=str(attributes.get("version")),
-            action="run the rule `crop` again",
-        )
-    try:
-        return from_json(attributes["crop"])
-    except (TypeError, KeyError) as error:
-        raise _damaged(path, path.stem, f"attributes: {error}") from None
-
-
-def _damaged(path: Path, patient_id: str, got: str) -> CropError:
-    return CropError(
-        "a stored crop cannot be trusted",
-        where=f"patient {patient_id}, {path}",
-        expected="a complete store whose arrays match their checksums",
-        got=" ".join(got.split())[:300],
-        action="delete it and run the rule `crop` again",
-    )

@@ -26,7 +26,7 @@ def fit_column(settings: ColumnModel, train: Patients, context: Context) -> Fitt
     """
     name = settings.column
     _read_column(train, name)
-    return FittedModel(lambda patients: _read_column(patients, name), {"column": name}, log_hazard=False)
+    return FittedModel(lambda patients: _read_column(patients, name), {"column": name})
 
 
 def _read_column(patients: Patients, name: str) -> Array:

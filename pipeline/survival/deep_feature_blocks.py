@@ -25,6 +25,7 @@ from pipeline.settings.classical import ClassicalModel
 from pipeline.survival.estimator import Context, FittedModel
 from pipeline.survival.patients import Patients
 from pipeline.survival.preprocessing import fit_preprocessed
+from pipeline.tables.parquet import read_frame
 from pipeline.tables.splits import Splits, read_splits
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ def with_deep_features(patients: Patients, source: DeepSource, fold: int, splits
         ModelError: A cross network was trained on patients that are not its fold's training
             patients, or gives no features of a patient.
     """
-    import pandas as pd
 
     cross = read_splits(source.splits)
     parts = len(cross.folds) // len(splits.folds)
@@ -84,7 +84,7 @@ def with_deep_features(patients: Patients, source: DeepSource, fold: int, splits
         number = fold * parts + part
         trained = set(cross.folds[number].train)
         _check_trained(trained, splits, fold, number)
-        frame = pd.read_parquet(source.tables[number]).set_index("patient_id")
+        frame = read_frame(source.tables[number]).set_index("patient_id")
         values = _values_of(frame, patients, source.tables[number])
         values[[str(p) in trained for p in patients.table.index]] = np.nan
         blocks.append(values)
@@ -166,7 +166,6 @@ def fit_estimator(model: ClassicalModel, train: Patients, context: Context) -> F
         score,
         {"deep_features_of": model.needs.deep, "parts": [part.report for part in parts]},
         tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
-        parts[0].log_hazard,
         tuple(dict.fromkeys(caveat for part in parts for caveat in part.caveats)),
     )
 

@@ -68,14 +68,11 @@ class FittedModel:
         report: Chosen features, coefficients, penalty: plain values for `model.json`.
         warnings: What a reader of the model's numbers should know.
         caveats: Where the model departs from sound practice on request; printed in every table.
-        log_hazard: Whether the score is a log-hazard; otherwise only its order has a meaning,
-            and survival probabilities need a slope.
     """
 
     score: Callable[[Patients], Array]
     report: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    log_hazard: bool = True
     caveats: tuple[str, ...] = ()
 
 
@@ -88,8 +85,6 @@ def linear_model(
     coefficients: Array,
     report: dict[str, Any] | None = None,
     warnings: tuple[str, ...] = (),
-    *,
-    log_hazard: bool = True,
 ) -> FittedModel:
     """A linear risk Σ βⱼ·xⱼ on a design matrix.
 
@@ -98,7 +93,6 @@ def linear_model(
         coefficients: (columns,) log hazard ratios per SD (features, numbers) or level.
         report: Plain values for `model.json`, beside the coefficients that are not 0.
         warnings: What a reader of the model's numbers should know.
-        log_hazard: Whether the risk is a log-hazard.
     """
     nonzero = {name: float(b) for name, b in zip(design.names, coefficients, strict=True) if b != 0}
     state = {"coefficients": nonzero, "design": design.state(set(nonzero))}
@@ -106,12 +100,9 @@ def linear_model(
         lambda patients: design.transform(patients) @ coefficients,
         {**state, **(report or {})},
         warnings,
-        log_hazard=log_hazard,
     )
 
 
-def constant_model(
-    design: Design, warning: str = NO_COLUMN_VARIES, *, log_hazard: bool = True
-) -> FittedModel:
+def constant_model(design: Design, warning: str = NO_COLUMN_VARIES) -> FittedModel:
     """The model of a design without columns: the risk is 0 for all patients."""
-    return linear_model(design, np.zeros(0), warnings=(warning,), log_hazard=log_hazard)
+    return linear_model(design, np.zeros(0), warnings=(warning,))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.tables.outcomes import read_outcomes
+from pipeline.tables.parquet import read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,12 +83,11 @@ def load_patients(outcomes: Path, features: Path | None) -> Patients:
     Raises:
         ModelError: As :func:`with_features`.
     """
-    import pandas as pd
 
     table = read_outcomes(outcomes)
     if features is None:
         return Patients(table, np.empty((len(table), 0)), ())
-    frame = pd.read_parquet(features)
+    frame = read_frame(features)
     if "patient_id" in frame.columns:
         frame = frame.set_index("patient_id")
     return with_features(table, frame, str(features))

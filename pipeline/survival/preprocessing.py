@@ -66,6 +66,5 @@ def fit_preprocessed(model: ClassicalModel, train: Patients, context: Context) -
         lambda patients: fitted.score(preprocess(patients)),
         {**{name: step.report() for name, step in steps.items()}, **fitted.report},
         (*fitted.warnings, *warnings),
-        fitted.log_hazard,
         fitted.caveats,
     )

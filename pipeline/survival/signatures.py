@@ -149,7 +149,7 @@ def fit_signed_bagging(settings: SignedBagging, train: Patients, context: Contex
     design = offered_design(settings, train)
     columns = len(design.names)
     if not columns:
-        return constant_model(design, log_hazard=False)
+        return constant_model(design)
     matrix = design.transform(train)
     counts = resample_counts(len(train), settings.members, context.seed)
     concordance = univariate_concordance(matrix, train, counts)
@@ -168,7 +168,7 @@ def fit_signed_bagging(settings: SignedBagging, train: Patients, context: Contex
         "members": settings.members,
         "signs": {n: float(s) for n, s in zip(design.names, np.sign(signs).mean(axis=0), strict=True)},
     }
-    return linear_model(design, coefficients, report=report, log_hazard=False)
+    return linear_model(design, coefficients, report=report)
 
 
 def _sample_columns(settings: SignedBagging, columns: int, seed: int) -> NDArray[np.bool_]:

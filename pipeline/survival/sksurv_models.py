@@ -49,7 +49,7 @@ def fit_forest(settings: SurvivalForest, train: Patients, context: Context) -> F
         return np.asarray(np.log(np.maximum(mortality, 1e-6)))
 
     report = {"candidates": len(design.names), "trees": settings.trees}
-    return FittedModel(score, report, log_hazard=False)
+    return FittedModel(score, report)
 
 
 def fit_boosting(settings: BoostedCox, train: Patients, context: Context) -> FittedModel:
@@ -122,7 +122,7 @@ def fit_svm(settings: SurvivalSvm, train: Patients, context: Context) -> FittedM
 
         def fit(weight: float) -> FittedModel:
             if not design.names:
-                return constant_model(design, log_hazard=False)
+                return constant_model(design)
             return _fit_svm(design, weight, matrix, outcome, context.seed)
 
         return fit
@@ -131,7 +131,7 @@ def fit_svm(settings: SurvivalSvm, train: Patients, context: Context) -> FittedM
     fitted = fit_on(train)(tuned.candidate)
     cross_validation = {"weights": list(settings.weights), "c_index": tuned.c_index}
     report = {**fitted.report, "weight": tuned.candidate, "cross_validation": cross_validation}
-    return FittedModel(fitted.score, report, fitted.warnings, log_hazard=False)
+    return FittedModel(fitted.score, report, fitted.warnings)
 
 
 def _fit_svm(
@@ -156,5 +156,4 @@ def _fit_svm(
         -right[spanned].T @ np.asarray(model.coef_, dtype=float),
         report={"candidates": len(design.names)},
         warnings=("the optimiser stopped before it converged",) if stopped else (),
-        log_hazard=False,
     )

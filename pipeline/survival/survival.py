@@ -18,10 +18,11 @@ from pipeline.settings.classical import ClassicalModel
 from pipeline.survival.deep_feature_blocks import DeepSource, fit_estimator, with_deep_features
 from pipeline.survival.estimator import Context, FittedModel, Learner
 from pipeline.survival.patients import Patients, load_patients, with_features
-from pipeline.survival.survival_probabilities import SurvivalProbabilities, out_of_sample
+from pipeline.survival.survival_probabilities import SurvivalProbabilities, recalibrate
 from pipeline.tables.predicted_features import contour_caveats, read_predicted_features
-from pipeline.tables.predictions import survival_column, write_predictions
+from pipeline.tables.predictions import OUT_OF_SAMPLE, survival_column, write_predictions
 from pipeline.tables.splits import FoldSet, Splits, read_splits
+from pipeline.tables.status import stage_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,8 +107,8 @@ def fit_model(job: ModelJob, out: Path) -> None:
     for fold in range(len(study.splits.folds)):
         try:
             # Several jobs share a machine; a BLAS that uses all cores makes each of them slower.
-            with threadpool_limits(job.threads):
-                _fit_fold(job, study, fold, out / f"fold{fold}")
+            with threadpool_limits(job.threads), stage_folder("survival", out / f"fold{fold}") as folder:
+                _fit_fold(job, study, fold, folder)
         except ModelError as error:
             error.where = f"model {job.name}, fold {fold}" + (f", {error.where}" if error.where else "")
             raise
@@ -136,7 +137,7 @@ def _fit_fold(job: ModelJob, study: StudyData, fold: int, out: Path) -> None:
         return fit_estimator(job.model, part, context)
 
     model = refit(train)
-    probabilities = out_of_sample(refit, model, train, validation, context.seed)
+    probabilities = recalibrate(refit, model, train, validation, context.seed)
     write_predictions(out / "predictions.parquet", _predict(job, model, probabilities, sets))
     report = _report(job, fold, model, probabilities, sets)
     (out / "model.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -150,14 +151,15 @@ def _predict(
     probabilities: SurvivalProbabilities,
     sets: Mapping[FoldSet, Patients],
 ) -> pd.DataFrame:
-    """Risks and survival probabilities of all sets."""
+    """Risks, out-of-sample risks and survival probabilities of all sets."""
     import pandas as pd
 
     frames = []
     for name, patients in sets.items():
         risk = model.score(patients)
-        survival = probabilities.at(risk, np.array(job.horizons_days))
+        survival = probabilities.baseline.survival(risk, np.array(job.horizons_days))
         columns = {"patient_id": patients.table.index.astype(str), "set": name, "risk": risk}
+        columns[OUT_OF_SAMPLE] = probabilities.train_score if name == "train" else risk
         for i, days in enumerate(job.horizons_days):
             columns[survival_column(days)] = survival[:, i]
         frames.append(pd.DataFrame(columns))
@@ -210,11 +212,12 @@ def _report(
         "patients": {name: len(patients) for name, patients in sets.items()},
         "events": {name: int(patients.event.sum()) for name, patients in sets.items()},
         "c_index": {name: value if np.isfinite(value) else None for name, value in c_index.items()},
-        "log_hazard": model.log_hazard,
         **model.report,
         "baseline": {
             "source": probabilities.source,
-            "slope": probabilities.slope,
+            "patients": probabilities.patients,
+            "events": probabilities.events,
+            "slope": baseline.slope,
             "centre": baseline.centre,
             "last_days": baseline.last,
             "times_days": baseline.times.tolist(),

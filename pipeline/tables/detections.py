@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import TableError
+from pipeline.tables.parquet import read_frame, write_frame
 from pipeline.tables.splits import FOLD_SETS
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ def write_detections(path: Path, frame: pd.DataFrame) -> None:
         TableError: A column is missing, a value has no meaning, or a box is empty.
     """
     check_detections(frame, str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(path, index=False)
+    write_frame(path, frame)
 
 
 def read_detections(path: Path) -> pd.DataFrame:
@@ -41,15 +41,13 @@ def read_detections(path: Path) -> pd.DataFrame:
     Raises:
         TableError: The file is missing, or see :func:`write_detections`.
     """
-    import pandas as pd
-
     if not path.is_file():
         raise TableError(
             "a detecting network has written no boxes",
             where=str(path),
             action="run the rule train_fold again",
         )
-    frame = pd.read_parquet(path)
+    frame = read_frame(path)
     check_detections(frame, str(path))
     return frame
 

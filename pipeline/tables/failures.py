@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
-from pipeline.errors import MachineError, PipelineError, UnexpectedDataError, printable
+from pipeline.errors import DamageError, MachineError, PipelineError, UnexpectedDataError, printable
 
 # Errors of the disk, of rights and of limits. All other errors of the system speak of what a
 # file is called or is: a name that is too long, a link that leads nowhere, a folder in place of a file.
@@ -55,6 +58,49 @@ def machine_error(error: BaseException) -> MachineError:
         got=error.strerror or type(error).__name__,
         action="correct rights, disk or network and run again; the patient's data are not to blame",
     )
+
+
+def damage(path: Path, expected: str, got: str, *, remove: Path | None = None) -> DamageError:
+    """The error that says which result of ours is damaged and what to delete.
+
+    Args:
+        path: The file.
+        expected: Its size, hash or format.
+        got: What was there instead.
+        remove: What to delete so that Snakemake makes it again; by default the file.
+    """
+    return DamageError(
+        "a result of the pipeline is missing or damaged on the disk",
+        where=str(path),
+        expected=expected,
+        got=got,
+        action=f"delete {remove or path} and run the same command again",
+    )
+
+
+@contextlib.contextmanager
+def own_result(path: Path, expected: str) -> Iterator[None]:
+    """Read a file that the pipeline wrote: whatever its bytes provoke says that the disk damaged it.
+
+    Args:
+        path: The file.
+        expected: What it should hold.
+
+    Raises:
+        DamageError: The file is missing, or cannot be read as what it is.
+        MachineError: Rights, disk or memory failed.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except FileNotFoundError:
+        raise damage(path, expected, "no such file") from None
+    except _OF_THE_SOFTWARE:
+        raise
+    except Exception as error:
+        raise_machine_failure(error)
+        raise damage(path, expected, type(error).__name__) from None
 
 
 def data_error(error: Exception) -> PipelineError | None:

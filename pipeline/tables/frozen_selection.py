@@ -10,6 +10,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.tables.whole import write_text
+
 
 def frozen_patients(path: Path, candidates: Sequence[str]) -> list[str]:
     """Candidates that take part in a decision: those it was made from, all where it has not been made.
@@ -31,5 +33,4 @@ def frozen_patients(path: Path, candidates: Sequence[str]) -> list[str]:
 
 def freeze_patients(path: Path, patients: Sequence[str]) -> None:
     """Record the patients that a decision was made from."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"patients": list(patients)}, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps({"patients": list(patients)}, indent=1) + "\n")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.tables.cohort import Patient
 from pipeline.tables.cohort_rows import MISSING
+from pipeline.tables.parquet import read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,9 +46,7 @@ def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
 
 def read_outcomes(path: Path) -> pd.DataFrame:
     """Read the table of :func:`outcome_table` that the rule `plan` wrote."""
-    import pandas as pd
-
-    return pd.read_parquet(path)
+    return read_frame(path)
 
 
 def has_outcomes(table: pd.DataFrame) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import TableError
+from pipeline.tables.parquet import read_frame
 from pipeline.tables.splits import Splits
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def read_predicted_features(paths: Sequence[Path], splits: Splits, fold: int) ->
         )
     parts: list[pd.DataFrame] = []
     for number, path in enumerate(paths):
-        table = pd.read_parquet(path)
+        table = read_frame(path)
         if set(table["fold"]) - {number} or table["patient_id"].duplicated().any():
             raise TableError(
                 "a table of predicted contours does not hold one row per patient of one fold",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import TableError
+from pipeline.tables.parquet import read_frame, write_frame
 from pipeline.tables.splits import FOLD_SETS
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 DISTANCES = ("hd95_mm", "assd_mm")
 """Surface distances of predicted and manual mask, mm; infinite where one of them is empty."""
+
+
+OUT_OF_SAMPLE = "risk_out_of_sample"
+"""Risk by a model that was not fitted on the patient: of training patients cross-fitted, else the risk."""
 
 
 def survival_column(days: float) -> str:
@@ -24,23 +29,21 @@ def write_predictions(path: Path, frame: pd.DataFrame) -> None:
     """Write predictions after checking the contract.
 
     Columns: patient_id, set (train, validation, test, external); of models that predict survival
-    risk (float64; the log-hazard, higher = worse; 1 − S(36 months) of discrete-time models) and
-    `survival_{days}d` in [0, 1]; dice in [0, 1] or missing, hd95_mm and assd_mm, and label
-    probabilities: `label_x` (of the label being true) or `label_x_0`, `label_x_1`, … (of each class).
+    risk (float64; the log-hazard, higher = worse; 1 − S(36 months) of discrete-time models), of
+    classical models risk_out_of_sample, and `survival_{days}d` in [0, 1]; dice in [0, 1] or missing,
+    hd95_mm and assd_mm, and label probabilities: `label_x` (of the label being true) or `label_x_0`,
+    `label_x_1`, … (of each class).
 
     Raises:
         TableError: A column is missing, a patient occurs twice, or a risk is not finite.
     """
     check_predictions(frame, str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(path, index=False)
+    write_frame(path, frame)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read and check predictions."""
-    import pandas as pd
-
-    frame = pd.read_parquet(path)
+    frame = read_frame(path)
     check_predictions(frame, str(path))
     return frame
 

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from pipeline.tables.failures import own_result
+from pipeline.tables.whole import write_text
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -22,7 +25,7 @@ class Fold:
 
     Attributes:
         train: The patients that models are fitted on.
-        validation: Choose the epoch; give Z-scores and the baseline hazard.
+        validation: Choose the epoch, and shrink survival probabilities.
         test: Are only predicted.
     """
 
@@ -58,16 +61,17 @@ class Splits:
 
 def write_splits(path: Path, splits: Splits) -> None:
     """Write folds as JSON."""
-    path.write_text(json.dumps(asdict(splits), indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(asdict(splits), indent=1) + "\n")
 
 
 def read_splits(path: Path) -> Splits:
     """Read folds from JSON."""
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    folds = tuple(
-        Fold(*(tuple(fold[name]) for name in ("train", "validation", "test"))) for fold in raw["folds"]
-    )
-    return Splits(folds, tuple(raw["external"]), raw["seed"])
+    with own_result(path, "JSON with the patients of every fold"):
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        folds = tuple(
+            Fold(*(tuple(fold[name]) for name in ("train", "validation", "test"))) for fold in raw["folds"]
+        )
+        return Splits(folds, tuple(raw["external"]), raw["seed"])
 
 
 def stratified_folds(event: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.int64]:

@@ -1,22 +1,21 @@
-"""Whether a patient passed a stage: `status.json`."""
+"""Whether a patient passed a stage: `status.json`, which proves the stage's folder too."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import shutil
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from pipeline.errors import PatientError, PipelineError
 from pipeline.settings.base import Policy
-from pipeline.tables.failures import data_error, is_machine_failure, machine_error
+from pipeline.tables.failures import damage, data_error, is_machine_failure, machine_error
+from pipeline.tables.manifest import FILE, read_proof, write_proof
+from pipeline.tables.whole import remove, whole_folder
 
-FILE = "status.json"
 State = Literal["ok", "warned", "excluded"]
 log = logging.getLogger(__name__)
 
@@ -47,14 +46,54 @@ class PatientStatus:
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Write a patient's status into a stage's folder."""
+    """Write a status into a stage's folder, as its last file: with it the manifest of all others."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_text(json.dumps(asdict(status), indent=2) + "\n", encoding="utf-8")
+    write_proof(folder, asdict(status))
 
 
 def read_status(folder: Path) -> Status:
-    """Read a patient's status from a stage's folder."""
-    return Status(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+    """Read a status from a stage's folder whose files are there in their sizes.
+
+    For whoever decides by the status alone; see :func:`read_whole` where files are read, too.
+
+    Raises:
+        DamageError: The folder or a file of it is missing or cut, or `status.json` was changed.
+        MachineError: The folder cannot be read.
+    """
+    return _status(folder, read_proof(folder, whole=False))
+
+
+def read_whole(folder: Path) -> Status:
+    """Read a status from a stage's folder once every file in it has the hash that the stage left.
+
+    Raises:
+        DamageError: The folder or a file of it is missing, cut or changed.
+        MachineError: A file cannot be read.
+    """
+    return _status(folder, read_proof(folder, whole=True))
+
+
+def _status(folder: Path, content: dict[str, Any]) -> Status:
+    try:
+        status = Status(**{field.name: content[field.name] for field in fields(Status)})
+    except KeyError as error:
+        raise damage(folder / FILE, f"the field {error}", "none", remove=folder) from None
+    if status.state not in get_args(State):
+        raise damage(folder / FILE, " or ".join(get_args(State)), status.state, remove=folder)
+    return status
+
+
+@contextlib.contextmanager
+def stage_folder(stage: str, folder: Path) -> Iterator[Path]:
+    """Yield a folder to write a result of the whole study into, which gets its name when it is whole.
+
+    Args:
+        stage: The rule.
+        folder: The result: it ends with a status `ok` and the manifest of its files.
+    """
+    with whole_folder(folder) as partial:
+        yield partial
+        write_status(partial, Status("ok", stage))
 
 
 class Warnings(list[str]):
@@ -64,6 +103,19 @@ class Warnings(list[str]):
         """Add a warning and log it."""
         log.warning("%s", message)
         self.append(message)
+
+
+@dataclass(frozen=True)
+class StageWork:
+    """What a patient's stage works with.
+
+    Attributes:
+        folder: Where it writes; gets the name of the stage's folder when the stage ends.
+        warnings: Warnings about the patient.
+    """
+
+    folder: Path
+    warnings: Warnings = field(default_factory=Warnings)
 
 
 def stop_or_exclude(error: PatientError, patient_id: str, status: Status, policy: Policy) -> Status:
@@ -92,30 +144,31 @@ def stop_or_exclude(error: PatientError, patient_id: str, status: Status, policy
 @contextlib.contextmanager
 def patient_stage(
     stage: str, patient_id: str, folder: Path, policy: Policy, consequence: str = "excluded from the study"
-) -> Iterator[Warnings]:
-    """Run one patient's stage; its folder ends with a status, whatever happens.
+) -> Iterator[StageWork]:
+    """Run one patient's stage; its folder appears when it is whole, and with a status.
 
     On success the status is `ok`, or `warned` with the messages that were added to the yielded
-    list. A :class:`PatientError` empties the folder and leaves an `excluded` status there
+    warnings. A :class:`PatientError` leaves a folder with an `excluded` status alone
     if the policy is `exclude`, and is raised again, naming the patient, if it is `stop`.
     Any other exception that the data provoke is treated like one, its traceback kept in the log.
 
     Raises:
-        MachineError: Rights, disk, space or memory failed: this stops, whatever the policy.
+        MachineError: Rights, disk, space or memory failed, or an earlier result is damaged: this
+            stops, whatever the policy, and leaves no folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    warnings = Warnings()
-    try:
-        with data_and_machine_told_apart():
-            yield warnings
-    except PatientError as error:
-        empty_folder(folder)
-        write_status(
-            folder, stop_or_exclude(error, patient_id, Status("excluded", stage, "", consequence), policy)
-        )
-    else:
-        state: State = "warned" if warnings else "ok"
-        write_status(folder, Status(state, stage, " | ".join(warnings), "used" if warnings else ""))
+    with whole_folder(folder) as partial:
+        work = StageWork(partial)
+        try:
+            with data_and_machine_told_apart():
+                yield work
+        except PatientError as error:
+            empty_folder(partial)
+            excluded = Status("excluded", stage, "", consequence)
+            write_status(partial, stop_or_exclude(error, patient_id, excluded, policy))
+        else:
+            state: State = "warned" if work.warnings else "ok"
+            problem, use = " | ".join(work.warnings), "used" if work.warnings else ""
+            write_status(partial, Status(state, stage, problem, use))
 
 
 @contextlib.contextmanager
@@ -132,7 +185,9 @@ def data_and_machine_told_apart() -> Iterator[None]:
         if problem is None:
             raise
         # The places without the exception's text, which may quote a header.
-        log.error("the stage broke on the patient's data:\n%s", "".join(traceback.format_tb(error.__traceback__)))
+        log.error(
+            "the stage broke on the patient's data:\n%s", "".join(traceback.format_tb(error.__traceback__))
+        )
         raise problem from error
 
 
@@ -140,20 +195,19 @@ def propagate_exclusion(upstream: Path, folder: Path) -> bool:
     """Whether the patient was excluded upstream; if so, its status is copied.
 
     Usage in a stage: ``if propagate_exclusion(input_folder, output_folder): return``.
+
+    Raises:
+        DamageError: A file of the folder upstream, which the stage is to read, is missing or changed.
     """
-    status = read_status(upstream)
+    status = read_whole(upstream)
     if status.state != "excluded":
         return False
-    folder.mkdir(parents=True, exist_ok=True)
-    empty_folder(folder)
-    write_status(folder, status)
+    with whole_folder(folder) as partial:
+        write_status(partial, status)
     return True
 
 
 def empty_folder(folder: Path) -> None:
     """Remove everything in a folder, keeping the folder."""
     for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        remove(path)

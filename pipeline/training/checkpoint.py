@@ -22,26 +22,6 @@ LOCK = "lock"
 Fingerprint = Mapping[str, str]
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file by new content; readers see either the old content or the new one.
-
-    The data is on the disk before the name points to it, and the name before this function returns,
-    so that one of the two survives a loss of power.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 @contextlib.contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
     """Lock a run's folder for this process; the operating system releases it however the process ends.

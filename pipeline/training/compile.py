@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import TrainingError
-from pipeline.training.checkpoint import random_states, restore_random_states, write_atomically
+from pipeline.tables.whole import write_bytes
+from pipeline.training.checkpoint import random_states, restore_random_states
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +68,7 @@ def maybe_compile(
         before = random_states(device_config.device)
         decision = trial(net, device_config, batch)
         restore_random_states(before, device_config.device)
-        write_atomically(path, json.dumps(decision).encode())
+        write_bytes(path, json.dumps(decision).encode())
     decision = json.loads(path.read_text(encoding="utf-8"))
     log.info("compile: %s", decision)
     return compiled(net) if decision["compile"] else net

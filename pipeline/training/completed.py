@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import CheckpointError
-from pipeline.training.checkpoint import differing_keys, pack, unpack, write_atomically
+from pipeline.tables.whole import write_bytes
+from pipeline.training.checkpoint import differing_keys, pack, unpack
 from pipeline.training.progress import TENSORBOARD_FOLDER, Progress
 from pipeline.training.trainer import CHECKPOINT, HISTORY, TrainState
 
@@ -36,7 +37,7 @@ def save_completed(run: TrainState, timing: Mapping[str, Any]) -> None:
         "weights_are_best": run.progress.best_weights is not None,
         "timing": json.dumps(dict(timing)),
     }
-    write_atomically(run.work / RECORD, pack(content))
+    write_bytes(run.work / RECORD, pack(content))
     (run.work / CHECKPOINT).unlink(missing_ok=True)
 
 

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import TrainingError
+from pipeline.tables.parquet import write_frame
 from pipeline.tables.predictions import DISTANCES, survival_column, write_predictions
-from pipeline.training.checkpoint import pack, write_atomically
+from pipeline.tables.whole import write_bytes
+from pipeline.training.checkpoint import pack
 from pipeline.training.detections import PatientBoxes
 from pipeline.training.predict import DEEP_FEATURES, THRESHOLD, Predictor, dice_of, risk_of
 
@@ -214,17 +216,17 @@ def write_features(path: Path, predictions: NetworkPredictions) -> None:
     names = [f"deep_{i:03d}" for i in range(values.shape[1])]
     frame = pd.DataFrame(values, columns=names)
     frame.insert(0, "patient_id", predictions.ids)
-    frame.to_parquet(path, index=False)
+    write_frame(path, frame)
 
 
 def write_network(path: Path, net: torch.nn.Module, about: dict[str, Any]) -> None:
     """`checkpoint.pt`: weights, and as JSON everything needed to build the network and predict."""
     weights = {k: v.detach().cpu().contiguous().clone() for k, v in net.state_dict().items()}
-    write_atomically(path, pack({"net": weights, "about": json.dumps(about, sort_keys=True)}))
+    write_bytes(path, pack({"net": weights, "about": json.dumps(about, sort_keys=True)}))
 
 
-def write_fold(out: Path, table: pd.DataFrame, history: bytes, caveats: Sequence[str]) -> None:
-    """Write `predictions.parquet`, `history.csv` and, in `model.json`, caveats that tables print."""
-    write_atomically(out / "model.json", (json.dumps({"caveats": list(caveats)}) + "\n").encode())
+def write_fold(out: Path, table: pd.DataFrame, history: bytes, about: dict[str, Any]) -> None:
+    """Write `predictions.parquet`, `history.csv` and `model.json`: numbers of patients, caveats, baseline."""
+    write_bytes(out / "model.json", (json.dumps(about, indent=1) + "\n").encode())
     write_predictions(out / "predictions.parquet", table)
-    write_atomically(out / "history.csv", history)
+    write_bytes(out / "history.csv", history)

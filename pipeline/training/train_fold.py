@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.settings.training import TrainingSettings
 from pipeline.tables.detections import FILE, write_detections
+from pipeline.tables.status import stage_folder
 from pipeline.training.checkpoint import exclusive_lock
 from pipeline.training.completed import remove_run_files, resume_completed, save_completed
 from pipeline.training.context import FoldData, FoldJob, fingerprint_of, load_fold, make_context
@@ -75,9 +76,10 @@ def train_fold(job: FoldJob, out: Path) -> None:
             _take_best_weights(run)
             timing = _timing(run, time.perf_counter() - begun)
             save_completed(run, timing)
-        write_outputs(job, data, run, out)
-        # Times differ between two runs, so they are a file of their own.
-        (out / "timing.json").write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")
+        with stage_folder("train_fold", out) as folder:
+            write_outputs(job, data, run, folder)
+            # Times differ between two runs, so they are a file of their own.
+            (folder / "timing.json").write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")
         remove_run_files(job.work)
 
 
@@ -107,19 +109,22 @@ def _timing(run: TrainState, seconds: float) -> dict[str, Any]:
 
 def write_outputs(job: FoldJob, data: FoldData, run: TrainState, out: Path) -> None:
     """Predict all patients with the selected weights and write everything but the times."""
-    out.mkdir(parents=True, exist_ok=True)
     run.context.net.eval()
     predictions = _predict(job, data, run)
-    baseline_set = "validation" if data.rows["validation"] else "test"
     # Without a predicted risk a baseline hazard would be the cohort's, not the network's.
-    baseline = baseline_of(predictions, data, baseline_set) if predictions.risk else None
+    baseline = baseline_of(predictions, data) if predictions.risk else None
     table = _predictions_table(job, data, predictions, baseline)
-    caveats = fold_caveats(job.training, data.rows, ranks=baseline is not None)
-    write_fold(out, table, history_csv(run.progress.history), caveats)
+    fold = {
+        "patients": {name: len(rows) for name, rows in data.rows.items()},
+        "caveats": fold_caveats(job.training, data.rows, ranks=baseline is not None),
+    }
+    if baseline is not None:
+        fold["baseline"] = about_baseline(baseline, predictions, data)
+    write_fold(out, table, history_csv(run.progress.history), fold)
     _write_requested(job, data, run, predictions, out)
     about = describe(job, data, run)
     if baseline is not None:
-        about |= {"baseline": _plain(baseline), "baseline_from": baseline_set}
+        about |= {"baseline": _plain(baseline)}
     write_network(out / "checkpoint.pt", run.context.net, about)
 
 
@@ -169,20 +174,43 @@ def fold_caveats(training: TrainingSettings, rows: dict[str, list[int]], *, rank
     if training.checkpoint_selection == "best_test":
         caveats.append("the epoch was chosen on the test fold that is reported")
     if ranks and not rows["validation"]:
-        caveats.append("no validation patients: the baseline hazard comes from test patients")
+        caveats.append(
+            "no validation patients: nobody says how far the network's log-hazards hold, and survival "
+            "probabilities are the same for all"
+        )
     return caveats
 
 
-def baseline_of(predictions: NetworkPredictions, data: FoldData, name: str) -> Baseline:
-    """Breslow's baseline hazard from a set of patients the network was not fitted on."""
-    from pipeline.metrics.baseline import breslow
+def baseline_of(predictions: NetworkPredictions, data: FoldData) -> Baseline:
+    """Slope of the validation patients, baseline hazard of training and validation patients.
 
-    cohort, rows = data.cohort, data.rows[name]
+    Never of test patients, nor of another fold's network, which has been trained on them.
+    """
+    from pipeline.metrics.baseline import in_sample_baseline
+
+    cohort, rows = data.cohort, [*data.rows["validation"], *data.rows["train"]]
     assert cohort.time is not None and cohort.event is not None  # the network learned from them
     risk = dict(zip(predictions.ids, predictions.risk, strict=True))
-    time = cohort.time.double().cpu().numpy()[rows]
-    event = cohort.event.double().cpu().numpy()[rows]
-    return breslow(time, event, np.asarray([risk[cohort.ids[row]] for row in rows]))
+    return in_sample_baseline(
+        cohort.time.double().cpu().numpy()[rows],
+        cohort.event.double().cpu().numpy()[rows],
+        np.asarray([risk[cohort.ids[row]] for row in rows]),
+        np.arange(len(rows)) < len(data.rows["validation"]),
+    )
+
+
+def about_baseline(baseline: Baseline, predictions: NetworkPredictions, data: FoldData) -> dict[str, Any]:
+    """What the survival probabilities of this fold rest on, as `model.json` and the report say it."""
+    rows = [*data.rows["validation"], *data.rows["train"]]
+    assert data.cohort.event is not None  # the network learned from them
+    own = bool(predictions.interval_logits)
+    return {
+        "source": "the network's own intervals" if own else "validation and train (in-sample)",
+        "patients": len(rows),
+        "events": int(data.cohort.event.cpu().numpy()[rows].sum()),
+        "slope": 1.0 if own else baseline.slope,
+        "last_days": baseline.last,
+    }
 
 
 def _plain(baseline: Baseline) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.console import progress as progress_bar
 from pipeline.errors import Interrupted, TrainingError
+from pipeline.tables.whole import write_bytes
 from pipeline.training.batches import training_batch
 from pipeline.training.checkpoint import (
     Fingerprint,
@@ -23,7 +24,6 @@ from pipeline.training.checkpoint import (
     random_states,
     restore_random_states,
     unpack,
-    write_atomically,
 )
 from pipeline.training.context import TrainContext
 from pipeline.training.interruptions import SigtermFlag, explained_out_of_memory
@@ -150,6 +150,7 @@ def run_training(run: TrainState) -> None:
                 save_checkpoint(run)
                 saved = progress.iteration
             if sigterm.received:
+                sigterm.stop_clock()
                 save_checkpoint(run)
                 raise Interrupted(
                     "stopped by SIGTERM; nothing is lost",
@@ -235,7 +236,7 @@ def validate(run: TrainState) -> str:
             progress.keep_if_best(scores, context.net, context.training)
     summary = ", ".join(shown)
     log.info("iteration %d: %s", progress.iteration, summary)
-    write_atomically(run.work / HISTORY, history_csv(progress.history))
+    write_bytes(run.work / HISTORY, history_csv(progress.history))
     if run.tensorboard is not None:
         run.tensorboard.add(progress.history[logged:])
     run.stopwatch.validation_seconds += time.perf_counter() - begun
@@ -253,7 +254,7 @@ def save_checkpoint(run: TrainState) -> None:
         "progress": run.progress.state(),
         "random": random_states(run.context.device_config.device),
     }
-    write_atomically(run.work / CHECKPOINT, pack(content))
+    write_bytes(run.work / CHECKPOINT, pack(content))
 
 
 def monitored_sets(checkpoint_selection: str, rows: dict[str, list[int]]) -> dict[str, list[int]]:

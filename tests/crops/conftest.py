@@ -49,8 +49,8 @@ class PatientWriter:
         folders = {
             stage: self.root / stage / name for stage in ("convert", "suv", "contours", "registration")
         }
-        for stage, folder in folders.items():
-            write_status(folder, Status("ok", stage))
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
         ct = rng.normal(40, 200, CT.shape).round().astype(np.int16)
         pet = rng.gamma(2.0, 0.6, PET.shape).astype(np.float32)
         if brain is not None:
@@ -71,6 +71,8 @@ class PatientWriter:
         write_matrix(folders["registration"] / "to_template.mat", np.eye(4) if matrix is None else matrix)
         facts = {"method": "template", "template": {"native_sha256": "abc"}}
         (folders["registration"] / "quality.json").write_text(json.dumps(facts))
+        for stage, folder in folders.items():
+            write_status(folder, Status("ok", stage))
         return CropSources(patient_id=name, **folders)
 
 

@@ -179,6 +179,7 @@ def test_a_pet_of_its_own_frame_is_composed_in_the_one_interpolation(crop_of, tu
 def test_a_pet_that_was_not_registered_stops(crop_of, write_patient, tmp_path, own_frame):
     sources = write_patient("P", own=own_frame)
     (sources.registration / "pet_to_ct.mat").unlink()
+    write_status(sources.registration, Status("ok", "register"))
     with pytest.raises(PipelineError, match="was not registered"):
         crop_patient(sources, tmp_path / "P.zarr", CropSettings(centre_mm=(0.0, 0.0, 0.0), **SMALL), "stop")
 
@@ -188,6 +189,7 @@ def test_the_unit_is_that_of_the_suv(write_patient, tmp_path):
     sources = write_patient()
     weight = sources.suv / "pet_suvbw.nii.gz"
     weight.rename(weight.with_name("pet_suvbsa.nii.gz"))
+    write_status(sources.suv, Status("ok", "suv"))
     out = tmp_path / "P.zarr"
     crop_patient(sources, out, CropSettings(centre_mm=(0.0, 0.0, 0.0), **SMALL), "stop", "ct")
     assert read_crop(out).attributes.units == ("cm2/mL", "HU")
@@ -196,6 +198,7 @@ def test_the_unit_is_that_of_the_suv(write_patient, tmp_path):
 def test_a_patient_without_ct_is_refused(write_patient, tmp_path):
     sources = write_patient()
     (sources.convert / "ct_hu.nii.gz").unlink()
+    write_status(sources.convert, Status("ok", "convert"))
     with pytest.raises(PipelineError, match="the patient has no CT"):
         crop_patient(
             sources, tmp_path / "P.zarr", CropSettings(centre_mm=(0.0, 0.0, 0.0), **SMALL), "stop", "ct"

@@ -51,6 +51,7 @@ def test_the_frozen_list_keeps_who_took_part(write_patient, tmp_path):
 def test_patients_of_two_templates_are_not_averaged(write_patient, tmp_path):
     first, second = write_patient("P"), write_patient("Q")
     (second.registration / "quality.json").write_text('{"template": {"native_sha256": "other"}}')
+    write_status(second.registration, Status("ok", "register"))
     with pytest.raises(PipelineError, match="different templates"):
         crop_position(candidates(first, second), tmp_path / "position.json", CropSettings())
 

@@ -66,7 +66,7 @@ def rewrite(key: str, value: object) -> Callable[[Path], None]:
         (remove, "missing or was changed"),
         (link, "leads out of the bundle"),
         (link_folder, "leads out of the bundle"),
-        (rewrite("format", 2), "not one that this software reads.*format 3"),
+        (rewrite("format", 3), "not one that this software reads.*format 4"),
         (rewrite("surprise", 1), "not one that this software reads"),
         (rewrite("files", {"../secret": "0"}), r"leads out of the bundle.*\.\./secret"),
         (rewrite("files", {"/etc/passwd": "0"}), "leads out of the bundle.*/etc/passwd"),

@@ -36,14 +36,14 @@ def write_model(folder, seed, validation=True, folds=3, change=None):
     return paths, frames
 
 
-def run(folder, members):
+def run(folder, members, **options):
     out, info = folder / "e.parquet", folder / "e.json"
-    ensemble(members, out, info)
+    ensemble(members, out, info, **options)
     return pd.read_parquet(out).set_index("patient_id"), json.loads(info.read_text())
 
 
-def z(frame, source="validation"):
-    values = frame.loc[frame["set"] == source, "risk"]
+def z(frame, *sources):
+    values = frame.loc[frame["set"].isin(sources or ("train", "validation")), "risk"]
     return (frame["risk"] - values.mean()) / values.std()
 
 
@@ -60,10 +60,10 @@ def test_one_model_by_hand(tmp_path):
     assert table.loc[EXTERNAL, "spread"].to_numpy() == pytest.approx(parts.std(axis=0, ddof=1))
     assert (table.loc[EXTERNAL, "fold"] == -1).all() and table.loc[DEVELOPMENT, "spread"].isna().all()
     member = info["members"]["m"][0]
-    validation = frames[0].loc[frames[0]["set"] == "validation", "risk"]
+    own = frames[0].loc[frames[0]["set"].isin(["train", "validation"]), "risk"]
     train = frames[0]["set"] == "train"
-    assert (member["from"], member["patients"]) == ("validation", 4)
-    assert (member["mean"], member["sd"]) == pytest.approx((validation.mean(), validation.std()))
+    assert (member["from"], member["patients"]) == ("training", 8)
+    assert (member["mean"], member["sd"]) == pytest.approx((own.mean(), own.std()))
     assert info["folds"][0]["train_cut"] == pytest.approx(z(frames[0])[train].median())
     assert info["folds"][0]["train_quantiles"]["0.5"] == info["folds"][0]["train_cut"]
 
@@ -78,7 +78,7 @@ def test_models_of_other_scales_have_equal_say(tmp_path):
 
 
 def test_test_patients_do_not_change_one_another(tmp_path):
-    # Frozen: what a patient gets depends on validation patients, not on who else is scored.
+    # Frozen: what a patient gets depends on training and validation patients, not on who else is scored.
     def far(frame, k):
         frame.loc[frame["patient_id"] == "D0", "risk"] += 1e6 * (k == 0)
         return frame
@@ -89,9 +89,25 @@ def test_test_patients_do_not_change_one_another(tmp_path):
     assert (before.loc[others, "risk"] == after.loc[others, "risk"]).all()
 
 
-def test_without_validation_patients_test_patients_give_the_scale_with_a_warning(tmp_path):
-    paths, frames = write_model(tmp_path / "m", 1, validation=False)
+def test_cross_fitted_risks_give_the_scale_where_there_are_any(tmp_path):
+    """In-sample risks of training patients are spread too wide: here ten times."""
+
+    def in_sample(frame, k):
+        train = frame["set"] == "train"
+        return frame.assign(
+            risk_out_of_sample=frame["risk"], risk=frame["risk"].where(~train, 10 * frame["risk"])
+        )
+
+    paths, frames = write_model(tmp_path / "m", 1, change=in_sample)
     table, info = run(tmp_path, {"m": paths})
+    own = frames[0].loc[frames[0]["set"].isin(["train", "validation"]), "risk_out_of_sample"]
+    assert info["members"]["m"][0]["sd"] == pytest.approx(own.std())
+    assert table.loc["D0", "risk"] == pytest.approx((frames[0].loc["D0", "risk"] - own.mean()) / own.std())
+
+
+def test_on_request_test_patients_give_the_scale_with_a_warning(tmp_path):
+    paths, frames = write_model(tmp_path / "m", 1)
+    table, info = run(tmp_path, {"m": paths}, z_scores="test")
     assert table.loc["D0", "risk"] == pytest.approx(z(frames[0], "test")["D0"])
     assert info["members"]["m"][0]["from"] == "test"
     assert any("test patients" in line for line in info["warnings"])
@@ -151,7 +167,7 @@ def test_no_test_patients(tmp_path):
 
     table, info = run(tmp_path, {"m": write_model(tmp_path / "m", 1, change=outside)[0]})
     assert list(table.index) == EXTERNAL and set(table["fold"]) == {-1}
-    assert table["spread"].notna().all() and info["members"]["m"][0]["from"] == "validation"
+    assert table["spread"].notna().all() and info["members"]["m"][0]["from"] == "training"
 
 
 def test_members_must_agree(tmp_path):
@@ -167,7 +183,7 @@ def test_members_must_agree(tmp_path):
 
 def test_too_few_patients_for_a_scale():
     with pytest.raises(ModelError, match="too few patients"):
-        fit_scale(np.array(["validation", "validation", "test"]), np.arange(3.0))
+        fit_scale(pd.DataFrame({"set": ["train", "validation", "test"], "risk": [0.0, 1, 2]}), "training")
 
 
 def segments(frame, k):

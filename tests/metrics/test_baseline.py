@@ -1,9 +1,9 @@
-"""Breslow's baseline hazard on the 6-MP leukaemia trial (Freireich et al., Blood 1963) and against scikit-survival."""
+"""Slopes and baseline hazards: the 6-MP leukaemia trial (Freireich et al., Blood 1963), and scikit-survival."""
 
 import numpy as np
 import pytest
 
-from pipeline.metrics.baseline import breslow
+from pipeline.metrics.baseline import breslow, calibration_slope, in_sample_baseline
 from tests.metrics.test_kaplan_meier import PLACEBO, TREATED, arm
 
 
@@ -40,3 +40,43 @@ def test_breslow_does_not_overflow_and_ignores_shifts():
     assert moved == pytest.approx(expected, abs=1e-9)
     steep = breslow(time, event, 2000 * risk).survival(2000 * risk, wanted)
     assert np.isfinite(steep).all() and (steep >= 0).all() and (steep <= 1).all()
+
+
+@pytest.mark.parametrize("ridge", [0.5, 4.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_slope_is_that_of_a_ridge_cox_model(seed, ridge):
+    """scikit-survival's penalised Cox model with Breslow's ties, on the standardised score."""
+    from sksurv.linear_model import CoxPHSurvivalAnalysis
+    from sksurv.util import Surv
+
+    generator = np.random.default_rng(seed)
+    score = 3 + 2 * generator.normal(size=50)
+    time = np.ceil(generator.exponential(20 * np.exp(-0.5 * score)))
+    event = generator.random(50) < 0.6
+    model = CoxPHSurvivalAnalysis(alpha=ridge, ties="breslow", n_iter=200)
+    model.fit(((score - score.mean()) / score.std())[:, None], Surv.from_arrays(event, time))
+    expected = model.coef_[0] / score.std()
+    assert expected > 0 and calibration_slope(score, time, event, ridge) == pytest.approx(expected, rel=1e-5)
+    assert calibration_slope(-score, time, event, ridge) == 0
+
+
+def test_scores_without_a_slope():
+    time, event = arm(TREATED)
+    assert calibration_slope(np.full(21, 0.1 + 0.2), time, event) == 0
+    assert calibration_slope(np.arange(21.0), time, np.zeros(21)) == 0
+    assert calibration_slope(np.zeros(0), np.zeros(0), np.zeros(0)) == 0
+
+
+def test_in_sample_scores_have_the_slope_of_validation_patients_and_the_hazard_of_all():
+    generator = np.random.default_rng(0)
+    score = generator.normal(size=90)
+    time = generator.exponential(20 * np.exp(-score))
+    event, validation = generator.random(90) < 0.7, np.arange(90) < 25
+    # What a network that has learned its training patients by heart gives them.
+    score[~validation] = -5 * np.log(time[~validation])
+    baseline = in_sample_baseline(time, event, score, validation)
+    slope = calibration_slope(score[:25], time[:25], event[:25], 4.0)
+    assert baseline.slope == slope > 0.2
+    assert baseline.hazard == pytest.approx(breslow(time, event, slope * score).hazard)
+    assert len(baseline.times) == event.sum()  # all patients' events, not the validation patients'
+    assert in_sample_baseline(time, event, score, np.zeros(90, bool)).slope == 0

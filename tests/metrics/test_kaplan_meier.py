@@ -46,4 +46,6 @@ def test_log_rank_needs_two_groups():
 def test_censoring_distribution_is_the_reverse_estimate():
     # At 6 three events leave before the one censored patient: 17/18 stay uncensored.
     time, event = arm(TREATED)
-    assert uncensored_probability(time, event, np.array([5.9, 6.0])) == pytest.approx([1.0, 17 / 18])
+    at = np.array([5.9, 6.0, 6.5])
+    assert uncensored_probability(time, event, at) == pytest.approx([1.0, 17 / 18, 17 / 18])
+    assert uncensored_probability(time, event, at, before=True) == pytest.approx([1.0, 1.0, 17 / 18])

@@ -11,8 +11,8 @@ from pipeline.metrics.time_dependent import SurvivalOutcome
 def sample(seed, n=90):
     generator = np.random.default_rng(seed)
     risk = np.round(generator.normal(size=n), 1)
-    time = np.ceil(generator.exponential(20 * np.exp(-risk)))
-    censored = np.ceil(generator.exponential(40, n))
+    time = generator.exponential(20 * np.exp(-risk))
+    censored = generator.exponential(40, n)
     event = (time <= censored).astype(float)
     time = np.minimum(time, censored)
     event[np.argmax(time)] = 0  # the last patient is censored, else G is 0 at the end

@@ -1,4 +1,4 @@
-"""AUC, Brier and calibration against scikit-survival; vectorised curves against row-wise ones."""
+"""AUC, Brier and calibration against scikit-survival and identities; vectorised curves against row-wise ones."""
 
 import numpy as np
 import pytest
@@ -14,11 +14,14 @@ from pipeline.metrics.time_dependent import (
 )
 
 
-def sample(seed, n=90):
+def sample(seed, n=90, unit=1.0):
+    """Patients whose times are rounded up to whole units; 0: no two times are the same."""
     generator = np.random.default_rng(seed)
     risk = np.round(generator.normal(size=n), 1)
-    time = np.ceil(generator.exponential(20 * np.exp(-risk)))
-    censored = np.ceil(generator.exponential(40, n))
+    time = generator.exponential(20 * np.exp(-risk))
+    censored = generator.exponential(40, n)
+    if unit:
+        time, censored = unit * np.ceil(time / unit), unit * np.ceil(censored / unit)
     event = (time <= censored).astype(float)
     time = np.minimum(time, censored)
     event[np.argmax(time)] = 0  # the last patient is censored, else G is 0 at the end
@@ -31,13 +34,33 @@ def test_auc_and_brier_agree_with_scikit_survival(seed, horizon):
     from sksurv.metrics import brier_score, cumulative_dynamic_auc
     from sksurv.util import Surv
 
-    time, event, risk = sample(seed)
+    # scikit-survival weights an event at T by G(T), here it is G(T−): the same where times are not tied.
+    time, event, risk = sample(seed, unit=0)
     outcome, theirs = SurvivalOutcome.of(time, event), Surv.from_arrays(event == 1, time)
     expected = cumulative_dynamic_auc(theirs, theirs, risk, [horizon])[0][0]
     assert auc_pairs(outcome, risk, horizon).index()[0] == pytest.approx(expected, abs=1e-12)
     survival = np.exp(-np.exp(risk) * horizon / 25)
     _, expected = brier_score(theirs, theirs, survival[:, None], [horizon])
     assert brier_terms(outcome, survival, horizon).mean() == pytest.approx(expected[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1.0, 6.0, 12.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_kaplan_meier_as_the_prediction_has_a_brier_score_of_s_times_one_minus_s(seed, unit):
+    """However many times are tied: Satten and Datta, Am Stat 2001; 55: 207 (weighted events add up to 1 − S)."""
+    time, event, _ = sample(seed, unit=unit)
+    outcome, horizon = SurvivalOutcome.of(time, event), 24.0
+    survival = kaplan_meier(time, event).at(horizon).value
+    weighted_events = ((time <= horizon) & (event == 1)) / outcome.censoring
+    assert weighted_events.mean() == pytest.approx(1 - survival, abs=1e-12)
+    brier = brier_terms(outcome, np.full(len(time), survival), horizon).mean()
+    assert brier == pytest.approx(survival * (1 - survival), abs=1e-12)
+
+
+def test_an_event_is_weighted_by_the_probability_of_being_uncensored_just_before_it():
+    # Years 1 (one censored of 4), 2 (an event and a censoring): G(1−) = 1, G(2−) = 3/4.
+    outcome = SurvivalOutcome.of(np.array([1.0, 2.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.0, 0.0]))
+    assert outcome.censoring == pytest.approx([1, 3 / 4, 3 / 4, 3 / 8])
 
 
 def test_a_time_outside_follow_up_has_no_value_but_a_reason():

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from pipeline.errors import TableError, TrainingError
+from pipeline.errors import DamageError, TrainingError
 from pipeline.planning.training_plan import ModelPlan
 from pipeline.settings.training import TrainingSettings
 from pipeline.store.crops import write_excluded
@@ -88,5 +88,5 @@ def test_without_a_usable_patient_the_plan_is_refused_and_problems_are_written(t
 
 def test_a_missing_status_is_refused(tmp_path: Path) -> None:
     people = cohort(30)
-    with pytest.raises(TableError, match="status cannot be read"):
+    with pytest.raises(DamageError, match="is missing or damaged"):
         plan(tmp_path, people, {people[0].patient_id: [tmp_path / "gone"]})

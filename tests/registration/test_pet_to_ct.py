@@ -14,7 +14,7 @@ from pipeline.registration.quality import measure
 from pipeline.registration.register import RegistrationSources, register_patient
 from pipeline.registration.template import choose_template
 from pipeline.settings.geometry import RegistrationSettings
-from pipeline.tables.status import read_status
+from pipeline.tables.status import Status, read_status, write_status
 from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.resample import coarsen
 from pipeline.volumes.transform import read_matrix
@@ -37,6 +37,7 @@ def write_both(write_head, make_pose, make_grid, make_head):
         uptake = np.select([anatomy > 500, anatomy > 20, anatomy > -150], [2000.0, 9000.0, 5000.0], 10.0)
         write_nifti(folder / "pet_stored.nii.gz", Volume(_blurred(uptake), on, "pet_stored"))
         (folder / "pet.json").write_text(json.dumps({"pet_to_ct": pet_to_ct}))
+        write_status(folder, Status("ok", "convert"))
         return folder, own
 
     return write
@@ -90,6 +91,7 @@ def strange_pet(write_both, make_grid):
     blobs = _blurred(np.random.default_rng(5).normal(0.0, 1.0, volume.array.shape))
     body = np.where(volume.array > 1500.0, 5000.0 * np.exp(3.0 * blobs), 10.0)
     write_nifti(folder / "pet_stored.nii.gz", volume.with_array(body.astype(np.float32), "pet_stored"))
+    write_status(folder, Status("ok", "convert"))
     return folder
 
 

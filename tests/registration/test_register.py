@@ -84,6 +84,7 @@ def test_pet_can_be_registered(write_head, make_pose, make_grid, landmarks):
         pet = sitk.GetImageFromArray(uptake.astype(np.float32))
         pet.CopyInformation(ct)
         sitk.WriteImage(sitk.SmoothingRecursiveGaussian(pet, 3.0), str(folder / "pet_stored.nii.gz"))
+        write_status(folder, Status("ok", "convert"))
     root = write_head.root
     choose_template([root / "convert/T"], root / "template", settings, 1)
     sources = RegistrationSources("P", root / "convert/P", root / "template")
@@ -112,6 +113,7 @@ def test_no_body_is_refused(write_head):
     folder = write_head("P")
     image = sitk.ReadImage(str(folder / "ct_hu.nii.gz"))
     sitk.WriteImage(image * 0 - 1000, str(folder / "ct_hu.nii.gz"))
+    write_status(folder, Status("ok", "convert"))
     template = write_head("T")
     root = write_head.root
     choose_template([template], root / "template", NAMED, 1)

@@ -81,7 +81,7 @@ def _cohort(results: Path, external: tuple[str, ...], full: bool) -> None:
         {"train": ["A1"], "validation": ["A2", "A3"], "test": ["A4", "A5", "A6"]},
     ]
     (results / "splits.json").write_text(json.dumps({"folds": folds, "external": list(external), "seed": 1}))
-    caveats = ["no validation: Z-scores and baseline hazard come from test patients"] if full else []
+    caveats = ["no validation: the epoch was chosen on test patients"] if full else []
     (results / "plan.json").write_text(json.dumps({"caveats": caveats}))
     rows = ["patient_id,stage,state,problem,consequence"]
     if full:

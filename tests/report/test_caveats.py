@@ -21,7 +21,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> ReportJob:
 def test_caveats_of_plan_and_metrics_are_listed(job: ReportJob) -> None:
     metrics = pd.read_csv(job.results / "metrics" / "metrics.csv")
     assert caveats.survival_caveats(job, metrics) == [
-        "no validation: Z-scores and baseline hazard come from test patients",
+        "no validation: the epoch was chosen on test patients",
         "Z-scores from test patients (deepmts)",
     ]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from pipeline.report.methods import CLASSICAL, _classical, methods
 from pipeline.settings.classical import LassoCox
@@ -20,15 +22,12 @@ def test_methods_name_every_kind_of_classical_model() -> None:
         assert "{" not in _classical(model(**values))
 
 
-def test_methods_say_whose_z_scores_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("z_scores", "basis"), [("training", "training and validation"), ("test", "test")])
+def test_methods_say_whose_z_scores_they_are(tmp_path: Path, z_scores: str, basis: str) -> None:
     job = make_study(tmp_path / "results")
-    folder = job.results / "ensemble"
-    folder.mkdir(exist_ok=True)
-    instead = "its test patients were used instead"
-    for warning, expected in (("", False), ("model m, fold 0: Z-scores from test patients, since", True)):
-        name = next(iter(job.settings.models))
-        (folder / f"{name}.json").write_text(json.dumps({"warnings": [warning] if warning else []}))
-        assert (instead in dict(methods(job))["Ensembles"]) == expected
+    evaluation = job.settings.evaluation.model_copy(update={"z_scores": z_scores})
+    changed = replace(job, settings=job.settings.model_copy(update={"evaluation": evaluation}))
+    assert f"mean and SD of that fold's {basis} patients" in dict(methods(changed))["Ensembles"]
 
 
 def test_methods_say_whose_contour_and_what_was_left_out() -> None:

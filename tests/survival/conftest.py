@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.survival.patients import Patients
 from pipeline.tables.splits import Fold, Splits, write_splits
 
 DATA = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).parents[2] / "../shared/data"))
@@ -56,6 +57,10 @@ class Study:
             folds.append(Fold(*(tuple(self.ids[i] for i in part) for part in parts)))
         self.folds = Splits(tuple(folds), tuple(self.ids[n:]), seed)
         self.write()
+
+    def patients(self):
+        """All patients with their features, as a fold's models see them."""
+        return Patients(self.cohort, np.log(self.table.to_numpy()), tuple(self.table.columns))
 
     def write(self):
         self.cohort.to_parquet(self.outcomes)

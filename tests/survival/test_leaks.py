@@ -8,9 +8,10 @@ import pytest
 
 from pipeline.metrics.concordance import concordance_index
 from pipeline.settings.models import read_model
+from pipeline.survival import survival_probabilities
 from pipeline.survival.deep_feature_blocks import fit_estimator
 from pipeline.survival.estimator import Context
-from pipeline.survival.patients import Patients
+from pipeline.survival.patients import Patients, load_patients
 from pipeline.survival.selection import univariate_concordance
 from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.tables.splits import stratified_folds
@@ -46,9 +47,8 @@ def predictions(folder, *sets):
     return frame[frame["set"].isin(sets)]
 
 
-@pytest.mark.parametrize("kind", MODELS)
-def test_a_fold_does_not_depend_on_its_test_and_external_patients(kind, make_study):
-    study = make_study()
+def assert_independent_of_test_and_external_patients(kind, study):
+    """Fold 0 is the same, but for its predictions of them, whatever their features and outcomes."""
     fit_model(job(study, kind), study.folder / "before")
     others = [*study.folds.folds[0].test, *study.folds.external]
     generator = np.random.default_rng(9)
@@ -71,6 +71,25 @@ def test_a_fold_does_not_depend_on_its_test_and_external_patients(kind, make_stu
     assert report_before == report_after
     changed = predictions(after, "test")["risk"] != predictions(before, "test")["risk"]
     assert changed.any()
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_fold_does_not_depend_on_its_test_and_external_patients(kind, make_study):
+    assert_independent_of_test_and_external_patients(kind, make_study())
+
+
+def test_a_baseline_hazard_of_another_folds_model_is_caught(make_study, monkeypatch):
+    """The leak: training patients are scored by a model of those whom the fold predicts."""
+    assert_independent_of_test_and_external_patients("feature", make_study())
+    study = make_study("another")
+
+    def by_another_folds_model(refit, train, seed):
+        everyone = load_patients(study.outcomes, study.features)
+        return refit(everyone.select(study.folds.folds[0].test)).score(train)
+
+    monkeypatch.setattr(survival_probabilities, "cross_fit", by_another_folds_model)
+    with pytest.raises(AssertionError, match="survival_365.25d|slope|baseline|risk_out_of_sample"):
+        assert_independent_of_test_and_external_patients("feature", study)
 
 
 @pytest.mark.parametrize("kind", ["lasso_cox", "univariate", "hecktor_cox"])

@@ -15,18 +15,20 @@ from pipeline.tables.status import patient_stage, propagate_exclusion, read_stat
 
 
 def test_ok_and_warned(tmp_path: Path) -> None:
-    with patient_stage("suv", "P1", tmp_path, "stop"):
-        (tmp_path / "kept").write_text("x")
-    assert read_status(tmp_path).state == "ok" and (tmp_path / "kept").exists()
-    with patient_stage("suv", "P1", tmp_path, "stop") as warnings:
-        warnings.warn("uptake time 30 min")
-    assert read_status(tmp_path).state == "warned" and "30 min" in read_status(tmp_path).problem
+    folder = tmp_path / "suv"
+    with patient_stage("suv", "P1", folder, "stop") as work:
+        (work.folder / "kept").write_text("x")
+    assert read_status(folder).state == "ok" and (folder / "kept").exists()
+    with patient_stage("suv", "P1", folder, "stop") as work:
+        work.warnings.warn("uptake time 30 min")
+    assert read_status(folder).state == "warned" and "30 min" in read_status(folder).problem
+    assert [path.name for path in folder.iterdir()] == ["status.json"]
 
 
 def test_excluded_folder_holds_only_its_status_and_is_handed_on(tmp_path: Path) -> None:
     first, second = tmp_path / "suv", tmp_path / "crop"
-    with patient_stage("suv", "P1", first, "exclude"):
-        (first / "half").write_text("x")
+    with patient_stage("suv", "P1", first, "exclude") as work:
+        (work.folder / "half").write_text("x")
         raise SuvError("no dose", where="(0018,1074) Radionuclide Total Dose")
     assert [p.name for p in first.iterdir()] == ["status.json"]
     second.mkdir()
@@ -81,10 +83,10 @@ def test_what_the_data_provoke_excludes_the_patient(tmp_path: Path, error: Excep
 )
 @pytest.mark.parametrize("policy", ["stop", "exclude"])
 def test_what_the_machine_says_stops_whatever_the_policy(tmp_path: Path, error: Exception, policy) -> None:
-    with pytest.raises(MachineError) as refusal, patient_stage("convert", "P1", tmp_path, policy):
+    with pytest.raises(MachineError) as refusal, patient_stage("convert", "P1", tmp_path / "P1", policy):
         raise error
     assert refusal.value.exit_code == 74
-    assert not (tmp_path / "status.json").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_mistake_of_ours_is_not_an_exclusion(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import CheckpointError, TrainingError
 from pipeline.store.crops import read_crop, write_crop
-from pipeline.training.checkpoint import exclusive_lock, write_atomically
+from pipeline.training.checkpoint import exclusive_lock
 from pipeline.training.context import FoldJob
 from pipeline.training.train_fold import train_fold
 from tests.training.synthetic_study import stopped_before
@@ -21,16 +21,6 @@ Job = Callable[..., FoldJob]
 
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_a_checkpoint_half_written_is_not_seen(job: Callable[..., FoldJob], tmp_path: Path) -> None:
-    """Killed while writing: the old checkpoint is whole, the part beside it is ignored."""
-    path = tmp_path / "checkpoint.pt"
-    write_atomically(path, b"old")
-    (tmp_path / "checkpoint.pt.part").write_bytes(b"ne")
-    assert path.read_bytes() == b"old"
-    write_atomically(path, b"new")
-    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
 
 
 def test_two_processes_do_not_train_one_fold(job: Job, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import torch
 import zarr
 
 from pipeline.errors import CheckpointError, TrainingError
+from pipeline.metrics.baseline import in_sample_baseline
 from pipeline.metrics.segmentation import surface_distances
 from pipeline.planning.cross_splits import write_cross_splits
 from pipeline.settings.classical import LassoCox
@@ -61,13 +63,32 @@ def test_outputs_keep_their_contract(job: Job, study: Path, tmp_path: Path) -> N
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["completed.pt", "lock"]
 
 
+def _assert_baseline_of_own_patients(fold_job: FoldJob, baseline: dict[str, Any], out: Path) -> None:
+    """Slope of validation patients, hazard of training and validation patients; nobody else has a part in it."""
+    fold = read_splits(fold_job.splits).folds[fold_job.fold]
+    own = [*fold.validation, *fold.train]
+    outcome = pd.read_parquet(fold_job.outcomes).loc[own]
+    table = pd.read_parquet(out / "predictions.parquet").set_index("patient_id")
+    expected = in_sample_baseline(
+        outcome["time_days"].to_numpy(float),
+        outcome["event"].to_numpy(float),
+        table.loc[own, "risk"].to_numpy(),
+        np.arange(len(own)) < len(fold.validation),
+    )
+    assert baseline["slope"] == pytest.approx(expected.slope, abs=1e-5)
+    assert baseline["hazard"] == pytest.approx(expected.hazard.tolist(), rel=1e-3)
+    said = json.loads((out / "model.json").read_text())["baseline"]
+    assert (said["patients"], said["events"]) == (len(own), outcome["event"].sum())
+
+
 def test_the_checkpoint_says_all_that_prediction_needs(job: Job, tmp_path: Path) -> None:
     train_fold(job(), tmp_path / "out")
     content = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)
     about = json.loads(content["about"])
     assert about["network"]["kind"] == "mt_hs" and about["channels"] == ["pet", "ct"]
     assert about["training"]["standardise"] == "zscore" and about["clinical"]["order"][0] == "clinical_age"
-    assert about["baseline_from"] == "validation" and about["baseline"]["times"]
+    assert about["baseline"]["times"]
+    _assert_baseline_of_own_patients(job(), about["baseline"], tmp_path / "out")
     assert about["selection"]["iteration"] in (4, 8, 12)
     assert all(isinstance(value, torch.Tensor) for value in content["net"].values())
 
@@ -244,7 +265,7 @@ def test_a_network_without_survival_leaves_no_number_of_it(job: Job, study: Path
         tables.append(pd.read_parquet(tmp_path / name / "predictions.parquet"))
         assert list(tables[-1].columns) == ["patient_id", "set", "dice", "hd95_mm", "assd_mm"]
         about = json.loads(unpack(tmp_path / name / "checkpoint.pt")["about"])
-        assert not {"baseline", "baseline_from"} & set(about)
+        assert "baseline" not in about
         history = pd.read_csv(tmp_path / name / "history.csv")
         assert history["c_index"].isna().all() and history["dice"].notna().any()
     pd.testing.assert_frame_equal(*tables)

@@ -33,7 +33,7 @@ from pipeline.dicom.series.index_file import Index, files_of, of_role, read_inde
 from pipeline.errors import ContourError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import ContourSettings
-from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
+from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion, read_whole
 from pipeline.volumes.margins import grow, shell
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Volume
@@ -77,7 +77,10 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
     """
     if propagate_exclusion(sources.suv, out):
         return
-    with patient_stage("contours", sources.patient_id, out, policy) as warnings:
+    for folder in filter(None, (sources.index, sources.convert)):
+        read_whole(folder)
+    with patient_stage("contours", sources.patient_id, out, policy) as work:
+        warnings = work.warnings
         patient = _patient(sources)
         try:
             rois = merge_rois(_find_rois(patient, settings, warnings), settings.same_roi)
@@ -85,7 +88,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
             if settings.required:
                 raise
             warnings.warn(f"no contour: {error}")
-            _write_report(out, {"contour": "none", "masks": {}}, warnings)
+            _write_report(work.folder, {"contour": "none", "masks": {}}, warnings)
             return
         noted = [text for group in rois.by_image.values() for roi in group for text in roi.warnings]
         patterns = _patterns(patient, settings)
@@ -93,7 +96,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
         for text in (*rois.warnings, *noted, *dict.fromkeys(doubtful)):
             warnings.warn(text)
         masks = {
-            modality: _write_image_mask(out, group, patient.images[modality], settings)
+            modality: _write_image_mask(work.folder, group, patient.images[modality], settings)
             for modality, group in rois.by_image.items()
         }
         automatic = all(group[0].source in METHODS for group in rois.by_image.values())
@@ -101,7 +104,7 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
         if settings.reference_roi:
             reference = _reference_region(patient, settings, warnings)
             content["reference"] = None if reference is None else asdict(reference)
-        _write_report(out, content, warnings)
+        _write_report(work.folder, content, warnings)
 
 
 @dataclass(frozen=True)

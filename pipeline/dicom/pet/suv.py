@@ -49,18 +49,18 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
     """
     if propagate_exclusion(convert, out):
         return
-    with patient_stage("suv", out.name, out, policy) as warnings:
+    with patient_stage("suv", out.name, out, policy) as work:
         header = _read_header(convert / _HEADER)
         result = suv_factor(header, settings)
         for assumption in result.audit.assumptions:
             if "by suv." in assumption:  # a setting overruled the file: more than a convention
-                warnings.warn(assumption)
+                work.warnings.warn(assumption)
         volume = _scaled(read_nifti(convert / _STORED, "pet_stored"), result)
         by_uptake = body_reference(volume)
         reference = body_on_ct(convert, volume) or by_uptake
         values = image_values(volume.array, reference.median, settings.normalisation)
         require_possible(values, settings)
-        write_nifti(out / suv_file(settings), volume, compression_level=1)
+        write_nifti(work.folder / suv_file(settings), volume, compression_level=1)
         content = {
             **_account(header, result, settings),
             "suvmax": values.suv_max,
@@ -69,7 +69,7 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
             "reference_by_uptake": asdict(by_uptake),
             "flags": [*result.audit.flags, *image_flags(values, settings)],
         }
-        (out / SUV_JSON).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (work.folder / SUV_JSON).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _read_header(path: Path) -> PetHeader:

@@ -73,8 +73,9 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         DicomError: (policy `stop`) no files, several patients, no usable PET or CT,
             several studies, or different frames of reference.
     """
-    with patient_stage("index", patient.patient_id, out, policy) as warnings:
-        scan = _scan(patient, out, settings)
+    with patient_stage("index", patient.patient_id, out, policy) as work:
+        warnings = work.warnings
+        scan = _scan(patient, work.folder, settings)
         _warn_of_broken_files(scan, warnings)
         whole = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
         joined = joined_parts(whole)
@@ -92,7 +93,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         _require_one_content(in_use, scan)
         files = {s.uid: tuple(i.path for i in s.instances) for s in series}
         folder = patient.folder.absolute()
-        write_index(out, Index(patient.patient_id, folder, rows, files, dict(scan.skipped), aligned))
+        write_index(work.folder, Index(patient.patient_id, folder, rows, files, dict(scan.skipped), aligned))
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from pipeline.settings.base import FreeText, Policy
 from pipeline.settings.dicom import ConvertSettings
 from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
 from pipeline.volumes.nifti import write_nifti
+from pipeline.volumes.stage_files import CT_IMAGED, PET_IMAGED
 from pipeline.volumes.volume import Grid
 
 CT_FILE, PET_FILE = "ct_hu.nii.gz", "pet_stored.nii.gz"
-CT_IMAGED, PET_IMAGED = "ct_imaged.nii.gz", "pet_imaged.nii.gz"
 CT_HEADER, PET_HEADER = "ct.json", "pet.json"
 # Elements that count the slices of one series, and those that may count other series', too.
 _SLICE_COUNT = {"NumberOfSlices": "(0054,0081) Number of Slices"}
@@ -64,11 +64,11 @@ def convert_patient(index: Path, out: Path, settings: ConvertSettings, policy: P
     if propagate_exclusion(index, out):
         return
     series_index = read_index(index)
-    with patient_stage("convert", series_index.patient_id, out, policy) as warnings:
+    with patient_stage("convert", series_index.patient_id, out, policy) as work:
         if find_chosen(series_index, "ct") is not None:
-            _convert_ct(series_index, out, settings, warnings)
+            _convert_ct(series_index, work.folder, settings, work.warnings)
         if find_chosen(series_index, "pet") is not None:
-            _convert_pet(series_index, out, settings, warnings)
+            _convert_pet(series_index, work.folder, settings, work.warnings)
 
 
 @dataclass

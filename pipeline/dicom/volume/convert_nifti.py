@@ -55,7 +55,7 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: NiftiSettings, pol
             got=settings.nifti_pet_quantity,
             action="convert the PET to SUVbw and declare it, or start from DICOM",
         )
-    with patient_stage("convert", patient.patient_id, out, policy) as warnings:
+    with patient_stage("convert", patient.patient_id, out, policy) as work:
         ct = _read(patient, settings.nifti_ct, "CT", settings.nifti_max_mib)
         pet = _read(patient, settings.nifti_pet, "PET", settings.nifti_max_mib)
         if ct is None and pet is None:
@@ -70,9 +70,9 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: NiftiSettings, pol
                 action="check the headers that the files were written with",
             )
         if ct is not None:
-            _write_ct(ct, out, warnings)
+            _write_ct(ct, work.folder, work.warnings)
         if pet is not None:
-            _write_pet(pet, out, warnings, "alone" if ct is None else "same_frame")
+            _write_pet(pet, work.folder, work.warnings, "alone" if ct is None else "same_frame")
 
 
 def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int) -> Volume | None:

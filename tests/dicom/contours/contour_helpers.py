@@ -126,6 +126,7 @@ def patient(folder: Path, rtstructs: Sequence[Path] = (), segs: Sequence[Path] =
             files[uid] = (path,)
     index.mkdir(parents=True, exist_ok=True)
     write_index(index, Index("P1", folder, tuple(rows), files))
+    write_status(index, Status("ok", "index"))
     return ContourSources("P1", index, convert, suv)
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydicom import dcmread
 
 from pipeline.dicom.series.index_file import Index, SeriesGeometry, SeriesRow, write_index
-from pipeline.tables.status import read_status
+from pipeline.tables.status import Status, read_status, write_status
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Grid, Volume
 from tests.dicom.contours.contour_helpers import (
@@ -38,6 +38,7 @@ def test_where_only_the_pets_slices_carry_the_contours_it_is_the_pet(tmp_path):
     sources = patient(tmp_path, [rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", LESION)], ())])
     shifted = Grid(CT_GRID.shape, CT_GRID.spacing_mm, (-20.0, -30.0, 101.2))
     write_nifti(sources.convert / "ct_hu.nii.gz", Volume(np.zeros(shifted.shape, np.int16), shifted))
+    write_status(sources.convert, Status("ok", "convert"))
     assert list(run(sources, tmp_path / "out")["masks"]) == ["pet"]
 
 
@@ -100,6 +101,7 @@ def test_where_both_series_are_named_the_instances_decide(tmp_path):
         contours = SeriesRow("RTSTRUCT", "1.9", "1.2", FRAME, "", 1, SeriesGeometry(), "rtstruct", True, "")
         files = {CT: (slices["ct"],), PET: (slices["pet"],), "1.9": (path,)}
         write_index(sources.index, Index("P1", tmp_path / uid, (row, pet, contours), files))
+        write_status(sources.index, Status("ok", "index"))
         assert list(run(sources, tmp_path / uid / "out")["masks"]) == expected
 
 

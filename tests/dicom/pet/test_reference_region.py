@@ -37,10 +37,10 @@ def test_no_body_where_nothing_takes_up():
 
 def account_of(tmp_path, volume, **header):
     convert = tmp_path / "convert"
-    write_status(convert, Status("ok", "convert"))
     write_nifti(convert / "pet_stored.nii.gz", volume)
     content = PetHeader(**{"slices": (), "units": "GML", "suv_type": "BW", **header}).as_json()
     (convert / "pet.json").write_text(json.dumps({"header": content}))
+    write_status(convert, Status("ok", "convert"))
     suv_patient(convert, tmp_path / "P1", SuvSettings(), "stop")
     return json.loads((tmp_path / "P1" / "suv.json").read_text())
 
