@@ -132,10 +132,10 @@ def test_a_large_pet_is_looked_at_in_steps(tmp_path, monkeypatch):
 def test_the_ct_decides_in_the_stage(tmp_path):
     """By uptake the median would be 5, by the CT it is 0.6."""
     convert, volume = thorax(tmp_path)
-    write_status(convert, Status("ok", "convert"))
     write_nifti(convert / "pet_stored.nii.gz", volume)
     header = PetHeader(slices=(), units="GML", suv_type="BW").as_json()
     (convert / "pet.json").write_text(json.dumps({"header": header, "pet_to_ct": "same_frame"}))
+    write_status(convert, Status("ok", "convert"))
     suv_patient(convert, tmp_path / "P1", SuvSettings(), "stop")
     account = json.loads((tmp_path / "P1" / "suv.json").read_text())
     assert account["reference"]["median"] == pytest.approx(0.6)
