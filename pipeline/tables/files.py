@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import Cohort
-from pipeline.tables.failures import is_machine_failure
+from pipeline.tables.failures import is_machine_failure, raise_machine_failure
 
 NO_FILE = "not a regular file (a pipe, a device or a broken link)"
 NO_FOLDER = "folder that cannot be listed (a path too long, or gone)"
@@ -147,7 +147,8 @@ def is_zip(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             return stream.read(len(ZIP)) == ZIP
-    except OSError:
+    except OSError as error:
+        raise_machine_failure(error)
         return False
 
 

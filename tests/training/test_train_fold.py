@@ -15,7 +15,7 @@ import pytest
 import torch
 import zarr
 
-from pipeline.errors import CheckpointError, TrainingError
+from pipeline.errors import CheckpointError, DamageError, TrainingError
 from pipeline.metrics.baseline import in_sample_baseline
 from pipeline.metrics.segmentation import surface_distances
 from pipeline.planning.cross_splits import write_cross_splits
@@ -185,8 +185,9 @@ def test_a_broken_checkpoint_is_refused(job: Job, tmp_path: Path, damage: str) -
         torch.save({"format": 1, "evil": Path("x")}, path)  # needs more than weights_only allows
     else:
         torch.save({"format": 99}, path)
-    with pytest.raises(CheckpointError, match=r"cannot be read|another format"):
+    with pytest.raises((DamageError, CheckpointError), match=rf"{path}.*delete") as refusal:
         train_fold(job(), tmp_path / "out")
+    assert refusal.value.exit_code == (74 if damage != "other" else 1)
 
 
 def test_a_loss_that_is_not_finite_names_the_patients(

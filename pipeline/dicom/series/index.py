@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from pipeline.dicom.series.series import Series, one_frame, series_of
 from pipeline.errors import DicomError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import IndexSettings
+from pipeline.tables.failures import raise_machine_failure
 from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import Warnings, patient_stage
 
@@ -258,11 +258,14 @@ def _require(role: str, candidates: Candidates, settings: IndexSettings) -> None
 def _add_missing(error: DicomError, pets: Sequence[Path]) -> None:
     """Name in a refusal what the first PET's headers lack, too."""
     # A file whose index headers are readable may be broken further on; then nothing is added.
-    with quiet_reading(), contextlib.suppress(Exception):
-        if pets:
-            add_missing_values(
-                error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series
-            )
+    with quiet_reading():
+        try:
+            if pets:
+                add_missing_values(
+                    error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series
+                )
+        except Exception as failure:
+            raise_machine_failure(failure)
 
 
 def _alignment(picked: dict[str, Series], settings: IndexSettings, warnings: list[str]) -> PetToCt:
