@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 PINS := envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
 CORES ?= all
 
-.PHONY: help setup demo test nightly lint settings cohort clean
+.PHONY: help setup demo test nightly faults lint settings cohort clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ test: $(STAMP) ## Tests (12 minutes at most on 2 cores)
 
 nightly: $(STAMP) ## Slow tests that rarely fail (about an hour; some read the results of `make demo`)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m nightly -n 2 --dist loadgroup --durations 20 -rs -o timeout=2400
+
+faults: $(STAMP) ## Disturb a study in fifteen ways and compare its tables (half an hour; a table at the end)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/workflow/test_faults.py -m nightly -q -o timeout=2400
 
 lint: $(STAMP) ## Style, types, workflow lint
 	@$(BIN)/ruff check .

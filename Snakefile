@@ -14,6 +14,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/resources.smk"
 include: "rules/phantom.smk"
 include: "rules/index.smk"
 include: "rules/convert.smk"
@@ -32,6 +33,7 @@ include: "rules/evaluate.smk"
 include: "rules/explain.smk"
 include: "rules/bundle.smk"
 include: "rules/report.smk"
+include: "rules/cluster.smk"
 
 
 localrules:

@@ -70,6 +70,12 @@ class SettingsError(PipelineError):
     lists_problems = True
 
 
+class ClusterError(PipelineError):
+    """A cluster can never start what a study asks for."""
+
+    lists_problems = True
+
+
 class TableError(PipelineError):
     """A table breaks its contract."""
 

@@ -28,7 +28,7 @@ rule bundle:
         model=BUNDLED,
         members=MEMBERS,
         folds=settings.plan.folds,
-        settings=settings.model_dump(mode="json"),
+        settings=settings.model_dump(mode="json", exclude={"resources"}),
         results=lambda wildcards: paths.results,
     message:
         "Bundle {params.model}: what predicts new patients"

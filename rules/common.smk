@@ -42,9 +42,6 @@ if workflow.is_main_process and not {"--touch", "-t"} & set(sys.argv):
 
 # A fold asks for one accelerator unless the study trains on the CPU; a scheduler grants it.
 GPUS_PER_FOLD = 0 if settings.training.device == "cpu" else 1
-if workflow.local_exec and accelerators() and "gpu" not in workflow.global_resources:
-    # Here folds share no card unasked; --resources gpu=2 runs two at once.
-    workflow.register_resource("gpu", 1)
 
 
 def any_of(names):
@@ -59,14 +56,6 @@ wildcard_constraints:
     fold=r"\d+",
     region=any_of(study.regions),
     network=any_of(settings.contour_networks()),
-
-
-def stage_resources(mem_mb, minutes):
-    """Memory and run time, grown with each attempt."""
-    return dict(
-        mem_mb=lambda wildcards, attempt: mem_mb * attempt,
-        runtime=lambda wildcards, attempt: minutes * attempt,
-    )
 
 
 # A dry run starts nothing, so `onstart` is silent; what is wrong is asked for there first.

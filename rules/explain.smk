@@ -16,7 +16,10 @@ rule explain_model:
         "../envs/training.yaml"
     threads: settings.threads.train_fold
     resources:
-        **stage_resources(8000, 240),
+        **stage_resources(
+            lambda wildcards: fold_memory_mb(study, wildcards.model, "development"),
+            240,
+        ),
         gpu=GPUS_PER_FOLD,
     params:
         **depends.on("explain_model"),

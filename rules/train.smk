@@ -16,7 +16,10 @@ rule train_fold:
         "../envs/training.yaml"
     threads: settings.threads.train_fold
     resources:
-        **stage_resources(8000, 720),
+        **stage_resources(
+            lambda wildcards: fold_memory_mb(study, wildcards.model),
+            lambda wildcards: fold_minutes(study, wildcards.model),
+        ),
         gpu=GPUS_PER_FOLD,
     params:
         **depends.on("train_fold"),

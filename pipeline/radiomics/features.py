@@ -190,7 +190,8 @@ def image_features(image: FilteredImage, feature_set: FeatureSet) -> Extraction:
     quiet_pyradiomics()
     extraction = Extraction()
     for number, rule in enumerate(feature_set.discretisations[image.modality]):
-        levels = discretise(image.values, image.lesion.mask, rule)
+        bound = rule.fixed_bound(image.modality)
+        levels = discretise(image.values, image.lesion.mask, rule, bound)
         if number == 0 and feature_set.firstorder:
             values = image.values[image.lesion.mask].astype(np.float64)
             calculator = FirstOrder(values, levels.counts, image.voxel_mm3)

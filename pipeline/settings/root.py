@@ -22,7 +22,7 @@ from pipeline.settings.network import Network
 from pipeline.settings.phantom import DiskSettings, PhantomSettings
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.radiomics import RadiomicsSettings
-from pipeline.settings.study import BundleSettings, StudySettings, ThreadSettings
+from pipeline.settings.study import BundleSettings, ResourceSettings, StudySettings, ThreadSettings
 from pipeline.settings.training import TrainingSettings
 
 
@@ -62,6 +62,7 @@ class Settings(Section):
     report: ReportSettings = Field(default_factory=ReportSettings)
     bundle: BundleSettings = Field(default_factory=BundleSettings)
     threads: ThreadSettings = Field(default_factory=ThreadSettings)
+    resources: ResourceSettings = Field(default_factory=ResourceSettings)
 
     @model_validator(mode="before")
     @classmethod

@@ -1,8 +1,8 @@
-"""What belongs to no single stage: the study's name, seed and policy, threads, and what is packed."""
+"""What belongs to no single stage: the study's name, seed and policy, threads, resources, and what is packed."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.settings.base import Policy, Section
 
@@ -33,6 +33,25 @@ class ThreadSettings(Section):
     train_fold: int = Field(1, ge=1, description="Number of threads of one fold's training.")
     survival: int = Field(1, ge=1, description="Number of threads of a classical model.")
     radiomics: int = Field(1, ge=1, description="Number of threads of one patient's features.")
+
+
+class ResourceSettings(Section):
+    """What jobs ask a cluster's scheduler for; no result depends on it."""
+
+    seconds_per_step: dict[str, float] = Field(
+        default_factory=dict,
+        description="Seconds of one optimiser step by network, `{model: seconds}`: `ms_per_step` of a finished "
+        "fold's `timing.json`, over 1000. From them follows the run time that a fold asks for; a network that is "
+        "not named has an estimate from its kind, crop, batch and device.",
+    )
+
+    @field_validator("seconds_per_step")
+    @classmethod
+    def _positive(cls, values: dict[str, float]) -> dict[str, float]:
+        for name, seconds in values.items():
+            if not 0 < seconds < 86400:
+                raise ValueError(f"{name}: must be more than 0 and less than a day of 86400 s, got {seconds}")
+        return values
 
 
 class BundleSettings(Section):

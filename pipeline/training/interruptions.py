@@ -4,29 +4,51 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Any
 
-from pipeline.errors import TrainingError
+from pipeline.attempts import sigterm_handled_by
+from pipeline.errors import Interrupted, TrainingError
+
+GRACE_SECONDS = 20.0
+"""Time that an iteration and its validation have to end after SIGTERM: SLURM kills after 30 seconds."""
 
 
 class SigtermFlag:
-    """Notes that SIGTERM, a cluster's warning, was received, so that the iteration can be completed."""
+    """Notes that SIGTERM, a cluster's warning, was received, so that the iteration can be completed.
 
-    def __init__(self) -> None:
+    An iteration that does not end in time is given up: the checkpoint before it stands.
+
+    Attributes:
+        received: Whether the signal came.
+    """
+
+    def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
         self.received = False
-        self._previous: Any = None
+        self._grace_seconds = grace_seconds
+        self._contexts = contextlib.ExitStack()
 
     def __enter__(self) -> SigtermFlag:
-        # Signals reach the main thread only; other threads (a test's) cannot set a handler.
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGTERM, self._receive)
+        self._contexts.enter_context(sigterm_handled_by(self._receive))
         return self
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = True
+        if not self.received:
+            self.received = True
+            signal.signal(signal.SIGALRM, self._give_up)
+            signal.setitimer(signal.ITIMER_REAL, self._grace_seconds)
+
+    def _give_up(self, number: int, frame: FrameType | None) -> None:
+        raise Interrupted(
+            f"stopped by SIGTERM; the iteration did not end within {self._grace_seconds:g} s",
+            action="run the same command again: it goes on from the last checkpoint; "
+            "lower training.checkpoint_every to lose less",
+        )
+
+    def stop_clock(self) -> None:
+        """Give up no more: what follows is the checkpoint, which is written whole or not at all."""
+        if self.received:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def __exit__(
         self,
@@ -34,8 +56,8 @@ class SigtermFlag:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
+        self.stop_clock()
+        self._contexts.close()
 
 
 @contextlib.contextmanager

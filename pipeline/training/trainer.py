@@ -150,6 +150,7 @@ def run_training(run: TrainState) -> None:
                 save_checkpoint(run)
                 saved = progress.iteration
             if sigterm.received:
+                sigterm.stop_clock()
                 save_checkpoint(run)
                 raise Interrupted(
                     "stopped by SIGTERM; nothing is lost",

@@ -240,11 +240,17 @@ class StudyPaths:
         here = Path.cwd()
         return str(named.relative_to(here) if named.is_relative_to(here) else named)
 
-    def features_read_from(self) -> list[str]:
-        """Pattern of what features are extracted from: native volumes, or the crop."""
-        if self.study.settings.radiomics.images == "native":
-            return [self.stage(stage) for stage in ("convert", "suv", "contours")]
-        return [self.crop()]
+    def native_stages(self, patient: str = PATIENT) -> list[str]:
+        """Stages whose native volumes features and PET metrics are computed from, in this order.
+
+        The registration is among them where a PET may have a frame of reference of its own.
+        """
+        registration = ["registration"] if self.study.registers_pet else []
+        return [self.stage(stage, patient) for stage in ("convert", "suv", "contours", *registration)]
+
+    def crops_of_features(self) -> list[str]:
+        """The crop, where features are extracted from it; none where they come from native volumes."""
+        return [] if self.study.settings.radiomics.images == "native" else [self.crop()]
 
     def features_of_patients(self, region: str = "manual") -> list[str]:
         """Features of every patient, inside the manual contour or a region of it."""

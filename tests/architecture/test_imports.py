@@ -10,7 +10,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = {"errors", "provenance", "console"}
+BASE = {"errors", "provenance", "console", "attempts"}
 DATA = BASE | {"settings", "tables"}
 IMAGES = DATA | {"volumes"}
 
@@ -18,7 +18,8 @@ IMAGES = DATA | {"volumes"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "provenance": set(),
-    "console": {"errors", "provenance"},
+    "attempts": set(),
+    "console": {"errors", "provenance", "attempts"},
     "settings": BASE,
     "tables": BASE | {"settings"},
     "volumes": BASE | {"settings", "tables"},

@@ -15,9 +15,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipeline.errors import TrainingError
+from pipeline.attempts import causes_of_end
+from pipeline.errors import Interrupted, TrainingError
 from pipeline.training import step
 from pipeline.training.context import FoldJob
+from pipeline.training.interruptions import SigtermFlag
 from pipeline.training.train_fold import train_fold
 
 Job = Callable[..., FoldJob]
@@ -103,9 +105,29 @@ def test_the_rules_script_ends_with_try_again_later_on_sigterm(job: Job, tmp_pat
     process.send_signal(signal.SIGTERM)
     _, message = process.communicate()
     assert process.returncode == 75 and b"error: stopped by SIGTERM; nothing is lost" in message
+    assert causes_of_end(tmp_path / "log") == ["time"]
     again = run_script(work, tmp_path)
     assert (again.communicate(), again.returncode)[1] == 0
     assert "going on from iteration" in (tmp_path / "log").read_text()
     refused = run_script(job(device="cuda:7"), tmp_path)
     _, message = refused.communicate()
     assert refused.returncode == 1 and b"error: this device is not there" in message
+
+
+def test_an_iteration_that_does_not_end_in_time_is_given_up() -> None:
+    """SLURM kills 30 s after its warning; a validation of minutes would not be saved anyway."""
+    begun = time.monotonic()
+    with pytest.raises(Interrupted, match=r"did not end within 0\.2 s.*last checkpoint"), SigtermFlag(0.2):
+        os.kill(os.getpid(), signal.SIGTERM)
+        while time.monotonic() < begun + 10:
+            sum(range(1000))
+    assert time.monotonic() - begun < 2
+
+
+def test_a_checkpoint_is_written_whole_however_long_it_takes() -> None:
+    with SigtermFlag(0.1) as sigterm:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert sigterm.received
+        sigterm.stop_clock()
+        time.sleep(0.3)
+    time.sleep(0.1)

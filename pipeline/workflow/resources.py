@@ -1,0 +1,125 @@
+"""What jobs ask a scheduler for: memory from the size of the data, time from the number of iterations.
+
+Estimates of a training err upwards: a job that asked for too much waits a little longer, one that
+asked for too little is stopped. What a failed attempt was short of, and nothing else, grows.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from pipeline.attempts import causes_of_end
+from pipeline.workflow.study import Study
+
+GFLOP_PER_MEGAVOXEL = {
+    "chen_net": 1450.0, "chest_ct": 2250.0, "cnn6": 120.0, "dlpm": 200.0, "qu_net": 140.0, "sr_net": 1420.0,
+    "sthenr_net": 1480.0, "v_net": 480.0, "vgg": 700.0, "w_net": 5100.0, "wsl_cam": 125.0,
+}  # fmt: skip
+"""Operations of one forward pass at the published width by kind of network (docs/networks.md, which counts
+them on the meta device); kinds that are not listed take at most `USUAL_GFLOP`."""
+USUAL_GFLOP = 60.0
+PASSES_OF_A_STEP = 3.0
+"""A step costs a forward and a backward pass, and the backward pass twice the forward."""
+CPU_GFLOP_PER_SECOND = 20.0
+"""Of one thread in float32: a residual U-Net took 6.3 to 8.1 s a step on two cores, 40 GFLOP/s together."""
+GPU_GFLOP_PER_SECOND = 3000.0
+"""An H200 reaches 16,000 (DeepMTS, bf16) or 7,300 (deterministic); older cards a fraction of it."""
+LEAST_STEP_SECONDS = 0.15
+"""Of small networks: starting thousands of operations takes longer than computing them."""
+TIME_MARGIN = 1.5
+FIXED_MINUTES = 30
+"""To read the crops, to predict all patients, and to write the results."""
+
+FIXED_MB = 4000
+"""PyTorch and its libraries, weights with their optimiser's moments, and predictions."""
+ACTIVATION_BYTES = 1500
+"""Per voxel of a batch at the published width in float32 (DeepMTS on an H200: 19.8 GiB for 14.7 megavoxels)."""
+
+
+def fold_minutes(study: Study, model: str) -> int:
+    """Run time of one fold's training, in minutes.
+
+    Args:
+        study: Settings and cohort table.
+        model: A network of the study.
+    """
+    training = study.settings.training_of(model)
+    patients = len(study.cohort.ids("development")) * study.settings.plan.validation_fraction
+    if training.checkpoint_selection == "best_test":
+        patients += len(study.cohort.ids("development")) / study.settings.plan.folds
+    # Validation is a forward pass, a third of a step.
+    validations = training.iterations / training.validate_every
+    steps = training.iterations + validations * patients / training.batch / PASSES_OF_A_STEP
+    return FIXED_MINUTES + math.ceil(TIME_MARGIN * steps * step_seconds(study, model) / 60)
+
+
+def step_seconds(study: Study, model: str) -> float:
+    """Seconds of one optimiser step: as the study states it, else estimated from kind, crop, batch and device."""
+    stated = study.settings.resources.seconds_per_step.get(model)
+    if stated is not None:
+        return stated
+    training, network = study.settings.training_of(model), study.networks[model]
+    megavoxels = training.batch * math.prod(_shape(study)) / 1e6
+    width = _width(study, model)
+    # Fewer filters are computed less efficiently: the time falls with them, not with their square.
+    cost = GFLOP_PER_MEGAVOXEL.get(network.kind, USUAL_GFLOP) * (width if width < 1 else width**2)
+    rate = GPU_GFLOP_PER_SECOND
+    if training.device == "cpu":
+        rate = CPU_GFLOP_PER_SECOND * study.settings.threads.train_fold
+    return max(LEAST_STEP_SECONDS, PASSES_OF_A_STEP * cost * megavoxels / rate)
+
+
+def fold_memory_mb(study: Study, model: str, which: str | None = None) -> int:
+    """Memory of the machine (not of its accelerator) that training or explaining a network takes, in MiB.
+
+    All patients' crops lie in memory at once: images as float32 and masks as bytes, and, until they
+    are on an accelerator, their float16 copies.
+
+    Args:
+        study: Settings and cohort table.
+        model: A network of the study.
+        which: Set of patients that is loaded; default: all.
+    """
+    training, channels = study.settings.training_of(model), 2 if study.from_scanner else 3
+    on_cpu = training.device == "cpu"
+    bytes_per_voxel = channels * (4 if on_cpu else 6) + 1
+    data = len(study.cohort.ids(which)) * math.prod(_stored_shape(study)) * bytes_per_voxel
+    activations = 0.0
+    if on_cpu:
+        at_once = math.ceil(training.batch / training.gradient_accumulation)
+        activations = at_once * math.prod(_shape(study)) * ACTIVATION_BYTES * max(_width(study, model), 0.25)
+    return FIXED_MB + math.ceil((data + activations) / 1024**2)
+
+
+def _shape(study: Study) -> tuple[int, int, int]:
+    """What networks are given, voxels (z, y, x)."""
+    disks = study.settings.disks
+    return study.settings.crop.shape if disks is None else (1, disks.size_px, disks.size_px)
+
+
+def _stored_shape(study: Study) -> tuple[int, ...]:
+    """The crop with its margin, voxels (z, y, x); a single slice has none along z."""
+    margin = study.settings.crop.margin if study.from_scanner else 0
+    return tuple(side if side == 1 else side + 2 * margin for side in _shape(study))
+
+
+def _width(study: Study, model: str) -> float:
+    """Factor on the published number of filters; 1 for networks without such a setting."""
+    return float(study.networks[model].model_dump().get("width", 1.0))
+
+
+def grown(base: int, shortage: str, log: Path, attempt: int, most: int | None = None) -> int:
+    """What an attempt asks for: once more the base for each attempt of this run that was short of it.
+
+    Args:
+        base: What the first attempt asks for.
+        shortage: `time` or `memory`.
+        log: The job's log, beside which its attempts are marked.
+        attempt: Number of the attempt in this run, from 1.
+        most: What the cluster grants at most, if it is known; a job that asks for more would wait for ever.
+    """
+    # Attempts of earlier runs are marked too; those of this run are the last.
+    causes = causes_of_end(log)[-(attempt - 1) :] if attempt > 1 else []
+    amount = base * (1 + causes.count(shortage))
+    return amount if most is None else min(amount, max(base, most))

@@ -1,0 +1,84 @@
+# What a cluster can start, asked before any job is submitted; and how many folds share this machine's cards.
+import re
+from contextlib import redirect_stderr
+from io import StringIO
+
+from snakemake.cli import parse_args
+from snakemake.iocontainers import InputFiles, Wildcards
+
+from pipeline.errors import ClusterError
+from pipeline.workflow.slurm import (
+    Request,
+    ask_sinfo,
+    grouped,
+    most_granted,
+    never_started,
+    rules_without_jobs,
+)
+
+
+def command_line():
+    """Arguments of the command with its profiles, which the workflow is not told before it has been read."""
+    named = [word for word in sys.argv[1:] if re.match(r"-e|--exec|.*profile", word)]
+    by_default = "SNAKEMAKE_PROFILE" in os.environ or Path("profiles/default").exists()
+    if not workflow.is_main_process or not (named or by_default):
+        return None
+    with redirect_stderr(StringIO()):
+        return parse_args(sys.argv[1:])[1]
+
+
+def models_of(rule):
+    """Models that a rule runs for; one without a name where it does not run by model."""
+    if "model" not in rule.wildcard_names:
+        return [""]
+    names = rule.wildcard_constraints["model"]
+    return [name for name in settings.models if re.fullmatch(names, name)]
+
+
+def request_of(asking, model):
+    """What a rule's first attempt asks for."""
+    values = {
+        name: model if name == "model" else "any" for name in asking.wildcard_names
+    }
+    asked = asking.expand_resources(Wildcards(fromdict=values), InputFiles(), attempt=1)
+    return Request(
+        asking.name,
+        model,
+        partition=str(asked.get("slurm_partition", "")),
+        minutes=int(asked.get("runtime", 0)),
+        mem_mb=int(asked.get("mem_mb", 0)),
+        cpus=int(asked["_cores"]),
+        gpus=int(asked.get("gpu", 0)),
+        resumes=asking.name in ("train_fold", "train_cross"),
+    )
+
+
+def check_cluster(command):
+    """Stop where SLURM would leave a job pending for ever; note what it grants at most."""
+    nodes = ask_sinfo()
+    if nodes is None:
+        return
+    skipped = rules_without_jobs(study) - set(command.targets)
+    requests = [
+        request_of(asking, model)
+        for asking in workflow.rules
+        if asking.script and asking.name not in skipped
+        for model in models_of(asking)
+    ]
+    for request in requests:
+        MOST[request.rule] = most_granted(request, nodes)
+    groups = grouped(requests, command.groups, command.group_components)
+    if problems := never_started([*groups, *requests], nodes):
+        raise WorkflowError(str(ClusterError("\n".join(problems))))
+
+
+COMMAND = command_line()
+if COMMAND is not None and COMMAND.executor == "slurm":
+    check_cluster(COMMAND)
+elif (
+    (COMMAND is None or COMMAND.executor == "local")
+    and accelerators()
+    and "gpu" not in workflow.global_resources
+):
+    # Here folds share no card unasked; --resources gpu=2 runs two at once.
+    workflow.register_resource("gpu", 1)
