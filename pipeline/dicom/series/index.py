@@ -31,7 +31,7 @@ from pipeline.settings.base import Policy
 from pipeline.settings.dicom import IndexSettings
 from pipeline.tables.failures import raise_machine_failure
 from pipeline.tables.files import PatientFiles
-from pipeline.tables.status import Warnings, patient_stage
+from pipeline.tables.status import Warnings, patient_stage, read_whole
 
 _JOINED = "part of a PET that was exported as several series; they are joined"
 
@@ -54,6 +54,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
     """
     with patient_stage("index", patient.patient_id, out, policy) as work:
         warnings = work.warnings
+        _require_whole_phantom(patient.folder.absolute(), out.absolute().parent.parent)
         scan = _scan(patient, work.folder, settings)
         _warn_of_broken_files(scan, warnings)
         whole = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
@@ -146,6 +147,17 @@ def _warn_of_a_short_pet(picked: Mapping[str, Series], settings: IndexSettings, 
             f"PET: it covers {100 * share:.0f} % of the length of the CT (index.min_pet_coverage); part of it "
             "may be missing, or be another series"
         )
+
+
+def _require_whole_phantom(images: Path, results: Path) -> None:
+    """Compare images that the study generated with their manifest; those of an archive have none.
+
+    Raises:
+        DamageError: A file of the phantom is missing, cut or changed.
+    """
+    phantoms = results / "phantom"
+    if images.is_relative_to(phantoms):
+        read_whole(phantoms / images.relative_to(phantoms).parts[0])
 
 
 def _scan(patient: PatientFiles, out: Path, settings: IndexSettings) -> Scan:
