@@ -10,6 +10,7 @@ from snakemake.persistence.file import FilePersistence
 
 from pipeline.console import accelerators, prepare_environment
 from pipeline.errors import PipelineError
+from pipeline.spread import CLUSTER
 from pipeline.workflow.announcements import (
     announce,
     end_lines,
@@ -31,6 +32,8 @@ except PipelineError as error:
 settings, cohort = study.settings, study.cohort
 paths = StudyPaths(study)
 depends = Dependencies(study)
+# In the environment and not in parameters: where something is computed reruns nothing.
+os.environ[CLUSTER] = settings.resources.cluster
 POLICY = settings.study.on_bad_patient
 
 # Snakemake reads --touch after this file; it records results as they are.

@@ -204,20 +204,17 @@ def test_workers_give_the_same_table() -> None:
     assert alone.values == shared.values
 
 
-@pytest.mark.nightly
-def test_distributed_workers_give_the_same_table(tmp_path: Path) -> None:
-    from distributed import Client, LocalCluster
+def test_distributed_workers_give_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
 
     images, mask = synthetic(800, shape=(21, 24, 27), seed=2)
     shared_images = feature_images(images, mask, SPACING)
     alone = extract_features(shared_images, named("deepmts"))
-    with (
-        LocalCluster(
-            2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
-        ) as cluster,
-        Client(cluster),
-    ):
-        shared = extract_features(shared_images, named("deepmts"), workers=2)
+    with LocalCluster(
+        2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
+    ) as cluster:
+        monkeypatch.setenv("SUVIVAL_CLUSTER", cluster.scheduler_address)
+        shared = extract_features(shared_images, named("deepmts"))
     assert alone.values == shared.values
 
 
