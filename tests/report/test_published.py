@@ -12,6 +12,7 @@ from pipeline.report.job import ReportJob, job_from_settings
 from pipeline.report.published import compare_published, on_page, predicted_survival
 from pipeline.report.report import build_report
 from pipeline.settings.root import load_settings
+from pipeline.tables.status import Status, write_status
 from tests.report.synthetic_study import CODE
 from tests.settings.minimal import study as minimal_study
 
@@ -49,6 +50,8 @@ def job(tmp_path: Path) -> ReportJob:
             folder = tmp_path / "models" / model / f"fold{run}"
             folder.mkdir(parents=True)
             table.to_parquet(folder / "predictions.parquet", index=False)
+    for folder in (job.results / "metrics", job.results / "models" / "deepmts" / "fold0"):
+        write_status(folder, Status("ok", folder.name))
     return job_from_settings(tmp_path, settings.model_dump(mode="json"), CODE)
 
 
