@@ -66,7 +66,7 @@ def _write(job: ReportJob, out: Path) -> None:
 
 def _require_whole_folders(job: ReportJob) -> None:
     """Compare the files of metrics, folds and explanations with their manifests."""
-    explained = sorted(path for path in job.results.glob("explain/[!.]*") if path.is_dir())
+    explained = [job.results / "explain" / model for model in job.settings.explain.models]
     folds = [folder for model in job.settings.models for folder in job.folds(model)]
     for folder in (job.results / "metrics", *folds, *explained):
         read_whole(folder)

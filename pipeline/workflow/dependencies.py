@@ -131,8 +131,9 @@ RULES: dict[str, Rule] = {
     ),
     "report": Rule(
         "pipeline.report.report",
-        after=("suv", "crop", "ingest", "disks", "stability", "exclusions", "plan", "training_plan",
-               "train_fold", "survival", "ensemble", "evaluate", "explain_model"),
+        after=("suv", "contours", "register", "crop", "ingest", "disks", "radiomics_table", "stability",
+               "exclusions", "plan", "training_plan", "train_fold", "survival", "ensemble", "evaluate",
+               "explain_model"),
     ),
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.report.job import ReportJob, job_from_settings
+from pipeline.report.job import ReportJob
 from pipeline.settings.root import load_settings
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
@@ -38,8 +38,15 @@ def make_study(results: Path, *, full: bool = True, margin: int = 0) -> ReportJo
         _radiomics(results, (*DEVELOPMENT, *external))
     for folder in (results / "metrics", *results.glob("models/*/*"), *results.glob("[sr]*/A*")):
         write_status(folder, Status("ok", folder.name))
-    valid = load_settings(settings).model_dump(mode="json")
-    return job_from_settings(results, valid, CODE)
+    radiomics = results / "radiomics"
+    return ReportJob(
+        results,
+        load_settings(settings),
+        CODE,
+        (*DEVELOPMENT, *external, "X1", "X2", "X3"),
+        radiomics / "features.parquet" if full else None,
+        radiomics / "stability.csv" if full else None,
+    )
 
 
 def _settings(full: bool) -> dict[str, Any]:
