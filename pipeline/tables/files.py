@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -253,3 +253,8 @@ def _identity(folder: str) -> tuple[int, int]:
     """Device and inode of a folder."""
     status = os.stat(folder)
     return status.st_dev, status.st_ino
+
+
+def files_among(entries: Iterable[str]) -> list[str]:
+    """Entries that are paths of files: these are inputs, as their content decides values."""
+    return [entry for entry in entries if entry and Path(entry).is_file()]
