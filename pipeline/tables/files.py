@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline.errors import MachineError, PatientError
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import Cohort
-from pipeline.tables.failures import is_machine_failure
+from pipeline.tables.failures import is_machine_failure, raise_machine_failure
 from pipeline.tables.whole import write_text
 
 NO_FILE = "not a regular file (a pipe, a device or a broken link)"
@@ -119,6 +119,8 @@ def is_absent(path: Path) -> bool:
     """
     try:
         mode = path.stat().st_mode
+    except FileNotFoundError:
+        return True
     except OSError as error:
         if is_machine_failure(error):
             raise
@@ -242,7 +244,8 @@ def is_zip(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             return stream.read(len(ZIP)) == ZIP
-    except OSError:
+    except OSError as error:
+        raise_machine_failure(error)
         return False
 
 
