@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.workflow.dependencies import RULES
 from pipeline.workflow.study import Study
 
 SINFO = ("sinfo", "--noheader", "--exact", "--format", "%P|%a|%l|%m|%c|%G")
@@ -262,6 +263,31 @@ def grouped(
             )
         )
     return together
+
+
+COLLECTORS = {
+    "preprocess": ("crop", "ingest", "disks"),
+    "radiomics": ("radiomics_table", "stability"),
+    "train": ("train_fold",),
+    "explain": ("explain_model",),
+}
+"""Targets without a script of their own, and what they collect."""
+
+
+def rules_behind(targets: Iterable[str]) -> frozenset[str]:
+    """Rules that may have jobs where these are the targets: they, and all that they read from.
+
+    Args:
+        targets: Names of rules.
+    """
+    waiting = [rule for target in targets for rule in COLLECTORS.get(target, (target,))]
+    needed: set[str] = set()
+    while waiting:
+        rule = waiting.pop()
+        if rule in RULES and rule not in needed:
+            needed.add(rule)
+            waiting.extend(RULES[rule].after)
+    return frozenset(needed)
 
 
 def rules_without_jobs(study: Study) -> frozenset[str]:
