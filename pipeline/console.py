@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -43,6 +45,7 @@ def job(log: str | Path, parameters: Iterable[tuple[str, Any]] = ()) -> Iterator
             results hold a digest.
     """
     global _terminal
+    end_with_parent()
     set_job(parameters)
     path = Path(log)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +71,18 @@ def job(log: str | Path, parameters: Iterable[tuple[str, Any]] = ()) -> Iterator
             flush=True,
         )
         _quit()
+
+
+def end_with_parent() -> None:
+    """Let the kernel kill this process when Snakemake, which started it, is killed.
+
+    A job that outlives its workflow would write beside the one that the next run starts. Linux
+    alone has this (`prctl(2)`, `PR_SET_PDEATHSIG`); elsewhere nothing is done.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def _quit(code: int = 1) -> None:

@@ -10,6 +10,7 @@ from snakemake.persistence.file import FilePersistence
 
 from pipeline.console import accelerators, prepare_environment
 from pipeline.errors import PipelineError
+from pipeline.spread import CLUSTER
 from pipeline.workflow.announcements import (
     announce,
     end_lines,
@@ -17,6 +18,11 @@ from pipeline.workflow.announcements import (
     start_lines,
 )
 from pipeline.workflow.dependencies import Dependencies
+from pipeline.workflow.guards import (
+    machine_failures_told,
+    record_absent,
+    require_images,
+)
 from pipeline.workflow.paths import StudyPaths
 from pipeline.workflow.records import mark_results_without_record
 from pipeline.workflow.study import load_study
@@ -24,13 +30,18 @@ from pipeline.workflow.study import load_study
 prepare_environment(ROOT)
 
 try:
-    study = load_study(config, workflow.configfiles)
+    with machine_failures_told():
+        study = load_study(config, workflow.configfiles)
+        paths = StudyPaths(study)
+        if workflow.is_main_process:
+            require_images(paths)
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 
 settings, cohort = study.settings, study.cohort
-paths = StudyPaths(study)
 depends = Dependencies(study)
+# In the environment and not in parameters: where something is computed reruns nothing.
+os.environ[CLUSTER] = settings.resources.cluster
 POLICY = settings.study.on_bad_patient
 
 # Snakemake reads --touch after this file; it records results as they are.

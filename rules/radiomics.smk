@@ -1,6 +1,7 @@
 rule radiomics_patient:
     input:
-        images=paths.features_read_from(),
+        stages=paths.native_stages(),
+        crops=paths.crops_of_features(),
         feature_set=paths.feature_set(),
     output:
         paths.radiomics(),
@@ -75,6 +76,7 @@ rule radiomics_predicted:
     input:
         network=paths.fold("{network}"),
         crops=paths.crops(),
+        stages=[paths.native_stages(patient) for patient in cohort.ids()],
         splits=paths.splits,
         feature_set=paths.feature_set(),
     output:
@@ -90,6 +92,7 @@ rule radiomics_predicted:
         **stage_resources(3000, 120),
     params:
         **depends.on("radiomics_predicted"),
+        results=lambda wildcards: paths.results,
         policy=POLICY,
     message:
         "Radiomics: contours of {wildcards.network}, patients that fold {wildcards.fold} was not trained on"
@@ -99,7 +102,8 @@ rule radiomics_predicted:
 
 rule stability_patient:
     input:
-        images=paths.features_read_from(),
+        stages=paths.native_stages(),
+        crops=paths.crops_of_features(),
         feature_set=paths.feature_set(),
     output:
         paths.perturbed_features(),

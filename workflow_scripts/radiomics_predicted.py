@@ -9,7 +9,7 @@ with job(snakemake.log[0], snakemake.params.items()):
         network=snakemake.wildcards.network,
         fold=int(snakemake.wildcards.fold),
         folder=Path(snakemake.input.network),
-        crops=Path(snakemake.input.crops[0]).parent,
+        results=Path(snakemake.params.results),
         splits=Path(snakemake.input.splits),
     )
     settings = RadiomicsSettings.model_validate(

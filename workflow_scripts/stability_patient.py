@@ -1,14 +1,18 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.radiomics.sources import source_of
+from pipeline.radiomics.sources import sources_of
 from pipeline.radiomics.stability_patient import stability_patient
 from pipeline.settings.radiomics import RadiomicsSettings
 
 with job(snakemake.log[0], snakemake.params.items()):
     settings = {**snakemake.params.settings, "feature_set": snakemake.input.feature_set}
     stability_patient(
-        source_of(snakemake.wildcards.patient, [Path(path) for path in snakemake.input[:-1]]),
+        sources_of(
+            snakemake.wildcards.patient,
+            [Path(path) for path in snakemake.input.stages],
+            [Path(path) for path in snakemake.input.crops],
+        ),
         Path(snakemake.output[0]),
         RadiomicsSettings.model_validate(settings),
         snakemake.params.policy,

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.crops.crop_position import read_position
 from pipeline.crops.lesion import Lesion, MaskFrom, coverage, read_lesion
@@ -20,8 +19,9 @@ from pipeline.tables.status import Status, Warnings, data_and_machine_told_apart
 from pipeline.volumes.grids import in_field
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.resample import Sampling, resample, resample_mask
+from pipeline.volumes.stage_files import CT_IMAGED, PET_IMAGED, imaged_voxels, read_suv, suv_file
 from pipeline.volumes.transform import inverse, must_register_pet, pet_matrix, read_matrix
-from pipeline.volumes.volume import FloatArray, Grid, Volume
+from pipeline.volumes.volume import FloatArray, Volume
 
 AIR_HU = -1024.0
 STAGE = "crop"
@@ -121,7 +121,7 @@ def resample_crop(
         warnings.warn(
             f"the mask is the contour drawn on the {lesion.drawn_on.upper()}, since there is no other"
         )
-    pet = _read_pet(sources.suv)
+    pet = read_suv(sources.suv)
     placement = _place(sources, settings, lesion, PetImage(pet, to_pet))
     covered = _check_coverage(lesion, placement, settings, warnings)
     for note in placement.notes:
@@ -133,8 +133,8 @@ def resample_crop(
     image[0] = resample(pet, grid, grid_to_pet, Sampling(settings.interpolation, 0.0))
     image[1] = resample(ct, grid, to_ct, Sampling(settings.interpolation, AIR_HU, AIR_HU))
     inside = in_field(pet.grid, grid, grid_to_pet) & in_field(ct.grid, grid, to_ct)
-    inside &= _imaged(sources.convert / "pet_imaged.nii.gz", grid, grid_to_pet)
-    inside &= _imaged(sources.convert / "ct_imaged.nii.gz", grid, to_ct)
+    inside &= imaged_voxels(sources.convert / PET_IMAGED, grid, grid_to_pet)
+    inside &= imaged_voxels(sources.convert / CT_IMAGED, grid, to_ct)
     if not inside.any():
         raise CropError(
             "the crop lies outside the images",
@@ -151,13 +151,6 @@ def resample_crop(
     return Crop(image, mask, inside.astype(np.uint8), attributes)
 
 
-def _imaged(path: Path, grid: Grid, matrix: FloatArray) -> npt.NDArray[np.bool_]:
-    """Voxels of a grid that are not padding of an image; all where the image has none."""
-    if not path.is_file():
-        return np.ones(grid.shape, dtype=bool)
-    return resample_mask(read_nifti(path, "mask"), grid, matrix, "nearest").astype(bool)
-
-
 def _attributes(
     sources: CropSources,
     settings: CropSettings,
@@ -166,7 +159,7 @@ def _attributes(
     covered: float | None,
 ) -> CropAttributes:
     grid = placement.stored_grid(settings.margin)
-    quantity = _pet_file(sources.suv).name.removesuffix(".nii.gz")
+    quantity = suv_file(sources.suv).name.removesuffix(".nii.gz")
     return CropAttributes(
         patient_id=sources.patient_id,
         channels=("pet", "ct"),
@@ -233,23 +226,6 @@ def _check_coverage(
         got=f"{share:.0%}",
         action="enlarge crop.shape, move crop.centre_mm, or set crop.on_cut_lesion: warn",
     )
-
-
-def _pet_file(suv: Path) -> Path:
-    """The SUV image of a patient; its name says the normalisation."""
-    files = sorted(suv.glob("pet_suv*.nii.gz"))
-    if len(files) != 1:
-        raise CropError(
-            "there must be one SUV image",
-            where="stage suv",
-            expected="pet_suv….nii.gz",
-            got=", ".join(path.name for path in files) or "none",
-        )
-    return files[0]
-
-
-def _read_pet(suv: Path) -> Volume:
-    return read_nifti(_pet_file(suv), "pet_suvbw")
 
 
 def _read_ct(convert: Path) -> Volume:

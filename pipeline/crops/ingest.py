@@ -14,7 +14,7 @@ from pipeline.errors import CropError, PatientError
 from pipeline.settings.base import Policy
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
-from pipeline.tables.files import PatientFiles
+from pipeline.tables.files import PatientFiles, images_in_place
 from pipeline.tables.status import Status, data_and_machine_told_apart, stop_or_exclude
 
 Array = npt.NDArray[Any]
@@ -40,9 +40,11 @@ def ingest_patient(
     Raises:
         CropError: A file is missing, unreadable, of the wrong shape or not finite (under
             policy `stop`).
+        PatientError: (policy `stop`) no images.
+        MachineError: Images that were there when the run began are gone, or changed meanwhile.
     """
     try:
-        with data_and_machine_told_apart():
+        with data_and_machine_told_apart(), images_in_place(patient):
             arrays = _read(patient)
             write_arrays(patient.patient_id, arrays.image, arrays.mask, out, spacing_mm)
     except PatientError as error:

@@ -140,7 +140,7 @@ def predict_patient(bundle: Bundle, patient: NewPatient, work: Path, compute: Co
             contour = "predicted"
             masks = _write_predicted(probability, manifest.threshold, patient.patient_id, work)
             flags.append(PREDICTED_CONTOUR)
-        features = radiomics_features(bundle, folders.crop, masks)
+        features = radiomics_features(bundle, patient.patient_id, folders, masks)
     for name, linear in manifest.linear_models().items():
         _add_linear(scores, name, linear, features, inputs.clinical, manifest.horizons_days)
     boxes = boxes_table(patient.patient_id, scores.boxes, folders.crop)

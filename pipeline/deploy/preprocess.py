@@ -124,28 +124,33 @@ def stage_warnings(folders: StageFolders) -> list[str]:
     return [f"{state.stage}: {state.problem}" for state in states if state.state == "warned"]
 
 
-def radiomics_features(bundle: Bundle, crop: Path, masks: Path | None) -> dict[str, float]:
-    """A patient's radiomics features by column.
+def radiomics_features(
+    bundle: Bundle, patient_id: str, folders: StageFolders, masks: Path | None
+) -> dict[str, float]:
+    """A patient's radiomics features by column, PET metrics from the native PET.
 
     Args:
         bundle: The bundle.
-        crop: The crop store.
-        masks: `masks.zarr` with the predicted contour; None: the crop's own.
+        patient_id: The patient.
+        folders: What the stages wrote.
+        masks: `masks.zarr` with the predicted contour; None: the drawn one.
 
     Raises:
         RadiomicsError: They cannot be computed, or the contour is empty.
     """
     from pipeline.errors import RadiomicsError
+    from pipeline.radiomics.native_pet import FeatureSources
     from pipeline.radiomics.radiomics_patient import ExtractionOptions, patient_features
     from pipeline.radiomics.sets import load_feature_set
-    from pipeline.radiomics.sources import read_crop, with_predicted
+    from pipeline.radiomics.sources import read_images, read_predicted
 
     feature_set = str(bundle.folder / FEATURE_SET)
     settings = bundle.manifest.stages.radiomics.model_copy(update={"feature_set": feature_set})
-    images = read_crop(crop)
-    if masks is not None:
-        images = with_predicted(images, masks)
-    if not images.contour:
+    sources = FeatureSources(
+        patient_id, folders.convert, folders.suv, folders.contours, folders.registration, folders.crop
+    )
+    images = read_images(sources) if masks is None else read_predicted(sources, masks)
+    if images.pet is None:
         raise RadiomicsError(
             "there is no contour to take features from",
             where="predicted contour" if masks is not None else "contour",

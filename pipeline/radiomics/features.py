@@ -30,6 +30,7 @@ from pipeline.radiomics.sets import (
 from pipeline.radiomics.shape import shape_features
 from pipeline.radiomics.texture import quiet_pyradiomics, texture_features
 from pipeline.settings.radiomics import FeatureSet, Modality
+from pipeline.spread import spread
 from pipeline.volumes.grids import Slices
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def extract_features(
         feature_set: The features.
         min_voxels: Lesions with fewer voxels get NaN for texture features, and a message.
         workers: Processes that share the images (original, wavelets); more than one are run by
-            dask, on its distributed client where one is active.
+            dask, on its cluster where the study names one.
 
     Returns:
         A value for each of :func:`pipeline.radiomics.sets.feature_columns`.
@@ -158,16 +159,10 @@ class _SharedLesions:
 
 
 def _extract_each(images: list[FilteredImage], feature_set: FeatureSet, workers: int) -> Iterable[Extraction]:
-    if workers == 1:
-        return (image_features(image, feature_set) for image in images)
-    import dask
-
-    # An active distributed client sets the scheduler. Otherwise processes are used, because the
-    # compiled matrices hold Python's lock.
-    scheduler = dask.config.get("scheduler", None) or "processes"
-    jobs = [dask.delayed(image_features)(image, feature_set) for image in images]
-    extractions: Iterable[Extraction] = dask.compute(*jobs, scheduler=scheduler, num_workers=workers)
-    return extractions
+    # Processes and not threads, because the compiled matrices hold Python's lock.
+    return spread(
+        partial(image_features, feature_set=feature_set), images, title="radiomics", workers=workers
+    )
 
 
 def _filter(values: FloatArray, box: Slices, feature_set: FeatureSet) -> Iterator[tuple[str, FloatArray]]:
@@ -190,7 +185,8 @@ def image_features(image: FilteredImage, feature_set: FeatureSet) -> Extraction:
     quiet_pyradiomics()
     extraction = Extraction()
     for number, rule in enumerate(feature_set.discretisations[image.modality]):
-        levels = discretise(image.values, image.lesion.mask, rule)
+        bound = rule.fixed_bound(image.modality)
+        levels = discretise(image.values, image.lesion.mask, rule, bound)
         if number == 0 and feature_set.firstorder:
             values = image.values[image.lesion.mask].astype(np.float64)
             calculator = FirstOrder(values, levels.counts, image.voxel_mm3)

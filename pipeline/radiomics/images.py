@@ -104,19 +104,26 @@ def wavelet_images(
         yield name, coefficients[name.replace("L", "a").replace("H", "d")][tuple(inner)]
 
 
-def discretise(image: FloatArray, mask: BoolArray, rule: Discretisation) -> Levels:
-    """Grey levels within a lesion, as PyRadiomics' `binImage` gives them.
+def discretise(
+    image: FloatArray, mask: BoolArray, rule: Discretisation, bound: float | None = None
+) -> Levels:
+    """Grey levels within a lesion.
 
-    Fixed width: edges at multiples of the width, level 1 holds the minimum. Fixed number:
-    equal bins between the lesion's minimum and maximum.
+    - Fixed width from a lower bound, IBSI's *fixed bin size* (Zwanenburg et al., reference manual,
+      arXiv 1612.07003, section 2.7): level floor((x - bound) / width) + 1; intensities below the
+      bound get level 1.
+    - Fixed width without a bound, as PyRadiomics' `binImage` gives it: edges at multiples of the
+      width, level 1 holds the lesion's minimum.
+    - Fixed number: equal bins between the lesion's minimum and maximum.
 
     Args:
         image: float (z, y, x).
         mask: Lesion of the same shape, not empty.
         rule: Width or number of bins.
+        bound: Where level 1 begins, the same for every patient; None: where the lesion begins.
     """
-    values = image[mask]
-    edges = _edges(values, rule)
+    values = image[mask] if bound is None else np.maximum(image[mask], bound)
+    edges = _edges(values, rule, bound)
     level = _digitise(values.astype(np.float64), edges)
     array = np.zeros(mask.shape, dtype=np.int32)
     array[mask] = level
@@ -127,7 +134,7 @@ def discretise(image: FloatArray, mask: BoolArray, rule: Discretisation) -> Leve
     return Levels(array, present, counts[present], rank[level])
 
 
-def _edges(values: FloatArray, rule: Discretisation) -> npt.NDArray[np.float64]:
+def _edges(values: FloatArray, rule: Discretisation, bound: float | None) -> npt.NDArray[np.float64]:
     # Expressions and precision (that of the image) are those of imageoperations.getBinEdges.
     if rule.bins is not None:
         edges = np.histogram(values, rule.bins)[1]
@@ -135,6 +142,10 @@ def _edges(values: FloatArray, rule: Discretisation) -> npt.NDArray[np.float64]:
         return np.asarray(edges, dtype=np.float64)
     assert rule.bin_width is not None
     width = rule.bin_width
+    high = float(values.max())
+    if bound is not None:
+        # Edges by multiplication: sums of a width such as 0.1 would drift.
+        return bound + width * np.arange(np.floor((high - bound) / width) + 2)
     low, high = values.min(), values.max()
     edges = np.arange(low - (low % width), high + 2 * width, width)
     if len(edges) == 1:

@@ -1,4 +1,8 @@
-"""PET metrics: SUV, metabolic tumour volume, total lesion glycolysis, dissemination, rim."""
+"""PET metrics: SUV, metabolic tumour volume, total lesion glycolysis, dissemination, rim.
+
+They are measured on native voxels (:mod:`pipeline.radiomics.native_pet`): interpolation lowers
+SUVmax and changes volumes above a threshold.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,7 @@ class Dissemination:
 
 
 def pet_metrics(pet: FeatureImage) -> dict[str, float]:
-    """The usual PET metrics, from a PET (SUVbw, g/mL) and a contour that is not empty.
+    """The usual PET metrics, from a native PET (SUVbw, g/mL) and a contour; NaN where it is empty.
 
     - `suvmax`, `suvmean` (g/mL): within the mask (Boellaard et al., EANM guideline 2.0, Eur J
       Nucl Med Mol Imaging 2015;42:328-354).
@@ -69,6 +73,8 @@ def pet_metrics(pet: FeatureImage) -> dict[str, float]:
     Returns:
         Values by column, in the order of :data:`PET_METRIC_COLUMNS`.
     """
+    if not pet.mask.any():
+        return dict.fromkeys(PET_METRIC_COLUMNS, float("nan"))
     voxel_ml = float(np.prod(pet.spacing_mm)) / 1000.0
     values = pet.values[pet.mask].astype(np.float64)
     spread = _dissemination(pet.mask[lesion_box(pet.mask)], pet.spacing_mm)

@@ -12,10 +12,11 @@ import numpy as np
 from pipeline.errors import PatientError, RadiomicsError, SettingsError
 from pipeline.radiomics.feature_table import Row, table_metadata, write_feature_table
 from pipeline.radiomics.features import extract_features
-from pipeline.radiomics.images import FeatureImage
+from pipeline.radiomics.images import BoolArray, FeatureImage
+from pipeline.radiomics.native_pet import FeatureSources
 from pipeline.radiomics.pet_metrics import pet_metrics
 from pipeline.radiomics.sets import load_feature_set
-from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
+from pipeline.radiomics.sources import PatientImages, read_images
 from pipeline.radiomics.subregions import with_subregion
 from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import Contour, FeatureSet, RadiomicsSettings
@@ -28,7 +29,7 @@ EXCLUDED = Status("excluded", STAGE, consequence="no radiomics features")
 
 
 def radiomics_patient(
-    source: Path | NativeSources,
+    sources: FeatureSources,
     out: Path,
     settings: RadiomicsSettings,
     policy: Policy,
@@ -37,14 +38,15 @@ def radiomics_patient(
 ) -> None:
     """Extract a patient's features from the crop store, or from the native volumes.
 
-    Writes a parquet file with one row: `patient_id`, the set's columns and `pet_index_*`. A
-    patient excluded here or upstream, or without a contour, gets the same columns and no row.
-    The schema's metadata holds `status` (JSON: state, stage, problem, consequence),
-    `settings_hash`, `feature_set`, `contour`, `versions` and `patient_id`.
+    PET metrics (`pet_index_*`) are measured on the native PET in either case. Writes a parquet
+    file with one row: `patient_id`, the set's columns and `pet_index_*`. A patient excluded here
+    or upstream, or without a contour, gets the same columns and no row. The schema's metadata
+    holds `status` (JSON: state, stage, problem, consequence), `settings_hash`, `feature_set`,
+    `contour`, `versions` and `patient_id`.
 
     Args:
-        source: Zarr store of the crop stage; or native volumes, each image with its own
-            contour on its own grid.
+        sources: The patient's files. Without a crop store features come from the native
+            volumes, each image with its own contour on its own grid.
         out: Parquet file.
         settings: The study's radiomics section.
         policy: What happens to a patient whose features cannot be computed.
@@ -57,8 +59,8 @@ def radiomics_patient(
         SettingsError: The feature set is absent or wrong, or the study asks for the other
             kind of images.
     """
-    require_images(settings, source)
-    _extract(source, out, ExtractionOptions(settings, contour, policy, workers))
+    require_images(settings, sources)
+    _extract(sources, out, ExtractionOptions(settings, contour, policy, workers))
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,13 @@ class PatientFeatures:
     status: Status
 
 
-def require_images(settings: RadiomicsSettings, source: Path | NativeSources) -> None:
+def require_images(settings: RadiomicsSettings, sources: FeatureSources) -> None:
     """Refuse to compute features from other images than the study asks for.
 
     Raises:
         SettingsError: The study asks for other images.
     """
-    given = "native" if isinstance(source, NativeSources) else "crop"
+    given = "native" if sources.crop is None else "crop"
     if settings.images != given:
         raise SettingsError(
             f"radiomics.images asks for {settings.images!r}, but the features would be computed from {given!r}",
@@ -105,16 +107,15 @@ def require_images(settings: RadiomicsSettings, source: Path | NativeSources) ->
         )
 
 
-def _extract(source: Path | NativeSources, out: Path, options: ExtractionOptions) -> None:
+def _extract(sources: FeatureSources, out: Path, options: ExtractionOptions) -> None:
     feature_set = load_feature_set(options.settings)
-    patient_id = source.patient_id if isinstance(source, NativeSources) else source.stem
+    patient_id = sources.patient_id
     rows: list[Row] = []
     try:
         with data_and_machine_told_apart():
-            patient = read_images(source)
-            patient_id = patient.patient_id
+            patient = read_images(sources)
             status = patient.status
-            if patient.contour:
+            if patient.pet is not None:
                 features = patient_features(patient, feature_set, options)
                 rows, status = [{"patient_id": patient_id, **features.values}], features.status
         if status.state == "warned":
@@ -144,8 +145,9 @@ def patient_features(
     """
     images = prepared_images(patient, feature_set, options)
     extraction = extract_features(images, feature_set, options.settings.min_voxels, options.workers)
-    problems = [*patient.notes, *extraction.problems, *_border_problems(patient.images)]
-    values = {**extraction.values, **pet_metrics(patient.images["pet"])}
+    assert patient.pet is not None
+    problems = [*patient.notes, *extraction.problems, *_border_problems(patient.images, patient.pet.image)]
+    values = {**extraction.values, **pet_metrics(patient.pet.image)}
     if problems:
         return PatientFeatures(values, Status("warned", STAGE, " | ".join(problems), "used"))
     return PatientFeatures(values, Status("ok", STAGE))
@@ -160,7 +162,7 @@ def prepared_images(
         RadiomicsError: The images cannot be used.
     """
     _require_usable(patient.images, feature_set)
-    images = with_subregion(patient.images, options.contour, options.settings)
+    images = with_subregion(patient, options.contour, options.settings)
     if options.settings.intensities == "zscored":
         images = {name: standardised(image) for name, image in images.items()}
     return images
@@ -180,7 +182,7 @@ def standardised(image: FeatureImage) -> FeatureImage:
 
 
 def _require_usable(images: Mapping[str, FeatureImage], feature_set: FeatureSet) -> None:
-    modalities = {*feature_set.modalities, "pet"}
+    modalities = set(feature_set.modalities)
     if modalities - set(images):
         raise RadiomicsError(
             "the images lack a modality", expected=", ".join(sorted(modalities)), got=", ".join(images)
@@ -194,16 +196,28 @@ def _require_usable(images: Mapping[str, FeatureImage], feature_set: FeatureSet)
             raise RadiomicsError(f"the {name} holds values that are not finite within the lesion")
 
 
-def _border_problems(images: Mapping[str, FeatureImage]) -> list[str]:
+def _border_problems(images: Mapping[str, FeatureImage], pet: FeatureImage) -> list[str]:
     """Messages where the lesion touches the border of an image or extends beyond the imaged voxels."""
     problems = []
+    if not pet.mask.any():
+        problems.append("the contour holds no voxel of the native PET: no PET metrics")
     # Images that share a mask and grid give one message.
     for name, image in {id(image.mask): (name, image) for name, image in images.items()}.values():
-        mask = image.mask
-        faces = [mask.take(i, axis) for axis in range(3) for i in (0, -1) if mask.shape[axis] > 1]
-        if any(face.any() for face in faces):
-            problems.append(f"the lesion touches the border of the {name}: shape and rim may be cut off")
-        outside = int((mask & ~image.inside).sum())
-        if outside:
-            problems.append(f"{outside} voxels of the lesion were not imaged on the {name}")
+        if _touches_border(image.mask):
+            problems.append(f"the lesion touches the border of the {name}: shape and wavelets may be cut off")
+        problems += _unimaged(name, image)
+    if _touches_border(pet.mask):
+        problems.append("the lesion touches the border of the native PET: PET metrics may be cut off")
+    if all(image.mask is not pet.mask for image in images.values()):
+        problems += _unimaged("native PET", pet)
     return problems
+
+
+def _touches_border(mask: BoolArray) -> bool:
+    faces = [mask.take(i, axis) for axis in range(3) for i in (0, -1) if mask.shape[axis] > 1]
+    return any(face.any() for face in faces)
+
+
+def _unimaged(name: str, image: FeatureImage) -> list[str]:
+    outside = int((image.mask & ~image.inside).sum())
+    return [f"{outside} voxels of the lesion were not imaged on the {name}"] if outside else []

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.errors import PatientError, TableError
 from pipeline.radiomics.feature_table import Row, table_metadata, write_feature_table
+from pipeline.radiomics.native_pet import FeatureSources
 from pipeline.radiomics.radiomics_patient import (
     EXCLUDED,
     STAGE,
@@ -21,7 +22,7 @@ from pipeline.radiomics.radiomics_patient import (
     patient_features,
 )
 from pipeline.radiomics.sets import load_feature_set
-from pipeline.radiomics.sources import read_crop, with_predicted
+from pipeline.radiomics.sources import read_predicted
 from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
 from pipeline.tables.predicted_features import KEYS, check_unseen, unseen_patients
@@ -40,22 +41,31 @@ class FoldContours:
         network: Name of the model.
         fold: Number of the fold.
         folder: `models/{network}/fold{k}`: `masks.zarr`, `predictions.parquet`.
-        crops: Folder of the crop stores, `{patient}.zarr`.
+        results: Folder of the study's results: `crops/{patient}.zarr`, and the folders of the
+            stages, whose PET the metrics are measured on.
         splits: `splits.json`.
     """
 
     network: str
     fold: int
     folder: Path
-    crops: Path
+    results: Path
     splits: Path
+
+    def of_patient(self, patient_id: str) -> FeatureSources:
+        """The files of a patient."""
+        convert, suv, registration = (
+            self.results / stage / patient_id for stage in ("convert", "suv", "registration")
+        )
+        crop = self.results / "crops" / f"{patient_id}.zarr"
+        return FeatureSources(patient_id, convert, suv, registration=registration, crop=crop)
 
 
 def radiomics_predicted(source: FoldContours, out: Path, settings: RadiomicsSettings, policy: Policy) -> None:
     """Write features inside the predicted contours of a fold, for test and external patients only.
 
     A parquet table with a row per patient: `patient_id`, `fold`, `set`, the set's columns and
-    `pet_index_*` (of the predicted contour). A patient in whom the network found no lesion,
+    `pet_index_*` (of the predicted contour, carried to the native PET). A patient in whom the network found no lesion,
     or whose features cannot be computed (policy `exclude`), has missing values. The schema's
     metadata holds `statuses` by patient, `settings_hash`, `feature_set`, `versions`, `contour`
     and the `caveats` of the network. Images are the crops, whatever images the study's other
@@ -121,8 +131,8 @@ def _features(
     policy: Policy,
 ) -> PatientFeatures:
     try:
-        patient = with_predicted(read_crop(source.crops / f"{patient_id}.zarr"), source.folder / "masks.zarr")
-        if not patient.contour:
+        patient = read_predicted(source.of_patient(patient_id), source.folder / "masks.zarr")
+        if patient.pet is None:
             return PatientFeatures({}, patient.status)
         return patient_features(patient, feature_set, ExtractionOptions(settings, "manual", policy))
     except PatientError as error:

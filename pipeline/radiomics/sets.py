@@ -34,7 +34,7 @@ def load_feature_set(settings: RadiomicsSettings) -> FeatureSet:
     """Read and validate a study's feature set.
 
     Where intensities are `zscored`, all fixed widths are replaced by the width in standard
-    deviations.
+    deviations, from each lesion's own minimum: 0 g/mL and -1000 HU lie elsewhere in each patient.
 
     Raises:
         SettingsError: The file is absent, is not valid YAML, or has wrong keys or values.
@@ -60,7 +60,9 @@ def load_feature_set(settings: RadiomicsSettings) -> FeatureSet:
 
 def _in_deviations(feature_set: FeatureSet, width: float) -> FeatureSet:
     def in_deviations(rule: Discretisation) -> Discretisation:
-        return rule if rule.bin_width is None else rule.model_copy(update={"bin_width": width})
+        if rule.bin_width is None:
+            return rule
+        return rule.model_copy(update={"bin_width": width, "lower_bound": "lesion"})
 
     rules = {
         m: tuple(in_deviations(rule) for rule in many) for m, many in feature_set.discretisations.items()

@@ -10,26 +10,17 @@ import numpy as np
 
 from pipeline.errors import CropError, RadiomicsError
 from pipeline.radiomics.images import FeatureImage
-from pipeline.store.crops import read_crop as read_checked
+from pipeline.radiomics.native_pet import (
+    FeatureSources,
+    ImageGrid,
+    NativePet,
+    exclusion,
+    pet_with_contour,
+    pet_with_drawn_contour,
+)
+from pipeline.store.crops import read_crop as read_stored_crop
 from pipeline.store.crops import read_status as read_store_status
-from pipeline.tables.status import Status, read_whole
-
-
-@dataclass(frozen=True)
-class NativeSources:
-    """What the features of native volumes read.
-
-    Attributes:
-        patient_id: The patient.
-        convert: Folder of `convert` (the CT).
-        suv: Folder of `suv` (the PET).
-        contours: Folder of `contours`.
-    """
-
-    patient_id: str
-    convert: Path
-    suv: Path
-    contours: Path
+from pipeline.tables.status import Status
 
 
 @dataclass(frozen=True)
@@ -40,7 +31,8 @@ class PatientImages:
         patient_id: The patient.
         images: Images by modality (`pet`, `ct`); empty where the patient is excluded.
         status: Status of the stage that made them, or why there are no features.
-        contour: Whether the masks hold a contour.
+        pet: The native PET, which PET metrics are measured on; None: the masks hold no contour.
+        grids: Where each image lies.
         margin: Voxels of the crop store beyond the crop on each side.
         notes: Warnings about the images.
     """
@@ -48,7 +40,8 @@ class PatientImages:
     patient_id: str
     images: dict[str, FeatureImage]
     status: Status
-    contour: bool = False
+    pet: NativePet | None = None
+    grids: dict[str, ImageGrid] = field(default_factory=dict)
     margin: int = 0
     notes: tuple[str, ...] = field(default=())
 
@@ -59,6 +52,67 @@ NO_CONTOUR = Status(
 NOTHING_PREDICTED = Status(
     "warned", "radiomics", "the network found no lesion", "no radiomics features of this contour"
 )
+
+
+def read_images(sources: FeatureSources) -> PatientImages:
+    """Images of the crop store or of the native volumes, with the contours as drawn.
+
+    Raises:
+        RadiomicsError, GeometryError: As :func:`read_crop` and :func:`read_native`.
+    """
+    if sources.crop is None:
+        return read_native(sources)
+    patient = read_crop(sources.crop)
+    if not patient.images or patient.status == NO_CONTOUR:
+        return patient
+    if excluded := exclusion(sources):
+        return PatientImages(sources.patient_id, {}, excluded)
+    pet = pet_with_drawn_contour(sources)
+    return replace(patient, pet=pet, notes=patient.notes + pet.notes)
+
+
+def read_predicted(sources: FeatureSources, masks: Path) -> PatientImages:
+    """Images of the crop store with the contour that a network predicted on it.
+
+    For development patients the masks must be those of the fold that held the patient out,
+    because contours on a network's own training patients are too good. PET metrics are measured
+    on the native PET all the same: the contour is carried to its voxels by the transform that the
+    crop's attributes hold, the registration of a PET of another frame of reference included.
+
+    Args:
+        sources: The patient's files, the crop store among them.
+        masks: `masks.zarr` of a fold: an array (Z, Y, X) per patient, on the crop's grid
+            without margin.
+
+    Raises:
+        RadiomicsError: The patient is not among the masks, or the grids differ.
+    """
+    import zarr
+
+    assert sources.crop is not None
+    group = zarr.open_group(str(masks), mode="r")
+    patient = read_crop(sources.crop)
+    if not patient.images:
+        return patient
+    if excluded := exclusion(sources):
+        return PatientImages(sources.patient_id, {}, excluded)
+    if patient.patient_id not in group:
+        raise RadiomicsError("there is no predicted contour of the patient", where=masks.name)
+    mask = np.pad(np.asarray(group[patient.patient_id][...]) > 0, patient.margin)
+    if not mask.any():
+        return replace(patient, status=NOTHING_PREDICTED)
+    for image in patient.images.values():
+        if image.values.shape != mask.shape:
+            raise RadiomicsError(
+                "a predicted contour does not lie on the crop's grid",
+                where=masks.name,
+                expected=str(image.values.shape),
+                got=str(mask.shape),
+            )
+    images = {name: replace(image, mask=mask) for name, image in patient.images.items()}
+    pet = pet_with_contour(sources, mask, patient.grids["pet"])
+    status = Status("ok", "radiomics")
+    return replace(patient, images=images, pet=pet, status=status, notes=patient.notes + pet.notes)
 
 
 def read_crop(path: Path) -> PatientImages:
@@ -76,7 +130,7 @@ def read_crop(path: Path) -> PatientImages:
         status = read_store_status(path)
         if status.state == "excluded":
             return PatientImages(path.stem, {}, status)
-        crop = read_checked(path)
+        crop = read_stored_crop(path)
     except CropError as error:
         raise RadiomicsError(
             error.problem, where=error.where, got=error.got, action="delete it and run the rule `crop` again"
@@ -87,107 +141,65 @@ def read_crop(path: Path) -> PatientImages:
         name: FeatureImage(values, mask, inside, attributes.spacing_mm)
         for name, values in zip(attributes.channels, crop.image, strict=True)
     }
+    to_pet = attributes.pet_transform or attributes.transform
+    place = ImageGrid(attributes.grid(inside.shape), np.asarray(to_pet, dtype=np.float64))
     status = NO_CONTOUR if crop.mask is None else status
-    return PatientImages(attributes.patient_id, images, status, crop.mask is not None, attributes.margin)
+    return PatientImages(
+        attributes.patient_id, images, status, grids=dict.fromkeys(images, place), margin=attributes.margin
+    )
 
 
-def with_predicted(patient: PatientImages, masks: Path) -> PatientImages:
-    """The same images with the contour that a network predicted.
-
-    For development patients the masks must be those of the fold that held the patient out,
-    because contours on a network's own training patients are too good.
-
-    Args:
-        patient: The images of :func:`read_crop`.
-        masks: `masks.zarr` of a fold: an array (Z, Y, X) per patient, on the crop's grid
-            without margin.
-
-    Raises:
-        RadiomicsError: The patient is not among the masks, or the grids differ.
-    """
-    import zarr
-
-    group = zarr.open_group(str(masks), mode="r")
-    if not patient.images:
-        return patient
-    if patient.patient_id not in group:
-        raise RadiomicsError("there is no predicted contour of the patient", where=masks.name)
-    mask = np.pad(np.asarray(group[patient.patient_id][...]) > 0, patient.margin)
-    if not mask.any():
-        return replace(patient, contour=False, status=NOTHING_PREDICTED)
-    for image in patient.images.values():
-        if image.values.shape != mask.shape:
-            raise RadiomicsError(
-                "a predicted contour does not lie on the crop's grid",
-                where=masks.name,
-                expected=str(image.values.shape),
-                got=str(mask.shape),
-            )
-    images = {name: replace(image, mask=mask) for name, image in patient.images.items()}
-    return replace(patient, images=images, contour=True, status=Status("ok", "radiomics"))
-
-
-def read_native(sources: NativeSources) -> PatientImages:
+def read_native(sources: FeatureSources) -> PatientImages:
     """Images of the native volumes, each with the contour drawn on it.
 
-    Where a contour was drawn on one image only, it is resampled to the grid of the other image
-    (nearest voxel), with a note. Native volumes have no padding: all voxels count as imaged.
+    Where a contour was drawn on one image only, it is carried to the grid of the other image, with
+    a note; through the registration, where the PET has a frame of reference of its own.
 
     Raises:
-        RadiomicsError: PET and CT lie in different frames of reference, and one has no contour.
         GeometryError: A volume cannot be read, or a contour does not share the grid of its image.
     """
-    for folder in (sources.convert, sources.suv, sources.contours):
-        status = read_whole(folder)
-        if status.state == "excluded":
-            return PatientImages(sources.patient_id, {}, status)
-    from pipeline.volumes.nifti import read_nifti
-    from pipeline.volumes.resample import resample_mask
-    from pipeline.volumes.transform import must_register_pet
-    from pipeline.volumes.volume import require_same_grid
-
-    volumes = {
-        "pet": read_nifti(sources.suv / "pet_suvbw.nii.gz", "pet_suvbw"),
-        "ct": read_nifti(sources.convert / "ct_hu.nii.gz", "ct_hu"),
-    }
-    drawn = {
-        name: read_nifti(path, "mask")
-        for name in volumes
-        if (path := sources.contours / f"gtv_{name}.nii.gz").is_file()
-    }
+    assert sources.contours is not None
+    if excluded := exclusion(sources):
+        return PatientImages(sources.patient_id, {}, excluded)
+    drawn = [name for name in ("pet", "ct") if (sources.contours / f"gtv_{name}.nii.gz").is_file()]
     if not drawn:
         return PatientImages(sources.patient_id, {}, NO_CONTOUR)
-    images, notes = {}, []
-    for name, volume in volumes.items():
-        if name in drawn:
-            require_same_grid(volume.grid, drawn[name].grid, f"{name} and its contour")
-            mask = drawn[name].array > 0
-        else:
-            other = next(iter(drawn))
-            if must_register_pet(sources.convert):
-                raise RadiomicsError(
-                    f"the {name} has no contour of its own, and PET and CT lie in different frames of reference",
-                    action="draw the contour on both images, or set radiomics.images: crop",
-                )
-            mask = resample_mask(drawn[other], volume.grid, np.eye(4), "nearest") > 0
-            notes.append(f"the {name} has no contour of its own: that of the {other} was resampled")
-        values = volume.array.astype(np.float32, copy=False)
-        images[name] = FeatureImage(values, mask, np.ones(mask.shape, dtype=bool), volume.spacing_mm)
-    return PatientImages(sources.patient_id, images, Status("ok", "radiomics"), True, notes=tuple(notes))
+    from pipeline.volumes.nifti import read_nifti
+    from pipeline.volumes.resample import resample_mask
+    from pipeline.volumes.stage_files import CT_IMAGED, imaged_voxels
+    from pipeline.volumes.transform import pet_matrix
+    from pipeline.volumes.volume import require_same_grid
+
+    pet = pet_with_drawn_contour(sources)
+    ct = read_nifti(sources.convert / "ct_hu.nii.gz", "ct_hu")
+    to_pet = pet_matrix(sources.convert, sources.registration)
+    own = read_nifti(sources.contours / f"gtv_{'ct' if 'ct' in drawn else 'pet'}.nii.gz", "mask")
+    if "ct" in drawn:
+        require_same_grid(ct.grid, own.grid, "ct and its contour")
+    mask = own.array if "ct" in drawn else resample_mask(own, ct.grid, to_pet, "linear")
+    notes = [
+        f"the {name} has no contour of its own: that of the {drawn[0]} was resampled"
+        for name in ("pet", "ct")
+        if name not in drawn
+    ]
+    imaged = imaged_voxels(sources.convert / CT_IMAGED, ct.grid, np.eye(4))
+    values = ct.array.astype(np.float32, copy=False)
+    images = {"pet": pet.image, "ct": FeatureImage(values, mask > 0, imaged, ct.spacing_mm)}
+    grids = {"pet": ImageGrid(pet.grid, np.eye(4)), "ct": ImageGrid(ct.grid, to_pet)}
+    return PatientImages(
+        sources.patient_id, images, Status("ok", "radiomics"), pet, grids, notes=(*notes, *pet.notes)
+    )
 
 
-def read_images(source: Path | NativeSources) -> PatientImages:
-    """Images of a crop store or of the native volumes.
+def sources_of(patient_id: str, stages: Sequence[Path], crops: Sequence[Path]) -> FeatureSources:
+    """The files of a patient as a rule names them.
 
-    Raises:
-        RadiomicsError, GeometryError: As :func:`read_crop` and :func:`read_native`.
+    Args:
+        patient_id: The patient.
+        stages: Folders of convert, suv and contours, and of registration where PETs are registered.
+        crops: The crop store; empty: features come from the native volumes.
     """
-    return read_native(source) if isinstance(source, NativeSources) else read_crop(source)
-
-
-def source_of(patient_id: str, inputs: Sequence[Path]) -> Path | NativeSources:
-    """The source that the inputs of a rule are: a crop store, or folders of convert, suv and contours."""
-    if len(inputs) == 1:
-        return inputs[0]
-    convert, suv, contours = inputs
-    return NativeSources(patient_id, convert, suv, contours)
+    convert, suv, contours, *registration = stages
+    return FeatureSources(
+        patient_id, convert, suv, contours, next(iter(registration), None), next(iter(crops), None)
+    )

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.errors import PatientError, RadiomicsError
 from pipeline.radiomics.feature_table import Row, write_feature_table
 from pipeline.radiomics.images import BoolArray, FeatureImage, Spacing, lesion_box, widened
+from pipeline.radiomics.native_pet import FeatureSources
 from pipeline.radiomics.radiomics_patient import (
     EXCLUDED,
     ExtractionOptions,
@@ -20,7 +21,7 @@ from pipeline.radiomics.radiomics_patient import (
     require_images,
 )
 from pipeline.radiomics.sets import load_feature_set, settings_hash
-from pipeline.radiomics.sources import NativeSources, PatientImages, read_images
+from pipeline.radiomics.sources import PatientImages, read_images
 from pipeline.settings.base import Policy
 from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
 from pipeline.tables.status import data_and_machine_told_apart, stop_or_exclude
@@ -104,16 +105,21 @@ def perturbed_features(
         RadiomicsError: The images cannot be used even with the contour as drawn.
     """
     rows: list[Row] = []
-    if not patient.contour:
+    if patient.pet is None:
         return rows
     options = ExtractionOptions(settings, "manual", "stop")
     prepared_images(patient, feature_set, options)
+    pet = patient.pet.image
+    on_pet = dict(perturbed(pet.mask, pet.spacing_mm, settings.perturb_mm)) if pet.mask.any() else {}
     for name, masks in _perturbations(patient.images, settings.perturb_mm):
         images = {
             modality: replace(image, mask=masks[modality]) for modality, image in patient.images.items()
         }
+        # Where nothing is left on the coarser voxels of the PET, only the PET metrics are missing.
+        native = replace(pet, mask=on_pet.get(name, np.zeros_like(pet.mask)))
+        changed = replace(patient, images=images, pet=replace(patient.pet, image=native))
         try:
-            features = patient_features(replace(patient, images=images), feature_set, options)
+            features = patient_features(changed, feature_set, options)
         except RadiomicsError as error:
             if name == UNCHANGED:
                 raise
@@ -134,7 +140,7 @@ def _perturbations(
 
 
 def stability_patient(
-    source: Path | NativeSources, out: Path, settings: RadiomicsSettings, policy: Policy
+    sources: FeatureSources, out: Path, settings: RadiomicsSettings, policy: Policy
 ) -> None:
     """Write a patient's features under perturbed contours: parquet, a row per perturbation.
 
@@ -142,7 +148,7 @@ def stability_patient(
     holds `settings_hash` and `status`.
 
     Args:
-        source: Zarr store of the crop stage, or the native volumes.
+        sources: The patient's files.
         out: Parquet file.
         settings: The study's radiomics section.
         policy: What happens to a patient whose features cannot be computed.
@@ -151,16 +157,16 @@ def stability_patient(
         RadiomicsError: With policy `stop`: the images cannot be used.
         SettingsError: The study asks for the other kind of images.
     """
-    require_images(settings, source)
+    require_images(settings, sources)
     feature_set = load_feature_set(settings)
     rows: list[Row] = []
     try:
         with data_and_machine_told_apart():
-            patient = read_images(source)
+            patient = read_images(sources)
             status = patient.status
             rows = perturbed_features(patient, feature_set, settings)
     except PatientError as error:
-        status = stop_or_exclude(error, out.stem, EXCLUDED, policy)
+        status = stop_or_exclude(error, sources.patient_id, EXCLUDED, policy)
     contour = f"perturbed by {settings.perturb_mm:g} mm"
     metadata = {
         b"status": asdict(status),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.errors import RadiomicsError
 from pipeline.radiomics.images import BoolArray, FeatureImage, Spacing, lesion_box, widened
+from pipeline.radiomics.native_pet import carried_mask
+from pipeline.radiomics.sources import PatientImages
 from pipeline.settings.radiomics import Contour, RadiomicsSettings
 from pipeline.volumes.grids import Slices
 
@@ -27,35 +28,45 @@ class Shell:
 
 
 def with_subregion(
-    images: Mapping[str, FeatureImage], contour: Contour, settings: RadiomicsSettings
+    patient: PatientImages, contour: Contour, settings: RadiomicsSettings
 ) -> dict[str, FeatureImage]:
     """Images whose masks are replaced by a subregion of the contour.
 
     - `manual`: the contour itself.
     - `threshold`: the voxels of the contour at or above a share of its SUVmax (Boellaard et al.,
-      EANM guideline 2.0, 2015: 41 %), taken from the PET for both images.
+      EANM guideline 2.0, 2015: 41 %), taken from the native PET and carried to each image.
     - `peritumoral`: imaged voxels outside the contour whose centres lie within a distance of its
       voxels (peritumoral region, Braman et al., Breast Cancer Res 2017;19:57).
 
     Args:
-        images: Images by modality, with the contour as mask, not empty.
+        patient: Images with a contour, not empty, and the native PET.
         contour: The subregion.
         settings: Threshold and distance.
 
     Raises:
         RadiomicsError: The subregion is empty.
     """
+    images = patient.images
     if contour == "manual":
         return dict(images)
     if contour == "threshold":
-        pet = images["pet"]
-        hot = pet.mask & (pet.values >= settings.threshold_share * pet.values[pet.mask].max())
-        masks = dict.fromkeys(images, hot)
+        masks = _hot_masks(patient, settings.threshold_share)
     else:
         masks = {name: _shell_mask(image, settings.rim_mm) for name, image in images.items()}
     if not all(mask.any() for mask in masks.values()):
         raise RadiomicsError(f"the region `{contour}` is empty", action="look at the contour and at the crop")
     return {name: replace(image, mask=masks[name]) for name, image in images.items()}
+
+
+def _hot_masks(patient: PatientImages, share: float) -> dict[str, BoolArray]:
+    """The voxels of the native PET at or above a share of SUVmax, on the grid of each image."""
+    assert patient.pet is not None
+    pet = patient.pet.image
+    if not pet.mask.any():
+        return {name: np.zeros_like(image.mask) for name, image in patient.images.items()}
+    hot = pet.mask & (pet.values >= share * pet.values[pet.mask].max())
+    by_grid = {id(place): carried_mask(patient.pet, hot, place) for place in patient.grids.values()}
+    return {name: by_grid[id(patient.grids[name])] for name in patient.images}
 
 
 def _shell_mask(image: FeatureImage, width_mm: float) -> BoolArray:

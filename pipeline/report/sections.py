@@ -195,14 +195,15 @@ def _warning(study: StudyResults, shared: tuple[str, ...]) -> str:
 
 def models(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
     """Variables of linear models, and the radiomics features they were offered."""
+    import pandas as pd
+
     chosen = feature_tables.chosen_variables(study.job)
     note = feature_tables.VARIABLES_NOTE
     content.add_table("variables", Table("Variables of the linear models", chosen, note=note))
-    path = study.job.results / "radiomics" / "features.parquet"
-    if path.is_file():
+    if (path := study.job.features) is not None:
         content.add_table("radiomics", Table("Radiomics features", feature_tables.radiomics_overview(path)))
-    measured = feature_tables.read_stability(study.job.results)
-    if measured is not None and len(measured):
+    measured = pd.DataFrame() if study.job.stability is None else pd.read_csv(study.job.stability)
+    if len(measured):
         shown = feature_tables.stability_summary(measured)
         title = "Stability of features under perturbed contours"
         table = Table(title, measured, shown, note=feature_tables.STABILITY_NOTE)
@@ -260,9 +261,9 @@ def _randomisation_rows(model: str, verdicts: dict[str, str], table: pd.DataFram
 def quality_control(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
     """SUV and registration of every patient."""
     results = study.job.results
-    suv = qc_tables.suv_table(results)
+    suv = qc_tables.suv_table(study.job)
     content.add_table("suv", Table("SUV of every patient", suv, qc_tables.suv_on_page(suv)))
-    registration = qc_tables.registration_table(results)
+    registration = qc_tables.registration_table(study.job)
     if len(registration):
         shown = qc_tables.registration_on_page(registration)
         content.add_table("registration", Table("Registration of every patient", registration, shown))

@@ -91,8 +91,6 @@ def require_contours(settings: Settings) -> None:
             raise ValueError(f"model {name!r} takes contours of {network!r}, which is no model that segments")
         if "masks" not in settings.training_of(network).outputs:
             raise ValueError(f"model {name!r} needs `masks` among training.outputs of {network!r}")
-    if settings.radiomics.images == "native" and "threshold" in settings.region_tables():
-        raise ValueError("contour `threshold` needs radiomics.images: crop, PET and CT on one grid")
 
 
 def require_deep_sources(settings: Settings) -> None:

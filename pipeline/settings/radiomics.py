@@ -14,6 +14,10 @@ Contour = Literal["manual", "threshold", "peritumoral"]
 TextureClass = Literal["glcm", "glrlm", "glszm", "gldm", "ngtdm"]
 
 
+LOWER_BOUND: dict[Modality, float] = {"pet": 0.0, "ct": -1000.0}
+"""Where the grey levels of a fixed width begin unless a set says otherwise (g/mL, HU)."""
+
+
 class RadiomicsSettings(Section):
     """What is extracted, from which images."""
 
@@ -75,7 +79,15 @@ class Discretisation(Section):
         description="What is added to the image's name in columns, e.g. `64bins` for `original-64bins`.",
     )
     bin_width: float | None = Field(
-        None, gt=0, description="Bin width in the image's units (g/mL or HU); edges lie at multiples of it."
+        None,
+        gt=0,
+        description="Bin width in the image's units (g/mL or HU): IBSI's fixed bin size, from a lower bound.",
+    )
+    lower_bound: float | Literal["lesion"] | None = Field(
+        None,
+        description="With `bin_width`: where level 1 begins, in the image's units. Not given: 0 g/mL for PET and "
+        "-1000 HU for CT. `lesion`: the multiple of the width at or below each lesion's own minimum, as "
+        "PyRadiomics does; levels of different patients then mean different intensities.",
     )
     bins: int | None = Field(
         None, ge=2, le=4096, description="Number of bins between the lesion's minimum and maximum."
@@ -85,7 +97,15 @@ class Discretisation(Section):
     def _one_of_two(self) -> Discretisation:
         if (self.bin_width is None) == (self.bins is None):
             raise ValueError("give either bin_width or bins")
+        if self.lower_bound is not None and self.bin_width is None:
+            raise ValueError("lower_bound goes with bin_width; bins lie between the lesion's extremes")
         return self
+
+    def fixed_bound(self, modality: Modality) -> float | None:
+        """Where level 1 begins in every patient (g/mL or HU); None where each lesion has its own."""
+        if self.bin_width is None or self.lower_bound == "lesion":
+            return None
+        return LOWER_BOUND[modality] if self.lower_bound is None else self.lower_bound
 
 
 class FeatureSet(Section):
@@ -126,6 +146,13 @@ class FeatureSet(Section):
                 raise ValueError(f"discretisations lack {modality!r}")
             if len(set(suffixes)) < len(suffixes):
                 raise ValueError(f"discretisations of {modality!r} need different suffixes")
+            if self.wavelet and any(
+                d.fixed_bound(modality) is not None for d in self.discretisations[modality]
+            ):
+                raise ValueError(
+                    "wavelet images have no physical zero that grey levels of a fixed width could begin at: "
+                    f"give the discretisations of {modality!r} `lower_bound: lesion`, or `bins`"
+                )
         if not self.original and not self.wavelet:
             raise ValueError("neither the original image nor a wavelet is asked for")
         named: list[tuple[str, tuple[str, ...]]] = [("shape", self.shape), ("firstorder", self.firstorder)]

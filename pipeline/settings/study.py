@@ -38,6 +38,12 @@ class ThreadSettings(Section):
 class ResourceSettings(Section):
     """What jobs ask a cluster's scheduler for; no result depends on it."""
 
+    cluster: str = Field(
+        "local",
+        pattern=r"^(local|(tcp|tls|ws|wss|ucx|inproc)://\S+)$",
+        description="Where the parts of large steps are computed: `local`, or the address of a dask scheduler "
+        "(`tcp://host:8786`) whose workers can import this checkout and read its files. Tables are the same.",
+    )
     seconds_per_step: dict[str, float] = Field(
         default_factory=dict,
         description="Seconds of one optimiser step by network, `{model: seconds}`: `ms_per_step` of a finished "

@@ -82,17 +82,17 @@ RULES: dict[str, Rule] = {
         "pipeline.radiomics.radiomics_patient",
         "radiomics",
         TABLES_MADE | {"perturb_mm"},
-        after=(*VOLUMES, "crop"),
+        after=(*VOLUMES, "register", "crop"),
     ),
     "radiomics_table": Rule("pipeline.radiomics.radiomics_table", after=("radiomics_patient",)),
     "radiomics_predicted": Rule(
         "pipeline.radiomics.radiomics_predicted",
         "radiomics",
         TABLES_MADE | {"perturb_mm"},
-        after=("crop", "plan", "train_fold"),
+        after=(*VOLUMES, "register", "crop", "plan", "train_fold"),
     ),
     "stability_patient": Rule(
-        "pipeline.radiomics.stability_patient", "radiomics", TABLES_MADE, after=(*VOLUMES, "crop")
+        "pipeline.radiomics.stability_patient", "radiomics", TABLES_MADE, after=(*VOLUMES, "register", "crop")
     ),
     "stability": Rule("pipeline.metrics.stability", after=("stability_patient",)),
     "exclusions": Rule(
@@ -131,8 +131,9 @@ RULES: dict[str, Rule] = {
     ),
     "report": Rule(
         "pipeline.report.report",
-        after=("suv", "crop", "ingest", "disks", "stability", "exclusions", "plan", "training_plan",
-               "train_fold", "survival", "ensemble", "evaluate", "explain_model"),
+        after=("suv", "contours", "register", "crop", "ingest", "disks", "radiomics_table", "stability",
+               "exclusions", "plan", "training_plan", "train_fold", "survival", "ensemble", "evaluate",
+               "explain_model"),
     ),
 }  # fmt: skip
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.provenance import ROOT
-from pipeline.tables.files import files_digest
+from pipeline.tables.files import MASK_PATH, files_digest
 from pipeline.tables.frozen_selection import frozen_patients
 from pipeline.workflow.study import Study
 
@@ -73,6 +73,11 @@ class StudyPaths:
     def frozen(self, decision: str) -> str:
         """List of the patients that a decision is made from: `template` or `crop_position`."""
         return f"{self.results}/frozen/{decision}.json"
+
+    @property
+    def absent(self) -> str:
+        """List of the patients whose images were missing when the last run began."""
+        return f"{self.results}/absent_images.json"
 
     @property
     def stability(self) -> str:
@@ -170,7 +175,7 @@ class StudyPaths:
         if self.study.is_phantom:
             return self.stage("phantom", patient)
         folder = self.image_folder(patient)
-        return folder if Path(folder).exists() else []
+        return folder if os.path.exists(folder) else []
 
     def files_of(self, patient: str) -> str:
         """Digest of what lies in a patient's folder, of which Snakemake sees only its own time."""
@@ -178,9 +183,12 @@ class StudyPaths:
 
     def masks_of(self, patient: str) -> list[str]:
         """Mask files outside the patient's folder that the cohort table's `roi` names."""
-        entries = self.study.cohort[patient].roi.split(";")
-        # Labels may follow the path: mask.nii.gz:1,3
-        return files_among(re.sub(r":\d+(,\d+)*$", "", entry.strip()) for entry in entries)
+        return files_among(self.mask_paths(patient))
+
+    def mask_paths(self, patient: str) -> list[str]:
+        """Entries of the cohort table's `roi` that name a file, without the labels that may follow."""
+        entries = (entry.strip() for entry in self.study.cohort[patient].roi.split(";"))
+        return [match[1] for match in map(MASK_PATH.match, entries) if match]
 
     def template_of(self) -> str | list[str]:
         """The template, where patients are registered to one."""
@@ -240,11 +248,17 @@ class StudyPaths:
         here = Path.cwd()
         return str(named.relative_to(here) if named.is_relative_to(here) else named)
 
-    def features_read_from(self) -> list[str]:
-        """Pattern of what features are extracted from: native volumes, or the crop."""
-        if self.study.settings.radiomics.images == "native":
-            return [self.stage(stage) for stage in ("convert", "suv", "contours")]
-        return [self.crop()]
+    def native_stages(self, patient: str = PATIENT) -> list[str]:
+        """Stages whose native volumes features and PET metrics are computed from, in this order.
+
+        The registration is among them where a PET may have a frame of reference of its own.
+        """
+        registration = ["registration"] if self.study.registers_pet else []
+        return [self.stage(stage, patient) for stage in ("convert", "suv", "contours", *registration)]
+
+    def crops_of_features(self) -> list[str]:
+        """The crop, where features are extracted from it; none where they come from native volumes."""
+        return [] if self.study.settings.radiomics.images == "native" else [self.crop()]
 
     def features_of_patients(self, region: str = "manual") -> list[str]:
         """Features of every patient, inside the manual contour or a region of it."""
@@ -262,6 +276,11 @@ class StudyPaths:
         if needs.contour == "predicted":
             return [self.predicted_features(needs.contour_network, fold) for fold in self.study.folds]
         return self.feature_table(needs.contour)
+
+    def features_in_report(self) -> str | list[str]:
+        """The feature table of the manual contour, where a model of the study reads it."""
+        table = self.feature_table()
+        return table if any(self.features_of(model) == table for model in self.study.classical) else []
 
     def stability_of(self, model: str) -> str | list[str]:
         """Stability of features, where a model drops unstable ones."""

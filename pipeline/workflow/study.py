@@ -73,6 +73,11 @@ class Study:
         return self.from_scanner and self.settings.crop.position == "fixed"
 
     @property
+    def registers_pet(self) -> bool:
+        """Whether a PET of another frame of reference is registered to its CT."""
+        return self.settings.cohort.source == "dicom" and self.settings.index.different_frames == "register"
+
+    @property
     def uses_radiomics(self) -> bool:
         """Whether handcrafted features are extracted."""
         return self.settings.radiomics.enabled and self.from_scanner

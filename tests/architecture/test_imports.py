@@ -10,7 +10,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = {"errors", "provenance", "console", "attempts"}
+BASE = {"errors", "provenance", "console", "attempts", "spread"}
 DATA = BASE | {"settings", "tables"}
 IMAGES = DATA | {"volumes"}
 
@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "provenance": set(),
     "attempts": set(),
     "console": {"errors", "provenance", "attempts"},
+    "spread": {"errors", "console"},
     "settings": BASE,
     "tables": BASE | {"settings"},
     "volumes": BASE | {"settings", "tables"},

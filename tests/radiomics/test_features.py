@@ -19,7 +19,15 @@ SPACING = (3.0, 2.0, 1.5)
 
 
 def named(name: str) -> FeatureSet:
-    return load_feature_set(RadiomicsSettings(feature_set=name))
+    """A set with grey levels as a plain call has them: fixed widths begin at the lesion's minimum."""
+    feature_set = load_feature_set(RadiomicsSettings(feature_set=name))
+    rules = {
+        modality: tuple(
+            rule if rule.bins else rule.model_copy(update={"lower_bound": "lesion"}) for rule in rules
+        )
+        for modality, rules in feature_set.discretisations.items()
+    }
+    return feature_set.model_copy(update={"discretisations": rules})
 
 
 def assert_same(feature_set: FeatureSet, images: dict, mask: np.ndarray, spacing: tuple) -> dict[str, float]:
@@ -108,8 +116,8 @@ def test_a_constant_lesion() -> None:
     [
         Discretisation(bins=32),
         Discretisation(bins=2),
-        Discretisation(bin_width=0.1),
-        Discretisation(bin_width=7),
+        Discretisation(bin_width=0.1, lower_bound="lesion"),
+        Discretisation(bin_width=7, lower_bound="lesion"),
     ],
 )
 def test_every_discretisation(rule: Discretisation) -> None:
@@ -141,6 +149,32 @@ def test_levels_of_values_on_the_edges(rule: Discretisation, dtype: type) -> Non
     assert np.array_equal(levels.counts, np.unique(expected[mask], return_counts=True)[1])
 
 
+def test_levels_begin_at_a_fixed_bound_by_hand() -> None:
+    image = np.array([[[-0.2, 0.0, 0.49, 0.5, 1.3, 9.0]]])
+    mask = np.array([[[True, True, True, True, True, False]]])
+    pet = Discretisation(bin_width=0.5)
+    bound = pet.fixed_bound("pet")
+    assert bound == 0
+    # floor(x / 0.5) + 1, and level 1 below the bound
+    assert discretise(image, mask, pet, bound).array.tolist() == [[[1, 1, 1, 2, 3, 0]]]
+    ct = Discretisation(bin_width=25)
+    assert ct.fixed_bound("ct") == -1000
+    levels = discretise(image * 100, mask, ct, ct.fixed_bound("ct"))
+    assert levels.array.tolist() == [[[40, 41, 42, 43, 46, 0]]]  # -20, 0, 49, 50, 130 HU
+    assert Discretisation(bin_width=25, lower_bound=-500).fixed_bound("ct") == -500
+    assert Discretisation(bin_width=25, lower_bound="lesion").fixed_bound("ct") is None
+
+
+def test_the_same_uptake_has_the_same_level_in_every_lesion() -> None:
+    """A lesion from which the coolest voxels are taken keeps its levels."""
+    images, mask = synthetic(900, shape=(31, 34, 37), seed=9)
+    hotter = mask & (images["pet"] > 4)
+    rule = Discretisation(bin_width=0.5)
+    whole, part = (discretise(images["pet"], m, rule, rule.fixed_bound("pet")) for m in (mask, hotter))
+    assert np.array_equal(whole.array[hotter], part.array[hotter])
+    assert np.array_equal(whole.array[mask], np.floor(images["pet"][mask] / 0.5) + 1)
+
+
 @pytest.mark.parametrize("failure", [RuntimeError, IndexError, KeyError, MemoryError])
 def test_a_failing_class_leaves_the_rest_and_is_reported(
     monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
@@ -170,20 +204,17 @@ def test_workers_give_the_same_table() -> None:
     assert alone.values == shared.values
 
 
-@pytest.mark.nightly
-def test_distributed_workers_give_the_same_table(tmp_path: Path) -> None:
-    from distributed import Client, LocalCluster
+def test_distributed_workers_give_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
 
     images, mask = synthetic(800, shape=(21, 24, 27), seed=2)
     shared_images = feature_images(images, mask, SPACING)
     alone = extract_features(shared_images, named("deepmts"))
-    with (
-        LocalCluster(
-            2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
-        ) as cluster,
-        Client(cluster),
-    ):
-        shared = extract_features(shared_images, named("deepmts"), workers=2)
+    with LocalCluster(
+        2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
+    ) as cluster:
+        monkeypatch.setenv("SUVIVAL_CLUSTER", cluster.scheduler_address)
+        shared = extract_features(shared_images, named("deepmts"))
     assert alone.values == shared.values
 
 

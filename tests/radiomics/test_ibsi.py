@@ -189,7 +189,10 @@ def values(phantom: tuple) -> dict[str, float]:
     image, mask, spacing = phantom
     feature_set = load_feature_set(RadiomicsSettings(feature_set="ibsi")).model_copy(
         # The phantom's levels are 1 … 6: no discretisation.
-        update={"modalities": ("pet",), "discretisations": {"pet": (Discretisation(bin_width=1),)}}
+        update={
+            "modalities": ("pet",),
+            "discretisations": {"pet": (Discretisation(bin_width=1, lower_bound=1),)},
+        }
     )
     extraction = extract_features(
         {"pet": FeatureImage(image, mask, np.ones_like(mask), spacing)}, feature_set

@@ -17,6 +17,7 @@ from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes
 from pipeline.tables.status import Status
+from tests.radiomics.patient_files import files_of
 
 DEMO = RadiomicsSettings(feature_set="demo")
 SHAPE = (20, 24, 22)
@@ -59,7 +60,7 @@ def ball(radius: float = 5.0) -> np.ndarray:
 
 def test_one_row_with_every_column_and_metadata(tmp_path: Path) -> None:
     out = tmp_path / "P1.parquet"
-    radiomics_patient(write_crop(tmp_path / "P1.zarr", ball()), out, DEMO, "stop")
+    radiomics_patient(files_of(write_crop(tmp_path / "P1.zarr", ball())), out, DEMO, "stop")
     frame = pd.read_parquet(out)
     assert len(frame) == 1
     assert frame.loc[0, "patient_id"] == "P1"
@@ -73,8 +74,8 @@ def test_one_row_with_every_column_and_metadata(tmp_path: Path) -> None:
 
 def test_excluded_upstream_is_passed_on_with_the_same_columns(tmp_path: Path) -> None:
     good, bad = tmp_path / "P1.parquet", tmp_path / "P2.parquet"
-    radiomics_patient(write_crop(tmp_path / "P1.zarr", ball()), good, DEMO, "stop")
-    radiomics_patient(write_crop(tmp_path / "P2.zarr", None, excluded=True), bad, DEMO, "stop")
+    radiomics_patient(files_of(write_crop(tmp_path / "P1.zarr", ball())), good, DEMO, "stop")
+    radiomics_patient(files_of(write_crop(tmp_path / "P2.zarr", None, excluded=True)), bad, DEMO, "stop")
     assert len(pd.read_parquet(bad)) == 0
     assert pq.read_schema(bad).names == pq.read_schema(good).names
     assert read_metadata(bad)[b"status"] == EXCLUDED
@@ -82,7 +83,7 @@ def test_excluded_upstream_is_passed_on_with_the_same_columns(tmp_path: Path) ->
 
 def test_no_contour_gives_no_row_and_a_warning(tmp_path: Path) -> None:
     out = tmp_path / "P3.parquet"
-    radiomics_patient(write_crop(tmp_path / "P3.zarr", None), out, DEMO, "stop")
+    radiomics_patient(files_of(write_crop(tmp_path / "P3.zarr", None)), out, DEMO, "stop")
     status = read_metadata(out)[b"status"]
     assert len(pd.read_parquet(out)) == 0
     assert status["state"] == "warned" and "no contour" in status["problem"]
@@ -92,22 +93,22 @@ def test_an_empty_mask_follows_the_policy(tmp_path: Path) -> None:
     crop = write_crop(tmp_path / "P4.zarr", np.zeros(SHAPE, bool))
     out = tmp_path / "P4.parquet"
     with pytest.raises(RadiomicsError, match="patient P4"):
-        radiomics_patient(crop, out, DEMO, "stop")
-    radiomics_patient(crop, out, DEMO, "exclude")
+        radiomics_patient(files_of(crop), out, DEMO, "stop")
+    radiomics_patient(files_of(crop), out, DEMO, "exclude")
     assert len(pd.read_parquet(out)) == 0
     assert read_metadata(out)[b"status"]["state"] == "excluded"
 
 
 def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
-    crop = write_crop(tmp_path / "P5.zarr", ball())
-    zarr.open_group(str(crop), mode="r+")["mask"][0, 0, 0] = 1
+    sources = files_of(write_crop(tmp_path / "P5.zarr", ball()))
+    zarr.open_group(str(sources.crop), mode="r+")["mask"][0, 0, 0] = 1
     with pytest.raises(DamageError, match="SHA-256"):
-        radiomics_patient(crop, tmp_path / "P5.parquet", DEMO, "stop")
+        radiomics_patient(sources, tmp_path / "P5.parquet", DEMO, "stop")
 
 
 def test_a_store_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DamageError, match="P6"):
-        radiomics_patient(tmp_path / "P6.zarr", tmp_path / "P6.parquet", DEMO, "stop")
+        radiomics_patient(files_of(tmp_path / "P6.zarr"), tmp_path / "P6.parquet", DEMO, "stop")
 
 
 def test_an_unknown_feature_is_a_settings_error_not_a_patients(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_an_unknown_feature_is_a_settings_error_not_a_patients(tmp_path: Path) -
     crop = write_crop(tmp_path / "P1.zarr", ball())
     with pytest.raises(SettingsError, match="Contrastt"):
         settings = RadiomicsSettings(feature_set=str(path))
-        radiomics_patient(crop, tmp_path / "P1.parquet", settings, "exclude")
+        radiomics_patient(files_of(crop), tmp_path / "P1.parquet", settings, "exclude")
 
 
 def test_one_voxel_has_first_order_and_volume_but_no_texture(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_one_voxel_has_first_order_and_volume_but_no_texture(tmp_path: Path) -> 
     mask = np.zeros(SHAPE, bool)
     mask[10, 12, 11] = True
     out = tmp_path / "P1.parquet"
-    radiomics_patient(write_crop(tmp_path / "P1.zarr", mask), out, DEMO, "stop")
+    radiomics_patient(files_of(write_crop(tmp_path / "P1.zarr", mask)), out, DEMO, "stop")
     row = pd.read_parquet(out).iloc[0]
     value = float(images()[0][10, 12, 11])
     assert row["pet_original_firstorder_Mean"] == row["pet_index_suvmax"] == pytest.approx(value)
@@ -141,19 +142,23 @@ def test_one_voxel_has_first_order_and_volume_but_no_texture(tmp_path: Path) -> 
 def test_touching_the_border_is_warned_of(tmp_path: Path) -> None:
     mask = np.roll(ball(), -5, axis=0)
     out = tmp_path / "P1.parquet"
-    radiomics_patient(write_crop(tmp_path / "P1.zarr", mask), out, DEMO, "stop")
+    radiomics_patient(files_of(write_crop(tmp_path / "P1.zarr", mask)), out, DEMO, "stop")
     problem = read_metadata(out)[b"status"]["problem"]
-    assert problem.count("touches the border") == 1
+    assert "touches the border of the ct: shape" in problem
+    assert "touches the border of the native PET" in problem
+    assert problem.count("touches the border") == 2  # PET and CT of a crop share a mask
 
 
 def test_zscored_features_do_not_change_with_the_units(tmp_path: Path) -> None:
     settings = RadiomicsSettings(feature_set="deepmts", intensities="zscored")
-    radiomics_patient(write_crop(tmp_path / "P1.zarr", ball()), tmp_path / "a.parquet", settings, "stop")
+    radiomics_patient(
+        files_of(write_crop(tmp_path / "P1.zarr", ball())), tmp_path / "a.parquet", settings, "stop"
+    )
     attributes = CropAttributes("P2", ("pet", "ct"), ("g/mL", "HU"), (3.0, 2.0, 2.0))
     image = np.stack([images()[0] * 4, images()[1] * 2 + 100])
     made = store.Crop(image, ball().astype(np.uint8), np.ones(SHAPE, np.uint8), attributes)
     store.write_crop(tmp_path / "P2.zarr", made)
-    radiomics_patient(tmp_path / "P2.zarr", tmp_path / "b.parquet", settings, "stop")
+    radiomics_patient(files_of(tmp_path / "P2.zarr"), tmp_path / "b.parquet", settings, "stop")
     first, second = (pd.read_parquet(tmp_path / f"{name}.parquet").iloc[0] for name in "ab")
     columns = [
         "pet_original_firstorder_Mean",

@@ -18,6 +18,7 @@ from pipeline.store.attributes import CropAttributes
 from pipeline.tables.predicted_features import contour_caveats, read_predicted_features
 from pipeline.tables.predictions import write_predictions
 from pipeline.tables.splits import Fold, Splits, write_splits
+from tests.radiomics.patient_files import files_of
 
 DEMO = RadiomicsSettings(feature_set="demo")
 SHAPE, MARGIN = (16, 20, 18), 2
@@ -63,7 +64,7 @@ def write_fold(folder: Path, fold: int, splits: Splits = SPLITS) -> None:
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     for number, patient in enumerate("ABCDX"):
-        write_crop(tmp_path / "crops" / f"{patient}.zarr", number, None)
+        files_of(write_crop(tmp_path / "crops" / f"{patient}.zarr", number, None), tmp_path)
     for fold in range(3):
         write_fold(tmp_path / "net" / f"fold{fold}", fold)
     write_splits(tmp_path / "splits.json", SPLITS)
@@ -71,7 +72,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def contours(study: Path, fold: int) -> FoldContours:
-    return FoldContours("net", fold, study / "net" / f"fold{fold}", study / "crops", study / "splits.json")
+    return FoldContours("net", fold, study / "net" / f"fold{fold}", study, study / "splits.json")
 
 
 def extracted(study: Path) -> list[Path]:
@@ -95,7 +96,7 @@ def test_each_patient_has_the_contour_of_a_fold_that_has_not_seen_it(study: Path
             path = write_crop(
                 study / "manual" / f"{patient}.zarr", number, ball(radius_of(patient, drawn_by))
             )
-            radiomics_patient(path, study / "manual.parquet", DEMO, "stop")
+            radiomics_patient(files_of(path), study / "manual.parquet", DEMO, "stop")
             manual = pd.read_parquet(study / "manual.parquet").set_index("patient_id")
             pd.testing.assert_frame_equal(table.loc[[patient]], manual)
     assert contour_caveats(paths) == ["contours: epoch chosen on the test fold"]

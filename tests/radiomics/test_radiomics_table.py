@@ -13,6 +13,7 @@ from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes
 from pipeline.tables.status import Status
+from tests.radiomics.patient_files import files_of
 
 DEMO = RadiomicsSettings(feature_set="demo")
 EXCLUDED = {
@@ -55,7 +56,10 @@ def test_gather_joins_sorts_and_keeps_statuses(tmp_path: Path) -> None:
     for name in ("P2", "P1", "P3"):
         files.append(tmp_path / f"{name}.parquet")
         radiomics_patient(
-            write_crop(tmp_path / f"{name}.zarr", ball(), excluded=name == "P3"), files[-1], DEMO, "stop"
+            files_of(write_crop(tmp_path / f"{name}.zarr", ball(), excluded=name == "P3")),
+            files[-1],
+            DEMO,
+            "stop",
         )
     gather_features(files, tmp_path / "features.parquet")
     frame = pd.read_parquet(tmp_path / "features.parquet")
@@ -67,13 +71,13 @@ def test_gather_joins_sorts_and_keeps_statuses(tmp_path: Path) -> None:
 def test_gather_refuses_mixed_settings(tmp_path: Path) -> None:
     files = [tmp_path / "P1.parquet", tmp_path / "P2.parquet"]
     for path, settings in zip(files, (DEMO, DEMO.model_copy(update={"min_voxels": 9})), strict=True):
-        radiomics_patient(write_crop(path.with_suffix(".zarr"), ball()), path, settings, "stop")
+        radiomics_patient(files_of(write_crop(path.with_suffix(".zarr"), ball())), path, settings, "stop")
     with pytest.raises(TableError, match="different settings"):
         gather_features(files, tmp_path / "features.parquet")
 
 
 def test_gather_refuses_a_patient_twice(tmp_path: Path) -> None:
     path = tmp_path / "P1.parquet"
-    radiomics_patient(write_crop(tmp_path / "P1.zarr", ball()), path, DEMO, "stop")
+    radiomics_patient(files_of(write_crop(tmp_path / "P1.zarr", ball())), path, DEMO, "stop")
     with pytest.raises(TableError, match="one patient"):
         gather_features([path, path], tmp_path / "features.parquet")

@@ -14,6 +14,7 @@ from pipeline.radiomics.stability_patient import perturbed, stability_patient
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes
+from tests.radiomics.patient_files import files_of
 
 DEMO = RadiomicsSettings(feature_set="demo", perturb_mm=2.0)
 
@@ -65,7 +66,7 @@ def cohort(folder: Path, patients: int) -> list[Path]:
 def test_rows_are_features_of_the_perturbed_contours(tmp_path: Path) -> None:
     (path,) = cohort(tmp_path, 1)
     out = tmp_path / "rows.parquet"
-    stability_patient(path, out, DEMO, "stop")
+    stability_patient(files_of(path), out, DEMO, "stop")
     rows = pd.read_parquet(out).set_index("perturbation")
     drawn = store.read_crop(path)
     masks = dict(perturbed(drawn.mask > 0, (2.0, 2.0, 2.0), 2.0))
@@ -73,7 +74,7 @@ def test_rows_are_features_of_the_perturbed_contours(tmp_path: Path) -> None:
     for name in ("as drawn", "grown", "moved -y"):
         crop = tmp_path / "moved" / "P0.zarr"
         store.write_crop(crop, replace(drawn, mask=masks[name].astype(np.uint8)))
-        radiomics_patient(crop, tmp_path / "expected.parquet", DEMO, "stop")
+        radiomics_patient(files_of(crop), tmp_path / "expected.parquet", DEMO, "stop")
         expected = pd.read_parquet(tmp_path / "expected.parquet").iloc[0]
         assert rows.loc[name, list(expected.index)].equals(expected), name
 
@@ -94,9 +95,9 @@ def test_a_contour_that_vanishes_on_the_sets_grid(tmp_path: Path, voxel_mm: floa
     out, settings = tmp_path / "rows.parquet", RadiomicsSettings(feature_set=str(coarse), perturb_mm=2.0)
     if rows is None:
         with pytest.raises(RadiomicsError, match="vanishes"):
-            stability_patient(path, out, settings, "stop")
+            stability_patient(files_of(path), out, settings, "stop")
         return
-    stability_patient(path, out, settings, "stop")
+    stability_patient(files_of(path), out, settings, "stop")
     names = set(pd.read_parquet(out)["perturbation"])
     assert len(names) == rows and "shrunk" not in names and "as drawn" in names
 
@@ -107,11 +108,11 @@ def test_patients_that_cannot_be_extracted_follow_the_policy(tmp_path: Path) -> 
     store.write_crop(path, replace(drawn, mask=np.zeros_like(drawn.mask)))
     out = tmp_path / "rows.parquet"
     with pytest.raises(RadiomicsError, match="patient"):
-        stability_patient(path, out, DEMO, "stop")
-    stability_patient(path, out, DEMO, "exclude")
+        stability_patient(files_of(path), out, DEMO, "stop")
+    stability_patient(files_of(path), out, DEMO, "exclude")
     assert len(pd.read_parquet(out)) == 0
     store.write_crop(path, replace(drawn, mask=None))
-    stability_patient(path, out, DEMO, "stop")
+    stability_patient(files_of(path), out, DEMO, "stop")
     assert len(pd.read_parquet(out)) == 0
 
 
@@ -119,7 +120,7 @@ def test_from_crops_to_agreement(tmp_path: Path) -> None:
     rows = []
     for crop in cohort(tmp_path, 5):
         rows.append(tmp_path / f"{crop.stem}_stability.parquet")
-        stability_patient(crop, rows[-1], DEMO, "stop")
+        stability_patient(files_of(crop), rows[-1], DEMO, "stop")
     values, summary = tmp_path / "stability.parquet", tmp_path / "stability.csv"
     gather_stability(rows, [f"P{i}" for i in range(4)], values, summary)
     assert len(pd.read_parquet(values)) == 45
@@ -136,6 +137,6 @@ def test_mixed_settings_are_refused(tmp_path: Path) -> None:
     other = DEMO.model_copy(update={"perturb_mm": 4.0})
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     for crop, path, settings in zip(crops, paths, (DEMO, other), strict=True):
-        stability_patient(crop, path, settings, "stop")
+        stability_patient(files_of(crop), path, settings, "stop")
     with pytest.raises(TableError, match="different settings"):
         gather_stability(paths, ["P0", "P1"], tmp_path / "stability.parquet", tmp_path / "stability.csv")

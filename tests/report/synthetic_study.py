@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.report.job import ReportJob, job_from_settings
+from pipeline.report.job import ReportJob
 from pipeline.settings.root import load_settings
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
@@ -36,8 +36,15 @@ def make_study(results: Path, *, full: bool = True, margin: int = 0) -> ReportJo
     if full:
         _quality_control(results)
         _radiomics(results, (*DEVELOPMENT, *external))
-    valid = load_settings(settings).model_dump(mode="json")
-    return job_from_settings(results, valid, CODE)
+    radiomics = results / "radiomics"
+    return ReportJob(
+        results,
+        load_settings(settings),
+        CODE,
+        (*DEVELOPMENT, *external, "X1", "X2", "X3"),
+        radiomics / "features.parquet" if full else None,
+        radiomics / "stability.csv" if full else None,
+    )
 
 
 def _settings(full: bool) -> dict[str, Any]:

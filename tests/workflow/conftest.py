@@ -23,3 +23,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item, "fixturenames", ()
         ):
             item.add_marker(pytest.mark.xdist_group("finished_study"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table of the fault suite: a line each fault, and whether anything was lost or wrong."""
+    outcomes = {"passed": "nothing lost, nothing wrong", "failed": "FAILED", "skipped": "not tried here"}
+    rows = [
+        f"{dict(report.user_properties)['fault']:<60} {outcomes[report.outcome]}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if "fault" in dict(getattr(report, "user_properties", ()))
+        and (report.when == "call" or report.outcome != "passed")
+    ]
+    if rows:
+        terminalreporter.section("faults")
+        for row in rows:
+            terminalreporter.write_line(row)

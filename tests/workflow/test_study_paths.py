@@ -169,9 +169,13 @@ def test_stability_is_read_by_models_that_drop_unstable_features(here: Path) -> 
 
 
 def test_features_are_read_from_crops_or_native_volumes(here: Path) -> None:
-    assert paths().features_read_from() == ["results/tiny/crops/{patient}.zarr"]
-    native = paths(radiomics={"images": "native"}).features_read_from()
-    assert native == [f"results/tiny/{stage}/{{patient}}" for stage in ("convert", "suv", "contours")]
+    native = [f"results/tiny/{stage}/{{patient}}" for stage in ("convert", "suv", "contours")]
+    for images, crops in (("crop", ["results/tiny/crops/{patient}.zarr"]), ("native", [])):
+        study = paths(radiomics={"images": images})
+        # PET metrics are of the native PET in either case.
+        assert (study.native_stages(), study.crops_of_features()) == (native, crops)
+    registered = paths(index={"different_frames": "register"}).native_stages("P1")
+    assert registered[-1] == "results/tiny/registration/P1"
 
 
 def test_training_starts_from_the_same_fold_of_another_network(here: Path) -> None:

@@ -30,7 +30,7 @@ from pipeline.dicom.series.series import Series, one_frame, series_of
 from pipeline.errors import DicomError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import IndexSettings
-from pipeline.tables.files import PatientFiles
+from pipeline.tables.files import PatientFiles, images_in_place
 from pipeline.tables.status import Warnings, patient_stage
 
 _JOINED = "part of a PET that was exported as several series; they are joined"
@@ -49,10 +49,12 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         policy: What happens to a patient without usable series.
 
     Raises:
-        DicomError: (policy `stop`) no files, several patients, no usable PET or CT,
+        DicomError: (policy `stop`) no DICOM, several patients, no usable PET or CT,
             several studies, or different frames of reference.
+        PatientError: (policy `stop`) no images.
+        MachineError: Images that were there when the run began are gone, or changed meanwhile.
     """
-    with patient_stage("index", patient.patient_id, out, policy) as work:
+    with patient_stage("index", patient.patient_id, out, policy) as work, images_in_place(patient):
         warnings = work.warnings
         scan = _scan(patient, work.folder, settings)
         _warn_of_broken_files(scan, warnings)
@@ -149,8 +151,6 @@ def _warn_of_a_short_pet(picked: Mapping[str, Series], settings: IndexSettings, 
 
 
 def _scan(patient: PatientFiles, out: Path, settings: IndexSettings) -> Scan:
-    if not patient.folder.exists():
-        raise DicomError("the image folder does not exist", where="image_path", action="correct image_path")
     limits = Limits(settings.max_unpacked_mib, settings.max_deflated_mib)
     scan = scan_folder(patient.folder.absolute(), out.absolute() / "unpacked", limits)
     if not scan.instances:

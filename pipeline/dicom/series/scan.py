@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +34,7 @@ from pipeline.dicom.series.archives import (
     unpack,
 )
 from pipeline.dicom.series.duplicates import differing_elements
+from pipeline.spread import LOCAL, cluster, spread
 from pipeline.tables.failures import machine_error, raise_machine_failure
 from pipeline.tables.files import NO_FILE, NO_FOLDER, is_zip, list_files
 
@@ -165,7 +167,7 @@ def scan_folder(folder: Path, unpacked: Path, limits: Limits | None = None, work
         folder: Any tree of files, or a single file.
         unpacked: Folder for the members of archives.
         limits: How much may be unpacked.
-        workers: Number of processes, used for thousands of files.
+        workers: Number of processes, used for thousands of files where no cluster is named.
 
     Raises:
         MachineError: A folder or a file cannot be read for want of rights, or by a broken disk.
@@ -181,7 +183,7 @@ def scan_folder(folder: Path, unpacked: Path, limits: Limits | None = None, work
         unpack(archive, unpacked / f"{number:03d}", limits, members)
     files.extend(members.files)
     scan.skipped.update(members.passed)
-    parallel = workers > 1 and len(files) >= _PARALLEL_FROM
+    parallel = (workers > 1 or cluster() != LOCAL) and len(files) >= _PARALLEL_FROM
     seen: dict[str, Instance] = {}
     for result in _read_parallel(files, limits, workers) if parallel else read_many(files, limits):
         if isinstance(result, str):
@@ -193,15 +195,12 @@ def scan_folder(folder: Path, unpacked: Path, limits: Limits | None = None, work
 
 
 def _read_parallel(files: list[Path], limits: Limits, workers: int) -> list[Instance | str]:
-    import dask
-    from dask.delayed import delayed
-
-    size = -(-len(files) // (workers * 4))
-    parts = [delayed(read_many)(files[i : i + size], limits) for i in range(0, len(files), size)]
-    # Forked processes are ready at once, where new ones would import everything again (1 s).
-    settings = {"scheduler": "processes", "num_workers": workers, "multiprocessing.context": "fork"}
-    with dask.config.set(settings):
-        return [result for part in dask.compute(*parts) for result in part]
+    size = max(1, min(_PARALLEL_FROM, -(-len(files) // (workers * 4))))
+    parts = [files[i : i + size] for i in range(0, len(files), size)]
+    read = partial(read_many, limits=limits)
+    return [
+        result for part in spread(read, parts, title="reading headers", workers=workers) for result in part
+    ]
 
 
 def read_many(files: Iterable[Path], limits: Limits) -> list[Instance | str]:

@@ -26,10 +26,10 @@ from pipeline.settings.base import FreeText, Policy
 from pipeline.settings.dicom import ConvertSettings
 from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
 from pipeline.volumes.nifti import write_nifti
+from pipeline.volumes.stage_files import CT_IMAGED, PET_IMAGED
 from pipeline.volumes.volume import Grid
 
 CT_FILE, PET_FILE = "ct_hu.nii.gz", "pet_stored.nii.gz"
-CT_IMAGED, PET_IMAGED = "ct_imaged.nii.gz", "pet_imaged.nii.gz"
 CT_HEADER, PET_HEADER = "ct.json", "pet.json"
 # Elements that count the slices of one series, and those that may count other series', too.
 _SLICE_COUNT = {"NumberOfSlices": "(0054,0081) Number of Slices"}

@@ -10,7 +10,14 @@ import pytest
 from pipeline.dicom.contours.contours import ContourSources, contours_patient
 from pipeline.dicom.pet.suv import suv_patient
 from pipeline.dicom.volume.convert_nifti import convert_nifti
-from pipeline.errors import ContourError, DicomError, GeometryError, SettingsError, SuvError
+from pipeline.errors import (
+    ContourError,
+    DicomError,
+    GeometryError,
+    PatientError,
+    SettingsError,
+    SuvError,
+)
 from pipeline.settings.cohort import NiftiSettings
 from pipeline.settings.dicom import ContourSettings, SuvSettings
 from pipeline.tables.files import PatientFiles
@@ -87,7 +94,7 @@ def test_one_file_must_fit_each_pattern(tmp_path):
     convert_nifti(patient, tmp_path / "out", narrow, "stop")
     none = SETTINGS.model_copy(update={"nifti_pet": "suv*"})
     refused(tmp_path, DicomError, "no PET file", folder(tmp_path / "q"), none)
-    refused(tmp_path, DicomError, "does not exist", PatientFiles("P1", tmp_path / "nowhere"))
+    refused(tmp_path, PatientError, "no images", PatientFiles("P1", tmp_path / "nowhere"))
 
 
 def test_a_pattern_left_empty_asks_for_no_image(tmp_path):
