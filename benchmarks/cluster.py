@@ -23,7 +23,7 @@ from slurm_cluster import SlurmCluster, why_not  # noqa: E402
 from study_runner import Study, copy_house, tiny_config, tiny_rows  # noqa: E402
 
 RULES = ("index", "convert", "suv", "contours", "register", "crop", "radiomics_patient")
-PATIENTS = 3
+PATIENTS = 2
 ALONE = [f"{rule}=own_{rule}" for rule in RULES]
 TOGETHER = [f"{rule}=patient" for rule in RULES]
 
@@ -65,6 +65,7 @@ def measure(house: Path, cluster: SlurmCluster, groups: list[str], *, template: 
     targets = [f"results/tiny/radiomics/{patient}.parquet" for patient in patients]
     study.snakemake(
         *targets, "--profile", "config/profiles/slurm", "--jobs", "1", "--cores", "1",
+        "--slurm-init-seconds-before-status-checks", "1",
         *(("--groups", *groups) if groups else ()),
         "--default-resources", "slurm_account=none", "slurm_partition=short", "mem_mb=1000", "runtime=30",
     )  # fmt: skip
