@@ -10,7 +10,9 @@ from pipeline.errors import ClusterError
 from pipeline.workflow.slurm import (
     Request,
     ask_sinfo,
+    earlier_jobs_warning,
     grouped,
+    jobs_still_there,
     most_granted,
     never_started,
     rules_behind,
@@ -94,6 +96,7 @@ def check_cluster(command):
 COMMAND = command_line()
 if COMMAND is not None and COMMAND.executor == "slurm":
     check_cluster(COMMAND)
+    announce(earlier_jobs_warning(jobs_still_there(Path.cwd())))
 elif (
     (COMMAND is None or COMMAND.executor == "local")
     and accelerators()

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.workflow.dependencies import RULES
 from pipeline.workflow.study import Study
@@ -84,6 +85,30 @@ def ask_sinfo() -> list[NodeKind] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return parse_sinfo(done.stdout)
+
+
+def jobs_still_there(folder: Path) -> list[str]:
+    """Ids of this user's SLURM jobs, running or waiting, that were submitted from a folder."""
+    if shutil.which("squeue") is None:
+        return []
+    command = ("squeue", "--noheader", "--me", "--format", "%i|%Z")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    fields = [line.split("|", 1) for line in done.stdout.splitlines() if "|" in line]
+    return [job for job, place in fields if Path(place) == folder]
+
+
+def earlier_jobs_warning(jobs: Sequence[str]) -> list[str]:
+    """What is told where an earlier run, e.g. one that was killed, has left its jobs on the cluster."""
+    if not jobs:
+        return []
+    return [
+        f"warning: jobs submitted from this folder are on the cluster still: {' '.join(jobs)}; unless they are "
+        f"of another study that runs now, stop this run and cancel them, as they write the same files: "
+        f"scancel {' '.join(jobs)}"
+    ]
 
 
 def parse_sinfo(text: str) -> list[NodeKind]:
