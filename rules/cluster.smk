@@ -7,16 +7,18 @@ from snakemake.cli import parse_args
 from snakemake.iocontainers import InputFiles, Wildcards
 
 from pipeline.errors import ClusterError
-from pipeline.workflow.slurm import (
+from pipeline.workflow.requests import (
     Request,
+    grouped,
+    rules_behind,
+    rules_without_jobs,
+)
+from pipeline.workflow.slurm import (
     ask_sinfo,
     earlier_jobs_warning,
-    grouped,
     jobs_still_there,
     most_granted,
     never_started,
-    rules_behind,
-    rules_without_jobs,
 )
 
 

@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.workflow.requests import (
+    Request,
+    grouped,
+    rules_behind,
+)
 from pipeline.workflow.slurm import (
     NodeKind,
-    Request,
     earlier_jobs_warning,
     gpus_in,
-    grouped,
     jobs_still_there,
     limit_minutes,
     most_granted,
     never_started,
     parse_sinfo,
-    rules_behind,
 )
 from study_runner import Study, copy_house, tiny_config, tiny_rows
 
