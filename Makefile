@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 PINS := envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
 CORES ?= all
 
-.PHONY: help setup demo test nightly faults lint settings cohort clean
+.PHONY: help setup demo test nightly faults lint settings cohort forget clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,10 @@ settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/co
 cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=config/cohorts/mine.csv
 	@test -n "$(DICOM)" -a -n "$(OUT)" || { echo "error: say where the DICOM lies and where the table goes: make cohort DICOM=folder OUT=config/cohorts/mine.csv" >&2; exit 1; }
 	$(BIN)/python -m pipeline.dicom.series.cohort_draft "$(DICOM)" "$(OUT)"
+
+forget: $(STAMP) ## Remove what is left of a patient who withdrew: make forget PATIENT=P001 STUDY=config/studies/mine.yaml
+	@test -n "$(PATIENT)" || { echo "error: say who withdrew, after taking the row out of the cohort table: make forget PATIENT=P001 STUDY=config/studies/mine.yaml (the embedded study without STUDY)" >&2; exit 1; }
+	$(BIN)/python -m pipeline.workflow.forget "$(PATIENT)" --configfile "$(or $(STUDY),config/config.yaml)"
 
 clean: ## Remove what the demo made (results/phantom), nothing of yours
 	rm -rf results/phantom

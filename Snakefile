@@ -57,6 +57,7 @@ rule preprocess:
 
 
 onstart:
+    record_absent(paths)
     announce(start_lines(paths))
 
 

@@ -18,6 +18,11 @@ from pipeline.workflow.announcements import (
     start_lines,
 )
 from pipeline.workflow.dependencies import Dependencies
+from pipeline.workflow.guards import (
+    machine_failures_told,
+    record_absent,
+    require_images,
+)
 from pipeline.workflow.paths import StudyPaths
 from pipeline.workflow.records import mark_results_without_record
 from pipeline.workflow.study import load_study
@@ -25,12 +30,15 @@ from pipeline.workflow.study import load_study
 prepare_environment(ROOT)
 
 try:
-    study = load_study(config, workflow.configfiles)
+    with machine_failures_told():
+        study = load_study(config, workflow.configfiles)
+        paths = StudyPaths(study)
+        if workflow.is_main_process:
+            require_images(paths)
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 
 settings, cohort = study.settings, study.cohort
-paths = StudyPaths(study)
 depends = Dependencies(study)
 # In the environment and not in parameters: where something is computed reruns nothing.
 os.environ[CLUSTER] = settings.resources.cluster
@@ -42,9 +50,6 @@ if workflow.is_main_process and not {"--touch", "-t"} & set(sys.argv):
         announce(mark_results_without_record(paths, FilePersistence()))
     except PipelineError as error:
         raise WorkflowError(str(error)) from None
-
-# A fold asks for one accelerator unless the study trains on the CPU; a scheduler grants it.
-GPUS_PER_FOLD = 0 if settings.training.device == "cpu" else 1
 
 
 def any_of(names):

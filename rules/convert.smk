@@ -18,6 +18,7 @@ if settings.cohort.source == "nifti":
             **depends.on("convert_nifti"),
             folder=lambda wildcards: paths.image_folder(wildcards.patient),
             files=lambda wildcards: paths.files_of(wildcards.patient),
+            absent=paths.absent,
             policy=POLICY,
         message:
             "Convert {wildcards.patient}: NIfTI files to volumes"

@@ -48,6 +48,7 @@ elif settings.cohort.source == "slices":
             **depends.on("ingest"),
             folder=lambda wildcards: paths.image_folder(wildcards.patient),
             files=lambda wildcards: paths.files_of(wildcards.patient),
+            absent=paths.absent,
             spacing_mm=settings.crop.spacing_mm,
             roi=lambda wildcards: cohort[wildcards.patient].roi,
             policy=POLICY,

@@ -5,11 +5,14 @@ rule report:
         models=paths.folds(*settings.models),
         crops=paths.crops(),
         explain=[paths.explanation(model) for model in study.explained],
-        suv=(
-            [paths.stage("suv", patient) for patient in cohort.ids()]
+        # What they tell of each patient's SUV, reference region and alignment.
+        stages=[
+            paths.stage(stage, patient)
+            for patient in cohort.ids()
+            for stage in ("suv", "contours", "registration")
             if study.from_scanner
-            else []
-        ),
+        ],
+        features=paths.features_in_report(),
         stability=paths.stability_summary if study.uses_stability else [],
         plan=paths.training_plan,
         problems=paths.exclusions,
@@ -35,6 +38,7 @@ rule report:
         **depends.on("report"),
         settings=settings.model_dump(mode="json"),
         results=lambda wildcards: paths.results,
+        patients=cohort.ids(),
         code_of_results=lambda wildcards: depends.code_of_results(),
     message:
         "Report: figures, tables and pages"

@@ -6,6 +6,8 @@ from pipeline.settings.cohort import NiftiSettings
 from pipeline.tables.files import PatientFiles
 
 with job(snakemake.log[0], snakemake.params.items()):
-    patient = PatientFiles(snakemake.wildcards.patient, Path(snakemake.params.folder))
+    patient = PatientFiles(
+        snakemake.wildcards.patient, Path(snakemake.params.folder), absent=Path(snakemake.params.absent)
+    )
     settings = NiftiSettings.model_validate(snakemake.params.settings)
     convert_nifti(patient, Path(snakemake.output[0]), settings, snakemake.params.policy)

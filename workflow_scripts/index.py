@@ -6,6 +6,8 @@ from pipeline.settings.dicom import IndexSettings
 from pipeline.tables.files import PatientFiles
 
 with job(snakemake.log[0], snakemake.params.items()):
-    patient = PatientFiles(snakemake.wildcards.patient, Path(snakemake.params.folder))
+    patient = PatientFiles(
+        snakemake.wildcards.patient, Path(snakemake.params.folder), absent=Path(snakemake.params.absent)
+    )
     settings = IndexSettings.model_validate(snakemake.params.settings)
     index_patient(patient, settings, Path(snakemake.output[0]), snakemake.params.policy)

@@ -5,7 +5,12 @@ from pipeline.crops.ingest import ingest_patient
 from pipeline.tables.files import PatientFiles
 
 with job(snakemake.log[0], snakemake.params.items()):
-    patient = PatientFiles(snakemake.wildcards.patient, Path(snakemake.params.folder), snakemake.params.roi)
+    patient = PatientFiles(
+        snakemake.wildcards.patient,
+        Path(snakemake.params.folder),
+        snakemake.params.roi,
+        Path(snakemake.params.absent),
+    )
     ingest_patient(
         patient, Path(snakemake.output[0]), snakemake.params.policy, tuple(snakemake.params.spacing_mm)
     )

@@ -1,13 +1,17 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.report.job import job_from_settings
+from pipeline.report.job import ReportJob
 from pipeline.report.report import build_report
+from pipeline.settings.root import Settings
 
 with job(snakemake.log[0], snakemake.params.items()):
-    build_report(
-        job_from_settings(
-            Path(snakemake.params.results), snakemake.params.settings, snakemake.params.code_of_results
-        ),
-        Path(snakemake.output[0]),
+    study = ReportJob(
+        results=Path(snakemake.params.results),
+        settings=Settings.model_validate(snakemake.params.settings),
+        code=snakemake.params.code_of_results,
+        patients=tuple(snakemake.params.patients),
+        features=Path(snakemake.input.features) if snakemake.input.features else None,
+        stability=Path(snakemake.input.stability) if snakemake.input.stability else None,
     )
+    build_report(study, Path(snakemake.output[0]))

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pipeline.deploy.manifest import FORMAT, IDENTITY, MANIFEST, BundleError, FileFacts, Manifest
 from pipeline.deploy.manifest_members import Member, NetworkMember
 from pipeline.provenance import code_digest, file_sha256
+from pipeline.tables.failures import raise_machine_failure
 
 SNAKEMAKE_TIMESTAMP = ".snakemake_timestamp"
 """Left in every output folder by Snakemake; never read."""
@@ -96,12 +97,16 @@ def _read_identified(folder: Path) -> tuple[bytes, str]:
     try:
         content = (folder / MANIFEST).read_bytes()
     except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            raise_machine_failure(error)
         raise BundleError(
             "there is no bundle", where=str(folder), expected=MANIFEST, got=type(error).__name__
         ) from None
     try:
         stated = (folder / IDENTITY).read_bytes()
     except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            raise_machine_failure(error)
         raise BundleError(
             "a bundle without identity",
             where=str(folder / IDENTITY),

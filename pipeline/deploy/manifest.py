@@ -32,7 +32,8 @@ FORMAT = 5
 files, identity, the study's unit of time."""
 TEMPLATE, FEATURE_SET = "template", "feature_set.yaml"
 MANIFEST, IDENTITY = "manifest.json", "ID"
-FILE_PART = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+FILE_PART, LONGEST_NAME = re.compile(r"[A-Za-z0-9_.-]+"), 255
+"""Characters of a file's or folder's name, and length of a whole path in a bundle."""
 PERCENTILES = tuple(range(0, 101, 5))
 """Percentages of the development patients' risks that `risk_percentiles` gives."""
 TimeUnit = Literal["days", "months", "none"]
@@ -139,7 +140,7 @@ def require_file_name(name: str) -> str:
             or it is that of the manifest or the identity.
     """
     parts = name.split("/")
-    if any(not FILE_PART.fullmatch(part) or part in (".", "..") for part in parts):
+    if len(name) > LONGEST_NAME or any(not FILE_PART.fullmatch(p) or p in (".", "..") for p in parts):
         raise ValueError(f"a file's name must lead nowhere out of the bundle, got {name[:80]!r}")
     if name in (MANIFEST, IDENTITY):
         raise ValueError(f"{name} must not be among the files")

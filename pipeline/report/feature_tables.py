@@ -81,14 +81,6 @@ def radiomics_overview(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def read_stability(results: Path) -> pd.DataFrame | None:
-    """`stability.csv`, where the study made one."""
-    import pandas as pd
-
-    path = results / "radiomics" / "stability.csv"
-    return pd.read_csv(path) if path.is_file() else None
-
-
 def stability_summary(table: pd.DataFrame) -> pd.DataFrame:
     """Agreement by image, filter and class, all features first.
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pipeline
 from pipeline.provenance import versions
@@ -22,18 +21,28 @@ LIBRARIES = (
 
 @dataclass(frozen=True)
 class ReportJob:
-    """A finished study.
+    """A finished study: which of the files in its folder belong to it.
+
+    A folder may hold more: patients who withdrew, models and folds of earlier settings. The report
+    asks this class, and never the disk, whose and which files it reads.
 
     Attributes:
         results: The study's folder, `results/{study}`.
         settings: All settings of the study. The report follows every stage and prints a hash of all
             settings, so it may read any section.
         code: Digest of the code of every stage that made the results, and of the report's own.
+        patients: Ids of all usable rows of the cohort table, in its order.
+        features: Table of the radiomics features inside the manual contour; None where no model
+            reads it.
+        stability: Agreement of the features under perturbed contours; None where it was not measured.
     """
 
     results: Path
     settings: Settings
     code: str
+    patients: tuple[str, ...]
+    features: Path | None = None
+    stability: Path | None = None
 
     @property
     def headline(self) -> str:
@@ -57,19 +66,12 @@ class ReportJob:
         return frozenset(name for name, column in columns.items() if column.startswith("truth_"))
 
     def networks(self) -> list[str]:
-        """Models that left a training history."""
-        return [m for m in self.settings.models if list(self.results.glob(f"models/{m}/fold*/history.csv"))]
+        """Models that are trained as networks, and so leave a history, in the order of the settings."""
+        return list(self.settings.networks())
 
     def folds(self, model: str) -> list[Path]:
-        """A model's fold folders in order."""
-        return sorted(
-            self.results.glob(f"models/{model}/fold*"), key=lambda p: int(p.name.removeprefix("fold"))
-        )
-
-
-def job_from_settings(results: Path, settings: dict[str, Any], code: str) -> ReportJob:
-    """A job from a study's settings as plain values, which is how a rule hands them over."""
-    return ReportJob(results, Settings.model_validate(settings), code)
+        """A model's fold folders in order: those of `plan.folds`, all repeats counted through."""
+        return [self.results / "models" / model / f"fold{fold}" for fold in range(self.settings.plan.runs)]
 
 
 def settings_hash(settings: Settings) -> str:
@@ -81,8 +83,11 @@ def settings_hash(settings: Settings) -> str:
 def provenance(job: ReportJob) -> list[tuple[str, str]]:
     """(what, value) pairs; two reports that agree in them were made from the same study and code."""
     installed = ", ".join(f"{name} {version}" for name, version in versions(*LIBRARIES).items())
+    runs = job.settings.plan.runs
     return [
         ("SUVival", pipeline.__version__),
+        ("Patients in the cohort table", str(len(job.patients))),
+        ("Runs of each model", f"{runs} (fold0{f' to fold{runs - 1}' if runs > 1 else ''})"),
         ("Seed", str(job.settings.study.seed)),
         ("Settings", settings_hash(job.settings)),
         ("Code of all stages", job.code),

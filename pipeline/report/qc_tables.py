@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.report.formatting import format_number
+from pipeline.report.job import ReportJob
 from pipeline.report.style import COLOURS, FAINT, WIDTH, FigureCanvas
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def suv_table(results: Path) -> pd.DataFrame:
+def suv_table(job: ReportJob) -> pd.DataFrame:
     """A row per patient with usable SUV: scanner, units, decay path, factor, flags.
 
     Flagged patients come first, then by patient_id. Dates are replaced by days since each
@@ -70,13 +71,15 @@ def suv_table(results: Path) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for path in sorted(results.glob("suv/*/suv.json")):
-        record = read_json(path)
+    for patient_id in sorted(job.patients):
+        record = read_json(job.results / "suv" / patient_id / "suv.json")
+        if not record:
+            continue
         record["body"] = (record.get("reference") or {}).get("median")
-        contours = read_json(results / "contours" / path.parent.name / "contours.json")
+        contours = read_json(job.results / "contours" / patient_id / "contours.json")
         record["times"] = [_time_text(entry) for entry in record.get("time_evidence") or ()]
         record["region"] = (contours.get("reference") or {}).get("mean")
-        row = {"Patient": path.parent.name}
+        row = {"Patient": patient_id}
         row.update({title: plain(record.get(key)) for key, title in SUV_COLUMNS.items()})
         rows.append(row)
     frame = pd.DataFrame(rows, columns=["Patient", *SUV_COLUMNS.values()])
@@ -147,7 +150,7 @@ def _short_path(text: str) -> str:
     return f"{last}; {sources[-1]}" if sources and decayed else last
 
 
-def registration_table(results: Path) -> pd.DataFrame:
+def registration_table(job: ReportJob) -> pd.DataFrame:
     """A row per registered patient: rotation, translation, overlap, similarity, limits.
 
     Columns: patient_id, note, those of :data:`REGISTRATION_COLUMNS`, max_rotation_deg, min_overlap.
@@ -156,11 +159,11 @@ def registration_table(results: Path) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for path in sorted(results.glob("registration/*/quality.json")):
-        record = read_json(path)
+    for patient_id in sorted(job.patients):
+        record = read_json(job.results / "registration" / patient_id / "quality.json")
         if record.get("method") != "template":
             continue
-        row: dict[str, Any] = {"patient_id": path.parent.name, "note": record.get("note", "")}
+        row: dict[str, Any] = {"patient_id": patient_id, "note": record.get("note", "")}
         row.update({key: record.get(key) for key in REGISTRATION_COLUMNS})
         translation = record.get("translation_mm")
         row["translation_mm"] = float(np.linalg.norm(translation)) if translation else None

@@ -62,7 +62,7 @@ class Tile:
 def quality(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
     """Sheets of all crops and the table of what is unusual about them."""
     job = study.job
-    stored = [p for p in slices.stored_patients(job.results) if p in study.cohort.index]
+    stored = slices.stored_patients(study)
     if not stored:
         return
     model = slices.segmenting_network(job)

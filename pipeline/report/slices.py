@@ -74,7 +74,7 @@ def examples(study: StudyResults, canvas: FigureCanvas, content: ReportContent) 
     """The section of example slices: patients from the lowest to the highest Dice."""
 
     job = study.job
-    stored = [p for p in stored_patients(job.results) if p in study.cohort.index]
+    stored = stored_patients(study)
     if not stored:
         return
     table = study.cohort.loc[stored, ["set"]].copy()
@@ -104,13 +104,14 @@ def caption(patient_id: str, table: pd.DataFrame) -> str:
     return f"{patient_id}\nDice {dice:.2f}" if dice is not None and dice == dice else patient_id
 
 
-def stored_patients(results: Path) -> list[str]:
-    """Patients whose crop holds an image."""
+def stored_patients(study: StudyResults) -> list[str]:
+    """Usable patients whose crop holds an image, sorted."""
     patients = []
-    for path in sorted(results.glob("crops/*.zarr")):
-        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})
+    for patient_id in sorted(set(study.job.patients) & set(study.cohort.index)):
+        path = study.job.results / "crops" / f"{patient_id}.zarr" / "zarr.json"
+        attributes = json.loads(path.read_text(encoding="utf-8")).get("attributes", {})
         if attributes.get("status", {}).get("state") != "excluded":
-            patients.append(path.name.removesuffix(".zarr"))
+            patients.append(patient_id)
     return patients
 
 

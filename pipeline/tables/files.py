@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
+import stat
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from pipeline.errors import MachineError, PatientError
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import Cohort
-from pipeline.tables.failures import is_machine_failure
+from pipeline.tables.failures import is_machine_failure, raise_machine_failure
+from pipeline.tables.whole import write_text
 
 NO_FILE = "not a regular file (a pipe, a device or a broken link)"
 NO_FOLDER = "folder that cannot be listed (a path too long, or gone)"
 ZIP = b"PK\x03\x04"
+NO_IMAGES = "there are no images of this patient"
+"""Problem of a patient whose folder was missing or empty when the run began, and never read."""
+MASK_PATH = re.compile(r"^(.+\.(?:nii|nii\.gz|nrrd|nhdr|mha|mhd))(?::(\d+(?:,\d+)*))?$", re.IGNORECASE)
+"""Entry of the cohort table's `roi` that names a file: `mask.nii.gz`, or `mask.nii.gz:1,3` for labels."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +59,94 @@ class PatientFiles:
         patient_id: Names outputs; never taken from image files.
         folder: Folder (or file) that holds the images.
         roi: Pattern of ROI names or path of a mask; empty: the patterns of the study.
+        absent: File that lists the patients whose images were missing when the run began; it need not
+            exist. None: no run was planned, and missing images are the patient's problem.
     """
 
     patient_id: str
     folder: Path
     roi: str = ""
+    absent: Path | None = None
+
+    @property
+    def was_absent(self) -> bool:
+        """Whether the images were missing already when the run began."""
+        return self.absent is None or self.patient_id in read_absent(self.absent)
+
+
+@contextlib.contextmanager
+def images_in_place(patient: PatientFiles) -> Iterator[None]:
+    """Read a patient's images only while they are the same: an archive may vanish during a run.
+
+    Raises:
+        PatientError: The images were missing from the start (problem :data:`NO_IMAGES`).
+        MachineError: They were there when the run began, and are gone; or they changed while they
+            were read, whatever the reading made of that.
+    """
+    if is_absent(patient.folder):
+        if patient.was_absent:
+            raise PatientError(
+                NO_IMAGES,
+                where="image_path",
+                expected="a file, or a folder with files",
+                got="nothing, or an empty folder",
+                action="correct image_path, bring the images, or remove the row",
+            )
+        raise _vanished(patient, "were there when the run began, and are gone")
+    before = _digest(patient.folder)
+    try:
+        yield
+    finally:
+        if _digest(patient.folder) != before:
+            raise _vanished(patient, "changed, or went, while they were read")
+
+
+def _vanished(patient: PatientFiles, what: str) -> MachineError:
+    return MachineError(
+        f"the images of a patient {what}",
+        where=f"patient {patient.patient_id}, image_path",
+        action="mount the archive, let no copy run meanwhile, and run the same command again",
+    )
+
+
+def is_absent(path: Path) -> bool:
+    """Whether there is nothing to read: no such file or folder, or a folder without entries.
+
+    An empty folder counts, since a mount point is one while its archive is not mounted.
+
+    Raises:
+        OSError: Rights or the disk failed, so that nobody knows.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if is_machine_failure(error):
+            raise
+        return True
+    except ValueError:  # no path that a system takes
+        return True
+    if not stat.S_ISDIR(mode):
+        return False
+    with os.scandir(path) as entries:
+        return next(entries, None) is None
+
+
+def write_absent(path: Path, patients: list[str]) -> None:
+    """Write the list of patients whose images are missing; where none is, there is no file."""
+    if not patients:
+        path.unlink(missing_ok=True)
+        return
+    write_text(path, json.dumps({"patients": patients}, indent=1) + "\n")
+
+
+def read_absent(path: Path) -> list[str]:
+    """Patients of :func:`write_absent`."""
+    if not path.is_file():
+        return []
+    patients: list[str] = json.loads(path.read_text(encoding="utf-8"))["patients"]
+    return patients
 
 
 def orphan_folders(settings: CohortSettings, cohort: Cohort) -> list[Path]:
@@ -84,6 +177,10 @@ def files_digest(folder: Path) -> str:
     Returns:
         16 hexadecimal digits; empty where there is no such folder.
     """
+    return _digest(folder)
+
+
+def _digest(folder: Path) -> str:
     try:
         if not folder.exists():
             return ""
@@ -147,7 +244,8 @@ def is_zip(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             return stream.read(len(ZIP)) == ZIP
-    except OSError:
+    except OSError as error:
+        raise_machine_failure(error)
         return False
 
 
@@ -155,3 +253,8 @@ def _identity(folder: str) -> tuple[int, int]:
     """Device and inode of a folder."""
     status = os.stat(folder)
     return status.st_dev, status.st_ino
+
+
+def files_among(entries: Iterable[str]) -> list[str]:
+    """Entries that are paths of files: these are inputs, as their content decides values."""
+    return [entry for entry in entries if entry and Path(entry).is_file()]

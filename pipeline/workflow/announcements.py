@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.planning.folds import infeasible_plan_reason
 from pipeline.tables.files import orphan_folders
 from pipeline.tables.preflight import describe_outcomes, preflight_warnings
+from pipeline.workflow.guards import absent_patients
 from pipeline.workflow.paths import StudyPaths
 
 
@@ -50,13 +51,11 @@ def _image_warnings(paths: StudyPaths) -> list[str]:
     study, settings = paths.study, paths.study.settings.cohort
     patients = study.cohort.ids()
     warnings = []
-    if not study.is_phantom and settings.source != "generated":
-        absent = [patient for patient in patients if not Path(paths.image_folder(patient)).exists()]
-        if absent:
-            warnings.append(
-                f"no images of {len(absent)} of {len(patients)} patients; the first: {absent[0]}, "
-                f"{paths.image_folder(absent[0])} (cohort.image_root, then the table's image_path)"
-            )
+    if absent := absent_patients(paths):
+        warnings.append(
+            f"no images of {len(absent)} of {len(patients)} patients; the first: {absent[0]}, "
+            f"{paths.image_folder(absent[0])} (cohort.image_root, then the table's image_path)"
+        )
     return warnings + [
         f"{folder} holds images, but no row of {settings.table} names it; add a row, or move the folder"
         for folder in orphan_folders(settings, study.cohort)

@@ -116,7 +116,7 @@ RULES: dict[str, Rule] = {
         by_kind=deepsurv_module,
     ),
     "ensemble": Rule("pipeline.ensemble.ensemble", after=("train_fold", "survival")),
-    "evaluate": Rule("pipeline.metrics.evaluate", "evaluation", after=("plan", "train_fold", "ensemble")),
+    "evaluate": Rule("pipeline.metrics.evaluate", "evaluation", after=("plan", "train_fold", "survival", "ensemble")),
     "explain_model": Rule(
         "pipeline.explain.explain_model",
         "explain",
@@ -131,8 +131,9 @@ RULES: dict[str, Rule] = {
     ),
     "report": Rule(
         "pipeline.report.report",
-        after=("suv", "crop", "ingest", "disks", "stability", "exclusions", "plan", "training_plan",
-               "train_fold", "survival", "ensemble", "evaluate", "explain_model"),
+        after=("suv", "contours", "register", "crop", "ingest", "disks", "radiomics_table", "stability",
+               "exclusions", "plan", "training_plan", "train_fold", "survival", "ensemble", "evaluate",
+               "explain_model"),
     ),
 }  # fmt: skip
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.provenance import ROOT
-from pipeline.tables.files import files_digest
+from pipeline.tables.files import MASK_PATH, files_among, files_digest
 from pipeline.tables.frozen_selection import frozen_patients
 from pipeline.workflow.study import Study
 
@@ -73,6 +72,11 @@ class StudyPaths:
     def frozen(self, decision: str) -> str:
         """List of the patients that a decision is made from: `template` or `crop_position`."""
         return f"{self.results}/frozen/{decision}.json"
+
+    @property
+    def absent(self) -> str:
+        """List of the patients whose images were missing when the last run began."""
+        return f"{self.results}/absent_images.json"
 
     @property
     def stability(self) -> str:
@@ -147,6 +151,10 @@ class StudyPaths:
         """Checkpoints of a training: no output, as Snakemake removes the outputs of a stopped job."""
         return f"{self.results}/work/{model}_{fold}"
 
+    def permutations(self, model: str = MODEL) -> str:
+        """Test of a classical model's cross-validated risk groups."""
+        return f"{self.results}/models/{model}/permutations.json"
+
     def ensemble(self, name: str = "{ensemble}") -> str:
         """Risks of an ensemble, averaged over folds and models."""
         return f"{self.results}/ensemble/{name}.parquet"
@@ -170,7 +178,7 @@ class StudyPaths:
         if self.study.is_phantom:
             return self.stage("phantom", patient)
         folder = self.image_folder(patient)
-        return folder if Path(folder).exists() else []
+        return folder if os.path.exists(folder) else []
 
     def files_of(self, patient: str) -> str:
         """Digest of what lies in a patient's folder, of which Snakemake sees only its own time."""
@@ -178,9 +186,12 @@ class StudyPaths:
 
     def masks_of(self, patient: str) -> list[str]:
         """Mask files outside the patient's folder that the cohort table's `roi` names."""
-        entries = self.study.cohort[patient].roi.split(";")
-        # Labels may follow the path: mask.nii.gz:1,3
-        return files_among(re.sub(r":\d+(,\d+)*$", "", entry.strip()) for entry in entries)
+        return files_among(self.mask_paths(patient))
+
+    def mask_paths(self, patient: str) -> list[str]:
+        """Entries of the cohort table's `roi` that name a file, without the labels that may follow."""
+        entries = (entry.strip() for entry in self.study.cohort[patient].roi.split(";"))
+        return [match[1] for match in map(MASK_PATH.match, entries) if match]
 
     def template_of(self) -> str | list[str]:
         """The template, where patients are registered to one."""
@@ -241,12 +252,8 @@ class StudyPaths:
         return str(named.relative_to(here) if named.is_relative_to(here) else named)
 
     def native_stages(self, patient: str = PATIENT) -> list[str]:
-        """Stages whose native volumes features and PET metrics are computed from, in this order.
-
-        The registration is among them where a PET may have a frame of reference of its own.
-        """
-        registration = ["registration"] if self.study.registers_pet else []
-        return [self.stage(stage, patient) for stage in ("convert", "suv", "contours", *registration)]
+        """What a patient's features and PET metrics read of native volumes."""
+        return [self.stage(stage, patient) for stage in self.study.native_stages]
 
     def crops_of_features(self) -> list[str]:
         """The crop, where features are extracted from it; none where they come from native volumes."""
@@ -268,6 +275,11 @@ class StudyPaths:
         if needs.contour == "predicted":
             return [self.predicted_features(needs.contour_network, fold) for fold in self.study.folds]
         return self.feature_table(needs.contour)
+
+    def features_in_report(self) -> str | list[str]:
+        """The feature table of the manual contour, where a model of the study reads it."""
+        table = self.feature_table()
+        return table if any(self.features_of(model) == table for model in self.study.classical) else []
 
     def stability_of(self, model: str) -> str | list[str]:
         """Stability of features, where a model drops unstable ones."""
@@ -300,8 +312,3 @@ class StudyPaths:
     def members_of(self, ensemble: str) -> list[str]:
         """Folders of all folds of an ensemble's models."""
         return self.folds(*self.study.ensembles[ensemble])
-
-
-def files_among(entries: Iterable[str]) -> list[str]:
-    """Entries that are paths of files: these are inputs, as their content decides values."""
-    return [entry for entry in entries if entry and Path(entry).is_file()]

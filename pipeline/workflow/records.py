@@ -75,17 +75,22 @@ def mark_results_without_record(paths: StudyPaths, records: Records) -> list[str
 
 def outputs_of(paths: StudyPaths) -> Iterable[str]:
     """Every output that the rules of a study may write."""
+    yield from shared_outputs(paths)
+    for patient in paths.study.cohort.ids():
+        if paths.study.is_phantom:
+            yield paths.stage("phantom", patient)
+        yield from paths.stages_of(patient)
+        yield paths.perturbed_features(patient)
+
+
+def shared_outputs(paths: StudyPaths) -> Iterable[str]:
+    """Outputs of a study's rules that are of all patients together."""
     study = paths.study
     yield from (
         paths.template, paths.crop_position, paths.exclusions, paths.splits, paths.cohort,
         paths.training_plan, paths.cross_splits, paths.stability, paths.stability_summary,
         paths.metrics, paths.report, paths.bundle, paths.feature_table(), *paths.radiomics_tables(),
     )  # fmt: skip
-    for patient in study.cohort.ids():
-        if study.is_phantom:
-            yield paths.stage("phantom", patient)
-        yield from paths.stages_of(patient)
-        yield paths.perturbed_features(patient)
     for network in study.settings.contour_networks():
         yield from (paths.predicted_features(network, fold) for fold in study.folds)
     yield from paths.folds(*study.settings.models)

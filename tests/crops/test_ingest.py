@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.crops.ingest import ingest_patient, write_arrays
-from pipeline.errors import CropError
+from pipeline.errors import CropError, PatientError
 from pipeline.store.crops import read_crop, read_status
 from pipeline.tables.files import PatientFiles
 
@@ -72,8 +72,11 @@ def test_generated_arrays_of_two_axes(tmp_path):
 def test_what_cannot_be_read(tmp_path):
     out = tmp_path / "S.zarr"
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n")
-    for name, message in (("absent.png", "missing"), ("broken.png", "cannot be read")):
-        with pytest.raises(CropError, match=f"{message}.*patient S"):
+    for name, kind, message in (
+        ("absent.png", PatientError, "no images"),
+        ("broken.png", CropError, "cannot be read"),
+    ):
+        with pytest.raises(kind, match=f"{message}.*patient S"):
             ingest_patient(PatientFiles("S", tmp_path / name), out, "stop")
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(CropError, match="cannot be read"):

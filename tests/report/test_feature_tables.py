@@ -10,7 +10,6 @@ import pytest
 from pipeline.report.feature_tables import (
     chosen_variables,
     radiomics_overview,
-    read_stability,
     stability_summary,
 )
 from pipeline.report.job import ReportJob
@@ -24,7 +23,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> ReportJob:
 
 
 def test_stability_is_counted_by_class_and_shown_on_the_page(job: ReportJob, tmp_path: Path) -> None:
-    table = read_stability(job.results)
+    assert job.stability is not None
+    table = pd.read_csv(job.stability)
     assert table is not None
     rows = {tuple(row[:3]): row[3:] for row in stability_summary(table).values.tolist()}
     # Of 0.95 (from 0.91), 0.8 (from 0.75), 0.2 (from -0.1) and one without agreement.
@@ -38,8 +38,7 @@ def test_stability_is_counted_by_class_and_shown_on_the_page(job: ReportJob, tmp
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "report" / "tables" / "stability.csv"), table)
 
 
-def test_nothing_measured_leaves_the_table_out(tmp_path: Path) -> None:
-    assert read_stability(tmp_path) is None
+def test_nothing_measured_leaves_the_table_out() -> None:
     assert stability_summary(
         pd.DataFrame(columns=["feature", "icc", "icc_low", "icc_high", "patients"])
     ).empty

@@ -32,10 +32,10 @@ def test_headline_is_the_model_that_others_are_compared_with(
     tmp_path: Path, changes: dict[str, Any], headline: str
 ) -> None:
     config = {**REQUIRED, "models": MODELS, **changes}
-    assert ReportJob(tmp_path, load_settings(config), "code").headline == headline
+    assert ReportJob(tmp_path, load_settings(config), "code", ()).headline == headline
 
 
 def test_simulated_truths_and_survival_models(tmp_path: Path) -> None:
-    job = ReportJob(tmp_path, load_settings({**REQUIRED, "models": MODELS}), "code")
+    job = ReportJob(tmp_path, load_settings({**REQUIRED, "models": MODELS}), "code", ())
     assert job.survival_models() == ("volume", "hazard")
     assert job.simulated_truths() == {"hazard"}

@@ -19,7 +19,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> ReportJob:
 
 
 def test_flagged_patients_come_first_and_no_date_is_shown(job: ReportJob) -> None:
-    table = qc_tables.suv_table(job.results)
+    table = qc_tables.suv_table(job)
     assert table["Patient"].tolist() == ["A2", "A1"]
     assert "2019" not in table.to_csv()
     # The injection was the evening before.
@@ -30,13 +30,13 @@ def test_flagged_patients_come_first_and_no_date_is_shown(job: ReportJob) -> Non
 
 
 def test_reference_regions_are_shown(job: ReportJob) -> None:
-    assert "Reference SUV" not in qc_tables.suv_table(job.results)
+    assert "Reference SUV" not in qc_tables.suv_table(job)
     path, folder = job.results / "suv" / "A1" / "suv.json", job.results / "contours" / "A1"
     original = path.read_text()
     path.write_text(json.dumps({**json.loads(original), "reference": {"median": 0.61234567}}))
     folder.mkdir(parents=True)
     (folder / "contours.json").write_text(json.dumps({"reference": {"mean": 2.25}}))
-    table = qc_tables.suv_table(job.results).set_index("Patient")
+    table = qc_tables.suv_table(job).set_index("Patient")
     assert table.loc["A1", "Body SUV"] == 0.61235 and table.loc["A1", "Reference SUV"] == 2.25
     path.write_text(original)
     shutil.rmtree(job.results / "contours")
@@ -57,14 +57,14 @@ def test_every_time_stands_beside_the_one_taken(job: ReportJob) -> None:
     ]
     facts = {"time_evidence": evidence, "tracer": "FDG", "dose_mbq": 350.0, "dose_mbq_per_kg": 5.0}
     path.write_text(json.dumps({**json.loads(original), **facts}))
-    row = qc_tables.suv_table(job.results).set_index("Patient").loc["A1"]
+    row = qc_tables.suv_table(job).set_index("Patient").loc["A1"]
     assert row["Times"] == "▸ GE private 60.0; series 48.0 (-7.3 %); acquisition first 60.0"
     assert (row["Tracer"], row["Dose (MBq)"], row["MBq/kg"]) == ("FDG", 350.0, 5.0)
     path.write_text(original)
 
 
 def test_registration_is_ranked_after_alignment(job: ReportJob, tmp_path: Path) -> None:
-    registration = qc_tables.registration_table(job.results)
+    registration = qc_tables.registration_table(job)
     assert registration.set_index("patient_id").loc["A1", "translation_mm"] == pytest.approx(13.0)
     shown = qc_tables.registration_on_page(registration)
     assert shown["Patient"].tolist() == ["A2", "A1", "A3"], "A2 overlaps least; the template comes last"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -140,6 +142,23 @@ def test_same_inputs_give_the_same_bytes(bare: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(tmp_path / results.name), str(again)]
     subprocess.run(command, check=True, cwd=root, env={"PYTHONHASHSEED": "7", "PATH": ""})
     assert digests(again) == digests(bare)
+
+
+def test_what_else_lies_in_the_folder_is_not_read(full: Path, tmp_path: Path) -> None:
+    """A patient without a row, and a fold and a table of earlier settings: the same bytes without them."""
+    job = make_study(tmp_path / "results")
+    for stage in ("suv", "registration"):
+        shutil.copytree(job.results / stage / "A2", job.results / stage / "W9")
+    shutil.copytree(job.results / "crops" / "A2.zarr", job.results / "crops" / "W9.zarr")
+    for model in ("deepmts", "volume"):
+        shutil.copytree(job.results / "models" / model / "fold1", job.results / "models" / model / "fold2")
+    (job.results / "contours" / "W9").mkdir(parents=True)
+    build_report(job, tmp_path / "report")
+    assert digests(tmp_path / "report") == digests(full)
+    build_report(dataclasses.replace(job, features=None, stability=None), tmp_path / "plain")
+    page = (tmp_path / "plain" / "index.html").read_text(encoding="utf-8")
+    assert "Radiomics features" not in page and "Stability of features" not in page
+    assert "fold0 to fold1" in page, "the report says what it used"
 
 
 def digests(folder: Path) -> dict[str, str]:

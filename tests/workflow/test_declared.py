@@ -101,7 +101,7 @@ def test_an_image_changed_in_place_reruns_its_patient(tmp_path: Path) -> None:
         ),
         ({"plan": {"folds": 9}}, "the plan will refuse: too few patients or events"),
         ({"evaluation": {"horizons_days": [1, 2]}}, "no event before evaluation.horizons_days: 1, 2"),
-        ({"cohort": {"image_root": "nowhere"}}, "no images of 14 of 14 patients"),
+        ({"cohort": {"image_root": "nowhere"}}, "the folder of all images is missing"),
     ],
 )
 def test_a_dry_run_tells_what_the_run_would_stumble_over(

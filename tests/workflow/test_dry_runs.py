@@ -15,8 +15,19 @@ from study_runner import ROOT, Study, copy_house, tiny_config, tiny_rows
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     house = copy_house(tmp_path_factory.mktemp("dry") / "repo")
-    (house / "cohort.csv").write_text("\n".join(tiny_rows()) + "\n")
+    rows = tiny_rows()
+    (house / "cohort.csv").write_text("\n".join(rows) + "\n")
+    with_images(house, rows)
     return house
+
+
+def with_images(house: Path, rows: list[str]) -> None:
+    """A file in each patient's folder below `images`, for studies whose images are given."""
+    column = rows[0].split(",").index("image_path")
+    for row in rows[1:]:
+        folder = house / "images" / row.split(",")[column]
+        folder.mkdir(parents=True)
+        (folder / "image.npy").touch()
 
 
 def study(house: Path, **changes: dict) -> Study:
@@ -222,7 +233,7 @@ def test_the_table_of_dependencies_is_the_graph_that_snakemake_builds(house: Pat
     other = {"image_root": "images"}
     graphs = [
         edges(study(house, models=models, **explained)),
-        edges(study(house, models=models, radiomics={"images": "native"})),
+        edges(study(house, models=models, radiomics={"images": "native"}, index={"different_frames": "register"})),
         edges(study(house, cohort={**other, "source": "nifti"}, **explained)),
         edges(study(house, cohort={**other, "source": "nifti"}, radiomics={"images": "native"}, models=models)),
         edges(study(house, cohort={**other, "source": "slices"}, models={**tiny_config()["models"], **boxes},

@@ -22,17 +22,17 @@ from pipeline.dicom.header.free_text import shown_name
 from pipeline.dicom.header.rtstruct import matches
 from pipeline.errors import ContourError, GeometryError
 from pipeline.settings.base import FreeText
+from pipeline.tables.files import MASK_PATH
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 
 MAX_LABELS = 255
-_PATH = re.compile(r"^(.+\.(?:nii|nii\.gz|nrrd|nhdr|mha|mhd))(?::(\d+(?:,\d+)*))?$", re.IGNORECASE)
 _ENDING = re.compile(r"\.(?:nii|nii\.gz|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 
 
 def is_mask_path(entry: str) -> bool:
     """Whether a cohort table's `roi` names a file: `mask.nii.gz`, or `mask.nii.gz:1,3` for labels."""
-    return bool(_PATH.match(entry))
+    return bool(MASK_PATH.match(entry))
 
 
 def named_masks(
@@ -55,7 +55,7 @@ def named_masks(
     """
     masks: list[RoiMask] = []
     for entry in entries:
-        match = _PATH.match(entry)
+        match = MASK_PATH.match(entry)
         if match is None:
             raise ContourError("an entry of roi is not a mask file", got=repr(entry))
         labels = {int(text) for text in match[2].split(",")} if match[2] else set()

@@ -16,7 +16,7 @@ from pipeline.dicom.series.index_file import PetToCt
 from pipeline.errors import DicomError, GeometryError, SettingsError, SuvError
 from pipeline.settings.base import Policy
 from pipeline.settings.cohort import NiftiSettings
-from pipeline.tables.files import PatientFiles
+from pipeline.tables.files import PatientFiles, images_in_place
 from pipeline.tables.status import Warnings, patient_stage
 from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import FloatArray, Grid, Volume
@@ -46,6 +46,8 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: NiftiSettings, pol
         SuvError: (policy `stop`) PET values that cannot be SUV.
         GeometryError: (policy `stop`) PET and CT do not overlap, or a file is cut, damaged, or no 3D image
             of real numbers.
+        PatientError: (policy `stop`) no images.
+        MachineError: Images that were there when the run began are gone, or changed meanwhile.
     """
     if settings.nifti_pet_quantity != "suvbw":
         raise SettingsError(
@@ -55,7 +57,7 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: NiftiSettings, pol
             got=settings.nifti_pet_quantity,
             action="convert the PET to SUVbw and declare it, or start from DICOM",
         )
-    with patient_stage("convert", patient.patient_id, out, policy) as work:
+    with patient_stage("convert", patient.patient_id, out, policy) as work, images_in_place(patient):
         ct = _read(patient, settings.nifti_ct, "CT", settings.nifti_max_mib)
         pet = _read(patient, settings.nifti_pet, "PET", settings.nifti_max_mib)
         if ct is None and pet is None:
@@ -81,7 +83,7 @@ def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int) -> Volum
         return None
     folder = patient.folder
     if not folder.is_dir():
-        raise DicomError("the image folder does not exist", where="image_path", action="correct image_path")
+        raise DicomError("the images are no folder", where="image_path", action="correct image_path")
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     matching = [text for text in names if fnmatchcase(text.lower(), pattern.lower())]
     if len(matching) != 1:
