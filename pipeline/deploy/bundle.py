@@ -19,6 +19,7 @@ from pipeline.deploy.covariate_shift import StageFolders, patient_covariates, sc
 from pipeline.deploy.manifest import (
     FEATURE_SET,
     FORMAT,
+    LIBRARIES,
     PERCENTILES,
     TEMPLATE,
     BundleError,
@@ -41,7 +42,6 @@ from pipeline.tables.status import read_whole, stage_folder
 from pipeline.tables.whole import whole_folder
 
 log = logging.getLogger(__name__)
-LIBRARIES = ("torch", "numpy", "SimpleITK", "antspyx", "pyradiomics", "pydicom")
 
 
 @dataclass(frozen=True)

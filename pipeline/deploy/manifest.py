@@ -34,6 +34,8 @@ TEMPLATE, FEATURE_SET = "template", "feature_set.yaml"
 MANIFEST, IDENTITY = "manifest.json", "ID"
 FILE_PART, LONGEST_NAME = re.compile(r"[A-Za-z0-9_.-]+"), 255
 """Characters of a file's or folder's name, and length of a whole path in a bundle."""
+LIBRARIES = ("torch", "numpy", "SimpleITK", "antspyx", "pyradiomics", "pydicom")
+"""Libraries whose versions a bundle and a prediction state."""
 PERCENTILES = tuple(range(0, 101, 5))
 """Percentages of the development patients' risks that `risk_percentiles` gives."""
 TimeUnit = Literal["days", "months", "none"]

@@ -17,6 +17,7 @@ from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.covariate_shift import covariate_title
 from pipeline.deploy.manifest import Manifest
 from pipeline.deploy.predict import Prediction
+from pipeline.tables.time_units import horizon_name
 from pipeline.volumes.grids import sub_grid
 from pipeline.volumes.nifti import read_grid, write_nifti
 from pipeline.volumes.resample import Sampling, resample
@@ -50,7 +51,7 @@ def write_prediction(bundle: Bundle, prediction: Prediction, out: Path, *, ident
             _write_seg(prediction, mask, out / SEG, identity=identity)
     if prediction.boxes is not None:
         prediction.boxes.to_csv(out / BOXES, index=False)
-    content = {**_plain(prediction), "mask_ml": volume, "bundle": _provenance(bundle)}
+    content = {**_plain(manifest, prediction), "mask_ml": volume, "bundle": _provenance(bundle)}
     (out / PREDICTION).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (out / PAGE).write_text(page(bundle, prediction, volume), encoding="utf-8")
 
@@ -81,7 +82,7 @@ def _write_seg(prediction: Prediction, mask: Volume, path: Path, *, identity: bo
     )
 
 
-def _plain(prediction: Prediction) -> dict[str, Any]:
+def _plain(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
     estimate = prediction.estimate
     survival = {} if estimate is None else estimate.survival
     return {
@@ -91,11 +92,13 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
         "percentile": estimate and estimate.percentile,
         "risk_group": estimate and estimate.group,
         "survival": {f"{days:g}": None if math.isnan(p) else p for days, p in survival.items()},
+        "survival_times": {f"{days:g}": horizon_name(days, manifest.study.time_unit) for days in survival},
         "labels": prediction.labels,
         "members": prediction.members,
         "boxes": None if prediction.boxes is None else len(prediction.boxes),
         "contour": prediction.contour,
         "covariates": prediction.covariates,
+        "inputs": dict(prediction.inputs),
         "flags": [asdict(flag) for flag in prediction.flags],
         "warnings": sum(flag.level == "warning" for flag in prediction.flags),
     }
@@ -128,8 +131,16 @@ def page(bundle: Bundle, prediction: Prediction, volume: float | None) -> str:
         volume=volume,
         image=_slice_image(bundle.manifest, prediction),
         covariates=[(covariate_title(name), value) for name, value in prediction.covariates.items()],
-        warnings=sum(flag.level == "warning" for flag in prediction.flags),
+        warnings=[flag for flag in prediction.flags if flag.level == "warning"],
+        notes=[flag for flag in prediction.flags if flag.level == "note"],
+        survival=_survival_rows(bundle.manifest, prediction),
     )
+
+
+def _survival_rows(manifest: Manifest, prediction: Prediction) -> list[tuple[str, float]]:
+    """Survival probabilities with their times in the study's unit."""
+    survival = {} if prediction.estimate is None else prediction.estimate.survival
+    return [(horizon_name(days, manifest.study.time_unit), value) for days, value in survival.items()]
 
 
 def _slice_image(manifest: Manifest, prediction: Prediction) -> str:

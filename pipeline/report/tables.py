@@ -17,13 +17,13 @@ from pipeline.report.formatting import (
     format_cell,
     format_interval,
     format_p_value,
-    horizon_name,
     is_known,
 )
 from pipeline.report.job import ReportJob
 from pipeline.report.survival_figures import group_name, survival_at
 from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.splits import Splits
+from pipeline.tables.time_units import horizon_name
 
 if TYPE_CHECKING:
     import pandas as pd
