@@ -49,11 +49,13 @@ def perturbed_features(
         return rows
     options = ExtractionOptions(settings, "manual", "stop")
     prepared_images(patient, feature_set, options)
-    pet = patient.pet.image
+    # Whole voxels throughout: a perturbed contour has no shares of voxels.
+    pet = replace(patient.pet.image, shares=None)
     for perturbation in perturbations(settings, patient.patient_id):
         changes = {name: perturbation.apply(image, name) for name, image in patient.images.items()}
         images = {name: image for name, image in changes.items() if image is not None}
         if len(images) < len(changes):
+            log.warning("patient %s, %s: no voxel is left", patient.patient_id, perturbation.name)
             continue
         # Where nothing is left on the coarser voxels of the PET, only the PET metrics are missing.
         native = perturbation.apply(pet, "pet") if pet.mask.any() else pet
@@ -65,7 +67,7 @@ def perturbed_features(
         except RadiomicsError as error:
             if name == UNCHANGED:
                 raise
-            log.warning("patient %s, contour %s: %s", patient.patient_id, name, error)
+            log.warning("patient %s, %s: %s", patient.patient_id, name, error)
             continue
         rows.append({"patient_id": patient.patient_id, "perturbation": name, **features.values})
     return rows

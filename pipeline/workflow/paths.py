@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.provenance import ROOT
-from pipeline.tables.files import MASK_PATH, files_digest
+from pipeline.tables.files import MASK_PATH, files_among, files_digest
 from pipeline.tables.frozen_selection import frozen_patients
 from pipeline.workflow.study import Study
 
@@ -313,8 +312,3 @@ class StudyPaths:
     def members_of(self, ensemble: str) -> list[str]:
         """Folders of all folds of an ensemble's models."""
         return self.folds(*self.study.ensembles[ensemble])
-
-
-def files_among(entries: Iterable[str]) -> list[str]:
-    """Entries that are paths of files: these are inputs, as their content decides values."""
-    return [entry for entry in entries if entry and Path(entry).is_file()]

@@ -14,11 +14,11 @@ from pipeline.dicom.pet.factor import SuvFactor, suv_factor
 from pipeline.dicom.pet.plausibility import image_flags, image_values, require_possible
 from pipeline.dicom.pet.prerequisites import dose_as_read
 from pipeline.dicom.pet.radionuclide import nuclide_of
-from pipeline.dicom.pet.reference_region import body_reference
+from pipeline.dicom.pet.reference_region import body_on_ct, body_reference
 from pipeline.errors import SuvError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import SuvSettings
-from pipeline.tables.failures import raise_machine_failure
+from pipeline.tables.failures import own_result
 from pipeline.tables.status import patient_stage, propagate_exclusion
 from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Volume
@@ -56,7 +56,8 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
             if "by suv." in assumption:  # a setting overruled the file: more than a convention
                 work.warnings.warn(assumption)
         volume = _scaled(read_nifti(convert / _STORED, "pet_stored"), result)
-        reference = body_reference(volume)
+        by_uptake = body_reference(volume)
+        reference = body_on_ct(convert, volume) or by_uptake
         values = image_values(volume.array, reference.median, settings.normalisation)
         require_possible(values, settings)
         write_nifti(work.folder / suv_file(settings), volume, compression_level=1)
@@ -65,29 +66,23 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
             "suvmax": values.suv_max,
             "suv_999": values.high,
             "reference": asdict(reference),
+            "reference_by_uptake": asdict(by_uptake),
             "flags": [*result.audit.flags, *image_flags(values, settings)],
         }
         (work.folder / SUV_JSON).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _read_header(path: Path) -> PetHeader:
-    try:
-        return PetHeader.from_json(json.loads(path.read_text(encoding="utf-8"))["header"])
-    except FileNotFoundError:
+    """Header of the converted PET. The manifest was compared: where there is none, there is no PET."""
+    if not path.is_file():
         raise SuvError(
             "the patient has no PET, and an SUV needs one",
             where="stage convert",
             got="a CT alone" if (path.parent / "ct.json").is_file() else "no image",
             action="send the PET; with index.modalities: [pet, ct] a patient without is refused at the start",
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise_machine_failure(error)
-        raise SuvError(
-            "no PET was converted",
-            where=path.name,
-            got=type(error).__name__,
-            action="run the rule convert again",
-        ) from None
+        )
+    with own_result(path, "JSON with a PET header"):
+        return PetHeader.from_json(json.loads(path.read_text(encoding="utf-8"))["header"])
 
 
 def _scaled(stored: Volume, result: SuvFactor) -> Volume:

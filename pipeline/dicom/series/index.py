@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,16 @@ from pipeline.dicom.header.pet_header import add_missing_values
 from pipeline.dicom.header.pet_header_reading import slice_header
 from pipeline.dicom.header.values import quiet_reading
 from pipeline.dicom.series.acquisitions import joined_parts, one_acquisition, several_acquisitions
+from pipeline.dicom.series.alignment import alignment, warn_of_a_short_pet
 from pipeline.dicom.series.archives import Limits
-from pipeline.dicom.series.index_file import Index, PetToCt, write_index
+from pipeline.dicom.series.index_file import Index, write_index
 from pipeline.dicom.series.pet_details import PetRules, details_of, pet_warnings
-from pipeline.dicom.series.rows import NAMES, role_of, row_of
+from pipeline.dicom.series.rows import NAMES, named_modality, role_of, row_of
 from pipeline.dicom.series.scan import BROKEN, Scan, scan_folder
 from pipeline.dicom.series.selection import (
     Choice,
     best_ct,
     best_pet,
-    coverage,
     exclusion_reason,
     pattern_rank,
 )
@@ -30,8 +29,9 @@ from pipeline.dicom.series.series import Series, one_frame, series_of
 from pipeline.errors import DicomError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import IndexSettings
+from pipeline.tables.failures import raise_machine_failure
 from pipeline.tables.files import PatientFiles, images_in_place
-from pipeline.tables.status import Warnings, patient_stage
+from pipeline.tables.status import Warnings, patient_stage, read_whole
 
 _JOINED = "part of a PET that was exported as several series; they are joined"
 
@@ -56,6 +56,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
     """
     with patient_stage("index", patient.patient_id, out, policy) as work, images_in_place(patient):
         warnings = work.warnings
+        _require_whole_phantom(patient.folder.absolute(), out.absolute().parent.parent)
         scan = _scan(patient, work.folder, settings)
         _warn_of_broken_files(scan, warnings)
         whole = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
@@ -67,8 +68,8 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         study = _one_study(usable, settings)
         picked = _pick(Candidates(series, rejected, study), settings, warnings)
         warnings.extend(f"{NAMES[role]}: {s.note}" for role, s in picked.items() if s.note)
-        aligned = _alignment(picked, settings, warnings)
-        _warn_of_a_short_pet(picked, settings, warnings)
+        aligned = alignment(picked, settings, warnings)
+        warn_of_a_short_pet(picked, settings, warnings)
         rows = tuple(row_of(s, picked, rejected[s.uid], study) for s in series)
         in_use = {row.series_uid for row in rows if row.chosen}.union(*(s.uids for s in picked.values()))
         _require_one_content(in_use, scan)
@@ -138,16 +139,15 @@ def _warn_of_ties(role: str, choice: Choice, warnings: list[str]) -> None:
         )
 
 
-def _warn_of_a_short_pet(picked: Mapping[str, Series], settings: IndexSettings, warnings: list[str]) -> None:
-    """Warn of a PET much shorter than the CT: part of it may have been exported as another series."""
-    if len(picked) < 2 or picked["pet"].frame != picked["ct"].frame:
-        return
-    share = coverage(picked["pet"], picked["ct"])
-    if share < settings.min_pet_coverage:
-        warnings.append(
-            f"PET: it covers {100 * share:.0f} % of the length of the CT (index.min_pet_coverage); part of it "
-            "may be missing, or be another series"
-        )
+def _require_whole_phantom(images: Path, results: Path) -> None:
+    """Compare images that the study generated with their manifest; those of an archive have none.
+
+    Raises:
+        DamageError: A file of the phantom is missing, cut or changed.
+    """
+    phantoms = results / "phantom"
+    if images.is_relative_to(phantoms):
+        read_whole(phantoms / images.relative_to(phantoms).parts[0])
 
 
 def _scan(patient: PatientFiles, out: Path, settings: IndexSettings) -> Scan:
@@ -240,7 +240,7 @@ def _require(role: str, candidates: Candidates, settings: IndexSettings) -> None
         return
     own = [s for s in candidates.series if role_of(s) == role]
     reasons = sorted({candidates.rejected[s.uid] for s in own if candidates.rejected[s.uid]})
-    others = sorted({s.first.modality or "none given" for s in candidates.series})
+    others = sorted({named_modality(s) for s in candidates.series})
     action = "send the missing series"
     if role == "pet" and not own:
         action += "; without a PET there is no SUV, and no crop"
@@ -258,32 +258,11 @@ def _require(role: str, candidates: Candidates, settings: IndexSettings) -> None
 def _add_missing(error: DicomError, pets: Sequence[Path]) -> None:
     """Name in a refusal what the first PET's headers lack, too."""
     # A file whose index headers are readable may be broken further on; then nothing is added.
-    with quiet_reading(), contextlib.suppress(Exception):
-        if pets:
-            add_missing_values(
-                error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series
-            )
-
-
-def _alignment(picked: dict[str, Series], settings: IndexSettings, warnings: list[str]) -> PetToCt:
-    """How PET and CT are aligned; without a common (0020,0052) a setting must say."""
-    if len(picked) < 2:
-        return "alone"
-    pet, ct = picked["pet"].frame, picked["ct"].frame
-    if pet and pet == ct:
-        return "same_frame"
-    got = "different frames" if pet and ct else "a series without frame of reference"
-    if settings.different_frames == "refuse":
-        raise DicomError(
-            "PET and CT do not share a frame of reference",
-            where="(0020,0052) Frame of Reference UID",
-            expected="one frame",
-            got=got,
-            action="send series of one examination, or set index.different_frames: register (or accept, "
-            "if you know that they lie on each other)",
-        )
-    if settings.different_frames == "register":
-        warnings.append(f"PET is to be registered to the CT: (0020,0052) gives {got}")
-        return "register"
-    warnings.append(f"PET and CT taken as aligned by index.different_frames although (0020,0052) gives {got}")
-    return "accepted"
+    with quiet_reading():
+        try:
+            if pets:
+                add_missing_values(
+                    error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series
+                )
+        except Exception as failure:
+            raise_machine_failure(failure)
