@@ -14,11 +14,8 @@ from pipeline.radiomics.feature_table import Row, table_metadata, write_feature_
 from pipeline.radiomics.features import extract_features
 from pipeline.radiomics.images import BoolArray, FeatureImage
 from pipeline.radiomics.native_pet import FeatureSources
-<<<<<<< HEAD
-from pipeline.radiomics.pet_harmonisation import harmonised
-=======
 from pipeline.radiomics.partial_volume import partial_volume_metrics
->>>>>>> main
+from pipeline.radiomics.pet_harmonisation import harmonised
 from pipeline.radiomics.pet_metrics import pet_metrics
 from pipeline.radiomics.sets import load_feature_set
 from pipeline.radiomics.sources import PatientImages, read_images
