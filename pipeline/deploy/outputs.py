@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.deploy.boxes import FILE as BOXES
+from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.covariate_shift import covariate_title
 from pipeline.deploy.manifest import Manifest
 from pipeline.deploy.predict import Prediction
@@ -26,9 +27,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 PREDICTION, PAGE, MASK, SEG = "prediction.json", "report.html", "mask_ct.nii.gz", "mask_ct_seg.dcm"
 
 
-def write_prediction(
-    manifest: Manifest, prediction: Prediction, out: Path, *, identity: bool = False
-) -> None:
+def write_prediction(bundle: Bundle, prediction: Prediction, out: Path, *, identity: bool = False) -> None:
     """Write `prediction.json`, `report.html`, the mask (where a network segments), the boxes (where one detects).
 
     The mask lies on the CT's grid. It is also written as DICOM SEG where the images are DICOM
@@ -36,13 +35,13 @@ def write_prediction(
     `identity` asks the SEG to.
 
     Args:
-        manifest: The bundle's manifest.
+        bundle: The bundle that predicted.
         prediction: The prediction.
         out: Folder that receives the files.
         identity: Whether to keep patient and study attributes in the SEG, for an archive.
     """
     out.mkdir(parents=True, exist_ok=True)
-    volume: float | None = None
+    manifest, volume = bundle.manifest, None
     if prediction.probability is not None:
         mask = mask_on_ct(manifest, prediction)
         volume = float(mask.array.sum()) * mask.grid.voxel_ml()
@@ -51,9 +50,9 @@ def write_prediction(
             _write_seg(prediction, mask, out / SEG, identity=identity)
     if prediction.boxes is not None:
         prediction.boxes.to_csv(out / BOXES, index=False)
-    content = {**_plain(prediction), "mask_ml": volume, "bundle": _provenance(manifest)}
+    content = {**_plain(prediction), "mask_ml": volume, "bundle": _provenance(bundle)}
     (out / PREDICTION).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (out / PAGE).write_text(page(manifest, prediction, volume), encoding="utf-8")
+    (out / PAGE).write_text(page(bundle, prediction, volume), encoding="utf-8")
 
 
 def mask_on_ct(manifest: Manifest, prediction: Prediction) -> Volume:
@@ -102,16 +101,18 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def _provenance(manifest: Manifest) -> dict[str, Any]:
+def _provenance(bundle: Bundle) -> dict[str, Any]:
+    manifest = bundle.manifest
     software = manifest.software.model_dump()
-    return {"study": manifest.study.name, "model": manifest.model, "software": software}
+    names = {"study": manifest.study.name, "model": manifest.model}
+    return {"identity": bundle.identity, "format": manifest.format, **names, "software": software}
 
 
-def page(manifest: Manifest, prediction: Prediction, volume: float | None) -> str:
+def page(bundle: Bundle, prediction: Prediction, volume: float | None) -> str:
     """The page; every value is escaped by the template engine.
 
     Args:
-        manifest: The bundle's manifest.
+        bundle: The bundle that predicted.
         prediction: The prediction.
         volume: volume of the mask on the CT's grid (mL), or None.
     """
@@ -121,10 +122,11 @@ def page(manifest: Manifest, prediction: Prediction, volume: float | None) -> st
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("patient.html.j2").render(
-        manifest=manifest,
+        manifest=bundle.manifest,
+        identity=bundle.identity,
         prediction=prediction,
         volume=volume,
-        image=_slice_image(manifest, prediction),
+        image=_slice_image(bundle.manifest, prediction),
         covariates=[(covariate_title(name), value) for name, value in prediction.covariates.items()],
         warnings=sum(flag.level == "warning" for flag in prediction.flags),
     )

@@ -18,7 +18,8 @@ from pipeline.deploy.bundle_files import Bundle, digest_of
 from pipeline.deploy.covariate_shift import StageFolders, patient_covariates, scanner_of
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.linear import linear_risk, survival, z_score
-from pipeline.deploy.manifest import BundleError, LinearMember, Manifest, NetworkFold, NetworkMember
+from pipeline.deploy.manifest import BundleError, Manifest
+from pipeline.deploy.manifest_members import LinearMember, NetworkFold, NetworkMember
 from pipeline.deploy.networks import ComputeOptions, NetworkInputs, NetworkResult, run_network
 from pipeline.deploy.preprocess import NewPatient, preprocess_patient, radiomics_features, stage_warnings
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.covariate_shift import StageFolders
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.outputs import mask_on_ct, write_prediction
@@ -19,7 +20,7 @@ from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop
 from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Grid, Volume
-from tests.deploy.synthetic_bundle import HOSTILE, make_manifest
+from tests.deploy.synthetic_bundle import HOSTILE, IDENTITY, make_manifest
 
 SHAPE, MARGIN = (16, 20, 24), 3
 CT = Grid((40, 50, 60), (2.5, 2.0, 2.0), (-60.0, -50.0, -45.0))
@@ -86,13 +87,15 @@ class Reader(HTMLParser):
 
 def test_files(prediction: Prediction, tmp_path: Path) -> None:
     manifest = make_manifest(shape=SHAPE, source="nifti")
-    write_prediction(manifest, prediction, tmp_path / "out")
+    write_prediction(Bundle(tmp_path, manifest, IDENTITY), prediction, tmp_path / "out")
     content = json.loads((tmp_path / "out" / "prediction.json").read_text())
     assert content["survival"] == {"365.25": 0.7, "1000": None} and content["warnings"] == 1
+    assert content["bundle"]["identity"] == IDENTITY
     mask = read_nifti(tmp_path / "out" / "mask_ct.nii.gz")
     assert content["mask_ml"] == pytest.approx(mask.array.sum() * CT.voxel_ml())
     page = (tmp_path / "out" / "report.html").read_text()
     assert "script" not in Reader(page).tags and "{{ 7 * 7 }}" in page and page.count("&lt;script&gt;") >= 5
+    assert f"<code>{IDENTITY}</code>" in page
     assert "not known" in page and "1 warning below" in page and "data:image/png;base64," in page
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "mask_ct.nii.gz", "prediction.json", "report.html",
@@ -102,7 +105,11 @@ def test_files(prediction: Prediction, tmp_path: Path) -> None:
 def test_without_risk_the_page_shows_masks_and_labels_alone(prediction: Prediction, tmp_path: Path) -> None:
     manifest = make_manifest(source="nifti")
     estimate = estimate_risk(manifest, MemberScores())
-    write_prediction(manifest, replace(prediction, estimate=estimate, members={}), tmp_path / "out")
+    write_prediction(
+        Bundle(tmp_path, manifest, IDENTITY),
+        replace(prediction, estimate=estimate, members={}),
+        tmp_path / "out",
+    )
     content = json.loads((tmp_path / "out" / "prediction.json").read_text())
     assert content["risk"] is content["spread"] is content["percentile"] is content["risk_group"] is None
     assert content["survival"] == {} and content["labels"] == {HOSTILE: 0.5} and content["mask_ml"] > 0
