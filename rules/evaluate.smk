@@ -2,6 +2,7 @@ rule evaluate:
     input:
         ensembles=[paths.ensemble(name) for name in study.ensembles],
         info=[paths.ensemble_info(name) for name in study.ensembles],
+        permutations=[paths.permutations(name) for name in study.classical],
         boxes=paths.folds(*study.detectors),
         cohort=paths.cohort,
         splits=paths.splits,
@@ -20,6 +21,7 @@ rule evaluate:
         **depends.on("evaluate"),
         names=list(study.ensembles),
         detectors={name: paths.folds(name) for name in study.detectors},
+        permutations={name: paths.permutations(name) for name in study.classical},
         seed=settings.study.seed,
     message:
         "Evaluate: concordance, calibration, Kaplan–Meier, with confidence intervals"

@@ -8,6 +8,7 @@ rule survival:
         cross_splits=lambda wildcards: paths.cross_splits_of(wildcards.model),
     output:
         [directory(folder) for folder in paths.folds("{model}")],
+        test=paths.permutations(),
     log:
         paths.log("survival/{model}"),
     benchmark:
@@ -23,6 +24,7 @@ rule survival:
         **depends.on("survival"),
         model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),
         horizons_days=settings.evaluation.predicted_days,
+        test=settings.evaluation.model_dump(include={"permutations", "risk_groups"}),
         seed=settings.study.seed,
     message:
         "Survival {wildcards.model}: fitted within each fold's training patients"

@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from pipeline.console import job
-from pipeline.metrics.evaluate import Sources, evaluate
+from pipeline.metrics.evaluate import evaluate
+from pipeline.metrics.evaluated_models import Sources
 from pipeline.settings.evaluation import EvaluationSettings
 
 with job(snakemake.log[0], snakemake.params.items()):
@@ -10,7 +11,12 @@ with job(snakemake.log[0], snakemake.params.items()):
             name: Path(path)
             for name, path in zip(snakemake.params.names, snakemake.input.ensembles, strict=True)
         },
-        Sources(Path(snakemake.input.cohort), Path(snakemake.input.splits), snakemake.params.detectors),
+        Sources(
+            Path(snakemake.input.cohort),
+            Path(snakemake.input.splits),
+            snakemake.params.detectors,
+            snakemake.params.permutations,
+        ),
         EvaluationSettings.model_validate(snakemake.params.settings),
         snakemake.params.seed,
         Path(snakemake.output[0]),

@@ -8,7 +8,6 @@ from pipeline.training.tabular import learn_columns
 
 with job(snakemake.log[0], snakemake.params.items()):
     model = read_model(snakemake.params.model)
-    # A bare file where there is one table, a list where there is one per fold.
     predicted = model.needs.contour == "predicted"
     deep = tuple(Path(folder, "deep_features.parquet") for folder in snakemake.input.deep)
     fit = ModelJob(
@@ -24,5 +23,6 @@ with job(snakemake.log[0], snakemake.params.items()):
         threads=snakemake.threads,
         learner=learn_columns,
         deep=DeepSource(deep, Path(snakemake.input.cross_splits)) if deep else None,
+        **snakemake.params.test,
     )
-    fit_model(fit, Path(snakemake.output[0]).parent)
+    fit_model(fit, Path(snakemake.output.test).parent)

@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.crops.lesion import MaskFrom, read_lesion
 from pipeline.errors import CropError, PipelineError, SettingsError
 from pipeline.settings.geometry import CropSettings
+from pipeline.tables.failures import own_result
 from pipeline.tables.frozen_selection import freeze_patients
 from pipeline.tables.status import read_status, read_whole
 from pipeline.tables.whole import write_text
@@ -84,12 +85,10 @@ def read_position(path: Path) -> FloatArray:
     """Crop centre as an LPS point (x, y, z; mm) in template space.
 
     Raises:
-        CropError: The file cannot be read.
+        DamageError: The file is missing or damaged.
     """
-    try:
-        z, y, x = json.loads(path.read_text(encoding="utf-8"))["centre_mm"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CropError("the crop's position cannot be read", where=str(path), got=repr(error)) from None
+    with own_result(path, "JSON with centre_mm (z, y, x)"):
+        z, y, x = map(float, json.loads(path.read_text(encoding="utf-8"))["centre_mm"])
     return np.array([x, y, z], dtype=np.float64)
 
 

@@ -14,6 +14,7 @@ from pipeline.errors import CropError, PatientError
 from pipeline.settings.base import Policy
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
+from pipeline.tables.failures import raise_machine_failure
 from pipeline.tables.files import PatientFiles, images_in_place
 from pipeline.tables.status import Status, data_and_machine_told_apart, stop_or_exclude
 
@@ -120,6 +121,7 @@ def _read_npz(path: Path) -> _Arrays:
         with np.load(path, allow_pickle=False) as archive:
             image, mask = archive["image"], archive.get("mask")
     except (OSError, ValueError, KeyError) as error:
+        raise_machine_failure(error)
         raise _unreadable(path, error) from None
     image = _with_four_axes(image, path.name)
     return _same_size(image, None if mask is None else _mask_with_three_axes(mask, path.name), path.name)
@@ -153,6 +155,7 @@ def _load(path: Path) -> Array:
     try:
         return reader(path)
     except (OSError, ValueError, SyntaxError) as error:
+        raise_machine_failure(error)
         raise _unreadable(path, error) from None
 
 

@@ -35,7 +35,7 @@ from pipeline.settings.models import Model
 from pipeline.settings.root import Settings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.parquet import read_frame
-from pipeline.tables.status import stage_folder
+from pipeline.tables.status import read_whole, stage_folder
 from pipeline.tables.whole import whole_folder
 
 log = logging.getLogger(__name__)
@@ -132,6 +132,8 @@ def _pack_members(job: BundleJob, ensemble: Mapping[str, Any], out: Path) -> dic
     members: dict[str, Member] = {}
     for name, model in job.models().items():
         folders = tuple(job.results / "models" / name / f"fold{fold}" for fold in range(job.folds))
+        for folder in folders:
+            read_whole(folder)
         members[name] = pack_member(MemberFolds(name, model, folders, ensemble["members"][name]), out)
     return members
 
@@ -224,6 +226,7 @@ def _copy_files(job: BundleJob, out: Path) -> tuple[str, ...]:
     privacy = ["ranges of the development patients (1st to 99th percentile), no outcomes, no ids"]
     if job.settings.registration.method == "template":
         source = job.results / "template"
+        read_whole(source)
         template = json.loads((source / "template.json").read_text(encoding="utf-8"))
         of_patient = template["source"] != "file"
         template |= {"patient_id": "", "candidates": 0, "seed": 0}
@@ -254,6 +257,8 @@ def cohort_facts(job: BundleJob, clinical: Iterable[str]) -> CohortFacts:
     rows, scanners = [], set()
     for patient_id in cohort.index:
         folders = _stage_folders(job.results, str(patient_id))
+        for folder in (folders.convert, folders.suv, folders.registration):
+            read_whole(folder, "ct.json", "pet.json", "suv.json", "quality.json")
         rows.append(patient_covariates(folders))
         scanners.add(scanner_of(folders))
     table = pd.DataFrame(rows)

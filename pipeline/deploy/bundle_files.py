@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.deploy.manifest import FORMAT, BundleError, Manifest, Member, NetworkMember
 from pipeline.provenance import code_digest, file_sha256
+from pipeline.tables.failures import raise_machine_failure
 
 MANIFEST, CHECKSUMS = "manifest.json", "checksums.sha256"
 SNAKEMAKE_TIMESTAMP = ".snakemake_timestamp"
@@ -59,6 +60,8 @@ def read_bundle(folder: Path) -> Bundle:
     try:
         manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            raise_machine_failure(error)
         raise BundleError(
             "there is no bundle", where=str(folder), expected=MANIFEST, got=type(error).__name__
         ) from None

@@ -15,6 +15,7 @@ from pipeline.errors import ModelError
 from pipeline.settings.evaluation import ZScoreSource
 from pipeline.tables.parquet import write_frame
 from pipeline.tables.predictions import DISTANCES, OUT_OF_SAMPLE, read_predictions
+from pipeline.tables.status import read_whole
 from pipeline.tables.whole import write_text
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ def _check_members(members: dict[str, list[Path]]) -> None:
 
 def _read_fold(members: dict[str, list[Path]], fold: int) -> dict[str, pd.DataFrame]:
     """Model → its predictions in one fold."""
+    for folders in members.values():
+        read_whole(folders[fold], "predictions.parquet", "model.json")
     return {
         name: read_predictions(folders[fold] / "predictions.parquet") for name, folders in members.items()
     }

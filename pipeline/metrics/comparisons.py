@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.metrics.added_value import added_value
-from pipeline.metrics.bootstrap import Interval, holm, percentile_interval, two_sided_p
-from pipeline.metrics.scores import RiskPredictions
+from pipeline.metrics.bootstrap import NO_VALUE, Interval, holm, percentile_interval, two_sided_p
+from pipeline.metrics.predictions import RiskPredictions
 from pipeline.settings.evaluation import EvaluationSettings
 
 Array = NDArray[np.float64]
@@ -23,6 +23,10 @@ class Comparison:
 
     difference: Interval
     p_value: float
+
+
+UNKNOWN = Comparison(NO_VALUE, float("nan"))
+"""The comparison on a set with too few events."""
 
 
 def compare(
@@ -46,13 +50,17 @@ def compare(
         ModelError: A model that the settings name is not among `models`.
     """
     names = [predictions.model for predictions in models]
+    too_few = bool(models[0].outcome.few_events_reason())
     references = [_position_of_reference(names, members, settings.compare_with)]
     if settings.reference_model:
         references.append(_position(names, settings.reference_model, "reference_model"))
     rows: list[dict[str, object]] = []
     for reference in dict.fromkeys(references):
-        rows.extend(_concordance_differences(models, reference, counts, settings.confidence))
-    if settings.reference_model:
+        if too_few:
+            rows.extend(_comparison_rows(models, reference, "c_index", [UNKNOWN] * len(models)))
+        else:
+            rows.extend(_concordance_differences(models, reference, counts, settings.confidence))
+    if settings.reference_model and not too_few:
         rows.extend(_added_values(models, references[-1], settings.confidence))
     return rows
 

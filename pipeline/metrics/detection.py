@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.metrics.bootstrap import NO_VALUE, MetricRow, percentile_interval
+from pipeline.tables.status import read_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,4 +187,6 @@ def read_folds(folders: Sequence[str | Path]) -> dict[int, pd.DataFrame]:
     """
     from pipeline.tables.detections import FILE, read_detections
 
+    for folder in folders:
+        read_whole(Path(folder), FILE)
     return {number: read_detections(Path(folder) / FILE) for number, folder in enumerate(folders)}

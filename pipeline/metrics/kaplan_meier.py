@@ -46,11 +46,14 @@ class LogRankTest:
     Attributes:
         chi_square: Test statistic.
         p_value: Its p-value.
+        trend: Σ group number · (observed − expected events), above 0 where higher groups have more
+            events than expected.
         note: Sizes of the groups, or why there is no test.
     """
 
     chi_square: float
     p_value: float
+    trend: float = float("nan")
     note: str = ""
 
 
@@ -84,7 +87,8 @@ def kaplan_meier(time: Array, event: Array, confidence: float = 0.95) -> Surviva
 def logrank(time: Array, event: Array, group: NDArray[np.int64]) -> LogRankTest:
     """Log-rank test of equal hazards among groups.
 
-    It is NaN where there are fewer than two groups or no event.
+    It is NaN where there are fewer than two groups, no event, or at no event time patients of two
+    groups at risk: then the statistic has no variance.
     """
     from sksurv.compare import compare_survival
     from sksurv.util import Surv
@@ -93,8 +97,13 @@ def logrank(time: Array, event: Array, group: NDArray[np.int64]) -> LogRankTest:
     if len(np.unique(group)) < 2 or not occurred.any():
         return LogRankTest(float("nan"), float("nan"))
     outcome = Surv.from_arrays(occurred, np.asarray(time, dtype=float))
-    chi_square, p_value = compare_survival(outcome, np.asarray(group))
-    return LogRankTest(float(chi_square), float(p_value))
+    try:
+        chi_square, p_value, statistics, _ = compare_survival(outcome, np.asarray(group), return_stats=True)
+    except np.linalg.LinAlgError:
+        return LogRankTest(float("nan"), float("nan"))
+    excess = statistics["observed"] - statistics["expected"]
+    trend = float((statistics.index.to_numpy(float) * excess).sum())
+    return LogRankTest(float(chi_square), float(p_value), trend)
 
 
 def uncensored_probability(time: Array, event: Array, at: Array, *, before: bool = False) -> Array:

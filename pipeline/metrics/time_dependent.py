@@ -20,6 +20,10 @@ from pipeline.metrics.concordance import Pairs, concordant
 from pipeline.metrics.kaplan_meier import kaplan_meier, uncensored_probability
 
 Array = NDArray[np.float64]
+LEAST_EVENTS = 10
+"""Events of a set from which its metrics are estimated. Of two models of pure chance, one is better
+at P < 0.05 in 65 % of simulated sets with one event, in 25 % with two, 12 % with three and 9 % with
+five: intervals and tests hold for many events only."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,21 @@ class SurvivalOutcome:
         time, event = np.asarray(time, dtype=float), np.asarray(event, dtype=float)
         return cls(time, event, uncensored_probability(time, event, time, before=True))
 
+    def few_events_reason(self) -> str:
+        """Why nothing is estimated of these patients; empty where enough of them had the event."""
+        events = int(self.event.sum())
+        if events >= LEAST_EVENTS:
+            return ""
+        return f"{events} event{'s' * (events != 1)}: not estimated"
+
     def no_value_reason(self, horizon: float) -> str:
         """Why metrics at a time have no value; empty where they have one.
 
-        They need a patient who had the event by then, and a patient who was followed beyond it.
+        They need ten events in all, a patient who had the event by then, and a patient who was
+        followed beyond it.
         """
+        if few := self.few_events_reason():
+            return few
         if not ((self.time <= horizon) & (self.event == 1)).any():
             return f"no event by {horizon:g}"
         if not (self.time > horizon).any():

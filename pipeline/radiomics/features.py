@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from pipeline.errors import SettingsError
-from pipeline.radiomics.firstorder import FirstOrder, UnknownFeature
+from pipeline.radiomics.extraction import Extraction
+from pipeline.radiomics.firstorder import FirstOrder
 from pipeline.radiomics.images import (
     BoolArray,
     FeatureImage,
@@ -28,54 +28,13 @@ from pipeline.radiomics.sets import (
     texture_prefix,
 )
 from pipeline.radiomics.shape import shape_features
+from pipeline.radiomics.standard_features import standard_features
 from pipeline.radiomics.texture import quiet_pyradiomics, texture_features
 from pipeline.settings.radiomics import FeatureSet, Modality
 from pipeline.spread import spread
 from pipeline.volumes.grids import Slices
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Extraction:
-    """Values by column, and what could not be computed.
-
-    Attributes:
-        values: A float per column of the set, NaN where there is no value.
-        problems: A message per class that failed.
-    """
-
-    values: dict[str, float] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-
-    def add_class(
-        self, prefix: str, names: tuple[str, ...], compute: Callable[[], Mapping[str, float]]
-    ) -> None:
-        """Add the values of a class of features; a failure leaves NaN and a message.
-
-        Raises:
-            SettingsError: The class has no such feature.
-        """
-        try:
-            values = compute()
-        except UnknownFeature as error:
-            raise SettingsError(
-                "a radiomics feature set names a feature that PyRadiomics does not have",
-                where=prefix,
-                got=str(error),
-            ) from None
-        # LookupError: an index out of range is due to the lesion, not to the feature set.
-        except (
-            ValueError,
-            ArithmeticError,
-            RuntimeError,
-            MemoryError,
-            LookupError,
-            np.linalg.LinAlgError,
-        ) as error:
-            self.problems.append(f"{prefix} failed: {type(error).__name__}: {error}")
-            values = {}
-        self.values.update({f"{prefix}_{name}": values.get(name, float("nan")) for name in names})
 
 
 @dataclass(frozen=True)
@@ -118,6 +77,8 @@ def extract_features(
         SettingsError: The set names a feature that does not exist.
     """
     quiet_pyradiomics()
+    if feature_set.standard is not None:
+        return standard_features(images, feature_set, min_voxels)
     extraction = Extraction()
     filtered: list[FilteredImage] = []
     lesions = _SharedLesions()

@@ -116,18 +116,29 @@ def _dissemination(mask: BoolArray, spacing_mm: Spacing) -> Dissemination:
 def suv_peak(pet: FeatureImage) -> float:
     """Highest mean of imaged voxels whose centres lie in a 1 cm³ sphere around a voxel of the mask."""
     reach = [int(PEAK_RADIUS_MM / s) for s in pet.spacing_mm]
-    box = lesion_box(pet.mask)
-    wide = widened(box, pet.values.shape, (reach[0], reach[1], reach[2]))
-    pads = [
-        (r - (b.start - w.start), r - (w.stop - b.stop)) for r, b, w in zip(reach, box, wide, strict=True)
-    ]
-    imaged = np.pad(pet.inside[wide], pads).astype(np.float64)
-    total = _sphere_sums(np.pad(pet.values[wide].astype(np.float64), pads) * imaged, pet.spacing_mm)
-    count = _sphere_sums(imaged, pet.spacing_mm)
-    centres = pet.mask[box] & (count > 0)
-    if not centres.any():
-        return float("nan")
-    return float((total[centres] / count[centres]).max())
+    wide = widened(lesion_box(pet.mask), pet.values.shape, (reach[0], reach[1], reach[2]))
+    means = sphere_means(pet.values[wide].astype(np.float64), pet.inside[wide], pet.spacing_mm)
+    peaks = means[pet.mask[wide]]
+    return float(np.nanmax(peaks)) if np.isfinite(peaks).any() else float("nan")
+
+
+def sphere_means(
+    values: npt.NDArray[np.float64], imaged: BoolArray, spacing_mm: Spacing
+) -> npt.NDArray[np.float64]:
+    """Mean of the imaged voxels whose centres lie in a 1 cm³ sphere around each voxel; NaN where none does.
+
+    Args:
+        values: Image (z, y, x); what lies beyond it is not imaged.
+        imaged: Voxels that were imaged (z, y, x).
+        spacing_mm: Distance of voxel centres (z, y, x).
+    """
+    pads = [(int(PEAK_RADIUS_MM / s),) * 2 for s in spacing_mm]
+    weight = np.pad(imaged, pads).astype(np.float64)
+    total = _sphere_sums(np.pad(values, pads) * weight, spacing_mm)
+    count = np.round(_sphere_sums(weight, spacing_mm))
+    means: npt.NDArray[np.float64] = np.full(values.shape, np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
 
 
 def _sphere_sums(padded: npt.NDArray[np.float64], spacing_mm: Spacing) -> npt.NDArray[np.float64]:

@@ -28,7 +28,7 @@ from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
 from pipeline.tables.predicted_features import KEYS, check_unseen, unseen_patients
 from pipeline.tables.predictions import read_predictions
 from pipeline.tables.splits import read_splits
-from pipeline.tables.status import Status, stop_or_exclude
+from pipeline.tables.status import Status, read_whole, stop_or_exclude
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ def radiomics_predicted(source: FoldContours, out: Path, settings: RadiomicsSett
             not seen.
         RadiomicsError: With policy `stop`: the features of a patient cannot be computed.
     """
+    read_whole(source.folder)
     splits = read_splits(source.splits)
     patients = unseen_patients(splits, source.fold)
     _require_unseen(source, patients)

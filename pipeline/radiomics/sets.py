@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import SettingsError
 from pipeline.provenance import ROOT, versions
+from pipeline.radiomics.standard_features import standard_columns
 from pipeline.settings.radiomics import Discretisation, FeatureSet, Modality, RadiomicsSettings
 
 FOLDER = ROOT / "config" / "radiomics"
@@ -53,6 +54,12 @@ def load_feature_set(settings: RadiomicsSettings) -> FeatureSet:
         feature_set = FeatureSet.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
         raise SettingsError("a radiomics feature set is wrong", where=str(path), got=str(error)) from None
+    if settings.intensities == "zscored" and feature_set.standard is not None:
+        raise SettingsError(
+            "the standard's features are defined on HU and SUV, not on standardised intensities",
+            where=f"radiomics.feature_set: {settings.feature_set}, radiomics.intensities: zscored",
+            action="set radiomics.intensities: native",
+        )
     if settings.intensities == "zscored":
         return _in_deviations(feature_set, settings.zscored_bin_width_sd)
     return feature_set
@@ -94,7 +101,7 @@ def texture_prefix(modality: Modality, image: str, discretisation: Discretisatio
 
 def feature_columns(feature_set: FeatureSet) -> tuple[str, ...]:
     """All columns of a set, in order, `{modality}_{image}_{class}_{feature}`."""
-    return tuple(_columns(feature_set))
+    return tuple(standard_columns(feature_set) if feature_set.standard else _columns(feature_set))
 
 
 def _columns(feature_set: FeatureSet) -> Iterator[str]:

@@ -123,7 +123,7 @@ def mesh_coefficients(mask: BoolArray, spacing_mm: Spacing) -> MeshCoefficients:
         mask: Lesion (z, y, x), with at least one empty voxel on every side.
         spacing_mm: Distance of voxel centres (z, y, x).
     """
-    vertices = _vertices(mask)
+    vertices = mesh_vertices(mask)
     half = np.asarray(spacing_mm) / 2.0
     planar = [_planar_diameter(vertices, axis, half) for axis in range(3)]
     diameters = (planar[0], planar[1], planar[2], _diameter(vertices * half))
@@ -171,7 +171,7 @@ def _cell_table(spacing_mm: Spacing) -> _CellTable:
     return _CellTable(areas, volumes, moments)
 
 
-def _vertices(mask: BoolArray) -> IntArray:
+def mesh_vertices(mask: BoolArray) -> IntArray:
     """Mesh vertices (n, 3; z, y, x) in half voxels."""
     vertices = []
     for axis in range(3):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.metrics.time_dependent import LEAST_EVENTS
 from pipeline.report.flow import SetSize
 from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEW_EVENTS = 20
+"""Events of a set below which its numbers are shown with a warning."""
 CAVEAT_PREFIX = "marked: "
 """Begins a note in `metrics.csv` that must be printed beside the number."""
 NUMBERS = re.compile(r"\d+(\.\d+)?")
@@ -41,18 +43,25 @@ def survival_caveats(job: ReportJob, metrics: pd.DataFrame) -> list[str]:
 
 
 def few_events(sets: dict[str, SetSize]) -> str:
-    """The warning of survival figures where a set has fewer events than 20, else empty."""
-    few = [
-        f"{name} {size.events}"
-        for name, size in sets.items()
-        if size.events is not None and size.events < FEW_EVENTS
-    ]
-    if not few:
-        return ""
-    return (
-        f"Few events ({', '.join(few)}; fewer than {FEW_EVENTS}): the values are uncertain, "
-        "read the intervals."
-    )
+    """The warning at the head, at survival tables and figures where a set has few events, else empty.
+
+    Below ten events of a set nothing is estimated; below twenty the values are uncertain.
+    """
+    known = {name: size.events for name, size in sets.items() if size.events is not None}
+    refused = [_events(name, events) for name, events in known.items() if events < LEAST_EVENTS]
+    uncertain = [_events(name, n) for name, n in known.items() if LEAST_EVENTS <= n < FEW_EVENTS]
+    parts = []
+    if refused:
+        parts.append(f"{', '.join(refused)}: with fewer than {LEAST_EVENTS} nothing is estimated")
+    if uncertain:
+        parts.append(
+            f"{', '.join(uncertain)}: with fewer than {FEW_EVENTS} values are uncertain, read the intervals"
+        )
+    return f"Few events ({'; '.join(parts)})" if parts else ""
+
+
+def _events(name: str, events: int) -> str:
+    return f"{name} {events} event{'s' * (events != 1)}"
 
 
 def model_remarks(job: ReportJob) -> list[str]:

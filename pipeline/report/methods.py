@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.metrics.time_dependent import LEAST_EVENTS
 from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
 from pipeline.settings.classical import FeatureSelecting
@@ -20,7 +21,7 @@ CLASSICAL = {
     "rsf": "Random survival forest of {trees} trees.",
     "gradient_boosting": "Gradient boosting of the Cox partial likelihood, at most {rounds} rounds.",
     "survival_svm": "Survival support vector machine; the weight of its loss by inner cross-validation.",
-    "signed_bagging": "Mean of {members} signed features' ranks, over resamples of patients and features.",
+    "signed_bagging": "Mean of {members} standardised features with signs, over resamples of patients and features.",
     "deepsurv": "DeepSurv, a network on columns with the Cox loss: the best of {trials} drawn at random, by "
     "inner cross-validation; the mean log-hazard of {members} trainings.",
 }
@@ -209,10 +210,19 @@ def _statistics(settings: Settings, *, survival: bool) -> str:
     )
     if not survival:
         return intervals
+    permuted = "; of cross-validated groups no p-value is given"
+    if evaluation.permutations:
+        permuted = (
+            f"; of cross-validated groups its p-value comes from at most {evaluation.permutations} permutations of the "
+            "whole procedure (Simon et al. 2011), for models that are quick to refit, else none is given"
+        )
     return (
         f"C-index: Harrell's; in development over pairs within a fold. {intervals} Differences use the same "
         "resamples for both models; their p-values were adjusted within a set (Holm). Time-dependent AUC "
-        "(cumulative/dynamic) and Brier scores weight by the inverse probability of censoring. "
+        "(cumulative/dynamic) and Brier scores weight by the inverse probability of censoring "
+        "(of an event at T: of being uncensored just before T). Survival probabilities were recalibrated: a slope of "
+        "out-of-sample risks, and a baseline hazard of the fold's own training and validation patients. Sets with "
+        f"fewer than {LEAST_EVENTS} events were not estimated. "
         f"{evaluation.risk_groups} risk groups were cut at values of training patients and compared by the "
-        "log-rank test."
+        f"log-rank test{permuted}; groups in reversed order are not significant."
     )

@@ -91,6 +91,7 @@ class ReportContent:
         figures: Name → file in `figures/`, only of figures that were drawn.
         tables: Name → table, only of tables with rows.
         caveats: What has to be known to read any survival table.
+        few_events: Warning of sets with few events, at the head; empty where all have enough.
         facts: Numbers at the head of the page.
         no_survival_reason: Why nothing predicts survival; empty where a model does.
         remarks: Warnings of models and ensembles.
@@ -104,6 +105,7 @@ class ReportContent:
     figures: dict[str, str] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
     caveats: tuple[str, ...] = ()
+    few_events: str = ""
     facts: list[Fact] = field(default_factory=list)
     no_survival_reason: str = ""
     remarks: list[str] = field(default_factory=list)

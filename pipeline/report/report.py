@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.console import progress
@@ -12,6 +13,7 @@ from pipeline.report.page import ReportContent, Texts, render
 from pipeline.report.sections import StudyResults
 from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes
+from pipeline.tables.status import read_whole
 from pipeline.tables.whole import whole_folder
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ SECTIONS = (
     sections.quality_control,
 )
 """Each fills its part of the content, in this order."""
+STAGE_FILES = {"suv": "suv.json", "contours": "contours.json", "registration": "quality.json"}
+"""Stage → the file of a patient's folder that the report reads."""
 
 
 def build_report(job: ReportJob, out: Path) -> None:
@@ -45,7 +49,9 @@ def build_report(job: ReportJob, out: Path) -> None:
 
 def _write(job: ReportJob, out: Path) -> None:
     canvas = FigureCanvas(out / "figures", job.settings.study.note)
+    _require_whole_folders(job)
     study, content = StudyResults.read(job), ReportContent()
+    _require_whole_stages(job.results, study.cohort.index)
     for section in progress(SECTIONS, title="report"):
         section(study, canvas, content)
     _write_tables(content, out / "tables")
@@ -56,6 +62,23 @@ def _write(job: ReportJob, out: Path) -> None:
     )
     for name in ("index.html", *(["quality.html"] if content.crop_sheets else [])):
         (out / name).write_text(render(job, content, texts, canvas.folder, name), encoding="utf-8")
+
+
+def _require_whole_folders(job: ReportJob) -> None:
+    """Compare the files of metrics, folds and explanations with their manifests."""
+    explained = [job.results / "explain" / model for model in job.settings.explain.models]
+    folds = [folder for model in job.settings.models for folder in job.folds(model)]
+    for folder in (job.results / "metrics", *folds, *explained):
+        read_whole(folder)
+
+
+def _require_whole_stages(results: Path, patients: Iterable[str]) -> None:
+    """Compare sizes of what the stages left of patients, and hashes of the JSON that the report reads."""
+    for patient_id in patients:
+        for stage, file in STAGE_FILES.items():
+            folder = results / stage / patient_id
+            if folder.is_dir():
+                read_whole(folder, file)
 
 
 def _write_tables(content: ReportContent, folder: Path) -> None:

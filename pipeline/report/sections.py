@@ -43,6 +43,11 @@ CALIBRATION_NOTE = (
     "set’s own Kaplan–Meier curve; above 0 is better than that curve. Observed/expected: events by that "
     "time divided by those predicted; above 1 the model predicted too few."
 )
+BASIS_NOTE = (
+    "Patients (events) of each fold from which the slope and the baseline hazard come, all within the fold’s own "
+    "training and validation patients. Slope: log-hazard per unit of the model’s risk; below 1 the log-hazards of a "
+    "Cox-type model were spread too wide, at 0 all patients are given the same probability."
+)
 MASKS_NOTE = (
     "Dice: mean over patients, 1 = the same mask. HD95 (95th percentile of surface distance) and ASSD (mean "
     "surface distance): median over patients, lower is better."
@@ -120,6 +125,11 @@ def facts(study: StudyResults) -> list[Fact]:
     which = next(iter(forests.sets_in(metrics)), "development")
     rows = metrics[(metrics["set"] == which) & metrics["value"].notna()]
     concordance = rows[(rows["model"] == headline) & (rows["metric"] == "c_index")]
+    refused = metrics[
+        (metrics["set"] == which) & (metrics["model"] == headline) & (metrics["metric"] == "c_index")
+    ]
+    for row in refused[refused["value"].isna()].to_dict("records"):
+        shown.append(Fact(f"C-index of {display_name(headline)}, {which}", str(row["note"]).split(";")[0]))
     for row in concordance.to_dict("records"):
         value = f"{row['value']:.3f}"
         if is_known(row["ci_low"]) and is_known(row["ci_high"]):
@@ -140,7 +150,9 @@ def survival(study: StudyResults, canvas: FigureCanvas, content: ReportContent) 
     job, metrics = study.job, study.metrics
     content.caveats = shared = tuple(caveats.survival_caveats(job, metrics))
     settings = job.settings
-    scores = tables.performance(metrics, settings.evaluation.horizons_days, settings.cohort.time_unit)
+    trained_on = tables.training_sizes(study.splits, study.cohort)
+    times = (settings.evaluation.horizons_days, settings.cohort.time_unit)
+    scores = tables.performance(metrics, *times, trained_on)
     content.add_table("masks", Table("Masks of the networks", scores.masks, note=MASKS_NOTE, caveats=shared))
     content.add_table("boxes", Table("Boxes of the networks", scores.boxes, caveats=shared))
     content.add_table("labels", Table("Class outcomes", scores.labels, caveats=shared))
@@ -151,18 +163,24 @@ def survival(study: StudyResults, canvas: FigureCanvas, content: ReportContent) 
     content.remarks = [*caveats.model_remarks(job), *ensembles]
     content.no_survival_reason = study.no_survival_reason()
     if not content.no_survival_reason:
+        content.few_events = caveats.few_events(study.set_sizes())
         _survival_scores(study, content, scores)
-        _survival_figures(study, replace(canvas, warning=_warning(study, shared)), content)
+        warning = _warning(content.few_events, shared)
+        _survival_figures(study, replace(canvas, warning=warning), content)
 
 
 def _survival_scores(study: StudyResults, content: ReportContent, scores: tables.PerformanceTables) -> None:
     import pandas as pd
 
-    job, shared, folder = study.job, content.caveats, study.job.results / "metrics"
+    job, folder = study.job, study.job.results / "metrics"
+    shared = (*filter(None, [content.few_events]), *content.caveats)
     discrimination = Table("Discrimination", scores.discrimination, note=DISCRIMINATION_NOTE, caveats=shared)
     content.add_table("discrimination", discrimination)
     calibration = Table("Predicted probabilities", scores.calibration, note=CALIBRATION_NOTE, caveats=shared)
     content.add_table("calibration", calibration)
+    basis = tables.probability_basis(job)
+    title = "What predicted probabilities rest on"
+    content.add_table("probability_basis", Table(title, basis, note=BASIS_NOTE, caveats=shared))
     comparisons = pd.read_csv(folder / "comparisons.csv")
     shown = tables.comparisons_on_page(comparisons)
     differences = Table("Differences between models", comparisons, shown, caveats=shared)
@@ -187,10 +205,10 @@ def _survival_figures(study: StudyResults, canvas: FigureCanvas, content: Report
     content.add_figure("calibration", survival_figures.draw_calibration(bins, job, canvas))
 
 
-def _warning(study: StudyResults, shared: tuple[str, ...]) -> str:
+def _warning(few_events: str, shared: tuple[str, ...]) -> str:
     """What stands at the foot of survival figures."""
     caveat = f"Caveat: {'; '.join(shared)}." if shared else ""
-    return " ".join(filter(None, (caveats.few_events(study.set_sizes()), caveat)))
+    return " ".join(filter(None, (f"{few_events}." if few_events else "", caveat)))
 
 
 def models(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,18 @@ from pipeline.report.formatting import (
     format_interval,
     format_p_value,
     horizon_name,
+    is_known,
 )
 from pipeline.report.job import ReportJob
 from pipeline.report.survival_figures import group_name, survival_at
 from pipeline.tables.outcomes import has_outcomes
+from pipeline.tables.splits import Splits
 
 if TYPE_CHECKING:
     import pandas as pd
 
+NOT_ESTIMATED = ": not estimated"
+"""Ends the note of a score that a set has too few events for."""
 MOST_LEVELS = 6
 """Distinct values up to which a clinical column is counted rather than summarised."""
 
@@ -86,13 +91,54 @@ class PerformanceTables:
     labels: pd.DataFrame
 
 
-def performance(metrics: pd.DataFrame, horizons: Iterable[float], unit: str) -> PerformanceTables:
+def training_sizes(splits: Splits, cohort: pd.DataFrame) -> str:
+    """Numbers of training patients, and in brackets their events, of the folds: `24–25 (11–12)`."""
+    numbers = [len(fold.train) for fold in splits.folds]
+    text = _range(numbers)
+    if has_outcomes(cohort):
+        text += f" ({_range([int(cohort.loc[list(fold.train), 'event'].sum()) for fold in splits.folds])})"
+    return text
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def probability_basis(job: ReportJob) -> pd.DataFrame:
+    """Of each model that predicts survival: what its probabilities rest on, over its folds."""
+    import pandas as pd
+
+    rows = []
+    for model in job.survival_models():
+        paths = [folder / "model.json" for folder in job.folds(model)]
+        contents = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+        folds = [content["baseline"] for content in contents if "baseline" in content]
+        if not folds:
+            continue
+        slopes = [fold["slope"] for fold in folds]
+        patients, events = (_range([fold[key] for fold in folds]) for key in ("patients", "events"))
+        rows.append(
+            {
+                "Model": display_name(model),
+                "Patients (events)": f"{patients} ({events})",
+                "Source": "; ".join(dict.fromkeys(fold["source"] for fold in folds)),
+                "Slope": f"{min(slopes):.2f} to {max(slopes):.2f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def performance(
+    metrics: pd.DataFrame, horizons: Iterable[float], unit: str, trained_on: str
+) -> PerformanceTables:
     """The tables of scores.
 
     Args:
         metrics: `metrics.csv`.
         horizons: Times of evaluation (days).
         unit: The study's unit of time.
+        trained_on: Numbers of training patients and events, as :func:`training_sizes` gives them.
     """
     horizons = sorted(horizons)
     concordance = {"C-index": "c_index", "C-index, pooled": "c_index_pooled", "Uno’s C": "c_index_uno"}
@@ -105,8 +151,8 @@ def performance(metrics: pd.DataFrame, horizons: Iterable[float], unit: str) -> 
         probabilities[f"Observed/expected, {name}"] = f"observed_expected_{days:g}d"
     probabilities["Integrated Brier"] = "ibs"
     return PerformanceTables(
-        discrimination=_wide(metrics, {**concordance, **aucs}, events=True),
-        calibration=_wide(metrics, probabilities, events=True),
+        discrimination=_wide(metrics, {**concordance, **aucs}, trained_on),
+        calibration=_wide(metrics, probabilities, trained_on),
         masks=_wide(metrics, {"Dice": "dice", "HD95, mm": "hd95_mm", "ASSD, mm": "assd_mm"}),
         boxes=_wide(metrics, {"Average precision, overlap 0.5": "average_precision_iou50"}),
         labels=_wide(metrics, _label_columns(metrics)),
@@ -125,25 +171,46 @@ def _label_columns(metrics: pd.DataFrame) -> dict[str, str]:
     return columns
 
 
-def _wide(metrics: pd.DataFrame, columns: dict[str, str], *, events: bool = False) -> pd.DataFrame:
-    """A row per set and model: its scores, then on how many patients (and events) the first is based."""
+def _wide(metrics: pd.DataFrame, columns: dict[str, str], trained_on: str = "") -> pd.DataFrame:
+    """A row per set and model: its scores, then on how many patients (and events) the first is based.
+
+    A score that rests on other patients than the first says its own number in square brackets; a
+    score of too few events says so in place of a value.
+
+    Args:
+        metrics: `metrics.csv`.
+        columns: Title → metric.
+        trained_on: Numbers of training patients and events; empty where scores are not of survival.
+    """
     import pandas as pd
 
-    finite = metrics[metrics["value"].notna()]
-    values, patients = {}, {}
-    for row in finite.to_dict("records"):
+    events = bool(trained_on)
+    refused = metrics["note"].astype(str).str.contains(NOT_ESTIMATED, regex=False)
+    shown = metrics[metrics["value"].notna() | (metrics["value"].isna() & refused)]
+    values, patients, numbers = {}, {}, {}
+    for row in shown.to_dict("records"):
         key = (row["set"], row["model"], row["metric"])
         values[key] = format_interval(row["value"], row["ci_low"], row["ci_high"])
-        patients[key] = f"{row['patients']:.0f}" + (f" ({row['events']:.0f})" if events else "")
-    used = {title: metric for title, metric in columns.items() if metric in set(finite["metric"])}
+        if not is_known(row["value"]):
+            values[key] = next(part for part in str(row["note"]).split("; ") if NOT_ESTIMATED in part)
+        numbers[key] = f"{row['patients']:.0f}"
+        patients[key] = numbers[key] + (f" ({row['events']:.0f})" if events else "")
+    used = {title: metric for title, metric in columns.items() if metric in set(shown["metric"])}
     rows = []
     for name in sets_in(metrics):
         for model in metrics.loc[metrics["set"] == name, "model"].unique():
             scored = [metric for metric in used.values() if (name, model, metric) in values]
             if not scored:
                 continue
-            cells = {title: values.get((name, model, metric), MISSING) for title, metric in used.items()}
+            first = numbers[name, model, scored[0]]
+            cells = {}
+            for title, metric in used.items():
+                key = (name, model, metric)
+                other = numbers.get(key, first) != first
+                cells[title] = values.get(key, MISSING) + (f" [{numbers[key]}]" if other else "")
             counted = {"Patients (events)" if events else "Patients": patients[name, model, scored[0]]}
+            if events:
+                counted["Trained on, per fold"] = trained_on
             rows.append({"Set": name.capitalize(), "Model": display_name(model), **cells, **counted})
     return pd.DataFrame(rows)
 

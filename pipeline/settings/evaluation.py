@@ -30,6 +30,13 @@ class EvaluationSettings(Section):
         le=100000,
         description="Number of bootstrap resamples of patients; models are not refitted.",
     )
+    permutations: int = Field(
+        199,
+        ge=0,
+        le=9999,
+        description="Largest number of permutations, each a refit of everything, that test the risk groups of "
+        "cross-validated patients (classical models that are quick to fit); 0: none, and no p-value.",
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of the intervals.")
     compare_with: str = Field(
         "", description="Model or ensemble that the others are compared with; empty: the first ensemble."

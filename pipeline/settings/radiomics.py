@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,10 @@ Contour = Literal["manual", "threshold", "peritumoral"]
 """What of the drawn contour features are taken from."""
 TextureClass = Literal["glcm", "glrlm", "glszm", "gldm", "ngtdm"]
 
+
+StandardFamily = Literal["morph", "loc", "stat", "ih", "ivh", "cm", "rlm", "szm", "dzm", "ngt", "ngl"]
+STANDARD_FAMILIES: tuple[StandardFamily, ...] = get_args(StandardFamily)
+Merging = Literal["2D_avg", "2D_comb", "2_5D_avg", "2_5D_comb", "3D_avg", "3D_comb"]
 
 LOWER_BOUND: dict[Modality, float] = {"pet": 0.0, "ct": -1000.0}
 """Where the grey levels of a fixed width begin unless a set says otherwise (g/mL, HU)."""
@@ -108,6 +112,60 @@ class Discretisation(Section):
         return LOWER_BOUND[modality] if self.lower_bound is None else self.lower_bound
 
 
+class StandardProcessing(Section):
+    """Image processing, features and merging as the Image Biomarker Standardisation Initiative defines them."""
+
+    spacing_mm: float | None = Field(
+        None,
+        gt=0,
+        description="Voxel size that images are resampled to on a grid with the image's centre; none: they are not.",
+    )
+    interpolation: Literal["linear", "bspline"] = Field(
+        "linear",
+        description="Interpolation of the image; the mask is interpolated linearly and cut at one half.",
+    )
+    round_hu: bool = Field(True, description="Whether a CT that was resampled is rounded to whole HU.")
+    ranges: dict[Modality, tuple[float, float]] = Field(
+        default_factory=dict,
+        description="Intensities (g/mL or HU) outside of which voxels are left out of all but the shape; grey levels "
+        "of a fixed width begin at the lower one.",
+    )
+    outlier_sd: float | None = Field(
+        None,
+        gt=0,
+        description="Voxels farther than this many standard deviations from the mean are left out of all but the "
+        "shape.",
+    )
+    families: tuple[StandardFamily, ...] = Field(
+        STANDARD_FAMILIES, min_length=1, description="Families of features by the standard's abbreviations."
+    )
+    merging: tuple[Merging, ...] = Field(
+        ("3D_avg",),
+        min_length=1,
+        description="How matrices are merged, by the standard's names: `3D_avg` averages features over 13 directions, "
+        "`3D_comb` merges the directions' matrices first; `2D_…` does so in each slice and averages over slices; "
+        "`2_5D_…` merges all slices first.",
+    )
+    histogram_bins: dict[Modality, Discretisation] = Field(
+        default_factory=dict,
+        description="Discretisation of the intensity-volume histogram by modality; none: intensities themselves.",
+    )
+
+    @model_validator(mode="after")
+    def _one_dimension(self) -> StandardProcessing:
+        if len({how.startswith("3D") for how in self.merging}) > 1:
+            raise ValueError("merging by slice (2D, 2_5D) and in space (3D) need feature sets of their own")
+        for modality, (low, high) in self.ranges.items():
+            if low >= high:
+                raise ValueError(f"the range of {modality!r} is empty: {low:g} to {high:g}")
+        return self
+
+    @property
+    def by_slice(self) -> bool:
+        """Whether images are resampled, and texture measured, within slices."""
+        return self.merging[0].startswith("2")
+
+
 class FeatureSet(Section):
     """A file of `config/radiomics/`: which features of which images."""
 
@@ -120,6 +178,11 @@ class FeatureSet(Section):
         None,
         gt=0,
         description="Side of the isotropic voxels that images are resampled to first; none: they are not.",
+    )
+    standard: StandardProcessing | None = Field(
+        None,
+        description="Processing and features by the standard's own definitions, in place of PyRadiomics'; none: "
+        "PyRadiomics'.",
     )
     original: bool = Field(True, description="Whether features are taken from the image itself.")
     wavelet: str = Field(
@@ -153,6 +216,13 @@ class FeatureSet(Section):
                     "wavelet images have no physical zero that grey levels of a fixed width could begin at: "
                     f"give the discretisations of {modality!r} `lower_bound: lesion`, or `bins`"
                 )
+        if self.standard and (
+            self.shape or self.firstorder or self.texture or self.wavelet or self.resample_mm
+        ):
+            raise ValueError(
+                "a set with `standard` names its features by `standard.families`: leave out shape, firstorder, "
+                "texture, wavelet and resample_mm"
+            )
         if not self.original and not self.wavelet:
             raise ValueError("neither the original image nor a wavelet is asked for")
         named: list[tuple[str, tuple[str, ...]]] = [("shape", self.shape), ("firstorder", self.firstorder)]

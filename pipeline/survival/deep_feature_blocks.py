@@ -27,6 +27,7 @@ from pipeline.survival.patients import Patients
 from pipeline.survival.preprocessing import fit_preprocessed
 from pipeline.tables.parquet import read_frame
 from pipeline.tables.splits import Splits, read_splits
+from pipeline.tables.status import read_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +85,7 @@ def with_deep_features(patients: Patients, source: DeepSource, fold: int, splits
         number = fold * parts + part
         trained = set(cross.folds[number].train)
         _check_trained(trained, splits, fold, number)
+        read_whole(source.tables[number].parent, source.tables[number].name)
         frame = read_frame(source.tables[number]).set_index("patient_id")
         values = _values_of(frame, patients, source.tables[number])
         values[[str(p) in trained for p in patients.table.index]] = np.nan

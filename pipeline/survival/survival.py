@@ -18,11 +18,13 @@ from pipeline.settings.classical import ClassicalModel
 from pipeline.survival.deep_feature_blocks import DeepSource, fit_estimator, with_deep_features
 from pipeline.survival.estimator import Context, FittedModel, Learner
 from pipeline.survival.patients import Patients, load_patients, with_features
+from pipeline.survival.permutation_test import PermutationTest, no_test_reason, permutation_test
 from pipeline.survival.survival_probabilities import SurvivalProbabilities, recalibrate
 from pipeline.tables.predicted_features import contour_caveats, read_predicted_features
 from pipeline.tables.predictions import OUT_OF_SAMPLE, survival_column, write_predictions
 from pipeline.tables.splits import FoldSet, Splits, read_splits
 from pipeline.tables.status import stage_folder
+from pipeline.tables.whole import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +49,8 @@ class ModelJob:
         stability: `stability.parquet`, for models with `min_icc`.
         learner: Trains networks on columns; only DeepSurv needs it.
         deep: Cross-fitted deep features, for models that name a network.
+        permutations: Largest number of permutations of the test of cross-validated risk groups.
+        risk_groups: Number of risk groups that this test compares.
     """
 
     name: str
@@ -61,6 +65,8 @@ class ModelJob:
     stability: Path | None = None
     learner: Learner | None = None
     deep: DeepSource | None = None
+    permutations: int = 0
+    risk_groups: int = 2
 
     @property
     def needs_features(self) -> bool:
@@ -88,7 +94,8 @@ def fit_model(job: ModelJob, out: Path) -> None:
 
     Writes `out/fold{k}/predictions.parquet` (train, validation, test, external; predictions
     of train are in-sample) and `out/fold{k}/model.json` (chosen features, coefficients,
-    penalty, baseline hazard and its source, C-indices of train and test, warnings).
+    penalty, baseline hazard and its source, C-indices of train and test, warnings), and
+    `out/permutations.json`, the test of the risk groups of all held-out patients.
 
     Raises:
         ModelError: A patient lacks features, or the model cannot be fitted; names the fold.
@@ -112,6 +119,24 @@ def fit_model(job: ModelJob, out: Path) -> None:
         except ModelError as error:
             error.where = f"model {job.name}, fold {fold}" + (f", {error.where}" if error.where else "")
             raise
+    test = _test_risk_groups(job, study)
+    write_text(out / "permutations.json", json.dumps(test.plain(), indent=1) + "\n")
+
+
+def _test_risk_groups(job: ModelJob, study: StudyData) -> PermutationTest:
+    from threadpoolctl import threadpool_limits
+
+    reason = no_test_reason(job.model, study.patients, study.splits, job.permutations)
+    if reason:
+        return PermutationTest(None, None, 0, job.risk_groups, reason)
+
+    def fit(fold: int, train: Patients, validation: Patients) -> FittedModel:
+        return fit_estimator(job.model, train, Context(job.seed + fold, job.threads, validation))
+
+    with threadpool_limits(job.threads):
+        return permutation_test(
+            fit, study.patients, study.splits, job.risk_groups, job.permutations, job.seed
+        )
 
 
 def _patients_of_fold(job: ModelJob, study: StudyData, fold: int) -> Patients:

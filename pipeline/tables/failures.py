@@ -10,13 +10,15 @@ from pathlib import Path
 
 from pipeline.errors import DamageError, MachineError, PipelineError, UnexpectedDataError, printable
 
-# Errors of the disk, of rights and of limits. All other errors of the system speak of what a
-# file is called or is: a name that is too long, a link that leads nowhere, a folder in place of a file.
+# Errors of the disk, of rights and of limits, and files that were there a moment ago: stages look whether
+# a file exists before they read it. All other errors of the system speak of what a file is called or is:
+# a name that is too long, a ring of links, a folder in place of a file.
 _OF_THE_MACHINE = frozenset(
     getattr(errno, name)
     for name in (
-        "EACCES", "EPERM", "EROFS", "EIO", "ENXIO", "ENODEV", "EREMOTEIO", "ESTALE", "ETIMEDOUT", "EHOSTDOWN",
-        "EHOSTUNREACH", "ENOTCONN", "ENOSPC", "EDQUOT", "EFBIG", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EBUSY",
+        "ENOENT", "EACCES", "EPERM", "EROFS", "EIO", "ENXIO", "ENODEV", "EREMOTEIO", "ESTALE", "ETIMEDOUT",
+        "EHOSTDOWN", "EHOSTUNREACH", "ENOTCONN", "ENOSPC", "EDQUOT", "EFBIG", "EMFILE", "ENFILE", "ENOMEM",
+        "EAGAIN", "EBUSY",
     )
     if hasattr(errno, name)
 )  # fmt: skip

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline.errors import MachineError, PatientError
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import Cohort
-from pipeline.tables.failures import is_machine_failure
+from pipeline.tables.failures import is_machine_failure, raise_machine_failure
 from pipeline.tables.whole import write_text
 
 NO_FILE = "not a regular file (a pipe, a device or a broken link)"
@@ -119,6 +119,8 @@ def is_absent(path: Path) -> bool:
     """
     try:
         mode = path.stat().st_mode
+    except FileNotFoundError:
+        return True
     except OSError as error:
         if is_machine_failure(error):
             raise
@@ -242,7 +244,8 @@ def is_zip(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             return stream.read(len(ZIP)) == ZIP
-    except OSError:
+    except OSError as error:
+        raise_machine_failure(error)
         return False
 
 
@@ -250,3 +253,8 @@ def _identity(folder: str) -> tuple[int, int]:
     """Device and inode of a folder."""
     status = os.stat(folder)
     return status.st_dev, status.st_ino
+
+
+def files_among(entries: Iterable[str]) -> list[str]:
+    """Entries that are paths of files: these are inputs, as their content decides values."""
+    return [entry for entry in entries if entry and Path(entry).is_file()]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,13 @@ def write_proof(folder: Path, facts: Mapping[str, Any]) -> None:
     (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def read_proof(folder: Path, *, whole: bool) -> dict[str, Any]:
+def read_proof(folder: Path, *, whole: bool, only: Collection[str] = ()) -> dict[str, Any]:
     """The facts in a folder's `status.json`, once its files are those that the stage left.
 
     Args:
         folder: A stage's folder.
-        whole: Compare the hash of every file, too, which reads them all; else existence and size.
+        whole: Compare hashes, too, which reads the files; else existence and size alone.
+        only: Files to compare hashes of; empty: all.
 
     Raises:
         DamageError: The folder or a file of it is missing, cut or changed.
@@ -75,7 +76,8 @@ def read_proof(folder: Path, *, whole: bool) -> dict[str, Any]:
         _require_files(folder, files)
         if whole:
             for name, proof in files.items():
-                _require_content(folder, name, proof)
+                if not only or name in only:
+                    _require_content(folder, name, proof)
     except FileNotFoundError:
         what = "file" if folder.is_dir() else "folder"
         raise damage(path if what == "file" else folder, f"the {what}", "none", remove=folder) from None

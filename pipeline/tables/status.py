@@ -63,14 +63,18 @@ def read_status(folder: Path) -> Status:
     return _status(folder, read_proof(folder, whole=False))
 
 
-def read_whole(folder: Path) -> Status:
+def read_whole(folder: Path, *only: str) -> Status:
     """Read a status from a stage's folder once every file in it has the hash that the stage left.
+
+    Args:
+        folder: The stage's folder.
+        only: Files to compare hashes of, where no other is read; by default all.
 
     Raises:
         DamageError: The folder or a file of it is missing, cut or changed.
         MachineError: A file cannot be read.
     """
-    return _status(folder, read_proof(folder, whole=True))
+    return _status(folder, read_proof(folder, whole=True, only=only))
 
 
 def _status(folder: Path, content: dict[str, Any]) -> Status:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CheckpointError, TrainingError
+from pipeline.tables.failures import own_result
 
 if TYPE_CHECKING:
     import torch
@@ -64,20 +65,13 @@ def unpack(path: Path) -> dict[str, Any]:
     """Read a checkpoint without executing anything in it (`weights_only`).
 
     Raises:
-        CheckpointError: It is missing, truncated, of another format, or holds more than tensors and
-            plain values.
+        DamageError: It is missing, truncated, or holds more than tensors and plain values.
+        CheckpointError: It is of another format.
     """
     import torch
 
-    try:
+    with own_result(path, "a whole checkpoint of tensors and plain values"):
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a different error for every way in which a file can be broken
-        raise CheckpointError(
-            "a checkpoint cannot be read",
-            where=str(path),
-            got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            action="delete it; training starts afresh",
-        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
             "a checkpoint has another format", where=str(path), expected=str(FORMAT), action="delete it"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import CheckpointError
+from pipeline.errors import CheckpointError, DamageError
 from pipeline.tables.whole import write_bytes
 from pipeline.training.checkpoint import differing_keys, pack, unpack
 from pipeline.training.progress import TENSORBOARD_FOLDER, Progress
@@ -72,7 +72,7 @@ def _read(path: Path) -> dict[str, Any]:
     """The record; empty where it cannot be read."""
     try:
         return unpack(path)
-    except CheckpointError as error:
+    except (CheckpointError, DamageError) as error:
         log.warning("%s", error)
         return {}
 

@@ -13,6 +13,7 @@ from pipeline.errors import CheckpointError
 from pipeline.settings.network import Network
 from pipeline.settings.training import TrainingSettings
 from pipeline.tables.clinical import ClinicalEncoder
+from pipeline.tables.status import read_whole
 from pipeline.training.checkpoint import unpack
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ def load_trained_network(fold: Path) -> TrainedNetwork:
         fold: Folder of the fold, with `checkpoint.pt`.
 
     Raises:
-        CheckpointError: It cannot be read, or does not fit the network it names.
+        DamageError: A file of the folder is missing, cut or changed.
+        CheckpointError: The weights do not fit the network they name.
     """
+    read_whole(fold)
     content = unpack(fold / CHECKPOINT)
     return rebuild_network(json.loads(content["about"]), content["net"], str(fold / CHECKPOINT))
 
@@ -99,8 +102,10 @@ def start_from_pretrained(net: torch.nn.Module, checkpoint: Path) -> list[str]:
         Names of the weights that the checkpoint lacks.
 
     Raises:
-        CheckpointError: No layer fits, or the file cannot be read.
+        DamageError: A file of the fold's folder is missing, cut or changed.
+        CheckpointError: No layer fits.
     """
+    read_whole(checkpoint.parent)
     pretrained = unpack(checkpoint)["net"]
     initial = net.state_dict()
     fitting = {

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import GeometryError, PipelineError
+from pipeline.tables.failures import damage
 from pipeline.volumes.volume import FloatArray
 
 PET_MATRIX = "pet_to_ct.mat"
@@ -23,14 +24,15 @@ def read_matrix(path: Path) -> FloatArray:
     """4×4 matrix (LPS mm, points of the fixed image to points of the moving one) of an ITK transform file.
 
     Raises:
-        GeometryError: The file cannot be read or is not a linear transform.
+        DamageError: The file, which the pipeline wrote, cannot be read.
+        GeometryError: It is not a linear transform.
     """
     import SimpleITK as sitk
 
     try:
         transform = sitk.ReadTransform(str(path))
     except RuntimeError:
-        raise GeometryError("a transform file cannot be read", where=str(path)) from None
+        raise damage(path, "an ITK transform", "a file that ITK cannot read") from None
     if not transform.IsLinear():
         raise GeometryError("a transform is not linear", where=str(path), got=transform.GetName())
     matrix: FloatArray = np.eye(4, dtype=np.float64)

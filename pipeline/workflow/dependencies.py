@@ -119,7 +119,7 @@ RULES: dict[str, Rule] = {
         by_kind=deepsurv_module,
     ),
     "ensemble": Rule("pipeline.ensemble.ensemble", after=("train_fold", "survival")),
-    "evaluate": Rule("pipeline.metrics.evaluate", "evaluation", after=("plan", "train_fold", "ensemble")),
+    "evaluate": Rule("pipeline.metrics.evaluate", "evaluation", after=("plan", "train_fold", "survival", "ensemble")),
     "explain_model": Rule(
         "pipeline.explain.explain_model",
         "explain",

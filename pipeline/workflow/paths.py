@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.provenance import ROOT
-from pipeline.tables.files import MASK_PATH, files_digest
+from pipeline.tables.files import MASK_PATH, files_among, files_digest
 from pipeline.tables.frozen_selection import frozen_patients
 from pipeline.workflow.study import Study
 
@@ -152,6 +151,10 @@ class StudyPaths:
         """Checkpoints of a training: no output, as Snakemake removes the outputs of a stopped job."""
         return f"{self.results}/work/{model}_{fold}"
 
+    def permutations(self, model: str = MODEL) -> str:
+        """Test of a classical model's cross-validated risk groups."""
+        return f"{self.results}/models/{model}/permutations.json"
+
     def ensemble(self, name: str = "{ensemble}") -> str:
         """Risks of an ensemble, averaged over folds and models."""
         return f"{self.results}/ensemble/{name}.parquet"
@@ -249,12 +252,8 @@ class StudyPaths:
         return str(named.relative_to(here) if named.is_relative_to(here) else named)
 
     def native_stages(self, patient: str = PATIENT) -> list[str]:
-        """Stages whose native volumes features and PET metrics are computed from, in this order.
-
-        The registration is among them where a PET may have a frame of reference of its own.
-        """
-        registration = ["registration"] if self.study.registers_pet else []
-        return [self.stage(stage, patient) for stage in ("convert", "suv", "contours", *registration)]
+        """What a patient's features and PET metrics read of native volumes."""
+        return [self.stage(stage, patient) for stage in self.study.native_stages]
 
     def crops_of_features(self) -> list[str]:
         """The crop, where features are extracted from it; none where they come from native volumes."""
@@ -313,8 +312,3 @@ class StudyPaths:
     def members_of(self, ensemble: str) -> list[str]:
         """Folders of all folds of an ensemble's models."""
         return self.folds(*self.study.ensembles[ensemble])
-
-
-def files_among(entries: Iterable[str]) -> list[str]:
-    """Entries that are paths of files: these are inputs, as their content decides values."""
-    return [entry for entry in entries if entry and Path(entry).is_file()]

@@ -73,9 +73,11 @@ class Study:
         return self.from_scanner and self.settings.crop.position == "fixed"
 
     @property
-    def registers_pet(self) -> bool:
-        """Whether a PET of another frame of reference is registered to its CT."""
-        return self.settings.cohort.source == "dicom" and self.settings.index.different_frames == "register"
+    def native_stages(self) -> tuple[str, ...]:
+        """Stages of native volumes and, where a PET may have a frame of its own, of its registration."""
+        cohort, index = self.settings.cohort, self.settings.index
+        registers = cohort.source == "dicom" and index.different_frames == "register"
+        return ("convert", "suv", "contours", *(("registration",) if registers else ()))
 
     @property
     def uses_radiomics(self) -> bool:

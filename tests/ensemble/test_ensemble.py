@@ -9,6 +9,7 @@ import pytest
 from pipeline.ensemble.ensemble import ensemble, fit_scale
 from pipeline.errors import ModelError, TableError
 from pipeline.tables.predictions import write_predictions
+from pipeline.tables.status import Status, write_status
 
 DEVELOPMENT = [f"D{i}" for i in range(12)]
 EXTERNAL = ["E0", "E1"]
@@ -38,6 +39,8 @@ def write_model(folder, seed, validation=True, folds=3, change=None):
 
 def run(folder, members, **options):
     out, info = folder / "e.parquet", folder / "e.json"
+    for path in {path for paths in members.values() for path in paths}:
+        write_status(path, Status("ok", "train_fold"))
     ensemble(members, out, info, **options)
     return pd.read_parquet(out).set_index("patient_id"), json.loads(info.read_text())
 

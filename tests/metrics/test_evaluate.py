@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import concordance_index
-from pipeline.metrics.evaluate import COLUMNS, Sources, evaluate
+from pipeline.metrics.evaluate import COLUMNS, evaluate
+from pipeline.metrics.evaluated_models import Sources
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.splits import Fold, Splits, write_splits
 
@@ -62,9 +63,10 @@ class Study:
         path.with_suffix(".json").write_text(json.dumps(info))
         return path
 
-    def run(self, models, settings=SETTINGS, detectors=None):
+    def run(self, models, settings=SETTINGS, detectors=None, permutations=None):
         out = self.folder / "metrics"
-        sources = Sources(self.folder / "cohort.parquet", self.folder / "splits.json", detectors or {})
+        cohort, splits = self.folder / "cohort.parquet", self.folder / "splits.json"
+        sources = Sources(cohort, splits, detectors or {}, permutations or {})
         evaluate(models, sources, settings, 5, out)
         tables = {}
         for name in COLUMNS:
@@ -110,7 +112,68 @@ def test_risk_groups_follow_the_training_cuts(tmp_path):
     assert float(curve[0]["time"]) == 0 and float(curve[0]["survival"]) == 1
     worse = sum(1 for p, g in groups.items() if g == 2 and study.cohort.loc[p, "set"] == "external")
     assert int(curve[0]["at_risk"]) == worse
-    assert value(tables["metrics"], "logrank_p") < 1e-3
+    assert value(tables["metrics"], "logrank_p", which="external") < 0.01
+    assert np.isnan(value(tables["metrics"], "logrank_p"))  # cross-validated groups, and no permutations
+
+
+def test_log_rank_of_cross_validated_groups_is_that_of_permutations(tmp_path):
+    study, paths = Study(tmp_path), {}
+    for name, p_value in (("truth", 0.02), ("noise", 0.03)):
+        paths[name] = tmp_path / f"{name}_permutations.json"
+        paths[name].write_text(json.dumps({"p_value": p_value, "permutations": 199, "reason": ""}))
+    models = {name: study.model(name, study.hazard) for name in ("truth", "noise", "net")}
+    rows = study.run(models, permutations=paths)["metrics"]
+    assert [value(rows, "logrank_p", model) for model in models][:2] == [0.02, 0.03]
+    assert np.isnan(value(rows, "logrank_p", "net"))
+    # Holm over the two that have a p-value: 2 · 0.02, then the larger of it and 0.03.
+    assert [value(rows, "logrank_p_holm", model) for model in models][:2] == [0.04, 0.04]
+
+
+@pytest.mark.parametrize("events", [1, 3, 8, 30])
+def test_below_ten_events_of_a_set_nothing_is_estimated(tmp_path, events):
+    study = Study(tmp_path)
+    external = study.cohort.index[study.cohort["set"] == "external"]
+    study.cohort.loc[external, "event"] = (np.arange(40) < events).astype(int)
+    study.cohort.to_parquet(tmp_path / "cohort.parquet")
+    models = {"truth": study.model("truth", study.hazard), "noise": study.model("noise", -study.hazard)}
+    settings = SETTINGS.model_copy(update={"reference_model": "noise"})
+    tables = study.run(models, settings)
+    estimates = [r for r in tables["metrics"] if r["set"] == "external" and r["model"] == "truth"]
+    assert {"c_index", "auc_365.25d", "brier_skill_730.5d", "logrank_p"} <= {r["metric"] for r in estimates}
+    differences = [r for r in tables["comparisons"] if r["set"] == "external"]
+    assert differences
+    if events >= 10:
+        assert value(estimates, "c_index", which="external") > 0 and differences[0]["p_value"]
+        return
+    for row in (*estimates, *differences):
+        assert not any(
+            row.get(key) for key in ("value", "difference", "ci_low", "ci_high", "p_value", "p_holm")
+        )
+    note = f"{events} event{'s' * (events > 1)}: not estimated"
+    assert all(row["note"] == note and row["events"] == str(events) for row in estimates)
+    assert {r["set"] for r in tables["km"]} == {r["set"] for r in tables["calibration"]} == {"development"}
+    assert len([r for r in tables["risk_groups"] if r["set"] == "external"]) == 80
+    assert value(tables["metrics"], "c_index") > 0.6
+
+
+def test_probabilities_of_all_models_are_judged_on_the_same_patients(tmp_path):
+    """One model has no probability at two years in fold 0, as where its follow-up ends early."""
+    study = Study(tmp_path)
+    short = np.exp(-np.exp(study.hazard) * 730.5 / 900)
+    short[study.fold == 0] = np.nan
+    models = {
+        "whole": study.model("whole", study.hazard),
+        "short": study.model("short", study.hazard, **{"survival_730.5d": short}),
+        "none": study.model("none", study.hazard, **{"survival_730.5d": np.full(len(study.ids), np.nan)}),
+    }
+    tables = study.run(models)
+    rows = [r for r in tables["metrics"] if r["set"] == "development"]
+    patients = {(r["model"], r["metric"]): r["patients"] for r in rows}
+    assert patients["whole", "brier_730.5d"] == patients["short", "brier_730.5d"] == "60"
+    assert patients["none", "brier_730.5d"] == "0" and patients["whole", "brier_365.25d"] == "90"
+    assert value(rows, "brier_730.5d", "whole") == value(rows, "brier_730.5d", "short")
+    (row,) = [r for r in rows if r["model"] == "whole" and r["metric"] == "brier_730.5d"]
+    assert "30 patients left out" in row["note"]
 
 
 def test_observed_survival_of_a_whole_set(tmp_path):

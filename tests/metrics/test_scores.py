@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from pipeline.metrics.bootstrap import resample_counts
-from pipeline.metrics.scores import RiskPredictions, median_distances, score
+from pipeline.metrics.mask_scores import median_distances
+from pipeline.metrics.predictions import RiskPredictions
+from pipeline.metrics.scores import score
 from pipeline.metrics.time_dependent import SurvivalOutcome
 
 

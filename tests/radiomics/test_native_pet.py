@@ -12,11 +12,11 @@ import pytest
 from pipeline.errors import DamageError
 from pipeline.radiomics.native_pet import FeatureSources
 from pipeline.radiomics.radiomics_patient import radiomics_patient
-from pipeline.radiomics.radiomics_table import read_metadata
 from pipeline.radiomics.sources import read_images, read_predicted
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes
+from pipeline.tables.parquet import read_metadata
 from pipeline.tables.status import Status, write_status
 from pipeline.training.outputs import write_masks
 from pipeline.volumes.nifti import write_nifti

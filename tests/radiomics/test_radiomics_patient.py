@@ -12,10 +12,10 @@ import zarr
 from pipeline.errors import DamageError, RadiomicsError, SettingsError
 from pipeline.radiomics.pet_metrics import PET_METRIC_COLUMNS
 from pipeline.radiomics.radiomics_patient import radiomics_patient
-from pipeline.radiomics.radiomics_table import read_metadata
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes
+from pipeline.tables.parquet import read_metadata
 from pipeline.tables.status import Status
 from tests.radiomics.patient_files import files_of
 

@@ -11,13 +11,14 @@ import zarr
 from pipeline.errors import TableError
 from pipeline.radiomics.radiomics_patient import radiomics_patient
 from pipeline.radiomics.radiomics_predicted import FoldContours, radiomics_predicted
-from pipeline.radiomics.radiomics_table import read_metadata
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes
+from pipeline.tables.parquet import read_metadata
 from pipeline.tables.predicted_features import contour_caveats, read_predicted_features
 from pipeline.tables.predictions import write_predictions
 from pipeline.tables.splits import Fold, Splits, write_splits
+from pipeline.tables.status import Status, write_status
 from tests.radiomics.patient_files import files_of
 
 DEMO = RadiomicsSettings(feature_set="demo")
@@ -59,6 +60,7 @@ def write_fold(folder: Path, fold: int, splits: Splits = SPLITS) -> None:
             inner = ball(radius_of(patient, fold))[(slice(MARGIN, -MARGIN),) * 3]
             masks.create_array(patient, data=inner.astype(np.uint8))
     (folder / "model.json").write_text('{"caveats": ["epoch chosen on the test fold"]}')
+    write_status(folder, Status("ok", "train_fold"))
 
 
 @pytest.fixture
@@ -137,6 +139,7 @@ def test_contours_of_a_network_trained_on_the_patient_are_refused(study: Path) -
 def test_a_network_without_masks_is_refused(study: Path) -> None:
     source = contours(study, 0)
     del zarr.open_group(str(source.folder / "masks.zarr"))["A"]
+    write_status(source.folder, Status("ok", "train_fold"))
     with pytest.raises(TableError, match="stored no mask"):
         radiomics_predicted(source, study / "out.parquet", DEMO, "exclude")
 
@@ -144,6 +147,7 @@ def test_a_network_without_masks_is_refused(study: Path) -> None:
 def test_where_the_network_finds_nothing_features_are_missing(study: Path) -> None:
     source = contours(study, 2)
     zarr.open_group(str(source.folder / "masks.zarr"))["D"][...] = 0
+    write_status(source.folder, Status("ok", "train_fold"))
     out = study / "out.parquet"
     radiomics_predicted(source, out, DEMO, "stop")
     table = pd.read_parquet(out).set_index("patient_id").drop(columns=["fold", "set"])

@@ -8,10 +8,11 @@ import pytest
 
 from pipeline.errors import TableError
 from pipeline.radiomics.radiomics_patient import radiomics_patient
-from pipeline.radiomics.radiomics_table import gather_features, read_metadata
+from pipeline.radiomics.radiomics_table import gather_features
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes
+from pipeline.tables.parquet import read_metadata
 from pipeline.tables.status import Status
 from tests.radiomics.patient_files import files_of
 

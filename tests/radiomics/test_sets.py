@@ -33,5 +33,5 @@ def test_a_set_without_a_discretisation_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_set_names_those_there_are() -> None:
-    with pytest.raises(SettingsError, match="deepmts, demo, hecktor, ibsi"):
+    with pytest.raises(SettingsError, match="deepmts, demo, hecktor, ibsi, ibsi_A"):
         named("depmts")

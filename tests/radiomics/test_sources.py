@@ -10,10 +10,10 @@ import pytest
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.radiomics.native_pet import FeatureSources
 from pipeline.radiomics.radiomics_patient import radiomics_patient
-from pipeline.radiomics.radiomics_table import read_metadata
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes
+from pipeline.tables.parquet import read_metadata
 from pipeline.tables.status import Status, write_status
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.transform import write_matrix

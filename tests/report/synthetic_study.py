@@ -13,7 +13,7 @@ from pipeline.report.job import ReportJob
 from pipeline.settings.root import load_settings
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
-from pipeline.tables.status import Status
+from pipeline.tables.status import Status, write_status
 
 HOSTILE = '<script>document.title="taken"</script> $\\frac{ & "quotes"'
 DEVELOPMENT = ("A1", "A2", "A3", "A4", "A5", "A6")
@@ -36,6 +36,8 @@ def make_study(results: Path, *, full: bool = True, margin: int = 0) -> ReportJo
     if full:
         _quality_control(results)
         _radiomics(results, (*DEVELOPMENT, *external))
+    for folder in (results / "metrics", *results.glob("models/*/*"), *results.glob("[sr]*/A*")):
+        write_status(folder, Status("ok", folder.name))
     radiomics = results / "radiomics"
     return ReportJob(
         results,

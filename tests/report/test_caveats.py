@@ -29,8 +29,11 @@ def test_caveats_of_plan_and_metrics_are_listed(job: ReportJob) -> None:
 def test_few_events() -> None:
     assert caveats.few_events({"development": SetSize(40, 20), "external": SetSize(90, 45)}) == ""
     warning = caveats.few_events({"development": SetSize(40, 20), "external": SetSize(40, 19)})
-    assert "external 19" in warning
+    assert "external 19 events: with fewer than 20" in warning
     assert "development" not in warning
+    warning = caveats.few_events({"development": SetSize(40, 1), "external": SetSize(40, 10)})
+    assert "development 1 event: with fewer than 10 nothing is estimated" in warning
+    assert "external 10 events: with fewer than 20 values are uncertain" in warning
     assert caveats.few_events({"development": SetSize(9, None)}) == ""
 
 

@@ -12,6 +12,7 @@ from pipeline.report.job import ReportJob
 from pipeline.report.published import compare_published, on_page, predicted_survival
 from pipeline.report.report import build_report
 from pipeline.settings.root import load_settings
+from pipeline.tables.status import Status, write_status
 from tests.report.synthetic_study import CODE
 from tests.settings.minimal import study as minimal_study
 
@@ -110,6 +111,8 @@ def test_the_report_of_a_study_without_folds(tmp_path: Path) -> None:
     table = pd.DataFrame({"patient_id": ["A1", "E1", "E2"], "set": ["train", "external", "external"]})
     table = table.assign(risk=[1.0, 2, 1], survival_400d=0.9, survival_800d=0.8)
     table.to_parquet(job.results / "models" / "deepmts" / "fold0" / "predictions.parquet", index=False)
+    for folder in (job.results / "metrics", job.results / "models" / "deepmts" / "fold0"):
+        write_status(folder, Status("ok", folder.name))
     build_report(ReportJob(job.results, load_settings(settings), CODE, job.patients), tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text()
     assert "Beside the paper" in page and "Published: a paper." in page

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.report.report import build_report
+from pipeline.tables.status import Status, write_status
 from tests.report.synthetic_study import HOSTILE, make_study
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x01\x00\x00\x00\x00\x80"
@@ -27,6 +28,7 @@ def test_maps_and_verdicts_are_shown(tmp_path: Path) -> None:
     pd.DataFrame(rows, columns=["order", "step", "map", "rho_absolute"]).to_csv(folder / "sanity.csv")
     for name in ("maps", "sanity"):
         (folder / f"{name}.png").write_bytes(PNG)
+    write_status(folder, Status("ok", "explain_model"))
     build_report(job, tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text()
     assert 'id="explained"' in page and "<script>document" not in page

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from pipeline.report import tables
 from pipeline.report.job import ReportJob
+from pipeline.tables.splits import read_splits
 from tests.report.synthetic_study import make_study
 
 
@@ -26,17 +30,63 @@ def test_risk_groups(job: ReportJob) -> None:
 
 def test_scores_that_no_model_has_are_left_out(job: ReportJob) -> None:
     metrics = pd.read_csv(job.results / "metrics" / "metrics.csv")
-    scores = tables.performance(metrics, job.settings.evaluation.horizons_days, "days")
+    scores = tables.performance(metrics, job.settings.evaluation.horizons_days, "days", "1 (0–1)")
     assert list(scores.discrimination.columns) == [
         "Set",
         "Model",
         "C-index",
         "AUC, 1 year",
         "Patients (events)",
+        "Trained on, per fold",
     ]
     first = scores.discrimination.iloc[0].tolist()
-    assert first == ["External", "deepmts", "0.600 (0.41–0.87)", "0.700", "2 (1)"]
+    assert first == ["External", "deepmts", "0.600 (0.41–0.87)", "0.700", "2 (1)", "1 (0–1)"]
     assert scores.calibration.empty
+
+
+def test_training_sizes_by_hand(job: ReportJob) -> None:
+    """Folds of the synthetic study train on A4 and on A1; patients 1, 3, 5 had the event."""
+    cohort = pd.read_parquet(job.results / "cohort.parquet")
+    assert tables.training_sizes(read_splits(job.results / "splits.json"), cohort) == "1 (0–1)"
+    assert tables.training_sizes(read_splits(job.results / "splits.json"), cohort[["set"]]) == "1"
+
+
+def test_scores_of_too_few_events_and_of_other_patients_say_so() -> None:
+    row = {"set": "external", "ci_low": None, "ci_high": None, "patients": 20, "events": 12, "note": ""}
+    metrics = pd.DataFrame(
+        [
+            row | {"model": "a", "metric": "c_index", "value": 0.7},
+            row | {"model": "a", "metric": "auc_365.25d", "value": 0.8, "patients": 14},
+            row
+            | {
+                "model": "b",
+                "metric": "c_index",
+                "value": None,
+                "note": "7 events: not estimated; marked: x",
+            },
+        ]
+    )
+    table = tables.performance(metrics, [365.25], "days", "25 (11)").discrimination
+    assert table.to_numpy().tolist() == [
+        ["External", "a", "0.700", "0.800 [14]", "20 (12)", "25 (11)"],
+        ["External", "b", "7 events: not estimated", "–", "20 (12)", "25 (11)"],
+    ]
+
+
+def test_what_probabilities_rest_on(tmp_path: Path) -> None:
+    job = make_study(tmp_path / "results")
+    for fold, slope in ((0, 0.25), (1, 0.0)):
+        path = job.results / "models" / "volume" / f"fold{fold}" / "model.json"
+        baseline = {
+            "patients": 30 + fold,
+            "events": 12,
+            "slope": slope,
+            "source": "validation and train (cross-fitted)",
+        }
+        path.write_text(json.dumps({"baseline": baseline}))
+    assert tables.probability_basis(job).to_numpy().tolist() == [
+        ["volume", "30–31 (12)", "validation and train (cross-fitted)", "0.00 to 0.25"]
+    ]
 
 
 def test_cohort_table(job: ReportJob) -> None:
@@ -81,7 +131,7 @@ def test_masks_and_class_outcomes_are_tables_of_their_own() -> None:
             for m, v in (("hd95_mm", 4.0), ("label_lung_metastasis_auc", 0.7), ("c_index", 0.6))
         ]
     )
-    scores = tables.performance(metrics, [365.25], "days")
+    scores = tables.performance(metrics.assign(note=""), [365.25], "days", "9 (4)")
     assert list(scores.masks.columns) == ["Set", "Model", "HD95, mm", "Patients"]
     assert list(scores.labels.columns) == ["Set", "Model", "Lung metastasis, AUC", "Patients"]
     assert scores.masks.iloc[0].tolist()[-1] == "9"

@@ -20,6 +20,7 @@ from pipeline.survival.deep_feature_blocks import (
 from pipeline.survival.patients import load_patients
 from pipeline.survival.survival import ModelJob, fit_model
 from pipeline.tables.splits import read_splits, write_splits
+from pipeline.tables.status import Status, write_status
 from tests.settings.minimal import study as minimal_study
 
 PARTS = 2
@@ -46,9 +47,11 @@ def cross_fitted(study, seed=0, everybody=False):
     write_cross_splits(study.splits, study.outcomes, PARTS, seed, path)
     tables = []
     for m, fold in enumerate(read_splits(path).folds):
-        tables.append(study.folder / f"cross{m}.parquet")
+        tables.append(study.folder / f"cross{m}" / "deep_features.parquet")
+        tables[-1].parent.mkdir(exist_ok=True)
         trained = study.ids if everybody else fold.train
         memoriser(study, trained, [9, seed, m]).to_parquet(tables[-1])
+        write_status(tables[-1].parent, Status("ok", "train_cross"))
     return DeepSource(tuple(tables), path)
 
 
@@ -133,6 +136,7 @@ def test_useful_deep_features_are_used_beside_others(make_study):
         frame = pd.read_parquet(path)
         frame["deep_002"] = study.x[:, 0] * np.random.default_rng(0).choice([-1, 1])
         frame.to_parquet(path)
+        write_status(path.parent, Status("ok", "train_cross"))
     study.table = study.table.drop(columns="pet_f0")
     study.write()
     assert held_out_c(study, source, features=["*"]) > 0.7

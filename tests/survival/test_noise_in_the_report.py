@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from pipeline.ensemble.ensemble import ensemble
-from pipeline.metrics.evaluate import Sources, evaluate
+from pipeline.metrics.evaluate import evaluate
+from pipeline.metrics.evaluated_models import Sources
 from pipeline.report.tables import added_value_on_page, comparisons_on_page
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.settings.models import read_model

@@ -55,7 +55,7 @@ def test_stop_names_the_patient(tmp_path: Path) -> None:
         ValueError("embedded null byte"),
         OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5000),
         gzip.BadGzipFile("CRC check failed"),
-        FileNotFoundError(errno.ENOENT, "No such file or directory", "gone.dcm"),
+        NotADirectoryError(errno.ENOTDIR, "Not a directory", "a.dcm/b.dcm"),
         struct.error("unpack requires a buffer of 4 bytes"),
     ],
     ids=lambda error: type(error).__name__,
@@ -76,6 +76,7 @@ def test_what_the_data_provoke_excludes_the_patient(tmp_path: Path, error: Excep
     [
         PermissionError(errno.EACCES, "Permission denied", "a.dcm"),
         OSError(errno.EIO, "Input/output error", "a.dcm"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "gone while it was read.dcm"),
         OSError(errno.ENOSPC, "No space left on device", "a.dcm"),
         MemoryError("Unable to allocate 900 GiB"),
     ],

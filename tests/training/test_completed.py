@@ -111,7 +111,7 @@ def test_a_broken_record_is_told_and_trained_anew(
     else:
         torch.save({"format": 1, "evil": Path("x")}, record)  # needs more than weights_only allows
     train_fold(job(), tmp_path / "out")
-    assert len(steps) == 24 and "cannot be read" in caplog.text
+    assert len(steps) == 24 and "is missing or damaged" in caplog.text
     again = everything(tmp_path / "out")
     assert all(again[name] == first[name] for name in first if name != "timing.json")
 

@@ -10,7 +10,8 @@ import torch
 import yaml
 
 from pipeline.ensemble.ensemble import ensemble
-from pipeline.metrics.evaluate import Sources, evaluate
+from pipeline.metrics.evaluate import evaluate
+from pipeline.metrics.evaluated_models import Sources
 from pipeline.planning.exclusions import gather_problems
 from pipeline.planning.plan import PlanJob, PlanPaths, make_plan
 from pipeline.settings.evaluation import EvaluationSettings

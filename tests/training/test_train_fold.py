@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 import torch
 import zarr
 
-from pipeline.errors import CheckpointError, TrainingError
+from pipeline.errors import CheckpointError, DamageError, TrainingError
 from pipeline.metrics.baseline import in_sample_baseline
 from pipeline.metrics.segmentation import surface_distances
 from pipeline.planning.cross_splits import write_cross_splits
@@ -185,8 +186,26 @@ def test_a_broken_checkpoint_is_refused(job: Job, tmp_path: Path, damage: str) -
         torch.save({"format": 1, "evil": Path("x")}, path)  # needs more than weights_only allows
     else:
         torch.save({"format": 99}, path)
-    with pytest.raises(CheckpointError, match=r"cannot be read|another format"):
+    with pytest.raises((DamageError, CheckpointError), match=rf"{path}.*delete") as refusal:
         train_fold(job(), tmp_path / "out")
+    assert refusal.value.exit_code == (74 if damage != "other" else 1)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_a_damaged_crop_stops_the_training(job: Job, tmp_path: Path, damage: str) -> None:
+    crops = tmp_path / "crops"
+    shutil.copytree(job().crops, crops)
+    store = sorted(crops.glob("*.zarr"))[3]
+    chunk = sorted(path for path in (store / "image/c").rglob("*") if path.is_file())[0]
+    data = bytearray(chunk.read_bytes())
+    if damage == "gone":
+        chunk.unlink()
+    else:
+        data[len(data) // 2] ^= 1
+        chunk.write_bytes(data if damage == "flipped" else data[:-5])
+    with pytest.raises(DamageError, match=rf"where: {chunk};.*delete {store} and run") as refusal:
+        train_fold(job(crops=crops), tmp_path / "out")
+    assert refusal.value.exit_code == 74 and not (tmp_path / "out").exists()
 
 
 def test_a_loss_that_is_not_finite_names_the_patients(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from pipeline.errors import GeometryError, PipelineError
+from pipeline.errors import DamageError, GeometryError, PipelineError
 from pipeline.volumes.transform import (
     PET_MATRIX,
     inverse,
@@ -37,7 +37,7 @@ def test_points_move_there_and_back():
 
 def test_what_is_no_linear_transform_is_refused(tmp_path):
     (tmp_path / "text.tfm").write_text("no transform")
-    with pytest.raises(GeometryError, match="cannot be read"):
+    with pytest.raises(DamageError, match="expected: an ITK transform"):
         read_matrix(tmp_path / "text.tfm")
     field = sitk.DisplacementFieldTransform(sitk.Image(3, 3, 3, sitk.sitkVectorFloat64))
     sitk.WriteTransform(field, str(tmp_path / "field.tfm"))

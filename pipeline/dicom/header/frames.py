@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ from pydicom.dataset import Dataset
 
 from pipeline.dicom.header.geometry import Plane
 from pipeline.dicom.header.values import integer_of, items_of, number_of, numbers_of, text_of, texts_of
+from pipeline.tables.failures import raise_machine_failure
 
 # Where legacy converted objects keep what has no place of its own.
 CONVERTED_FRAME = "UnassignedPerFrameConvertedAttributesSequence"
@@ -82,8 +82,10 @@ def with_converted_attributes(dataset: Dataset, shared: list[Dataset], groups: l
     for part in (*converted, dataset):
         for tag in part.keys():  # noqa: SIM118
             if int(tag) not in _BULK:
-                with contextlib.suppress(Exception):  # a broken element counts as absent
+                try:
                     combined[tag] = part.get_item(tag)
+                except Exception as error:  # a broken element counts as absent
+                    raise_machine_failure(error)
     return combined
 
 

@@ -175,7 +175,8 @@ def read_roi_names(path: Path) -> set[str]:
             dataset = dcmread(path, specific_tags=["StructureSetROISequence"])
             items = dataset.get("StructureSetROISequence") or ()
             return {str(item.get("ROIName", "")).strip() for item in items}
-        except Exception:  # the names only help to choose a pattern, so that broken files are passed over
+        except Exception as error:  # the names help to choose a pattern: broken files are passed over
+            raise_machine_failure(error)
             return set()
 
 

@@ -16,6 +16,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
+from pipeline.tables.failures import raise_machine_failure
+
 _PADDING = " \0\n\r\t"
 # Representations whose bytes are the text, several values parted by a backslash (PS3.5 6.2).
 _PLAIN = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "SH", "TM", "UI"})
@@ -46,7 +48,8 @@ def value_of(dataset: Dataset, tag: int | str) -> Any:
     """
     try:
         value = dataset[tag].value
-    except Exception:  # pydicom decodes lazily and raises whatever the bytes provoke
+    except Exception as error:  # pydicom decodes lazily and raises whatever the bytes provoke
+        raise_machine_failure(error)
         return None
     return None if value is None or value == "" else value
 
@@ -90,7 +93,8 @@ def _raw_text(dataset: Dataset, tag: int | str) -> str | None:
         element = dataset.get_item(key)
     except KeyError:
         return None
-    except Exception:  # looking up an empty value of a broken representation decodes it
+    except Exception as error:  # looking up an empty value of a broken representation decodes it
+        raise_machine_failure(error)
         return None
     if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
         return None
@@ -152,7 +156,8 @@ def items_of(dataset: Dataset, tag: int | str) -> list[Dataset]:
         return []
     try:
         return [item for item in value if isinstance(item, Dataset)]
-    except Exception:  # a sequence, too, is decoded on access
+    except Exception as error:  # a sequence, too, is decoded on access
+        raise_machine_failure(error)
         return []
 
 

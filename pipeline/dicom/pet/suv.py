@@ -18,7 +18,7 @@ from pipeline.dicom.pet.reference_region import body_reference
 from pipeline.errors import SuvError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import SuvSettings
-from pipeline.tables.failures import raise_machine_failure
+from pipeline.tables.failures import own_result
 from pipeline.tables.status import patient_stage, propagate_exclusion
 from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Volume
@@ -71,23 +71,16 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
 
 
 def _read_header(path: Path) -> PetHeader:
-    try:
-        return PetHeader.from_json(json.loads(path.read_text(encoding="utf-8"))["header"])
-    except FileNotFoundError:
+    """Header of the converted PET. The manifest was compared: where there is none, there is no PET."""
+    if not path.is_file():
         raise SuvError(
             "the patient has no PET, and an SUV needs one",
             where="stage convert",
             got="a CT alone" if (path.parent / "ct.json").is_file() else "no image",
             action="send the PET; with index.modalities: [pet, ct] a patient without is refused at the start",
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise_machine_failure(error)
-        raise SuvError(
-            "no PET was converted",
-            where=path.name,
-            got=type(error).__name__,
-            action="run the rule convert again",
-        ) from None
+        )
+    with own_result(path, "JSON with a PET header"):
+        return PetHeader.from_json(json.loads(path.read_text(encoding="utf-8"))["header"])
 
 
 def _scaled(stored: Volume, result: SuvFactor) -> Volume:

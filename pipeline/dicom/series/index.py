@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +29,9 @@ from pipeline.dicom.series.series import Series, one_frame, series_of
 from pipeline.errors import DicomError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import IndexSettings
+from pipeline.tables.failures import raise_machine_failure
 from pipeline.tables.files import PatientFiles, images_in_place
-from pipeline.tables.status import Warnings, patient_stage
+from pipeline.tables.status import Warnings, patient_stage, read_whole
 
 _JOINED = "part of a PET that was exported as several series; they are joined"
 
@@ -56,6 +56,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
     """
     with patient_stage("index", patient.patient_id, out, policy) as work, images_in_place(patient):
         warnings = work.warnings
+        _require_whole_phantom(patient.folder.absolute(), out.absolute().parent.parent)
         scan = _scan(patient, work.folder, settings)
         _warn_of_broken_files(scan, warnings)
         whole = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
@@ -148,6 +149,17 @@ def _warn_of_a_short_pet(picked: Mapping[str, Series], settings: IndexSettings, 
             f"PET: it covers {100 * share:.0f} % of the length of the CT (index.min_pet_coverage); part of it "
             "may be missing, or be another series"
         )
+
+
+def _require_whole_phantom(images: Path, results: Path) -> None:
+    """Compare images that the study generated with their manifest; those of an archive have none.
+
+    Raises:
+        DamageError: A file of the phantom is missing, cut or changed.
+    """
+    phantoms = results / "phantom"
+    if images.is_relative_to(phantoms):
+        read_whole(phantoms / images.relative_to(phantoms).parts[0])
 
 
 def _scan(patient: PatientFiles, out: Path, settings: IndexSettings) -> Scan:
@@ -258,11 +270,14 @@ def _require(role: str, candidates: Candidates, settings: IndexSettings) -> None
 def _add_missing(error: DicomError, pets: Sequence[Path]) -> None:
     """Name in a refusal what the first PET's headers lack, too."""
     # A file whose index headers are readable may be broken further on; then nothing is added.
-    with quiet_reading(), contextlib.suppress(Exception):
-        if pets:
-            add_missing_values(
-                error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series
-            )
+    with quiet_reading():
+        try:
+            if pets:
+                add_missing_values(
+                    error, slice_header(dcmread(pets[0], stop_before_pixels=True, force=True)).series
+                )
+        except Exception as failure:
+            raise_machine_failure(failure)
 
 
 def _alignment(picked: dict[str, Series], settings: IndexSettings, warnings: list[str]) -> PetToCt:

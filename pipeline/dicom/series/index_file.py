@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import DicomError
-from pipeline.tables.failures import raise_machine_failure
+from pipeline.tables.failures import own_result
 
 FILE = "series.json"
 UNPACKED = "@index/"
@@ -137,10 +137,10 @@ def read_index(folder: Path) -> Index:
     """Read the index that `index_patient` left in a folder.
 
     Raises:
-        DicomError: There is no index, or it is incomplete.
+        DamageError: There is no index, or it is incomplete.
     """
     path = folder / FILE
-    try:
+    with own_result(path, "JSON with the patient's series"):
         content = json.loads(path.read_text(encoding="utf-8"))
         root = Path(content["folder"])
         return Index(
@@ -154,14 +154,6 @@ def read_index(folder: Path) -> Index:
             skipped=content["skipped"],
             pet_to_ct=content["pet_to_ct"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise_machine_failure(error)
-        raise DicomError(
-            "the patient's index cannot be read",
-            where=str(path),
-            got=f"{type(error).__name__}",
-            action="run the rule index again",
-        ) from None
 
 
 def _row(entry: dict) -> SeriesRow:

@@ -21,7 +21,7 @@ from pipeline.dicom.header.undated import undated
 from pipeline.dicom.header.values import integer_of, number_of, text_of
 from pipeline.dicom.series.index_file import Index, files_of, find_chosen, read_index
 from pipeline.dicom.volume.read import SeriesVolume, read_series
-from pipeline.errors import DicomError
+from pipeline.errors import DicomError, MachineError
 from pipeline.settings.base import FreeText, Policy
 from pipeline.settings.dicom import ConvertSettings
 from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
@@ -171,11 +171,13 @@ def _files(index: Index, role: Any) -> tuple[Path, ...]:
     files = files_of(index, row)
     missing = sum(not path.is_file() for path in files)
     if missing:
-        raise DicomError(
+        # No exclusion: the patient had them when the series was chosen.
+        raise MachineError(
             "files of the chosen series are gone since the index was made",
             where=f"{role} series",
-            got=f"{missing} of {len(files)} files",
-            action="bring them back, or run the rule index again",
+            expected=f"{len(files)} files",
+            got=f"{len(files) - missing}",
+            action="bring them back (is the archive mounted?), or run again: the patient's index is then made anew",
         )
     return files
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.dicom.series.index import index_patient
 from pipeline.dicom.volume.convert import convert_patient
-from pipeline.errors import DicomError, PatientError
+from pipeline.errors import DicomError, MachineError
 from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import read_status
@@ -55,8 +55,8 @@ def test_files_that_vanished_are_told(tmp_path):
     folder = write_series(tmp_path / "in", voxels(), Recipe())
     index_patient(PatientFiles("P1", folder), CT_ONLY, tmp_path / "index", "stop")
     drop((3,))(folder)
-    with pytest.raises(PatientError, match="gone since the index"):
-        convert_patient(tmp_path / "index", tmp_path / "convert", ConvertSettings(), "stop")
+    with pytest.raises(MachineError, match="gone since the index"):
+        convert_patient(tmp_path / "index", tmp_path / "convert", ConvertSettings(), "exclude")
 
 
 def test_names_of_files_stay_out_of_messages(tmp_path):
