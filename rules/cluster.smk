@@ -7,13 +7,18 @@ from snakemake.cli import parse_args
 from snakemake.iocontainers import InputFiles, Wildcards
 
 from pipeline.errors import ClusterError
-from pipeline.workflow.slurm import (
+from pipeline.workflow.requests import (
     Request,
-    ask_sinfo,
     grouped,
+    rules_behind,
+    rules_without_jobs,
+)
+from pipeline.workflow.slurm import (
+    ask_sinfo,
+    earlier_jobs_warning,
+    jobs_still_there,
     most_granted,
     never_started,
-    rules_without_jobs,
 )
 
 
@@ -53,16 +58,34 @@ def request_of(asking, model):
     )
 
 
+def targets_of(command):
+    """Rules that the command asks for; names of files are those of the rules that make them."""
+    targets = [*command.targets, *command.until] or ["report"]
+    named = {each.name for each in workflow.rules}
+    for target in targets:
+        if target in named:
+            yield "report" if target == "all" else target
+        else:
+            yield from (
+                Path(each.script).stem
+                for each in workflow.rules
+                if each.script and each.is_producer(target)
+            )
+
+
 def check_cluster(command):
     """Stop where SLURM would leave a job pending for ever; note what it grants at most."""
     nodes = ask_sinfo()
     if nodes is None:
         return
+    needed = rules_behind(targets_of(command))
     skipped = rules_without_jobs(study) - set(command.targets)
     requests = [
         request_of(asking, model)
         for asking in workflow.rules
         if asking.script and asking.name not in skipped
+        # A rule that inherits runs its parent's script, and has its place in the graph.
+        and Path(asking.script).stem in needed
         for model in models_of(asking)
     ]
     for request in requests:
@@ -75,6 +98,7 @@ def check_cluster(command):
 COMMAND = command_line()
 if COMMAND is not None and COMMAND.executor == "slurm":
     check_cluster(COMMAND)
+    announce(earlier_jobs_warning(jobs_still_there(Path.cwd())))
 elif (
     (COMMAND is None or COMMAND.executor == "local")
     and accelerators()

@@ -55,9 +55,6 @@ if workflow.is_main_process and not {"--touch", "-t"} & set(sys.argv):
     except PipelineError as error:
         raise WorkflowError(str(error)) from None
 
-# A fold asks for one accelerator unless the study trains on the CPU; a scheduler grants it.
-GPUS_PER_FOLD = 0 if settings.training.device == "cpu" else 1
-
 
 def any_of(names):
     """Regular expression of a wildcard that takes these values only."""

@@ -20,7 +20,7 @@ rule explain_model:
             lambda wildcards: fold_memory_mb(study, wildcards.model, "development"),
             240,
         ),
-        gpu=GPUS_PER_FOLD,
+        gpu=lambda wildcards: gpus(wildcards.model),
     params:
         **depends.on("explain_model"),
         seed=settings.study.seed,

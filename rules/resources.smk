@@ -22,3 +22,8 @@ def stage_resources(mem_mb, minutes):
         return ask
 
     return dict(mem_mb=amount(mem_mb, MEMORY, 1), runtime=amount(minutes, TIME, 0))
+
+
+def gpus(model):
+    """A network asks for one accelerator unless it trains on the CPU; a scheduler grants it."""
+    return 0 if settings.training_of(model).device == "cpu" else 1

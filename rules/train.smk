@@ -20,7 +20,7 @@ rule train_fold:
             lambda wildcards: fold_memory_mb(study, wildcards.model),
             lambda wildcards: fold_minutes(study, wildcards.model),
         ),
-        gpu=GPUS_PER_FOLD,
+        gpu=lambda wildcards: gpus(wildcards.model),
     params:
         **depends.on("train_fold"),
         model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),

@@ -27,12 +27,14 @@ class FeatureImage:
         mask: The region (z, y, x).
         inside: Voxels that were imaged (z, y, x); the others are padding.
         spacing_mm: Distance of voxel centres (z, y, x).
+        shares: Share of each voxel that lies inside the contours (z, y, x); None: voxels count as a whole.
     """
 
     values: FloatArray
     mask: BoolArray
     inside: BoolArray
     spacing_mm: Spacing
+    shares: FloatArray | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ them), so metrics never come from a crop.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +101,11 @@ def pet_with_drawn_contour(sources: FeatureSources) -> NativePet:
     if drawn.is_file():
         contour = read_nifti(drawn, "mask")
         require_same_grid(pet.grid, contour.grid, "pet and its contour")
-        return _with_mask(sources, pet, contour.array > 0)
+        native = _with_mask(sources, pet, contour.array > 0)
+        shares = sources.contours / "gtv_pet_share.nii.gz"  # only with contours.partial_volume
+        if not shares.is_file():
+            return native
+        return replace(native, image=replace(native.image, shares=read_nifti(shares).array))
     other = sources.contours / "gtv_ct.nii.gz"
     if not other.is_file():
         raise RadiomicsError(

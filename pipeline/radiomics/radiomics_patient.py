@@ -14,6 +14,7 @@ from pipeline.radiomics.feature_table import Row, table_metadata, write_feature_
 from pipeline.radiomics.features import extract_features
 from pipeline.radiomics.images import BoolArray, FeatureImage
 from pipeline.radiomics.native_pet import FeatureSources
+from pipeline.radiomics.partial_volume import partial_volume_metrics
 from pipeline.radiomics.pet_metrics import pet_metrics
 from pipeline.radiomics.sets import load_feature_set
 from pipeline.radiomics.sources import PatientImages, read_images
@@ -147,7 +148,11 @@ def patient_features(
     extraction = extract_features(images, feature_set, options.settings.min_voxels, options.workers)
     assert patient.pet is not None
     problems = [*patient.notes, *extraction.problems, *_border_problems(patient.images, patient.pet.image)]
-    values = {**extraction.values, **pet_metrics(patient.pet.image)}
+    values = {
+        **extraction.values,
+        **pet_metrics(patient.pet.image),
+        **partial_volume_metrics(patient.pet.image),
+    }
     if problems:
         return PatientFeatures(values, Status("warned", STAGE, " | ".join(problems), "used"))
     return PatientFeatures(values, Status("ok", STAGE))

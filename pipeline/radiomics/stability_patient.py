@@ -116,7 +116,7 @@ def perturbed_features(
             modality: replace(image, mask=masks[modality]) for modality, image in patient.images.items()
         }
         # Where nothing is left on the coarser voxels of the PET, only the PET metrics are missing.
-        native = replace(pet, mask=on_pet.get(name, np.zeros_like(pet.mask)))
+        native = replace(pet, mask=on_pet.get(name, np.zeros_like(pet.mask)), shares=None)
         changed = replace(patient, images=images, pet=replace(patient.pet, image=native))
         try:
             features = patient_features(changed, feature_set, options)

@@ -269,6 +269,11 @@ class ContourSettings(Section):
         False,
         description="Also write the mask of every single ROI (`roi_{ct,pet}_{n}.nii.gz`, named in contours.json).",
     )
+    partial_volume: bool = Field(
+        False,
+        description="Also write the share of each voxel that lies inside the contours (`gtv_{ct,pet}_share.nii.gz`), "
+        "by which volume, SUVmean, MTV and TLG of contours drawn on the PET are then measured; not with margins.",
+    )
     margin_mm: float = Field(
         0.0, ge=-50, le=100, description="Margin by which masks are grown; a negative one shrinks them."
     )
@@ -279,3 +284,9 @@ class ContourSettings(Section):
         description="Thickness of the shell around the lesion (peritumoral) that becomes the mask; 0: the mask is the "
         "lesion.",
     )
+
+    @model_validator(mode="after")
+    def _shares_are_of_the_contours(self) -> ContourSettings:
+        if self.partial_volume and (self.margin_mm or self.shell_mm):
+            raise ValueError("partial_volume goes without margin_mm and shell_mm, which act on whole voxels")
+        return self

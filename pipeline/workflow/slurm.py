@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from pipeline.workflow.study import Study
+from pipeline.workflow.requests import Request
 
 SINFO = ("sinfo", "--noheader", "--exact", "--format", "%P|%a|%l|%m|%c|%G")
 """Partition, availability, time limit, MiB of a node, its processors, and its generic resources."""
@@ -40,40 +41,6 @@ class NodeKind:
     gpus: int
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a rule's job asks for at its first attempt.
-
-    Attributes:
-        rule: Name of the rule, or of a group of rules.
-        model: Model that it runs for; empty: it does not run by model.
-        partition: Partition it is sent to; empty: the default.
-        minutes: Run time; 0: none is asked for.
-        mem_mb: Memory, MiB; 0: none is asked for.
-        cpus: Threads.
-        gpus: Accelerators.
-        resumes: Whether a job that is stopped at the time limit goes on where it stood.
-        members: Rules of a group; empty: the request is of one rule.
-    """
-
-    rule: str
-    model: str
-    partition: str
-    minutes: int
-    mem_mb: int
-    cpus: int
-    gpus: int
-    resumes: bool = False
-    members: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The job in words."""
-        if self.members:
-            return f"group {self.rule}"
-        return f"{self.rule} ({self.model})" if self.model else self.rule
-
-
 def ask_sinfo() -> list[NodeKind] | None:
     """The cluster's nodes; None where SLURM's commands are missing or its controller does not answer."""
     if shutil.which(SINFO[0]) is None:
@@ -83,6 +50,30 @@ def ask_sinfo() -> list[NodeKind] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return parse_sinfo(done.stdout)
+
+
+def jobs_still_there(folder: Path) -> list[str]:
+    """Ids of this user's SLURM jobs, running or waiting, that were submitted from a folder."""
+    if shutil.which("squeue") is None:
+        return []
+    command = ("squeue", "--noheader", "--me", "--format", "%i|%Z")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    fields = [line.split("|", 1) for line in done.stdout.splitlines() if "|" in line]
+    return [job for job, place in fields if Path(place) == folder]
+
+
+def earlier_jobs_warning(jobs: Sequence[str]) -> list[str]:
+    """What is told where an earlier run, e.g. one that was killed, has left its jobs on the cluster."""
+    if not jobs:
+        return []
+    return [
+        f"warning: jobs submitted from this folder are on the cluster still: {' '.join(jobs)}; unless they are "
+        f"of another study that runs now, stop this run and cancel them, as they write the same files: "
+        f"scancel {' '.join(jobs)}"
+    ]
 
 
 def parse_sinfo(text: str) -> list[NodeKind]:
@@ -227,59 +218,3 @@ def most_granted(request: Request, kinds: Sequence[NodeKind]) -> tuple[int | Non
         return None, None
     best = _roomiest(there)
     return best.minutes, best.mem_mb
-
-
-def grouped(
-    requests: Sequence[Request], groups: Mapping[str, str], components: Mapping[str, int]
-) -> list[Request]:
-    """What jobs of rules in one group ask for together.
-
-    The rules of a patient run one after another, so that their times add up; several patients in one job
-    (`components`) run side by side, so that memory and processors do.
-
-    Args:
-        requests: What the rules ask for alone.
-        groups: Rule → group.
-        components: Group → number of patients in one job; 1 where a group is missing.
-    """
-    together = []
-    for group in dict.fromkeys(groups.values()):
-        members = [request for request in requests if groups.get(request.rule) == group]
-        if len({request.rule for request in members}) < 2:
-            continue
-        patients = components.get(group, 1)
-        longest = {request.rule: request.minutes for request in sorted(members, key=lambda r: r.minutes)}
-        together.append(
-            Request(
-                rule=group,
-                model="",
-                partition=members[0].partition,
-                minutes=sum(longest.values()),
-                mem_mb=patients * max(request.mem_mb for request in members),
-                cpus=patients * max(request.cpus for request in members),
-                gpus=patients * max(request.gpus for request in members),
-                members=tuple(longest),
-            )
-        )
-    return together
-
-
-def rules_without_jobs(study: Study) -> frozenset[str]:
-    """Rules that stand in the workflow and have no job in this study's report."""
-    features = ("radiomics_patient", "radiomics_table")
-    regions = ("radiomics_region", "radiomics_region_table")
-    rules_of = (
-        (study.is_phantom, ("phantom",)),
-        (study.settings.cohort.source == "dicom", ("index",)),
-        (study.from_scanner, ("convert", "suv", "contours", "register")),
-        (study.uses_template, ("template",)),
-        (study.uses_crop_position, ("crop_position",)),
-        (study.uses_radiomics, features),
-        (study.uses_radiomics and bool(study.regions), regions),
-        (study.uses_radiomics and bool(study.settings.contour_networks()), ("radiomics_predicted",)),
-        (study.uses_stability, ("stability_patient", "stability")),
-        (bool(study.settings.deep_sources()), ("cross_splits", "train_cross")),
-        # Only whoever names it as a target packs a bundle.
-        (False, ("bundle",)),
-    )
-    return frozenset(rule for has_jobs, rules in rules_of if not has_jobs for rule in rules)

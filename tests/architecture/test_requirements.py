@@ -15,6 +15,7 @@ APART = {"torch", "torchvision", "pyradiomics", "pipeline", "benchmarks", "tests
 # Used without an import: Snakemake and its plugins, decoders of pydicom, writers of torch.
 NOT_IMPORTED = {
     "snakemake",
+    "snakemake-executor-plugin-cluster-generic",
     "snakemake-executor-plugin-slurm",
     "snakemake-logger-plugin-rich",
     "pylibjpeg",

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from snakemake.iocontainers import Params
 
 from pipeline.attempts import causes_of_end
 from pipeline.errors import Interrupted, TrainingError
@@ -74,12 +75,14 @@ def run_script(work: FoldJob, folder: Path) -> subprocess.Popen[bytes]:
     snakemake = SimpleNamespace(
         log=[str(folder / "log")],
         wildcards=SimpleNamespace(model=work.model, fold=str(work.fold)),
-        params=SimpleNamespace(
-            model=work.network.model_dump(mode="json"),
-            training=work.training.model_dump(mode="json"),
-            horizons_days=list(work.horizons_days),
-            seed=work.seed,
-            work=str(work.work),
+        params=Params(
+            fromdict={
+                "model": work.network.model_dump(mode="json"),
+                "training": work.training.model_dump(mode="json"),
+                "horizons_days": list(work.horizons_days),
+                "seed": work.seed,
+                "work": str(work.work),
+            }
         ),
         input=SimpleNamespace(
             crops=[str(next(work.crops.iterdir()))],

@@ -16,6 +16,18 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
+@pytest.fixture(scope="session")
+def local_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The tiny study, run on this machine's processor: what a cluster's results are held against."""
+    config = tiny_config()
+    # Test clusters have no accelerator: a fold that asks for one would never start there.
+    config["training"]["device"] = "cpu"
+    study = Study(copy_house(tmp_path_factory.mktemp("local") / "repo"), config)
+    (study.house / "cohort.csv").write_text("\n".join(tiny_rows()) + "\n")
+    study.snakemake()
+    return study
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker runs all tests that share the finished study, which takes a minute to make."""
     for item in items:

@@ -7,13 +7,16 @@ without a controller makes every later call of a SLURM command wait for ten seco
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 CONFIG = Path("/etc/slurm")
@@ -30,7 +33,7 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 MpiDefault=none
 ReturnToService=2
-MinJobAge=300
+MinJobAge=3600
 KillWait=30
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
@@ -91,6 +94,7 @@ class SlurmCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end_jobs()
         for daemon in reversed(self._daemons):
             daemon.terminate()
         for daemon in reversed(self._daemons):
@@ -100,6 +104,12 @@ class SlurmCluster:
                 daemon.kill()
                 daemon.wait()
         (CONFIG / "slurm.conf").unlink(missing_ok=True)
+
+    def _end_jobs(self, seconds: float = 45) -> None:
+        """Cancel what still runs: jobs outlive the daemons."""
+        with contextlib.suppress(OSError, subprocess.SubprocessError, TimeoutError):
+            self.command("scancel", "--me")
+            _wait(lambda: not self.jobs(), seconds, "jobs were cancelled and still run")
 
     def _start(self, *command: str) -> None:
         with (self.work / f"{command[0]}.out").open("wb") as out:
@@ -134,9 +144,31 @@ class SlurmCluster:
         lines = self.command("squeue", "-h", "-o", "%i|%k", *options).splitlines()
         return dict(line.split("|", 1) for line in lines)
 
+    def demand(self, job: str) -> Demand:
+        """What a job asked for."""
+        line = self.command("scontrol", "--oneliner", "show", "job", job)
+        fields = dict(re.findall(r"(\w+)=(\S*)", line))
+        hours, minutes, _ = fields["TimeLimit"].rsplit("-", 1)[-1].split(":")
+        memory = re.search(r"mem=(\d+)([MG])", line)
+        assert memory is not None, line
+        mem_mb = int(memory.group(1)) * (1024 if memory.group(2) == "G" else 1)
+        return Demand(int(hours) * 60 + int(minutes), mem_mb)
+
+    def set_node(self, state: str) -> None:
+        """Drain the node, take it down, or resume it."""
+        self.command("scontrol", "update", f"nodename={self.host}", f"state={state}", "reason=test")
+
     def running(self) -> dict[str, str]:
         """Job id → comment of what runs now."""
         return self.jobs("-t", "RUNNING")
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a job asked for: minutes and MiB."""
+
+    minutes: int
+    mem_mb: int
 
 
 def _memory_mb() -> int:

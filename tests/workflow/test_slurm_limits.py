@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.workflow.requests import (
+    Request,
+    grouped,
+    rules_behind,
+)
 from pipeline.workflow.slurm import (
     NodeKind,
-    Request,
+    earlier_jobs_warning,
     gpus_in,
-    grouped,
+    jobs_still_there,
     limit_minutes,
     most_granted,
     never_started,
@@ -105,6 +110,31 @@ def test_a_group_asks_for_its_rules_together() -> None:
     )
 
 
+def test_jobs_of_a_killed_run_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "squeue"
+    program.write_text(f"#!/bin/sh\necho '12|{tmp_path}'; echo '13|/elsewhere'; echo '14|{tmp_path}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    jobs = jobs_still_there(tmp_path)
+    assert jobs == ["12", "14"]
+    assert earlier_jobs_warning(jobs)[0].endswith("scancel 12 14") and earlier_jobs_warning([]) == []
+
+
+def test_only_what_the_targets_need_is_checked(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images may be prepared on a partition without GPUs."""
+    with_sinfo(tmp_path, monkeypatch)
+    assert "crop 14" in " ".join(submit_dry(study, "preprocess").split())
+    assert "1 GPU, its nodes have 0" in submit_dry(study, "results/tiny/models/deepmts/fold0")
+
+
+def test_rules_behind_a_target() -> None:
+    behind = rules_behind(["preprocess"])
+    assert {"index", "contours", "template", "crop"} <= behind and not {"plan", "train_fold"} & behind
+    assert {"train_fold", "survival", "plan", "index"} <= rules_behind(["report"])
+
+
 def with_sinfo(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = folder / "sinfo"
     program.write_text(f"#!/bin/sh\ncat <<'END'\n{SINFO_TEXT}END\n")
@@ -121,7 +151,7 @@ def study(tmp_path: Path) -> Study:
 
 def submit_dry(study: Study, *arguments: str) -> str:
     profile = ("--profile", "config/profiles/slurm")
-    return study.snakemake("-n", *profile, "--quiet", "rules", *arguments, check=False)
+    return study.snakemake(*arguments, "-n", *profile, "--quiet", "rules", check=False)
 
 
 def test_a_dry_run_tells_it(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,3 +177,35 @@ def test_a_study_for_accelerators_on_nodes_without(
     output = submit_dry(study)
     assert "train_fold (deepmts) can never start in partition short: it asks for 1 GPU" in output
     assert "--set-resources train_fold:slurm_partition=gpu, or training.device: cpu" in output
+
+
+SEVEN = ("index", "convert", "suv", "contours", "register", "crop", "radiomics_patient")
+
+
+def test_one_group_of_all_is_refused_where_a_template_lies_between(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_sinfo(tmp_path, monkeypatch)
+    study.config["training"]["device"] = "cpu"
+    groups = (
+        "--groups",
+        *(f"{name}=patient" for name in SEVEN),
+        "--default-resources",
+        "slurm_partition=long",
+    )
+    refused = submit_dry(study, *groups)
+    assert "Error in group patient" in refused and "template" in refused and "not allowed" in refused
+    study.config["registration"] = {"method": "none"}
+    study.config["crop"]["position"] = "lesion"
+    assert "radiomics_patient 14" in " ".join(submit_dry(study, *groups).split())
+
+
+def test_a_group_that_asks_for_too_much_is_told(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine patients' volumes at once need 36,000 MB; a node of `short` has 16,000."""
+    with_sinfo(tmp_path, monkeypatch)
+    study.config["training"]["device"] = "cpu"
+    assert "train_fold 2" in " ".join(submit_dry(study).split())
+    told = submit_dry(study, "--group-components", "volumes=9")
+    assert "group volumes can never start in partition short: it asks for 36000 MB" in told

@@ -23,6 +23,7 @@ from pipeline.dicom.contours.roi import (
     RoiMask,
     converted_images,
     union_mask,
+    union_shares,
 )
 from pipeline.dicom.contours.rtstruct_masks import rtstruct_rois
 from pipeline.dicom.contours.seg_read import seg_rois
@@ -245,11 +246,22 @@ def _write_image_mask(
             facts["file"] = f"roi_{modality}_{number}.nii.gz"
             _write_mask(out / facts["file"], roi.mask, image)
         entry["rois"].append(facts)
+    if settings.partial_volume:
+        entry |= _write_shares(out, rois, image)
     mask = _with_margins(mask, modality, image, settings)
     entry |= {"volume_mask_ml": _ml(mask, image), "voxels": int(mask.sum())}
     entry |= {"margin_mm": settings.margin_mm, "shell_mm": settings.shell_mm}
     _write_mask(out / entry["file"], mask, image)
     return entry
+
+
+def _write_shares(out: Path, rois: Sequence[RoiMask], image: ImageSeries) -> dict[str, Any]:
+    """Write the shares of voxels inside the contours; return their part of the report."""
+    shares = union_shares(rois)
+    name = f"gtv_{rois[0].match.modality}_share.nii.gz"
+    write_nifti(out / name, Volume(shares, image.grid, "other"))
+    volume = float(shares.sum(dtype=np.float64)) * image.grid.voxel_ml()
+    return {"share_file": name, "volume_share_ml": round(volume, 4)}
 
 
 def _with_margins(mask: Mask, modality: Modality, image: ImageSeries, settings: ContourSettings) -> Mask:

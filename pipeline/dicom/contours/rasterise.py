@@ -21,6 +21,7 @@ import numpy.typing as npt
 from pipeline.dicom.contours.planes import Planes, group_planes
 from pipeline.dicom.contours.polygons import any_cross, areas_differ, outer_area, without_repeats, xor_area
 from pipeline.errors import ContourError
+from pipeline.volumes.grids import Slices
 from pipeline.volumes.volume import FloatArray, Grid
 
 IntArray = npt.NDArray[np.int64]
@@ -35,11 +36,31 @@ MAX_DISTANCE_MM = 5000.0
 
 
 @dataclass(frozen=True)
+class VoxelShares:
+    """Shares of voxels that lie inside contours; outside the box they are 0.
+
+    Attributes:
+        box: Slices (z, y, x) of the image.
+        values: float32 (z, y, x), 0 to 1.
+    """
+
+    box: Slices
+    values: npt.NDArray[np.float32]
+
+    def whole(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float32]:
+        """The shares of all voxels of an image."""
+        image = np.zeros(shape, dtype=np.float32)
+        image[self.box] = self.values
+        return image
+
+
+@dataclass(frozen=True)
 class Rasterised:
     """A mask and what is known of the contours it came from.
 
     Attributes:
         mask: Boolean (z, y, x).
+        shares: Shares of voxels that lie inside, in the box that the contours touch.
         polygon_ml: Area of the polygons, holes taken off × thickness of their slabs.
         outer_ml: The same of the outer contours alone.
         outside_share: Share of that volume that lies outside the image, 0 to 1.
@@ -50,6 +71,7 @@ class Rasterised:
     """
 
     mask: Mask
+    shares: VoxelShares
     polygon_ml: float
     outer_ml: float
     outside_share: float
@@ -82,6 +104,7 @@ def rasterise(contours: Sequence[FloatArray], grid: Grid, lines: int) -> Rasteri
     thickness = planes.upper - planes.lower
     return Rasterised(
         mask=solid.mask,
+        shares=solid.shares,
         polygon_ml=float((areas * thickness).sum()) * pixel_ml,
         outer_ml=float((outer * thickness).sum()) * pixel_ml,
         outside_share=max(0.0, 1.0 - solid.inside / total) if total > 0 else 0.0,
@@ -113,11 +136,13 @@ class _Solid:
 
     Attributes:
         mask: Voxels (z, y, x) covered by more than half.
+        shares: Covered shares of voxels.
         plane_areas: Even-odd area of each plane in voxels, whether inside the image or not.
         inside: Volume inside the image in voxels.
     """
 
     mask: Mask
+    shares: VoxelShares
     plane_areas: FloatArray
     inside: float
 
@@ -139,9 +164,11 @@ def _solid_of(planes: Planes, shape: tuple[int, int, int], lines: int) -> _Solid
                 volume[k - first] += weight * share
                 inside += weight * float(share.sum())
     mask = np.zeros(shape, dtype=bool)
+    place = slice(first, last), slice(box.top, box.bottom), slice(box.left, box.right)
     # Coverages of exactly one half come out as one half plus or minus rounding.
-    mask[first:last, box.top : box.bottom, box.left : box.right] = volume > 0.5 + 1e-6
-    return _Solid(mask, coverage.areas, inside)
+    mask[place] = volume > 0.5 + 1e-6
+    shares = VoxelShares(place, np.clip(volume, 0.0, 1.0).astype(np.float32))
+    return _Solid(mask, shares, coverage.areas, inside)
 
 
 def _thickness_inside(planes: Planes, slices: int) -> FloatArray:

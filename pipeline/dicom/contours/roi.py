@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.dicom.contours.rasterise import VoxelShares
 from pipeline.dicom.series.index_file import Index, files_of, find_chosen
 from pipeline.errors import ContourError
 from pipeline.volumes.nifti import read_grid
@@ -88,6 +89,7 @@ class RoiMask:
         facts: Further values for `contours.json`.
         warnings: What the user should know.
         content_time: Date and time of the file's content as written; empty if it has none.
+        shares: Shares of voxels that lie inside the contours, where the study asks for them.
     """
 
     name: str
@@ -99,6 +101,7 @@ class RoiMask:
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     content_time: str = ""
+    shares: VoxelShares | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,20 @@ def union_mask(rois: Sequence[RoiMask]) -> Mask:
     """The voxels of any of the ROIs."""
     mask: Mask = np.logical_or.reduce([roi.mask for roi in rois])
     return mask
+
+
+def union_shares(rois: Sequence[RoiMask]) -> npt.NDArray[np.float32]:
+    """Shares of voxels that lie inside any of the ROIs: the largest of each voxel's, since ROIs may overlap.
+
+    An ROI that was not drawn as contours has whole voxels.
+    """
+    shares = np.zeros(rois[0].mask.shape, dtype=np.float32)
+    for roi in rois:
+        if roi.shares is None:
+            np.maximum(shares, roi.mask, out=shares)
+        else:
+            np.maximum(shares[roi.shares.box], roi.shares.values, out=shares[roi.shares.box])
+    return shares
 
 
 def dice(first: Mask, second: Mask) -> float:

@@ -115,6 +115,7 @@ def _roi_mask(
         match=match,
         mask=rasterised.mask,
         source="rtstruct",
+        shares=rasterised.shares if settings.partial_volume else None,
         file_label=structures.label,
         facts={
             "contours": len(roi.contours),

@@ -53,6 +53,7 @@ _WORDS = frozenset(
 _SHORT_CODE = re.compile(
     r"(?:\d{1,3}(?:\.\d{1,2})?|[a-z]{1,2}\d{2}[a-z]{0,2}|\d{2,3}[a-z]{1,2}|[+-]\d{4})", re.IGNORECASE
 )
+_ZONE = re.compile(r"[+-]\d{4}")
 _TOKENS = re.compile(r"[A-Za-z0-9+.]+")
 
 
@@ -94,7 +95,7 @@ def shown_header(header: PetHeader, how: FreeText) -> PetHeader:
         corrected_image=tuple(shown_text(text, how) for text in header.corrected_image),
         manufacturer=shown_text(header.manufacturer, how),
         model=shown_text(header.model, how),
-        timezone=shown_text(header.timezone, how),
+        timezone=header.timezone if _ZONE.fullmatch(header.timezone) else "",  # any other text is no zone
         sex=shown_text(header.sex, how),
         radiopharmaceutical=shown_text(header.radiopharmaceutical, how),
         radionuclide=tuple(shown_text(text, how) for text in header.radionuclide),

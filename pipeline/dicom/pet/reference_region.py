@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import SuvError
+from pipeline.volumes.grids import index_map
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 
@@ -20,9 +23,16 @@ _START_PERCENTILES, _START_FROM = (95.0, 99.0, 99.9), 0.02
 _ROUNDS, _MANY_VOXELS = 8, 4_000_000
 
 
+_BODY_HU = -400.0
+"""Soft tissue, fat and bone are above, lung and air below."""
+_LEAST_BODY_ML = 50.0
+_SAMPLED_VOXELS = 1_000_000
+_ALIGNED = ("same_frame", "accepted")
+
+
 @dataclass(frozen=True)
 class BodyReference:
-    """SUV of the body, found by its uptake.
+    """SUV of the body, found on the CT or by its uptake.
 
     Attributes:
         rule: Which voxels count, in words.
@@ -69,6 +79,58 @@ def body_reference(volume: Volume) -> BodyReference:
         median=float(np.median(values[body])) if count else None,
         volume_ml=round(count * volume.grid.voxel_ml(), 1),
     )
+
+
+def body_on_ct(convert: Path, volume: Volume) -> BodyReference | None:
+    """Median SUV of the voxels that are body on the CT, lungs left out: no uptake decides which they are.
+
+    They are the largest connected part above -400 HU; a table that touches it adds a few voxels, which
+    a median doesn't see. A large PET is looked at on every n-th voxel of each axis.
+
+    Args:
+        convert: Folder with `ct_hu.nii.gz`, and `pet.json`, which says whether the images lie on each other.
+        volume: SUV image.
+
+    Returns:
+        None where there is no CT, PET and CT do not share a frame, or less than 50 mL of the PET are body.
+    """
+    ct_file = convert / "ct_hu.nii.gz"
+    aligned = json.loads((convert / "pet.json").read_text(encoding="utf-8")).get("pet_to_ct") in _ALIGNED
+    if not aligned or not ct_file.is_file():
+        return None
+    step = max(1, math.ceil((volume.array.size / _SAMPLED_VOXELS) ** (1 / 3)))
+    hu = _at_pet_voxels(read_nifti(ct_file, "ct_hu"), volume.grid, step)
+    body = _largest_part(hu > _BODY_HU)
+    count_ml = float(body.sum()) * volume.grid.voxel_ml() * step**3
+    if count_ml < _LEAST_BODY_ML:
+        return None
+    values = volume.array[::step, ::step, ::step][body]
+    return BodyReference("median of the body on the CT", float(np.median(values)), round(count_ml, 1))
+
+
+def _at_pet_voxels(ct: Volume, grid: Grid, step: int) -> FloatArray:
+    """HU of the CT's nearest voxel at every n-th voxel of a grid; air outside the CT."""
+    size = grid.shape
+    first, second, third = np.meshgrid(*(np.arange(0, n, step) for n in size), indexing="ij", sparse=True)
+    matrix = index_map(ct.grid, grid, np.eye(4))
+    index, inside = [], np.ones(np.broadcast_shapes(first.shape, second.shape, third.shape), dtype=bool)
+    for axis, count in enumerate(ct.grid.shape):
+        a, b, c, d = matrix[axis]
+        place = np.rint(a * first + b * second + c * third + d).astype(np.int64)
+        inside &= (place >= 0) & (place < count)
+        index.append(np.clip(place, 0, count - 1))
+    return np.where(inside, ct.array[tuple(index)], -1024.0)
+
+
+def _largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The largest connected part of a mask."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask)
+    if not count:
+        return np.zeros(mask.shape, dtype=bool)
+    largest: npt.NDArray[np.bool_] = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    return largest
 
 
 def _body_threshold(values: npt.NDArray[Any]) -> float | None:

@@ -14,7 +14,7 @@ from pipeline.dicom.pet.factor import SuvFactor, suv_factor
 from pipeline.dicom.pet.plausibility import image_flags, image_values, require_possible
 from pipeline.dicom.pet.prerequisites import dose_as_read
 from pipeline.dicom.pet.radionuclide import nuclide_of
-from pipeline.dicom.pet.reference_region import body_reference
+from pipeline.dicom.pet.reference_region import body_on_ct, body_reference
 from pipeline.errors import SuvError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import SuvSettings
@@ -56,7 +56,8 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
             if "by suv." in assumption:  # a setting overruled the file: more than a convention
                 work.warnings.warn(assumption)
         volume = _scaled(read_nifti(convert / _STORED, "pet_stored"), result)
-        reference = body_reference(volume)
+        by_uptake = body_reference(volume)
+        reference = body_on_ct(convert, volume) or by_uptake
         values = image_values(volume.array, reference.median, settings.normalisation)
         require_possible(values, settings)
         write_nifti(work.folder / suv_file(settings), volume, compression_level=1)
@@ -65,6 +66,7 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
             "suvmax": values.suv_max,
             "suv_999": values.high,
             "reference": asdict(reference),
+            "reference_by_uptake": asdict(by_uptake),
             "flags": [*result.audit.flags, *image_flags(values, settings)],
         }
         (work.folder / SUV_JSON).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -66,18 +66,16 @@ def unpack(archive: Path, target: Path, limits: Limits, into: Unpacked) -> None:
     try:
         with zipfile.ZipFile(archive) as content:
             members = [member for member in content.infolist() if not member.is_dir()]
-            for number, member in enumerate(members):
-                with content.open(member) as packed:
-                    start = packed.read(132)
-                    if not begins_as_dicom(start):
-                        into.passed.append(NOT_DICOM)
-                        continue
-                    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # they name the patient
-                    target.mkdir(exist_ok=True)
-                    path = target / f"{number:06d}.dcm"
-                    with path.open("wb") as stream:
-                        stream.write(start)
-                        _copy(packed, stream, limits, into)
+            dicom = [member for member in members if _begins_as_dicom(content, member)]
+            into.passed += [NOT_DICOM] * (len(members) - len(dicom))
+            if into.bytes + sum(member.file_size for member in dicom) > limits.unpacked_mib << 20:
+                raise _too_large(limits)
+            for number, member in enumerate(dicom):
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # they name the patient
+                target.mkdir(exist_ok=True)
+                path = target / f"{number:06d}.dcm"
+                with content.open(member) as packed, path.open("wb") as stream:
+                    _copy(packed, stream, limits, into)
                 into.files.append(path)
     except PipelineError:
         raise
@@ -86,18 +84,27 @@ def unpack(archive: Path, target: Path, limits: Limits, into: Unpacked) -> None:
         into.passed.append(BROKEN_ARCHIVE)
 
 
+def _begins_as_dicom(content: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    with content.open(member) as packed:
+        return begins_as_dicom(packed.read(132))
+
+
+def _too_large(limits: Limits) -> DicomError:
+    return DicomError(
+        "ZIP archives unpack to more than is allowed",
+        where="image_path",
+        expected=f"at most {limits.unpacked_mib} MiB of DICOM",
+        got="more",
+        action="unpack them yourself and leave out what is not needed, or raise index.max_unpacked_mib",
+    )
+
+
 def _copy(packed: object, stream: BinaryIO, limits: Limits, into: Unpacked) -> None:
-    """Copy a member, which may be larger than memory."""
+    """Copy a member, which may be larger than memory, and than its entry says."""
     while part := packed.read(_CHUNK):  # type: ignore[attr-defined]
         into.bytes += len(part)
         if into.bytes > limits.unpacked_mib << 20:
-            raise DicomError(
-                "ZIP archives unpack to more than is allowed",
-                where="image_path",
-                expected=f"at most {limits.unpacked_mib} MiB of DICOM",
-                got="more",
-                action="unpack them yourself and leave out what is not needed, or raise index.max_unpacked_mib",
-            )
+            raise _too_large(limits)
         stream.write(part)
 
 

@@ -12,16 +12,16 @@ from pipeline.dicom.header.pet_header import add_missing_values
 from pipeline.dicom.header.pet_header_reading import slice_header
 from pipeline.dicom.header.values import quiet_reading
 from pipeline.dicom.series.acquisitions import joined_parts, one_acquisition, several_acquisitions
+from pipeline.dicom.series.alignment import alignment, warn_of_a_short_pet
 from pipeline.dicom.series.archives import Limits
-from pipeline.dicom.series.index_file import Index, PetToCt, write_index
+from pipeline.dicom.series.index_file import Index, write_index
 from pipeline.dicom.series.pet_details import PetRules, details_of, pet_warnings
-from pipeline.dicom.series.rows import NAMES, role_of, row_of
+from pipeline.dicom.series.rows import NAMES, named_modality, role_of, row_of
 from pipeline.dicom.series.scan import BROKEN, Scan, scan_folder
 from pipeline.dicom.series.selection import (
     Choice,
     best_ct,
     best_pet,
-    coverage,
     exclusion_reason,
     pattern_rank,
 )
@@ -68,8 +68,8 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         study = _one_study(usable, settings)
         picked = _pick(Candidates(series, rejected, study), settings, warnings)
         warnings.extend(f"{NAMES[role]}: {s.note}" for role, s in picked.items() if s.note)
-        aligned = _alignment(picked, settings, warnings)
-        _warn_of_a_short_pet(picked, settings, warnings)
+        aligned = alignment(picked, settings, warnings)
+        warn_of_a_short_pet(picked, settings, warnings)
         rows = tuple(row_of(s, picked, rejected[s.uid], study) for s in series)
         in_use = {row.series_uid for row in rows if row.chosen}.union(*(s.uids for s in picked.values()))
         _require_one_content(in_use, scan)
@@ -136,18 +136,6 @@ def _warn_of_ties(role: str, choice: Choice, warnings: list[str]) -> None:
         warnings.append(
             f"{choice.ties} more {NAMES[role]} series are equal by the rules; the earliest was taken, "
             f"name one by index.prefer_{role}"
-        )
-
-
-def _warn_of_a_short_pet(picked: Mapping[str, Series], settings: IndexSettings, warnings: list[str]) -> None:
-    """Warn of a PET much shorter than the CT: part of it may have been exported as another series."""
-    if len(picked) < 2 or picked["pet"].frame != picked["ct"].frame:
-        return
-    share = coverage(picked["pet"], picked["ct"])
-    if share < settings.min_pet_coverage:
-        warnings.append(
-            f"PET: it covers {100 * share:.0f} % of the length of the CT (index.min_pet_coverage); part of it "
-            "may be missing, or be another series"
         )
 
 
@@ -252,7 +240,7 @@ def _require(role: str, candidates: Candidates, settings: IndexSettings) -> None
         return
     own = [s for s in candidates.series if role_of(s) == role]
     reasons = sorted({candidates.rejected[s.uid] for s in own if candidates.rejected[s.uid]})
-    others = sorted({s.first.modality or "none given" for s in candidates.series})
+    others = sorted({named_modality(s) for s in candidates.series})
     action = "send the missing series"
     if role == "pet" and not own:
         action += "; without a PET there is no SUV, and no crop"
@@ -278,27 +266,3 @@ def _add_missing(error: DicomError, pets: Sequence[Path]) -> None:
                 )
         except Exception as failure:
             raise_machine_failure(failure)
-
-
-def _alignment(picked: dict[str, Series], settings: IndexSettings, warnings: list[str]) -> PetToCt:
-    """How PET and CT are aligned; without a common (0020,0052) a setting must say."""
-    if len(picked) < 2:
-        return "alone"
-    pet, ct = picked["pet"].frame, picked["ct"].frame
-    if pet and pet == ct:
-        return "same_frame"
-    got = "different frames" if pet and ct else "a series without frame of reference"
-    if settings.different_frames == "refuse":
-        raise DicomError(
-            "PET and CT do not share a frame of reference",
-            where="(0020,0052) Frame of Reference UID",
-            expected="one frame",
-            got=got,
-            action="send series of one examination, or set index.different_frames: register (or accept, "
-            "if you know that they lie on each other)",
-        )
-    if settings.different_frames == "register":
-        warnings.append(f"PET is to be registered to the CT: (0020,0052) gives {got}")
-        return "register"
-    warnings.append(f"PET and CT taken as aligned by index.different_frames although (0020,0052) gives {got}")
-    return "accepted"

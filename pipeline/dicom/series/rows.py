@@ -12,11 +12,37 @@ from pipeline.dicom.series.series import Series
 
 ROLES: dict[str, Role] = {"CT": "ct", "PT": "pet", "RTSTRUCT": "rtstruct", "SEG": "seg"}
 NAMES = {"ct": "CT", "pet": "PET"}
+MODALITIES = frozenset(
+    (
+        "CT",
+        "PT",
+        "MR",
+        "NM",
+        "RTSTRUCT",
+        "SEG",
+        "RTDOSE",
+        "RTPLAN",
+        "REG",
+        "SR",
+        "PR",
+        "KO",
+        "OT",
+        "SC",
+        "US",
+        "CR",
+    )
+)
+"""(0008,0060) that messages name; another text may be anything."""
 
 
 def role_of(series: Series) -> Role:
     """What a series is to the pipeline by its modality."""
     return ROLES.get(series.first.modality, "")
+
+
+def named_modality(series: Series) -> str:
+    """A modality as messages name it; what is none of the standard's may be anything."""
+    return series.first.modality if series.first.modality in MODALITIES else "others"
 
 
 def row_of(series: Series, picked: Mapping[str, Series], rejection: str, study: str) -> SeriesRow:

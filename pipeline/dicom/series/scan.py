@@ -11,8 +11,9 @@ from typing import BinaryIO
 
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
+from pipeline.dicom.header.explicit import explicit_headers
 from pipeline.dicom.header.frames import corrections_of, functional_group, planes_of
 from pipeline.dicom.header.geometry import Plane
 from pipeline.dicom.header.values import (
@@ -57,6 +58,7 @@ _TAGS = [int(Tag(name)) for name in (
     "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "TriggerTime",
     "DecayCorrection", "NumberOfSlices", "FrameReferenceTime", "InstanceNumber",
 )]  # fmt: skip
+_TAG_OF = {number: BaseTag(number) for number in _TAGS}
 _FRAME_TAGS = [0x52009229, 0x52009230]  # Shared and Per-Frame Functional Groups Sequence
 # Above this many files a pool of processes earns its start back.
 _PARALLEL_FROM = 2000
@@ -221,8 +223,9 @@ def _read(path: Path, limits: Limits) -> Instance | str:
                 return NOT_DICOM
             if DEFLATED in start and inflates_beyond(stream, limits):
                 return _TOO_LARGE
-            dataset = _headers(stream, _TAGS, _LAST)
-            if text_of(dataset.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_CLASS:
+            plain = explicit_headers(stream, _TAG_OF, _LAST)
+            dataset = _headers(stream, _TAGS, _LAST) if plain is None else plain
+            if plain is None and text_of(dataset.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_CLASS:
                 return "DICOMDIR (its files are found by themselves)"
             if not text_of(dataset, "SOPInstanceUID") or not text_of(dataset, "SeriesInstanceUID"):
                 return _NO_UID

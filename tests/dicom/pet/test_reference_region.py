@@ -1,4 +1,4 @@
-"""SUV of the body, by uptake alone."""
+"""SUV of the body, on the CT where there is one, else by uptake alone."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.dicom.header.pet_header import PetHeader
-from pipeline.dicom.pet.reference_region import body_reference
+from pipeline.dicom.pet.reference_region import body_on_ct, body_reference
 from pipeline.dicom.pet.suv import suv_patient
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
@@ -85,3 +85,58 @@ def test_negative_suv_below_rounding_is_flagged(tmp_path, low, flagged):
     volume.array[0, :4, 0] = low
     flags = " ".join(account_of(tmp_path, volume)["flags"])
     assert ("negative SUV down to -0.5, in 1 % of voxels" in flags) == flagged
+
+
+CT_GRID = Grid((30, 80, 80), (2.0, 2.0, 2.0), (-40.0, -40.0, 0.0))
+PET_GRID = Grid((20, 40, 40), (3.0, 4.0, 4.0), (-39.0, -39.0, 0.5))
+
+
+def thorax(tmp_path, aligned="same_frame", level=0.6):
+    """A body of 60 × 60 mm with lungs on a table; the PET's uptake is hotter beside the body than in it."""
+    convert = tmp_path / "convert"
+    y, x = np.meshgrid(2.0 * np.arange(80) - 40, 2.0 * np.arange(80) - 40, indexing="ij")
+    hu = np.full((80, 80), -1000, np.int16)
+    hu[(abs(x) < 30) & (abs(y) < 30)] = 40
+    hu[(abs(x) < 12) & (abs(y) < 12)] = -800
+    hu[(y > 36) & (y < 38)] = 300  # the table: one voxel thick
+    write_nifti(convert / "ct_hu.nii.gz", Volume(np.repeat(hu[None], 30, 0), CT_GRID))
+    (convert / "pet.json").write_text(json.dumps({"pet_to_ct": aligned}))
+    y, x = np.meshgrid(4.0 * np.arange(40) - 39, 4.0 * np.arange(40) - 39, indexing="ij")
+    suv = np.full((40, 40), 5.0, np.float32)  # outside: a spill, a marker
+    suv[(abs(x) < 31) & (abs(y) < 31)] = level
+    suv[(abs(x) < 12) & (abs(y) < 12)] = 0.05
+    return convert, Volume(np.repeat(suv[None], 20, 0), PET_GRID, "pet_suvbw")
+
+
+@pytest.mark.parametrize("level", [0.6, 6e-5, 6e3])
+def test_the_body_on_the_ct_is_found_whatever_the_uptake(tmp_path, level):
+    reference = body_on_ct(*thorax(tmp_path, level=level))
+    assert reference.median == pytest.approx(level) and "CT" in reference.rule
+    assert 100 < reference.volume_ml < 60 * 60 * 58 / 1000  # the square without its lungs
+
+
+@pytest.mark.parametrize("aligned", ["register", "alone", None])
+def test_a_ct_that_lies_elsewhere_is_not_asked(tmp_path, aligned):
+    assert body_on_ct(*thorax(tmp_path, aligned)) is None
+
+
+def test_a_large_pet_is_looked_at_in_steps(tmp_path, monkeypatch):
+    convert, volume = thorax(tmp_path)
+    whole = body_on_ct(convert, volume)
+    monkeypatch.setattr("pipeline.dicom.pet.reference_region._SAMPLED_VOXELS", 5000)
+    sampled = body_on_ct(convert, volume)
+    assert sampled.median == whole.median
+    assert sampled.volume_ml == pytest.approx(whole.volume_ml, rel=0.35)
+
+
+def test_the_ct_decides_in_the_stage(tmp_path):
+    """By uptake the median would be 5, by the CT it is 0.6."""
+    convert, volume = thorax(tmp_path)
+    write_nifti(convert / "pet_stored.nii.gz", volume)
+    header = PetHeader(slices=(), units="GML", suv_type="BW").as_json()
+    (convert / "pet.json").write_text(json.dumps({"header": header, "pet_to_ct": "same_frame"}))
+    write_status(convert, Status("ok", "convert"))
+    suv_patient(convert, tmp_path / "P1", SuvSettings(), "stop")
+    account = json.loads((tmp_path / "P1" / "suv.json").read_text())
+    assert account["reference"]["median"] == pytest.approx(0.6)
+    assert account["reference_by_uptake"]["median"] > 0.6 and not account["flags"]
