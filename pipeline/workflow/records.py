@@ -111,10 +111,14 @@ def copied_without_times(paths: StudyPaths) -> bool:
     Snakemake makes a result again that is older than what it was made from. A copy that gives
     each file the time of copying mixes that order.
     """
-    ended = {record.output: record.ended() for record in records() if record.path.parts[1] == "metadata"}
-    times = {
-        path: _time(Path(path)) for path in shared_outputs(paths) if ended.get(path) and Path(path).exists()
-    }
+    made = {path for path in shared_outputs(paths) if Path(path).exists()}
+    if paths.report not in made:
+        return False
+    finished = (
+        record for record in records() if record.path.parts[1] == "metadata" and record.output in made
+    )
+    ended = {record.output: record.ended() for record in finished}
+    times = {path: _time(Path(path)) for path, end in ended.items() if end}
     report = times.get(paths.report)
     if report is None or len(times) < 2:
         return False
