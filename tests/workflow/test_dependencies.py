@@ -148,3 +148,12 @@ def test_code_of_stages_that_a_study_does_not_have_changes_nothing(here: Path, c
         edit(code / path)
     forget_code()
     assert dependencies().code_of_results() == before
+
+
+def test_a_region_depends_on_the_key_that_decides_it_alone(here: Path) -> None:
+    before, after = dependencies(), dependencies(radiomics={"rim_mm": 9.0})
+    for rule in ("radiomics_patient", "radiomics_predicted", "stability_patient"):
+        assert before.settings(rule) == after.settings(rule)
+    assert before.settings_of_region("threshold") == after.settings_of_region("threshold")
+    assert before.settings_of_region("peritumoral")["rim_mm"] == 8.0
+    assert after.settings_of_region("peritumoral")["rim_mm"] == 9.0
