@@ -59,7 +59,7 @@ def test_the_run_goes_on_without_them(spoilt: Study, went_on: str) -> None:
 @pytest.mark.parametrize(
     ("stage", "patient", "words"),
     [
-        ("index", NO_IMAGES, ("where", "images/NOIMAGES", "what to do")),
+        ("index", NO_IMAGES, ("where", "image_path", "what to do")),
         ("contours", NO_CONTOUR, ("contour", "what to do")),
         ("suv", NO_DOSE, ("dose", "(0018,1074)", "what to do")),
     ],
