@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.provenance import code_digest
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.models import Model
+from pipeline.settings.radiomics import PERTURBATION_KEYS
 from pipeline.workflow.study import Study
 
 CONVERTED = ("convert", "convert_nifti")
@@ -84,14 +85,14 @@ RULES: dict[str, Rule] = {
     "radiomics_patient": Rule(
         "pipeline.radiomics.radiomics_patient",
         "radiomics",
-        NOT_OF_CONTOUR | {"perturb_mm"},
+        NOT_OF_CONTOUR | PERTURBATION_KEYS,
         after=(*VOLUMES, "register", "crop"),
     ),
     "radiomics_table": Rule("pipeline.radiomics.radiomics_table", after=("radiomics_patient",)),
     "radiomics_predicted": Rule(
         "pipeline.radiomics.radiomics_predicted",
         "radiomics",
-        NOT_OF_CONTOUR | {"perturb_mm"},
+        NOT_OF_CONTOUR | PERTURBATION_KEYS,
         after=(*VOLUMES, "register", "crop", "plan", "train_fold"),
     ),
     "stability_patient": Rule(

@@ -96,7 +96,7 @@ class Forgetting:
         own += [results / "crops" / f"{name}.zarr"]
         own += [results / "radiomics" / f"{name}.parquet", *results.glob(f"radiomics/*/{name}.parquet")]
         own += [*results.glob(f"models/*/*/masks.zarr/{name}")]
-        for folder, ending in (("logs", "log"), ("benchmarks", "tsv")):
+        for folder, ending in (("logs", "log"), ("logs", "attempts"), ("benchmarks", "tsv")):
             own += results.glob(f"{folder}/*/{name}.{ending}")
             of_regions = results.glob(f"{folder}/radiomics_region/*.{ending}")
             own += [path for path in of_regions if path.stem.partition("_")[2] == name]

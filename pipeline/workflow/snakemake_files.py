@@ -11,7 +11,7 @@ from pathlib import Path
 HOME = Path(".snakemake")
 LOCKS = HOME / "locks"
 RECORDS = ("metadata", "incomplete")
-DISPOSABLE = ("log", "slurm_logs", "iocache", "scripts", "auxiliary")
+DISPOSABLE = ("log", "slurm_logs", "cluster_logs", "iocache", "scripts", "auxiliary")
 """Folders of what no later run needs: logs, caches, scripts of jobs that were killed."""
 
 

@@ -65,7 +65,9 @@ def test_a_rule_is_given_its_section_without_what_changes_nothing_of_it(here: Pa
     assert "cross_parts" not in tiny.settings("plan") and "cross_parts" in tiny.settings("training_plan")
     values, perturbed = tiny.settings("radiomics_patient"), tiny.settings("stability_patient")
     assert not {"contours", "stability", "perturb_mm"} & set(values) and "feature_set" in values
-    assert set(perturbed) - set(values) == {"perturb_mm"}
+    assert set(perturbed) - set(values) == {
+        "perturbations", "perturb_mm", "perturb_degrees", "perturb_repeats"
+    }  # fmt: skip
     assert all(key.startswith("nifti_") for key in tiny.settings("convert_nifti"))
     assert tiny.settings("ensemble") == {} and set(tiny.on("ensemble")) == {"code"}
 

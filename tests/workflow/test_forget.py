@@ -51,8 +51,8 @@ OWN = (
     "contours/{}/status.json", "registration/{}/quality.png", "crops/{}.zarr/zarr.json",
     "crops/.{}.zarr.partial/zarr.json", "radiomics/{}.parquet", "radiomics/peritumoral/{}.parquet",
     "radiomics/stability/{}.parquet", "models/deepmts/fold0/masks.zarr/{}/zarr.json",
-    "models/gone/fold7/masks.zarr/{}/zarr.json", "logs/suv/{}.log", "logs/radiomics_region/peritumoral_{}.log",
-    "benchmarks/crop/{}.tsv",
+    "models/gone/fold7/masks.zarr/{}/zarr.json", "logs/suv/{}.log", "logs/suv/{}.attempts",
+    "logs/radiomics_region/peritumoral_{}.log", "benchmarks/crop/{}.tsv",
 )  # fmt: skip
 
 
