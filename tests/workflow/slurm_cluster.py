@@ -68,9 +68,10 @@ def why_not() -> str:
 def _remove_stale() -> None:
     """Remove the configuration of a cluster of ours that was killed: every SLURM command would wait for it."""
     path = CONFIG / "slurm.conf"
-    if path.exists() and (found := re.search(r"ClusterName=suvival\n# process (\d+)\n", path.read_text())):
-        if not Path("/proc", found.group(1)).exists():
-            path.unlink()
+    text = path.read_text() if path.exists() else ""
+    ours = re.search(r"ClusterName=suvival\n# process (\d+)\n", text)
+    if ours is not None and not Path("/proc", ours.group(1)).exists():
+        path.unlink()
 
 
 class SlurmCluster:
