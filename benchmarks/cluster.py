@@ -9,6 +9,7 @@ run time on the node: starting Python and Snakemake, and reading the workflow, t
 from __future__ import annotations
 
 import re
+import signal
 import sys
 import tempfile
 from datetime import datetime
@@ -32,6 +33,8 @@ def main() -> None:
     """Print a line for each way to group the jobs."""
     if problem := why_not():
         sys.exit(f"no SLURM here: {problem}")
+    # Whatever ends this process, the cluster's configuration goes with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     with tempfile.TemporaryDirectory() as folder, SlurmCluster(Path(folder) / "slurm") as cluster:
         print("study              groups          jobs/patient  work s  overhead s  overhead/work")
         for template in (True, False):

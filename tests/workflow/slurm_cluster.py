@@ -23,6 +23,7 @@ CONFIG = Path("/etc/slurm")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo", "scontrol", "scancel")
 SLURM_CONF = """\
 ClusterName=suvival
+# process {process}
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 AuthType=auth/munge
@@ -58,9 +59,19 @@ def why_not() -> str:
         return f"not installed: {', '.join(missing)} (Debian: slurmctld slurmd slurm-client munge)"
     if os.geteuid() != 0:
         return "starting a SLURM controller needs root"
+    _remove_stale()
     if (CONFIG / "slurm.conf").exists():
         return f"{CONFIG / 'slurm.conf'} is there already: this machine belongs to a cluster"
     return ""
+
+
+def _remove_stale() -> None:
+    """Remove the configuration of a cluster of ours that was killed: every SLURM command would wait for it."""
+    path = CONFIG / "slurm.conf"
+    text = path.read_text() if path.exists() else ""
+    ours = re.search(r"ClusterName=suvival\n# process (\d+)\n", text)
+    if ours is not None and not Path("/proc", ours.group(1)).exists():
+        path.unlink()
 
 
 class SlurmCluster:
@@ -81,7 +92,13 @@ class SlurmCluster:
         for folder in ("state", "spool"):
             (self.work / folder).mkdir(parents=True)
         CONFIG.mkdir(exist_ok=True)
-        values = {"host": self.host, "work": self.work, "cpus": os.cpu_count(), "memory_mb": _memory_mb()}
+        values = {
+            "host": self.host,
+            "work": self.work,
+            "cpus": os.cpu_count(),
+            "memory_mb": _memory_mb(),
+            "process": os.getpid(),
+        }
         (CONFIG / "slurm.conf").write_text(SLURM_CONF.format(**values, max_minutes=self.max_minutes))
         try:
             self._start_munge()

@@ -39,7 +39,7 @@ class Study:
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "SNAKEMAKE_PROFILE")}
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "study.yaml"],
-            cwd=self.house, env=environment, capture_output=True, text=True, timeout=900, check=False,
+            cwd=self.house, env=environment, capture_output=True, text=True, timeout=1800, check=False,
         )  # fmt: skip
         output = done.stdout + done.stderr
         if check and done.returncode:
