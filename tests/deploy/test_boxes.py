@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +128,14 @@ def test_boxes_are_the_studys(study: BundledStudy, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "prediction.json").read_text())["boxes"] == len(boxes)
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<td>finder</td>") == len(boxes)
+
+
+def test_weights_are_readable_by_whom_the_umask_lets(study: BundledStudy) -> None:
+    """`safetensors.torch.save_file` writes files of mode 0600."""
+    mask = os.umask(0)
+    os.umask(mask)
+    modes = [path.stat().st_mode & 0o777 for path in (study.root / "bundle").rglob("*.safetensors")]
+    assert modes == [0o666 & ~mask] * 2
 
 
 @pytest.mark.parametrize("slices", [1, 9])
