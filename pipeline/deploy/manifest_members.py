@@ -69,6 +69,8 @@ def require_sorted_levels(levels: tuple[str, ...], name: str) -> None:
 Names = Annotated[tuple[str, ...], AfterValidator(unique_names)]
 Encoder = Annotated[ClinicalEncoder, AfterValidator(require_encoder)]
 Channels = Annotated[tuple[Literal["pet", "ct"], ...], Field(min_length=1), AfterValidator(unique_names)]
+# A network may have been trained on images of other kinds; a bundle's own are those above.
+NetworkChannels = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(unique_names)]
 Shape = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 Spacing = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
@@ -124,7 +126,7 @@ class NetworkDescription(Finite):
 
     network: dict[str, Any]
     training: TrainingSettings
-    channels: Channels
+    channels: NetworkChannels
     shape: Shape
     spacing_mm: Spacing
     margin: int = Field(ge=0)

@@ -58,8 +58,8 @@ def _copy_warnings(paths: StudyPaths) -> list[str]:
         return []
     return [
         f"the times of the files in {paths.results} are those of a copy (cp -r), so nearly everything would be made "
-        "again; copy with cp -a, or, if nothing was changed since, give the command once with --touch, which sets "
-        "the times in order"
+        "again; copy with cp -a, or, if nothing was changed since, give the command once with --touch "
+        "--forceall, which sets the times in order"
     ]
 
 

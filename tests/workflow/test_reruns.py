@@ -147,6 +147,6 @@ def test_results_copied_without_their_times_are_told(finished_study: Study, tmp_
     study = Study(house, finished_study.config)
     assert "those of a copy (cp -r)" in study.snakemake("-n", "--quiet", "rules")
     assert "those of a copy" not in finished_study.snakemake("-n", "--quiet", "rules")
-    study.snakemake("--touch")
+    study.snakemake("--touch", "--forceall")
     output = study.snakemake("-n", "--quiet", "rules")
     assert "Nothing to be done" in output and "those of a copy" not in output
