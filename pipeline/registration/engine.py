@@ -1,19 +1,14 @@
 """Rigid registration by ANTs.
 
-The library is given the arguments of the command line program `antsRegistration`, which allow
-levels and sampling that the keyword arguments of `ants.registration` do not offer.
+`ants.registration` is given the arguments of the command line program `antsRegistration`,
+which allow levels and sampling that its keyword arguments do not offer.
 """
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import os
-import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -30,7 +25,6 @@ SEED = "20"
 SHRINK, SMOOTH, ITERATIONS = "4x2", "2x1", "[100x60,1e-6,10]"
 STEP = 0.1
 SAMPLES = 12000
-AntsProgram = Callable[[list[str]], int]
 
 
 def rigid(bodies: BodyPair, start: FloatArray) -> FloatArray:
@@ -94,47 +88,16 @@ def _ants(fixed: Path, moving: Path, rate: float) -> FloatArray:
 
 
 def _run_ants(arguments: list[str]) -> None:
-    program = _ants_program()
     try:
-        code = program(arguments)
-    except RuntimeError as error:
-        raise RegistrationError("ANTs found no transform", got=str(error)) from None
-    if code:
-        raise RegistrationError("ANTs found no transform", got=f"exit code {code}")
-
-
-def _ants_program() -> AntsProgram:
-    """`antsRegistration` of antspyx, as `ants.registration` calls it.
-
-    The package's `__init__` imports statsmodels, scikit-learn and matplotlib, which takes longer
-    than the registration of a small image; the compiled library alone needs none of them. Where a
-    version of antspyx lays it out otherwise, the package is imported.
-    """
-    if (loaded := sys.modules.get("ants.lib")) is not None:
-        return cast("AntsProgram", loaded.antsRegistration)
-    try:
-        package = importlib.util.find_spec("ants")
-    except ValueError:  # `sys.modules` holds no module under this name
-        package = None
-    if package is None or package.origin is None:
+        import ants
+    except ImportError:
         raise PipelineError(
             "antspyx is not installed", action="pip install antspyx, or set registration.method: none"
-        )
-    suffixes = importlib.machinery.EXTENSION_SUFFIXES
-    files = [Path(package.origin).with_name(f"lib{suffix}") for suffix in suffixes]
-    compiled = next((file for file in files if file.is_file()), None)
-    if compiled is None:
-        import ants
-
-        return lambda arguments: int(ants.registration(fixed=arguments, moving=None))
-    # Under its own name, so that the package, if it is imported later, takes this one.
-    loader = importlib.machinery.ExtensionFileLoader("ants.lib", str(compiled))
-    specification = importlib.util.spec_from_loader("ants.lib", loader)
-    assert specification is not None
-    library = importlib.util.module_from_spec(specification)
-    loader.exec_module(library)
-    sys.modules["ants.lib"] = library
-    return cast("AntsProgram", library.antsRegistration)
+        ) from None
+    try:
+        ants.registration(fixed=arguments, moving=None)
+    except RuntimeError as error:
+        raise RegistrationError("ANTs found no transform", got=str(error)) from None
 
 
 def _nearest_rigid(matrix: FloatArray) -> FloatArray:
