@@ -13,7 +13,7 @@ from typing import Any
 
 OUTSIDE = "outside a rule of the workflow"
 # Parameters of jobs that say where files lie, not how results are made.
-_PLACES = frozenset({"folder", "files", "pin", "results", "work"})
+_PLACES = frozenset({"folder", "files", "frozen", "results", "work"})
 _job = OUTSIDE
 PACKAGE = "pipeline"
 ROOT = Path(__file__).resolve().parent.parent

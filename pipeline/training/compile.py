@@ -43,7 +43,7 @@ def maybe_compile(
     """The network, or the network compiled.
 
     `auto` on an accelerator tries both on copies of the network, before the run and without
-    changing its random state, and writes the decision to `work/compile.json`, so that a resumed run
+    changing its random state, and writes the decision to `checkpoints/compile.json`, so that a resumed run
     does the same as before. On a CPU `auto` never compiles: there a run promises equal bytes, which
     must not depend on timing.
 

@@ -149,7 +149,7 @@ class StudyPaths:
 
     def checkpoints(self, model: str, fold: str) -> str:
         """Checkpoints of a training: no output, as Snakemake removes the outputs of a stopped job."""
-        return f"{self.results}/work/{model}_{fold}"
+        return f"{self.results}/checkpoints/{model}_{fold}"
 
     def permutations(self, model: str = MODEL) -> str:
         """Test of a classical model's cross-validated risk groups."""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.dicom.hostile import INPUTS, MOST_MIB, MOST_SECONDS, attempt, measured
+from tests.dicom.hostile import MOST_MIB, MOST_SECONDS, attempt, measured
+from tests.dicom.hostile_inputs import INPUTS
 
 
 def test_there_are_more_than_forty():

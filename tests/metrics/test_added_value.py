@@ -55,3 +55,18 @@ def test_a_risk_that_points_the_wrong_way_adds_nothing():
         time, event, base, added = patients(0, n=n, effect=1.5)
         assert added_value(time, event, base, added, 0.95).p_value < 0.05
         assert added_value(time, event, base, -added, 0.95).p_value > 0.99
+
+
+def test_added_value_agrees_with_scikit_survival():
+    from sksurv.datasets import load_veterans_lung_cancer
+    from sksurv.linear_model import CoxPHSurvivalAnalysis
+
+    from pipeline.metrics.added_value import added_value
+
+    table, outcome = load_veterans_lung_cancer()
+    time, event = outcome["Survival_in_days"], outcome["Status"].astype(float)
+    age, score = table["Age_in_years"].to_numpy(), -table["Karnofsky_score"].to_numpy()
+    result = added_value(time, event, age, score, 0.95)
+    model = CoxPHSurvivalAnalysis(ties="efron").fit(np.column_stack([age, score / score.std()]), outcome)
+    assert result.log_hazard_ratio.value == pytest.approx(model.coef_[1], abs=1e-4)
+    assert result.log_hazard_ratio.low > 0 and result.p_value < 1e-8

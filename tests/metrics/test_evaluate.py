@@ -1,6 +1,5 @@
 """The job `evaluate` on predictions of known worth."""
 
-import csv
 import json
 
 import numpy as np
@@ -9,75 +8,9 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import concordance_index
-from pipeline.metrics.evaluate import COLUMNS, evaluate
-from pipeline.metrics.evaluated_models import Sources
-from pipeline.settings.evaluation import EvaluationSettings
+from pipeline.metrics.evaluate import COLUMNS
 from pipeline.tables.splits import Fold, Splits, write_splits
-
-SETTINGS = EvaluationSettings(horizons_days=(365.25, 730.5), bootstraps=200)
-
-
-class Study:
-    def __init__(self, folder, seed=0, n=90, external=40):
-        generator = np.random.default_rng(seed)
-        self.folder, self.ids = folder, [f"P{i:03d}" for i in range(n + external)]
-        self.hazard = generator.normal(size=n + external)
-        died = generator.exponential(900 * np.exp(-self.hazard)) + 1
-        left = generator.uniform(100, 3000, n + external)
-        self.cohort = pd.DataFrame(
-            {
-                "set": ["development"] * n + ["external"] * external,
-                "centre": "A",
-                "time_days": np.minimum(died, left),
-                "event": (died <= left).astype(int),
-            },
-            index=pd.Index(self.ids, name="patient_id"),
-        )
-        self.fold = np.r_[np.arange(n) % 3, np.full(external, -1)]
-        held = [tuple(np.array(self.ids)[self.fold == k]) for k in range(3)]
-        folds = [Fold(tuple(p for j in range(3) if j != k for p in held[j]), (), held[k]) for k in range(3)]
-        self.cohort.to_parquet(folder / "cohort.parquet")
-        write_splits(folder / "splits.json", Splits(tuple(folds), tuple(self.ids[n:]), 0))
-
-    def model(self, name, risk, members=("m",), caveats=(), **columns):
-        frame = pd.DataFrame(
-            {
-                "patient_id": self.ids,
-                "set": self.cohort["set"].to_numpy(),
-                "fold": self.fold,
-                "risk": risk,
-                "spread": 0.1,
-            }
-        )
-        for days in SETTINGS.horizons_days:
-            frame[f"survival_{days:g}d"] = np.exp(-np.exp(self.hazard) * days / 900)
-        path = self.folder / f"{name}.parquet"
-        # Rows in another order: nothing may rest on it.
-        frame.assign(**columns).sample(frac=1, random_state=3).to_parquet(path, index=False)
-        info = {
-            "caveats": list(caveats),
-            "members": {m: [{"fold": k, "from": "validation"} for k in range(3)] for m in members},
-            "folds": [{"fold": k, "train_quantiles": {"0.5": 0.1 * k, "0.333333": -0.5, "0.666667": 0.5}}
-                      for k in range(3)],
-        }  # fmt: skip
-        path.with_suffix(".json").write_text(json.dumps(info))
-        return path
-
-    def run(self, models, settings=SETTINGS, detectors=None, permutations=None):
-        out = self.folder / "metrics"
-        cohort, splits = self.folder / "cohort.parquet", self.folder / "splits.json"
-        sources = Sources(cohort, splits, detectors or {}, permutations or {})
-        evaluate(models, sources, settings, 5, out)
-        tables = {}
-        for name in COLUMNS:
-            with (out / f"{name}.csv").open() as stream:
-                tables[name] = list(csv.DictReader(stream))
-        return tables
-
-
-def value(rows, metric, model="truth", which="development", column="value"):
-    (row,) = [r for r in rows if (r["model"], r["set"], r["metric"]) == (model, which, metric)]
-    return float(row[column]) if row[column] else float("nan")
+from tests.metrics.evaluated_study import SETTINGS, Study, value
 
 
 def test_metrics_of_the_true_hazard(tmp_path):
@@ -209,74 +142,6 @@ def test_three_groups(tmp_path):
     settings = SETTINGS.model_copy(update={"risk_groups": 3})
     tables = study.run({"truth": study.model("truth", study.hazard)}, settings)
     assert {r["group"] for r in tables["risk_groups"]} == {"1", "2", "3"}
-
-
-def test_comparisons(tmp_path):
-    study = Study(tmp_path)
-    noise = np.random.default_rng(1).normal(size=len(study.ids))
-    models = {
-        "noise": study.model("noise", noise),
-        "truth": study.model("truth", study.hazard),
-        "same": study.model("same", 3 * study.hazard + 1),
-    }
-    settings = SETTINGS.model_copy(update={"compare_with": "truth"})
-    rows = [r for r in study.run(models, settings)["comparisons"] if r["metric"] == "c_index"]
-    assert [(r["model_a"], r["set"]) for r in rows] == [
-        ("noise", "development"),
-        ("same", "development"),
-        ("noise", "external"),
-        ("same", "external"),
-    ]
-    assert float(rows[0]["difference"]) < -0.1 and float(rows[0]["ci_high"]) < 0
-    assert float(rows[0]["p_value"]) < 0.02 and float(rows[0]["p_holm"]) >= float(rows[0]["p_value"])
-    assert float(rows[1]["difference"]) == 0 and float(rows[1]["p_value"]) == 1
-
-
-def test_an_ensemble_is_compared_with_by_default(tmp_path):
-    study = Study(tmp_path)
-    models = {
-        "one": study.model("one", study.hazard),
-        "both": study.model("both", study.hazard, members=("one", "two")),
-    }
-    assert {r["model_b"] for r in study.run(models)["comparisons"]} == {"both"}
-    with pytest.raises(ModelError, match="names 'three'"):
-        study.run(models, SETTINGS.model_copy(update={"compare_with": "three"}))
-
-
-def test_added_value_over_a_model(tmp_path):
-    study = Study(tmp_path)
-    generator = np.random.default_rng(1)
-    weak = study.hazard + 1.5 * generator.normal(size=len(study.ids))
-    models = {
-        "clinical": study.model("clinical", weak),
-        "truth": study.model("truth", study.hazard),
-        "noise": study.model("noise", generator.normal(size=len(study.ids))),
-        "flat": study.model("flat", np.zeros(len(study.ids))),
-        "both": study.model("both", weak + study.hazard, members=("clinical", "truth")),
-    }
-    tables = study.run(models, SETTINGS.model_copy(update={"reference_model": "clinical"}))["comparisons"]
-    rows = {r["model_a"]: r for r in tables if r["metric"] == "added_log_hazard_ratio"
-            and r["set"] == "development"}  # fmt: skip
-    assert set(rows) == {"truth", "noise", "flat", "both"}
-    assert float(rows["truth"]["ci_low"]) > 0 and float(rows["truth"]["p_holm"]) < 1e-3
-    assert float(rows["noise"]["p_value"]) > 0.05
-    assert rows["flat"]["p_value"] == ""
-    assert {r["model_b"] for r in tables if r["metric"] == "c_index"} == {"both", "clinical"}
-
-
-def test_added_value_agrees_with_scikit_survival():
-    from sksurv.datasets import load_veterans_lung_cancer
-    from sksurv.linear_model import CoxPHSurvivalAnalysis
-
-    from pipeline.metrics.added_value import added_value
-
-    table, outcome = load_veterans_lung_cancer()
-    time, event = outcome["Survival_in_days"], outcome["Status"].astype(float)
-    age, score = table["Age_in_years"].to_numpy(), -table["Karnofsky_score"].to_numpy()
-    result = added_value(time, event, age, score, 0.95)
-    model = CoxPHSurvivalAnalysis(ties="efron").fit(np.column_stack([age, score / score.std()]), outcome)
-    assert result.log_hazard_ratio.value == pytest.approx(model.coef_[1], abs=1e-4)
-    assert result.log_hazard_ratio.low > 0 and result.p_value < 1e-8
 
 
 def test_horizons_beyond_follow_up_are_empty_with_a_reason(tmp_path):

@@ -24,7 +24,7 @@ from study_runner import Study
 RUN = [sys.executable, "-m", "snakemake", "--cores", "2", "--rerun-incomplete", "--configfile", "study.yaml"]
 TABLES = (".csv", ".parquet", ".json")
 # Times and memory, and what names the folder of the images.
-NO_TABLES = ("benchmarks", "logs", "work", "index", "convert")
+NO_TABLES = ("benchmarks", "logs", "checkpoints", "index", "convert")
 
 
 def tables(study: Study) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ import pytest
 from study_runner import Study, copy_house, tiny_config, tiny_rows
 
 # What tells when and how long, or is a mark of Snakemake's own.
-NO_RESULTS = ("logs", "benchmarks", "work")
+NO_RESULTS = ("logs", "benchmarks", "checkpoints")
 NO_RESULT_FILES = (".snakemake_timestamp", "timing.json")
 UP_TO_IMAGES = ("preprocess", "radiomics")
 

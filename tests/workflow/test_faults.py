@@ -177,7 +177,7 @@ def test_cut_parquet(finished: Study, undisturbed: Study) -> None:
 def test_cut_checkpoint(study: Study, undisturbed: Study) -> None:
     """the checkpoint of a killed training is cut"""
     study.config = {**study.config, "training": {**study.config["training"], "iterations": 4}}
-    checkpoint = study.results / "work/deepmts_0/checkpoint.pt"
+    checkpoint = study.results / "checkpoints/deepmts_0/checkpoint.pt"
     process = start(study)
     while process.poll() is None and not checkpoint.exists():
         time.sleep(0.02)

@@ -68,7 +68,7 @@ def test_a_killed_workflow_goes_on(tmp_path: Path) -> None:
     study = Study(copy_house(tmp_path / "repo"), CONFIG)
     prepare(study.house)
     (study.house / "study.yaml").write_text(yaml.safe_dump(CONFIG))
-    out, work = study.house / TARGET, study.results / "work"
+    out, work = study.house / TARGET, study.results / "checkpoints"
     for _ in range(2):
         killed_after_next_checkpoint(study.house, work / "r_net_0" / "checkpoint.pt")
     assert not (out / "checkpoint.pt").exists()

@@ -41,7 +41,7 @@ def test_patterns_and_paths(here: Path) -> None:
     assert tiny.feature_table("core") == "results/tiny/radiomics/features_core.parquet"
     assert tiny.fold() == "results/tiny/models/{model}/fold{fold}"
     assert tiny.log("suv/{patient}") == "results/tiny/logs/suv/{patient}.log"
-    assert tiny.checkpoints("deepmts", "0") == "results/tiny/work/deepmts_0"
+    assert tiny.checkpoints("deepmts", "0") == "results/tiny/checkpoints/deepmts_0"
 
 
 def test_no_two_files_of_a_study_share_a_path(here: Path) -> None:
