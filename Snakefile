@@ -3,6 +3,8 @@
 #   snakemake --cores all                                   the embedded phantom study
 #   snakemake --cores all --configfile my_study.yaml        yours
 #   snakemake --cores all preprocess | radiomics | train    parts of it
+import os
+
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -10,7 +12,7 @@ min_version("9.0")
 # A study file stands for itself: the embedded default is run only where none is given.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: os.path.join(workflow.basedir, "config/config.yaml")
 
 
 include: "rules/common.smk"
@@ -66,4 +68,4 @@ onsuccess:
 
 
 onerror:
-    announce(failure_lines(paths))
+    announce(failure_lines(paths, STARTED))

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pipeline.attempts import marked_attempt
 from pipeline.errors import PipelineError
@@ -18,6 +18,9 @@ from pipeline.provenance import set_job
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+ON_BAD_PATIENT = "SUVIVAL_ON_BAD_PATIENT"
+"""Variable of the environment that holds `study.on_bad_patient`."""
 
 T = TypeVar("T")
 # The terminal as it was before `job` sent standard error to the log.
@@ -83,6 +86,11 @@ def end_with_parent() -> None:
         return
     pr_set_pdeathsig = 1
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def on_bad_patient() -> Literal["stop", "exclude"]:
+    """What the study does with a patient whose data cannot be trusted, as the workflow says."""
+    return "exclude" if os.environ[ON_BAD_PATIENT] == "exclude" else "stop"
 
 
 def _quit(code: int = 1) -> None:

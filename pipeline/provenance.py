@@ -168,12 +168,13 @@ def set_job(parameters: Iterable[tuple[str, Any]]) -> None:
     """Take note of what the job that runs in this process was given, for the manifests of its results.
 
     Args:
-        parameters: Names and values of the rule's parameters: digest of the code, settings.
+        parameters: Names and values of the rule's parameters: digest of the code, settings. None: no
+            rule runs.
     """
     global _job
     made_by = {name: value for name, value in parameters if name not in _PLACES}
     text = json.dumps(made_by, sort_keys=True, default=str)
-    _job = hashlib.sha256(text.encode()).hexdigest()[:16]
+    _job = hashlib.sha256(text.encode()).hexdigest()[:16] if made_by else OUTSIDE
 
 
 def current_job() -> str:

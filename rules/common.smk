@@ -1,14 +1,16 @@
 # What all rules share: the study, its paths, and what each rule depends on. No stage lives here.
 import os
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(workflow.basedir).resolve()
+STARTED = time.time()
 sys.path.insert(0, str(ROOT))
 from snakemake.exceptions import WorkflowError
 from snakemake.persistence.file import FilePersistence
 
-from pipeline.console import accelerators, prepare_environment
+from pipeline.console import ON_BAD_PATIENT, accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.spread import CLUSTER
 from pipeline.workflow.announcements import (
@@ -22,6 +24,7 @@ from pipeline.workflow.guards import (
     machine_failures_told,
     record_absent,
     require_images,
+    stops_at_exclusions,
 )
 from pipeline.workflow.paths import StudyPaths
 from pipeline.workflow.records import mark_results_without_record
@@ -40,9 +43,10 @@ except PipelineError as error:
 
 settings, cohort = study.settings, study.cohort
 depends = Dependencies(study)
-# In the environment and not in parameters: where something is computed reruns nothing.
+# In the environment and not in parameters: where something is computed, and whether a bad patient
+# stops the run, changes no result of a job that ended, and reruns none.
 os.environ[CLUSTER] = settings.resources.cluster
-POLICY = settings.study.on_bad_patient
+os.environ[ON_BAD_PATIENT] = settings.study.on_bad_patient
 
 # Snakemake reads --touch after this file; it records results as they are.
 if workflow.is_main_process and not {"--touch", "-t"} & set(sys.argv):

@@ -19,7 +19,6 @@ rule contours:
         **depends.on("contours"),
         folder=lambda wildcards: paths.image_folder(wildcards.patient),
         roi=lambda wildcards: cohort[wildcards.patient].roi,
-        policy=POLICY,
     message:
         "Contours {wildcards.patient}: regions of interest to masks"
     script:

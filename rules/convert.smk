@@ -19,7 +19,6 @@ if settings.cohort.source == "nifti":
             folder=lambda wildcards: paths.image_folder(wildcards.patient),
             files=lambda wildcards: paths.files_of(wildcards.patient),
             absent=paths.absent,
-            policy=POLICY,
         message:
             "Convert {wildcards.patient}: NIfTI files to volumes"
         script:
@@ -43,7 +42,6 @@ else:
             **stage_resources(4000, 30),
         params:
             **depends.on("convert"),
-            policy=POLICY,
         message:
             "Convert {wildcards.patient}: slices to volumes"
         script:

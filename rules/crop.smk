@@ -22,7 +22,6 @@ if study.from_scanner:
         params:
             **depends.on("crop"),
             mask_from=settings.contours.crop_mask,
-            policy=POLICY,
         message:
             "Crop {wildcards.patient}: one interpolation onto the study's grid"
         script:
@@ -51,7 +50,6 @@ elif settings.cohort.source == "slices":
             absent=paths.absent,
             spacing_mm=settings.crop.spacing_mm,
             roi=lambda wildcards: cohort[wildcards.patient].roi,
-            policy=POLICY,
         message:
             "Ingest {wildcards.patient}: image and mask into the store"
         script:

@@ -24,6 +24,7 @@ rule explain_model:
     params:
         **depends.on("explain_model"),
         seed=settings.study.seed,
+        threads=settings.threads.train_fold,
     message:
         "Explain {wildcards.model}: attribution maps and their randomisation tests"
     script:

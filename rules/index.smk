@@ -17,7 +17,6 @@ rule index:
         folder=lambda wildcards: paths.image_folder(wildcards.patient),
         files=lambda wildcards: paths.files_of(wildcards.patient),
         absent=paths.absent,
-        policy=POLICY,
     message:
         "Index {wildcards.patient}: which series is the PET, which the CT"
     script:

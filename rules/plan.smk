@@ -16,7 +16,7 @@ rule exclusions:
         **depends.on("exclusions"),
         stages={patient: paths.stages_of(patient) for patient in cohort.ids()},
         table=dict(cohort.problems),
-        policy=POLICY,
+        stops=lambda wildcards: stops_at_exclusions(paths),
     message:
         "Exclusions: the status that every stage left of every patient"
     script:

@@ -17,7 +17,6 @@ rule radiomics_patient:
     params:
         **depends.on("radiomics_patient"),
         contour="manual",
-        policy=POLICY,
     message:
         "Radiomics {wildcards.patient}: features inside the contour"
     script:
@@ -32,6 +31,7 @@ use rule radiomics_patient as radiomics_region with:
     benchmark:
         paths.benchmark("radiomics_region/{region}_{patient}")
     params:
+        settings=lambda wildcards: depends.settings_of_region(wildcards.region),
         contour=lambda wildcards: wildcards.region,
     message:
         "Radiomics {wildcards.patient}: features of the region {wildcards.region}"
@@ -93,7 +93,6 @@ rule radiomics_predicted:
     params:
         **depends.on("radiomics_predicted"),
         results=lambda wildcards: paths.results,
-        policy=POLICY,
     message:
         "Radiomics: contours of {wildcards.network}, patients that fold {wildcards.fold} was not trained on"
     script:
@@ -118,7 +117,6 @@ rule stability_patient:
         **stage_resources(3000, 120),
     params:
         **depends.on("stability_patient"),
-        policy=POLICY,
     message:
         "Stability {wildcards.patient}: features under perturbed contours"
     script:

@@ -15,7 +15,6 @@ rule register:
         **stage_resources(4000, 60),
     params:
         **depends.on("register"),
-        policy=POLICY,
     message:
         "Register {wildcards.patient}: rigid alignment to the template"
     script:

@@ -14,7 +14,6 @@ rule suv:
         **stage_resources(2000, 15),
     params:
         **depends.on("suv"),
-        policy=POLICY,
     message:
         "SUV {wildcards.patient}: stored PET values to g/mL"
     script:

@@ -29,6 +29,7 @@ rule train_fold:
         ),
         horizons_days=settings.evaluation.predicted_days,
         seed=settings.study.seed,
+        threads=settings.threads.train_fold,
         work=lambda wildcards: paths.checkpoints(wildcards.model, wildcards.fold),
     message:
         "Train {wildcards.model}, fold {wildcards.fold}"

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pipeline.console import job
+from pipeline.console import job, on_bad_patient
 from pipeline.dicom.contours.contours import ContourSources, contours_patient
 from pipeline.settings.dicom import ContourSettings
 
@@ -14,4 +14,4 @@ with job(snakemake.log[0], snakemake.params.items()):
         folder=Path(snakemake.params.folder),
     )
     settings = ContourSettings.model_validate(snakemake.params.settings)
-    contours_patient(sources, Path(snakemake.output[0]), settings, snakemake.params.policy)
+    contours_patient(sources, Path(snakemake.output[0]), settings, on_bad_patient())

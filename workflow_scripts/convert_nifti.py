@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pipeline.console import job
+from pipeline.console import job, on_bad_patient
 from pipeline.dicom.volume.convert_nifti import convert_nifti
 from pipeline.settings.cohort import NiftiSettings
 from pipeline.tables.files import PatientFiles
@@ -10,4 +10,4 @@ with job(snakemake.log[0], snakemake.params.items()):
         snakemake.wildcards.patient, Path(snakemake.params.folder), absent=Path(snakemake.params.absent)
     )
     settings = NiftiSettings.model_validate(snakemake.params.settings)
-    convert_nifti(patient, Path(snakemake.output[0]), settings, snakemake.params.policy)
+    convert_nifti(patient, Path(snakemake.output[0]), settings, on_bad_patient())

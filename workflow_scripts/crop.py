@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pipeline.console import job
+from pipeline.console import job, on_bad_patient
 from pipeline.crops.crop import CropSources, crop_patient
 from pipeline.settings.geometry import CropSettings
 
@@ -9,6 +9,4 @@ with job(snakemake.log[0], snakemake.params.items()):
     position = Path(snakemake.input.position) if snakemake.input.position else None
     sources = CropSources(patient_id=snakemake.wildcards.patient, position=position, **stages)
     settings = CropSettings.model_validate(snakemake.params.settings)
-    crop_patient(
-        sources, Path(snakemake.output[0]), settings, snakemake.params.policy, snakemake.params.mask_from
-    )
+    crop_patient(sources, Path(snakemake.output[0]), settings, on_bad_patient(), snakemake.params.mask_from)

@@ -13,6 +13,6 @@ with job(snakemake.log[0], snakemake.params.items()):
         outcomes=Path(snakemake.input.cohort),
         settings=ExplainSettings.model_validate(snakemake.params.settings),
         seed=snakemake.params.seed,
-        threads=snakemake.threads,
+        threads=snakemake.params.threads,
     )
     explain_model(explanation, Path(snakemake.output[0]))

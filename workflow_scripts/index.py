@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pipeline.console import job
+from pipeline.console import job, on_bad_patient
 from pipeline.dicom.series.index import index_patient
 from pipeline.settings.dicom import IndexSettings
 from pipeline.tables.files import PatientFiles
@@ -10,4 +10,4 @@ with job(snakemake.log[0], snakemake.params.items()):
         snakemake.wildcards.patient, Path(snakemake.params.folder), absent=Path(snakemake.params.absent)
     )
     settings = IndexSettings.model_validate(snakemake.params.settings)
-    index_patient(patient, settings, Path(snakemake.output[0]), snakemake.params.policy)
+    index_patient(patient, settings, Path(snakemake.output[0]), on_bad_patient())

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pipeline.console import job
+from pipeline.console import job, on_bad_patient
 from pipeline.crops.ingest import ingest_patient
 from pipeline.tables.files import PatientFiles
 
@@ -11,6 +11,4 @@ with job(snakemake.log[0], snakemake.params.items()):
         snakemake.params.roi,
         Path(snakemake.params.absent),
     )
-    ingest_patient(
-        patient, Path(snakemake.output[0]), snakemake.params.policy, tuple(snakemake.params.spacing_mm)
-    )
+    ingest_patient(patient, Path(snakemake.output[0]), on_bad_patient(), tuple(snakemake.params.spacing_mm))

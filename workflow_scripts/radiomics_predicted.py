@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pipeline.console import job
+from pipeline.console import job, on_bad_patient
 from pipeline.radiomics.radiomics_predicted import FoldContours, radiomics_predicted
 from pipeline.settings.radiomics import RadiomicsSettings
 
@@ -15,4 +15,4 @@ with job(snakemake.log[0], snakemake.params.items()):
     settings = RadiomicsSettings.model_validate(
         {**snakemake.params.settings, "feature_set": snakemake.input.feature_set}
     )
-    radiomics_predicted(source, Path(snakemake.output[0]), settings, snakemake.params.policy)
+    radiomics_predicted(source, Path(snakemake.output[0]), settings, on_bad_patient())

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pipeline.console import job
+from pipeline.console import job, on_bad_patient
 from pipeline.registration.register import RegistrationSources, register_patient
 from pipeline.settings.geometry import RegistrationSettings
 
@@ -11,4 +11,4 @@ with job(snakemake.log[0], snakemake.params.items()):
         template=Path(snakemake.input.template) if snakemake.input.template else None,
     )
     settings = RegistrationSettings.model_validate(snakemake.params.settings)
-    register_patient(sources, Path(snakemake.output[0]), settings, snakemake.params.policy)
+    register_patient(sources, Path(snakemake.output[0]), settings, on_bad_patient())

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pipeline.console import job
+from pipeline.console import job, on_bad_patient
 from pipeline.radiomics.sources import sources_of
 from pipeline.radiomics.stability_patient import stability_patient
 from pipeline.settings.radiomics import RadiomicsSettings
@@ -15,5 +15,5 @@ with job(snakemake.log[0], snakemake.params.items()):
         ),
         Path(snakemake.output[0]),
         RadiomicsSettings.model_validate(settings),
-        snakemake.params.policy,
+        on_bad_patient(),
     )

@@ -1,9 +1,9 @@
 from pathlib import Path
 
-from pipeline.console import job
+from pipeline.console import job, on_bad_patient
 from pipeline.dicom.pet.suv import suv_patient
 from pipeline.settings.dicom import SuvSettings
 
 with job(snakemake.log[0], snakemake.params.items()):
     settings = SuvSettings.model_validate(snakemake.params.settings)
-    suv_patient(Path(snakemake.input.convert), Path(snakemake.output[0]), settings, snakemake.params.policy)
+    suv_patient(Path(snakemake.input.convert), Path(snakemake.output[0]), settings, on_bad_patient())

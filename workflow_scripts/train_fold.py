@@ -17,7 +17,7 @@ with job(snakemake.log[0], snakemake.params.items()):
         fold=int(snakemake.wildcards.fold),
         horizons_days=tuple(snakemake.params.horizons_days),
         seed=snakemake.params.seed,
-        threads=snakemake.threads,
+        threads=snakemake.params.threads,
         work=Path(snakemake.params.work),
         initial=Path(snakemake.input.initial, "checkpoint.pt") if snakemake.input.initial else None,
     )

@@ -20,6 +20,8 @@ from pipeline.deploy.preprocess import NewPatient
 from pipeline.errors import PipelineError
 from pipeline.provenance import ROOT
 
+EXPECT_HELP = "identity that the bundle must have (its file ID), whole or its first 12 digits or more"
+
 
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
@@ -27,8 +29,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     show = commands.add_parser("show", help="verify a bundle and print what it needs")
     show.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
+    show.add_argument("--expect", default="", metavar="ID", help=EXPECT_HELP)
     predict = commands.add_parser("predict", help="predict a new patient")
     predict.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
+    predict.add_argument("--expect", default="", metavar="ID", help=EXPECT_HELP)
     predict.add_argument("--images", type=Path, required=True, help="one patient's DICOM (or NIfTI) files")
     predict.add_argument("--out", type=Path, required=True, help="new folder for the prediction")
     predict.add_argument(
@@ -57,9 +61,9 @@ def main(arguments: Sequence[str]) -> int:
     prepare_environment(ROOT)
     configure_logging(logging.WARNING)
     try:
-        bundle = read_bundle(given.bundle)
+        bundle = read_bundle(given.bundle, given.expect)
         if given.command == "show":
-            print(described(bundle.manifest))
+            print(model_card(bundle))
             return 0
         return _predict(given, bundle)
     except PipelineError as error:
@@ -77,7 +81,7 @@ def _predict(given: argparse.Namespace, bundle: Bundle) -> int:
         _require_new(work)
         compute = ComputeOptions(given.device, given.threads)
         prediction = predict_patient(bundle, patient, work, compute)
-        write_prediction(bundle.manifest, prediction, given.out, identity=given.identity)
+        write_prediction(bundle, prediction, given.out, identity=given.identity)
     for flag in prediction.flags:
         if flag.level == "warning":
             print(f"warning: {flag.about}: {flag.text}", file=sys.stderr)
@@ -109,10 +113,12 @@ def _pairs(given: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def described(manifest: Manifest) -> str:
+def model_card(bundle: Bundle) -> str:
     """What the bundle is and needs, for the terminal."""
+    manifest = bundle.manifest
     members = ", ".join(f"{name} ({member.kind})" for name, member in manifest.members.items())
     lines = [
+        f"identity: {bundle.identity}",
         f"{manifest.model} of study {manifest.study.name}: {members}; {manifest.folds()} folds",
         f"images: {manifest.source.upper()} PET and CT",
         f"clinical: {', '.join(manifest.clinical) or 'none'}",

@@ -11,26 +11,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import ValidationError
 
 from pipeline import __version__
-from pipeline.deploy.bundle_files import digest_of, write_manifest
+from pipeline.deploy.bundle_files import digest_of, files_in, first_problem, write_manifest
 from pipeline.deploy.covariate_shift import StageFolders, patient_covariates, scanner_of
 from pipeline.deploy.manifest import (
     FEATURE_SET,
     FORMAT,
+    LIBRARIES,
+    PERCENTILES,
     TEMPLATE,
     BundleError,
     CohortFacts,
     Manifest,
-    Member,
     PercentileRange,
     Software,
     StageSettings,
     StudyFacts,
 )
+from pipeline.deploy.manifest_members import Member
 from pipeline.deploy.members import MemberFolds, pack_member, require_packable
 from pipeline.metrics.risk_groups import cuts_by_fold
-from pipeline.provenance import file_sha256, versions
+from pipeline.provenance import versions
 from pipeline.settings.models import Model
 from pipeline.settings.root import Settings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
@@ -39,8 +42,6 @@ from pipeline.tables.status import read_whole, stage_folder
 from pipeline.tables.whole import whole_folder
 
 log = logging.getLogger(__name__)
-LIBRARIES = ("torch", "numpy", "SimpleITK", "antspyx", "pyradiomics", "pydicom")
-PERCENTILES = tuple(range(0, 101, 5))
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,15 @@ def write_bundle(job: BundleJob, out: Path) -> None:
     source = _scanner_images(job)
     _require_repeatable(job)
     with whole_folder(out) as folder:
-        privacy = _fill(job, source, folder)
+        try:
+            privacy = _fill(job, source, folder)
+        except ValidationError as error:
+            raise BundleError(
+                "the study's results cannot be those of a bundle",
+                where=str(job.results),
+                got=first_problem(error),
+                action="see whether the named model is fitted as it should be, and name another bundle.ensemble",
+            ) from None
     for line in privacy:
         log.warning("%s", line)
 
@@ -105,6 +114,7 @@ def _fill(job: BundleJob, source: Literal["dicom", "nifti"], out: Path) -> tuple
             title=settings.study.title,
             note=settings.study.note,
             endpoint_name=settings.cohort.endpoint_name,
+            time_unit=settings.cohort.time_unit,
         ),
         model=job.model,
         source=source,
@@ -116,12 +126,12 @@ def _fill(job: BundleJob, source: Literal["dicom", "nifti"], out: Path) -> tuple
         clinical=clinical,
         needs_contour=_contour_reason(job),
         uses_radiomics=_uses_radiomics(job),
-        horizons_days=settings.evaluation.horizons_days,
+        horizons_days=tuple(sorted(set(settings.evaluation.horizons_days))),
         risk_cuts=_risk_cuts(job, ensemble),
         threshold=settings.bundle.threshold,
         cohort=cohort_facts(job, clinical),
         privacy=privacy,
-        files={p.relative_to(out).as_posix(): file_sha256(p) for p in sorted(out.rglob("*")) if p.is_file()},
+        files=files_in(out),
     )
     write_manifest(out, manifest)
     return privacy

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.deploy.manifest import BaselineHazard, LinearFold, ZScale
+from pipeline.deploy.manifest_members import BaselineHazard, LinearFold, ZScale
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import Baseline
 
@@ -32,7 +32,7 @@ def linear_risk(
         ModelError: A feature is absent, or has no logarithm.
     """
     encoded = fold.clinical.transform(clinical).iloc[0]
-    total = sum(fold.coefficients[str(n)] * float(v) for n, v in encoded.items() if n in fold.coefficients)
+    total = sum(fold.coefficients[str(name)] * float(value) for name, value in encoded.items())
     for feature in fold.features:
         value = _value(feature.name, features, log=log)
         value = feature.median if math.isnan(value) else value

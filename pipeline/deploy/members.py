@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.deploy.manifest import (
+from pipeline.deploy.manifest import BundleError
+from pipeline.deploy.manifest_members import (
     BaselineHazard,
-    BundleError,
     LinearFold,
     LinearMember,
     Member,
@@ -94,15 +94,17 @@ def pack_member(folds: MemberFolds, out: Path) -> Member:
                 action="run the rule survival again: this version writes it",
             )
         baseline = fitted["baseline"]
+        clinical = ClinicalEncoder.from_state(fitted["design"]["clinical"])
         hazard_keys = ("times_days", "cumulative_hazard", "centre", "last_days", "slope")
         parts.append(
             LinearFold(
-                coefficients=fitted["coefficients"],
+                # A fitted model leaves out what has no part in its risk.
+                coefficients=dict.fromkeys(clinical.names(), 0.0) | fitted["coefficients"],
                 features=tuple(
                     ScaledFeature(name=name, median=median, mean=mean, sd=sd)
                     for name, median, mean, sd in fitted["design"]["features"]
                 ),
-                clinical=ClinicalEncoder.from_state(fitted["design"]["clinical"]),
+                clinical=clinical,
                 scale=_scale(scale),
                 hazard=BaselineHazard(**{key: baseline[key] for key in hazard_keys}),
             )
@@ -112,7 +114,7 @@ def pack_member(folds: MemberFolds, out: Path) -> Member:
 
 
 def _pack_network(folds: MemberFolds, out: Path) -> NetworkMember:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     parts = []
     scales: list[ZScale | None] = [_scale(scale) for scale in folds.scales]
@@ -122,7 +124,8 @@ def _pack_network(folds: MemberFolds, out: Path) -> NetworkMember:
         description = json.loads(content["about"])
         name = f"weights/{folds.name}_fold{number}.safetensors"
         (out / name).parent.mkdir(parents=True, exist_ok=True)
-        save_file(content["net"], out / name)
+        # `save_file` makes files that only their owner can read, whatever the umask.
+        (out / name).write_bytes(save(content["net"]))
         parts.append(
             NetworkFold(
                 weights=name,

@@ -10,7 +10,8 @@ import numpy as np
 
 from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.linear import survival
-from pipeline.deploy.manifest import BundleError, NetworkFold
+from pipeline.deploy.manifest import BundleError
+from pipeline.deploy.manifest_members import NetworkFold
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:

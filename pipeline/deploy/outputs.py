@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.deploy.boxes import FILE as BOXES
+from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.covariate_shift import covariate_title
 from pipeline.deploy.manifest import Manifest
 from pipeline.deploy.predict import Prediction
+from pipeline.tables.time_units import horizon_name
 from pipeline.volumes.grids import sub_grid
 from pipeline.volumes.nifti import read_grid, write_nifti
 from pipeline.volumes.resample import Sampling, resample
@@ -26,9 +28,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 PREDICTION, PAGE, MASK, SEG = "prediction.json", "report.html", "mask_ct.nii.gz", "mask_ct_seg.dcm"
 
 
-def write_prediction(
-    manifest: Manifest, prediction: Prediction, out: Path, *, identity: bool = False
-) -> None:
+def write_prediction(bundle: Bundle, prediction: Prediction, out: Path, *, identity: bool = False) -> None:
     """Write `prediction.json`, `report.html`, the mask (where a network segments), the boxes (where one detects).
 
     The mask lies on the CT's grid. It is also written as DICOM SEG where the images are DICOM
@@ -36,13 +36,13 @@ def write_prediction(
     `identity` asks the SEG to.
 
     Args:
-        manifest: The bundle's manifest.
+        bundle: The bundle that predicted.
         prediction: The prediction.
         out: Folder that receives the files.
         identity: Whether to keep patient and study attributes in the SEG, for an archive.
     """
     out.mkdir(parents=True, exist_ok=True)
-    volume: float | None = None
+    manifest, volume = bundle.manifest, None
     if prediction.probability is not None:
         mask = mask_on_ct(manifest, prediction)
         volume = float(mask.array.sum()) * mask.grid.voxel_ml()
@@ -51,9 +51,9 @@ def write_prediction(
             _write_seg(prediction, mask, out / SEG, identity=identity)
     if prediction.boxes is not None:
         prediction.boxes.to_csv(out / BOXES, index=False)
-    content = {**_plain(prediction), "mask_ml": volume, "bundle": _provenance(manifest)}
+    content = {**_plain(manifest, prediction), "mask_ml": volume, "bundle": _provenance(bundle)}
     (out / PREDICTION).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (out / PAGE).write_text(page(manifest, prediction, volume), encoding="utf-8")
+    (out / PAGE).write_text(page(bundle, prediction, volume), encoding="utf-8")
 
 
 def mask_on_ct(manifest: Manifest, prediction: Prediction) -> Volume:
@@ -82,7 +82,7 @@ def _write_seg(prediction: Prediction, mask: Volume, path: Path, *, identity: bo
     )
 
 
-def _plain(prediction: Prediction) -> dict[str, Any]:
+def _plain(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
     estimate = prediction.estimate
     survival = {} if estimate is None else estimate.survival
     return {
@@ -92,26 +92,30 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
         "percentile": estimate and estimate.percentile,
         "risk_group": estimate and estimate.group,
         "survival": {f"{days:g}": None if math.isnan(p) else p for days, p in survival.items()},
+        "survival_times": {f"{days:g}": horizon_name(days, manifest.study.time_unit) for days in survival},
         "labels": prediction.labels,
         "members": prediction.members,
         "boxes": None if prediction.boxes is None else len(prediction.boxes),
         "contour": prediction.contour,
         "covariates": prediction.covariates,
+        "inputs": dict(prediction.inputs),
         "flags": [asdict(flag) for flag in prediction.flags],
         "warnings": sum(flag.level == "warning" for flag in prediction.flags),
     }
 
 
-def _provenance(manifest: Manifest) -> dict[str, Any]:
+def _provenance(bundle: Bundle) -> dict[str, Any]:
+    manifest = bundle.manifest
     software = manifest.software.model_dump()
-    return {"study": manifest.study.name, "model": manifest.model, "software": software}
+    names = {"study": manifest.study.name, "model": manifest.model}
+    return {"identity": bundle.identity, "format": manifest.format, **names, "software": software}
 
 
-def page(manifest: Manifest, prediction: Prediction, volume: float | None) -> str:
+def page(bundle: Bundle, prediction: Prediction, volume: float | None) -> str:
     """The page; every value is escaped by the template engine.
 
     Args:
-        manifest: The bundle's manifest.
+        bundle: The bundle that predicted.
         prediction: The prediction.
         volume: volume of the mask on the CT's grid (mL), or None.
     """
@@ -121,13 +125,22 @@ def page(manifest: Manifest, prediction: Prediction, volume: float | None) -> st
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("patient.html.j2").render(
-        manifest=manifest,
+        manifest=bundle.manifest,
+        identity=bundle.identity,
         prediction=prediction,
         volume=volume,
-        image=_slice_image(manifest, prediction),
+        image=_slice_image(bundle.manifest, prediction),
         covariates=[(covariate_title(name), value) for name, value in prediction.covariates.items()],
-        warnings=sum(flag.level == "warning" for flag in prediction.flags),
+        warnings=[flag for flag in prediction.flags if flag.level == "warning"],
+        notes=[flag for flag in prediction.flags if flag.level == "note"],
+        survival=_survival_rows(bundle.manifest, prediction),
     )
+
+
+def _survival_rows(manifest: Manifest, prediction: Prediction) -> list[tuple[str, float]]:
+    """Survival probabilities with their times in the study's unit."""
+    survival = {} if prediction.estimate is None else prediction.estimate.survival
+    return [(horizon_name(days, manifest.study.time_unit), value) for days, value in survival.items()]
 
 
 def _slice_image(manifest: Manifest, prediction: Prediction) -> str:

@@ -17,8 +17,10 @@ from pipeline.deploy.boxes import boxes_table
 from pipeline.deploy.bundle_files import Bundle, digest_of
 from pipeline.deploy.covariate_shift import StageFolders, patient_covariates, scanner_of
 from pipeline.deploy.flags import Flag
+from pipeline.deploy.inputs import inputs_of
 from pipeline.deploy.linear import linear_risk, survival, z_score
-from pipeline.deploy.manifest import BundleError, LinearMember, Manifest, NetworkFold, NetworkMember
+from pipeline.deploy.manifest import BundleError, Manifest
+from pipeline.deploy.manifest_members import LinearMember, NetworkFold, NetworkMember
 from pipeline.deploy.networks import ComputeOptions, NetworkInputs, NetworkResult, run_network
 from pipeline.deploy.preprocess import NewPatient, preprocess_patient, radiomics_features, stage_warnings
 
@@ -68,6 +70,7 @@ class Prediction:
         covariates: Values compared with those of the development patients.
         flags: What has to be known.
         folders: What the per-patient stages wrote.
+        inputs: What was entered, chosen and assumed; see :func:`pipeline.deploy.inputs.inputs_of`.
         boxes: See :func:`pipeline.deploy.boxes.boxes_table`; None where no network detects.
     """
 
@@ -80,6 +83,7 @@ class Prediction:
     covariates: dict[str, float]
     flags: tuple[Flag, ...]
     folders: StageFolders
+    inputs: Mapping[str, Any]
     boxes: pd.DataFrame | None = None
 
 
@@ -159,6 +163,7 @@ def predict_patient(bundle: Bundle, patient: NewPatient, work: Path, compute: Co
         covariates=covariates,
         flags=tuple(sorted(flags, key=lambda flag: flag.level != "warning")),
         folders=folders,
+        inputs=inputs_of(manifest, patient, folders),
         boxes=boxes,
     )
 

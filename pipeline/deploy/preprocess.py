@@ -140,6 +140,7 @@ def radiomics_features(
     """
     from pipeline.errors import RadiomicsError
     from pipeline.radiomics.native_pet import FeatureSources
+    from pipeline.radiomics.pet_harmonisation import harmonised
     from pipeline.radiomics.radiomics_patient import ExtractionOptions, patient_features
     from pipeline.radiomics.sets import load_feature_set
     from pipeline.radiomics.sources import read_images, read_predicted
@@ -150,6 +151,7 @@ def radiomics_features(
         patient_id, folders.convert, folders.suv, folders.contours, folders.registration, folders.crop
     )
     images = read_images(sources) if masks is None else read_predicted(sources, masks)
+    images = harmonised(images, folders.suv, settings.pet_fwhm_mm)
     if images.pet is None:
         raise RadiomicsError(
             "there is no contour to take features from",

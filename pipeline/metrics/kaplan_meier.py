@@ -128,3 +128,17 @@ def uncensored_probability(time: Array, event: Array, at: Array, *, before: bool
     side: Literal["left", "right"] = "left" if before else "right"
     probability: Array = steps[np.searchsorted(times, np.asarray(at, dtype=float), side=side)]
     return probability
+
+
+def median_follow_up(time: Array, event: Array) -> float:
+    """Median follow-up by the reverse Kaplan–Meier method: the median time to censoring.
+
+    Source: Schemper and Smith, Control Clin Trials 1996; 17: 343. Patients with the event would have
+    been followed longer, so the median of all times is too short. NaN where fewer than half are
+    censored within the observed times. (Without scikit-survival: the report, which shows it, loads none.)
+    """
+    time, censored = np.asarray(time, dtype=float), np.asarray(event) != 1
+    times, leaving = np.unique(time[censored], return_counts=True)
+    at_risk = (time[None, :] >= times[:, None]).sum(axis=1)
+    reached = np.flatnonzero(np.cumprod(1 - leaving / at_risk) <= 0.5 + 1e-12)
+    return float(times[reached[0]]) if len(reached) else float("nan")

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.errors import TableError
 from pipeline.planning.duplicate_images import find_duplicate_images
 from pipeline.settings.base import Policy
 from pipeline.tables.failures import own_result
@@ -100,9 +101,11 @@ def gather_problems(
         stages: Patient id → what the stages left, in the stages' order.
         table: Patient id → what was wrong with the row of the cohort table.
         out: The CSV file to write.
-        policy: What to do where two patients have the same images: `stop`, or `exclude` both.
+        policy: What to do where a stage excluded a patient, under an earlier policy, or two patients
+            have the same images: `stop`, or `exclude` them.
 
     Raises:
+        TableError: (policy `stop`) a stage excluded a patient.
         DamageError: What a stage left is missing or damaged.
         TableError: Two patients have the same images.
     """
@@ -113,5 +116,20 @@ def gather_problems(
     problems = gather_statuses(stages)
     # A copy of a patient who is excluded for another reason does no harm.
     excluded = excluded_patients(problems)
+    if excluded and policy == "stop":
+        raise _refused(problems)
     usable = {patient_id: paths for patient_id, paths in stages.items() if patient_id not in excluded}
     write_problems(out, [*rows, *problems, *find_duplicate_images(usable, policy)])
+
+
+def _refused(problems: Iterable[PatientStatus]) -> TableError:
+    """The exclusions of an earlier run, which a study that stops at bad patients must not pass over."""
+    found = [problem for problem in problems if problem.status.state == "excluded"]
+    first = found[0]
+    more = len({problem.patient_id for problem in found} - {first.patient_id})
+    return TableError(
+        f"stages excluded patients, and study.on_bad_patient is stop: {first.status.problem}",
+        where=f"patient {first.patient_id}, {first.status.stage}"
+        + (f", and {more} more patients" if more else ""),
+        action="correct the data or remove the rows, or set study.on_bad_patient: exclude",
+    )

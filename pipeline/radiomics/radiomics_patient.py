@@ -15,6 +15,7 @@ from pipeline.radiomics.features import extract_features
 from pipeline.radiomics.images import BoolArray, FeatureImage
 from pipeline.radiomics.native_pet import FeatureSources
 from pipeline.radiomics.partial_volume import partial_volume_metrics
+from pipeline.radiomics.pet_harmonisation import harmonised
 from pipeline.radiomics.pet_metrics import pet_metrics
 from pipeline.radiomics.sets import load_feature_set
 from pipeline.radiomics.sources import PatientImages, read_images
@@ -114,7 +115,7 @@ def _extract(sources: FeatureSources, out: Path, options: ExtractionOptions) -> 
     rows: list[Row] = []
     try:
         with data_and_machine_told_apart():
-            patient = read_images(sources)
+            patient = harmonised(read_images(sources), sources.suv, options.settings.pet_fwhm_mm)
             status = patient.status
             if patient.pet is not None:
                 features = patient_features(patient, feature_set, options)

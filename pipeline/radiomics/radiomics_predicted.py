@@ -14,6 +14,7 @@ from pathlib import Path
 from pipeline.errors import PatientError, TableError
 from pipeline.radiomics.feature_table import Row, table_metadata, write_feature_table
 from pipeline.radiomics.native_pet import FeatureSources
+from pipeline.radiomics.pet_harmonisation import harmonised
 from pipeline.radiomics.radiomics_patient import (
     EXCLUDED,
     STAGE,
@@ -132,7 +133,9 @@ def _features(
     policy: Policy,
 ) -> PatientFeatures:
     try:
-        patient = read_predicted(source.of_patient(patient_id), source.folder / "masks.zarr")
+        files = source.of_patient(patient_id)
+        patient = read_predicted(files, source.folder / "masks.zarr")
+        patient = harmonised(patient, files.suv, settings.pet_fwhm_mm)
         if patient.pet is None:
             return PatientFeatures({}, patient.status)
         return patient_features(patient, feature_set, ExtractionOptions(settings, "manual", policy))

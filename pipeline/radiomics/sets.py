@@ -12,7 +12,13 @@ from pydantic import ValidationError
 from pipeline.errors import SettingsError
 from pipeline.provenance import ROOT, versions
 from pipeline.radiomics.standard_features import standard_columns
-from pipeline.settings.radiomics import Discretisation, FeatureSet, Modality, RadiomicsSettings
+from pipeline.settings.radiomics import (
+    PERTURBATION_KEYS,
+    Discretisation,
+    FeatureSet,
+    Modality,
+    RadiomicsSettings,
+)
 
 FOLDER = ROOT / "config" / "radiomics"
 # Decompositions of a 3D wavelet, low (L) or high (H) pass along x, y and z, in PyRadiomics' order.
@@ -116,7 +122,7 @@ def _columns(feature_set: FeatureSet) -> Iterator[str]:
 
 
 # Settings that decide which tables are made, but not their values.
-NOT_OF_VALUES = {"enabled", "feature_set", "contours", "stability", "perturb_mm"}
+NOT_OF_VALUES = {"enabled", "feature_set", "contours", "stability"} | PERTURBATION_KEYS
 
 
 def settings_hash(settings: RadiomicsSettings, feature_set: FeatureSet, contour: str = "manual") -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.settings.base import DAYS_PER_MONTH
+from pipeline.tables.time_units import DAYS_PER_YEAR
 
-DAYS_PER_YEAR = 365.25
 MISSING = "–"
 
 
@@ -44,17 +44,6 @@ class TimeAxis:
         sizes = [m * power for m in (1, 2, 5, 10)] if self.days == 1 else [1, 2, 3, 6, 12, 24, 60, 120]
         step = next((size for size in sizes if size >= rough * (1 - 1e-9)), sizes[-1])
         return [i * step for i in range(int(end / step + 1e-9) + 1)]
-
-
-def horizon_name(days: float, time_unit: str) -> str:
-    """A time of evaluation: `2 years`, `6 months`, or the bare number without unit."""
-    if time_unit == "none":
-        return f"time {days:g}"
-    if days < DAYS_PER_YEAR * 0.999:
-        return f"{days / DAYS_PER_MONTH:.3g} months"
-    # Whoever writes 365 days means a year, not 0.999 of one.
-    years = f"{round(days / DAYS_PER_YEAR, 2):.3g}"
-    return f"{years} year" + ("" if years == "1" else "s")
 
 
 def display_name(name: str) -> str:

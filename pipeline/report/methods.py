@@ -26,6 +26,14 @@ CLASSICAL = {
     "inner cross-validation; the mean log-hazard of {members} trainings.",
 }
 """Kind of classical model → what it is, with its settings' values."""
+PREPARATION = (
+    "Everything was learned from a fold's training patients. Features missing in more than half of them were left "
+    "out. Other missing features and clinical numbers were replaced by the median, missing levels and levels that no "
+    "training patient has by the most frequent level; features and numbers were standardised. Cox models: Efron's "
+    "method for ties and a small ridge penalty, which is raised, with a warning, where columns separate patients "
+    "by event."
+)
+"""How classical models prepare their columns."""
 CONTOURS = {
     "manual": "",
     "threshold": " Features are of the contour's part above a share of SUVmax.",
@@ -57,6 +65,8 @@ def methods(job: ReportJob, *, outcomes: bool = True, external: bool = True) -> 
     for name, model in settings.models.items():
         text = _network(settings, name, model) if isinstance(model, Network) else _classical(model)
         paragraphs.append((display_name(name).capitalize(), text + _clinical(model)))
+    if settings.classical():
+        paragraphs.append(("Preparation of columns", PREPARATION))
     if survival:
         paragraphs.append(("Ensembles", _ensembles(job)))
     paragraphs.append(("Statistics", _statistics(settings, survival=survival)))
@@ -71,9 +81,10 @@ def _images(settings: Settings) -> str:
         "lbm_janmahasatian": "lean body mass (Janmahasatian)", "ibw": "ideal body weight",
     }[settings.suv.normalisation]  # fmt: skip
     return (
-        "CT was converted to Hounsfield units. PET was converted to standardised uptake values "
-        f"by {normalisation}, decay-corrected as each file's Decay Correction attribute asks; the table of "
-        "SUV lists units, decay path and factor of every patient."
+        "CT was converted to Hounsfield units. PET in Bq/mL was converted to standardised uptake values "
+        f"by {normalisation}, decay-corrected as each file's Decay Correction attribute asks; PET that was stored "
+        "as standardised uptake values was not corrected for decay again. The table of SUV lists units, decay path "
+        "and factor of every patient."
     )
 
 

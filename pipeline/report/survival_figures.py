@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.report.forests import Estimate, sets_in
-from pipeline.report.formatting import TimeAxis, format_p_relation, horizon_name, is_known
+from pipeline.report.formatting import TimeAxis, format_p_relation, is_known
 from pipeline.report.job import ReportJob
 from pipeline.report.style import COLOURS, FAINT, WIDTH, FigureCanvas
+from pipeline.tables.time_units import horizon_name
 
 if TYPE_CHECKING:
     import pandas as pd

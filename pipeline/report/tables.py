@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.metrics.kaplan_meier import median_follow_up
 from pipeline.report.forests import sets_in
 from pipeline.report.formatting import (
     MISSING,
@@ -16,13 +17,13 @@ from pipeline.report.formatting import (
     format_cell,
     format_interval,
     format_p_value,
-    horizon_name,
     is_known,
 )
 from pipeline.report.job import ReportJob
 from pipeline.report.survival_figures import group_name, survival_at
 from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.splits import Splits
+from pipeline.tables.time_units import horizon_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,10 @@ def cohort_table(cohort: pd.DataFrame, time_unit: str) -> pd.DataFrame:
             row["Events"] = f"{int(part['event'].sum())} ({part['event'].mean():.0%})"
             title = f"Time to event or last follow-up{unit}: median (range)"
             row[title] = f"{time.median():.4g} ({time.min():.4g}–{time.max():.4g})"
+            followed = median_follow_up(time.to_numpy(float), part["event"].to_numpy(float))
+            row[f"Median follow-up{unit} (reverse Kaplan–Meier)"] = (
+                f"{followed:.4g}" if is_known(followed) else MISSING
+            )
         row["Centres"] = str(part["centre"].nunique())
         for column in (str(c) for c in cohort.columns if str(c).startswith("clinical_")):
             levels = cohort[column].nunique() <= MOST_LEVELS

@@ -67,7 +67,8 @@ def require_generators(settings: Settings) -> None:
     if settings.phantom is not None and not settings.generates_dicom():
         raise ValueError(
             f"phantom is for studies whose images its generator makes in cohort.image_root: {folder}, got "
-            f"{settings.cohort.image_root}; remove the section"
+            f"{settings.cohort.image_root}; set cohort.image_root to that folder (where study.name was changed, "
+            "it changes too), or remove the section"
         )
     if settings.cohort.source == "generated" and settings.disks is None:
         raise ValueError(

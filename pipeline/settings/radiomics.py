@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.settings.base import Section
 
@@ -14,6 +14,7 @@ Contour = Literal["manual", "threshold", "peritumoral"]
 TextureClass = Literal["glcm", "glrlm", "glszm", "gldm", "ngtdm"]
 
 
+PerturbationKind = Literal["volume", "shift", "contour", "rotation", "noise"]
 StandardFamily = Literal["morph", "loc", "stat", "ih", "ivh", "cm", "rlm", "szm", "dzm", "ngt", "ngl"]
 STANDARD_FAMILIES: tuple[StandardFamily, ...] = get_args(StandardFamily)
 Merging = Literal["2D_avg", "2D_comb", "2_5D_avg", "2_5D_comb", "3D_avg", "3D_comb"]
@@ -63,15 +64,48 @@ class RadiomicsSettings(Section):
     )
     stability: bool = Field(
         False,
-        description="Whether features are also extracted under perturbed contours, for the report; they are in any "
+        description="Whether features are also extracted under perturbations, for the report; they are in any "
         "case where a model asks for `min_icc`.",
+    )
+    perturbations: tuple[PerturbationKind, ...] = Field(
+        ("volume", "shift"),
+        min_length=1,
+        description="What is perturbed where stability is measured: the contour grown and shrunk (`volume`), moved "
+        "along each axis (`shift`) or displaced at random (`contour`); image and contour turned (`rotation`); the "
+        "image with its own noise once more (`noise`).",
     )
     perturb_mm: float = Field(
         2.0,
         gt=0,
         le=20,
-        description="How far perturbed contours are moved, grown and shrunk (at least a voxel).",
+        description="How far perturbed contours are moved, grown and shrunk (at least a voxel); SD of a random "
+        "displacement.",
     )
+    perturb_degrees: float = Field(
+        10.0, gt=0, le=45, description="With `rotation`: angle about the z axis, both ways."
+    )
+    perturb_repeats: int = Field(
+        2, ge=1, le=20, description="With `noise` and `contour`: how often each is drawn."
+    )
+    pet_fwhm_mm: dict[str, float] = Field(
+        default_factory=dict,
+        description="Harmonisation of PET scanners: full width at half maximum of the Gaussian that the PET of each "
+        "scanner (manufacturer and model, as the report's table of SUV names it; `*`: any other) is smoothed by "
+        "before features and PET metrics, so that all reach one recovery (EARL); 0: not at all. Empty: none is "
+        "smoothed.",
+    )
+
+    @field_validator("pet_fwhm_mm")
+    @classmethod
+    def _no_sharpening(cls, values: dict[str, float]) -> dict[str, float]:
+        wrong = {scanner: fwhm for scanner, fwhm in values.items() if not 0 <= fwhm <= 20}
+        if wrong:
+            raise ValueError(f"a full width must lie between 0 and 20 mm: {wrong}")
+        return values
+
+
+PERTURBATION_KEYS = frozenset({"perturbations", "perturb_mm", "perturb_degrees", "perturb_repeats"})
+"""Settings that change perturbed features only."""
 
 
 class Discretisation(Section):

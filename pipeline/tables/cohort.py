@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pipeline.errors import TableError
+from pipeline.provenance import ROOT
 from pipeline.settings.base import DAYS_PER_MONTH, Policy
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort_rows import (
@@ -99,6 +100,8 @@ def read_cohort(settings: CohortSettings, policy: Policy = "stop") -> Cohort:
             `stop`) has an invalid value.
     """
     path = Path(settings.table)
+    if not path.is_file() and (ROOT / path).is_file():
+        path = ROOT / path  # with -s or --directory the run starts elsewhere
     text = read_rows(path)
     if not text.rows:
         raise TableError("the cohort table has no rows", where=str(path), action="add a row per patient")

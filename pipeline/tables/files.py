@@ -45,7 +45,8 @@ class FileListing:
 
     def fail(self, error: OSError) -> None:
         """Take note of a folder or a file that could not be looked at."""
-        if is_machine_failure(error):
+        # What went meanwhile is seen by `images_in_place`.
+        if is_machine_failure(error) and not isinstance(error, FileNotFoundError):
             self.failures.append(error)
         else:
             self.skipped[NO_FOLDER] += 1
@@ -244,6 +245,8 @@ def is_zip(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             return stream.read(len(ZIP)) == ZIP
+    except FileNotFoundError:  # a link that leads nowhere by now; `images_in_place` sees files that went
+        return False
     except OSError as error:
         raise_machine_failure(error)
         return False

@@ -20,7 +20,7 @@ from pipeline.provenance import current_job, file_sha256
 from pipeline.tables.failures import damage, machine_error
 
 FILE = "status.json"
-FILES, MADE_BY, DIGEST = "files", "made_by", "sha256"
+FILES, VARYING, MADE_BY, DIGEST = "files", "varying", "made_by", "sha256"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ Manifest = Mapping[str, FileProof]
 """Path within the folder (POSIX) → the file."""
 
 
-def write_proof(folder: Path, facts: Mapping[str, Any]) -> None:
+def write_proof(folder: Path, facts: Mapping[str, Any], varying: Collection[str] = ()) -> None:
     """Write `status.json`: facts, what made the folder, and every file that lies in it now.
 
     Outside a rule of the workflow (a new patient who is predicted) the field `made_by` says so.
@@ -48,11 +48,15 @@ def write_proof(folder: Path, facts: Mapping[str, Any]) -> None:
     Args:
         folder: The folder, with all its files.
         facts: Plain values.
+        varying: Files and folders directly in it whose bytes differ from run to run, as times do. Only
+            their names are noted, so that the same inputs give the same manifest.
     """
+    there = sorted(name for name in varying if (folder / name).exists())
     files = {
-        name: {"size": size, "sha256": file_sha256(folder / name)} for name, size in sorted(_files_in(folder))
+        name: {"size": size, "sha256": file_sha256(folder / name)}
+        for name, size in sorted(_files_in(folder, there))
     }
-    content = {**facts, MADE_BY: current_job(), FILES: files}
+    content = {**facts, MADE_BY: current_job(), FILES: files, VARYING: there}
     text = json.dumps({**content, DIGEST: _digest(content)}, indent=2)
     (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -73,7 +77,7 @@ def read_proof(folder: Path, *, whole: bool, only: Collection[str] = ()) -> dict
     try:
         content = _parse(path.read_bytes(), path)
         files = {name: FileProof(**entry) for name, entry in content.pop(FILES).items()}
-        _require_files(folder, files)
+        _require_files(folder, files, content.pop(VARYING))
         if whole:
             for name, proof in files.items():
                 if not only or name in only:
@@ -90,7 +94,7 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(data)
         stated = content.pop(DIGEST)
-        if not {FILES, MADE_BY} <= content.keys():
+        if not {FILES, VARYING, MADE_BY} <= content.keys():
             raise ValueError("the manifest is missing")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damage(
@@ -104,8 +108,11 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
     return content
 
 
-def _require_files(folder: Path, files: Manifest) -> None:
-    present = dict(_files_in(folder))
+def _require_files(folder: Path, files: Manifest, varying: Collection[str]) -> None:
+    for name in varying:
+        if not (folder / name).exists():
+            raise damage(folder / name, "a file or folder", "none", remove=folder)
+    present = dict(_files_in(folder, varying))
     for name, proof in files.items():
         if name not in present:
             raise damage(folder / name, f"a file of {proof.size} bytes", "none", remove=folder)
@@ -121,8 +128,8 @@ def _require_content(folder: Path, name: str, proof: FileProof) -> None:
         raise damage(folder / name, f"SHA-256 {proof.sha256}", f"SHA-256 {got}", remove=folder)
 
 
-def _files_in(folder: Path) -> Iterator[tuple[str, int]]:
-    """Path and size (bytes) of every file below a folder, but for `status.json` and hidden ones.
+def _files_in(folder: Path, varying: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Path and size (bytes) of every file below a folder, but for `status.json`, varying and hidden ones.
 
     Snakemake leaves a hidden file in every folder, and so do file systems and desktops.
     """
@@ -131,7 +138,7 @@ def _files_in(folder: Path) -> Iterator[tuple[str, int]]:
         for name in names:
             path = Path(root, name)
             relative = path.relative_to(folder).as_posix()
-            if relative != FILE and not name.startswith("."):
+            if relative != FILE and not name.startswith(".") and relative.partition("/")[0] not in varying:
                 yield relative, path.stat().st_size
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -45,10 +45,16 @@ class PatientStatus:
     status: Status
 
 
-def write_status(folder: Path, status: Status) -> None:
-    """Write a status into a stage's folder, as its last file: with it the manifest of all others."""
+def write_status(folder: Path, status: Status, varying: Collection[str] = ()) -> None:
+    """Write a status into a stage's folder, as its last file: with it the manifest of all others.
+
+    Args:
+        folder: The folder.
+        status: The status.
+        varying: Files whose bytes differ from run to run: only their names are noted.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    write_proof(folder, asdict(status))
+    write_proof(folder, asdict(status), varying)
 
 
 def read_status(folder: Path) -> Status:
@@ -88,16 +94,17 @@ def _status(folder: Path, content: dict[str, Any]) -> Status:
 
 
 @contextlib.contextmanager
-def stage_folder(stage: str, folder: Path) -> Iterator[Path]:
+def stage_folder(stage: str, folder: Path, varying: Collection[str] = ()) -> Iterator[Path]:
     """Yield a folder to write a result of the whole study into, which gets its name when it is whole.
 
     Args:
         stage: The rule.
         folder: The result: it ends with a status `ok` and the manifest of its files.
+        varying: Files whose bytes differ from run to run: only their names are noted.
     """
     with whole_folder(folder) as partial:
         yield partial
-        write_status(partial, Status("ok", stage))
+        write_status(partial, Status("ok", stage), varying)
 
 
 class Warnings(list[str]):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pipeline.metrics.baseline import Baseline
 
 log = logging.getLogger(__name__)
+TIMING = "timing.json"
 
 
 def train_fold(job: FoldJob, out: Path) -> None:
@@ -76,10 +77,10 @@ def train_fold(job: FoldJob, out: Path) -> None:
             _take_best_weights(run)
             timing = _timing(run, time.perf_counter() - begun)
             save_completed(run, timing)
-        with stage_folder("train_fold", out) as folder:
+        with stage_folder("train_fold", out, varying=(TIMING, TENSORBOARD_FOLDER)) as folder:
             write_outputs(job, data, run, folder)
             # Times differ between two runs, so they are a file of their own.
-            (folder / "timing.json").write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")
+            (folder / TIMING).write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")
         remove_run_files(job.work)
 
 

@@ -11,6 +11,11 @@ from pipeline.tables.files import orphan_folders
 from pipeline.tables.preflight import describe_outcomes, preflight_warnings
 from pipeline.workflow.guards import absent_patients
 from pipeline.workflow.paths import StudyPaths
+from pipeline.workflow.records import copied_without_times
+from pipeline.workflow.snakemake_files import records
+
+ERROR = " ERROR   pipeline: "
+"""Begins the message of a job that ended with an error, after the time (`pipeline.console.LOG_FORMAT`)."""
 
 
 def announce(lines: Iterable[str]) -> None:
@@ -25,6 +30,7 @@ def start_lines(paths: StudyPaths) -> list[str]:
     unit = settings.cohort.time_unit
     warnings = [f"patient {patient} left out: {problem}" for patient, problem in cohort.problems.items()]
     late = [
+        *_copy_warnings(paths),
         *preflight_warnings(settings.plan, cohort, settings.evaluation.horizons_days, unit),
         *_plan_warnings(paths),
         *_image_warnings(paths),
@@ -44,6 +50,17 @@ def _plan_warnings(paths: StudyPaths) -> list[str]:
     development = [p for p in study.cohort.patients if p.set == "development"]
     reason = infeasible_plan_reason(development, study.settings.plan, study.settings.study.seed)
     return [f"even if no patient is left out, the plan will refuse: {reason}"] if reason else []
+
+
+def _copy_warnings(paths: StudyPaths) -> list[str]:
+    """Results that were copied without their times, which Snakemake would make again."""
+    if not copied_without_times(paths):
+        return []
+    return [
+        f"the times of the files in {paths.results} are those of a copy (cp -r), so nearly everything would be made "
+        "again; copy with cp -a, or, if nothing was changed since, give the command once with --touch "
+        "--forceall, which sets the times in order"
+    ]
 
 
 def _image_warnings(paths: StudyPaths) -> list[str]:
@@ -71,6 +88,31 @@ def end_lines(paths: StudyPaths) -> list[str]:
     return lines
 
 
-def failure_lines(paths: StudyPaths) -> list[str]:
-    """What to read and do after a run that failed."""
-    return [f"\nstopped; each job's log lies in {paths.results}/logs/; run the same command again to go on"]
+def failure_lines(paths: StudyPaths, since: float) -> list[str]:
+    """What to read and do after a run that failed: last on the terminal, below Snakemake's lists of files.
+
+    Args:
+        paths: The study's paths.
+        since: When the run began, in seconds since the epoch.
+    """
+    again = "run the same command again to go on"
+    if any(record.path.parts[1] == "incomplete" for record in records()):
+        again += ", with --rerun-incomplete for what was being written"
+    return [
+        f"\nstopped; each job's log lies in {paths.results}/logs/; {again}",
+        "(where Snakemake itself is killed, the next command is refused until --unlock was given once)",
+        *(f"{log}: {message}" for log, message in _errors(paths, since)),
+    ]
+
+
+def _errors(paths: StudyPaths, since: float) -> list[tuple[Path, str]]:
+    """The last error in each log that was written since a run began."""
+    errors = []
+    for log in sorted(Path(paths.results, "logs").rglob("*.log")):
+        if log.stat().st_mtime < since:
+            continue
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        messages = [line.partition(ERROR)[2] for line in lines if ERROR in line]
+        if messages:
+            errors.append((log, f"error: {messages[-1]}"))
+    return errors

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.provenance import code_digest
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.models import Model
+from pipeline.settings.radiomics import PERTURBATION_KEYS
 from pipeline.workflow.study import Study
 
 CONVERTED = ("convert", "convert_nifti")
@@ -62,6 +63,9 @@ class Rule:
 NOT_NIFTI = frozenset(key for key in CohortSettings.model_fields if not key.startswith("nifti_"))
 # Which tables are made changes none of the values in them.
 TABLES_MADE = frozenset({"contours", "stability"})
+# Settings of a region of the contour decide the features of this region alone.
+OF_REGION = {"threshold": "threshold_share", "peritumoral": "rim_mm"}
+NOT_OF_CONTOUR = TABLES_MADE | set(OF_REGION.values())
 
 RULES: dict[str, Rule] = {
     "phantom": Rule("pipeline.phantoms.phantom", "phantom"),
@@ -81,18 +85,18 @@ RULES: dict[str, Rule] = {
     "radiomics_patient": Rule(
         "pipeline.radiomics.radiomics_patient",
         "radiomics",
-        TABLES_MADE | {"perturb_mm"},
+        NOT_OF_CONTOUR | PERTURBATION_KEYS,
         after=(*VOLUMES, "register", "crop"),
     ),
     "radiomics_table": Rule("pipeline.radiomics.radiomics_table", after=("radiomics_patient",)),
     "radiomics_predicted": Rule(
         "pipeline.radiomics.radiomics_predicted",
         "radiomics",
-        TABLES_MADE | {"perturb_mm"},
+        NOT_OF_CONTOUR | PERTURBATION_KEYS,
         after=(*VOLUMES, "register", "crop", "plan", "train_fold"),
     ),
     "stability_patient": Rule(
-        "pipeline.radiomics.stability_patient", "radiomics", TABLES_MADE, after=(*VOLUMES, "register", "crop")
+        "pipeline.radiomics.stability_patient", "radiomics", NOT_OF_CONTOUR, after=(*VOLUMES, "register", "crop")
     ),
     "stability": Rule("pipeline.metrics.stability", after=("stability_patient",)),
     "exclusions": Rule(
@@ -171,6 +175,12 @@ class Dependencies:
         # Generators have a section only in studies that generate.
         values = {} if section is None else section.model_dump(mode="json")
         return {key: value for key, value in values.items() if key not in rule.without}
+
+    def settings_of_region(self, region: str) -> dict[str, Any]:
+        """The settings of radiomics for a region of the contour, with the key that decides the region."""
+        key = OF_REGION[region]
+        section = self.study.settings.radiomics.model_dump(mode="json")
+        return {**self.settings("radiomics_patient"), key: section[key]}
 
     def code(self, name: str, model: str = "") -> str:
         """Digest of the code that a rule runs.

@@ -8,6 +8,7 @@ and so must the images of most patients; a few who never had any are left out by
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -93,6 +94,19 @@ def was_read(paths: StudyPaths, patient: str) -> bool:
     except ValueError:  # half written, by a stage that was at work
         return True
     return status.get("state") != "excluded" or not status.get("problem", "").startswith(NO_IMAGES)
+
+
+def stops_at_exclusions(paths: StudyPaths) -> bool:
+    """Whether the study stops at bad patients, and an earlier policy left some out: then they are refused.
+
+    A parameter of the rule `exclusions`. The policy itself is none: where no patient failed, both
+    policies give the same results.
+    """
+    table = Path(paths.exclusions)
+    if paths.study.settings.study.on_bad_patient != "stop" or not table.is_file():
+        return False
+    with table.open(newline="", encoding="utf-8") as stream:
+        return any(row.get("state") == "excluded" for row in csv.DictReader(stream))
 
 
 def _user_gives_images(paths: StudyPaths) -> bool:

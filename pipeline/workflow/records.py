@@ -13,6 +13,10 @@ from typing import Protocol
 
 from pipeline.errors import PipelineError
 from pipeline.workflow.paths import StudyPaths
+from pipeline.workflow.snakemake_files import records
+
+COPIED_LATER_S = 60.0
+"""A result whose time is so much later than its job's end was not written by the job."""
 
 
 class Records(Protocol):
@@ -94,8 +98,36 @@ def shared_outputs(paths: StudyPaths) -> Iterable[str]:
     for network in study.settings.contour_networks():
         yield from (paths.predicted_features(network, fold) for fold in study.folds)
     yield from paths.folds(*study.settings.models)
+    yield from (paths.permutations(model) for model in study.classical)
     for network in study.networks:
         yield from (paths.cross(network, number) for number in study.cross_folds)
         yield paths.explanation(network)
     for ensemble in study.ensembles:
         yield from (paths.ensemble(ensemble), paths.ensemble_info(ensemble))
+
+
+def copied_without_times(paths: StudyPaths) -> bool:
+    """Whether the results got their times by a copy: later than their records say, and out of order.
+
+    Snakemake makes a result again that is older than what it was made from. A copy that gives
+    each file the time of copying mixes that order.
+    """
+    made = {path for path in shared_outputs(paths) if Path(path).exists()}
+    if paths.report not in made:
+        return False
+    finished = (
+        record for record in records() if record.path.parts[1] == "metadata" and record.output in made
+    )
+    ended = {record.output: record.ended() for record in finished}
+    times = {path: _time(Path(path)) for path, end in ended.items() if end}
+    report = times.get(paths.report)
+    if report is None or len(times) < 2:
+        return False
+    later = all(time > ended[path] + COPIED_LATER_S for path, time in times.items())
+    return later and any(time > report for path, time in times.items() if path != paths.bundle)
+
+
+def _time(path: Path) -> float:
+    """Time of a result as Snakemake takes it: of a folder that of a file in it."""
+    stamp = path / ".snakemake_timestamp"
+    return (stamp if stamp.exists() else path).stat().st_mtime

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,13 @@ class Record:
 
     path: Path
     output: str
+
+    def ended(self) -> float:
+        """When the job ended, in seconds since the epoch; 0 where the record does not say."""
+        try:
+            return float(json.loads(self.path.read_text(encoding="utf-8")).get("endtime") or 0.0)
+        except (ValueError, AttributeError):
+            return 0.0
 
 
 def records() -> Iterator[Record]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from pipeline.tables.detections import CORNERS, read_detections
 from pipeline.training.context import FoldJob
 from pipeline.training.train_fold import train_fold
 from tests.deploy.scans import write_scan
-from tests.deploy.synthetic_bundle import make_manifest
+from tests.deploy.synthetic_bundle import IDENTITY, make_manifest
 
 SIDE, MARGIN = 48, 2
 NEW, SEEN = "new", ["kind", "score", *CORNERS]
@@ -76,12 +77,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> BundledStudy:
         stages=stage_settings(BundleJob(root, "finder", ("finder",), 2, settings, None)),
         shape=settings.crop.shape,
         spacing_mm=settings.crop.spacing_mm,
-        clinical=(),
-        uses_radiomics=False,
     )
     write_scan(root / "dicom")
     # Writes crops/new.zarr.
-    preprocess_patient(Bundle(root, manifest), NewPatient(NEW, root / "dicom", "", {}), root)
+    preprocess_patient(Bundle(root, manifest, IDENTITY), NewPatient(NEW, root / "dicom", "", {}), root)
     attributes = read_attributes(root / "crops" / f"{NEW}.zarr")
     rng, everyone = np.random.default_rng(0), [Patient(NEW, "external", "c", "-", "", 1.0, 1, {})]
     for number in range(12):
@@ -107,14 +106,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> BundledStudy:
         train_fold(FoldJob("finder", network, training, *inputs, root / f"work{fold}"), root / f"fold{fold}")
     folders, scales = (root / "fold0", root / "fold1"), [{"mean": 0.0, "sd": 0.0}] * 2
     member = pack_member(MemberFolds("finder", network, folders, scales), root / "bundle")
-    manifest = manifest.model_copy(update={"members": {"finder": member}})
-    return BundledStudy(root, Bundle(root / "bundle", manifest))
+    manifest = manifest.model_copy(
+        update={"members": {"finder": member}, "clinical": (), "uses_radiomics": False}
+    )
+    return BundledStudy(root, Bundle(root / "bundle", manifest, IDENTITY))
 
 
 def test_boxes_are_the_studys(study: BundledStudy, tmp_path: Path) -> None:
     patient = NewPatient(NEW, study.root / "dicom", "", {})
     prediction = predict_patient(study.bundle, patient, tmp_path / "work", ComputeOptions("cpu", threads=1))
-    write_prediction(study.bundle.manifest, prediction, tmp_path / "out")
+    write_prediction(study.bundle, prediction, tmp_path / "out")
     boxes = pd.read_csv(tmp_path / "out" / "detections.csv")
     assert tuple(boxes.columns) == COLUMNS and set(boxes["model"]) == {"finder"}
     for fold in (0, 1):
@@ -127,6 +128,14 @@ def test_boxes_are_the_studys(study: BundledStudy, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "prediction.json").read_text())["boxes"] == len(boxes)
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<td>finder</td>") == len(boxes)
+
+
+def test_weights_are_readable_by_whom_the_umask_lets(study: BundledStudy) -> None:
+    """`safetensors.torch.save_file` writes files of mode 0600."""
+    mask = os.umask(0)
+    os.umask(mask)
+    modes = [path.stat().st_mode & 0o777 for path in (study.root / "bundle").rglob("*.safetensors")]
+    assert modes == [0o666 & ~mask] * 2
 
 
 @pytest.mark.parametrize("slices", [1, 9])

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.deploy import flags
 from pipeline.errors import PipelineError
-from tests.deploy.synthetic_bundle import make_manifest
+from tests.deploy.synthetic_bundle import CODE, make_manifest
 
 
 def test_only_what_lies_outside_is_out_of_domain() -> None:
@@ -22,7 +22,7 @@ def test_scanner_code_and_spread() -> None:
     manifest = make_manifest()
     assert not flags.unknown_scanner(manifest, "Maker One") and not flags.unknown_scanner(manifest, "")
     assert "Maker Two" in flags.unknown_scanner(manifest, "Maker Two")[0].text
-    assert not flags.other_code(manifest, "abc") and flags.other_code(manifest, "abd")
+    assert not flags.other_code(manifest, CODE) and flags.other_code(manifest, CODE[::-1])
     assert not flags.disagreement(0.9) and flags.disagreement(1.1)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pipeline.deploy.linear import linear_risk, survival, z_score
-from pipeline.deploy.manifest import BaselineHazard, LinearFold, ScaledFeature, ZScale
+from pipeline.deploy.manifest_members import BaselineHazard, LinearFold, ScaledFeature, ZScale
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import breslow
 from pipeline.settings.kinds import KINDS
@@ -64,17 +64,18 @@ def test_a_risk_from_json_is_the_fitted_models(settings: dict) -> None:
     model = read_model(settings)
     fitted = fit_estimator(model, train, Context(5))
     report = json.loads(json.dumps(fitted.report))
+    assert report["coefficients"], "a model shrunk to nothing tests nothing"
+    clinical = ClinicalEncoder.from_state(report["design"]["clinical"])
     fold = LinearFold(
-        coefficients=report["coefficients"],
+        coefficients=dict.fromkeys(clinical.names(), 0.0) | report["coefficients"],
         features=tuple(
             ScaledFeature(name=n, median=median, mean=mean, sd=sd)
             for n, median, mean, sd in report["design"]["features"]
         ),
-        clinical=ClinicalEncoder.from_state(report["design"]["clinical"]),
+        clinical=clinical,
         scale=ZScale(mean=0, sd=1),
         hazard=BaselineHazard(times_days=(), cumulative_hazard=(), centre=0, last_days=1),
     )
-    assert fold.coefficients, "a model shrunk to nothing tests nothing"
     expected = fitted.score(new)
     risks = [
         linear_risk(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.covariate_shift import StageFolders
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.outputs import mask_on_ct, write_prediction
@@ -19,10 +20,36 @@ from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop
 from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Grid, Volume
-from tests.deploy.synthetic_bundle import HOSTILE, make_manifest
+from tests.deploy.synthetic_bundle import CODE, HOSTILE, IDENTITY, make_manifest
 
 SHAPE, MARGIN = (16, 20, 24), 3
 CT = Grid((40, 50, 60), (2.5, 2.0, 2.0), (-60.0, -50.0, -45.0))
+
+
+INPUTS = {
+    "clinical": [
+        {"name": "clinical_stage", "given": HOSTILE, "type": "text", "used": HOSTILE},
+        {"name": "clinical_age", "given": None, "type": "number", "used": "training median"},
+    ],
+    "series": [
+        {"role": "pet", "modality": "PT", "number": 7, "instances": 91, "shape": [91, 128, 128],
+         "spacing_mm": [3.27, 4.0, 4.0], "reason": HOSTILE},
+        {"role": "ct", "modality": "CT", "number": None, "instances": None, "shape": [], "spacing_mm": [],
+         "reason": "given as NIfTI"},
+    ],
+    "suv": {
+        "normalisation": "bw", "unit": "g/mL", "factor": None, "factors_by_slice": [0.5, 0.25], "units": "BQML",
+        "decay_correction": "START", "path": ["decay correction START", HOSTILE], "assumptions": [], "flags": [],
+        "uptake_minutes": 61.5, "radionuclide": "F-18", "weight_kg": 82.1, "dose_mbq": None, "suvmax": 9.0,
+    },
+    "contour": {
+        "asked": HOSTILE,
+        "rois": [{"image": "ct", "name": HOSTILE, "source": "seg", "matched_by": "name", "voxels": 5,
+                  "volume_mask_ml": 3.8062}],
+        "volume_ml": {"ct": 3.8062},
+    },
+    "software": {"version": "9.9", "code": CODE, "python": "3.12.1", "libraries": {"numpy": "2.0"}},
+}  # fmt: skip
 
 
 def turn(degrees: float) -> np.ndarray:
@@ -58,7 +85,7 @@ def prediction(tmp_path: Path) -> Prediction:
     return Prediction(
         "p", RiskEstimate(0.25, 0.1, 56.0, 2, {365.25: 0.7, 1000.0: math.nan}), {HOSTILE: 0.5},
         {"linear": 0.25}, probability.astype(np.float32), "none", {"suvmax": 7.0, HOSTILE: 1.0},
-        (Flag("warning", HOSTILE, HOSTILE),), folders,
+        (Flag("warning", HOSTILE, HOSTILE), Flag("note", "SUV", "half-life assumed")), folders, INPUTS,
     )  # fmt: skip
 
 
@@ -86,14 +113,24 @@ class Reader(HTMLParser):
 
 def test_files(prediction: Prediction, tmp_path: Path) -> None:
     manifest = make_manifest(shape=SHAPE, source="nifti")
-    write_prediction(manifest, prediction, tmp_path / "out")
+    write_prediction(Bundle(tmp_path, manifest, IDENTITY), prediction, tmp_path / "out")
     content = json.loads((tmp_path / "out" / "prediction.json").read_text())
     assert content["survival"] == {"365.25": 0.7, "1000": None} and content["warnings"] == 1
+    assert content["bundle"]["identity"] == IDENTITY
     mask = read_nifti(tmp_path / "out" / "mask_ct.nii.gz")
     assert content["mask_ml"] == pytest.approx(mask.array.sum() * CT.voxel_ml())
     page = (tmp_path / "out" / "report.html").read_text()
     assert "script" not in Reader(page).tags and "{{ 7 * 7 }}" in page and page.count("&lt;script&gt;") >= 5
-    assert "not known" in page and "1 warning below" in page and "data:image/png;base64," in page
+    # A warning stands above the number that it doubts, a note below.
+    assert page.index("<h2>Warnings") < page.index("<h2>Prediction") < page.index("<h2>Notes")
+    assert "Survival at 1 year<" in page and "Survival at 2.74 years<" in page and " days" not in page
+    assert content["survival_times"] == {"365.25": "1 year", "1000": "2.74 years"}
+    assert content["inputs"] == INPUTS
+    for text in ("91 × 128 × 128", "3.27 × 4 × 4", "by slice, 0.25 to 0.5", "unknown; used: training median",
+                 "82.1 kg", "61.5 min", "<td>7</td><td>91</td>", "(seg), 3.81 mL", "Python 3.12.1"):  # fmt: skip
+        assert text in page, text
+    assert f"<code>{IDENTITY}</code>" in page
+    assert "not known" in page and "1 warning:" in page and "data:image/png;base64," in page
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "mask_ct.nii.gz", "prediction.json", "report.html",
     ]  # fmt: skip
@@ -102,7 +139,11 @@ def test_files(prediction: Prediction, tmp_path: Path) -> None:
 def test_without_risk_the_page_shows_masks_and_labels_alone(prediction: Prediction, tmp_path: Path) -> None:
     manifest = make_manifest(source="nifti")
     estimate = estimate_risk(manifest, MemberScores())
-    write_prediction(manifest, replace(prediction, estimate=estimate, members={}), tmp_path / "out")
+    write_prediction(
+        Bundle(tmp_path, manifest, IDENTITY),
+        replace(prediction, estimate=estimate, members={}),
+        tmp_path / "out",
+    )
     content = json.loads((tmp_path / "out" / "prediction.json").read_text())
     assert content["risk"] is content["spread"] is content["percentile"] is content["risk_group"] is None
     assert content["survival"] == {} and content["labels"] == {HOSTILE: 0.5} and content["mask_ml"] > 0

@@ -6,14 +6,13 @@ import math
 
 import pytest
 
-from pipeline.deploy.manifest import NetworkMember
 from pipeline.deploy.predict import MemberScores, estimate_risk, percentile_of
-from tests.deploy.synthetic_bundle import make_manifest
+from tests.deploy.synthetic_bundle import make_manifest, make_network
 
 
 def test_members_without_risk_have_no_part_in_it() -> None:
     """Z of two folds 0.4 and 0.6: mean 0.5, SD √0.02; a network without survival is not among them."""
-    linear, segments = make_manifest().members["linear"], NetworkMember(kind="seg_backbone", folds=())
+    linear, segments = make_manifest().members["linear"], make_network()
     manifest = make_manifest(members={"segments": segments, "linear": linear})
     scores = MemberScores(z={"linear": [0.4, 0.6]}, survival=[[0.9, 0.5], [0.7, 0.3]])
     estimate = estimate_risk(manifest, scores)

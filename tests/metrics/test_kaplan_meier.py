@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.metrics.bootstrap import Interval
-from pipeline.metrics.kaplan_meier import kaplan_meier, logrank, uncensored_probability
+from pipeline.metrics.kaplan_meier import kaplan_meier, logrank, median_follow_up, uncensored_probability
 
 TREATED = "6 6 6 6+ 7 9+ 10 10+ 11+ 13 16 17+ 19+ 20+ 22 23 25+ 32+ 32+ 34+ 35+"
 PLACEBO = "1 1 2 2 3 4 4 5 5 8 8 8 8 11 11 12 12 15 17 22 23"
@@ -49,3 +49,14 @@ def test_censoring_distribution_is_the_reverse_estimate():
     at = np.array([5.9, 6.0, 6.5])
     assert uncensored_probability(time, event, at) == pytest.approx([1.0, 17 / 18, 17 / 18])
     assert uncensored_probability(time, event, at, before=True) == pytest.approx([1.0, 1.0, 17 / 18])
+
+
+def test_median_follow_up_by_hand_and_lifelines():
+    from lifelines import KaplanMeierFitter
+
+    time, event = arm(TREATED)
+    expected = KaplanMeierFitter().fit(time, 1 - event).median_survival_time_
+    assert median_follow_up(time, event) == expected == 25
+    # Of four patients two are censored, at 2 and 4: at 2 G = 2/3, at 4 G = 0.
+    assert median_follow_up(np.array([1.0, 2, 3, 4]), np.array([1.0, 0, 1, 0])) == 4
+    assert np.isnan(median_follow_up(time, np.ones(21)))

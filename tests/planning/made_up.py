@@ -48,7 +48,7 @@ def plan(
 ) -> Splits:
     """Write `problems.csv`, `splits.json`, `cohort.parquet` and `plan.json`."""
     problems, chosen = folder / "problems.csv", PlanSettings(**settings)
-    gather_problems(stages or {}, table or {}, problems)
+    gather_problems(stages or {}, table or {}, problems, "exclude")
     paths = PlanPaths(folder / "splits.json", folder / "cohort.parquet")
     splits = make_plan(PlanJob(tuple(people), problems, chosen, 1), paths)
     job = TrainingPlanJob(paths.splits, paths.cohort, problems, chosen, models or {})

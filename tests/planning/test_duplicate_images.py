@@ -50,7 +50,9 @@ def test_a_copy_that_is_excluded_anyway_does_no_harm(tmp_path: Path) -> None:
     for patient, state in (("A", Status("ok", "index")), ("B", Status("excluded", "suv", "no dose"))):
         write_status(stages[patient][0], state)
     write_status(stages["C"][0], Status("excluded", "contours", "no contour"))
-    gather_problems(stages, {}, tmp_path / "problems.csv")
+    gather_problems(stages, {}, tmp_path / "problems.csv", "exclude")
+    with pytest.raises(TableError, match="no dose.*patient B, suv, and 1 more"):
+        gather_problems(stages, {}, tmp_path / "problems.csv", "stop")
     assert [problem.patient_id for problem in read_problems(tmp_path / "problems.csv")] == ["B", "C"]
 
 

@@ -23,7 +23,7 @@ MODALITIES: tuple[Modality, Modality] = ("pet", "ct")
 
 
 @pytest.mark.skipif(not STS.is_dir(), reason=f"no sarcoma patients at {STS}")
-@pytest.mark.parametrize("patient", ["STS_002", pytest.param("STS_015", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("patient", ["STS_002", "STS_015"])
 def test_features_of_patients_are_those_of_mirp(patient: str, tmp_path: Path) -> None:
     with TABLE.open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["patient"] == patient]

@@ -9,8 +9,9 @@ import pytest
 
 from pipeline.errors import RadiomicsError, TableError
 from pipeline.metrics.stability import gather_stability
+from pipeline.radiomics.perturbations import perturbed
 from pipeline.radiomics.radiomics_patient import radiomics_patient
-from pipeline.radiomics.stability_patient import perturbed, stability_patient
+from pipeline.radiomics.stability_patient import stability_patient
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.store import crops as store
 from pipeline.store.attributes import CropAttributes

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.report.formatting import (
-    TimeAxis,
-    format_cell,
-    format_interval,
-    format_number,
-    format_p_value,
-    horizon_name,
-)
+from pipeline.report.formatting import TimeAxis, format_cell, format_interval, format_number, format_p_value
+from pipeline.tables.time_units import horizon_name
 
 
 def test_a_number_that_rounds_to_zero_has_no_sign() -> None:

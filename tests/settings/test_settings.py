@@ -202,7 +202,7 @@ def test_a_study_must_have_a_name_a_table_and_a_model() -> None:
         ({"cohort": {"image_root": "results/some/phantom"}}, "phantom is missing: .*add the section"),
         (
             {"phantom": {}},
-            r"phantom is for studies .* cohort\.image_root: results/some/phantom, got \.; remove",
+            r"phantom is for studies .* cohort\.image_root: results/some/phantom, got \.; set",
         ),
         ({"cohort": {"source": "generated"}}, r"disks is missing: cohort\.source is generated; add"),
         ({"disks": {}}, r"disks is for studies with cohort\.source: generated, got dicom; remove"),

@@ -13,7 +13,14 @@ import pytest
 from pipeline.errors import DamageError, MachineError
 from pipeline.provenance import OUTSIDE, set_job
 from pipeline.tables import manifest
-from pipeline.tables.status import Status, patient_stage, propagate_exclusion, read_status, read_whole
+from pipeline.tables.status import (
+    Status,
+    patient_stage,
+    propagate_exclusion,
+    read_status,
+    read_whole,
+    stage_folder,
+)
 
 CONTENT = {"pet_suvbw.nii.gz": bytes(range(256)) * 40, "suv.json": b'{"factor": 2.5}\n'}
 
@@ -63,9 +70,8 @@ def test_what_made_the_folder_is_the_rules_code_and_settings_not_where_files_lie
                 pass
             digests.append(json.loads((tmp_path / "P1/status.json").read_text())["made_by"])
     finally:
-        manifest_of_nothing = OUTSIDE
         set_job(())
-    assert digests[0] == digests[1] and len(set(digests)) == 3 and manifest_of_nothing not in digests
+    assert digests[0] == digests[1] and len(set(digests)) == 3 and OUTSIDE not in digests
 
 
 def test_the_same_files_give_the_same_manifest(tmp_path: Path, folder: Path) -> None:
@@ -110,6 +116,18 @@ def test_any_byte_of_the_status_that_changes_is_seen(folder: Path) -> None:
         if not same:
             with pytest.raises(DamageError):
                 read_status(folder)
+
+
+def test_times_are_named_and_not_hashed(tmp_path: Path) -> None:
+    for run, seconds in (("one", "1.5"), ("two", "12.25")):
+        with stage_folder("train_fold", tmp_path / run, varying=("timing.json", "tensorboard")) as partial:
+            (partial / "timing.json").write_text(seconds)
+            (partial / "checkpoint.pt").write_bytes(b"weights")
+    assert (tmp_path / "one/status.json").read_bytes() == (tmp_path / "two/status.json").read_bytes()
+    assert read_whole(tmp_path / "one").state == "ok"
+    (tmp_path / "one/timing.json").unlink()
+    with pytest.raises(DamageError, match="timing.json; expected: a file or folder; got: none"):
+        read_status(tmp_path / "one")
 
 
 def test_sizes_are_named(folder: Path) -> None:

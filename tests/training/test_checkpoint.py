@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.errors import CheckpointError, TrainingError
 from pipeline.store.crops import read_crop, write_crop
+from pipeline.tables.status import Status, write_status
 from pipeline.training.checkpoint import exclusive_lock
 from pipeline.training.context import FoldJob
 from pipeline.training.train_fold import train_fold
@@ -63,5 +64,6 @@ def test_a_stage_trained_anew_is_another_start(job: Job, tmp_path: Path) -> None
     work = job(model="second", iterations=8, initial=start)
     stopped_before(work, 4, tmp_path / "out")
     start.write_bytes((tmp_path / "first_two" / "checkpoint.pt").read_bytes())
+    write_status(start.parent, Status("ok", "train_fold"))
     with pytest.raises(CheckpointError, match="belongs to other start"):
         train_fold(work, tmp_path / "out")

@@ -82,6 +82,7 @@ def run_script(work: FoldJob, folder: Path) -> subprocess.Popen[bytes]:
                 "horizons_days": list(work.horizons_days),
                 "seed": work.seed,
                 "work": str(work.work),
+                "threads": 1,
             }
         ),
         input=SimpleNamespace(

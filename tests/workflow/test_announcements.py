@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,25 @@ def test_a_run_ends_with_what_there_is_to_read(here: Path) -> None:
     assert end_lines(tiny)[1] == f"patients with problems: {here / tiny.exclusions}"
 
 
-def test_a_failure_names_the_logs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    announce(failure_lines(paths()))
+def test_a_failure_ends_with_the_message_of_the_job(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = here / "results" / "tiny" / "logs"
+    for name, text in (
+        ("plan.log", "2026-01-01 10:00:00 ERROR   pipeline: too few patients.\n"),
+        ("suv/P001.log", "2026-01-01 10:00:00 INFO    pipeline: fine\n"),
+        ("evaluate.log", "2026-01-01 10:00:00 ERROR   pipeline: of an earlier run.\n"),
+    ):
+        (logs / name).parent.mkdir(parents=True, exist_ok=True)
+        (logs / name).write_text(text)
+    os.utime(logs / "evaluate.log", (1000, 1000))
+    announce(failure_lines(paths(), since=2000))
     captured = capsys.readouterr()
     assert captured.out == "" and "results/tiny/logs/" in captured.err
+    assert captured.err.splitlines()[-1] == "results/tiny/logs/plan.log: error: too few patients."
+    assert "of an earlier run" not in captured.err and "--rerun-incomplete" not in captured.err
+
+
+def test_a_failure_says_when_results_were_left_incomplete(here: Path) -> None:
+    """The record's name is that of `results/tiny/plan.json` in base64, as Snakemake writes it."""
+    (here / ".snakemake" / "incomplete").mkdir(parents=True)
+    (here / ".snakemake" / "incomplete" / "cmVzdWx0cy90aW55L3BsYW4uanNvbg==").touch()
+    assert "--rerun-incomplete" in failure_lines(paths(), since=0)[0]

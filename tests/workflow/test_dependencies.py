@@ -65,7 +65,9 @@ def test_a_rule_is_given_its_section_without_what_changes_nothing_of_it(here: Pa
     assert "cross_parts" not in tiny.settings("plan") and "cross_parts" in tiny.settings("training_plan")
     values, perturbed = tiny.settings("radiomics_patient"), tiny.settings("stability_patient")
     assert not {"contours", "stability", "perturb_mm"} & set(values) and "feature_set" in values
-    assert set(perturbed) - set(values) == {"perturb_mm"}
+    assert set(perturbed) - set(values) == {
+        "perturbations", "perturb_mm", "perturb_degrees", "perturb_repeats"
+    }  # fmt: skip
     assert all(key.startswith("nifti_") for key in tiny.settings("convert_nifti"))
     assert tiny.settings("ensemble") == {} and set(tiny.on("ensemble")) == {"code"}
 
@@ -146,3 +148,12 @@ def test_code_of_stages_that_a_study_does_not_have_changes_nothing(here: Path, c
         edit(code / path)
     forget_code()
     assert dependencies().code_of_results() == before
+
+
+def test_a_region_depends_on_the_key_that_decides_it_alone(here: Path) -> None:
+    before, after = dependencies(), dependencies(radiomics={"rim_mm": 9.0})
+    for rule in ("radiomics_patient", "radiomics_predicted", "stability_patient"):
+        assert before.settings(rule) == after.settings(rule)
+    assert before.settings_of_region("threshold") == after.settings_of_region("threshold")
+    assert before.settings_of_region("peritumoral")["rim_mm"] == 8.0
+    assert after.settings_of_region("peritumoral")["rim_mm"] == 9.0

@@ -183,9 +183,11 @@ def test_a_whole_study_without_the_patient_names_the_patient_nowhere(
     shutil.copytree(finished_study.house, house, symlinks=True)
     study = Study(house, finished_study.config)
     table = house / "cohort.csv"
-    table.write_text(
-        "".join(row for row in table.read_text().splitlines(True) if not row.startswith("P001,"))
-    )
+    rows = [row for row in table.read_text().splitlines(True) if not row.startswith("P001,")]
+    # Nine development patients are too few for two folds: an external one takes the place.
+    place = next(n for n, row in enumerate(rows) if ",external," in row)
+    rows[place] = rows[place].replace(",external,", ",development,")
+    table.write_text("".join(rows))
     study.snakemake()
     monkeypatch.chdir(house)
     made = {path: path.read_bytes() for path in house.glob("results/tiny/report/**/*") if path.is_file()}

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,13 @@ import pytest
 
 from pipeline.errors import MachineError
 from pipeline.tables.files import NO_IMAGES, read_absent
-from pipeline.workflow.guards import absent_patients, machine_failures_told, record_absent, require_images
+from pipeline.workflow.guards import (
+    absent_patients,
+    machine_failures_told,
+    record_absent,
+    require_images,
+    stops_at_exclusions,
+)
 from pipeline.workflow.paths import StudyPaths
 from pipeline.workflow.study import load_study
 from study_runner import Study, copy_house, tiny_config, tiny_rows
@@ -180,3 +188,28 @@ def test_snakemake_stops_with_one_message_and_touches_nothing(tmp_path: Path) ->
     with pytest.raises(AssertionError, match="snakemake failed"):
         run.snakemake("-n")
     assert sorted(p for p in run.results.rglob("*") if p.is_file()) == [kept] and kept.read_text() == "{}"
+
+
+def test_a_stricter_policy_asks_again_only_where_patients_were_left_out(here: Path) -> None:
+    def stops(policy: str) -> bool:
+        config = tiny_config(image_root="images")
+        config["study"]["on_bad_patient"] = policy
+        return stops_at_exclusions(StudyPaths(load_study(config)))
+
+    assert not stops("stop"), "nothing was run yet"
+    table = Path(study().exclusions)
+    table.parent.mkdir(parents=True)
+    table.write_text("patient_id,stage,state,problem,consequence\nP001,crop,warned,cut,used\n")
+    assert not stops("stop")
+    table.write_text("patient_id,stage,state,problem,consequence\nP001,suv,excluded,no dose,out\n")
+    assert stops("stop") and not stops("exclude")
+
+
+def test_the_workflow_starts_from_elsewhere(tmp_path: Path) -> None:
+    house = copy_house(tmp_path / "repo")
+    (tmp_path / "elsewhere").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-s", str(house / "Snakefile"), "--cores", "1", "-n", "--quiet", "rules"],
+        cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and "train_fold" in done.stdout + done.stderr

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,3 +109,44 @@ def test_a_change_of_radiomics_trains_no_network(finished_study: Study, tmp_path
     assert all("nothing is trained" in text for text in logs)
     assert before == {(f, n): (study.results / f / n).read_bytes() for f in folds for n in names}
     assert json.loads(before[folds[0], "timing.json"])["steps"] == 4
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "jobs"),
+    [
+        ("study", {"on_bad_patient": "stop"}, {"report": 1}),
+        ("radiomics", {"rim_mm": 9.0, "threshold_share": 0.5}, {"report": 1}),
+        ("threads", {"train_fold": 2}, {"train_fold": 2, "ensemble": 2, "evaluate": 1, "report": 1}),
+    ],
+)
+def test_settings_rerun_what_their_values_decide(
+    finished_study: Study, section: str, change: dict, jobs: dict
+) -> None:
+    """No patient was excluded and no region is asked for: the report alone, which prints a hash of all settings.
+
+    On a CPU bytes depend on the threads: the network is trained again, with what follows from it.
+    """
+    before = finished_study.config
+    finished_study.config = {**before, section: {**before.get(section, {}), **change}}
+    try:
+        planned = finished_study.planned()
+    finally:
+        finished_study.config = before
+    planned.pop("all")
+    assert planned == jobs
+
+
+def test_results_copied_without_their_times_are_told(finished_study: Study, tmp_path: Path) -> None:
+    house = tmp_path / "repo"
+    shutil.copytree(finished_study.house, house, symlinks=True, copy_function=shutil.copy)
+    later = time.time() + 3600
+    for path in (house / "results").rglob("*"):
+        os.utime(path, (later, later))
+    for path in (house / "results" / "tiny").glob("splits.json"):
+        os.utime(path, (later + 5, later + 5))
+    study = Study(house, finished_study.config)
+    assert "those of a copy (cp -r)" in study.snakemake("-n", "--quiet", "rules")
+    assert "those of a copy" not in finished_study.snakemake("-n", "--quiet", "rules")
+    study.snakemake("--touch", "--forceall")
+    output = study.snakemake("-n", "--quiet", "rules")
+    assert "Nothing to be done" in output and "those of a copy" not in output

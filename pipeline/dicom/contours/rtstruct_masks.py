@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from pipeline.dicom.contours.rasterise import Rasterised, rasterise
 from pipeline.dicom.contours.roi import (
     LEFT_OUT,
@@ -26,6 +28,8 @@ from pipeline.settings.dicom import ContourSettings
 _BY_SERIES = "referenced series"
 MASK_DIFFERENCE_PERCENT = 3.0
 """A mask whose volume differs by more from its contours' is told of."""
+# Nobody draws planes that are a third of a slice apart; a program that does draws on no slices of ten times the place.
+_FEWEST_PLANES, _DENSE_SLICES, _ON_SLICES = 3, 0.3, 0.9
 _BY_FRAME = "frame of reference and slice positions"
 
 
@@ -102,6 +106,7 @@ def _image_of(
 def _roi_mask(
     roi: Roi, structures: StructureSet, match: ImageMatch, image: ImageSeries, settings: ContourSettings
 ) -> RoiMask:
+    _require_millimetres(roi, match, image)
     try:
         rasterised = rasterise(roi.contours, image.grid, settings.supersampling)
     except ContourError as error:
@@ -129,6 +134,21 @@ def _roi_mask(
         warnings=(*_match_warnings(roi, match, image), *_shape_warnings(roi, match, image, rasterised)),
         content_time=structures.content_time,
     )
+
+
+def _require_millimetres(roi: Roi, match: ImageMatch, image: ImageSeries) -> None:
+    """Refuse contours that lie on the image's slices once they are taken as cm (in m they fill no voxel)."""
+    heights = np.unique([round(float(image.grid.indices(points)[0, 0]), 4) for points in roi.contours])
+    if len(heights) < _FEWEST_PLANES or np.median(np.diff(heights)) > _DENSE_SLICES:
+        return
+    if share_on_slices(image.grid, [points * 10.0 for points in roi.contours]) >= _ON_SLICES:
+        raise ContourError(
+            f"ROI {roi.label!r} is drawn in cm",
+            where="(3006,0050) Contour Data",
+            expected="mm",
+            got=f"contours that lie on slices of the {match.modality.upper()} if taken as cm",
+            action="export the contours again",
+        )
 
 
 def _mask_difference_percent(rasterised: Rasterised, image: ImageSeries) -> float | None:

@@ -143,7 +143,8 @@ def _scan_start(times: PetTimes, acquired: DicomTime, half_life_s: float) -> Ref
         )
     path = (f"reference time {acquired.text()}: earliest (0008,0032) Acquisition Time of all slices",)
     assumptions = ("the scan starts with its earliest acquisition: no frame says more",)
-    return ReferenceTime(acquired, "scan", "(0008,0032) Acquisition Time", SuvAudit(path, assumptions))
+    flags = ("the time that decay was corrected to is the earliest acquisition's: nothing confirms it",)
+    return ReferenceTime(acquired, "scan", "(0008,0032) Acquisition Time", SuvAudit(path, assumptions, flags))
 
 
 def _by_frames(computed: ScanStart) -> ReferenceTime:

@@ -233,6 +233,8 @@ def _read(path: Path, limits: Limits) -> Instance | str:
             if frames > 1 and text_of(dataset, "Modality") in ("CT", "PT"):
                 dataset.update(_headers(stream, _FRAME_TAGS, _LAST_GROUP))
             return _instance(path, dataset)
+    except FileNotFoundError:  # a link that leads nowhere by now; `images_in_place` sees files that went
+        return _UNREADABLE
     except Exception as error:  # whatever broken bytes provoke in the reader, the file is not used
         raise_machine_failure(error)
         return _UNREADABLE

@@ -122,3 +122,14 @@ def test_contours_outside_the_image_are_refused_or_warned_of(tmp_path):
 def test_open_contours_alone_are_no_contour(tmp_path):
     path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", LESION, "OPEN_PLANAR")])
     assert "3 OPEN_PLANAR" in refused(tmp_path, patient(tmp_path, [path]), "no contour can be used")
+
+
+@pytest.mark.parametrize(("factor", "message"), [(0.1, "drawn in cm"), (0.001, "is empty")])
+def test_contours_in_cm_or_m_are_refused(tmp_path, factor, message):
+    drawn = [points * factor for points in LESION]
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", drawn)])
+    grid = Grid((60, 40, 40), (3.0, 1.0, 1.0), (-20.0, -30.0, -50.0))  # the contours lie in it either way
+    source = patient(tmp_path, [path])
+    write_nifti(source.convert / "ct_hu.nii.gz", Volume(np.zeros(grid.shape, np.int16), grid))
+    write_status(source.convert, Status("ok", "convert"))
+    assert refused(tmp_path, source, message)

@@ -47,6 +47,8 @@ def test_a_file_that_cannot_be_read_stops_every_stage(
 
     def opened(file, *args, **kwargs):
         if str(file) == str(victim):
+            if code == errno.ENOENT:
+                victim.unlink()
             raise OSError(code, "broken", str(file))
         return plain(file, *args, **kwargs)
 
@@ -57,11 +59,13 @@ def test_a_file_that_cannot_be_read_stops_every_stage(
     archive = PatientFiles("P001", tmp_path / "archive")
     patient.folder.rename(archive.folder)  # as a hospital's, which has no manifest
     victim = sorted((archive.folder / "PET").iterdir())[3]
+    content = victim.read_bytes()
     break_disk()
     with pytest.raises(MachineError) as refusal:
         index_patient(archive, IndexSettings(), index, "exclude")
     assert refusal.value.exit_code == 74 and not index.exists()
     monkeypatch.undo()
+    victim.write_bytes(content)
     index_patient(archive, IndexSettings(), index, "exclude")
     break_disk()
     with pytest.raises(MachineError):
