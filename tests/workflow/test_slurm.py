@@ -50,7 +50,7 @@ def with_longer_training(local_study: Study, house: Path) -> Study:
     shutil.copytree(local_study.house, house, symlinks=True)
     training = {
         **local_study.config["training"],
-        "iterations": 3000,
+        "iterations": 1500,
         "validate_every": 500,
         "checkpoint_every": 50,
     }
