@@ -33,7 +33,7 @@ def tables(study: Study) -> dict[str, bytes]:
         str(path.relative_to(study.results)): path.read_bytes()
         for path in sorted(study.results.rglob("*"))
         if path.suffix in TABLES
-        and path.name not in ("timing.json", "status.json")
+        and path.name not in ("timing.json", "status.json", "training.csv")
         and path.relative_to(study.results).parts[0] not in NO_TABLES
     }
 

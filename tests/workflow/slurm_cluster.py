@@ -172,7 +172,7 @@ class SlurmCluster:
         return Demand(int(hours) * 60 + int(minutes), mem_mb)
 
     def set_node(self, state: str) -> None:
-        """Drain the node, take it down, or resume it."""
+        """Drain the node, or resume it."""
         self.command("scontrol", "update", f"nodename={self.host}", f"state={state}", "reason=test")
 
     def running(self) -> dict[str, str]:
