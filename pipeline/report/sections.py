@@ -17,6 +17,7 @@ from pipeline.report import (
     flow,
     forests,
     learning_curves,
+    probability_figures,
     qc_tables,
     survival_figures,
     tables,
@@ -42,6 +43,12 @@ CALIBRATION_NOTE = (
     "Brier: mean squared error of the predicted survival, lower is better. Skill: 1 − Brier / Brier of the "
     "set’s own Kaplan–Meier curve; above 0 is better than that curve. Observed/expected: events by that "
     "time divided by those predicted; above 1 the model predicted too few."
+)
+AGREEMENT_NOTE = (
+    "Intercept: log ratio of observed to predicted cumulative hazard, 0 is ideal, above 0 the model predicted too few "
+    "events. Slope: 1 is ideal, below 1 predictions are too far apart. ICI, E50, E90: mean, median and 90th percentile "
+    "of the distance between predicted and smoothed observed event probability, 0 is ideal (Austin et al. 2020); "
+    "a distance is never below 0, so that its interval lies above 0 for a perfect model, too."
 )
 BASIS_NOTE = (
     "Patients (events) of each fold from which the slope and the baseline hazard come, all within the fold’s own "
@@ -178,6 +185,9 @@ def _survival_scores(study: StudyResults, content: ReportContent, scores: tables
     content.add_table("discrimination", discrimination)
     calibration = Table("Predicted probabilities", scores.calibration, note=CALIBRATION_NOTE, caveats=shared)
     content.add_table("calibration", calibration)
+    title = "Calibration of predicted probabilities"
+    agreement = Table(title, scores.agreement, note=AGREEMENT_NOTE, caveats=shared)
+    content.add_table("agreement", agreement)
     basis = tables.probability_basis(job)
     title = "What predicted probabilities rest on"
     content.add_table("probability_basis", Table(title, basis, note=BASIS_NOTE, caveats=shared))
@@ -202,7 +212,10 @@ def _survival_figures(study: StudyResults, canvas: FigureCanvas, content: Report
     curves = pd.read_csv(folder / "km.csv")
     content.add_figure("kaplan_meier", survival_figures.draw_kaplan_meier(curves, metrics, job, canvas))
     bins = pd.read_csv(folder / "calibration.csv")
-    content.add_figure("calibration", survival_figures.draw_calibration(bins, job, canvas))
+    smooth = pd.read_csv(folder / "calibration_curve.csv")
+    content.add_figure("calibration", probability_figures.draw_calibration(bins, smooth, job, canvas))
+    decisions = pd.read_csv(folder / "decision_curves.csv")
+    content.add_figure("decisions", probability_figures.draw_decision_curves(decisions, job, canvas))
 
 
 def _warning(few_events: str, shared: tuple[str, ...]) -> str:
