@@ -16,15 +16,16 @@ from pipeline.report import (
     feature_tables,
     flow,
     forests,
+    head,
     learning_curves,
     probability_figures,
     qc_tables,
     survival_figures,
     tables,
 )
-from pipeline.report.formatting import display_name, format_number, is_known
+from pipeline.report.formatting import display_name, format_number
 from pipeline.report.job import ReportJob
-from pipeline.report.page import ExplainedNetwork, Fact, ReportContent, Table
+from pipeline.report.page import ExplainedNetwork, ReportContent, Table
 from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.parquet import read_frame
@@ -119,34 +120,8 @@ def cohort(study: StudyResults, canvas: FigureCanvas, content: ReportContent) ->
     patients = tables.cohort_table(study.cohort, job.settings.cohort.time_unit)
     content.add_table("cohort", Table("Patients", patients))
     content.add_table("problems", Table("Patients with problems", problems))
-    content.facts = facts(study)
-
-
-def facts(study: StudyResults) -> list[Fact]:
-    """Numbers for the head of the page: patients, events, the best scores of the first set."""
-    sizes, metrics, headline = study.set_sizes(), study.metrics, study.job.headline
-    shown = [Fact("patients analysed", str(sum(size.patients for size in sizes.values())))]
-    events = [size.events for size in sizes.values() if size.events is not None]
-    if events:
-        shown.append(Fact("events", str(sum(events))))
-    which = next(iter(forests.sets_in(metrics)), "development")
-    rows = metrics[(metrics["set"] == which) & metrics["value"].notna()]
-    concordance = rows[(rows["model"] == headline) & (rows["metric"] == "c_index")]
-    refused = metrics[
-        (metrics["set"] == which) & (metrics["model"] == headline) & (metrics["metric"] == "c_index")
-    ]
-    for row in refused[refused["value"].isna()].to_dict("records"):
-        shown.append(Fact(f"C-index of {display_name(headline)}, {which}", str(row["note"]).split(";")[0]))
-    for row in concordance.to_dict("records"):
-        value = f"{row['value']:.3f}"
-        if is_known(row["ci_low"]) and is_known(row["ci_high"]):
-            value += f" ({row['ci_low']:.2f}–{row['ci_high']:.2f})"
-        shown.append(Fact(f"C-index of {display_name(headline)}, {which}", value))
-    dice = rows[rows["metric"] == "dice"].sort_values("value", ascending=False)
-    for row in dice.head(1).to_dict("records"):
-        label = f"mean Dice of {display_name(str(row['model']))}, {which}"
-        shown.append(Fact(label, f"{row['value']:.2f}"))
-    return shown
+    content.facts = head.facts(study)
+    content.verdict = head.study_verdict(study, counted)
 
 
 def survival(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
