@@ -222,13 +222,13 @@ class Manifest(Finite):
         crop = (self.channels, self.shape, self.spacing_mm)
         if (self.stages.crop.shape, self.stages.crop.spacing_mm) != crop[1:]:
             raise ValueError("shape and spacing_mm must be those of stages.crop")
-        if self.stages.crop.channels != self.channels:
-            raise ValueError("channels must be those of stages.crop")
         for member in self.networks().values():
             for fold in member.folds:
                 about = fold.description
                 if (about.channels, about.shape, about.spacing_mm) != crop:
                     raise ValueError("a network must take the channels, shape and spacing_mm of the crop")
+        if self.stages.crop.channels != self.channels:
+            raise ValueError("channels must be those of stages.crop")
         return self
 
     @model_validator(mode="after")
