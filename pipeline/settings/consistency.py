@@ -28,6 +28,7 @@ def require_names(settings: Settings) -> None:
     _require_members(settings)
     for where, name in (
         ("evaluation.compare_with", settings.evaluation.compare_with),
+        ("evaluation.baseline_model", settings.evaluation.baseline_model),
         ("evaluation.reference_model", settings.evaluation.reference_model),
         ("bundle.ensemble", settings.bundle.ensemble),
     ):
@@ -145,6 +146,7 @@ def require_risks(settings: Settings) -> None:
     published = [figure.model for figure in settings.report.published if figure.metric == "c_index"]
     for where, name in (
         ("evaluation.compare_with", settings.evaluation.compare_with),
+        ("evaluation.baseline_model", settings.evaluation.baseline_model),
         ("evaluation.reference_model", settings.evaluation.reference_model),
         *(("report.published: c_index", name) for name in published),
     ):
