@@ -69,6 +69,6 @@ def test_bootstraps_draw_whole_groups() -> None:
 
 
 def test_without_groups_the_resamples_are_those_of_single_patients() -> None:
-    fold = np.arange(20) % 2
+    fold = np.arange(20) % 2.0
     alone = [f"p{i:02d}" for i in range(20)]
     assert (resample_counts(20, 50, 3, fold) == resample_counts(20, 50, 3, fold, alone)).all()
