@@ -40,7 +40,7 @@ class Member(Protocol):
 
 
 @dataclass(frozen=True)
-class Block:
+class PatientBlock:
     """Patients who stay together.
 
     Attributes:
@@ -54,13 +54,14 @@ class Block:
     event: int | None
 
 
-def blocks_of(patients: Iterable[Member]) -> list[Block]:
+def blocks_of(patients: Iterable[Member]) -> list[PatientBlock]:
     """The blocks of patients, in the order of their first members."""
     members: dict[tuple[bool, str], list[Member]] = {}
     for patient in patients:
         members.setdefault((bool(patient.group), patient.group or patient.patient_id), []).append(patient)
     return [
-        Block(name, tuple(p.patient_id for p in rows), _event(rows)) for (_, name), rows in members.items()
+        PatientBlock(name, tuple(p.patient_id for p in rows), _event(rows))
+        for (_, name), rows in members.items()
     ]
 
 
@@ -74,12 +75,12 @@ def random_key(salt: str, name: str) -> bytes:
     return hashlib.sha256(f"{salt}\0{name}".encode()).digest()
 
 
-def shuffled(blocks: Iterable[Block], salt: str) -> list[Block]:
+def shuffled(blocks: Iterable[PatientBlock], salt: str) -> list[PatientBlock]:
     """Blocks in a random order that salt and names decide, whatever other blocks there are."""
     return sorted(blocks, key=lambda block: (random_key(salt, block.name), block.name))
 
 
-def deal(blocks: Sequence[Block], folds: int, salt: str) -> list[set[str]]:
+def deal(blocks: Sequence[PatientBlock], folds: int, salt: str) -> list[set[str]]:
     """Test patients of each fold.
 
     Blocks with the event are dealt first, then the others, the large ones of each before the small
@@ -98,7 +99,7 @@ def deal(blocks: Sequence[Block], folds: int, salt: str) -> list[set[str]]:
     return tests
 
 
-def draw(blocks: Sequence[Block], fraction: float, salt: str) -> set[str]:
+def draw(blocks: Sequence[PatientBlock], fraction: float, salt: str) -> set[str]:
     """Patients of about a share of the blocks, stratified by event, whole blocks only.
 
     Blocks are taken in a random order as long as they fit into the share; where none does, the
