@@ -196,7 +196,7 @@ def read_native(sources: FeatureSources) -> PatientImages:
 def _native_ct(sources: FeatureSources, drawn: Sequence[str]) -> tuple[FeatureImage, ImageGrid]:
     """The native CT with the contour drawn on it, or else with the one drawn on the PET."""
     from pipeline.volumes.nifti import read_nifti
-    from pipeline.volumes.resample import resample_mask
+    from pipeline.volumes.resample_masks import resample_mask
     from pipeline.volumes.stage_files import CT_IMAGED, imaged_voxels
     from pipeline.volumes.transform import pet_matrix
     from pipeline.volumes.volume import require_same_grid

@@ -141,6 +141,24 @@ def _require_stages_of_one_image(settings: Settings) -> None:
             raise ValueError(f"{name} is measured on the PET, which crop.channels: [ct] leaves out")
 
 
+def require_boxes(settings: Settings) -> None:
+    """Crops in boxes need the table of them. A bundle has none: each new patient brings a box."""
+    if settings.crop.position == "box" and not settings.crop.boxes:
+        raise ValueError("crop.position: box needs crop.boxes, the table of them")
+
+
+def require_classes(settings: Settings) -> None:
+    """Classes of the mask can be told apart in this study's images."""
+    source, contours = settings.cohort.source, settings.contours
+    if source == "generated" and contours.classes:
+        raise ValueError("contours.classes is for images that are read: generated disks have one lesion")
+    if source == "slices" and contours.class_patterns():
+        raise ValueError(
+            "contours.classes names patterns of ROI names, which slices do not have; name the value of each class in "
+            "the masks"
+        )
+
+
 def require_deep_sources(settings: Settings) -> None:
     """Networks that models take deep features from are among this study's."""
     networks = settings.networks()

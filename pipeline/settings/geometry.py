@@ -131,9 +131,7 @@ class CropSettings(Section):
         return channels
 
     @model_validator(mode="after")
-    def _position_can_be_found(self) -> CropSettings:
-        if self.position == "box" and not self.boxes:
-            raise ValueError("position: box needs boxes, the table of them")
+    def _brain_can_be_found(self) -> CropSettings:
         if self.position == "brain_anchored" and "pet" not in self.channels:
             raise ValueError("position: brain_anchored finds the brain in the PET, which channels leave out")
         return self

@@ -119,6 +119,7 @@ def test_a_bundle_of_the_pet_alone_puts_its_mask_on_the_pet(prediction: Predicti
     write_crop(prediction.folders.crop, Crop(crop.image[:1], None, crop.inside, attributes))
     stages = make_stage_settings(CropSettings(channels=("pet",), shape=SHAPE, spacing_mm=(2.0, 2.0, 2.0)))
     manifest = make_manifest(shape=SHAPE, channels=("pet",), stages=stages, source="nifti")
+    (tmp_path / "MODEL_CARD.md").write_text("card")
     write_prediction(Bundle(tmp_path, manifest, IDENTITY), prediction, tmp_path / "out")
     mask = read_nifti(tmp_path / "out" / "mask_pet.nii.gz")
     assert mask.grid.matches(pet) and not (tmp_path / "out" / "mask_ct.nii.gz").exists()
@@ -138,6 +139,7 @@ class Reader(HTMLParser):
 
 def test_files(prediction: Prediction, tmp_path: Path) -> None:
     manifest = make_manifest(shape=SHAPE, source="nifti")
+    (tmp_path / "MODEL_CARD.md").write_text(f"card {HOSTILE}")
     write_prediction(Bundle(tmp_path, manifest, IDENTITY), prediction, tmp_path / "out")
     content = json.loads((tmp_path / "out" / "prediction.json").read_text())
     assert content["survival"] == {"365.25": 0.7, "1000": None} and content["warnings"] == 1
@@ -155,6 +157,7 @@ def test_files(prediction: Prediction, tmp_path: Path) -> None:
                  "82.1 kg", "61.5 min", "<td>7</td><td>91</td>", "(seg), 3.81 mL", "Python 3.12.1"):  # fmt: skip
         assert text in page, text
     assert f"<code>{IDENTITY}</code>" in page
+    assert "<summary>Model card</summary><pre>card &lt;script&gt;" in page
     assert "not known" in page and "1 warning:" in page and "data:image/png;base64," in page
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "mask_ct.nii.gz", "prediction.json", "report.html",
@@ -163,6 +166,7 @@ def test_files(prediction: Prediction, tmp_path: Path) -> None:
 
 def test_without_risk_the_page_shows_masks_and_labels_alone(prediction: Prediction, tmp_path: Path) -> None:
     manifest = make_manifest(source="nifti")
+    (tmp_path / "MODEL_CARD.md").write_text("card")
     estimate = estimate_risk(manifest, MemberScores())
     write_prediction(
         Bundle(tmp_path, manifest, IDENTITY),

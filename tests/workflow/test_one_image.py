@@ -38,7 +38,7 @@ def config_of(image: str) -> dict:
     config["contours"] = {"crop_mask": image}
     config["registration"] = {"method": "none"}
     config["crop"] = {
-        "shape": [16, 32, 32],
+        "shape": [24, 32, 32],
         "spacing_mm": [6.0, 6.0, 6.0],
         "position": "lesion",
         "channels": [image],
