@@ -107,7 +107,9 @@ def _metrics(folder: Path, full: bool) -> None:
     metrics = ["model,set,metric,value,ci_low,ci_high,patients,events,note"]
     km = ["model,set,group,time,survival,ci_low,ci_high,at_risk"]
     groups = ["patient_id,model,set,group,risk,time_days,event"]
-    comparisons = ["model_a,model_b,set,metric,difference,ci_low,ci_high,p_value,p_holm,patients,events"]
+    comparisons = [
+        "model_a,model_b,family,set,metric,difference,ci_low,ci_high,p_value,p_holm,patients,events"
+    ]
     calibration = ["model,set,horizon,bin,predicted,observed,ci_low,ci_high,patients"]
     scale = 400 if full else 1
     for name, (n, events) in sets.items():
@@ -129,7 +131,9 @@ def _metrics(folder: Path, full: bool) -> None:
             ]
             calibration.append(f"{model},{name},365.25,1,0.6,0.5,0.2,0.8,3")
             if model != "both" and full:
-                comparisons.append(f"{model},both,{name},c_index,-0.05,-0.2,0.1,0.25,0.5,{n},{events}")
+                comparisons.append(
+                    f"{model},both,all against both,{name},c_index,-0.05,-0.2,0.1,0.25,0.5,{n},{events}"
+                )
     for name, lines in {
         "metrics": metrics, "km": km, "risk_groups": groups, "comparisons": comparisons,
         "calibration": calibration,
