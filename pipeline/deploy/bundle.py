@@ -24,14 +24,15 @@ from pipeline.deploy.manifest import (
     TEMPLATE,
     BundleError,
     CohortFacts,
+    CovariateRange,
     Manifest,
-    PercentileRange,
     Software,
     StageSettings,
     StudyFacts,
 )
 from pipeline.deploy.manifest_members import Member
 from pipeline.deploy.members import MemberFolds, pack_member, require_packable
+from pipeline.deploy.plausible_range import plausible_range
 from pipeline.metrics.risk_groups import cuts_by_fold
 from pipeline.provenance import versions
 from pipeline.settings.models import Model
@@ -233,7 +234,7 @@ def _copy_files(job: BundleJob, out: Path) -> tuple[str, ...]:
         if job.feature_set is None:
             raise BundleError("a member reads radiomics features, and there is no feature set")
         shutil.copyfile(job.feature_set, out / FEATURE_SET)
-    privacy = ["ranges of the development patients (1st to 99th percentile), no outcomes, no ids"]
+    privacy = ["ranges of the development patients, widened as their number asks, no outcomes, no ids"]
     if job.settings.registration.method == "template":
         source = job.results / "template"
         read_whole(source)
@@ -282,8 +283,8 @@ def cohort_facts(job: BundleJob, clinical: Iterable[str]) -> CohortFacts:
     for name in table.columns:
         values = table[name].dropna().to_numpy(dtype=float)
         if len(values):
-            low, high = np.percentile(values, [1, 99])
-            ranges[str(name)] = PercentileRange(low=float(low), high=float(high), patients=len(values))
+            low, high = plausible_range(str(name), values)
+            ranges[str(name)] = CovariateRange(low=low, high=high, patients=len(values))
     return CohortFacts(
         covariates=ranges,
         scanners=tuple(sorted(scanner for scanner in scanners if scanner)),

@@ -62,15 +62,15 @@ class StageSettings(Section):
     radiomics: RadiomicsSettings
 
 
-class PercentileRange(Finite):
-    """The 1st and 99th percentile of a covariate among the development patients that have it."""
+class CovariateRange(Finite):
+    """Between which values patients like the development patients lie (see `plausible_range.py`)."""
 
     low: float
     high: float
     patients: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _rises(self) -> PercentileRange:
+    def _rises(self) -> CovariateRange:
         if self.high < self.low:
             raise ValueError("high must not be below low")
         return self
@@ -88,7 +88,7 @@ class CohortFacts(Finite):
         events: Number of them with an event; None in a study without outcomes.
     """
 
-    covariates: dict[str, PercentileRange]
+    covariates: dict[str, CovariateRange]
     scanners: Names
     levels: dict[str, tuple[str, ...]]
     risk_percentiles: tuple[float, ...]

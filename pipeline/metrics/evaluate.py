@@ -25,6 +25,7 @@ from pipeline.metrics.evaluated_models import (
 )
 from pipeline.metrics.pairs import compare_pairs
 from pipeline.metrics.predictions import Predictions, RiskPredictions
+from pipeline.metrics.probability_tables import as_columns, probability_tables
 from pipeline.metrics.risk_groups import (
     assign_groups,
     cross_validated_logrank,
@@ -35,7 +36,6 @@ from pipeline.metrics.risk_groups import (
 )
 from pipeline.metrics.scores import score
 from pipeline.metrics.subgroups import subgroup_rows
-from pipeline.metrics.time_dependent import SurvivalOutcome, calibration_bins
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.splits import read_splits
@@ -45,21 +45,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
+METRIC_COLUMNS = ("model", "set", "metric", "value", "ci_low", "ci_high", "patients", "events", "note")
 COLUMNS = {
-    "metrics": ("model", "set", "metric", "value", "ci_low", "ci_high", "patients", "events", "note"),
-    "subgroups": (
-        "column",
-        "level",
-        "model",
-        "set",
-        "metric",
-        "value",
-        "ci_low",
-        "ci_high",
-        "patients",
-        "events",
-        "note",
-    ),
+    "metrics": METRIC_COLUMNS,
+    "subgroups": ("column", "level", *METRIC_COLUMNS),
     "comparisons": (
         "model_a",
         "model_b",
@@ -88,6 +77,8 @@ COLUMNS = {
         "ci_high",
         "patients",
     ),
+    "calibration_curve": ("model", "set", "horizon", "predicted", "observed", "ci_low", "ci_high"),
+    "decision_curves": ("model", "set", "horizon", "threshold", "net_benefit", "treat_all"),
 }
 """Header of each CSV file that :func:`evaluate` writes."""
 Rows = dict[str, list[dict[str, object]]]
@@ -112,7 +103,8 @@ def evaluate(
             or model_a's log hazard ratio per SD given model_b's risk; family: what the p-values are
             adjusted over),
             risk_groups.csv (group 1 = lowest risk), km.csv, observed.csv (Kaplan–Meier of
-            all patients of a set) and calibration.csv.
+            all patients of a set), calibration.csv, calibration_curve.csv and
+            decision_curves.csv.
 
     Raises:
         ModelError: A model lacks a patient of the splits, or `compare_with` is not one of them.
@@ -133,7 +125,7 @@ def evaluate(
         counts = resample_counts(len(fold_of), settings.bootstraps, seed, predictions[0].fold)
         scores = {each.model: list(score(each, counts, settings.confidence)) for each in predictions}
         for model, of_model in zip(models, predictions, strict=True):
-            _add_model(rows, model, of_model, scores[model.name], settings)
+            _add_model(rows, model, of_model, scores[model.name], counts, settings)
             _add_subgroups(rows, of_model, outcomes, counts, settings)
         rows["comparisons"].extend(compare_pairs(scores, which, settings.comparisons, settings.confidence))
         _add_adjusted_logrank(rows, which)
@@ -154,28 +146,20 @@ def _add_model(
     model: EvaluatedModel,
     predictions: Predictions,
     scored: Sequence[MetricRow],
+    counts: Array,
     settings: EvaluationSettings,
 ) -> None:
     """Append a model's rows of every table but the comparisons and subgroups."""
     rows["metrics"].extend(_metric_row(predictions, row) for row in scored)
     if isinstance(predictions, RiskPredictions):
         _add_risk_groups(rows, model, predictions, settings)
-        _add_calibration(rows, predictions, settings.confidence)
+        _add_probabilities(rows, predictions, counts, settings.confidence)
 
 
 def _metric_row(predictions: Predictions, row: MetricRow) -> dict[str, object]:
     """A line of `metrics.csv`."""
-    return {
-        "model": predictions.model,
-        "set": predictions.set,
-        "metric": row.metric,
-        "value": row.interval.value,
-        "ci_low": row.interval.low,
-        "ci_high": row.interval.high,
-        "patients": row.patients,
-        "events": "" if row.events is None else row.events,
-        "note": "; ".join(filter(None, (row.note, predictions.caveats))),
-    }
+    note = "; ".join(filter(None, (row.note, predictions.caveats)))
+    return {"model": predictions.model, "set": predictions.set, **as_columns(row), "note": note}
 
 
 def _add_subgroups(
@@ -231,17 +215,17 @@ def _add_adjusted_logrank(rows: Rows, which: str) -> None:
     )
 
 
-def _add_calibration(rows: Rows, predictions: RiskPredictions, confidence: float) -> None:
-    """Append predicted and observed survival at each horizon that follow-up reaches."""
+def _add_probabilities(rows: Rows, predictions: RiskPredictions, counts: Array, confidence: float) -> None:
+    """Append calibration and decision curves at each horizon that follow-up reaches."""
     common: dict[str, object] = {"model": predictions.model, "set": predictions.set}
-    outcome = predictions.outcome
-    for days, survival in predictions.survival.items():
-        known = np.isfinite(survival)
-        if known.sum() < 2 or outcome.no_value_reason(days):
-            continue
-        of_known = SurvivalOutcome(outcome.time[known], outcome.event[known], outcome.censoring[known])
-        for row in calibration_bins(of_known, survival[known], days, confidence):
-            rows["calibration"].append({**common, "horizon": days, **row})
+    for tables in probability_tables(predictions, counts, confidence):
+        for row in tables.metrics:
+            note = "; ".join(filter(None, (row.note, predictions.caveats)))
+            rows["metrics"].append({**common, **as_columns(row), "note": note})
+        at_horizon = {**common, "horizon": tables.horizon}
+        rows["calibration"].extend({**at_horizon, **row} for row in tables.bins)
+        rows["calibration_curve"].extend({**at_horizon, **row} for row in tables.curve)
+        rows["decision_curves"].extend({**at_horizon, **row} for row in tables.decisions)
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

@@ -28,6 +28,7 @@ def require_names(settings: Settings) -> None:
     _require_members(settings)
     for where, name in (
         ("evaluation.compare_with", settings.evaluation.compare_with),
+        ("evaluation.baseline_model", settings.evaluation.baseline_model),
         ("evaluation.reference_model", settings.evaluation.reference_model),
         ("bundle.ensemble", settings.bundle.ensemble),
     ):
@@ -147,6 +148,7 @@ def require_risks(settings: Settings) -> None:
             )
     for where, name in (
         ("evaluation.compare_with", settings.evaluation.compare_with),
+        ("evaluation.baseline_model", settings.evaluation.baseline_model),
         ("evaluation.reference_model", settings.evaluation.reference_model),
     ):
         if name and name not in (*ranked, *settings.ensembles):

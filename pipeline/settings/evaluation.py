@@ -51,6 +51,11 @@ class EvaluationSettings(Section):
         description="Columns of the cohort table (`centre`, `clinical_*`, `label_*`), in each of whose levels every "
         "metric is also given, with its number of patients.",
     )
+    baseline_model: str = Field(
+        "",
+        description="Simplest model, e.g. tumour volume, that the model named by `compare_with` should beat: the "
+        "report's verdict; empty: the first model of a single feature, else of clinical columns.",
+    )
     reference_model: str = Field(
         "",
         description="Model, e.g. the clinical one, over which the others' added value is tested by nested Cox "

@@ -25,7 +25,10 @@ Spread = Literal["interval", "sd_of_runs", "se_of_runs", "sd_of_patients"]
 KEY = re.compile(r"^[a-z][a-z0-9_]*$")
 SUBGROUP = r"^([a-z][A-Za-z0-9_]*=.+)?$"
 GIVEN_BY = (
-    (re.compile(r"^(c_index|auc_|brier|observed_expected|ibs|logrank)"), frozenset({"risk"})),
+    (
+        re.compile(r"^(c_index|auc_|brier|observed_expected|ibs|calibration_|royston|logrank)"),
+        frozenset({"risk"}),
+    ),
     (re.compile(r"^(dice|iou|hd95|assd)"), frozenset({"mask"})),
     (re.compile(r"^label_\w+"), frozenset({"labels"})),
     (re.compile(r"^average_precision"), frozenset({"detection"})),

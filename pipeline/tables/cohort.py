@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from pipeline.tables.cohort_rows import (
     require_image_path,
     require_once,
 )
+from pipeline.tables.numbers import cell_number, is_number, require_time
 
 PATIENT_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 REQUIRED = ("patient_id", "set", "image_path")
@@ -176,7 +176,7 @@ class OutcomeColumns(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Time, in the table's unit, and event of a row."""
+    """Time, in days, and event of a row."""
 
     time: float
     event: int
@@ -249,8 +249,8 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
         )
     require_image_path(row["image_path"], where)
     columns = endpoint_columns(settings)
-    outcome = _parse_outcome(row, columns, where) if columns.event in row else None
     days = DAYS_PER_MONTH if settings.time_unit == "months" else 1.0
+    outcome = _parse_outcome(row, columns, days, where) if columns.event in row else None
     used = {*REQUIRED, *OPTIONAL, *columns}
     return Patient(
         patient_id=patient_id,
@@ -258,22 +258,15 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
         centre=row.get("centre", "") or "unknown",
         image_path=row["image_path"],
         roi=row.get("roi", ""),
-        time_days=None if outcome is None else outcome.time * days,
+        time_days=None if outcome is None else outcome.time,
         event=None if outcome is None else outcome.event,
         extra={k: _in_days(k, v, days) for k, v in row.items() if k not in used},
     )
 
 
-def _parse_outcome(row: dict[str, str], columns: OutcomeColumns, where: str) -> Outcome:
-    time = _number(row[columns.time], columns.time, where)
-    if not time > 0:
-        raise TableError(
-            f"column {columns.time!r} must be greater than 0",
-            where=where,
-            expected="time from baseline to event or last follow-up",
-            got=row[columns.time],
-            action="correct this row or remove the patient",
-        )
+def _parse_outcome(row: dict[str, str], columns: OutcomeColumns, days: float, where: str) -> Outcome:
+    time = days * cell_number(row[columns.time], columns.time, where)
+    require_time(time, columns.time, where)
     if row[columns.event] not in ("0", "1", "0.0", "1.0"):
         raise TableError(
             f"column {columns.event!r} must be 0 or 1",
@@ -289,22 +282,4 @@ def _in_days(name: str, text: str, days: float) -> str:
     """The time of a further endpoint in days, as its column's name says; other text as it is."""
     if days == 1.0 or not name.endswith("_time_days"):
         return text
-    try:
-        return repr(float(text) * days)
-    except ValueError:
-        return text
-
-
-def _number(text: str, column: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise TableError(
-            f"column {column!r} must be a number",
-            where=where,
-            got=repr(text),
-            action="correct this row or remove the patient",
-        )
-    return value
+    return repr(float(text) * days) if is_number(text) else text

@@ -151,7 +151,7 @@ def test_overrides_of_a_model_merge_into_the_training_section() -> None:
     assert (merged.augment.rotation_deg, merged.augment.flip_sagittal) == (2.0, False)
 
 
-@pytest.mark.parametrize("study", sorted((ROOT / "config" / "studies").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("study", sorted((ROOT / "config" / "studies").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_studies_are_valid(study: Path) -> None:
     settings = load_settings(yaml.safe_load(study.read_text(encoding="utf-8")))
     assert settings.study.name == study.stem
