@@ -30,7 +30,7 @@ FORMAT = 5
 """2: a network that does not predict survival has neither Z-score nor hazard, and no part in a risk;
 3: settings under their names of today, covariates; 4: the template's folder proves itself; 5: sizes of
 files, identity, the study's unit of time."""
-TEMPLATE, FEATURE_SET = "template", "feature_set.yaml"
+TEMPLATE, FEATURE_SET, MODEL_CARD = "template", "feature_set.yaml", "MODEL_CARD.md"
 MANIFEST, IDENTITY = "manifest.json", "ID"
 FILE_PART, LONGEST_NAME = re.compile(r"[A-Za-z0-9_.-]+"), 255
 """Characters of a file's or folder's name, and length of a whole path in a bundle."""
@@ -232,7 +232,7 @@ class Manifest(Finite):
     @model_validator(mode="after")
     def _files_fit(self) -> Manifest:
         weights = [fold.weights for member in self.networks().values() for fold in member.folds]
-        needed = set(weights) | ({FEATURE_SET} if self.uses_radiomics else set())
+        needed = {MODEL_CARD, *weights} | ({FEATURE_SET} if self.uses_radiomics else set())
         if self.stages.registration.method == "template":
             needed |= {f"{TEMPLATE}/template.json", f"{TEMPLATE}/template.nii.gz"}
         if missing := sorted(needed - set(self.files)):

@@ -95,6 +95,18 @@ def require_contours(settings: Settings) -> None:
             raise ValueError(f"model {name!r} needs `masks` among training.outputs of {network!r}")
 
 
+def require_classes(settings: Settings) -> None:
+    """Classes of the mask can be told apart in this study's images."""
+    source, contours = settings.cohort.source, settings.contours
+    if source == "generated" and contours.classes:
+        raise ValueError("contours.classes is for images that are read: generated disks have one lesion")
+    if source == "slices" and contours.class_patterns():
+        raise ValueError(
+            "contours.classes names patterns of ROI names, which slices do not have; name the value of each class in "
+            "the masks"
+        )
+
+
 def require_deep_sources(settings: Settings) -> None:
     """Networks that models take deep features from are among this study's."""
     networks = settings.networks()

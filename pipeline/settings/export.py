@@ -167,7 +167,8 @@ def allowed(prop: dict[str, Any]) -> str:
     """What a key takes, in words, from its JSON schema."""
     if "anyOf" in prop:
         options = [option for option in prop["anyOf"] if option.get("type") != "null"]
-        return " or ".join(allowed(option) for option in options) + " or none"
+        none = " or none" if len(options) < len(prop["anyOf"]) else ""
+        return " or ".join(allowed(option) for option in options) + none
     if "$ref" in prop:
         return _group(prop["$ref"])
     if "const" in prop:

@@ -205,7 +205,7 @@ def _read_crops(folder: Path, ids: Sequence[str], standardisation: Standardisati
         checksums.append(str(sorted(crop.attributes.checksums.items())))
         if crop.mask is not None:
             has_mask[row] = True
-            masks[row] = crop.mask
+            masks[row] = crop.mask > 0
     crops_digest = digest(*(text.encode() for text in checksums))
     return _CropArrays(images, masks, has_mask, np.stack(air), first.attributes, crops_digest)
 

@@ -9,6 +9,7 @@ from pipeline.deploy.bundle_files import SNAKEMAKE_TIMESTAMP, files_in, write_ma
 from pipeline.deploy.manifest import (
     FEATURE_SET,
     FORMAT,
+    MODEL_CARD,
     TEMPLATE,
     CohortFacts,
     CovariateRange,
@@ -40,6 +41,7 @@ CODE = "0123456789abcdef"
 IDENTITY = "fedcba9876543210" * 4
 FILES = (
     FEATURE_SET,
+    MODEL_CARD,
     f"{TEMPLATE}/template.json",
     f"{TEMPLATE}/template.nii.gz",
     "weights/net_fold0.safetensors",
