@@ -37,7 +37,7 @@ from pipeline.metrics.risk_groups import (
 from pipeline.metrics.scores import score
 from pipeline.metrics.subgroups import subgroup_rows
 from pipeline.settings.evaluation import EvaluationSettings
-from pipeline.tables.outcomes import has_outcomes, read_outcomes
+from pipeline.tables.outcomes import groups_of, has_outcomes, read_outcomes
 from pipeline.tables.splits import read_splits
 from pipeline.tables.status import stage_folder
 
@@ -122,7 +122,8 @@ def evaluate(
         predictions = on_same_patients(
             [predictions_of(model, which, fold_of, outcomes, settings) for model in models]
         )
-        counts = resample_counts(len(fold_of), settings.bootstraps, seed, predictions[0].fold)
+        group = groups_of(outcomes)[list(fold_of)].to_list() if "group" in outcomes else None
+        counts = resample_counts(len(fold_of), settings.bootstraps, seed, predictions[0].fold, group)
         scores = {each.model: list(score(each, counts, settings.confidence)) for each in predictions}
         for model, of_model in zip(models, predictions, strict=True):
             _add_model(rows, model, of_model, scores[model.name], counts, settings)

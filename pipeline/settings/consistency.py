@@ -95,6 +95,12 @@ def require_contours(settings: Settings) -> None:
             raise ValueError(f"model {name!r} needs `masks` among training.outputs of {network!r}")
 
 
+def require_boxes(settings: Settings) -> None:
+    """Crops in boxes need the table of them. A bundle has none: each new patient brings a box."""
+    if settings.crop.position == "box" and not settings.crop.boxes:
+        raise ValueError("crop.position: box needs crop.boxes, the table of them")
+
+
 def require_classes(settings: Settings) -> None:
     """Classes of the mask can be told apart in this study's images."""
     source, contours = settings.cohort.source, settings.contours

@@ -53,7 +53,7 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
         ({"contours": {"roi": "GTV*"}}, r"contours\.roi must be a list"),
         ({"crop": {"shape": [0, 8, 8]}}, r"crop\.shape\.0: .*greater than or equal to 1, got 0"),
         ({"crop": {"spacing_mm": [1, 1, -1]}}, r"crop\.spacing_mm\.2: .*greater than 0, got -1"),
-        ({"crop": {"position": "box"}}, "position: box needs boxes"),
+        ({"crop": {"position": "box"}}, "crop.position: box needs crop.boxes"),
         ({"suv": {"uptake_minutes": [90, 45]}}, r"uptake_minutes must be \[low, high\]"),
         ({"evaluation": {"horizons_days": [0]}}, r"evaluation\.horizons_days\.0"),
         ({"models": {"net": {"kind": "rsf"}}, "ensembles": {"both": []}}, "must name one model or more"),
