@@ -8,8 +8,10 @@ from pathlib import Path
 
 from pipeline.console import progress
 from pipeline.report import methods, pairs_and_subgroups, paper, predicted_survival, quality, sections, slices
+from pipeline.report.checklist import StudyKind, tripod_ai
 from pipeline.report.job import ReportJob, provenance
-from pipeline.report.page import ReportContent, Texts, render
+from pipeline.report.page import ReportContent, Table, Texts, render
+from pipeline.report.references import bibliography
 from pipeline.report.sections import StudyResults
 from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes
@@ -17,6 +19,7 @@ from pipeline.tables.status import read_whole
 from pipeline.tables.whole import whole_folder
 
 log = logging.getLogger(__name__)
+CHECKLIST_TITLE = "TRIPOD+AI: what this report answers, and what is left to the authors"
 SECTIONS = (
     sections.cohort,
     sections.survival,
@@ -57,15 +60,30 @@ def _write(job: ReportJob, out: Path) -> None:
     _require_whole_stages(job.results, study.cohort.index)
     for section in progress(SECTIONS, title="report"):
         section(study, canvas, content)
-    _write_tables(content, out / "tables")
     external = bool((study.cohort["set"] == "external").any())
     texts = Texts(
         methods.methods(job, outcomes=has_outcomes(study.cohort), external=external),
         provenance(job),
     )
+    content.add_table("tripod_ai", Table(CHECKLIST_TITLE, tripod_ai(_kind_of(study, external=external))))
+    _write_tables(content, out / "tables")
+    survival = not content.no_survival_reason
+    (out / "references.bib").write_text(bibliography(job.settings, survival=survival), encoding="utf-8")
     pages = {"index.html": True, "quality.html": content.crop_sheets, "paper.html": content.paper}
     for name in (name for name, there_is in pages.items() if there_is):
         (out / name).write_text(render(job, content, texts, canvas.folder, name), encoding="utf-8")
+
+
+def _kind_of(study: StudyResults, *, external: bool) -> StudyKind:
+    """What decides which items of the checklist the report answers."""
+    settings = study.job.settings
+    return StudyKind(
+        survival=not study.no_survival_reason(),
+        external=external,
+        images=settings.cohort.source in ("dicom", "nifti"),
+        several_centres=study.cohort["centre"].nunique() > 1,
+        clinical=any(model.clinical for model in settings.models.values()),
+    )
 
 
 def _require_whole_folders(job: ReportJob) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.report.job import ReportJob
 from pipeline.settings.root import load_settings
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
+from pipeline.tables.parquet import write_table
 from pipeline.tables.status import Status, write_status
 
 HOSTILE = '<script>document.title="taken"</script> $\\frac{ & "quotes"'
@@ -226,7 +228,10 @@ def _radiomics(results: Path, ids: tuple[str, ...]) -> None:
     for name in ("pet_original_glcm_Contrast", "pet_wavelet-LLH_glcm_Contrast", "pet_wavelet-HHH_glcm_Idm"):
         frame[name] = 1.0
     frame["pet_index_volume_ml"] = [np.nan, *[2.0] * (len(ids) - 1)]
-    frame.to_parquet(results / "radiomics" / "features.parquet")
+    table = pa.Table.from_pandas(frame).replace_schema_metadata(
+        {b"processing": json.dumps("Fixed bin size.")}
+    )
+    write_table(results / "radiomics" / "features.parquet", table)
     agreement = ["feature,icc,icc_low,icc_high,patients", "pet_original_glcm_Contrast,0.95,0.91,0.97,6"]
     agreement += ["pet_wavelet-LLH_glcm_Contrast,0.8,0.75,0.9,6", "pet_wavelet-HHH_glcm_Idm,0.2,-0.1,0.5,6"]
     agreement += ["pet_index_volume_ml,,,,1"]
