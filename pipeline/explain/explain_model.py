@@ -127,7 +127,7 @@ def explain_model(job: ExplainJob, out: Path) -> None:
         CheckpointError: A fold's checkpoint cannot be read.
     """
 
-    patients = choose_patients(read_frame(job.risks), job.settings.patients)
+    patients = choose_patients(read_frame(job.risks), job.settings.patients, job.settings.target)
     outcomes = read_outcomes(job.outcomes)
     explanation = Explanation()
     for fold in progress(sorted({p.fold for p in patients}), title=f"explain {job.model}"):
@@ -138,20 +138,22 @@ def explain_model(job: ExplainJob, out: Path) -> None:
         _write(job, patients, explanation, folder)
 
 
-def choose_patients(risks: pd.DataFrame, count: int) -> list[ExplainedPatient]:
+def choose_patients(risks: pd.DataFrame, count: int, target: str = "auto") -> list[ExplainedPatient]:
     """The test patients of highest and of lowest risk, without repetition.
 
-    For a network that does not predict survival: of its first label's probability, else of Dice.
+    Of a label that is explained by its name: of its probability. For a network that does not predict
+    survival: of its first label's probability, else of Dice.
 
     Args:
         risks: Table of the ensemble.
         count: Number of patients from each end.
+        target: As `explain.target`.
 
     Raises:
         TrainingError: Fewer than two patients have a value.
     """
     labels = [str(c) for c in risks.columns if str(c).startswith("label_")]
-    by = next(name for name in ("risk", *labels, "dice") if name in risks)
+    by = next(name for name in (target, "risk", *labels, "dice") if name in risks)
     candidates = risks[(risks["set"] == "development") & risks[by].notna()]
     candidates = candidates.sort_values([by, "patient_id"], ascending=[False, True])
     columns = (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_COLUMNS = 7
-"""Largest number of maps in a row."""
+"""Largest number of panels in a row."""
 DPI = 110
 
 
@@ -35,7 +35,9 @@ class PatientMaps:
 
 
 def draw_maps(patients: Sequence[PatientMaps], path: Path) -> None:
-    """Draw a row per patient: the image and maps over it, in the slice of its brightest voxel.
+    """Draw each patient's image and every map over it, in the slice of its brightest voxel.
+
+    A patient with more maps than fit in a row has several rows.
 
     Args:
         patients: The rows.
@@ -43,15 +45,22 @@ def draw_maps(patients: Sequence[PatientMaps], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    names = _evenly_spread(list(dict.fromkeys(name for patient in patients for name in patient.maps)))
-    figure = Figure(figsize=(1.7 * (len(names) + 1), 1.9 * len(patients)), layout="constrained")
-    axes = figure.subplots(len(patients), len(names) + 1, squeeze=False)
-    for number, (row, patient) in enumerate(zip(axes, patients, strict=True)):
-        row[0].set_ylabel(patient.title, fontsize=8)
-        for axis, name in zip(row, ("image", *names), strict=True):
-            _draw_slice(axis, patient, name)
-            if number == 0:
-                axis.set_title(name, fontsize=6)
+    names = ["image", *dict.fromkeys(name for patient in patients for name in patient.maps)]
+    columns = min(len(names), MOST_COLUMNS)
+    lines = -(-len(names) // columns)  # of each patient: no level of the network is left out
+    size = (1.7 * columns, 1.9 * lines * len(patients))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(lines * len(patients), columns, squeeze=False)
+    for number, patient in enumerate(patients):
+        block = axes[lines * number : lines * (number + 1)].ravel()
+        block[0].set_ylabel(patient.title, fontsize=8)
+        for place, axis in enumerate(block):
+            if place >= len(names):
+                axis.set_axis_off()
+                continue
+            _draw_slice(axis, patient, names[place])
+            if number == 0 or lines > 1:
+                axis.set_title(names[place], fontsize=6)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
@@ -95,11 +104,3 @@ def draw_sanity(table: pd.DataFrame, limit: float, path: Path) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=5)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
-
-
-def _evenly_spread(names: list[str]) -> list[str]:
-    """At most `MOST_COLUMNS` names, spread evenly, the first and the last among them."""
-    if len(names) <= MOST_COLUMNS:
-        return names
-    places = np.unique(np.linspace(0, len(names) - 1, MOST_COLUMNS).round().astype(int))
-    return [names[i] for i in places]

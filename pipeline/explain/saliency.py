@@ -30,7 +30,7 @@ class Target:
     """What is explained.
 
     Attributes:
-        name: `risk`, `label` or `mask`.
+        name: `risk`, `label`, the label's own name, or `mask`.
         value: Outputs of the network → (B,) what is explained.
     """
 
@@ -71,7 +71,7 @@ def choose_target(name: str, outputs: set[str], losses: LossSettings) -> Target:
     """The target of this name; of `auto` the first that the network has.
 
     Args:
-        name: `auto`, `risk`, `label` or `mask`.
+        name: `auto`, `risk`, `label`, `mask`, or a label's name, that of a class with its number behind it.
         outputs: Names of the network's outputs.
         losses: Loss settings, with the intervals of a discrete-time network and the names of labels.
 
@@ -83,12 +83,17 @@ def choose_target(name: str, outputs: set[str], losses: LossSettings) -> Target:
         "label": "labels" in outputs,
         "mask": "mask" in outputs,
     }
+    columns = label_logits(losses) if available["label"] else {}
     chosen = next((k for k, there in available.items() if there), "") if name == "auto" else name
+    if chosen in columns:
+        column = columns[chosen]
+        return Target(chosen, lambda tensors: tensors["labels"][:, column])
     if not available.get(chosen, False):
+        offered = [*(k for k, there in available.items() if there), *columns]
         raise TrainingError(
             "the network has no such output to explain",
             where="explain.target",
-            expected=", ".join(k for k, there in available.items() if there) or "a network with outputs",
+            expected=", ".join(offered) or "a network with outputs",
             got=name,
         )
     values: dict[str, Callable[[Tensors], torch.Tensor]] = {
@@ -97,6 +102,13 @@ def choose_target(name: str, outputs: set[str], losses: LossSettings) -> Target:
         "mask": lambda tensors: tensors["mask"].flatten(1).mean(1),
     }
     return Target(chosen, values[chosen])
+
+
+def label_logits(losses: LossSettings) -> dict[str, int]:
+    """Names of a network's label logits, as its predictions call them, and their columns."""
+    if losses.classes == 2:
+        return {name: column for column, name in enumerate(losses.labels)}
+    return {f"{name}_{number}": number for name in losses.labels for number in range(losses.classes)}
 
 
 def _risk(outputs: Tensors, losses: LossSettings) -> torch.Tensor:
@@ -141,7 +153,9 @@ def _activation_map(level: FeatureMaps, gradient: torch.Tensor | None) -> MapLev
     maps = level.maps.detach()
     weights = torch.zeros_like(maps) if gradient is None else gradient.detach()
     alpha = weights.flatten(2).mean(2).reshape(*maps.shape[:2], *[1] * (maps.dim() - 2))
-    return MapLevel(level.name, (alpha * maps).sum(1), gradient is not None)
+    # One of several logits has a gradient of zeros where another one alone depends on the level.
+    reached = gradient is not None and bool(gradient.any())
+    return MapLevel(level.name, (alpha * maps).sum(1), reached)
 
 
 @contextmanager

@@ -243,11 +243,16 @@ def explanations(study: StudyResults, canvas: FigureCanvas, content: ReportConte
         files = {name: f"explain_{model}_{name}.png" for name in ("maps", "sanity")}
         for name, file in files.items():
             shutil.copyfile(folder / f"{name}.png", canvas.folder / file)
-        content.explanations.append(ExplainedNetwork(model, EXPLAINED_OUTPUTS[info["target"]], **files))
+        content.explanations.append(ExplainedNetwork(model, explained_output(info["target"]), **files))
         rows += _randomisation_rows(model, info["sanity"], pd.read_csv(folder / "sanity.csv"))
     title = "Maps of trained and of random weights"
     note = "Rank correlation (absolute), mean over patients, with every layer random."
     content.add_table("sanity", Table(title, pd.DataFrame(rows), note=note))
+
+
+def explained_output(target: str) -> str:
+    """What is explained, in words: `label_outcome` is the outcome."""
+    return EXPLAINED_OUTPUTS.get(target) or display_name(target.removeprefix("label_"))
 
 
 def _randomisation_rows(model: str, verdicts: dict[str, str], table: pd.DataFrame) -> list[dict[str, str]]:

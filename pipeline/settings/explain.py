@@ -26,11 +26,13 @@ class ExplainSettings(Section):
         min_length=1,
         description="Methods: Grad-CAM at every scale, occlusion by cubes.",
     )
-    target: Literal["auto", "risk", "label", "mask"] = Field(
+    target: str = Field(
         "auto",
-        description="What is explained: the log-hazard (of a discrete-time network 1 − S(36 months)), the "
-        "first label's logit (of several classes: that of the predicted one), or the mean tumour "
-        "probability; `auto`: the first of these the network has.",
+        pattern=r"^(auto|risk|label|mask|label_[A-Za-z0-9_]+)$",
+        description="What is explained: `risk`, the log-hazard (of a discrete-time network 1 − S(36 months)); "
+        "`label_outcome`, the logit of this label (`label_diagnosis_2`: that of class 2 of several); `label`, that "
+        "of the first label (of several classes: of the predicted one); `mask`, the mean tumour probability; "
+        "`auto`: risk, label or mask, the first of these that the network has.",
     )
     occlusion_voxels: int = Field(
         8, ge=1, le=64, description="Side of the cube that covers a part of the image."

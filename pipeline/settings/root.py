@@ -16,6 +16,7 @@ from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSetti
 from pipeline.settings.evaluation import EvaluationSettings, ReportSettings
 from pipeline.settings.explain import ExplainSettings
 from pipeline.settings.geometry import CropSettings, RegistrationSettings
+from pipeline.settings.image_channels import require_channels
 from pipeline.settings.kinds import ModelEntry, ranking
 from pipeline.settings.messages import explain
 from pipeline.settings.network import Network
@@ -81,7 +82,7 @@ class Settings(Section):
     def _sections_agree(self) -> Settings:
         consistency.require_names(self)
         consistency.require_generators(self)
-        consistency.require_channels(self)
+        require_channels(self)
         consistency.require_contours(self)
         consistency.require_boxes(self)
         consistency.require_classes(self)

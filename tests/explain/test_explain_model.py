@@ -174,6 +174,10 @@ def test_without_risk_patients_are_chosen_by_label_or_dice() -> None:
         (patient.patient_id, patient.by) for patient in choose_patients(table.drop(columns="label_x_0"), 9)
     ]
     assert chosen == [("d", "dice"), ("b", "dice")]  # three have a mask: one from each end
+    risks = table.assign(risk=[1.0, 2.0, 3.0, 4.0, 5.0])
+    assert {patient.by for patient in choose_patients(risks, 1)} == {"risk"}
+    named = [(patient.patient_id, patient.by) for patient in choose_patients(risks, 1, "label_x_0")]
+    assert named == [("c", "label_x_0"), ("a", "label_x_0")]
     boxes = table.drop(columns="label_x_0").assign(dice=np.nan)
     with pytest.raises(TrainingError, match="too few test patients to explain by dice"):
         choose_patients(boxes, 1)

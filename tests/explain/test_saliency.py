@@ -17,7 +17,9 @@ from pipeline.explain.saliency import (
     to_image_size,
     used_slices,
 )
+from pipeline.nets.registry import build
 from pipeline.settings.losses import LossSettings
+from pipeline.settings.networks.pet_multiscale import WNet
 from pipeline.training.batches import Batch
 
 
@@ -152,5 +154,33 @@ def test_targets() -> None:
     assert choose_target("label", set(outputs), one_label).value(outputs).item() == 5.0
     assert choose_target("label", set(outputs), two_labels).value(outputs).item() == 1.0
     assert choose_target("mask", set(outputs), one_label).value(outputs).item() == 0.25
+    # By the names that predictions have: a label, or a class of one with several.
+    assert choose_target("label_b", set(outputs), two_labels).value(outputs).item() == 5.0
+    assert choose_target("label_a_2", set(outputs), one_label).value(outputs).item() == 2.0
+    with pytest.raises(TrainingError, match=r"expected: label, mask, label_a, label_b.*got: label_c"):
+        choose_target("label_c", {"labels", "mask"}, two_labels)
     with pytest.raises(TrainingError, match=r"no such output.*expected: mask.*got: risk"):
         choose_target("risk", {"mask"}, one_label)
+
+
+def test_every_level_of_the_multi_scale_network_shows_the_outcome_it_is_asked_for() -> None:
+    """Five levels of the encoder and four of each decoder (Amyar et al., figure 4); pathology is another map."""
+    torch.manual_seed(0)
+    settings = WNet(width=1 / 16)
+    net = build(settings, 1, 0).eval()
+    patient = batch(torch.randn(1, 1, 32, 32, 32))
+    outputs = set(net(patient.image, None, patient.targets["mask"]))
+    maps = {
+        name: {m.name: m for m in grad_cam(net, patient, choose_target(name, outputs, settings.losses))}
+        for name in ("label_outcome", "label_pathology")
+    }
+    levels = maps["label_outcome"]
+    sizes = [tuple(m.map.shape[1:]) for n, m in levels.items() if n.startswith("encoder")]
+    assert [size[0] for size in sizes] == [32, 16, 8, 4, 2]
+    decoder = {n: m for n, m in levels.items() if n.startswith("segment")}
+    assert [m.map.shape[1] for m in decoder.values()][:4] == [4, 8, 16, 32]
+    assert all(m.reached for m in decoder.values())
+    # The pathology is read off the encoder alone: nothing of the decoder reaches it.
+    assert not any(m.reached for n, m in maps["label_pathology"].items() if n.startswith("segment"))
+    first = next(n for n in levels if n.startswith("encoder"))
+    assert not torch.equal(levels[first].map, maps["label_pathology"][first].map)
