@@ -236,9 +236,7 @@ class _Normalise(torch.autograd.Function):
         }  # fmt: skip
         parts = weight.new_empty((tiles.programs, 2, tiles.columns))
         sums = weight.new_empty((2, channels))
-        _sums_kernel[(tiles.programs,)](
-            image, rows, statistics, weight, bias, parts, tiles.voxels, **sizes
-        )
+        _sums_kernel[(tiles.programs,)](image, rows, statistics, weight, bias, parts, tiles.voxels, **sizes)
         _gather_kernel[(1,)](
             parts, sums, tiles.programs,
             C=channels, COLUMNS=tiles.columns, P=triton.next_power_of_2(tiles.programs),
@@ -251,16 +249,20 @@ class _Normalise(torch.autograd.Function):
         return output, sums[1], sums[0], gradient if ctx.needs_input_grad[3] else None, None, None
 
 
-def _statistics(
-    image: Tensor, tiles: _Tiles, norm: torch.nn.BatchNorm3d, conv_bias: Tensor | None
-) -> Tensor:
+def _statistics(image: Tensor, tiles: _Tiles, norm: torch.nn.BatchNorm3d, conv_bias: Tensor | None) -> Tensor:
     """Mean and 1 / √(variance + ε) of each channel, float32 (2, C); running statistics are updated."""
     assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
     assert norm.num_batches_tracked is not None
     channels = image.shape[1]
     parts = norm.weight.new_empty((tiles.programs, 3, tiles.columns))
     _statistics_kernel[(tiles.programs,)](
-        image, parts, tiles.voxels, C=channels, STRIDE=voxel_stride(image), COLUMNS=tiles.columns, V=tiles.height
+        image,
+        parts,
+        tiles.voxels,
+        C=channels,
+        STRIDE=voxel_stride(image),
+        COLUMNS=tiles.columns,
+        V=tiles.height,
     )
     statistics = norm.weight.new_empty((2, channels))
     _merge_kernel[(1,)](

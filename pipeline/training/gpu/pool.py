@@ -36,9 +36,9 @@ def _maximum_kernel(
     best = tl.full((V, COLUMNS), float("-inf"), dtype=tl.float32)
     where = tl.zeros((V, COLUMNS), dtype=tl.int32)
     for place in tl.static_range(K * K * K):
-        dz: tl.constexpr = place // (K * K)
-        dy: tl.constexpr = place // K % K
-        dx: tl.constexpr = place % K
+        dz = place // (K * K)
+        dy = place // K % K
+        dx = place % K
         inside = (v < voxels) & (z + dz < z_side) & (y + dy < y_side) & (x + dx < x_side)
         there = inside[:, None] & (c < C)[None, :]
         source = first + (dz * y_side + dy) * x_side + dx

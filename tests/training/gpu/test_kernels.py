@@ -135,9 +135,7 @@ def test_upsample_and_join(device: torch.device, sides: tuple[int, ...]) -> None
     ("kernel", "stride", "ceil", "sides"),
     [(2, 2, True, (4, 6, 8)), (2, 2, True, (3, 5, 4)), (3, 2, False, (5, 6, 7)), (2, 2, False, (5, 4, 3))],
 )
-def test_max_pool(
-    device: torch.device, kernel: int, stride: int, ceil: bool, sides: tuple[int, ...]
-) -> None:
+def test_max_pool(device: torch.device, kernel: int, stride: int, ceil: bool, sides: tuple[int, ...]) -> None:
     from pipeline.training.gpu.pool import max_pool
 
     # Integers of a small range: equal maxima occur, whose first gets the gradient in PyTorch on a CPU.
