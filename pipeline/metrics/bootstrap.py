@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,23 +43,35 @@ class MetricRow:
     note: str = ""
 
 
-def resample_counts(patients: int, bootstraps: int, seed: int, fold: Array | None = None) -> Array:
+def resample_counts(
+    patients: int,
+    bootstraps: int,
+    seed: int,
+    fold: Array | None = None,
+    group: Sequence[str] | None = None,
+) -> Array:
     """(B, n): how often each patient is drawn in each resample, with replacement.
+
+    Rows of one group (slices of a volume) are no independent observations: whole groups are drawn
+    (cluster bootstrap; Davison and Hinkley 1997, section 3.8).
 
     Args:
         patients: Number n of patients.
         bootstraps: Number B of resamples.
         seed: Equal seeds give equal resamples, so that models are compared in pairs.
         fold: (n,) fold of each patient; given, every fold is resampled to its own size, so that
-            pairs within folds keep their number of patients.
+            pairs within folds keep their number of patients (of groups, where these are drawn).
+        group: (n,) group of each patient, which no fold cuts; None: patients are drawn one by one.
     """
     generator = np.random.default_rng(seed)
-    groups = np.zeros(patients, dtype=int) if fold is None else np.asarray(fold)
+    folds = np.zeros(patients, dtype=int) if fold is None else np.asarray(fold)
+    names = np.arange(patients) if group is None else np.asarray(group)
     counts = np.zeros((bootstraps, patients))
-    for value in np.unique(groups):
-        members = np.flatnonzero(groups == value)
-        equal = np.full(len(members), 1.0 / len(members))
-        counts[:, members] = generator.multinomial(len(members), equal, size=bootstraps)
+    for value in np.unique(folds):
+        members = np.flatnonzero(folds == value)
+        drawn, group_of = np.unique(names[members], return_inverse=True)
+        equal = np.full(len(drawn), 1.0 / len(drawn))
+        counts[:, members] = generator.multinomial(len(drawn), equal, size=bootstraps)[:, group_of]
     return counts
 
 

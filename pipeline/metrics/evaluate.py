@@ -23,6 +23,7 @@ from pipeline.metrics.evaluated_models import (
     survival_outcome,
 )
 from pipeline.metrics.predictions import Predictions, RiskPredictions
+from pipeline.metrics.probability_tables import as_columns, probability_tables
 from pipeline.metrics.risk_groups import (
     assign_groups,
     cross_validated_logrank,
@@ -32,9 +33,8 @@ from pipeline.metrics.risk_groups import (
     observed_rows,
 )
 from pipeline.metrics.scores import score
-from pipeline.metrics.time_dependent import SurvivalOutcome, calibration_bins
 from pipeline.settings.evaluation import EvaluationSettings
-from pipeline.tables.outcomes import has_outcomes, read_outcomes
+from pipeline.tables.outcomes import groups_of, has_outcomes, read_outcomes
 from pipeline.tables.splits import read_splits
 from pipeline.tables.status import stage_folder
 
@@ -68,6 +68,8 @@ COLUMNS = {
         "ci_high",
         "patients",
     ),
+    "calibration_curve": ("model", "set", "horizon", "predicted", "observed", "ci_low", "ci_high"),
+    "decision_curves": ("model", "set", "horizon", "threshold", "net_benefit", "treat_all"),
 }
 """Header of each CSV file that :func:`evaluate` writes."""
 Rows = dict[str, list[dict[str, object]]]
@@ -90,7 +92,8 @@ def evaluate(
         out: Folder for metrics.csv, comparisons.csv (difference = model_a − model_b in C-index;
             or model_a's log hazard ratio per SD given model_b's risk),
             risk_groups.csv (group 1 = lowest risk), km.csv, observed.csv (Kaplan–Meier of
-            all patients of a set) and calibration.csv.
+            all patients of a set), calibration.csv, calibration_curve.csv and
+            decision_curves.csv.
 
     Raises:
         ModelError: A model lacks a patient of the splits, or `compare_with` is not one of them.
@@ -108,7 +111,8 @@ def evaluate(
         predictions = on_same_patients(
             [predictions_of(model, which, fold_of, outcomes, settings) for model in models]
         )
-        counts = resample_counts(len(fold_of), settings.bootstraps, seed, predictions[0].fold)
+        group = groups_of(outcomes)[list(fold_of)].to_list() if "group" in outcomes else None
+        counts = resample_counts(len(fold_of), settings.bootstraps, seed, predictions[0].fold, group)
         for model, of_model in zip(models, predictions, strict=True):
             _add_model(rows, model, of_model, counts, settings)
         _add_adjusted_logrank(rows, which)
@@ -135,20 +139,11 @@ def _add_model(
     common: dict[str, object] = {"model": predictions.model, "set": predictions.set}
     for row in score(predictions, counts, settings.confidence):
         rows["metrics"].append(
-            {
-                **common,
-                "metric": row.metric,
-                "value": row.interval.value,
-                "ci_low": row.interval.low,
-                "ci_high": row.interval.high,
-                "patients": row.patients,
-                "events": "" if row.events is None else row.events,
-                "note": "; ".join(filter(None, (row.note, predictions.caveats))),
-            }
+            {**common, **as_columns(row), "note": "; ".join(filter(None, (row.note, predictions.caveats)))}
         )
     if isinstance(predictions, RiskPredictions):
         _add_risk_groups(rows, model, predictions, settings)
-        _add_calibration(rows, predictions, settings.confidence)
+        _add_probabilities(rows, predictions, counts, settings.confidence)
 
 
 def _add_risk_groups(
@@ -194,17 +189,17 @@ def _add_adjusted_logrank(rows: Rows, which: str) -> None:
     )
 
 
-def _add_calibration(rows: Rows, predictions: RiskPredictions, confidence: float) -> None:
-    """Append predicted and observed survival at each horizon that follow-up reaches."""
+def _add_probabilities(rows: Rows, predictions: RiskPredictions, counts: Array, confidence: float) -> None:
+    """Append calibration and decision curves at each horizon that follow-up reaches."""
     common: dict[str, object] = {"model": predictions.model, "set": predictions.set}
-    outcome = predictions.outcome
-    for days, survival in predictions.survival.items():
-        known = np.isfinite(survival)
-        if known.sum() < 2 or outcome.no_value_reason(days):
-            continue
-        of_known = SurvivalOutcome(outcome.time[known], outcome.event[known], outcome.censoring[known])
-        for row in calibration_bins(of_known, survival[known], days, confidence):
-            rows["calibration"].append({**common, "horizon": days, **row})
+    for tables in probability_tables(predictions, counts, confidence):
+        for row in tables.metrics:
+            note = "; ".join(filter(None, (row.note, predictions.caveats)))
+            rows["metrics"].append({**common, **as_columns(row), "note": note})
+        at_horizon = {**common, "horizon": tables.horizon}
+        rows["calibration"].extend({**at_horizon, **row} for row in tables.bins)
+        rows["calibration_curve"].extend({**at_horizon, **row} for row in tables.curve)
+        rows["decision_curves"].extend({**at_horizon, **row} for row in tables.decisions)
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.report.formatting import display_name, format_cell
 from pipeline.report.job import ReportJob
+from pipeline.report.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,6 +94,7 @@ class ReportContent:
         caveats: What has to be known to read any survival table.
         few_events: Warning of sets with few events, at the head; empty where all have enough.
         facts: Numbers at the head of the page.
+        verdict: What the numbers allow to say; None where nothing predicts survival.
         no_survival_reason: Why nothing predicts survival; empty where a model does.
         remarks: Warnings of models and ensembles.
         predicted_curves: What the figure of predicted survival shows; None where there is none.
@@ -107,6 +109,7 @@ class ReportContent:
     caveats: tuple[str, ...] = ()
     few_events: str = ""
     facts: list[Fact] = field(default_factory=list)
+    verdict: Verdict | None = None
     no_survival_reason: str = ""
     remarks: list[str] = field(default_factory=list)
     predicted_curves: PredictedCurves | None = None

@@ -84,6 +84,7 @@ class PerformanceTables:
     Attributes:
         discrimination: C-index and time-dependent AUC.
         calibration: Brier scores, observed over expected events.
+        agreement: Calibration intercept and slope, ICI, E50 and E90.
         masks: Dice and surface distances of segmenting networks.
         boxes: Average precision of detecting networks.
         labels: Accuracy, AUC and F1 of class outcomes.
@@ -91,6 +92,7 @@ class PerformanceTables:
 
     discrimination: pd.DataFrame
     calibration: pd.DataFrame
+    agreement: pd.DataFrame
     masks: pd.DataFrame
     boxes: pd.DataFrame
     labels: pd.DataFrame
@@ -147,6 +149,7 @@ def performance(
     """
     horizons = sorted(horizons)
     concordance = {"C-index": "c_index", "C-index, pooled": "c_index_pooled", "Uno’s C": "c_index_uno"}
+    spread = {"Royston’s D": "royston_d", "R²D": "r2_d"}
     aucs = {f"AUC, {horizon_name(d, unit)}": f"auc_{d:g}d" for d in horizons}
     probabilities: dict[str, str] = {}
     for days in horizons:
@@ -155,9 +158,17 @@ def performance(
         probabilities[f"Skill, {name}"] = f"brier_skill_{days:g}d"
         probabilities[f"Observed/expected, {name}"] = f"observed_expected_{days:g}d"
     probabilities["Integrated Brier"] = "ibs"
+    measures = {"Intercept": "calibration_intercept", "Slope": "calibration_slope"}
+    measures |= {"ICI": "ici", "E50": "e50", "E90": "e90"}
+    agreement = {
+        f"{title}, {horizon_name(days, unit)}": f"{metric}_{days:g}d"
+        for days in horizons
+        for title, metric in measures.items()
+    }
     return PerformanceTables(
-        discrimination=_wide(metrics, {**concordance, **aucs}, trained_on),
+        discrimination=_wide(metrics, {**concordance, **spread, **aucs}, trained_on),
         calibration=_wide(metrics, probabilities, trained_on),
+        agreement=_wide(metrics, agreement, trained_on),
         masks=_wide(metrics, {"Dice": "dice", "HD95, mm": "hd95_mm", "ASSD, mm": "assd_mm"}),
         boxes=_wide(metrics, {"Average precision, overlap 0.5": "average_precision_iou50"}),
         labels=_wide(metrics, _label_columns(metrics)),

@@ -41,6 +41,11 @@ class EvaluationSettings(Section):
     compare_with: str = Field(
         "", description="Model or ensemble that the others are compared with; empty: the first ensemble."
     )
+    baseline_model: str = Field(
+        "",
+        description="Simplest model, e.g. tumour volume, that the model named by `compare_with` should beat: the "
+        "report's verdict; empty: the first model of a single feature, else of clinical columns.",
+    )
     reference_model: str = Field(
         "",
         description="Model, e.g. the clinical one, over which the others' added value is tested by nested Cox "

@@ -153,7 +153,8 @@ def allowed(prop: dict[str, Any]) -> str:
     """What a key takes, in words, from its JSON schema."""
     if "anyOf" in prop:
         options = [option for option in prop["anyOf"] if option.get("type") != "null"]
-        return " or ".join(allowed(option) for option in options) + " or none"
+        none = " or none" if len(options) < len(prop["anyOf"]) else ""
+        return " or ".join(allowed(option) for option in options) + none
     if "$ref" in prop:
         return _group(prop["$ref"])
     if "const" in prop:
@@ -204,7 +205,9 @@ def _list(prop: dict[str, Any]) -> str:
 
 def _mapping(prop: dict[str, Any]) -> str:
     value = prop.get("additionalProperties")
-    return f"group of {NOUNS[allowed(value)]}" if isinstance(value, dict) else "group of keys"
+    if not isinstance(value, dict):
+        return "group of keys"
+    return f"group of {NOUNS.get(allowed(value), allowed(value))}"
 
 
 def write_generated(root: Path) -> None:

@@ -109,6 +109,8 @@ def _metrics(folder: Path, full: bool) -> None:
     groups = ["patient_id,model,set,group,risk,time_days,event"]
     comparisons = ["model_a,model_b,set,metric,difference,ci_low,ci_high,p_value,p_holm,patients,events"]
     calibration = ["model,set,horizon,bin,predicted,observed,ci_low,ci_high,patients"]
+    curve = ["model,set,horizon,predicted,observed,ci_low,ci_high"]
+    decisions = ["model,set,horizon,threshold,net_benefit,treat_all"]
     scale = 400 if full else 1
     for name, (n, events) in sets.items():
         for i, model in enumerate(models):
@@ -128,11 +130,13 @@ def _metrics(folder: Path, full: bool) -> None:
                 f"A{k},{model},{name},{2 - k % 2},{k / 10},{k * scale},{k % 2}" for k in range(1, n + 1)
             ]
             calibration.append(f"{model},{name},365.25,1,0.6,0.5,0.2,0.8,3")
+            curve += [f"{model},{name},365.25,{p},{p},{p / 2},{p + 0.2}" for p in (0.3, 0.5)]
+            decisions += [f"{model},{name},365.25,{p},{0.3 - p / 2},{0.4 - p}" for p in (0.2, 0.4)]
             if model != "both" and full:
                 comparisons.append(f"{model},both,{name},c_index,-0.05,-0.2,0.1,0.25,0.5,{n},{events}")
     for name, lines in {
         "metrics": metrics, "km": km, "risk_groups": groups, "comparisons": comparisons,
-        "calibration": calibration,
+        "calibration": calibration, "calibration_curve": curve, "decision_curves": decisions,
     }.items():  # fmt: skip
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 

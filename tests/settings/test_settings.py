@@ -53,7 +53,7 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
         ({"contours": {"roi": "GTV*"}}, r"contours\.roi must be a list"),
         ({"crop": {"shape": [0, 8, 8]}}, r"crop\.shape\.0: .*greater than or equal to 1, got 0"),
         ({"crop": {"spacing_mm": [1, 1, -1]}}, r"crop\.spacing_mm\.2: .*greater than 0, got -1"),
-        ({"crop": {"position": "box"}}, "position: box needs boxes"),
+        ({"crop": {"position": "box"}}, "crop.position: box needs crop.boxes"),
         ({"suv": {"uptake_minutes": [90, 45]}}, r"uptake_minutes must be \[low, high\]"),
         ({"evaluation": {"horizons_days": [0]}}, r"evaluation\.horizons_days\.0"),
         ({"models": {"net": {"kind": "rsf"}}, "ensembles": {"both": []}}, "must name one model or more"),
@@ -168,7 +168,7 @@ def test_overrides_of_a_model_merge_into_the_training_section() -> None:
     assert (merged.augment.rotation_deg, merged.augment.flip_sagittal) == (2.0, False)
 
 
-@pytest.mark.parametrize("study", sorted((ROOT / "config" / "studies").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("study", sorted((ROOT / "config" / "studies").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_studies_are_valid(study: Path) -> None:
     settings = load_settings(yaml.safe_load(study.read_text(encoding="utf-8")))
     assert settings.study.name == study.stem
