@@ -59,7 +59,7 @@ def _forward(module: torch.nn.BatchNorm3d, rectify: bool, image: Tensor) -> Tens
     wants_gradient = torch.is_grad_enabled() and image.requires_grad
     if fold < 2 or module.momentum is None or (wants_gradient and not module.training):
         plain: Tensor = type(module).forward(module, image)
-        return plain.relu_() if rectify else plain
+        return plain.relu_() if rectify and not isinstance(module, NormRelu) else plain
     rows = _rows(image.detach(), fold)
     if not module.training:
         mean, variance = _required(module.running_mean), _required(module.running_var)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from pipeline.nets.blocks import NormRelu, UpsampleAndJoin
 from pipeline.nets.deepmts import ResidualBlock
 from pipeline.nets.pooling import MaxPool
+from pipeline.training import gpu
 
 HALF = torch.bfloat16 if torch.cuda.is_available() else torch.float16
 
@@ -62,3 +64,18 @@ def test_network_with_kernels(device: torch.device, monkeypatch: pytest.MonkeyPa
         error = (value - want[name]).norm()
         allowed = 1.5 * (usual[name] - want[name]).norm() + 1e-2 * want[name].norm()
         assert error <= allowed, (name, float(error), float(allowed))
+
+
+def test_without_triton_nothing_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "triton"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "pipeline.training.gpu.norm", raising=False)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    gpu._can_run.cache_clear()
+    net = Small()
+    assert not gpu.speed_up(net)
+    assert "cannot run here" in caplog.text and "triton" in caplog.text
+    assert not [module for module in net.modules() if "forward" in vars(module)]
+    gpu._can_run.cache_clear()
