@@ -8,11 +8,13 @@ voxels into a segment are tried; the fastest is what `band_for` should choose.
     python -m benchmarks.kernels                    # all; 2 to 3 minutes, most of them compiling
     python -m benchmarks.kernels --only weights     # lines whose name contains a word
     python -m benchmarks.kernels --seconds 60       # begin no further line after a minute
+    python -m benchmarks.kernels --compile 0/8      # beside 1/8 to 7/8: compile on eight cores first
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -226,10 +228,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", default="", help="lines whose name contains this")
     parser.add_argument("--seconds", type=float, default=300.0, help="no further line after this time")
-    parser.add_argument("--share", default="0/1", help="every n-th line from the i-th on, as i/n")
+    parser.add_argument("--compile", default="", help="only compile every n-th line from the i-th on: i/n")
     options = parser.parse_args()
     torch.backends.cudnn.benchmark = True
-    first, step = map(int, options.share.split("/"))
+    first, step = map(int, (options.compile or "0/1").split("/"))
     end = time.monotonic() + options.seconds
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     print(f"{'':66}{'ms':>8}{'bytes':>8}{'error':>9}", flush=True)
@@ -237,7 +239,10 @@ def main() -> None:
     for source in (others, convolutions):
         for line in source():
             if options.only in line.name and time.monotonic() < end:
-                if number % step == first:
+                if options.compile and number % step == first:
+                    with contextlib.suppress(Exception):  # the run that measures says what fails
+                        line.step()
+                elif not options.compile:
                     show(line)
                 number += 1
 

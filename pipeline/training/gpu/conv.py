@@ -198,11 +198,11 @@ def convolve(image: Tensor, weight: Tensor) -> Tensor:
         image: (B, C, Z, Y, X), bf16 or float16.
         weight: (F, C, 3, 3, 3) or (F, C, 1, 1, 1), float32.
     """
-    result: Tensor = _Convolve.apply(image, weight)
+    result: Tensor = _FewChannels.apply(image, weight)
     return result
 
 
-class _Convolve(torch.autograd.Function):
+class _FewChannels(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, weight: Tensor) -> Tensor:
         image = rows_of(image)

@@ -200,11 +200,11 @@ def normalise_rectify_add(
             counts only in the running mean, and its gradient is 0.
         added: Image of the same shape, added behind the ReLU.
     """
-    result: Tensor = _Normalise.apply(image, norm.weight, norm.bias, added, norm, conv_bias)
+    result: Tensor = _NormaliseRectify.apply(image, norm.weight, norm.bias, added, norm, conv_bias)
     return result
 
 
-class _Normalise(torch.autograd.Function):
+class _NormaliseRectify(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, image: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None,
