@@ -28,7 +28,7 @@ rule bundle:
         **depends.on("bundle"),
         model=BUNDLED,
         members=MEMBERS,
-        folds=settings.plan.folds,
+        folds=settings.plan.runs,
         settings=settings.model_dump(mode="json", exclude={"resources"}),
         results=lambda wildcards: paths.results,
     message:

@@ -179,7 +179,7 @@ def _scanner_images(job: BundleJob) -> Literal["dicom", "nifti"]:
 def _require_repeatable(job: BundleJob) -> None:
     """Refuse studies whose stages cannot be repeated for a new patient."""
     settings = job.settings
-    if settings.plan.folds == 1:
+    if settings.plan.folds == 1 and any(model.ranks() for model in job.models().values()):
         raise BundleError(
             "without test patients there are no risks that a new patient's could be placed among",
             where="plan.folds: 1",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, sqrt
 
 import numpy as np
@@ -19,6 +19,8 @@ RIM_SUV = (1.0, 3.0)
 MEAN_SUV = (4.0, 14.0)
 PERFORMANCE = (0.50, 0.35, 0.15)
 """Shares of performance status 0, 1 and 2."""
+SECOND_SHAPE = (0.75, 0.75, 1.8)
+"""Factors (x, y, z) on the semi-axes of the second cancer, whose tumours are long; volumes are the same."""
 SITE_MM = (0.0, -20.0, -46.0)
 """Where tumours lie on average, in template space (LPS mm): the oropharynx."""
 SITE_SPREAD_MM = (15.0, 9.0, 13.0)
@@ -58,6 +60,7 @@ class PhantomPatient:
         brain_suv: Uptake of the brain (g/mL).
         rotation_deg: Rotations about x, y, z.
         shift_mm: Shift in the field of view (x, y, z).
+        pathology: 0, or 1 = the second cancer (`phantom.second`).
         hazard_parts: Terms of the log-hazard by name.
         time_days: Time to event or censoring.
         event: 1 = occurred.
@@ -79,6 +82,7 @@ class PhantomPatient:
     brain_suv: float
     rotation_deg: tuple[float, float, float]
     shift_mm: tuple[float, float, float]
+    pathology: int
     hazard_parts: dict[str, float]
     time_days: float
     event: int
@@ -120,8 +124,11 @@ def draw_patient(number: int, settings: PhantomSettings) -> PhantomPatient:
     size = round(float(rng.normal(1.77 if sex == "M" else 1.65, 0.07)), 2)
     dose = round(float(rng.uniform(220e6, 420e6)), -4)
     uptake = int(rng.integers(3300, 4800))
-    tumour = _draw_tumour(rng)
-    parts = hazard_parts(tumour, performance, settings)
+    tumour, pathology = _draw_tumour(rng), draw_pathology(number, settings)
+    if pathology:
+        x, y, z = tumour.semi_axes
+        tumour = replace(tumour, semi_axes=(SECOND_SHAPE[0] * x, SECOND_SHAPE[1] * y, SECOND_SHAPE[2] * z))
+    parts = hazard_parts(tumour, performance, settings, pathology)
     time, event = _draw_outcome(rng, sum(parts.values()), settings)
     return PhantomPatient(
         number=number,
@@ -140,14 +147,24 @@ def draw_patient(number: int, settings: PhantomSettings) -> PhantomPatient:
         brain_suv=float(rng.uniform(7.0, 9.0)),
         rotation_deg=_three(rng.uniform(-1, 1, 3) * settings.max_rotation_deg),
         shift_mm=_three(rng.uniform(-1, 1, 3) * settings.max_shift_mm),
+        pathology=pathology,
         hazard_parts=parts,
         time_days=time,
         event=event,
     )
 
 
-def hazard_parts(tumour: Tumour, performance: int, settings: PhantomSettings) -> dict[str, float]:
-    """Terms of the log-hazard (higher is worse).
+def draw_pathology(number: int, settings: PhantomSettings) -> int:
+    """0, or 1 of a patient with the second cancer; drawn apart, so that the others' numbers stay."""
+    if settings.second is None:
+        return 0
+    return int(np.random.default_rng([settings.seed, number, 2]).random() < settings.second.share)
+
+
+def hazard_parts(
+    tumour: Tumour, performance: int, settings: PhantomSettings, pathology: int = 0
+) -> dict[str, float]:
+    """Terms of the log-hazard (higher is worse), with the weights of the patient's cancer.
 
     Each is a weight times a Z-score against the population the value is drawn from:
     uniform laws have mean (a+b)/2 and SD (b−a)/√12; performance status its own shares.
@@ -155,11 +172,12 @@ def hazard_parts(tumour: Tumour, performance: int, settings: PhantomSettings) ->
     mean = sum(i * share for i, share in enumerate(PERFORMANCE))
     deviation = sqrt(sum(i * i * share for i, share in enumerate(PERFORMANCE)) - mean**2)
     low, high = VOLUME_ML
+    weights = settings.second if pathology and settings.second is not None else settings
     return {
-        "volume": settings.weight_volume * _uniform_z(log(tumour.volume_ml), (log(low), log(high))),
-        "heterogeneity": settings.weight_heterogeneity * _uniform_z(tumour.heterogeneity, HETEROGENEITY),
-        "rim": settings.weight_rim * _uniform_z(tumour.rim_suv, RIM_SUV),
-        "clinical": settings.weight_clinical * (performance - mean) / deviation,
+        "volume": weights.weight_volume * _uniform_z(log(tumour.volume_ml), (log(low), log(high))),
+        "heterogeneity": weights.weight_heterogeneity * _uniform_z(tumour.heterogeneity, HETEROGENEITY),
+        "rim": weights.weight_rim * _uniform_z(tumour.rim_suv, RIM_SUV),
+        "clinical": weights.weight_clinical * (performance - mean) / deviation,
     }
 
 

@@ -40,6 +40,9 @@ COLUMNS = (
     "truth_volume_ml",
 )
 
+LABELS = ("label_pathology", "label_outcome")
+"""Columns of a cohort with two cancers."""
+
 
 def cohort(settings: PhantomSettings) -> list[PhantomPatient]:
     """All patients, development first."""
@@ -50,13 +53,19 @@ def cohort_table(settings: PhantomSettings) -> str:
     """The cohort table as CSV text."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(COLUMNS if settings.second is None else (*COLUMNS, *LABELS))
     for patient in cohort(settings):
         source = [patient.patient_id, patient.set, patient.centre, f"{patient.patient_id}/dicom", ""]
         outcome = [f"{patient.time_days:.0f}", patient.event]
         clinical = [patient.performance, patient.age_years, patient.sex]
         hidden = [f"{patient.log_hazard:.6f}", f"{patient.tumour.volume_ml:.4f}"]
-        writer.writerow([*source, *outcome, *clinical, *hidden])
+        labels: list[int] = []
+        if settings.second is not None:
+            labels = [
+                patient.pathology,
+                int(patient.event and patient.time_days <= settings.second.outcome_days),
+            ]
+        writer.writerow([*source, *outcome, *clinical, *hidden, *labels])
     return text.getvalue()
 
 
@@ -134,6 +143,7 @@ def truth(patient: PhantomPatient, rigid: FloatArray) -> dict[str, Any]:
     """
     return {
         "patient_id": patient.patient_id,
+        "pathology": patient.pathology,
         "log_hazard": patient.log_hazard,
         "log_hazard_parts": patient.hazard_parts,
         "rigid": np.round(rigid, 12).tolist(),

@@ -9,6 +9,22 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.settings.base import Section
 
 
+class SecondPathology(Section):
+    """A second cancer in the phantom: longer along the body than the first, and with a hazard of its own."""
+
+    share: float = Field(0.5, gt=0, lt=1, description="Share of patients who have it.")
+    weight_volume: float = Field(1.2, description="Its log-hazard per SD of the log volume.")
+    weight_heterogeneity: float = Field(0.0, description="Its log-hazard per SD of the heterogeneity.")
+    weight_rim: float = Field(0.6, description="Its log-hazard per SD of the peritumoral uptake.")
+    weight_clinical: float = Field(0.5, description="Its log-hazard per SD of the clinical column.")
+    outcome_days: float = Field(
+        730.5,
+        gt=0,
+        description="Of both cancers, column `label_outcome`: 1 = the event occurred by this time. Before the "
+        "earliest censoring, so that it is known of everybody.",
+    )
+
+
 class PhantomSettings(Section):
     """The generator of head-and-neck-like PET/CT with known truth.
 
@@ -46,6 +62,11 @@ class PhantomSettings(Section):
     weibull_shape: float = Field(
         1.5, gt=0, description="Shape of the Weibull baseline; 1: a constant hazard, above 1: a rising one."
     )
+    second: SecondPathology | None = Field(
+        None,
+        description="A second cancer beside the first; the table then has the columns `label_pathology` (1 = the "
+        "second) and `label_outcome`. None: all patients have the first.",
+    )
     censoring_days: tuple[float, float] = Field(
         (1000.0, 3000.0), description="Earliest and latest censoring; its time is uniform between them."
     )
@@ -56,6 +77,14 @@ class PhantomSettings(Section):
         if not 0 < days[0] <= days[1]:
             raise ValueError("two days, the first above 0 and not after the second")
         return days
+
+    @model_validator(mode="after")
+    def _outcome_known(self) -> PhantomSettings:
+        if self.second is not None and self.second.outcome_days >= self.censoring_days[0]:
+            raise ValueError(
+                f"second.outcome_days must lie before the earliest censoring of {self.censoring_days[0]:g} days"
+            )
+        return self
 
     @field_validator("ct_shape", "pet_shape", "ct_spacing_mm", "pet_spacing_mm")
     @classmethod

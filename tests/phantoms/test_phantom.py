@@ -1,5 +1,6 @@
 """The files of a patient against its truth, read back with pydicom and SimpleITK; the cohort's table."""
 
+import csv
 import hashlib
 import json
 from datetime import datetime
@@ -9,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+import yaml
 
 from pipeline.errors import GeometryError
 from pipeline.phantoms.anatomy import BRAIN, COUCH_TOP_MM
@@ -18,7 +20,7 @@ from pipeline.phantoms.phantom import cohort_table, write_cohort_table, write_pa
 from pipeline.phantoms.scanner import image_grid
 from pipeline.phantoms.tumour import TumourField
 from pipeline.settings.cohort import CohortSettings
-from pipeline.settings.phantom import PhantomSettings
+from pipeline.settings.phantom import PhantomSettings, SecondPathology
 from pipeline.tables.cohort import read_cohort
 from pipeline.tables.status import read_status
 
@@ -213,6 +215,42 @@ def test_committed_table_is_what_the_generator_makes(tmp_path: Path) -> None:
     write_cohort_table(SETTINGS, tmp_path / "made.csv")
     committed = ROOT / "config/cohorts/phantom.csv"
     assert (tmp_path / "made.csv").read_bytes() == committed.read_bytes()
+
+
+def test_the_second_cancers_table_is_what_the_small_study_generates(tmp_path: Path) -> None:
+    study = yaml.safe_load((ROOT / "config/studies/papers/pet_multiscale_small.yaml").read_text())
+    write_cohort_table(PhantomSettings.model_validate(study["phantom"]), tmp_path / "made.csv")
+    committed = ROOT / "config/cohorts/two_cancers.csv"
+    assert (tmp_path / "made.csv").read_bytes() == committed.read_bytes()
+
+
+def test_a_second_cancer_has_its_own_hazard_and_leaves_the_first_alone() -> None:
+    two = SETTINGS.model_copy(update={"second": SecondPathology(weight_volume=2.0, weight_heterogeneity=0.0)})
+    ids = range(1, 81)
+    pairs = [(draw_patient(n, SETTINGS), draw_patient(n, two)) for n in ids]
+    assert 25 < sum(after.pathology for _, after in pairs) < 55
+    for before, after in pairs:
+        if not after.pathology:
+            assert before == after
+            continue
+        assert after.tumour.volume_ml == before.tumour.volume_ml
+        x, y, z = after.tumour.semi_axes
+        assert z > 1.2 * max(x, y)
+        # The hazard by hand: each term is its weight times the same Z-score.
+        expected = before.hazard_parts["volume"] / SETTINGS.weight_volume * 2.0
+        assert after.hazard_parts["volume"] == pytest.approx(expected)
+        assert after.hazard_parts["heterogeneity"] == 0.0
+
+
+def test_the_outcome_is_the_event_by_a_time_that_all_are_followed_to() -> None:
+    second = SecondPathology(outcome_days=700.0)
+    table = list(csv.DictReader(cohort_table(SETTINGS.model_copy(update={"second": second})).splitlines()))
+    for row in table:
+        occurred = row["event"] == "1" and float(row["time_days"]) <= 700.0
+        assert row["label_outcome"] == str(int(occurred))
+        assert occurred or float(row["time_days"]) > 700.0
+    with pytest.raises(ValueError, match="before the earliest censoring"):
+        PhantomSettings(second=SecondPathology(outcome_days=1500.0))
 
 
 def test_table_passes_the_cohort_contract() -> None:
