@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.console import progress
-from pipeline.report import methods, published, quality, sections, slices
+from pipeline.report import methods, pairs_and_subgroups, paper, predicted_survival, quality, sections, slices
 from pipeline.report.checklist import StudyKind, tripod_ai
 from pipeline.report.job import ReportJob, provenance
 from pipeline.report.page import ReportContent, Table, Texts, render
@@ -23,13 +23,15 @@ CHECKLIST_TITLE = "TRIPOD+AI: what this report answers, and what is left to the 
 SECTIONS = (
     sections.cohort,
     sections.survival,
-    published.published,
+    pairs_and_subgroups.pairs_and_subgroups,
+    predicted_survival.all_patients,
     sections.models,
     sections.training,
     sections.explanations,
     slices.examples,
     quality.quality,
     sections.quality_control,
+    paper.paper,
 )
 """Each fills its part of the content, in this order."""
 STAGE_FILES = {"suv": "suv.json", "contours": "contours.json", "registration": "quality.json"}
@@ -37,7 +39,8 @@ STAGE_FILES = {"suv": "suv.json", "contours": "contours.json", "registration": "
 
 
 def build_report(job: ReportJob, out: Path) -> None:
-    """Write `index.html`, `quality.html` (every crop), figures as SVG and PNG, tables as CSV.
+    """Write `index.html`, `quality.html` (every crop), where the study repeats a paper `paper.html`, figures as SVG
+    and PNG, tables as CSV, the paper's also as LaTeX.
 
     The same results and settings give the same bytes.
 
@@ -66,7 +69,8 @@ def _write(job: ReportJob, out: Path) -> None:
     _write_tables(content, out / "tables")
     survival = not content.no_survival_reason
     (out / "references.bib").write_text(bibliography(job.settings, survival=survival), encoding="utf-8")
-    for name in ("index.html", *(["quality.html"] if content.crop_sheets else [])):
+    pages = {"index.html": True, "quality.html": content.crop_sheets, "paper.html": content.paper}
+    for name in (name for name, there_is in pages.items() if there_is):
         (out / name).write_text(render(job, content, texts, canvas.folder, name), encoding="utf-8")
 
 
@@ -103,3 +107,5 @@ def _write_tables(content: ReportContent, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in content.tables.items():
         table.frame.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    for name, text in content.latex.items():
+        (folder / f"{name}.tex").write_text(text, encoding="utf-8")
