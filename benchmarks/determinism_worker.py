@@ -43,7 +43,7 @@ TRAINING: dict[str, Any] = {
 }
 PHANTOM, PAPER = (32, 40, 40), (112, 128, 128)
 """The crop of the embedded demo study, and of Meng et al."""
-SMALL_CUBE, SMALL_SLICE = (48, 48, 48), (1, 96, 96)
+SMALL_CUBE, SMALL_SLICE = (64, 64, 64), (1, 96, 96)
 SCALES = {0: 2.0**10, 7: np.inf, 8: 2.0**10}
 """Scale of the loss from an iteration on, in float16: no overflow but one."""
 LARGEST_SHARE = 1.5
@@ -131,7 +131,8 @@ def refused(device: str, _: str) -> None:
 
 def _break_recording() -> None:
     """What a warm-up allows and a recording does not, in a way that the watch for waits does not see."""
-    torch.cuda.synchronize()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def networks(device: str, _: str) -> None:
