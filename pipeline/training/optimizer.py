@@ -87,7 +87,7 @@ class Optimizer:
         return made(self.parameters, capturable=self._rate_on_device is not None, **given)
 
     def _start(self, parameter: torch.Tensor) -> Tensors:
-        """Moments before the first step, as PyTorch names them; from a momentum of 0 SGD's first step is the plain one."""
+        """Moments before the first step, as PyTorch names them; a momentum of 0 makes SGD's first step plain."""
         import torch
 
         if self.kind == "sgd":
@@ -126,16 +126,18 @@ class Optimizer:
 
     def tensors(self) -> list[torch.Tensor]:
         """Everything that a step changes beside parameters and gradients."""
-        moments = [tensor for moment in self._moments() for tensor in moment.values()]
+        moments = [tensor for tensors in self._moments().values() for tensor in tensors]
         return [*moments, *([] if self.loss_scale is None else self.loss_scale.state().values())]
 
-    def _moments(self) -> list[Tensors]:
-        return [self._update.state[parameter] for parameter in self.parameters]
+    def _moments(self) -> dict[str, list[torch.Tensor]]:
+        """Moments by name, each in the order of the parameters."""
+        states = [self._update.state[parameter] for parameter in self.parameters]
+        return {name: [state[name] for state in states] for name in states[0]}
 
     def state(self) -> dict[str, Any]:
-        """The moments of each parameter and the loss's scale, for checkpoints."""
+        """The moments and the loss's scale, for checkpoints."""
         scale = {} if self.loss_scale is None else {"loss_scale": self.loss_scale.state()}
-        return {"kind": self.kind, "moments": self._moments(), **scale}
+        return {"kind": self.kind, **self._moments(), **scale}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to the moments that :meth:`state` returned.
@@ -143,15 +145,11 @@ class Optimizer:
         Raises:
             CheckpointError: The state is of another optimizer or another network.
         """
-        mine, saved = self._moments(), state.get("moments", [])
-        if state["kind"] != self.kind or list(map(_shapes, saved)) != list(map(_shapes, mine)):
-            raise CheckpointError("a checkpoint's optimizer belongs to another network")
-        for moment, values in zip(mine, saved, strict=True):
-            for name, tensor in moment.items():
-                tensor.copy_(values[name])
+        for name, tensors in self._moments().items():
+            saved = state.get(name, [])
+            if state["kind"] != self.kind or [t.shape for t in saved] != [t.shape for t in tensors]:
+                raise CheckpointError("a checkpoint's optimizer belongs to another network")
+            for tensor, value in zip(tensors, saved, strict=True):
+                tensor.copy_(value)
         if self.loss_scale is not None:
             self.loss_scale.restore(state.get("loss_scale", {}))
-
-
-def _shapes(moment: Tensors) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in moment.items()}
