@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -168,8 +169,9 @@ def _one_step(entry: Entry, device: str, kind: str) -> tuple[str, str]:
     batch = Batch(
         ("a", "b"), rows, data["image"], clinical, {**data, "mask_known": rows >= 0, "centre": rows}
     )
-    nothing: Any = None
-    context = TrainContext(net, net, nothing, device_config, nothing, training, settings.losses, 0)
+    nobody: Any = SimpleNamespace(time=None, targets={"centre": rows})
+    sampler: Any = None
+    context = TrainContext(net, net, nobody, device_config, sampler, training, settings.losses, 0)
     optimizer, bank = Optimizer(net, training), RiskBank(0, device_config.device)
 
     def step(given: Batch) -> dict[str, torch.Tensor]:
