@@ -32,6 +32,7 @@ elif settings.cohort.source == "slices":
     rule ingest:
         input:
             images=lambda wildcards: paths.images_of(wildcards.patient),
+            mask=lambda wildcards: paths.slice_mask(wildcards.patient),
         output:
             directory(paths.crop()),
         log:
@@ -48,6 +49,7 @@ elif settings.cohort.source == "slices":
             folder=lambda wildcards: paths.image_folder(wildcards.patient),
             files=lambda wildcards: paths.files_of(wildcards.patient),
             absent=paths.absent,
+            shape=settings.crop.shape,
             spacing_mm=settings.crop.spacing_mm,
             classes=settings.contours.class_values(),
             roi=lambda wildcards: cohort[wildcards.patient].roi,

@@ -16,6 +16,7 @@ from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSetti
 from pipeline.settings.evaluation import EvaluationSettings, ReportSettings
 from pipeline.settings.explain import ExplainSettings
 from pipeline.settings.geometry import CropSettings, RegistrationSettings
+from pipeline.settings.ingest import IngestSettings
 from pipeline.settings.kinds import ModelEntry, ranking
 from pipeline.settings.messages import explain
 from pipeline.settings.network import Network
@@ -45,6 +46,7 @@ class Settings(Section):
     contours: ContourSettings = Field(default_factory=ContourSettings)
     registration: RegistrationSettings = Field(default_factory=RegistrationSettings)
     crop: CropSettings = Field(default_factory=CropSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
     radiomics: RadiomicsSettings = Field(default_factory=RadiomicsSettings)
     plan: PlanSettings = Field(default_factory=PlanSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)

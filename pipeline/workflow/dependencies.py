@@ -80,7 +80,7 @@ RULES: dict[str, Rule] = {
         "pipeline.crops.crop_position", "crop", after=("contours", "register", "template")
     ),
     "crop": Rule("pipeline.crops.crop", "crop", after=(*VOLUMES, "register", "crop_position")),
-    "ingest": Rule("pipeline.crops.ingest"),
+    "ingest": Rule("pipeline.crops.ingest", "ingest"),
     "disks": Rule("pipeline.phantoms.disks", "disks", also=("pipeline.crops.ingest",)),
     "radiomics_patient": Rule(
         "pipeline.radiomics.radiomics_patient",

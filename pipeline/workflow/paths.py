@@ -188,6 +188,11 @@ class StudyPaths:
         """Mask files outside the patient's folder that the cohort table's `roi` names."""
         return files_among(self.mask_paths(patient))
 
+    def slice_mask(self, patient: str) -> list[str]:
+        """Mask file of a slice, which the cohort table's `roi` names from the folder of the image."""
+        roi, image = self.study.cohort[patient].roi, Path(self.image_folder(patient))
+        return files_among([str(image.parent / roi)]) if roi and not image.is_dir() else []
+
     def mask_paths(self, patient: str) -> list[str]:
         """Entries of the cohort table's `roi` that name a file, without the labels that may follow."""
         entries = (entry.strip() for entry in self.study.cohort[patient].roi.split(";"))
