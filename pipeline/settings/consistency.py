@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import SettingsError
 from pipeline.settings.kinds import ranking
+from pipeline.settings.training import is_file_of_weights
 
 if TYPE_CHECKING:
     from pipeline.settings.root import Settings
@@ -105,6 +106,22 @@ def require_classes(settings: Settings) -> None:
             "contours.classes names patterns of ROI names, which slices do not have; name the value of each class in "
             "the masks"
         )
+
+
+def require_subsets(settings: Settings) -> None:
+    """Networks of a part of the cohort have nothing that other models compare with or take from."""
+    networks = {name: network for name, network in settings.networks().items() if network.subset}
+    averaged = {member for members in settings.ensembles.values() for member in members}
+    for name, network in networks.items():
+        if network.ranks():
+            raise ValueError(
+                f"model {name!r} predicts survival and has a subset: risks of different patients cannot be "
+                "compared; make a study of its own of these patients"
+            )
+        if name in averaged or name in (*settings.deep_sources(), *settings.contour_networks()):
+            raise ValueError(
+                f"model {name!r} has a subset, and other models need its predictions of all patients"
+            )
 
 
 def require_deep_sources(settings: Settings) -> None:
@@ -210,11 +227,14 @@ def require_pretrained(settings: Settings) -> None:
     """
     starts = {name: settings.training_of(name).pretrained_from for name in settings.networks()}
     for name, start in starts.items():
-        if start and start not in starts:
+        if is_file_of_weights(start):
+            starts[name] = ""
+        elif start and start not in starts:
             raise SettingsError(
                 f"model {name!r} starts from {start!r}, which is no network of this study",
                 where="training.pretrained_from",
                 expected=", ".join(sorted(set(starts) - {name})) or "empty: there is no other network",
+                action="name a network, or a fold's folder or file of another study with its path (with a `/`)",
             )
     for name in starts:
         chain = [name]

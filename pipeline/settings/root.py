@@ -77,6 +77,7 @@ class Settings(Section):
         consistency.require_names(self)
         consistency.require_generators(self)
         consistency.require_contours(self)
+        consistency.require_subsets(self)
         consistency.require_classes(self)
         consistency.require_deep_sources(self)
         consistency.require_published(self)

@@ -10,6 +10,7 @@ from pipeline.errors import SettingsError
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.kinds import ranking
 from pipeline.settings.models import Model
+from pipeline.settings.network import Network
 from pipeline.settings.plan import PlanSettings
 from pipeline.tables.cohort import Cohort, Patient
 
@@ -34,6 +35,23 @@ def require_columns(models: Mapping[str, Model], cohort: Cohort) -> None:
                     expected=", ".join(have) or "a column beginning clinical_",
                     action=f"did you mean {close[0]!r}?" if close else "add it to the cohort table",
                 )
+
+
+def require_subsets(networks: Mapping[str, Network], cohort: Cohort) -> None:
+    """Refuse networks whose part of the cohort nobody belongs to.
+
+    Raises:
+        SettingsError: Naming the network, and the subsets that there are.
+    """
+    have = sorted({name for patient in cohort.patients for name in patient.subsets})
+    for name, network in networks.items():
+        if network.subset and network.subset not in have:
+            raise SettingsError(
+                f"no patient of the cohort table belongs to the subset {network.subset!r}",
+                where=f"models.{name}.subset",
+                expected=", ".join(have) or "a name in the table's column `subsets`",
+                action="correct the name, or fill the column",
+            )
 
 
 def require_outcomes(

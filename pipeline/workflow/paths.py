@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.provenance import ROOT
+from pipeline.settings.training import is_file_of_weights
 from pipeline.tables.files import MASK_PATH, files_among, files_digest
 from pipeline.tables.frozen_selection import frozen_patients
 from pipeline.workflow.study import Study
@@ -294,11 +295,15 @@ class StudyPaths:
     def initial_weights(self, model: str, fold: str) -> str | list[str]:
         """The same fold of the model whose weights training starts from, where the study names one."""
         start = self.study.settings.training_of(model).pretrained_from
+        if is_file_of_weights(start):
+            return start.replace(FOLD, str(fold))
         return self.fold(start, fold) if start else []
 
     def cross_weights(self, model: str, number: str) -> str | list[str]:
         """The start of a cross network: a cross network too, trained on no more patients."""
         start = self.study.settings.training_of(model).pretrained_from
+        if is_file_of_weights(start):
+            return start.replace(FOLD, str(int(number) // self.study.settings.plan.cross_parts))
         return self.cross(start, number) if start else []
 
     def cross_networks(self, model: str) -> list[str]:
