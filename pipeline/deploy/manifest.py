@@ -249,6 +249,10 @@ class Manifest(Finite):
         """Members that are linear."""
         return {name: m for name, m in self.members.items() if isinstance(m, LinearMember)}
 
+    def needs_box(self) -> bool:
+        """Whether a new patient must bring the box that the crop is cut at."""
+        return self.stages.crop.position == "box"
+
     def folds(self) -> int:
         """How many folds every member has."""
         return len(next(iter(self.members.values())).folds)

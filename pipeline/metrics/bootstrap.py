@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,19 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its confidence interval; NaN where it is unknown."""
+    """A value with its confidence interval; NaN where it is unknown.
+
+    Attributes:
+        value: The value.
+        low: Lower end.
+        high: Upper end.
+        samples: (B,) its values on the resamples, which models are compared by; empty where it has none.
+    """
 
     value: float
     low: float
     high: float
+    samples: Array = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
 
 
 NO_VALUE = Interval(float("nan"), float("nan"), float("nan"))
@@ -82,10 +90,10 @@ def percentile_interval(value: float, samples: Array, confidence: float) -> Inte
     """
     known = samples[np.isfinite(samples)]
     if not np.isfinite(value) or 2 * len(known) < len(samples):
-        return Interval(value, float("nan"), float("nan"))
+        return Interval(value, float("nan"), float("nan"), samples)
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(known, [tail, 1.0 - tail])
-    return Interval(value, float(low), float(high))
+    return Interval(value, float(low), float(high), samples)
 
 
 def two_sided_p(differences: Array) -> float:

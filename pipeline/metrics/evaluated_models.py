@@ -19,7 +19,7 @@ from pipeline.metrics.time_dependent import SurvivalOutcome
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.parquet import read_frame
-from pipeline.tables.predictions import DISTANCES, survival_column
+from pipeline.tables.predictions import DISTANCES, PIXELS, survival_column
 from pipeline.tables.splits import Splits
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ def predictions_of(
         dice=table["dice"].to_numpy(float) if has_dice else None,
         caveats="; ".join(_caveats_of(model)),
         distances={c: table[c].to_numpy(float) for c in DISTANCES if c in table and table[c].notna().any()},
+        pixels={c: table[c].to_numpy(float) for c in PIXELS if c in table and table[c].notna().any()},
         labels=tuple(labels_of(table, outcomes)),
         boxes=model.boxes,
     )
