@@ -58,6 +58,29 @@ elif settings.cohort.source == "slices":
         script:
             "../workflow_scripts/ingest.py"
 
+elif settings.chest_slices is not None:
+
+    rule chest_slices:
+        output:
+            [directory(path) for path in paths.crops()],
+        log:
+            paths.log("chest_slices"),
+        benchmark:
+            paths.benchmark("chest_slices")
+        conda:
+            "../envs/imaging.yaml"
+        threads: 1
+        resources:
+            **stage_resources(1000, 30),
+        params:
+            **depends.on("chest_slices"),
+            patients=cohort.ids(),
+            classes=list(settings.contours.class_values()),
+        message:
+            "Chest slices: generated images and masks, into the store"
+        script:
+            "../workflow_scripts/chest_slices.py"
+
 else:
 
     # One job for all: starting a process per image takes ten times as long as making it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import SettingsError
+from pipeline.settings.chest_phantom import LESIONS
 from pipeline.settings.kinds import ranking
 from pipeline.settings.training import is_file_of_weights
 
@@ -72,15 +73,19 @@ def require_generators(settings: Settings) -> None:
             f"{settings.cohort.image_root}; set cohort.image_root to that folder (where study.name was changed, "
             "it changes too), or remove the section"
         )
-    if settings.cohort.source == "generated" and settings.disks is None:
+    generators = [name for name in ("disks", "chest_slices") if settings.model_dump()[name] is not None]
+    if settings.cohort.source == "generated" and not generators:
         raise ValueError(
-            "disks is missing: cohort.source is generated; add the section (`disks: {}` takes its defaults)"
+            "disks is missing: cohort.source is generated; add the section (`disks: {}` takes its defaults), or "
+            "`chest_slices: {}`"
         )
-    if settings.disks is not None and settings.cohort.source != "generated":
+    if generators and settings.cohort.source != "generated":
         raise ValueError(
-            f"disks is for studies with cohort.source: generated, got {settings.cohort.source}; remove the "
-            "section"
+            f"{generators[0]} is for studies with cohort.source: generated, got {settings.cohort.source}; remove "
+            "the section"
         )
+    if len(generators) > 1:
+        raise ValueError("disks and chest_slices both generate the study's images; remove one of the sections")
 
 
 def require_contours(settings: Settings) -> None:
@@ -105,8 +110,11 @@ def require_boxes(settings: Settings) -> None:
 def require_classes(settings: Settings) -> None:
     """Classes of the mask can be told apart in this study's images."""
     source, contours = settings.cohort.source, settings.contours
-    if source == "generated" and contours.classes:
+    if settings.disks is not None and contours.classes:
         raise ValueError("contours.classes is for images that are read: generated disks have one lesion")
+    made = {name: label for label, name in enumerate(LESIONS, start=1)}
+    if settings.chest_slices is not None and contours.classes and contours.class_values() != made:
+        raise ValueError(f"contours.classes of generated chest slices are {made}, or none")
     if source == "slices" and contours.class_patterns():
         raise ValueError(
             "contours.classes names patterns of ROI names, which slices do not have; name the value of each class in "

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from pipeline.errors import SettingsError
 from pipeline.settings import consistency
 from pipeline.settings.base import Section
+from pipeline.settings.chest_phantom import ChestSliceSettings
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSettings, SuvSettings
 from pipeline.settings.evaluation import EvaluationSettings, ReportSettings
@@ -41,6 +42,9 @@ class Settings(Section):
     )
     disks: DiskSettings | None = Field(
         None, description="Only in a study whose images are generated disks: `cohort.source: generated`."
+    )
+    chest_slices: ChestSliceSettings | None = Field(
+        None, description="Only in a study whose images are generated chest slices: `cohort.source: generated`."
     )
     index: IndexSettings = Field(default_factory=IndexSettings)
     convert: ConvertSettings = Field(default_factory=ConvertSettings)

@@ -101,12 +101,6 @@ def require_outcomes(
     add_outcomes = (
         f"give {table} the columns time_days and event (another table's: cohort.columns, cohort.endpoint)"
     )
-    if settings.source == "generated":
-        raise SettingsError(
-            f"generated images are drawn by each patient's time, and {table} has none",
-            where="cohort.source: generated",
-            action=add_outcomes,
-        )
     with_risk = ranking(models)
     if with_risk:
         name = with_risk[0]
@@ -122,6 +116,20 @@ def require_outcomes(
             f"batches of model {balanced[0]!r} balance events, and the cohort table has no outcomes",
             where="training.balance_events: true",
             action="set training.balance_events: false, or " + add_outcomes,
+        )
+
+
+def require_times_of_disks(settings: CohortSettings, cohort: Cohort) -> None:
+    """Refuse disks without times: each image is compared with the time of its row.
+
+    Raises:
+        SettingsError: The cohort table has no outcomes.
+    """
+    if not cohort.has_outcomes:
+        raise SettingsError(
+            f"generated disks are drawn by each patient's time, and {settings.table} has none",
+            where="cohort.source: generated",
+            action="give the table the columns time_days and event: python -m pipeline.phantoms.disk_table STUDY.yaml",
         )
 
 

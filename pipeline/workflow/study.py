@@ -18,6 +18,7 @@ from pipeline.tables.preflight import (
     require_outcomes,
     require_subgroups,
     require_subsets,
+    require_times_of_disks,
 )
 
 
@@ -38,6 +39,8 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> S
     require_columns(settings.models, cohort)
     require_subsets(settings.networks(), cohort)
     require_subgroups(settings.evaluation.subgroups, cohort)
+    if settings.disks is not None:
+        require_times_of_disks(settings.cohort, cohort)
     require_outcomes(settings.cohort, settings.models, settings.balanced(), cohort)
     return Study(settings, cohort)
 
