@@ -37,8 +37,9 @@ def score(predictions: Predictions, counts: Array, confidence: float) -> Iterato
         For a model that gives risks c_index (headline), c_index_pooled, c_index_uno, per-fold
         C-indices with mean and SD, royston_d, r2_d, auc_{days}d, brier_{days}d, brier_skill_{days}d,
         observed_expected_{days}d and ibs; dice, hd95_mm, assd_mm, pixel_f1 and the like of slices,
-        {label}_accuracy, _auc, _f1 and, of more than two classes, _f1_{class}, and average_precision_iou50 of boxes. A metric that cannot be computed is NaN, and its
-        note gives the reason: with fewer than ten events nothing of risks is estimated.
+        {label}_accuracy, _auc, _f1 and, of more than two classes, _f1_{class}, and
+        average_precision_iou50 of boxes. A metric that cannot be computed is NaN, and its note gives
+        the reason: with fewer than ten events nothing of risks is estimated.
     """
     if isinstance(predictions, RiskPredictions):
         yield from _risk_scores(predictions, counts, confidence)

@@ -35,5 +35,7 @@ class ChestSliceSettings(Section):
     @model_validator(mode="after")
     def _possible(self) -> ChestSliceSettings:
         if self.training + self.validation >= 1:
-            raise ValueError("training and validation: together less than 1, so that volumes are left to test")
+            raise ValueError(
+                "training and validation: together less than 1, so that volumes are left to test"
+            )
         return self

@@ -85,7 +85,9 @@ def require_generators(settings: Settings) -> None:
             "the section"
         )
     if len(generators) > 1:
-        raise ValueError("disks and chest_slices both generate the study's images; remove one of the sections")
+        raise ValueError(
+            "disks and chest_slices both generate the study's images; remove one of the sections"
+        )
 
 
 def require_contours(settings: Settings) -> None:

@@ -44,7 +44,8 @@ class Settings(Section):
         None, description="Only in a study whose images are generated disks: `cohort.source: generated`."
     )
     chest_slices: ChestSliceSettings | None = Field(
-        None, description="Only in a study whose images are generated chest slices: `cohort.source: generated`."
+        None,
+        description="Only in a study whose images are generated chest slices: `cohort.source: generated`.",
     )
     index: IndexSettings = Field(default_factory=IndexSettings)
     convert: ConvertSettings = Field(default_factory=ConvertSettings)
