@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from pipeline.ensemble.ensemble import ensemble
 from pipeline.metrics.evaluate import evaluate
