@@ -13,6 +13,7 @@ from pipeline.settings.models import Model
 from pipeline.settings.network import Network
 from pipeline.settings.plan import PlanSettings
 from pipeline.tables.cohort import Cohort, Patient
+from pipeline.tables.label_classes import require_label_classes
 
 MOST_LEVELS = 20
 """Levels of a column up to which its subgroups are evaluated."""
@@ -21,10 +22,10 @@ LONGEST_DAYS = 36525.0
 
 
 def require_columns(models: Mapping[str, Model], cohort: Cohort) -> None:
-    """Refuse models that name columns the cohort table lacks.
+    """Refuse models that name columns the cohort table lacks, or labels that are not coded in classes.
 
     Raises:
-        SettingsError: A column is missing; the message names the model and the nearest column.
+        SettingsError: A column is missing, or holds no classes; the message names the model and the column.
     """
     have = sorted(cohort.patients[0].extra)
     for name, model in models.items():
@@ -37,6 +38,8 @@ def require_columns(models: Mapping[str, Model], cohort: Cohort) -> None:
                     expected=", ".join(have) or "a column beginning clinical_",
                     action=f"did you mean {close[0]!r}?" if close else "add it to the cohort table",
                 )
+    labels = [column for column in have if column.startswith("label_")]
+    require_label_classes(models, {column: [p.extra[column] for p in cohort.patients] for column in labels})
 
 
 def require_subsets(networks: Mapping[str, Network], cohort: Cohort) -> None:
