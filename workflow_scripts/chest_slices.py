@@ -1,4 +1,3 @@
-from functools import partial
 from pathlib import Path
 
 from pipeline.console import job
@@ -11,5 +10,6 @@ with job(snakemake.log[0], snakemake.params.items()):
         snakemake.params.patients,
         ChestSliceSettings.model_validate(snakemake.params.settings),
         [Path(path) for path in snakemake.output],
-        write_arrays=partial(write_arrays, classes=tuple(snakemake.params.classes)),
+        tuple(snakemake.params.classes),
+        write_arrays=write_arrays,
     )

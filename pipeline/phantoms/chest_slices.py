@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -175,7 +174,8 @@ def write_chest_slices(
     patients: Iterable[str],
     settings: ChestSliceSettings,
     outputs: Sequence[Path],
-    write_arrays: Callable[[str, npt.NDArray[Any], Mask | None, Path], None],
+    classes: tuple[str, ...],
+    write_arrays: Callable[..., None],
 ) -> None:
     """Make the slice and the mask of every row of the cohort table, and store them as crops.
 
@@ -183,6 +183,7 @@ def write_chest_slices(
         patients: Ids of the rows.
         settings: The generator.
         outputs: Path of each row's crop, in the same order.
+        classes: Names of the lesions that the study tells apart; empty: none.
         write_arrays: Stores an image and its mask as a crop; the store lies in another room.
 
     Raises:
@@ -190,4 +191,4 @@ def write_chest_slices(
     """
     for patient_id, out in zip(patients, outputs, strict=True):
         made = chest_slice(*place_of(patient_id), settings)
-        write_arrays(patient_id, made.image, made.mask, out)
+        write_arrays(patient_id, made.image, made.mask, out, classes=classes)

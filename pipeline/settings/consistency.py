@@ -196,6 +196,11 @@ def require_deep_sources(settings: Settings) -> None:
                 f"model {name!r} is offered deep features of {source!r}, which is no network of this "
                 f"study ({', '.join(networks) or 'there is none'})"
             )
+        if source and is_file_of_weights(settings.training_of(source).pretrained_from):
+            raise ValueError(
+                f"model {name!r} is offered deep features of {source!r}, which starts from weights of elsewhere: "
+                "these may have seen the patients whose features are used"
+            )
 
 
 def require_comparisons(settings: Settings) -> None:

@@ -191,8 +191,8 @@ class StudyPaths:
 
     def slice_mask(self, patient: str) -> list[str]:
         """Mask file of a slice, which the cohort table's `roi` names from the folder of the image."""
-        roi, image = self.study.cohort[patient].roi, Path(self.image_folder(patient))
-        return files_among([str(image.parent / roi)]) if roi and not image.is_dir() else []
+        image, roi = Path(self.image_folder(patient)), self.study.cohort[patient].roi
+        return files_among([str(image.parent / roi)] * bool(roi and not image.is_dir()))
 
     def mask_paths(self, patient: str) -> list[str]:
         """Entries of the cohort table's `roi` that name a file, without the labels that may follow."""
@@ -254,8 +254,7 @@ class StudyPaths:
         if not named.exists():
             return name
         # With --directory the results lie elsewhere, and the repository is named in full.
-        here = Path.cwd()
-        return str(named.relative_to(here) if named.is_relative_to(here) else named)
+        return str(named.relative_to(Path.cwd()) if named.is_relative_to(Path.cwd()) else named)
 
     def native_stages(self, patient: str = PATIENT) -> list[str]:
         """What a patient's features and PET metrics read of native volumes."""
@@ -295,15 +294,12 @@ class StudyPaths:
     def initial_weights(self, model: str, fold: str) -> str | list[str]:
         """The same fold of the model whose weights training starts from, where the study names one."""
         start = self.study.settings.training_of(model).pretrained_from
-        if is_file_of_weights(start):
-            return start.replace(FOLD, str(fold))
-        return self.fold(start, fold) if start else []
+        own = self.fold(start, fold) if start else []
+        return start.replace(FOLD, fold) if is_file_of_weights(start) else own
 
     def cross_weights(self, model: str, number: str) -> str | list[str]:
         """The start of a cross network: a cross network too, trained on no more patients."""
         start = self.study.settings.training_of(model).pretrained_from
-        if is_file_of_weights(start):
-            return start.replace(FOLD, str(int(number) // self.study.settings.plan.cross_parts))
         return self.cross(start, number) if start else []
 
     def cross_networks(self, model: str) -> list[str]:
