@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import statistics
 import time
@@ -19,6 +20,7 @@ from pipeline.nets import deepmts
 from pipeline.nets.registry import build
 from pipeline.settings.networks.deepmts import DeepMts, DeepMtsFamily
 from pipeline.settings.training import TrainingSettings
+from pipeline.training import gpu
 from pipeline.training.batches import plain_batch
 from pipeline.training.compile import maybe_compile
 from pipeline.training.context import TrainContext
@@ -42,17 +44,38 @@ class Times:
     cpu_ms: float
 
 
-def timed(step: Callable[[], object], device: torch.device, steps: int, warm_up: int = 2) -> Times:
-    """Time a step."""
-    wall, work = [], []
-    for _ in range(warm_up + steps):
-        begun, used = time.perf_counter(), time.process_time()
+def timed(
+    step: Callable[[], object],
+    device: torch.device,
+    steps: int,
+    warm_up: int = 2,
+    most_seconds: float = math.inf,
+) -> Times:
+    """Time a step; after `most_seconds`, warming up included, no further one is begun once one was timed.
+
+    On an accelerator four steps are timed at once, since training does not wait for each either.
+    """
+    wall: list[float] = []
+    work: list[float] = []
+    together = 4 if device.type == "cuda" else 1
+    end = time.perf_counter() + most_seconds
+    for _ in range(warm_up):
         step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        wall.append(1000 * (time.perf_counter() - begun))
-        work.append(1000 * (time.process_time() - used))
-    return Times(statistics.median(wall[warm_up:]), min(work[warm_up:]))
+    while len(wall) * together < steps and (not wall or time.perf_counter() < end):
+        synchronise(device)
+        begun, used = time.perf_counter(), time.process_time()
+        for _ in range(together):
+            step()
+        synchronise(device)
+        wall.append(1000 * (time.perf_counter() - begun) / together)
+        work.append(1000 * (time.process_time() - used) / together)
+    return Times(statistics.median(wall), min(work))
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until an accelerator has done what it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def synthetic(patients: int, shape: tuple[int, int, int], seed: int = 0) -> Arrays:
@@ -194,6 +217,17 @@ def channels_first() -> Iterator[None]:
         yield
     finally:
         deepmts.channels_last_on_cpu = real
+
+
+@contextlib.contextmanager
+def without_kernels() -> Iterator[None]:
+    """PyTorch's operators only, on an accelerator, too."""
+    real = gpu.speed_up
+    gpu.speed_up = lambda network: False
+    try:
+        yield
+    finally:
+        gpu.speed_up = real
 
 
 def plain_step(network: DeepMts, batches: Iterator[Any], device: torch.device) -> Callable[[], None]:

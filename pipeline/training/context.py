@@ -138,7 +138,7 @@ def load_fold(job: FoldJob, device_config: DeviceConfig) -> FoldData:
         TrainingError: There is no such fold; patients are missing in the cohort table, or lack a
             mask that the network needs; or see :func:`load_cohort`.
     """
-    splits = read_splits(job.splits)
+    splits = _splits_of(job)
     _check_fold(job, splits)
     outcomes = read_outcomes(job.outcomes)
     sets = splits.sets(job.fold)
@@ -149,7 +149,22 @@ def load_fold(job: FoldJob, device_config: DeviceConfig) -> FoldData:
     clinical = encoder.transform(outcomes)
     cohort = load_cohort(job.crops, outcomes, clinical, job.training.standardise, device_config)
     _check_masks(job, cohort)
-    return FoldData(cohort, encoder, {str(name): cohort.rows(ids) for name, ids in sets.items()})
+    rows = {str(name): cohort.rows(ids) for name, ids in sets.items()}
+    _check_masks_to_learn(job, cohort, rows["train"])
+    return FoldData(cohort, encoder, rows)
+
+
+def _splits_of(job: FoldJob) -> Splits:
+    """Sets of the network's part of the cohort."""
+    splits, subset = read_splits(job.splits), job.network.subset
+    if subset and subset not in splits.subsets:
+        raise TrainingError(
+            "no usable patient is of the subset that a network is trained on",
+            where=f"models.{job.model}.subset",
+            expected=", ".join(splits.subsets) or "a column `subsets` in the cohort table",
+            got=subset,
+        )
+    return splits.of_subset(subset)
 
 
 def _check_fold(job: FoldJob, splits: Splits) -> None:
@@ -159,6 +174,14 @@ def _check_fold(job: FoldJob, splits: Splits) -> None:
             where=str(job.splits),
             expected=f"0 to {len(splits.folds) - 1}",
             got=str(job.fold),
+        )
+    if len(splits.folds[job.fold].train) < 2:
+        raise TrainingError(
+            "too few training patients",
+            where=f"model {job.model}, fold {job.fold}",
+            expected="2 or more",
+            got=f"{len(splits.folds[job.fold].train)} of {job.network.subset or 'the cohort'}",
+            action="use fewer folds, or add patients",
         )
     if job.training.checkpoint_selection == "best_validation" and not splits.folds[job.fold].validation:
         raise TrainingError(
@@ -188,6 +211,22 @@ def _check_masks(job: FoldJob, cohort: CohortTensors) -> None:
             got=f"{len(without)} patients without: {', '.join(without[:5])}",
             action="set masked: false, choose another network, or exclude these patients",
         )
+
+
+def _check_masks_to_learn(job: FoldJob, cohort: CohortTensors, train: list[int]) -> None:
+    """Refuse a network that is to learn masks where no training patient has one."""
+    losses = job.network.losses
+    weights = {"dice": losses.dice, "cross_entropy": losses.cross_entropy, "focal": losses.focal}
+    terms = [f"losses.{name}" for name, weight in weights.items() if weight > 0]
+    if not terms or "mask" not in job.network.gives() or bool(cohort.has_mask[train].any()):
+        return
+    raise TrainingError(
+        "a network is to learn masks, and no training patient has a contour",
+        where=f"model {job.model}, fold {job.fold}, {', '.join(terms)}",
+        expected="training patients with a contour",
+        got=f"{len(train)} training patients, none with one",
+        action="give contours (contours.roi names those of the study), or name a network or tasks without mask",
+    )
 
 
 def make_context(job: FoldJob, data: FoldData, device_config: DeviceConfig) -> TrainContext:
