@@ -149,11 +149,9 @@ def _weights(channels: int, filters: int, halo: int, sides: tuple[int, int, int]
         return _back(g, x, like, halo, [False, True, False])[1]
 
     yield Line(f"weights {side}³ {channels}→{filters} cuDNN", usual, size)
-    for band in _folds(channels, filters, halo)[:3]:
-        ways = [
-            (Launch(w, s, n), u)
-            for w, s, n, u in ((4, 1, 128, 0), (4, 2, 128, 0), (8, 1, 128, 8), (8, 2, 64, 0))
-        ]
+    for band in _folds(channels, filters, halo)[1:3]:
+        tried = ((4, 1, 128, 0), (4, 2, 128, 0), (4, 3, 64, 0), (8, 1, 128, 8), (8, 2, 128, 0))
+        ways = [(Launch(warps, stages, together), units) for warps, stages, together, units in tried]
         for way, units in ways:
             name = f"{_name('weights', band)} warps {way.warps} stages {way.stages} at once {way.segments}"
             yield Line(
