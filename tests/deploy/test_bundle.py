@@ -26,3 +26,15 @@ def test_studies_that_cannot_be_packed(tmp_path: Path, changes: dict, message: s
     with pytest.raises(BundleError, match=message):
         write_bundle(job, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_study_without_risk_needs_no_folds_to_be_packed(tmp_path: Path) -> None:
+    """Labels and masks are placed among nobody's: one network, judged on external patients, is enough."""
+    network = {"kind": "v_net", "width": 0.125}
+    settings = load_settings(
+        minimal_study(models={"net": network}, plan={"folds": 1}, training={"balance_events": False})
+    )
+    job = BundleJob(tmp_path / "results", "net", ("net",), 1, settings, None)
+    # It gets as far as the results, of which there are none here.
+    with pytest.raises(FileNotFoundError, match=r"ensemble/net\.json"):
+        write_bundle(job, tmp_path / "bundle")
