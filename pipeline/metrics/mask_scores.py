@@ -13,21 +13,22 @@ from pipeline.metrics.time_dependent import weighted_mean
 Array = NDArray[np.float64]
 
 
-def mean_dice(dice: Array, counts: Array, confidence: float) -> MetricRow:
+def mean_dice(dice: Array, counts: Array, confidence: float, metric: str = "dice") -> MetricRow:
     """Mean Dice over the patients with a reference mask, without the number of events.
 
     Args:
         dice: (n,) Dice, NaN without a reference mask.
         counts: (B, n) bootstrap counts.
         confidence: Confidence level of the interval.
+        metric: Name of the row.
     """
     known = np.isfinite(dice)
     n = int(known.sum())
     if not n:
-        return MetricRow("dice", NO_VALUE, 0, note="no patient has a reference mask")
+        return MetricRow(metric, NO_VALUE, 0, note="no patient has a reference mask")
     resamples = counts[:, known]
     samples = weighted_mean(dice[known], resamples[resamples.sum(axis=1) > 0])
-    return MetricRow("dice", percentile_interval(float(dice[known].mean()), samples, confidence), n)
+    return MetricRow(metric, percentile_interval(float(dice[known].mean()), samples, confidence), n)
 
 
 def median_distances(distances: Mapping[str, Array], counts: Array, confidence: float) -> Iterator[MetricRow]:

@@ -12,6 +12,7 @@ from pipeline.errors import SettingsError
 from pipeline.settings.kinds import ranking
 
 if TYPE_CHECKING:
+    from pipeline.settings.network import Network
     from pipeline.settings.root import Settings
 
 
@@ -98,6 +99,12 @@ def require_contours(settings: Settings) -> None:
 def require_classes(settings: Settings) -> None:
     """Classes of the mask can be told apart in this study's images."""
     source, contours = settings.cohort.source, settings.contours
+    per_class = settings.radiomics.per_class
+    if per_class and per_class != contours.class_names():
+        raise ValueError(
+            f"radiomics.per_class names {list(per_class)}; it is empty, or all of contours.classes in their order: "
+            f"{list(contours.class_names())}"
+        )
     if source == "generated" and contours.classes:
         raise ValueError("contours.classes is for images that are read: generated disks have one lesion")
     if source == "slices" and contours.class_patterns():
@@ -105,6 +112,23 @@ def require_classes(settings: Settings) -> None:
             "contours.classes names patterns of ROI names, which slices do not have; name the value of each class in "
             "the masks"
         )
+
+
+def mask_classes_of(settings: Settings, name: str, network: Network) -> tuple[str, ...]:
+    """Classes that a network's mask tells apart in this study; empty: tumour or not."""
+    classes = settings.contours.class_names()
+    named = network.losses.mask_classes
+    if named and named != classes:
+        raise ValueError(
+            f"models.{name}.losses.mask_classes names {list(named)}, contours.classes {list(classes)}; leave the first "
+            "empty, it follows from the second"
+        )
+    kinds = network.detected_kinds()
+    if classes and kinds and kinds != len(classes):
+        raise ValueError(
+            f"model {name!r} detects {kinds} kinds of lesion, contours.classes names {len(classes)}"
+        )
+    return classes if "mask" in network.gives() and network.has_class_masks else ()
 
 
 def require_deep_sources(settings: Settings) -> None:

@@ -71,6 +71,16 @@ class Settings(Section):
         return {"study": {}, "cohort": {}, **values} if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
+    def _masks_have_the_classes(self) -> Settings:
+        """The networks whose masks tell classes apart are given the study's."""
+        for name, network in self.networks().items():
+            classes = consistency.mask_classes_of(self, name, network)
+            if classes != network.losses.mask_classes:
+                losses = network.losses.model_copy(update={"mask_classes": classes})
+                self.models[name] = network.model_copy(update={"losses": losses})
+        return self
+
+    @model_validator(mode="after")
     def _sections_agree(self) -> Settings:
         consistency.require_names(self)
         consistency.require_generators(self)
