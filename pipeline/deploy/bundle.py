@@ -119,7 +119,7 @@ def _fill(job: BundleJob, source: Literal["dicom", "nifti"], out: Path) -> tuple
         source=source,
         stages=stage_settings(job),
         members=members,
-        channels=("pet", "ct"),
+        channels=settings.crop.channels,
         shape=settings.crop.shape,
         spacing_mm=settings.crop.spacing_mm,
         clinical=clinical,
@@ -179,12 +179,6 @@ def _scanner_images(job: BundleJob) -> Literal["dicom", "nifti"]:
 def _require_repeatable(job: BundleJob) -> None:
     """Refuse studies whose stages cannot be repeated for a new patient."""
     settings = job.settings
-    if settings.crop.position == "box":
-        raise BundleError(
-            "a new patient has no row in the table of boxes",
-            where="crop.position: box",
-            action="train with crop.position fixed, brain_anchored or lesion",
-        )
     if settings.plan.folds == 1:
         raise BundleError(
             "without test patients there are no risks that a new patient's could be placed among",

@@ -227,6 +227,8 @@ class Manifest(Finite):
                 about = fold.description
                 if (about.channels, about.shape, about.spacing_mm) != crop:
                     raise ValueError("a network must take the channels, shape and spacing_mm of the crop")
+        if self.stages.crop.channels != self.channels:
+            raise ValueError("channels must be those of stages.crop")
         return self
 
     @model_validator(mode="after")
@@ -248,6 +250,10 @@ class Manifest(Finite):
     def linear_models(self) -> dict[str, LinearMember]:
         """Members that are linear."""
         return {name: m for name, m in self.members.items() if isinstance(m, LinearMember)}
+
+    def needs_box(self) -> bool:
+        """Whether a new patient must bring the box that the crop is cut at."""
+        return self.stages.crop.position == "box"
 
     def folds(self) -> int:
         """How many folds every member has."""

@@ -178,7 +178,7 @@ def _explain_fold(
     import torch
 
     # Kernels that are fast in bf16 or with channels last would blur what is compared here.
-    device_config = replace(choose_device(trained.training), bf16=False, channels_last=False)
+    device_config = replace(choose_device(trained.training), bf16=False, fp16=False, channels_last=False)
     with reproducible(device_config, job.threads, deterministic=False):
         cohort = _load(job, trained, outcomes, device_config)
         networks = _network_pair(job, trained, cohort)

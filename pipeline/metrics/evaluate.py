@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.metrics.bootstrap import holm, resample_counts
+from pipeline.metrics.bootstrap import MetricRow, holm, resample_counts
 from pipeline.metrics.comparisons import compare
 from pipeline.metrics.evaluated_models import (
     EvaluatedModel,
@@ -22,6 +23,7 @@ from pipeline.metrics.evaluated_models import (
     require_outcomes,
     survival_outcome,
 )
+from pipeline.metrics.pairs import compare_pairs
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.probability_tables import as_columns, probability_tables
 from pipeline.metrics.risk_groups import (
@@ -33,17 +35,24 @@ from pipeline.metrics.risk_groups import (
     observed_rows,
 )
 from pipeline.metrics.scores import score
+from pipeline.metrics.subgroups import subgroup_rows
 from pipeline.settings.evaluation import EvaluationSettings
-from pipeline.tables.outcomes import has_outcomes, read_outcomes
+from pipeline.tables.outcomes import groups_of, has_outcomes, read_outcomes
 from pipeline.tables.splits import read_splits
 from pipeline.tables.status import stage_folder
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Array = NDArray[np.float64]
+METRIC_COLUMNS = ("model", "set", "metric", "value", "ci_low", "ci_high", "patients", "events", "note")
 COLUMNS = {
-    "metrics": ("model", "set", "metric", "value", "ci_low", "ci_high", "patients", "events", "note"),
+    "metrics": METRIC_COLUMNS,
+    "subgroups": ("column", "level", *METRIC_COLUMNS),
     "comparisons": (
         "model_a",
         "model_b",
+        "family",
         "set",
         "metric",
         "difference",
@@ -89,8 +98,10 @@ def evaluate(
         sources: Outcomes, splits and boxes.
         settings: Horizons, bootstraps, groups and comparison.
         seed: Seed of the bootstraps; all models see the same resamples.
-        out: Folder for metrics.csv, comparisons.csv (difference = model_a − model_b in C-index;
-            or model_a's log hazard ratio per SD given model_b's risk),
+        out: Folder for metrics.csv, subgroups.csv (the same metrics in each level of
+            `evaluation.subgroups`), comparisons.csv (difference = model_a − model_b in the metric;
+            or model_a's log hazard ratio per SD given model_b's risk; family: what the p-values are
+            adjusted over),
             risk_groups.csv (group 1 = lowest risk), km.csv, observed.csv (Kaplan–Meier of
             all patients of a set), calibration.csv, calibration_curve.csv and
             decision_curves.csv.
@@ -111,9 +122,13 @@ def evaluate(
         predictions = on_same_patients(
             [predictions_of(model, which, fold_of, outcomes, settings) for model in models]
         )
-        counts = resample_counts(len(fold_of), settings.bootstraps, seed, predictions[0].fold)
+        group = groups_of(outcomes)[list(fold_of)].to_list() if "group" in outcomes else None
+        counts = resample_counts(len(fold_of), settings.bootstraps, seed, predictions[0].fold, group)
+        scores = {each.model: list(score(each, counts, settings.confidence)) for each in predictions}
         for model, of_model in zip(models, predictions, strict=True):
-            _add_model(rows, model, of_model, counts, settings)
+            _add_model(rows, model, of_model, scores[model.name], counts, settings)
+            _add_subgroups(rows, of_model, outcomes, counts, settings)
+        rows["comparisons"].extend(compare_pairs(scores, which, settings.comparisons, settings.confidence))
         _add_adjusted_logrank(rows, which)
         with_risk = [each for each in predictions if isinstance(each, RiskPredictions)]
         if with_risk:
@@ -131,18 +146,31 @@ def _add_model(
     rows: Rows,
     model: EvaluatedModel,
     predictions: Predictions,
+    scored: Sequence[MetricRow],
     counts: Array,
     settings: EvaluationSettings,
 ) -> None:
-    """Append a model's rows of every table but the comparisons."""
-    common: dict[str, object] = {"model": predictions.model, "set": predictions.set}
-    for row in score(predictions, counts, settings.confidence):
-        rows["metrics"].append(
-            {**common, **as_columns(row), "note": "; ".join(filter(None, (row.note, predictions.caveats)))}
-        )
+    """Append a model's rows of every table but the comparisons and subgroups."""
+    rows["metrics"].extend(_metric_row(predictions, row) for row in scored)
     if isinstance(predictions, RiskPredictions):
         _add_risk_groups(rows, model, predictions, settings)
         _add_probabilities(rows, predictions, counts, settings.confidence)
+
+
+def _metric_row(predictions: Predictions, row: MetricRow) -> dict[str, object]:
+    """A line of `metrics.csv`."""
+    note = "; ".join(filter(None, (row.note, predictions.caveats)))
+    return {"model": predictions.model, "set": predictions.set, **as_columns(row), "note": note}
+
+
+def _add_subgroups(
+    rows: Rows, predictions: Predictions, outcomes: pd.DataFrame, counts: Array, settings: EvaluationSettings
+) -> None:
+    """Append a model's metrics in each level of the columns that the study names."""
+    for column, level, row in subgroup_rows(
+        predictions, outcomes, settings.subgroups, counts, settings.confidence
+    ):
+        rows["subgroups"].append({"column": column, "level": level, **_metric_row(predictions, row)})
 
 
 def _add_risk_groups(

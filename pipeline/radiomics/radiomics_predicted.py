@@ -141,7 +141,7 @@ def _features(
             harmonised(read_predicted(replace(files, label=label), masks), files.suv, settings.pet_fwhm_mm)
             for label in labels
         )
-        if whole.pet is None:
+        if not whole.has_contour:
             return PatientFeatures({}, whole.status)
         return with_classes(patient_features(whole, feature_set, options), each, feature_set, options)
     except PatientError as error:

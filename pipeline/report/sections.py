@@ -168,8 +168,9 @@ def _survival_scores(study: StudyResults, content: ReportContent, scores: tables
     content.add_table("probability_basis", Table(title, basis, note=BASIS_NOTE, caveats=shared))
     comparisons = pd.read_csv(folder / "comparisons.csv")
     shown = tables.comparisons_on_page(comparisons)
-    differences = Table("Differences between models", comparisons, shown, caveats=shared)
-    content.add_table("comparisons", differences)
+    if len(shown):
+        differences = Table("Differences between models", comparisons, shown, caveats=shared)
+        content.add_table("comparisons", differences)
     added = tables.added_value_on_page(comparisons)
     content.add_table("added", Table("Added value", added, note=ADDED_VALUE_NOTE, caveats=shared))
     title = f"Risk groups of {display_name(job.headline)}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.metrics.kaplan_meier import median_follow_up
+from pipeline.metrics.pairs import FAMILY as LISTED_PAIRS
 from pipeline.report.forests import sets_in
 from pipeline.report.formatting import (
     MISSING,
@@ -232,8 +233,9 @@ def _wide(metrics: pd.DataFrame, columns: dict[str, str], trained_on: str = "") 
 
 
 def comparisons_on_page(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Differences in C-index with interval and p-values, as printed."""
-    return _printed(comparisons, "c_index", ("Compared with", "Difference in C-index"))
+    """Differences in C-index from the model compared with, with interval and p-values, as printed."""
+    against_one = comparisons[comparisons["family"] != LISTED_PAIRS]
+    return print_differences(against_one, "c_index", ("Compared with", "Difference in C-index"))
 
 
 def added_value_on_page(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -242,10 +244,10 @@ def added_value_on_page(comparisons: pd.DataFrame) -> pd.DataFrame:
 
     numbers = ["difference", "ci_low", "ci_high"]
     ratios = comparisons.assign(**{c: np.exp(comparisons[c].astype(float)) for c in numbers})
-    return _printed(ratios, "added_log_hazard_ratio", ("Given", "Hazard ratio per SD"))
+    return print_differences(ratios, "added_log_hazard_ratio", ("Given", "Hazard ratio per SD"))
 
 
-def _printed(comparisons: pd.DataFrame, metric: str, titles: tuple[str, str]) -> pd.DataFrame:
+def print_differences(comparisons: pd.DataFrame, metric: str, titles: tuple[str, str]) -> pd.DataFrame:
     """Rows of one metric; `titles` are those of the other model's and of the value's column."""
     import pandas as pd
 

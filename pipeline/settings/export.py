@@ -11,10 +11,18 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline.settings.demo_study import phantom_study
-from pipeline.settings.evaluation import PublishedFigure
 from pipeline.settings.kinds import KINDS
 from pipeline.settings.losses import LossSettings
 from pipeline.settings.models import Model
+from pipeline.settings.paper import (
+    HistoryPanel,
+    PaperColumn,
+    PaperFigure,
+    PaperRow,
+    PaperTable,
+    PrintedNumber,
+    PrintedPValue,
+)
 from pipeline.settings.root import Settings
 from pipeline.settings.training import AugmentSettings, ScheduleSettings
 
@@ -33,7 +41,13 @@ GROUPS: dict[str, type[BaseModel]] = {
     "augment": AugmentSettings,
     "schedule": ScheduleSettings,
     "losses": LossSettings,
-    "published": PublishedFigure,
+    "tables": PaperTable,
+    "columns": PaperColumn,
+    "rows": PaperRow,
+    "printed": PrintedNumber,
+    "p_values": PrintedPValue,
+    "figures": PaperFigure,
+    "panels": HistoryPanel,
 }
 """Heading of each group of keys within a section, and its class."""
 COUNTS = {2: "two", 3: "three"}

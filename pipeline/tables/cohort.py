@@ -13,6 +13,7 @@ from pipeline.errors import TableError
 from pipeline.provenance import ROOT
 from pipeline.settings.base import DAYS_PER_MONTH, Policy
 from pipeline.settings.cohort import CohortSettings
+from pipeline.tables.cohort_groups import SPLIT_COLUMNS, check_groups, check_splits, subset_names
 from pipeline.tables.cohort_rows import (
     Row,
     check_decimal_commas,
@@ -28,7 +29,7 @@ from pipeline.tables.numbers import cell_number, is_number, require_time
 
 PATIENT_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 REQUIRED = ("patient_id", "set", "image_path")
-OPTIONAL = ("centre", "roi", "time_days", "event")
+OPTIONAL = ("centre", "roi", "time_days", "event", *SPLIT_COLUMNS)
 PREFIXES = ("clinical_", "label_", "truth_")
 SUFFIXES = ("_time_days", "_event")
 SETS = ("development", "external")
@@ -48,6 +49,9 @@ class Patient:
             dimensionless where the study says so); None in a study without outcomes.
         event: 1 = the event occurred, 0 = censored; None in a study without outcomes.
         extra: The `clinical_*`, `label_*`, `truth_*` and further endpoints' columns, as text.
+        split: Set or fold that the table gives the patient; empty: it is drawn.
+        group: Rows with the same name (slices of a volume, say) stay on one side of every split.
+        subsets: Subsets of the cohort that the row belongs to; a model may be trained on one of them.
     """
 
     patient_id: str
@@ -58,6 +62,9 @@ class Patient:
     time_days: float | None
     event: int | None
     extra: Mapping[str, str] = field(default_factory=dict)
+    split: str = ""
+    group: str = ""
+    subsets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,8 @@ def _check_whole(rows: list[Row], settings: CohortSettings, path: Path) -> None:
     check_missing_words(rows, covariates, path)
     check_decimal_commas(rows, covariates, path)
     check_images(rows, Path(settings.image_root), path)
+    check_splits(rows, path)
+    check_groups(rows, path)
 
 
 def _rename(header: list[str], settings: CohortSettings, path: Path) -> list[str]:
@@ -260,6 +269,9 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
         roi=row.get("roi", ""),
         time_days=None if outcome is None else outcome.time,
         event=None if outcome is None else outcome.event,
+        split=row.get("split", ""),
+        group=row.get("group", ""),
+        subsets=subset_names(row.get("subsets", "")),
         extra={k: _in_days(k, v, days) for k, v in row.items() if k not in used},
     )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.augment.transfer import sent
 from pipeline.errors import TrainingError
 from pipeline.training.checkpoint import digest
 from pipeline.training.device import DeviceConfig
@@ -88,7 +89,7 @@ class CohortTensors:
         """Row numbers (B) as a tensor on the device."""
         import torch
 
-        return torch.tensor(list(rows), device=self.device)
+        return sent(torch.tensor(list(rows)), self.device)
 
     def take(self, rows: Sequence[int]) -> ImageBatch:
         """Images and masks of a batch, on the device."""

@@ -75,7 +75,7 @@ def train_fold(job: FoldJob, out: Path) -> None:
         if timing is None:
             run_training(run)
             _take_best_weights(run)
-            timing = _timing(run, time.perf_counter() - begun)
+            timing = timing_of(run, time.perf_counter() - begun)
             save_completed(run, timing)
         with stage_folder("train_fold", out, varying=(TIMING, TENSORBOARD_FOLDER)) as folder:
             write_outputs(job, data, run, folder)
@@ -95,7 +95,7 @@ def _take_best_weights(run: TrainState) -> None:
         run.context.net.load_state_dict(run.progress.best_weights)
 
 
-def _timing(run: TrainState, seconds: float) -> dict[str, Any]:
+def timing_of(run: TrainState, seconds: float) -> dict[str, Any]:
     """`timing.json`: times of the process that ended the training, without its predictions."""
     watch = run.stopwatch
     return {
@@ -105,7 +105,15 @@ def _timing(run: TrainState, seconds: float) -> dict[str, Any]:
         "validation_seconds": round(watch.validation_seconds, 3),
         **run.context.device_config.describe(),
         "cohort": run.context.cohort.location(),
+        "launches": run.graph.launches(),
+        **_skipped_steps(run),
     }
+
+
+def _skipped_steps(run: TrainState) -> dict[str, int]:
+    """How many steps float16 has skipped, since their gradients overflowed."""
+    scale = run.optimizer.loss_scale
+    return {} if scale is None else {"skipped_steps": scale.skipped()}
 
 
 def write_outputs(job: FoldJob, data: FoldData, run: TrainState, out: Path) -> None:

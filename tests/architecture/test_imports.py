@@ -175,6 +175,7 @@ def test_nothing_imports_snakemake() -> None:
 WHOLE_STUDY = {
     "pipeline.report.job",
     "pipeline.report.methods",
+    "pipeline.report.references",
     "pipeline.deploy.bundle",
 }
 
