@@ -36,6 +36,11 @@ class Network(Model):
         """Number of kinds of lesion that the network detects by boxes; 0 for one that does not."""
         return 0
 
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """(setting, column) of each column of the cohort table that the network names."""
+        labels = self.losses.labels if "labels" in self.gives() else ()
+        return (*super().columns(), *(("losses.labels", column) for column in labels))
+
     @model_validator(mode="after")
     def _losses_fit(self) -> Network:
         """A weight that a study gives to a term the network cannot have is an error."""
