@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DISTANCES = ("hd95_mm", "assd_mm")
 """Surface distances of predicted and manual mask, mm; infinite where one of them is empty."""
+PIXELS = ("pixels_both", "pixels_predicted", "pixels_manual", "pixels_all")
+"""Pixels of a slice in the predicted and the manual mask, in the one, in the other, and all there are."""
 
 
 OUT_OF_SAMPLE = "risk_out_of_sample"
@@ -48,7 +50,7 @@ def classes_of(columns: Iterable[str]) -> tuple[str, ...]:
 
 def is_of_mask(column: str) -> bool:
     """Whether a column says how far a predicted mask agrees with the manual one."""
-    return column == "dice" or column in DISTANCES or column.startswith((_DICE, _OVERLAP, _SIZE))
+    return column in ("dice", *DISTANCES, *PIXELS) or column.startswith((_DICE, _OVERLAP, _SIZE))
 
 
 def survival_column(days: float) -> str:
