@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -149,11 +150,9 @@ def _weights(channels: int, filters: int, halo: int, sides: tuple[int, int, int]
         return _back(g, x, like, halo, [False, True, False])[1]
 
     yield Line(f"weights {side}³ {channels}→{filters} cuDNN", usual, size)
-    for band in _folds(channels, filters, halo)[:3]:
-        ways = [
-            (Launch(w, s, n), u)
-            for w, s, n, u in ((4, 1, 128, 0), (4, 2, 128, 0), (8, 1, 128, 8), (8, 2, 64, 0))
-        ]
+    for band in _folds(channels, filters, halo)[1:3]:
+        tried = ((4, 1, 128, 0), (4, 2, 128, 0), (4, 3, 64, 0), (8, 1, 128, 8), (8, 2, 128, 0))
+        ways = [(Launch(warps, stages, together), units) for warps, stages, together, units in tried]
         for way, units in ways:
             name = f"{_name('weights', band)} warps {way.warps} stages {way.stages} at once {way.segments}"
             yield Line(
@@ -179,13 +178,16 @@ def others() -> Iterator[Line]:
     from pipeline.training.gpu.pool import max_pool
 
     def both(call: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], Tensor]:
-        leaves = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in inputs]
-        g = torch.randn_like(call(*leaves))
+        @functools.cache
+        def prepared() -> tuple[list[Tensor], Tensor]:
+            leaves = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in inputs]
+            return leaves, torch.randn_like(call(*leaves))
 
         def step() -> Tensor:
+            leaves, gradient = prepared()
             result = call(*leaves)
-            torch.autograd.grad(result, leaves, g)
-            return result
+            torch.autograd.grad(result, leaves, gradient)
+            return result.detach()
 
         return step
 

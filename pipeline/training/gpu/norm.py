@@ -74,7 +74,7 @@ def _statistics_kernel(
 
 @triton.jit(do_not_specialize=SIZES)
 def _merge_kernel(
-    parts, statistics, running_mean, running_var, conv_bias, programs, momentum, epsilon, channels,
+    parts, statistics, running_mean, running_var, batches, conv_bias, programs, momentum, epsilon, channels,
     COLUMNS: tl.constexpr, P: tl.constexpr, HAS_BIAS: tl.constexpr,
 ):  # fmt: skip
     c = tl.arange(0, COLUMNS)
@@ -97,6 +97,7 @@ def _merge_kernel(
     old = tl.load(running_var + c, mask=c < channels, other=0.0)
     unbiased = around / tl.maximum(total - 1.0, 1.0)
     tl.store(running_var + c, old + momentum * (unbiased - old), mask=c < channels)
+    tl.store(batches, tl.load(batches) + 1)
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -294,9 +295,8 @@ def _statistics(image: Tensor, tiles: _Tiles, norm: torch.nn.BatchNorm3d, conv_b
     _statistics_kernel[(tiles.programs,)](image, parts, tiles.voxels, **sizes)
     statistics = norm.weight.new_empty((2, channels))
     _merge_kernel[(1,)](
-        parts, statistics, norm.running_mean, norm.running_var,
+        parts, statistics, norm.running_mean, norm.running_var, norm.num_batches_tracked,
         norm.weight if conv_bias is None else conv_bias, tiles.programs, norm.momentum, norm.eps,
         channels, COLUMNS=tiles.columns, P=tiles.most, HAS_BIAS=conv_bias is not None,
     )  # fmt: skip
-    norm.num_batches_tracked.add_(1)
     return statistics
