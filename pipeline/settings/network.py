@@ -17,6 +17,8 @@ class Network(Model):
     is_network = True
     is_flat: ClassVar[bool] = False
     """Whether images are single slices (Z = 1)."""
+    has_class_masks: ClassVar[bool] = True
+    """Whether a mask that the network gives tells the study's classes apart."""
     takes_clinical: ClassVar[bool] = True
     """Whether clinical columns can be joined."""
 
@@ -35,6 +37,10 @@ class Network(Model):
     training: dict[str, Any] = Field(
         default_factory=dict, description="Keys of the section `training` that differ for this model."
     )
+
+    def detected_kinds(self) -> int:
+        """Number of kinds of lesion that the network detects by boxes; 0 for one that does not."""
+        return 0
 
     def columns(self) -> tuple[tuple[str, str], ...]:
         """(setting, column) of each column of the cohort table that the network names."""
