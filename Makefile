@@ -58,8 +58,12 @@ settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/co
 	@$(BIN)/python -m pipeline.settings.export
 	$(BIN)/python -m pipeline.nets.catalogue
 
-cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=config/cohorts/mine.csv
-	@test -n "$(DICOM)" -a -n "$(OUT)" || { echo "error: say where the DICOM lies and where the table goes: make cohort DICOM=folder OUT=config/cohorts/mine.csv" >&2; exit 1; }
+cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=mine.csv; of a release: LAYOUT=hecktor2022 DATA=folder OUT=mine.csv
+	@if [ -n "$(LAYOUT)" ]; then
+		test -n "$(DATA)" -a -n "$(OUT)" || { echo "error: say where the release lies and where the table goes: make cohort LAYOUT=$(LAYOUT) DATA=folder OUT=config/cohorts/mine.csv" >&2; exit 1; }
+		exec $(BIN)/python -m pipeline.releases.draft_release "$(LAYOUT)" "$(DATA)" "$(OUT)" $(TIME_UNIT)
+	fi
+	test -n "$(DICOM)" -a -n "$(OUT)" || { echo "error: say where the DICOM lies and where the table goes: make cohort DICOM=folder OUT=config/cohorts/mine.csv" >&2; exit 1; }
 	$(BIN)/python -m pipeline.dicom.series.cohort_draft "$(DICOM)" "$(OUT)"
 
 forget: $(STAMP) ## Remove what is left of a patient who withdrew: make forget PATIENT=P001 STUDY=config/studies/mine.yaml

@@ -24,6 +24,7 @@ from pipeline.training.compile import maybe_compile
 from pipeline.training.context import TrainContext
 from pipeline.training.dataset import CohortTensors
 from pipeline.training.device import DeviceConfig
+from pipeline.training.graph import step_graph
 from pipeline.training.optimizer import Optimizer
 from pipeline.training.progress import Progress
 from pipeline.training.risk_bank import RiskBank
@@ -106,14 +107,16 @@ def our_run(
     """The engine that the rule `train_fold` runs."""
     torch.manual_seed(seed)
     rows = range(len(cohort.ids)) if rows is None else rows
-    net = device_config.to_device(build(network, 2, 1), compiled=training.compile in ("always", "graphs"))
+    net = device_config.to_device(build(network, 2, 1), compiled=training.compile == "always")
     events = cohort.event.cpu().numpy()[list(rows)].astype(int).tolist()
     sampler = make_sampler(rows, events, training.batch, seed, balance=True)
-    call = maybe_compile(net, training.compile, device_config, plain_batch(cohort, sampler.batch_at(0)), work)
+    example, decisions = plain_batch(cohort, sampler.batch_at(0)), work / "compile.json"
+    call = maybe_compile(net, training.compile, device_config, example, decisions)
     context = TrainContext(net, call, cohort, device_config, sampler, training, network.losses, seed)
     net.train()
-    optimizer, risk_bank = Optimizer(net, training), RiskBank(0, device_config.device)
-    return TrainState(context, {}, {}, work, optimizer, risk_bank, Progress())
+    optimizer = Optimizer(net, training, scaled=device_config.fp16)
+    risk_bank, graph = RiskBank(0, device_config.device), step_graph(context)
+    return TrainState(context, {}, {}, work, optimizer, risk_bank, Progress(), graph)
 
 
 def monai_change() -> Callable[[dict[str, Any]], dict[str, Any]] | None:

@@ -49,6 +49,7 @@ elif settings.cohort.source == "slices":
             files=lambda wildcards: paths.files_of(wildcards.patient),
             absent=paths.absent,
             spacing_mm=settings.crop.spacing_mm,
+            classes=settings.contours.class_values(),
             roi=lambda wildcards: cohort[wildcards.patient].roi,
         message:
             "Ingest {wildcards.patient}: image and mask into the store"

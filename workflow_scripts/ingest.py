@@ -11,4 +11,5 @@ with job(snakemake.log[0], snakemake.params.items()):
         snakemake.params.roi,
         Path(snakemake.params.absent),
     )
-    ingest_patient(patient, Path(snakemake.output[0]), on_bad_patient(), tuple(snakemake.params.spacing_mm))
+    spacing_mm, classes = tuple(snakemake.params.spacing_mm), snakemake.params.classes
+    ingest_patient(patient, Path(snakemake.output[0]), on_bad_patient(), spacing_mm, classes)

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pipeline.augment.elastic import ElasticField, deform
+from pipeline.augment.transfer import sent
 from pipeline.settings.training import AugmentSettings
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def resample(
     from torch.nn.functional import grid_sample
 
     theta = normalised(matrices, tuple(image.shape[2:]), shape)
-    grid = sampling_grid(theta.to(image.device), shape)
+    grid = sampling_grid(sent(theta, image.device), shape)
     if field is not None:
         grid = deform(grid, field, theta)
     background = air.to(image.device, torch.float32)[:, :, None, None, None]

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.augment.transfer import sent
 from pipeline.settings.training import AugmentSettings
 
 if TYPE_CHECKING:
@@ -100,8 +101,10 @@ def deform(grid: torch.Tensor, field: ElasticField, theta: torch.Tensor) -> torc
     # The few control points, instead of the many voxels, are multiplied by the matrix, in float64.
     full = torch.tensor([x, y, z], dtype=theta.dtype, device=theta.device)
     control = torch.einsum("bzyxj,bij->bzyxi", field.control.to(theta) * 2 / full, theta[:, :, :3])
-    over_z, over_y, over_x = (spline_weights(count, field.spacing).to(grid) for count in (z, y, x))
-    rows = over_x @ control.to(grid).reshape(batch * nz * ny, nx, 3)
+    over_z, over_y, over_x = (
+        sent(spline_weights(count, field.spacing).to(grid.dtype), grid.device) for count in (z, y, x)
+    )
+    rows = over_x @ sent(control.to(grid.dtype), grid.device).reshape(batch * nz * ny, nx, 3)
     planes = over_y @ rows.reshape(batch * nz, ny, x * 3)
     weights = over_z.expand(batch, z, nz)
     return grid.view(batch, z, -1).baddbmm_(weights, planes.reshape(batch, nz, -1)).view(grid.shape)

@@ -18,7 +18,8 @@ from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.status import Status, Warnings, data_and_machine_told_apart, read_whole, stop_or_exclude
 from pipeline.volumes.grids import in_field
 from pipeline.volumes.nifti import read_nifti
-from pipeline.volumes.resample import Sampling, resample, resample_mask
+from pipeline.volumes.resample import Sampling, resample
+from pipeline.volumes.resample_masks import resample_labels
 from pipeline.volumes.stage_files import CT_IMAGED, PET_IMAGED, imaged_voxels, read_suv, suv_file
 from pipeline.volumes.transform import inverse, must_register_pet, pet_matrix, read_matrix
 from pipeline.volumes.volume import FloatArray, Volume
@@ -144,7 +145,7 @@ def resample_crop(
         )
     mask = None
     if lesion is not None:
-        mask = resample_mask(lesion.mask, grid, lesion.to_own @ to_ct, settings.mask_interpolation)
+        mask = resample_labels(lesion.mask, grid, lesion.to_own @ to_ct, settings.mask_interpolation)
     attributes = _attributes(sources, settings, placement, lesion, covered)
     if must_register_pet(sources.convert):
         attributes = replace(attributes, pet_transform=_rows(grid_to_pet))
@@ -175,6 +176,7 @@ def _attributes(
         mask_from=lesion.drawn_on if lesion is not None else "",
         lesion_coverage=covered,
         lesion_ml=lesion.volume_ml() if lesion is not None else None,
+        classes=lesion.classes if lesion is not None else (),
         notes=placement.notes,
     )
 
@@ -208,21 +210,24 @@ def _template_centre(sources: CropSources, settings: CropSettings) -> FloatArray
 def _check_coverage(
     lesion: Lesion | None, placement: Placement, settings: CropSettings, warnings: Warnings
 ) -> float | None:
-    """Share of the lesion inside the crop (without margin); None without a lesion."""
+    """Share of the lesion inside the crop (without margin); None without a lesion.
+
+    Each class of the mask must lie inside by itself: a small node may be missing where the whole is not.
+    """
     if lesion is None:
         return None
-    share = round(coverage(lesion, placement.grid, placement.to_patient), 6)
+    covered = coverage(lesion, placement.grid, placement.to_patient)
+    # The lesion itself first, so that it is named where a class is covered no less.
+    share, part = min(covered.shares(), key=lambda entry: entry[0])
     if share >= settings.min_coverage:
-        return share
+        return covered.lesion
     if settings.on_cut_lesion == "warn":
-        warnings.warn(
-            f"the crop holds {share:.0%} of the lesion (at least {settings.min_coverage:.0%} expected)"
-        )
-        return share
+        warnings.warn(f"the crop holds {share:.0%} of {part} (at least {settings.min_coverage:.0%} expected)")
+        return covered.lesion
     raise CutLesionError(
-        "the crop cuts the lesion off",
+        f"the crop cuts {part} off",
         where="crop.min_coverage",
-        expected=f"at least {settings.min_coverage:.0%} of the lesion",
+        expected=f"at least {settings.min_coverage:.0%} of {part}",
         got=f"{share:.0%}",
         action="enlarge crop.shape, move crop.centre_mm, or set crop.on_cut_lesion: warn",
     )

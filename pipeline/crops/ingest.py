@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.crops.mask_values import mask_labels
 from pipeline.errors import CropError, PatientError
 from pipeline.settings.base import Policy
 from pipeline.store.attributes import CropAttributes
@@ -24,7 +25,11 @@ STAGE = "ingest"
 
 
 def ingest_patient(
-    patient: PatientFiles, out: Path, policy: Policy, spacing_mm: Spacing = (1.0, 1.0, 1.0)
+    patient: PatientFiles,
+    out: Path,
+    policy: Policy,
+    spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    classes: Mapping[str, int] | None = None,
 ) -> None:
     """Write the slice or array of a patient, and its mask, as a crop.
 
@@ -32,22 +37,23 @@ def ingest_patient(
         patient: `folder` is the image: a PNG, TIFF or NPY file, an NPZ with `image` and
             optionally `mask`, or a folder with `image.*` and optionally `mask.*`. Arrays are
             (Y, X), (Z, Y, X) or (C, Z, Y, X); colour images give three channels. `roi` is the
-            path of the mask, relative to the folder of the image; non-zero is lesion. If it is
-            empty, the mask is looked for as above.
+            path of the mask, relative to the folder of the image; non-zero is lesion, or each
+            class has its value. If it is empty, the mask is looked for as above.
         out: `{patient}.zarr`; a 2D image has Z = 1.
         policy: What happens to a patient whose files cannot be read.
         spacing_mm: Voxel (z, y, x), which image formats of slices do not record.
+        classes: Class → its value in masks; none: the study tells no classes apart.
 
     Raises:
-        CropError: A file is missing, unreadable, of the wrong shape or not finite (under
-            policy `stop`).
+        CropError: A file is missing, unreadable, of the wrong shape or not finite, or a mask holds a
+            value of no class (under policy `stop`).
         PatientError: (policy `stop`) no images.
         MachineError: Images that were there when the run began are gone, or changed meanwhile.
     """
     try:
         with data_and_machine_told_apart(), images_in_place(patient):
-            arrays = _read(patient)
-            write_arrays(patient.patient_id, arrays.image, arrays.mask, out, spacing_mm)
+            arrays = _read(patient, classes or {})
+            write_arrays(patient.patient_id, arrays.image, arrays.mask, out, spacing_mm, tuple(classes or ()))
     except PatientError as error:
         excluded = Status("excluded", STAGE, consequence="excluded from the study")
         write_excluded(out, stop_or_exclude(error, patient.patient_id, excluded, policy))
@@ -59,52 +65,55 @@ def write_arrays(
     mask: Array | None,
     out: Path,
     spacing_mm: Spacing = (1.0, 1.0, 1.0),
-    channels: tuple[str, ...] | None = None,
+    classes: tuple[str, ...] = (),
 ) -> None:
-    """Store an image and its mask as a crop.
+    """Store an image, whose channels are called `image`, or `image0`, `image1`, …, and its mask as a crop.
 
     Args:
         patient_id: The patient.
         image: (Y, X), (Z, Y, X) or (C, Z, Y, X).
-        mask: (Y, X) or (Z, Y, X), non-zero is lesion; None: there is no contour.
+        mask: (Y, X) or (Z, Y, X), non-zero is lesion, or the labels of classes; None: there is no contour.
         out: `{patient}.zarr`.
         spacing_mm: Voxel (z, y, x).
-        channels: Names of the channels; by default `image`, or `image0`, `image1`, …
+        classes: Names of the classes of labels 1, 2, …; empty: the mask tells none apart.
 
     Raises:
         CropError: The shapes do not fit or a value is not finite.
     """
     image = _with_four_axes(image, "image")
-    mask = None if mask is None else _mask_with_three_axes(mask, "mask")
-    names = channels or (("image",) if len(image) == 1 else tuple(f"image{i}" for i in range(len(image))))
+    names = ("image",) if len(image) == 1 else tuple(f"image{i}" for i in range(len(image)))
+    labels = None
+    if mask is not None:
+        values = {name: label for label, name in enumerate(classes, start=1)}
+        labels = mask_labels(_with_four_axes(mask, "mask"), values, "mask")
     attributes = CropAttributes(
         patient_id=patient_id,
         channels=names,
         units=("",) * len(names),
         quantities=names,
         spacing_mm=spacing_mm,
-        contour="none" if mask is None else "manual",
-        lesion_coverage=None if mask is None else 1.0,
-        lesion_ml=None if mask is None else float((mask > 0).sum() * np.prod(spacing_mm) / 1000.0),
+        contour="none" if labels is None else "manual",
+        lesion_coverage=None if labels is None else 1.0,
+        lesion_ml=None if labels is None else float((labels > 0).sum() * np.prod(spacing_mm) / 1000.0),
+        classes=() if labels is None else classes,
     )
-    binary = None if mask is None else (mask > 0).astype(np.uint8)
     inside = np.ones(image.shape[1:], dtype=np.uint8)
-    crop = Crop(image.astype(np.float32), binary, inside, attributes)
+    crop = Crop(image.astype(np.float32), labels, inside, attributes)
     write_crop(out, crop, Status("ok", STAGE))
 
 
 @dataclass(frozen=True)
 class _Arrays:
-    """Image (C, Z, Y, X) and mask (Z, Y, X) of a patient, of one size."""
+    """Image (C, Z, Y, X) and labels (Z, Y, X) of the mask of a patient, of one size."""
 
     image: Array
     mask: Array | None
 
 
-def _read(patient: PatientFiles) -> _Arrays:
+def _read(patient: PatientFiles, classes: Mapping[str, int]) -> _Arrays:
     source = patient.folder
     if source.suffix.lower() == ".npz" and source.is_file():
-        return _read_npz(source)
+        return _read_npz(source, classes)
     image_file = _single_file(source, "image") if source.is_dir() else source
     if image_file is None:
         raise CropError("there is no image", where=str(source), expected="a file named image.*")
@@ -112,11 +121,11 @@ def _read(patient: PatientFiles) -> _Arrays:
     if mask_file is None and source.is_dir():
         mask_file = _single_file(source, "mask")
     image = _with_four_axes(_load(image_file), image_file.name)
-    mask = None if mask_file is None else _mask_with_three_axes(_load(mask_file), mask_file.name)
+    mask = None if mask_file is None else _labels(_load(mask_file), classes, mask_file.name)
     return _same_size(image, mask, image_file.name)
 
 
-def _read_npz(path: Path) -> _Arrays:
+def _read_npz(path: Path, classes: Mapping[str, int]) -> _Arrays:
     try:
         with np.load(path, allow_pickle=False) as archive:
             image, mask = archive["image"], archive.get("mask")
@@ -124,7 +133,7 @@ def _read_npz(path: Path) -> _Arrays:
         raise_machine_failure(error)
         raise _unreadable(path, error) from None
     image = _with_four_axes(image, path.name)
-    return _same_size(image, None if mask is None else _mask_with_three_axes(mask, path.name), path.name)
+    return _same_size(image, None if mask is None else _labels(mask, classes, path.name), path.name)
 
 
 def _same_size(image: Array, mask: Array | None, name: str) -> _Arrays:
@@ -197,9 +206,9 @@ def _with_four_axes(array: Array, name: str) -> Array:
     return array.reshape((1,) * (4 - array.ndim) + array.shape)
 
 
-def _mask_with_three_axes(array: Array, name: str) -> Array:
-    """(Z, Y, X) of a mask; a mask in colour is lesion where any channel is non-zero."""
-    return np.asarray((_with_four_axes(array, name) != 0).any(axis=0))
+def _labels(array: Array, classes: Mapping[str, int], name: str) -> Array:
+    """Labels (Z, Y, X) of a mask as it was read."""
+    return mask_labels(_with_four_axes(array, name), classes, name)
 
 
 def _unreadable(path: Path, error: Exception) -> CropError:

@@ -24,12 +24,13 @@ class Lesion:
     """A contour on the grid it was drawn on.
 
     Attributes:
-        mask: uint8 volume (z, y, x).
+        mask: uint8 volume (z, y, x): 1, 2, … the study's classes, or 1 the lesion.
         points: LPS points (n, 3) of the centres of its voxels (mm, scanner coordinates).
         drawn_on: `ct` or `pet`.
         contour: `manual` or `drawn`.
         to_own: 4×4 from scanner coordinates to those of the image it was drawn on: the identity,
             unless this is a PET of another frame of reference.
+        classes: Names of the study's classes in the order of their labels; empty: it has none.
     """
 
     mask: Volume
@@ -37,6 +38,7 @@ class Lesion:
     drawn_on: MaskFrom
     contour: Contour
     to_own: FloatArray
+    classes: tuple[str, ...] = ()
 
     def centroid_mm(self) -> FloatArray:
         """Centroid (LPS x, y, z; mm)."""
@@ -70,8 +72,25 @@ def read_lesion(contours: Path, mask_from: MaskFrom, to_pet: FloatArray | None =
     return None
 
 
-def coverage(lesion: Lesion, grid: Grid, to_patient: FloatArray) -> float:
-    """Share of a lesion's voxel centres that lie within a grid's outer edges.
+@dataclass(frozen=True)
+class Coverage:
+    """Shares of a lesion that a grid holds, 0 to 1.
+
+    Attributes:
+        lesion: Of the whole lesion.
+        classes: Of each class that the patient has, by name.
+    """
+
+    lesion: float
+    classes: dict[str, float]
+
+    def shares(self) -> list[tuple[float, str]]:
+        """Each share with what it is of, in words; the lesion first."""
+        return [(self.lesion, "the lesion"), *((share, name) for name, share in self.classes.items())]
+
+
+def coverage(lesion: Lesion, grid: Grid, to_patient: FloatArray) -> Coverage:
+    """Shares of a lesion's voxel centres, and of each class's, that lie within a grid's outer edges.
 
     Args:
         lesion: The lesion.
@@ -80,7 +99,13 @@ def coverage(lesion: Lesion, grid: Grid, to_patient: FloatArray) -> float:
     """
     index = grid.indices(transform_points(inverse(to_patient), lesion.points))
     inside = np.all((index >= -0.5) & (index <= np.asarray(grid.shape) - 0.5), axis=1)
-    return float(inside.mean())
+    labels = lesion.mask.array[lesion.mask.array > 0]
+    of_classes = {
+        name: round(float(inside[labels == label].mean()), 6)
+        for label, name in enumerate(lesion.classes, start=1)
+        if (labels == label).any()
+    }
+    return Coverage(round(float(inside.mean()), 6), of_classes)
 
 
 def _lesion(mask: Volume, kind: MaskFrom, contours: Path, to_own: FloatArray) -> Lesion:
@@ -91,4 +116,5 @@ def _lesion(mask: Volume, kind: MaskFrom, contours: Path, to_own: FloatArray) ->
     facts = json.loads((contours / "contours.json").read_text(encoding="utf-8"))
     contour: Contour = "drawn" if facts.get("contour") == "drawn" else "manual"
     points = transform_points(inverse(to_own), mask.grid.points(index))
-    return Lesion(mask, points, kind, contour, to_own)
+    classes = facts.get("masks", {}).get(kind, {}).get("classes", [])
+    return Lesion(mask, points, kind, contour, to_own, tuple(entry["name"] for entry in classes))

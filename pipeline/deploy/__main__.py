@@ -20,6 +20,10 @@ from pipeline.deploy.preprocess import NewPatient
 from pipeline.errors import PipelineError
 from pipeline.provenance import ROOT
 
+BOX_HELP = (
+    "where the study's crops lie in boxes: corners of the patient's box (LPS mm; write --box=-48,…), or "
+    "brain_anchored to place the crop below the brain, which is flagged"
+)
 EXPECT_HELP = "identity that the bundle must have (its file ID), whole or its first 12 digits or more"
 
 
@@ -44,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--roi", default="", help="contour: ROI pattern, mask file, sphere(x, y, z, r), or study"
     )
+    predict.add_argument("--box", default="", metavar="X1,X2,Y1,Y2,Z1,Z2", help=BOX_HELP)
     predict.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     predict.add_argument("--threads", type=int, default=1, help="CPU threads")
     predict.add_argument(
@@ -75,7 +80,7 @@ def _predict(given: argparse.Namespace, bundle: Bundle) -> int:
     _require_new(given.out)
     # The end of a job must not leave the patient's images behind: SystemExit removes the temporary folder.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    patient = NewPatient(given.name, given.images, given.roi, _pairs(given.clinical))
+    patient = NewPatient(given.name, given.images, given.roi, _pairs(given.clinical), given.box)
     with tempfile.TemporaryDirectory(prefix="suvival-") as temporary:
         work = given.keep_work or Path(temporary)
         _require_new(work)
@@ -123,6 +128,7 @@ def model_card(bundle: Bundle) -> str:
         f"images: {manifest.source.upper()} PET and CT",
         f"clinical: {', '.join(manifest.clinical) or 'none'}",
         f"contour: {manifest.needs_contour or 'not needed'}",
+        f"box: {'needed, --box' if manifest.needs_box() else 'not needed'}",
         f"learned from {manifest.cohort.patients} patients{_events(manifest)}",
         *(f"holds: {line}" for line in manifest.privacy),
     ]

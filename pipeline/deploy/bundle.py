@@ -5,39 +5,36 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import ValidationError
 
 from pipeline import __version__
 from pipeline.deploy.bundle_files import digest_of, files_in, first_problem, write_manifest
-from pipeline.deploy.covariate_shift import StageFolders, patient_covariates, scanner_of
+from pipeline.deploy.cohort_facts import cohort_facts
 from pipeline.deploy.manifest import (
     FEATURE_SET,
     FORMAT,
     LIBRARIES,
-    PERCENTILES,
+    MODEL_CARD,
     TEMPLATE,
     BundleError,
-    CohortFacts,
     Manifest,
-    PercentileRange,
     Software,
     StageSettings,
     StudyFacts,
 )
 from pipeline.deploy.manifest_members import Member
 from pipeline.deploy.members import MemberFolds, pack_member, require_packable
+from pipeline.deploy.model_card import CardFacts, model_card
 from pipeline.metrics.risk_groups import cuts_by_fold
 from pipeline.provenance import versions
 from pipeline.settings.models import Model
 from pipeline.settings.root import Settings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
-from pipeline.tables.parquet import read_frame
 from pipeline.tables.status import read_whole, stage_folder
 from pipeline.tables.whole import whole_folder
 
@@ -105,6 +102,8 @@ def _fill(job: BundleJob, source: Literal["dicom", "nifti"], out: Path) -> tuple
     models, settings = job.models(), job.settings
     ensemble = json.loads((job.results / "ensemble" / f"{job.model}.json").read_text(encoding="utf-8"))
     members, privacy = _pack_members(job, ensemble, out), _copy_files(job, out)
+    # Named by the manifest, from which it is then written.
+    (out / MODEL_CARD).touch()
     clinical = tuple(sorted({column for model in models.values() for column in model.clinical}))
     manifest = Manifest(
         format=FORMAT,
@@ -133,8 +132,22 @@ def _fill(job: BundleJob, source: Literal["dicom", "nifti"], out: Path) -> tuple
         privacy=privacy,
         files=files_in(out),
     )
-    write_manifest(out, manifest)
+    (out / MODEL_CARD).write_text(model_card(manifest, _card_facts(job)), encoding="utf-8")
+    write_manifest(out, manifest.model_copy(update={"files": files_in(out)}))
     return privacy
+
+
+def _card_facts(job: BundleJob) -> CardFacts:
+    """What the model card says of the study's evaluation."""
+    import pandas as pd
+
+    folder = job.results / "metrics"
+    read_whole(folder)
+    cohort = read_outcomes(job.results / "cohort.parquet")
+    of_set = cohort[cohort["set"] == "external"]
+    events = int(of_set["event"].sum()) if has_outcomes(cohort) else None
+    external = (len(of_set), events) if len(of_set) else None
+    return CardFacts(pd.read_csv(folder / "metrics.csv"), external, job.folds)
 
 
 def _pack_members(job: BundleJob, ensemble: Mapping[str, Any], out: Path) -> dict[str, Member]:
@@ -166,12 +179,6 @@ def _scanner_images(job: BundleJob) -> Literal["dicom", "nifti"]:
 def _require_repeatable(job: BundleJob) -> None:
     """Refuse studies whose stages cannot be repeated for a new patient."""
     settings = job.settings
-    if settings.crop.position == "box":
-        raise BundleError(
-            "a new patient has no row in the table of boxes",
-            where="crop.position: box",
-            action="train with crop.position fixed, brain_anchored or lesion",
-        )
     if settings.plan.folds == 1:
         raise BundleError(
             "without test patients there are no risks that a new patient's could be placed among",
@@ -233,7 +240,7 @@ def _copy_files(job: BundleJob, out: Path) -> tuple[str, ...]:
         if job.feature_set is None:
             raise BundleError("a member reads radiomics features, and there is no feature set")
         shutil.copyfile(job.feature_set, out / FEATURE_SET)
-    privacy = ["ranges of the development patients (1st to 99th percentile), no outcomes, no ids"]
+    privacy = ["ranges of the development patients, widened as their number asks, no outcomes, no ids"]
     if job.settings.registration.method == "template":
         source = job.results / "template"
         read_whole(source)
@@ -251,59 +258,3 @@ def _copy_files(job: BundleJob, out: Path) -> tuple[str, ...]:
                 "that image may go, or train with registration.method: none or a public template file"
             )
     return tuple(privacy)
-
-
-def cohort_facts(job: BundleJob, clinical: Iterable[str]) -> CohortFacts:
-    """Ranges over the usable development patients, and levels of the clinical columns that members use.
-
-    Args:
-        job: The study.
-        clinical: Clinical columns that members use.
-    """
-    import pandas as pd
-
-    cohort = read_outcomes(job.results / "cohort.parquet")
-    cohort = cohort[cohort["set"] == "development"]
-    rows, scanners = [], set()
-    for patient_id in cohort.index:
-        folders = _stage_folders(job.results, str(patient_id))
-        for folder in (folders.convert, folders.suv, folders.registration):
-            read_whole(folder, "ct.json", "pet.json", "suv.json", "quality.json")
-        rows.append(patient_covariates(folders))
-        scanners.add(scanner_of(folders))
-    table = pd.DataFrame(rows)
-    levels: dict[str, tuple[str, ...]] = {}
-    for name in clinical:
-        if cohort[name].dtype.kind in "fiub":
-            table[name] = cohort[name].to_numpy(dtype=float)
-        else:
-            levels[name] = tuple(sorted({str(value) for value in cohort[name].dropna()}))
-    ranges = {}
-    for name in table.columns:
-        values = table[name].dropna().to_numpy(dtype=float)
-        if len(values):
-            low, high = np.percentile(values, [1, 99])
-            ranges[str(name)] = PercentileRange(low=float(low), high=float(high), patients=len(values))
-    return CohortFacts(
-        covariates=ranges,
-        scanners=tuple(sorted(scanner for scanner in scanners if scanner)),
-        levels=levels,
-        risk_percentiles=_risk_percentiles(job),
-        patients=len(cohort),
-        events=int(cohort["event"].sum()) if has_outcomes(cohort) else None,
-    )
-
-
-def _stage_folders(results: Path, patient_id: str) -> StageFolders:
-    convert, suv, registration = (results / s / patient_id for s in ("convert", "suv", "registration"))
-    return StageFolders(convert, suv, registration, results / "crops" / f"{patient_id}.zarr")
-
-
-def _risk_percentiles(job: BundleJob) -> tuple[float, ...]:
-    """Percentiles of the development patients' risks, each by the fold that held the patient out."""
-
-    risks = read_frame(job.results / "ensemble" / f"{job.model}.parquet")
-    if "risk" not in risks:
-        return ()
-    development = risks.loc[risks["set"] == "development", "risk"].to_numpy(dtype=float)
-    return tuple(np.percentile(development, PERCENTILES).tolist())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.deploy.covariate_shift import covariate_title
-from pipeline.deploy.manifest import Manifest, PercentileRange
+from pipeline.deploy.manifest import CovariateRange, Manifest
 from pipeline.errors import PipelineError
 
 Level = Literal["warning", "note"]
@@ -32,20 +32,20 @@ class Flag:
 
 
 def out_of_domain(manifest: Manifest, covariates: Mapping[str, float]) -> list[Flag]:
-    """A warning for each covariate outside the development patients' 1st to 99th percentile."""
+    """A warning for each covariate outside the range that the development patients make plausible."""
     return [
         Flag(
             "warning",
             "out of domain",
-            f"{covariate_title(name)} is {covariates[name]:.4g}; of {known.patients} development patients 98 % "
-            f"lie between {known.low:.4g} and {known.high:.4g}",
+            f"{covariate_title(name)} is {covariates[name]:.4g}; patients like the {known.patients} "
+            f"development patients lie between {known.low:.4g} and {known.high:.4g}",
         )
         for name, known in manifest.cohort.covariates.items()
         if name in covariates and not _within(covariates[name], known)
     ]
 
 
-def _within(value: float, known: PercentileRange) -> bool:
+def _within(value: float, known: CovariateRange) -> bool:
     """Equal but for rounding is within: in a constant cohort both ends are the same number."""
     tolerance = 1e-6 * max(abs(known.low), abs(known.high))
     return known.low - tolerance <= value <= known.high + tolerance

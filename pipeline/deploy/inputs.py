@@ -41,13 +41,14 @@ def inputs_of(manifest: Manifest, patient: NewPatient, folders: StageFolders) ->
         folders: What the stages wrote.
 
     Returns:
-        `clinical`, `series`, `suv`, `contour` and `software`.
+        `clinical`, `series`, `suv`, `contour`, `box` and `software`.
     """
     return {
         "clinical": clinical_inputs(manifest, patient.clinical),
         "series": series_inputs(manifest, patient, folders),
         "suv": suv_inputs(manifest, folders),
         "contour": contour_inputs(patient, folders),
+        "box": patient.box or None,
         "software": {
             "version": __version__,
             "code": digest_of(manifest.members),

@@ -30,7 +30,7 @@ FORMAT = 5
 """2: a network that does not predict survival has neither Z-score nor hazard, and no part in a risk;
 3: settings under their names of today, covariates; 4: the template's folder proves itself; 5: sizes of
 files, identity, the study's unit of time."""
-TEMPLATE, FEATURE_SET = "template", "feature_set.yaml"
+TEMPLATE, FEATURE_SET, MODEL_CARD = "template", "feature_set.yaml", "MODEL_CARD.md"
 MANIFEST, IDENTITY = "manifest.json", "ID"
 FILE_PART, LONGEST_NAME = re.compile(r"[A-Za-z0-9_.-]+"), 255
 """Characters of a file's or folder's name, and length of a whole path in a bundle."""
@@ -62,15 +62,15 @@ class StageSettings(Section):
     radiomics: RadiomicsSettings
 
 
-class PercentileRange(Finite):
-    """The 1st and 99th percentile of a covariate among the development patients that have it."""
+class CovariateRange(Finite):
+    """Between which values patients like the development patients lie (see `plausible_range.py`)."""
 
     low: float
     high: float
     patients: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _rises(self) -> PercentileRange:
+    def _rises(self) -> CovariateRange:
         if self.high < self.low:
             raise ValueError("high must not be below low")
         return self
@@ -88,7 +88,7 @@ class CohortFacts(Finite):
         events: Number of them with an event; None in a study without outcomes.
     """
 
-    covariates: dict[str, PercentileRange]
+    covariates: dict[str, CovariateRange]
     scanners: Names
     levels: dict[str, tuple[str, ...]]
     risk_percentiles: tuple[float, ...]
@@ -232,7 +232,7 @@ class Manifest(Finite):
     @model_validator(mode="after")
     def _files_fit(self) -> Manifest:
         weights = [fold.weights for member in self.networks().values() for fold in member.folds]
-        needed = set(weights) | ({FEATURE_SET} if self.uses_radiomics else set())
+        needed = {MODEL_CARD, *weights} | ({FEATURE_SET} if self.uses_radiomics else set())
         if self.stages.registration.method == "template":
             needed |= {f"{TEMPLATE}/template.json", f"{TEMPLATE}/template.nii.gz"}
         if missing := sorted(needed - set(self.files)):
@@ -248,6 +248,10 @@ class Manifest(Finite):
     def linear_models(self) -> dict[str, LinearMember]:
         """Members that are linear."""
         return {name: m for name, m in self.members.items() if isinstance(m, LinearMember)}
+
+    def needs_box(self) -> bool:
+        """Whether a new patient must bring the box that the crop is cut at."""
+        return self.stages.crop.position == "box"
 
     def folds(self) -> int:
         """How many folds every member has."""

@@ -147,7 +147,7 @@ class NetworkFold(Finite):
 
     weights: str
     description: NetworkDescription
-    precision: Literal["bf16", "fp32"]
+    precision: Literal["bf16", "fp16", "fp32"]
     scale: ZScale | None = None
     hazard: BaselineHazard | None = None
 

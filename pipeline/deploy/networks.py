@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,13 +86,13 @@ def run_network(
         CheckpointError: The weights do not fit the network.
     """
     from pipeline.training.dataset import CohortSource, load_cohort
-    from pipeline.training.device import DeviceConfig, choose_device, reproducible
+    from pipeline.training.device import choose_device, reproducible
     from pipeline.training.predict import Predictor
 
     restored = _restore(bundle, fold)
     training = restored.training.model_copy(update={"device": compute.device})
     chosen = choose_device(training)
-    device_config = DeviceConfig(chosen.device, fold.precision == "bf16", chosen.channels_last)
+    device_config = replace(chosen, bf16=fold.precision == "bf16", fp16=fold.precision == "fp16")
     rows = inputs.clinical.assign(centre="")
     with reproducible(device_config, compute.threads, training.deterministic):
         encoded = restored.encoder.transform(inputs.clinical)

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.deploy.boxes import FILE as BOXES
 from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.covariate_shift import covariate_title
-from pipeline.deploy.manifest import Manifest
+from pipeline.deploy.manifest import MODEL_CARD, Manifest
 from pipeline.deploy.predict import Prediction
 from pipeline.tables.time_units import horizon_name
 from pipeline.volumes.grids import sub_grid
@@ -127,6 +127,7 @@ def page(bundle: Bundle, prediction: Prediction, volume: float | None) -> str:
     return environment.get_template("patient.html.j2").render(
         manifest=bundle.manifest,
         identity=bundle.identity,
+        card=bundle.path(MODEL_CARD).read_text(encoding="utf-8"),
         prediction=prediction,
         volume=volume,
         image=_slice_image(bundle.manifest, prediction),

@@ -16,6 +16,7 @@ from pipeline.deploy import flags as flagging
 from pipeline.deploy.boxes import boxes_table
 from pipeline.deploy.bundle_files import Bundle, digest_of
 from pipeline.deploy.covariate_shift import StageFolders, patient_covariates, scanner_of
+from pipeline.deploy.crop_box import box_flags
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.inputs import inputs_of
 from pipeline.deploy.linear import linear_risk, survival, z_score
@@ -129,7 +130,7 @@ def predict_patient(bundle: Bundle, patient: NewPatient, work: Path, compute: Co
         PipelineError: Clinical values are missing, or the bundle does not fit.
     """
     manifest = bundle.manifest
-    flags = flagging.clinical_flags(manifest, patient.clinical)
+    flags = flagging.clinical_flags(manifest, patient.clinical) + box_flags(patient.box)
     folders = preprocess_patient(bundle, patient, work)
     inputs, scores = NetworkInputs(folders.crop, clinical_row(manifest, patient)), MemberScores()
     for name, network in manifest.networks().items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.crops.crop import CropSources, crop_patient
 from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.covariate_shift import StageFolders
+from pipeline.deploy.crop_box import crop_settings, require_box
 from pipeline.deploy.manifest import FEATURE_SET, TEMPLATE, BundleError, Manifest
 from pipeline.dicom.contours.contours import ContourSources, contours_patient
 from pipeline.tables.files import PatientFiles
@@ -31,12 +32,14 @@ class NewPatient:
         roi: Patterns of ROI names, a mask file, `sphere(x, y, z, r)`, or `study`; empty: no
             contour is looked for unless the bundle needs one.
         clinical: Text by column; blank: unknown.
+        box: Corners of the crop's box, `x1,x2,y1,y2,z1,z2` (LPS mm), or `brain_anchored`; empty: none.
     """
 
     patient_id: str
     images: Path
     roi: str
     clinical: dict[str, str]
+    box: str = ""
 
 
 def preprocess_patient(bundle: Bundle, patient: NewPatient, work: Path) -> StageFolders:
@@ -52,7 +55,7 @@ def preprocess_patient(bundle: Bundle, patient: NewPatient, work: Path) -> Stage
 
     Raises:
         PatientError: The patient's data cannot be trusted; the message says why.
-        BundleError: The patient's name cannot name a file.
+        BundleError: The patient's name cannot name a file, or the box is not the one that is needed.
     """
     from pipeline.dicom.pet.suv import suv_patient
     from pipeline.registration.register import RegistrationSources, register_patient
@@ -64,6 +67,7 @@ def preprocess_patient(bundle: Bundle, patient: NewPatient, work: Path) -> Stage
             got=repr(patient.patient_id[:80]),
         )
     manifest, settings = bundle.manifest, bundle.manifest.stages
+    require_box(manifest, patient.box)
     folders = {stage: work / stage / patient.patient_id for stage in STAGES}
     _convert(manifest, patient, folders)
     suv_patient(folders["convert"], folders["suv"], settings.suv, "stop")
@@ -78,7 +82,8 @@ def preprocess_patient(bundle: Bundle, patient: NewPatient, work: Path) -> Stage
     sources = CropSources(
         patient.patient_id, folders["convert"], folders["suv"], contours, folders["registration"]
     )
-    crop_patient(sources, crop, settings.crop, "stop", settings.contours.crop_mask)
+    placed = crop_settings(manifest, patient.patient_id, patient.box, work)
+    crop_patient(sources, crop, placed, "stop", settings.contours.crop_mask)
     return StageFolders(folders["convert"], folders["suv"], folders["registration"], crop, contours)
 
 

@@ -183,7 +183,7 @@ def _explain_fold(
         reproducible(chosen, job.threads, deterministic=False),
     ):
         # Kernels that are fast in bf16 or with channels last would blur what is compared here.
-        device_config = replace(chosen, bf16=False, channels_last=False)
+        device_config = replace(chosen, bf16=False, fp16=False, channels_last=False)
         cohort = _load(job, trained, outcomes, device_config)
         networks = _network_pair(job, trained, cohort)
         for row, patient in enumerate(patients):

@@ -215,13 +215,17 @@ def weigh(values: Mapping[str, Tensor], outputs: Mapping[str, Tensor], settings:
 
 
 def _geometric(values: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """Π Lᵢ^(wᵢ/Σw) (Chennupati et al. 2019, Eq. 2); a term that is 0 (a batch without events) is left out."""
-    left = {name: value for name, value in values.items() if bool(value.detach() > 0)}
-    if not left:
-        return torch.stack(list(values.values())).sum()
-    total = sum(weights[name] for name in left)
-    logs = [weights[name] / total * torch.log(value) for name, value in left.items()]
-    return torch.exp(torch.stack(logs).sum())
+    """Π Lᵢ^(wᵢ/Σw) (Chennupati et al. 2019, Eq. 2); a term that is 0 (a batch without events) is left out.
+
+    Whether a term is left out is decided on the device: to ask would stop an accelerator.
+    """
+    each = torch.stack(list(values.values()))
+    left = each.detach() > 0
+    # Exponents in float64: rounded once, they are those of the terms that are left.
+    given = torch.stack([each.new_full((), weights[name], dtype=torch.float64) for name in values])
+    total = torch.where(left, given, 0.0).sum().clamp(min=torch.finfo(torch.float64).tiny)
+    logs = (given / total).to(each.dtype) * torch.log(torch.where(left, each, 1.0))
+    return torch.where(left.any(), torch.exp(torch.where(left, logs, 0.0).sum()), each.sum())
 
 
 def _uncertainty(

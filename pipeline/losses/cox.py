@@ -56,38 +56,45 @@ class _Groups:
         tie: (B,) number of the group of tied times, increasing.
         first: (B,) position of the first patient of each patient's group.
         last: (B,) position of the last patient of each patient's group.
-        sizes: Number of patients of each stratum.
+        stratum: (B,) number of the stratum, increasing; None where there is one.
     """
 
     tie: Tensor
     first: Tensor
     last: Tensor
-    sizes: list[int]
+    stratum: Tensor | None
 
 
 def _sort(time: Tensor, strata: Tensor | None) -> tuple[Tensor, _Groups]:
     order = torch.argsort(time, descending=True, stable=True)
-    sizes = [int(order.shape[0])]
     if strata is not None:
         order = order[torch.argsort(strata[order], stable=True)]
     times = time[order]
     starts = torch.ones_like(order, dtype=torch.bool)
     starts[1:] = times[1:] != times[:-1]
+    stratum = None
     if strata is not None:
-        stratum = strata[order]
-        starts[1:] |= stratum[1:] != stratum[:-1]
-        sizes = stratum.unique_consecutive(return_counts=True)[1].tolist()
+        opens = torch.zeros_like(starts)
+        opens[1:] = strata[order][1:] != strata[order][:-1]
+        starts |= opens
+        stratum = opens.long().cumsum(0)
     tie = starts.long().cumsum(0) - 1
     first, last = torch.searchsorted(tie, tie), torch.searchsorted(tie, tie, right=True) - 1
-    return order, _Groups(tie, first, last, sizes)
+    return order, _Groups(tie, first, last, stratum)
 
 
 def _log_risk_set_sum(log_hazard: Tensor, groups: _Groups) -> Tensor:
     """log Σ exp(h) over each patient's risk set, ties included."""
     # Centred, so that a shift of all log-hazards costs no digits.
     centre = log_hazard.detach().max()
-    running = [part.logcumsumexp(0) for part in (log_hazard - centre).split(groups.sizes)]
-    return torch.cat(running)[groups.last] + centre
+    centred = log_hazard - centre
+    if groups.stratum is None:
+        return centred.logcumsumexp(0)[groups.last] + centre
+    # A row for each stratum there could be, −∞ where a patient is of another one: sizes that depend
+    # on the data would stop an accelerator and could not be part of a CUDA graph.
+    rows = torch.arange(len(centred), device=centred.device)[:, None]
+    running = torch.where(groups.stratum == rows, centred, -torch.inf).logcumsumexp(1)
+    return running[groups.stratum, groups.last] + centre
 
 
 def _efron(log_sum: Tensor, log_hazard: Tensor, happened: Tensor, groups: _Groups) -> Tensor:
@@ -96,7 +103,8 @@ def _efron(log_sum: Tensor, log_hazard: Tensor, happened: Tensor, groups: _Group
     earlier = counted - happened.long()
     before = earlier - earlier[groups.first]
     count = (counted[groups.last] - earlier[groups.first]).clamp(min=1)
-    share = before.to(log_hazard.dtype) / count.to(log_hazard.dtype)
+    # A censored patient has no share: behind all tied events it would be 1, and log1p(−1) has no gradient.
+    share = (before.to(log_hazard.dtype) / count.to(log_hazard.dtype)).masked_fill(~happened, 0.0)
     # The tied events' part of the risk set: relative to its sum, exponentials stay at or below 1.
     part = torch.exp(log_hazard - log_sum).masked_fill(~happened, 0.0)
     ratio = torch.zeros_like(log_hazard).index_add(0, groups.tie, part)[groups.tie].clamp(max=1.0)

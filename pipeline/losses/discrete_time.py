@@ -36,13 +36,21 @@ def discrete_time_loss(
 
 def interval_targets(time: Tensor, event: Tensor, edges: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Which intervals each patient survived and in which one the event fell, both (B, I) of 0 and 1."""
-    ends = torch.tensor(tuple(edges), dtype=time.dtype, device=time.device)
+    ends = interval_ends(edges, time)
     starts = torch.cat([ends.new_zeros(1), ends[:-1]])
     happened = (event > 0)[:, None]
     failed = happened & (time[:, None] >= starts) & (time[:, None] < ends)
     needed = torch.where(happened, ends, (starts + ends) / 2)
     survived = time[:, None] >= needed
     return survived.float(), failed.float()
+
+
+def interval_ends(edges: Sequence[float], like: Tensor) -> Tensor:
+    """Ends (I,) of the intervals, in the type and on the device of another tensor.
+
+    Filled on the device: a copy from the processor would wait for an accelerator.
+    """
+    return torch.stack([like.new_full((), edge) for edge in edges])
 
 
 def interval_survival(interval_logits: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.losses.discrete_time import interval_survival
+from pipeline.losses.discrete_time import interval_ends, interval_survival
 
 
 def comparable_pairs(time: Tensor, event: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def deephit_ranking(
         sigma: Scale of the exponential.
     """
     incidence = 1 - interval_survival(interval_logits)
-    ends = torch.tensor(tuple(edges), dtype=time.dtype, device=time.device)
+    ends = interval_ends(edges, time)
     interval = torch.searchsorted(ends, time.contiguous(), right=True).clamp(max=len(edges) - 1)
     at_event = incidence[:, interval].T  # row i: incidence of all patients at patient i's time
     own = at_event.diagonal()[:, None]

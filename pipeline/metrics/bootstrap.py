@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,19 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its confidence interval; NaN where it is unknown."""
+    """A value with its confidence interval; NaN where it is unknown.
+
+    Attributes:
+        value: The value.
+        low: Lower end.
+        high: Upper end.
+        samples: (B,) its values on the resamples, which models are compared by; empty where it has none.
+    """
 
     value: float
     low: float
     high: float
+    samples: Array = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
 
 
 NO_VALUE = Interval(float("nan"), float("nan"), float("nan"))
@@ -42,23 +51,35 @@ class MetricRow:
     note: str = ""
 
 
-def resample_counts(patients: int, bootstraps: int, seed: int, fold: Array | None = None) -> Array:
+def resample_counts(
+    patients: int,
+    bootstraps: int,
+    seed: int,
+    fold: Array | None = None,
+    group: Sequence[str] | None = None,
+) -> Array:
     """(B, n): how often each patient is drawn in each resample, with replacement.
+
+    Rows of one group (slices of a volume) are no independent observations: whole groups are drawn
+    (cluster bootstrap; Davison and Hinkley 1997, section 3.8).
 
     Args:
         patients: Number n of patients.
         bootstraps: Number B of resamples.
         seed: Equal seeds give equal resamples, so that models are compared in pairs.
         fold: (n,) fold of each patient; given, every fold is resampled to its own size, so that
-            pairs within folds keep their number of patients.
+            pairs within folds keep their number of patients (of groups, where these are drawn).
+        group: (n,) group of each patient, which no fold cuts; None: patients are drawn one by one.
     """
     generator = np.random.default_rng(seed)
-    groups = np.zeros(patients, dtype=int) if fold is None else np.asarray(fold)
+    folds = np.zeros(patients, dtype=int) if fold is None else np.asarray(fold)
+    names = np.arange(patients) if group is None else np.asarray(group)
     counts = np.zeros((bootstraps, patients))
-    for value in np.unique(groups):
-        members = np.flatnonzero(groups == value)
-        equal = np.full(len(members), 1.0 / len(members))
-        counts[:, members] = generator.multinomial(len(members), equal, size=bootstraps)
+    for value in np.unique(folds):
+        members = np.flatnonzero(folds == value)
+        drawn, group_of = np.unique(names[members], return_inverse=True)
+        equal = np.full(len(drawn), 1.0 / len(drawn))
+        counts[:, members] = generator.multinomial(len(drawn), equal, size=bootstraps)[:, group_of]
     return counts
 
 
@@ -69,10 +90,10 @@ def percentile_interval(value: float, samples: Array, confidence: float) -> Inte
     """
     known = samples[np.isfinite(samples)]
     if not np.isfinite(value) or 2 * len(known) < len(samples):
-        return Interval(value, float("nan"), float("nan"))
+        return Interval(value, float("nan"), float("nan"), samples)
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(known, [tail, 1.0 - tail])
-    return Interval(value, float(low), float(high))
+    return Interval(value, float(low), float(high), samples)
 
 
 def two_sided_p(differences: Array) -> float:

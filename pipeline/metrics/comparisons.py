@@ -102,6 +102,7 @@ def _comparison_rows(
         {
             "model_a": models[i].model,
             "model_b": models[reference].model,
+            "family": f"all against {models[reference].model}",
             "set": models[i].set,
             "metric": metric,
             "difference": comparisons[i].difference.value,

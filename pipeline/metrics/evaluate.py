@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.metrics.bootstrap import holm, resample_counts
+from pipeline.metrics.bootstrap import MetricRow, holm, resample_counts
 from pipeline.metrics.comparisons import compare
 from pipeline.metrics.evaluated_models import (
     EvaluatedModel,
@@ -22,7 +23,9 @@ from pipeline.metrics.evaluated_models import (
     require_outcomes,
     survival_outcome,
 )
+from pipeline.metrics.pairs import compare_pairs
 from pipeline.metrics.predictions import Predictions, RiskPredictions
+from pipeline.metrics.probability_tables import as_columns, probability_tables
 from pipeline.metrics.risk_groups import (
     assign_groups,
     cross_validated_logrank,
@@ -32,18 +35,24 @@ from pipeline.metrics.risk_groups import (
     observed_rows,
 )
 from pipeline.metrics.scores import score
-from pipeline.metrics.time_dependent import SurvivalOutcome, calibration_bins
+from pipeline.metrics.subgroups import subgroup_rows
 from pipeline.settings.evaluation import EvaluationSettings
-from pipeline.tables.outcomes import has_outcomes, read_outcomes
+from pipeline.tables.outcomes import groups_of, has_outcomes, read_outcomes
 from pipeline.tables.splits import read_splits
 from pipeline.tables.status import stage_folder
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Array = NDArray[np.float64]
+METRIC_COLUMNS = ("model", "set", "metric", "value", "ci_low", "ci_high", "patients", "events", "note")
 COLUMNS = {
-    "metrics": ("model", "set", "metric", "value", "ci_low", "ci_high", "patients", "events", "note"),
+    "metrics": METRIC_COLUMNS,
+    "subgroups": ("column", "level", *METRIC_COLUMNS),
     "comparisons": (
         "model_a",
         "model_b",
+        "family",
         "set",
         "metric",
         "difference",
@@ -68,6 +77,8 @@ COLUMNS = {
         "ci_high",
         "patients",
     ),
+    "calibration_curve": ("model", "set", "horizon", "predicted", "observed", "ci_low", "ci_high"),
+    "decision_curves": ("model", "set", "horizon", "threshold", "net_benefit", "treat_all"),
 }
 """Header of each CSV file that :func:`evaluate` writes."""
 Rows = dict[str, list[dict[str, object]]]
@@ -87,10 +98,13 @@ def evaluate(
         sources: Outcomes, splits and boxes.
         settings: Horizons, bootstraps, groups and comparison.
         seed: Seed of the bootstraps; all models see the same resamples.
-        out: Folder for metrics.csv, comparisons.csv (difference = model_a − model_b in C-index;
-            or model_a's log hazard ratio per SD given model_b's risk),
+        out: Folder for metrics.csv, subgroups.csv (the same metrics in each level of
+            `evaluation.subgroups`), comparisons.csv (difference = model_a − model_b in the metric;
+            or model_a's log hazard ratio per SD given model_b's risk; family: what the p-values are
+            adjusted over),
             risk_groups.csv (group 1 = lowest risk), km.csv, observed.csv (Kaplan–Meier of
-            all patients of a set) and calibration.csv.
+            all patients of a set), calibration.csv, calibration_curve.csv and
+            decision_curves.csv.
 
     Raises:
         ModelError: A model lacks a patient of the splits, or `compare_with` is not one of them.
@@ -108,9 +122,13 @@ def evaluate(
         predictions = on_same_patients(
             [predictions_of(model, which, fold_of, outcomes, settings) for model in models]
         )
-        counts = resample_counts(len(fold_of), settings.bootstraps, seed, predictions[0].fold)
+        group = groups_of(outcomes)[list(fold_of)].to_list() if "group" in outcomes else None
+        counts = resample_counts(len(fold_of), settings.bootstraps, seed, predictions[0].fold, group)
+        scores = {each.model: list(score(each, counts, settings.confidence)) for each in predictions}
         for model, of_model in zip(models, predictions, strict=True):
-            _add_model(rows, model, of_model, counts, settings)
+            _add_model(rows, model, of_model, scores[model.name], counts, settings)
+            _add_subgroups(rows, of_model, outcomes, counts, settings)
+        rows["comparisons"].extend(compare_pairs(scores, which, settings.comparisons, settings.confidence))
         _add_adjusted_logrank(rows, which)
         with_risk = [each for each in predictions if isinstance(each, RiskPredictions)]
         if with_risk:
@@ -128,27 +146,31 @@ def _add_model(
     rows: Rows,
     model: EvaluatedModel,
     predictions: Predictions,
+    scored: Sequence[MetricRow],
     counts: Array,
     settings: EvaluationSettings,
 ) -> None:
-    """Append a model's rows of every table but the comparisons."""
-    common: dict[str, object] = {"model": predictions.model, "set": predictions.set}
-    for row in score(predictions, counts, settings.confidence):
-        rows["metrics"].append(
-            {
-                **common,
-                "metric": row.metric,
-                "value": row.interval.value,
-                "ci_low": row.interval.low,
-                "ci_high": row.interval.high,
-                "patients": row.patients,
-                "events": "" if row.events is None else row.events,
-                "note": "; ".join(filter(None, (row.note, predictions.caveats))),
-            }
-        )
+    """Append a model's rows of every table but the comparisons and subgroups."""
+    rows["metrics"].extend(_metric_row(predictions, row) for row in scored)
     if isinstance(predictions, RiskPredictions):
         _add_risk_groups(rows, model, predictions, settings)
-        _add_calibration(rows, predictions, settings.confidence)
+        _add_probabilities(rows, predictions, counts, settings.confidence)
+
+
+def _metric_row(predictions: Predictions, row: MetricRow) -> dict[str, object]:
+    """A line of `metrics.csv`."""
+    note = "; ".join(filter(None, (row.note, predictions.caveats)))
+    return {"model": predictions.model, "set": predictions.set, **as_columns(row), "note": note}
+
+
+def _add_subgroups(
+    rows: Rows, predictions: Predictions, outcomes: pd.DataFrame, counts: Array, settings: EvaluationSettings
+) -> None:
+    """Append a model's metrics in each level of the columns that the study names."""
+    for column, level, row in subgroup_rows(
+        predictions, outcomes, settings.subgroups, counts, settings.confidence
+    ):
+        rows["subgroups"].append({"column": column, "level": level, **_metric_row(predictions, row)})
 
 
 def _add_risk_groups(
@@ -194,17 +216,17 @@ def _add_adjusted_logrank(rows: Rows, which: str) -> None:
     )
 
 
-def _add_calibration(rows: Rows, predictions: RiskPredictions, confidence: float) -> None:
-    """Append predicted and observed survival at each horizon that follow-up reaches."""
+def _add_probabilities(rows: Rows, predictions: RiskPredictions, counts: Array, confidence: float) -> None:
+    """Append calibration and decision curves at each horizon that follow-up reaches."""
     common: dict[str, object] = {"model": predictions.model, "set": predictions.set}
-    outcome = predictions.outcome
-    for days, survival in predictions.survival.items():
-        known = np.isfinite(survival)
-        if known.sum() < 2 or outcome.no_value_reason(days):
-            continue
-        of_known = SurvivalOutcome(outcome.time[known], outcome.event[known], outcome.censoring[known])
-        for row in calibration_bins(of_known, survival[known], days, confidence):
-            rows["calibration"].append({**common, "horizon": days, **row})
+    for tables in probability_tables(predictions, counts, confidence):
+        for row in tables.metrics:
+            note = "; ".join(filter(None, (row.note, predictions.caveats)))
+            rows["metrics"].append({**common, **as_columns(row), "note": note})
+        at_horizon = {**common, "horizon": tables.horizon}
+        rows["calibration"].extend({**at_horizon, **row} for row in tables.bins)
+        rows["calibration_curve"].extend({**at_horizon, **row} for row in tables.curve)
+        rows["decision_curves"].extend({**at_horizon, **row} for row in tables.decisions)
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

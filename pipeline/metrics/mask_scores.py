@@ -26,7 +26,10 @@ def mean_dice(dice: Array, counts: Array, confidence: float) -> MetricRow:
     if not n:
         return MetricRow("dice", NO_VALUE, 0, note="no patient has a reference mask")
     resamples = counts[:, known]
-    samples = weighted_mean(dice[known], resamples[resamples.sum(axis=1) > 0])
+    drawn = resamples.sum(axis=1) > 0
+    # A resample without any of them has no value, and keeps its place: models are compared resample by resample.
+    samples = np.full(len(counts), np.nan)
+    samples[drawn] = weighted_mean(dice[known], resamples[drawn])
     return MetricRow("dice", percentile_interval(float(dice[known].mean()), samples, confidence), n)
 
 

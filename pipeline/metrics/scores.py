@@ -15,6 +15,7 @@ from pipeline.metrics.labels import label_scores
 from pipeline.metrics.mask_scores import mean_dice, median_distances
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.probability_scores import probability_scores
+from pipeline.metrics.separation import separation
 from pipeline.metrics.time_dependent import auc_pairs
 
 Array = NDArray[np.float64]
@@ -33,7 +34,7 @@ def score(predictions: Predictions, counts: Array, confidence: float) -> Iterato
 
     Yields:
         For a model that gives risks c_index (headline), c_index_pooled, c_index_uno, per-fold
-        C-indices with mean and SD, auc_{days}d, brier_{days}d, brier_skill_{days}d,
+        C-indices with mean and SD, royston_d, r2_d, auc_{days}d, brier_{days}d, brier_skill_{days}d,
         observed_expected_{days}d and ibs; dice, hd95_mm, assd_mm, {label}_accuracy, _auc and _f1,
         and average_precision_iou50 of boxes. A metric that cannot be computed is NaN, and its
         note gives the reason: with fewer than ten events nothing of risks is estimated.
@@ -69,6 +70,9 @@ def _risk_scores(predictions: RiskPredictions, counts: Array, confidence: float)
         yield _pairs_row(predictions, "c_index_pooled", pooled, counts, confidence, POOLED)
         yield from _fold_concordance(predictions, fold)
     yield _uno_concordance(predictions, counts, confidence)
+    events, pooling = int(outcome.event.sum()), POOLED if fold is not None else ""
+    for metric, interval in separation(outcome, risk, counts, confidence):
+        yield MetricRow(metric, interval, len(risk), events, pooling)
     for days in predictions.survival:
         reason = outcome.no_value_reason(days)
         if reason:
@@ -84,7 +88,7 @@ def _metrics_of_risk(predictions: RiskPredictions) -> list[str]:
     of_probabilities = ("auc", "brier", "brier_skill", "observed_expected")
     pooled = ["c_index_pooled"] if predictions.fold is not None else []
     at_horizons = [f"{name}_{days:g}d" for days in predictions.survival for name in of_probabilities]
-    return ["c_index", *pooled, "c_index_uno", *at_horizons]
+    return ["c_index", *pooled, "c_index_uno", "royston_d", "r2_d", *at_horizons]
 
 
 def _pairs_row(

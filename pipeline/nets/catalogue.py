@@ -228,7 +228,7 @@ def studies_with(root: Path) -> dict[str, list[str]]:
     import yaml
 
     studies: dict[str, list[str]] = {}
-    for path in (*sorted((root / "config").glob("studies/*.yaml")), root / "config" / "config.yaml"):
+    for path in (*sorted((root / "config" / "studies").rglob("*.yaml")), root / "config" / "config.yaml"):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         name = content["study"]["name"]
         for kind in {model["kind"] for model in content["models"].values()}:

@@ -8,7 +8,9 @@ products here; on a CPU and in every other mode PyTorch's own operators run, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -42,15 +44,98 @@ def max_pool(
     if not must_be_deterministic(x):
         pool = functional.max_pool3d if x.dim() == 5 else functional.max_pool2d
         return pool(x, kernel, stride, padding, ceil_mode=ceil)  # type: ignore[no-any-return]
-    sides = [_pooled_side(side, (kernel, stride, padding), ceil) for side in x.shape[2:]]
-    ends = [
-        max(0, (out - 1) * stride + kernel - side - padding)
-        for out, side in zip(sides, x.shape[2:], strict=True)
-    ]
-    margins = [margin for end in reversed(ends) for margin in (padding, end)]
-    padded = functional.pad(x, margins, value=-torch.inf) if any(margins) else x
-    pooled: Tensor = _FirstMaximum.apply(padded, _windows(sides, kernel, stride))  # type: ignore[no-untyped-call]
+    pooled: Tensor = _MaxPool.apply(x, _Window(kernel, stride, padding, ceil))  # type: ignore[no-untyped-call]
     return pooled
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Arguments of a max pooling, as in :func:`max_pool`."""
+
+    kernel: int
+    stride: int
+    padding: int
+    ceil: bool
+
+
+class _MaxPool(torch.autograd.Function):
+    """PyTorch's max pooling; each window's gradient goes to its maximum, in the same order each time.
+
+    PyTorch adds the gradients of windows by atomic additions, whose order varies. Where windows do
+    not overlap a voxel has one gradient at most, and there is no order: PyTorch's own kernel may run.
+    Overlapping windows are added one place of the window after the other.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: _Window) -> Tensor:
+        pool: Callable[..., Any] = functional.max_pool3d if x.dim() == 5 else functional.max_pool2d
+        size = (window.kernel, window.stride, window.padding)
+        result, chosen = pool(x, *size, ceil_mode=window.ceil, return_indices=True)
+        ctx.window, ctx.apart = window, window.stride >= window.kernel
+        if ctx.apart:
+            ctx.save_for_backward(x, chosen)
+        else:
+            ctx.shape = x.shape
+            ctx.save_for_backward(_place_in_window(chosen, x.shape[2:], window))
+        return result  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        window: _Window = ctx.window
+        if not ctx.apart:
+            return _add_windows(gradient, ctx.saved_tensors[0], ctx.shape, window), None
+        x, chosen = ctx.saved_tensors
+        kernel, stride, padding = (
+            [n] * (x.dim() - 2) for n in (window.kernel, window.stride, window.padding)
+        )
+        spread = torch.ops.aten.max_pool3d_with_indices_backward
+        if x.dim() == 4:
+            spread = torch.ops.aten.max_pool2d_with_indices_backward
+        with _any_kernel():
+            ones = [1] * (x.dim() - 2)
+            return spread(gradient, x, kernel, stride, padding, ones, window.ceil, chosen), None
+
+
+@contextmanager
+def _any_kernel() -> Iterator[None]:
+    """Let PyTorch run a kernel that it does not know to be deterministic here."""
+    strict = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("default")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(strict)
+
+
+def _place_in_window(chosen: Tensor, sides: Sequence[int], window: _Window) -> Tensor:
+    """Which place of its window each maximum has, numbered as :func:`product` does; uint8.
+
+    Args:
+        chosen: (B, C, *fewer) int64 places in the flattened image, as PyTorch returns them.
+        sides: Sides of the image.
+        window: The window.
+    """
+    place = torch.zeros((), dtype=torch.int64, device=chosen.device)
+    below = 1
+    for axis in range(len(sides), 0, -1):
+        at = chosen // below % sides[axis - 1]
+        starts = torch.arange(chosen.shape[axis + 1], device=chosen.device) * window.stride - window.padding
+        starts = starts.view(-1, *[1] * (len(sides) - axis))
+        place = place + (at - starts) * window.kernel ** (len(sides) - axis)
+        below *= sides[axis - 1]
+    return place.to(torch.uint8)
+
+
+def _add_windows(gradient: Tensor, place: Tensor, shape: torch.Size, window: _Window) -> Tensor:
+    """Gradient of the image (B, C, *sides) from those of the windows, added place by place."""
+    fewer = gradient.shape[2:]
+    padded = [(n - 1) * window.stride + window.kernel for n in fewer]
+    covered = [max(p, s + 2 * window.padding) for p, s in zip(padded, shape[2:], strict=True)]
+    total = torch.zeros(*shape[:2], *covered, dtype=gradient.dtype, device=gradient.device)
+    for number, region in enumerate(_windows(fewer, window.kernel, window.stride)):
+        total[region] += torch.where(place == number, gradient, 0)
+    inner: Slices = (..., *(slice(window.padding, window.padding + side) for side in shape[2:]))
+    return total[inner]
 
 
 def _windows(sides: Sequence[int], kernel: int, stride: int) -> list[Slices]:
@@ -59,38 +144,6 @@ def _windows(sides: Sequence[int], kernel: int, stride: int) -> list[Slices]:
         (..., *(slice(at, at + (n - 1) * stride + 1, stride) for at, n in zip(offset, sides, strict=True)))
         for offset in product(range(kernel), repeat=len(sides))
     ]
-
-
-def _pooled_side(side: int, window: tuple[int, int, int], ceil: bool) -> int:
-    kernel, stride, padding = window
-    span = side + 2 * padding - kernel
-    out = (-(-span // stride) if ceil else span // stride) + 1
-    # As in PyTorch: no window starts in the padding behind the image.
-    return out - 1 if ceil and (out - 1) * stride >= side + padding else out
-
-
-class _FirstMaximum(torch.autograd.Function):
-    """The maximum over slices; its gradient goes to the first of them that has it, as PyTorch's does."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, windows: Sequence[Slices]) -> Tensor:
-        result = x[windows[0]].clone()
-        for window in windows[1:]:
-            result = torch.maximum(result, x[window])
-        ctx.save_for_backward(x, result)
-        ctx.windows = windows
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        x, result = ctx.saved_tensors
-        total = torch.zeros_like(x)
-        free = torch.ones_like(result, dtype=torch.bool)
-        for window in ctx.windows:
-            chosen = free & (x[window] == result)
-            total[window] += torch.where(chosen, gradient, 0)
-            free &= ~chosen
-        return total, None
 
 
 class MaxPool(nn.Module):
@@ -151,20 +204,17 @@ def resize_linear(x: Tensor, sides: Sequence[int]) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         grown: Tensor = at_least_float32(x)
         for axis, side in enumerate(sides, 2):
-            weights = _linear_weights(grown.shape[axis], side).to(grown)
+            weights = _linear_weights(grown.shape[axis], side, grown.device).to(grown.dtype)
             grown = (grown.movedim(axis, -1) @ weights.T).movedim(-1, axis)
         result: Tensor = grown.to(x.dtype)
         return result
 
 
-def _linear_weights(old: int, new: int) -> Tensor:
-    """(new, old): the share of each old voxel in each new one, of centres half a voxel from the ends."""
-    at = ((torch.arange(new, dtype=torch.float64) + 0.5) * old / new - 0.5).clamp(min=0.0)
-    below = at.floor().long()
+def _linear_weights(old: int, new: int, device: torch.device) -> Tensor:
+    """(new, old): the share of each old voxel in each new one, of centres half a voxel from the ends; float64."""
+    at = ((torch.arange(new, dtype=torch.float64, device=device) + 0.5) * old / new - 0.5).clamp(min=0.0)
+    below = at.floor()
     above = (below + 1).clamp(max=old - 1)
-    share = at - below
-    weights = torch.zeros(new, old, dtype=torch.float64)
-    rows = torch.arange(new)
-    weights[rows, below] += 1.0 - share
-    weights[rows, above] += share
-    return weights
+    share = (at - below)[:, None]
+    voxels = torch.arange(old, dtype=torch.float64, device=device)
+    return (voxels == below[:, None]) * (1.0 - share) + (voxels == above[:, None]) * share

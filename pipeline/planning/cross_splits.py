@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.tables.outcomes import read_outcomes
+from pipeline.tables.outcomes import groups_of, read_outcomes
 from pipeline.tables.splits import Fold, Splits, read_splits, stratified_folds, write_splits
 
 
@@ -25,7 +25,7 @@ def write_cross_splits(splits: Path, outcomes: Path, parts: int, seed: int, out:
 
     Args:
         splits: `splits.json`.
-        outcomes: `cohort.parquet`; parts are stratified by event.
+        outcomes: `cohort.parquet`; parts are stratified by event and cut no group of patients.
         parts: Number of parts, at least 2.
         seed: Seed of the random order in which patients are dealt to parts.
         out: The JSON file to write.
@@ -36,7 +36,9 @@ def write_cross_splits(splits: Path, outcomes: Path, parts: int, seed: int, out:
     study, table = read_splits(splits), read_outcomes(outcomes)
     cross_folds: list[Fold] = []
     for number, fold in enumerate(study.folds):
-        event = np.asarray(table.loc[list(fold.train), "event"] == 1)
+        group = groups_of(table)[list(fold.train)]
+        blocks = (table["event"] == 1)[list(fold.train)].groupby(group.to_numpy(), sort=False).max()
+        event = blocks.to_numpy(dtype=bool)
         if event.sum() < 2 * parts:
             raise ModelError(
                 "too few events to cross-fit deep features",
@@ -45,9 +47,10 @@ def write_cross_splits(splits: Path, outcomes: Path, parts: int, seed: int, out:
                 got=str(int(event.sum())),
                 action="use fewer folds or parts (plan.cross_parts), or no deep features",
             )
-        part_of = stratified_folds(event, parts, seed + number)
+        part_of_block = dict(zip(blocks.index, stratified_folds(event, parts, seed + number), strict=True))
+        part_of = np.array([part_of_block[name] for name in group])
         cross_folds.extend(_leave_out(fold, part_of, part) for part in range(parts))
-    write_splits(out, Splits(tuple(cross_folds), study.external, study.seed))
+    write_splits(out, Splits(tuple(cross_folds), study.external, study.seed, study.subsets))
 
 
 def _leave_out(fold: Fold, part_of: NDArray[np.int64], part: int) -> Fold:

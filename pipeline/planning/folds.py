@@ -1,43 +1,28 @@
-"""Folds and validation sets: by seed and patient id alone, never by the table's order."""
+"""Folds and validation sets: as the cohort table gives them, else by seed and patient id alone.
+
+They never depend on the table's order.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from pipeline.errors import TrainingError
+from pipeline.planning.blocks import Member, blocks_of, deal, draw, random_key
 from pipeline.settings.plan import PlanSettings
 from pipeline.tables.splits import Fold
-
-STRATA = (1, 0, None)
-"""Patients with the event, censored ones, and those of a study without outcomes."""
-
-
-class Member(Protocol):
-    """What decides to which fold a patient goes."""
-
-    @property
-    def patient_id(self) -> str:
-        """The patient's id."""
-
-    @property
-    def centre(self) -> str:
-        """The centre that treated the patient."""
-
-    @property
-    def event(self) -> int | None:
-        """1 = the event occurred; None in a study without outcomes."""
 
 
 def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tuple[Fold, ...]:
     """Divide development patients into folds, each with training, validation and test patients.
 
-    Events and censored patients are dealt to the folds separately, so that folds differ by
-    at most one patient and one event; with `by_centre` whole centres are held out, largest
-    first, each to the fold with the fewest events (then patients). The validation set
-    is drawn from a fold's other patients, stratified by event. Without outcomes all patients
-    are dealt as one stratum, at random.
+    Where the cohort table has a column `split` it decides: with `folds: 1` between training and
+    validation, else which fold has each patient as a test patient. Otherwise events and censored
+    patients are dealt to the folds separately, so that folds differ by at most one patient and one
+    event; with `by_centre` whole centres are held out, largest first, each to the fold with the
+    fewest events (then patients). The validation set is drawn from a fold's other patients,
+    stratified by event. Without outcomes all patients are dealt as one stratum, at random. Rows of
+    one `group` stay together everywhere.
 
     Args:
         patients: Development patients that are usable, in any order.
@@ -45,13 +30,18 @@ def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tup
         seed: Seed of the study.
 
     Raises:
-        TrainingError: Too few patients, events or centres for this many folds.
+        TrainingError: Too few patients, events or centres for this many folds; or the column
+            `split` does not fit them.
     """
-    tests = _test_sets(patients, settings, seed)
-    folds = tuple(
-        _fold(patients, test, settings.validation_fraction, f"{seed}:{number}")
-        for number, test in enumerate(tests)
-    )
+    given = any(p.split for p in patients)
+    if given and settings.folds == 1:
+        folds = (_given_fold(patients),) * settings.repeats
+    else:
+        tests = _given_tests(patients, settings) if given else _drawn_tests(patients, settings, seed)
+        folds = tuple(
+            _fold(patients, test, settings.validation_fraction, f"{seed}:{number}")
+            for number, test in enumerate(tests)
+        )
     has_outcomes = any(p.event is not None for p in patients)
     with_event = {p.patient_id for p in patients if p.event} if has_outcomes else None
     for number, fold in enumerate(folds):
@@ -76,29 +66,46 @@ def infeasible_plan_reason(patients: Sequence[Member], settings: PlanSettings, s
     return ""
 
 
-def _test_sets(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
+def _given_fold(patients: Sequence[Member]) -> Fold:
+    """Training and validation patients as the column `split` names them."""
+    sets: dict[str, list[str]] = {"train": [], "validation": []}
+    for patient in patients:
+        if patient.split not in sets:
+            raise TrainingError(
+                "the column 'split' of the cohort table does not fit plan.folds: 1",
+                where=f"patient {patient.patient_id}",
+                expected="train or validation",
+                got=repr(patient.split),
+                action="correct the table, or set plan.folds to the number of folds that it names",
+            )
+        sets[patient.split].append(patient.patient_id)
+    return Fold(tuple(sorted(sets["train"])), tuple(sorted(sets["validation"])), ())
+
+
+def _given_tests(patients: Sequence[Member], settings: PlanSettings) -> list[set[str]]:
+    """Test patients of each fold, whose numbers (1, 2, …) the column `split` holds."""
+    numbers = {str(number + 1): number for number in range(settings.folds)}
+    tests: list[set[str]] = [set() for _ in numbers]
+    for patient in patients:
+        if patient.split not in numbers:
+            raise TrainingError(
+                f"the column 'split' of the cohort table does not fit plan.folds: {settings.folds}",
+                where=f"patient {patient.patient_id}",
+                expected=f"the number of a fold, 1 to {settings.folds}",
+                got=repr(patient.split),
+                action="correct the table or plan.folds; sets named train and validation go with plan.folds: 1",
+            )
+        tests[numbers[patient.split]].add(patient.patient_id)
+    return tests
+
+
+def _drawn_tests(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
     """Test patients of each fold; none where there is a single fold, however often it is repeated."""
     if settings.folds == 1:
         return [set() for _ in range(settings.repeats)]
-    return _by_centre(patients, settings, seed) if settings.by_centre else _by_event(patients, settings, seed)
-
-
-def _shuffled(patients: Iterable[Member], salt: str) -> list[Member]:
-    """Patients in a random order that salt and patient id decide, whatever other patients there are."""
-    return sorted(patients, key=lambda p: (_random_key(salt, p.patient_id), p.patient_id))
-
-
-def _random_key(salt: str, name: str) -> bytes:
-    return hashlib.sha256(f"{salt}\0{name}".encode()).digest()
-
-
-def _by_event(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
-    """Test patients of each fold: those with the event, then the censored ones, are dealt out in turn."""
-    order = [p for event in STRATA for p in _shuffled((q for q in patients if q.event == event), str(seed))]
-    tests: list[set[str]] = [set() for _ in range(settings.folds)]
-    for position, patient in enumerate(order):
-        tests[position % settings.folds].add(patient.patient_id)
-    return tests
+    if settings.by_centre:
+        return _by_centre(patients, settings, seed)
+    return deal(blocks_of(patients), settings.folds, str(seed))
 
 
 def _by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
@@ -108,8 +115,16 @@ def _by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) ->
         TrainingError: Fewer centres than folds.
     """
     centres: dict[str, list[Member]] = {}
+    centre_of: dict[str, str] = {}
     for patient in patients:
         centres.setdefault(patient.centre, []).append(patient)
+        if patient.group and centre_of.setdefault(patient.group, patient.centre) != patient.centre:
+            raise TrainingError(
+                f"group {patient.group!r} has patients of two centres, and whole centres are held out",
+                where="plan.by_centre",
+                got=f"{centre_of[patient.group]} and {patient.centre}",
+                action="correct the columns group and centre, or set plan.by_centre: false",
+            )
     if len(centres) < settings.folds:
         raise TrainingError(
             "fewer centres than folds",
@@ -118,7 +133,7 @@ def _by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) ->
             got=", ".join(f"{name} ({len(centres[name])})" for name in sorted(centres)),
             action="lower plan.folds, or set plan.by_centre: false",
         )
-    order = sorted(centres, key=lambda name: (-len(centres[name]), _random_key(str(seed), name)))
+    order = sorted(centres, key=lambda name: (-len(centres[name]), random_key(str(seed), name)))
     tests: list[set[str]] = [set() for _ in range(settings.folds)]
     events = [0] * settings.folds
     for name in order:
@@ -131,14 +146,8 @@ def _by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) ->
 def _fold(patients: Sequence[Member], test: set[str], fraction: float, salt: str) -> Fold:
     """The fold of given test patients; validation patients are drawn from the others."""
     rest = [p for p in patients if p.patient_id not in test]
-    validation: set[str] = set()
-    for event in STRATA:
-        # The salt says `inner`, as the set was called in earlier versions: another word draws other patients.
-        stratum = _shuffled((p for p in rest if p.event == event), f"inner:{salt}")
-        count = round(fraction * len(stratum))
-        if fraction > 0 and len(stratum) >= 2:
-            count = max(count, 1)
-        validation.update(p.patient_id for p in stratum[:count])
+    # The salt says `inner`, as the set was called in earlier versions: another word draws other patients.
+    validation = draw(blocks_of(rest), fraction, f"inner:{salt}")
     train = [p.patient_id for p in rest if p.patient_id not in validation]
     return Fold(tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)))
 

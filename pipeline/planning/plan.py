@@ -55,6 +55,15 @@ def patients_from(rows: Iterable[Mapping[str, Any]]) -> tuple[Patient, ...]:
     return tuple(Patient(**row) for row in rows)
 
 
+def _subsets(patients: Iterable[Patient]) -> dict[str, tuple[str, ...]]:
+    """Name of each subset → its patients, sorted."""
+    members: dict[str, list[str]] = {}
+    for patient in patients:
+        for name in patient.subsets:
+            members.setdefault(name, []).append(patient.patient_id)
+    return {name: tuple(sorted(ids)) for name, ids in sorted(members.items())}
+
+
 def make_plan(job: PlanJob, out: PlanPaths) -> Splits:
     """Divide the usable patients into folds.
 
@@ -83,7 +92,7 @@ def make_plan(job: PlanJob, out: PlanPaths) -> Splits:
             where="plan.folds: 1 without usable external patients",
             action="set plan.folds to 2 or more, or give the cohort table external patients",
         )
-    splits = Splits(folds, external, job.seed)
+    splits = Splits(folds, external, job.seed, _subsets(usable))
     write_splits(out.splits, splits)
     write_frame(out.cohort, outcome_table(sorted(usable, key=lambda p: p.patient_id)), index=True)
     log.info("%d of %d patients usable, %d folds", len(usable), len(job.patients), len(folds))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.provenance import versions
+from pipeline.radiomics.description import describe_features
 from pipeline.radiomics.pet_metrics import PET_METRIC_COLUMNS
 from pipeline.radiomics.sets import feature_columns, settings_hash
 from pipeline.settings.radiomics import FeatureSet, RadiomicsSettings
@@ -57,6 +58,7 @@ def table_metadata(feature_set: FeatureSet, settings: RadiomicsSettings, contour
     return {
         b"settings_hash": settings_hash(settings, feature_set, contour),
         b"feature_set": feature_set.title,
+        b"processing": describe_features(feature_set, settings),
         b"contour": contour,
         b"versions": versions("pyradiomics", "numpy", "PyWavelets", "SimpleITK"),
     }

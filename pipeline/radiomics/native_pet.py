@@ -16,7 +16,7 @@ from pipeline.radiomics.images import BoolArray, FeatureImage
 from pipeline.tables.status import Status, read_whole
 from pipeline.volumes.grids import bounding_box, in_field, sub_grid
 from pipeline.volumes.nifti import read_nifti
-from pipeline.volumes.resample import resample_mask
+from pipeline.volumes.resample_masks import resample_mask
 from pipeline.volumes.stage_files import PET_IMAGED, imaged_voxels, read_suv
 from pipeline.volumes.transform import inverse, must_register_pet, pet_matrix
 from pipeline.volumes.volume import FloatArray, Grid, Volume, require_same_grid

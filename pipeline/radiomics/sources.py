@@ -165,7 +165,7 @@ def read_native(sources: FeatureSources) -> PatientImages:
     if not drawn:
         return PatientImages(sources.patient_id, {}, NO_CONTOUR)
     from pipeline.volumes.nifti import read_nifti
-    from pipeline.volumes.resample import resample_mask
+    from pipeline.volumes.resample_masks import resample_mask
     from pipeline.volumes.stage_files import CT_IMAGED, imaged_voxels
     from pipeline.volumes.transform import pet_matrix
     from pipeline.volumes.volume import require_same_grid

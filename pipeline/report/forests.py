@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.metrics.pairs import FAMILY as LISTED_PAIRS
 from pipeline.report.formatting import (
     display_name,
     format_interval,
@@ -70,7 +71,8 @@ def draw_differences(comparisons: pd.DataFrame, canvas: FigureCanvas) -> str | N
     Returns:
         The figure's file name, or None where no difference is known.
     """
-    rows = comparisons[comparisons["difference"].notna() & (comparisons["metric"] == "c_index")]
+    against_one = comparisons["family"] != LISTED_PAIRS
+    rows = comparisons[comparisons["difference"].notna() & (comparisons["metric"] == "c_index") & against_one]
     # Against a second model (added value) there is a table; points of two would lie on one line.
     rows = rows[rows["model_b"].isin(rows["model_b"].head(1))]
     sets = sets_in(rows)

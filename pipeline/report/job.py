@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pipeline
 from pipeline.provenance import versions
-from pipeline.settings.classical import ColumnModel
+from pipeline.settings.classical import ClinicalCox, ColumnModel, FeatureModel
 from pipeline.settings.kinds import ranking
 from pipeline.settings.root import Settings
 
@@ -55,6 +55,27 @@ class ReportJob:
             return self.settings.evaluation.compare_with
         several = [name for name, members in self.settings.ensembles.items() if len(members) > 1]
         return next(iter([*several, *self.survival_models()]), "")
+
+    @property
+    def baseline(self) -> str:
+        """The simplest model, which the headline is measured by; empty where there is no other model.
+
+        The one that is named, else the first of a single feature or column, else of clinical columns;
+        never one that reads a simulated truth.
+        """
+        if self.settings.evaluation.baseline_model:
+            return self.settings.evaluation.baseline_model
+        truths = self.simulated_truths()
+        others = {
+            name: model
+            for name, model in self.settings.models.items()
+            if name in self.survival_models() and name not in truths and name != self.headline
+        }
+        for kinds in ((FeatureModel, ColumnModel), (ClinicalCox,)):
+            for name, model in others.items():
+                if isinstance(model, kinds):
+                    return name
+        return ""
 
     def survival_models(self) -> tuple[str, ...]:
         """Models that predict survival, and so rank patients by risk."""

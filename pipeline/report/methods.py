@@ -10,6 +10,7 @@ from pipeline.settings.models import Model
 from pipeline.settings.network import Network
 from pipeline.settings.root import Settings
 from pipeline.settings.training import TrainingSettings
+from pipeline.tables.parquet import read_metadata
 
 CLASSICAL = {
     "column": "The cohort table's column {column}, taken as the risk.",
@@ -65,6 +66,9 @@ def methods(job: ReportJob, *, outcomes: bool = True, external: bool = True) -> 
     for name, model in settings.models.items():
         text = _network(settings, name, model) if isinstance(model, Network) else _classical(model)
         paragraphs.append((display_name(name).capitalize(), text + _clinical(model)))
+    if job.features is not None:
+        processing = read_metadata(job.features)[b"processing"]
+        paragraphs.append(("Radiomics", f"{processing}"))
     if settings.classical():
         paragraphs.append(("Preparation of columns", PREPARATION))
     if survival:
@@ -232,7 +236,9 @@ def _statistics(settings: Settings, *, survival: bool) -> str:
         "resamples for both models; their p-values were adjusted within a set (Holm). Time-dependent AUC "
         "(cumulative/dynamic) and Brier scores weight by the inverse probability of censoring "
         "(of an event at T: of being uncensored just before T). Survival probabilities were recalibrated: a slope of "
-        "out-of-sample risks, and a baseline hazard of the fold's own training and validation patients. Sets with "
+        "out-of-sample risks, and a baseline hazard of the fold's own training and validation patients. Their "
+        "calibration was judged by intercept, slope and a smooth curve (Austin et al. 2020), their use by net benefit "
+        "(Vickers et al. 2008), separation by Royston's D. Sets with "
         f"fewer than {LEAST_EVENTS} events were not estimated. "
         f"{evaluation.risk_groups} risk groups were cut at values of training patients and compared by the "
         f"log-rank test{permuted}; groups in reversed order are not significant."

@@ -27,25 +27,41 @@ class Measure:
         title: Printed on the page.
         digits: Decimals printed.
         tail: Which outliers count: `low`, `high` or `both`.
+        margin: Distance from the median that must be exceeded, too: a difference, or a factor where
+            `log_scale`. In a cohort of equal images a difference that means nothing is far in
+            standard deviations.
         log_scale: Compared by its logarithm.
     """
 
     title: str
     digits: int
     tail: Literal["low", "high", "both"]
+    margin: float
     log_scale: bool = False
+
+    def on_scale(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Values as they are compared."""
+        return np.log(np.maximum(values, 1e-3)) if self.log_scale else values
+
+    def matters(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Whether values lie further from their median than the margin."""
+        scaled = self.on_scale(values)
+        known = scaled[np.isfinite(scaled)]
+        centre = float(np.median(known)) if len(known) else 0.0
+        margin = float(np.log(self.margin)) if self.log_scale else self.margin
+        return np.asarray(np.abs(scaled - centre) > margin)
 
 
 MEASURES = {
-    "lesion_ml": Measure("Lesion (mL)", 1, "both", log_scale=True),
-    "lesion_coverage": Measure("Lesion inside", 3, "low"),
-    "imaged": Measure("Imaged", 3, "low"),
-    "suvmax": Measure("SUVmax in lesion", 1, "both", log_scale=True),
-    "ct_median_hu": Measure("CT median (HU)", 0, "both"),
-    "overlap": Measure("Overlap", 3, "low"),
-    "similarity": Measure("Similarity", 3, "low"),
-    "rotation_deg": Measure("Rotation (°)", 1, "high"),
-    "dice": Measure("Dice", 3, "low"),
+    "lesion_ml": Measure("Lesion (mL)", 1, "both", 2.0, log_scale=True),
+    "lesion_coverage": Measure("Lesion inside", 3, "low", 0.02),
+    "imaged": Measure("Imaged", 3, "low", 0.05),
+    "suvmax": Measure("SUVmax in lesion", 1, "both", 2.0, log_scale=True),
+    "ct_median_hu": Measure("CT median (HU)", 0, "both", 100.0),
+    "overlap": Measure("Overlap", 3, "low", 0.05),
+    "similarity": Measure("Similarity", 3, "low", 0.05),
+    "rotation_deg": Measure("Rotation (°)", 1, "high", 5.0),
+    "dice": Measure("Dice", 3, "low", 0.1),
 }
 
 
@@ -91,10 +107,10 @@ def rank_outliers(facts: pd.DataFrame) -> pd.DataFrame:
         if name not in facts:
             continue
         values = pd.to_numeric(facts[name]).to_numpy(dtype=np.float64)
-        z_scores = modified_z(np.log(np.maximum(values, 1e-3)) if measure.log_scale else values)
+        z_scores = modified_z(measure.on_scale(values))
         distance = _in_tail(z_scores, measure)
         furthest = np.maximum(furthest, distance)
-        for row in np.flatnonzero(distance > OUTLIER_Z):
+        for row in np.flatnonzero((distance > OUTLIER_Z) & measure.matters(values)):
             side = "high" if z_scores[row] > 0 else "low"
             flags[row].append(f"{measure.title} {format_number(values[row], measure.digits)} is {side}")
     rated = facts.assign(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.report.formatting import display_name, format_cell
 from pipeline.report.job import ReportJob
+from pipeline.report.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +84,33 @@ class PredictedCurves:
     runs: int
 
 
+@dataclass(frozen=True)
+class PaperPicture:
+    """A figure of the paper: its title as printed, and the files that repeat it; none: nothing to draw."""
+
+    title: str
+    files: tuple[str, ...]
+
+
+@dataclass
+class PaperPage:
+    """The page of the paper that the study repeats.
+
+    Attributes:
+        source: Where the paper was published.
+        cohort: Its patients.
+        note: What differs between study and paper.
+        tables: Names of its tables among the report's, in order.
+        pictures: Its figures in order.
+    """
+
+    source: str
+    cohort: str
+    note: str
+    tables: list[str] = field(default_factory=list)
+    pictures: list[PaperPicture] = field(default_factory=list)
+
+
 @dataclass
 class ReportContent:
     """What the pages show; what is absent is left out.
@@ -93,6 +121,7 @@ class ReportContent:
         caveats: What has to be known to read any survival table.
         few_events: Warning of sets with few events, at the head; empty where all have enough.
         facts: Numbers at the head of the page.
+        verdict: What the numbers allow to say; None where nothing predicts survival.
         no_survival_reason: Why nothing predicts survival; empty where a model does.
         remarks: Warnings of models and ensembles.
         predicted_curves: What the figure of predicted survival shows; None where there is none.
@@ -100,6 +129,8 @@ class ReportContent:
         explanations: Networks with saliency maps.
         crop_sheets: Figures of the page with all crops.
         registration_overlays: Figures of the patients that overlap least with the template.
+        paper: The page of the paper that the study repeats; None where it repeats none.
+        latex: Table → the same as LaTeX, for tables that are meant to be printed.
     """
 
     figures: dict[str, str] = field(default_factory=dict)
@@ -107,6 +138,7 @@ class ReportContent:
     caveats: tuple[str, ...] = ()
     few_events: str = ""
     facts: list[Fact] = field(default_factory=list)
+    verdict: Verdict | None = None
     no_survival_reason: str = ""
     remarks: list[str] = field(default_factory=list)
     predicted_curves: PredictedCurves | None = None
@@ -114,6 +146,8 @@ class ReportContent:
     explanations: list[ExplainedNetwork] = field(default_factory=list)
     crop_sheets: list[str] = field(default_factory=list)
     registration_overlays: list[str] = field(default_factory=list)
+    paper: PaperPage | None = None
+    latex: dict[str, str] = field(default_factory=dict)
 
     def add_figure(self, name: str, file: str | None) -> None:
         """Add a figure, unless there was nothing to draw."""
@@ -179,7 +213,7 @@ def render(job: ReportJob, content: ReportContent, texts: Texts, figures: Path, 
         content: Figures, tables and lists.
         texts: Methods and provenance.
         figures: Folder of the figures, for their sizes.
-        name: File name of the page, `index.html` or `quality.html`.
+        name: File name of the page, `index.html`, `quality.html` or `paper.html`.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.console import progress
-from pipeline.report import methods, published, quality, sections, slices
+from pipeline.report import methods, pairs_and_subgroups, paper, predicted_survival, quality, sections, slices
+from pipeline.report.checklist import StudyKind, tripod_ai
 from pipeline.report.job import ReportJob, provenance
-from pipeline.report.page import ReportContent, Texts, render
+from pipeline.report.page import ReportContent, Table, Texts, render
+from pipeline.report.references import bibliography
 from pipeline.report.sections import StudyResults
 from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes
@@ -17,16 +19,19 @@ from pipeline.tables.status import read_whole
 from pipeline.tables.whole import whole_folder
 
 log = logging.getLogger(__name__)
+CHECKLIST_TITLE = "TRIPOD+AI: what this report answers, and what is left to the authors"
 SECTIONS = (
     sections.cohort,
     sections.survival,
-    published.published,
+    pairs_and_subgroups.pairs_and_subgroups,
+    predicted_survival.all_patients,
     sections.models,
     sections.training,
     sections.explanations,
     slices.examples,
     quality.quality,
     sections.quality_control,
+    paper.paper,
 )
 """Each fills its part of the content, in this order."""
 STAGE_FILES = {"suv": "suv.json", "contours": "contours.json", "registration": "quality.json"}
@@ -34,7 +39,8 @@ STAGE_FILES = {"suv": "suv.json", "contours": "contours.json", "registration": "
 
 
 def build_report(job: ReportJob, out: Path) -> None:
-    """Write `index.html`, `quality.html` (every crop), figures as SVG and PNG, tables as CSV.
+    """Write `index.html`, `quality.html` (every crop), where the study repeats a paper `paper.html`, figures as SVG
+    and PNG, tables as CSV, the paper's also as LaTeX.
 
     The same results and settings give the same bytes.
 
@@ -54,14 +60,30 @@ def _write(job: ReportJob, out: Path) -> None:
     _require_whole_stages(job.results, study.cohort.index)
     for section in progress(SECTIONS, title="report"):
         section(study, canvas, content)
-    _write_tables(content, out / "tables")
     external = bool((study.cohort["set"] == "external").any())
     texts = Texts(
         methods.methods(job, outcomes=has_outcomes(study.cohort), external=external),
         provenance(job),
     )
-    for name in ("index.html", *(["quality.html"] if content.crop_sheets else [])):
+    content.add_table("tripod_ai", Table(CHECKLIST_TITLE, tripod_ai(_kind_of(study, external=external))))
+    _write_tables(content, out / "tables")
+    survival = not content.no_survival_reason
+    (out / "references.bib").write_text(bibliography(job.settings, survival=survival), encoding="utf-8")
+    pages = {"index.html": True, "quality.html": content.crop_sheets, "paper.html": content.paper}
+    for name in (name for name, there_is in pages.items() if there_is):
         (out / name).write_text(render(job, content, texts, canvas.folder, name), encoding="utf-8")
+
+
+def _kind_of(study: StudyResults, *, external: bool) -> StudyKind:
+    """What decides which items of the checklist the report answers."""
+    settings = study.job.settings
+    return StudyKind(
+        survival=not study.no_survival_reason(),
+        external=external,
+        images=settings.cohort.source in ("dicom", "nifti"),
+        several_centres=study.cohort["centre"].nunique() > 1,
+        clinical=any(model.clinical for model in settings.models.values()),
+    )
 
 
 def _require_whole_folders(job: ReportJob) -> None:
@@ -85,3 +107,5 @@ def _write_tables(content: ReportContent, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in content.tables.items():
         table.frame.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    for name, text in content.latex.items():
+        (folder / f"{name}.tex").write_text(text, encoding="utf-8")

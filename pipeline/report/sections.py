@@ -16,14 +16,16 @@ from pipeline.report import (
     feature_tables,
     flow,
     forests,
+    head,
     learning_curves,
+    probability_figures,
     qc_tables,
     survival_figures,
     tables,
 )
-from pipeline.report.formatting import display_name, format_number, is_known
+from pipeline.report.formatting import display_name, format_number
 from pipeline.report.job import ReportJob
-from pipeline.report.page import ExplainedNetwork, Fact, ReportContent, Table
+from pipeline.report.page import ExplainedNetwork, ReportContent, Table
 from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
 from pipeline.tables.parquet import read_frame
@@ -42,6 +44,12 @@ CALIBRATION_NOTE = (
     "Brier: mean squared error of the predicted survival, lower is better. Skill: 1 − Brier / Brier of the "
     "set’s own Kaplan–Meier curve; above 0 is better than that curve. Observed/expected: events by that "
     "time divided by those predicted; above 1 the model predicted too few."
+)
+AGREEMENT_NOTE = (
+    "Intercept: log ratio of observed to predicted cumulative hazard, 0 is ideal, above 0 the model predicted too few "
+    "events. Slope: 1 is ideal, below 1 predictions are too far apart. ICI, E50, E90: mean, median and 90th percentile "
+    "of the distance between predicted and smoothed observed event probability, 0 is ideal (Austin et al. 2020); "
+    "a distance is never below 0, so that its interval lies above 0 for a perfect model, too."
 )
 BASIS_NOTE = (
     "Patients (events) of each fold from which the slope and the baseline hazard come, all within the fold’s own "
@@ -112,34 +120,8 @@ def cohort(study: StudyResults, canvas: FigureCanvas, content: ReportContent) ->
     patients = tables.cohort_table(study.cohort, job.settings.cohort.time_unit)
     content.add_table("cohort", Table("Patients", patients))
     content.add_table("problems", Table("Patients with problems", problems))
-    content.facts = facts(study)
-
-
-def facts(study: StudyResults) -> list[Fact]:
-    """Numbers for the head of the page: patients, events, the best scores of the first set."""
-    sizes, metrics, headline = study.set_sizes(), study.metrics, study.job.headline
-    shown = [Fact("patients analysed", str(sum(size.patients for size in sizes.values())))]
-    events = [size.events for size in sizes.values() if size.events is not None]
-    if events:
-        shown.append(Fact("events", str(sum(events))))
-    which = next(iter(forests.sets_in(metrics)), "development")
-    rows = metrics[(metrics["set"] == which) & metrics["value"].notna()]
-    concordance = rows[(rows["model"] == headline) & (rows["metric"] == "c_index")]
-    refused = metrics[
-        (metrics["set"] == which) & (metrics["model"] == headline) & (metrics["metric"] == "c_index")
-    ]
-    for row in refused[refused["value"].isna()].to_dict("records"):
-        shown.append(Fact(f"C-index of {display_name(headline)}, {which}", str(row["note"]).split(";")[0]))
-    for row in concordance.to_dict("records"):
-        value = f"{row['value']:.3f}"
-        if is_known(row["ci_low"]) and is_known(row["ci_high"]):
-            value += f" ({row['ci_low']:.2f}–{row['ci_high']:.2f})"
-        shown.append(Fact(f"C-index of {display_name(headline)}, {which}", value))
-    dice = rows[rows["metric"] == "dice"].sort_values("value", ascending=False)
-    for row in dice.head(1).to_dict("records"):
-        label = f"mean Dice of {display_name(str(row['model']))}, {which}"
-        shown.append(Fact(label, f"{row['value']:.2f}"))
-    return shown
+    content.facts = head.facts(study)
+    content.verdict = head.study_verdict(study, counted)
 
 
 def survival(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
@@ -178,13 +160,17 @@ def _survival_scores(study: StudyResults, content: ReportContent, scores: tables
     content.add_table("discrimination", discrimination)
     calibration = Table("Predicted probabilities", scores.calibration, note=CALIBRATION_NOTE, caveats=shared)
     content.add_table("calibration", calibration)
+    title = "Calibration of predicted probabilities"
+    agreement = Table(title, scores.agreement, note=AGREEMENT_NOTE, caveats=shared)
+    content.add_table("agreement", agreement)
     basis = tables.probability_basis(job)
     title = "What predicted probabilities rest on"
     content.add_table("probability_basis", Table(title, basis, note=BASIS_NOTE, caveats=shared))
     comparisons = pd.read_csv(folder / "comparisons.csv")
     shown = tables.comparisons_on_page(comparisons)
-    differences = Table("Differences between models", comparisons, shown, caveats=shared)
-    content.add_table("comparisons", differences)
+    if len(shown):
+        differences = Table("Differences between models", comparisons, shown, caveats=shared)
+        content.add_table("comparisons", differences)
     added = tables.added_value_on_page(comparisons)
     content.add_table("added", Table("Added value", added, note=ADDED_VALUE_NOTE, caveats=shared))
     title = f"Risk groups of {display_name(job.headline)}"
@@ -202,7 +188,10 @@ def _survival_figures(study: StudyResults, canvas: FigureCanvas, content: Report
     curves = pd.read_csv(folder / "km.csv")
     content.add_figure("kaplan_meier", survival_figures.draw_kaplan_meier(curves, metrics, job, canvas))
     bins = pd.read_csv(folder / "calibration.csv")
-    content.add_figure("calibration", survival_figures.draw_calibration(bins, job, canvas))
+    smooth = pd.read_csv(folder / "calibration_curve.csv")
+    content.add_figure("calibration", probability_figures.draw_calibration(bins, smooth, job, canvas))
+    decisions = pd.read_csv(folder / "decision_curves.csv")
+    content.add_figure("decisions", probability_figures.draw_decision_curves(decisions, job, canvas))
 
 
 def _warning(few_events: str, shared: tuple[str, ...]) -> str:

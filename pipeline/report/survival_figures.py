@@ -1,16 +1,13 @@
-"""Figures of survival curves and calibration; nothing is fitted here."""
+"""Figures of survival curves; nothing is fitted here."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipeline.report.forests import Estimate, sets_in
 from pipeline.report.formatting import TimeAxis, format_p_relation, is_known
 from pipeline.report.job import ReportJob
 from pipeline.report.style import COLOURS, FAINT, WIDTH, FigureCanvas
-from pipeline.tables.time_units import horizon_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,41 +114,3 @@ def survival_at(curve: pd.DataFrame, time: float) -> Estimate:
     if time > float(curve["time"].max()) + 1e-9 and float(row["survival"]) > 0:
         return unknown
     return Estimate(float(row["survival"]), float(row["ci_low"]), float(row["ci_high"]))
-
-
-def draw_calibration(calibration: pd.DataFrame, job: ReportJob, canvas: FigureCanvas) -> str | None:
-    """The headline model's predicted against observed survival at each horizon, a panel per set.
-
-    Args:
-        calibration: `calibration.csv`.
-        job: The study.
-        canvas: Saves the figure.
-
-    Returns:
-        The figure's file name, or None where nothing was observed.
-    """
-    calibration = calibration[(calibration["model"] == job.headline) & calibration["observed"].notna()]
-    sets, unit = sets_in(calibration), job.settings.cohort.time_unit
-    if not sets:
-        return None
-    figure, axes = canvas.new(0.46 * WIDTH * len(sets), 3.8, 1, len(sets))
-    for axis, name in zip(axes[0], sets, strict=True):
-        part = calibration[calibration["set"] == name]
-        axis.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=(0, (3, 3)))
-        for colour, (horizon, points) in zip(COLOURS, part.groupby("horizon", sort=True), strict=False):
-            _calibration_line(axis, points.sort_values("predicted"), colour, horizon_name(horizon, unit))
-        axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="Predicted survival", aspect="equal")
-        axis.set(ylabel="Observed survival (Kaplan–Meier)")
-        axis.set_title(name.capitalize())
-        axis.legend(loc="upper left", fontsize=8)
-    figure.tight_layout()
-    return canvas.save(figure, f"calibration_{job.headline}")
-
-
-def _calibration_line(axis: Any, points: pd.DataFrame, colour: str, label: str) -> None:
-    low = (points["observed"] - points["ci_low"]).clip(lower=0).fillna(0)
-    high = (points["ci_high"] - points["observed"]).clip(lower=0).fillna(0)
-    axis.errorbar(
-        points["predicted"], points["observed"], yerr=np.array([low, high]), color=colour, marker="o",
-        ms=4, lw=1.2, elinewidth=0.8, label=label,
-    )  # fmt: skip

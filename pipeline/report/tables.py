@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.metrics.kaplan_meier import median_follow_up
+from pipeline.metrics.pairs import FAMILY as LISTED_PAIRS
 from pipeline.report.forests import sets_in
 from pipeline.report.formatting import (
     MISSING,
@@ -84,6 +85,7 @@ class PerformanceTables:
     Attributes:
         discrimination: C-index and time-dependent AUC.
         calibration: Brier scores, observed over expected events.
+        agreement: Calibration intercept and slope, ICI, E50 and E90.
         masks: Dice and surface distances of segmenting networks.
         boxes: Average precision of detecting networks.
         labels: Accuracy, AUC and F1 of class outcomes.
@@ -91,6 +93,7 @@ class PerformanceTables:
 
     discrimination: pd.DataFrame
     calibration: pd.DataFrame
+    agreement: pd.DataFrame
     masks: pd.DataFrame
     boxes: pd.DataFrame
     labels: pd.DataFrame
@@ -147,6 +150,7 @@ def performance(
     """
     horizons = sorted(horizons)
     concordance = {"C-index": "c_index", "C-index, pooled": "c_index_pooled", "Uno’s C": "c_index_uno"}
+    spread = {"Royston’s D": "royston_d", "R²D": "r2_d"}
     aucs = {f"AUC, {horizon_name(d, unit)}": f"auc_{d:g}d" for d in horizons}
     probabilities: dict[str, str] = {}
     for days in horizons:
@@ -155,9 +159,17 @@ def performance(
         probabilities[f"Skill, {name}"] = f"brier_skill_{days:g}d"
         probabilities[f"Observed/expected, {name}"] = f"observed_expected_{days:g}d"
     probabilities["Integrated Brier"] = "ibs"
+    measures = {"Intercept": "calibration_intercept", "Slope": "calibration_slope"}
+    measures |= {"ICI": "ici", "E50": "e50", "E90": "e90"}
+    agreement = {
+        f"{title}, {horizon_name(days, unit)}": f"{metric}_{days:g}d"
+        for days in horizons
+        for title, metric in measures.items()
+    }
     return PerformanceTables(
-        discrimination=_wide(metrics, {**concordance, **aucs}, trained_on),
+        discrimination=_wide(metrics, {**concordance, **spread, **aucs}, trained_on),
         calibration=_wide(metrics, probabilities, trained_on),
+        agreement=_wide(metrics, agreement, trained_on),
         masks=_wide(metrics, {"Dice": "dice", "HD95, mm": "hd95_mm", "ASSD, mm": "assd_mm"}),
         boxes=_wide(metrics, {"Average precision, overlap 0.5": "average_precision_iou50"}),
         labels=_wide(metrics, _label_columns(metrics)),
@@ -221,8 +233,9 @@ def _wide(metrics: pd.DataFrame, columns: dict[str, str], trained_on: str = "") 
 
 
 def comparisons_on_page(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Differences in C-index with interval and p-values, as printed."""
-    return _printed(comparisons, "c_index", ("Compared with", "Difference in C-index"))
+    """Differences in C-index from the model compared with, with interval and p-values, as printed."""
+    against_one = comparisons[comparisons["family"] != LISTED_PAIRS]
+    return print_differences(against_one, "c_index", ("Compared with", "Difference in C-index"))
 
 
 def added_value_on_page(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -231,10 +244,10 @@ def added_value_on_page(comparisons: pd.DataFrame) -> pd.DataFrame:
 
     numbers = ["difference", "ci_low", "ci_high"]
     ratios = comparisons.assign(**{c: np.exp(comparisons[c].astype(float)) for c in numbers})
-    return _printed(ratios, "added_log_hazard_ratio", ("Given", "Hazard ratio per SD"))
+    return print_differences(ratios, "added_log_hazard_ratio", ("Given", "Hazard ratio per SD"))
 
 
-def _printed(comparisons: pd.DataFrame, metric: str, titles: tuple[str, str]) -> pd.DataFrame:
+def print_differences(comparisons: pd.DataFrame, metric: str, titles: tuple[str, str]) -> pd.DataFrame:
     """Rows of one metric; `titles` are those of the other model's and of the value's column."""
     import pandas as pd
 

@@ -28,6 +28,7 @@ def require_names(settings: Settings) -> None:
     _require_members(settings)
     for where, name in (
         ("evaluation.compare_with", settings.evaluation.compare_with),
+        ("evaluation.baseline_model", settings.evaluation.baseline_model),
         ("evaluation.reference_model", settings.evaluation.reference_model),
         ("bundle.ensemble", settings.bundle.ensemble),
     ):
@@ -94,6 +95,24 @@ def require_contours(settings: Settings) -> None:
             raise ValueError(f"model {name!r} needs `masks` among training.outputs of {network!r}")
 
 
+def require_boxes(settings: Settings) -> None:
+    """Crops in boxes need the table of them. A bundle has none: each new patient brings a box."""
+    if settings.crop.position == "box" and not settings.crop.boxes:
+        raise ValueError("crop.position: box needs crop.boxes, the table of them")
+
+
+def require_classes(settings: Settings) -> None:
+    """Classes of the mask can be told apart in this study's images."""
+    source, contours = settings.cohort.source, settings.contours
+    if source == "generated" and contours.classes:
+        raise ValueError("contours.classes is for images that are read: generated disks have one lesion")
+    if source == "slices" and contours.class_patterns():
+        raise ValueError(
+            "contours.classes names patterns of ROI names, which slices do not have; name the value of each class in "
+            "the masks"
+        )
+
+
 def require_deep_sources(settings: Settings) -> None:
     """Networks that models take deep features from are among this study's."""
     networks = settings.networks()
@@ -106,13 +125,16 @@ def require_deep_sources(settings: Settings) -> None:
             )
 
 
-def require_published(settings: Settings) -> None:
-    """Published figures are of models and sets of this study."""
-    for figure in settings.report.published:
-        if figure.model not in settings.models:
-            raise ValueError(f"report.published names {figure.model!r}, which is no model")
-        if figure.set == "test" and settings.plan.folds == 1:
-            raise ValueError("report.published names test patients, and plan.folds: 1 has none")
+def require_comparisons(settings: Settings) -> None:
+    """Compared pairs are of two models or ensembles that there are, each pair once."""
+    seen: set[frozenset[str]] = set()
+    for pair in settings.evaluation.comparisons:
+        for name in pair:
+            if name not in (*settings.models, *settings.ensembles):
+                raise ValueError(f"evaluation.comparisons names {name!r}, which is no model")
+        if len(set(pair)) < 2 or frozenset(pair) in seen:
+            raise ValueError(f"evaluation.comparisons: {list(pair)} is no pair, or stands twice")
+        seen.add(frozenset(pair))
 
 
 def require_units(settings: Settings) -> None:
@@ -142,11 +164,10 @@ def require_risks(settings: Settings) -> None:
                 f"ensemble {name!r} averages risks, and none of its models predicts survival: "
                 f"{', '.join(members)}; add one that does, or remove the ensemble"
             )
-    published = [figure.model for figure in settings.report.published if figure.metric == "c_index"]
     for where, name in (
         ("evaluation.compare_with", settings.evaluation.compare_with),
+        ("evaluation.baseline_model", settings.evaluation.baseline_model),
         ("evaluation.reference_model", settings.evaluation.reference_model),
-        *(("report.published: c_index", name) for name in published),
     ):
         if name and name not in (*ranked, *settings.ensembles):
             raise ValueError(f"{where} names {name!r}, which does not predict survival; name one that does")

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from pipeline.settings.base import FreeText, Section
+from pipeline.settings.mask_classes import MaskClassSettings
 
 
 class IndexSettings(Section):
@@ -191,7 +192,7 @@ class SuvSettings(Section):
         return self
 
 
-class ContourSettings(Section):
+class ContourSettings(MaskClassSettings):
     """Where masks come from."""
 
     required: bool = Field(
@@ -289,4 +290,17 @@ class ContourSettings(Section):
     def _shares_are_of_the_contours(self) -> ContourSettings:
         if self.partial_volume and (self.margin_mm or self.shell_mm):
             raise ValueError("partial_volume goes without margin_mm and shell_mm, which act on whole voxels")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_are_drawn(self) -> ContourSettings:
+        acting = {
+            "auto_segment": self.auto_segment != "none",
+            "partial_volume": self.partial_volume,
+            "margin_mm": self.margin_mm != 0,
+            "shell_mm": self.shell_mm != 0,
+        }
+        for name, is_set in acting.items():
+            if self.classes and is_set:
+                raise ValueError(f"classes go without {name}, which knows only lesion or not")
         return self

@@ -41,6 +41,21 @@ class EvaluationSettings(Section):
     compare_with: str = Field(
         "", description="Model or ensemble that the others are compared with; empty: the first ensemble."
     )
+    comparisons: tuple[tuple[str, str], ...] = Field(
+        (),
+        description="Pairs of models or ensembles, `[[a, b], …]`, that are compared in every metric both have; the "
+        "p-values of a metric and set are adjusted for all listed pairs (Holm).",
+    )
+    subgroups: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="Columns of the cohort table (`centre`, `clinical_*`, `label_*`), in each of whose levels every "
+        "metric is also given, with its number of patients.",
+    )
+    baseline_model: str = Field(
+        "",
+        description="Simplest model, e.g. tumour volume, that the model named by `compare_with` should beat: the "
+        "report's verdict; empty: the first model of a single feature, else of clinical columns.",
+    )
     reference_model: str = Field(
         "",
         description="Model, e.g. the clinical one, over which the others' added value is tested by nested Cox "
@@ -65,21 +80,7 @@ class EvaluationSettings(Section):
         return tuple(sorted({*self.horizons_days, *self.curve_days}))
 
 
-class PublishedFigure(Section):
-    """A number that a paper printed, shown beside what this study finds."""
-
-    model: str = Field(description="Model of this study that repeats it.")
-    metric: Literal["c_index", "dice"] = Field(description="Metric that was printed.")
-    set: Literal["train", "test", "external"] = Field(description="Set of patients that it was measured on.")
-    value: float = Field(ge=0, le=1, description="Value as printed.")
-    sd: float | None = Field(None, ge=0, description="Standard deviation as printed, if there is one.")
-
-
 class ReportSettings(Section):
     """What the report shows."""
 
     examples: int = Field(6, ge=1, le=24, description="Number of patients shown with slices and contours.")
-    published: tuple[PublishedFigure, ...] = Field(
-        (), description="A paper's numbers: `{model, metric, set, value, sd}`, shown beside this study's."
-    )
-    published_source: str = Field("", max_length=300, description="Where the numbers were printed.")

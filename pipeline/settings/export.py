@@ -11,10 +11,18 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline.settings.demo_study import phantom_study
-from pipeline.settings.evaluation import PublishedFigure
 from pipeline.settings.kinds import KINDS
 from pipeline.settings.losses import LossSettings
 from pipeline.settings.models import Model
+from pipeline.settings.paper import (
+    HistoryPanel,
+    PaperColumn,
+    PaperFigure,
+    PaperRow,
+    PaperTable,
+    PrintedNumber,
+    PrintedPValue,
+)
 from pipeline.settings.root import Settings
 from pipeline.settings.training import AugmentSettings, ScheduleSettings
 
@@ -33,7 +41,13 @@ GROUPS: dict[str, type[BaseModel]] = {
     "augment": AugmentSettings,
     "schedule": ScheduleSettings,
     "losses": LossSettings,
-    "published": PublishedFigure,
+    "tables": PaperTable,
+    "columns": PaperColumn,
+    "rows": PaperRow,
+    "printed": PrintedNumber,
+    "p_values": PrintedPValue,
+    "figures": PaperFigure,
+    "panels": HistoryPanel,
 }
 """Heading of each group of keys within a section, and its class."""
 COUNTS = {2: "two", 3: "three"}
@@ -153,7 +167,8 @@ def allowed(prop: dict[str, Any]) -> str:
     """What a key takes, in words, from its JSON schema."""
     if "anyOf" in prop:
         options = [option for option in prop["anyOf"] if option.get("type") != "null"]
-        return " or ".join(allowed(option) for option in options) + " or none"
+        none = " or none" if len(options) < len(prop["anyOf"]) else ""
+        return " or ".join(allowed(option) for option in options) + none
     if "$ref" in prop:
         return _group(prop["$ref"])
     if "const" in prop:
@@ -204,7 +219,9 @@ def _list(prop: dict[str, Any]) -> str:
 
 def _mapping(prop: dict[str, Any]) -> str:
     value = prop.get("additionalProperties")
-    return f"group of {NOUNS[allowed(value)]}" if isinstance(value, dict) else "group of keys"
+    if not isinstance(value, dict):
+        return "group of keys"
+    return f"group of {NOUNS.get(allowed(value), allowed(value))}"
 
 
 def write_generated(root: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline.settings.base import Section
 
@@ -112,9 +112,3 @@ class CropSettings(Section):
         le=1,
         description="Share of the lesion that must lie inside the crop.",
     )
-
-    @model_validator(mode="after")
-    def _boxes_named(self) -> CropSettings:
-        if self.position == "box" and not self.boxes:
-            raise ValueError("position: box needs boxes, the table of them")
-        return self

@@ -41,7 +41,6 @@ RENAMED_VALUES = {
     ("training.checkpoint_selection", "best_inner"): "best_validation",
     ("training.checkpoint_selection", "best_heldout"): "best_test",
     ("models.*.select_on", "inner"): "validation",
-    ("report.published.*.set", "heldout"): "test",
 }
 """Key (`*`: any model, any entry of a list) and its value in earlier versions → the value's name today."""
 

@@ -19,6 +19,8 @@ from pipeline.settings.geometry import CropSettings, RegistrationSettings
 from pipeline.settings.kinds import ModelEntry, ranking
 from pipeline.settings.messages import explain
 from pipeline.settings.network import Network
+from pipeline.settings.paper import PaperSettings, with_named_paper
+from pipeline.settings.paper_consistency import require_paper
 from pipeline.settings.phantom import DiskSettings, PhantomSettings
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.radiomics import RadiomicsSettings
@@ -60,6 +62,11 @@ class Settings(Section):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     explain: ExplainSettings = Field(default_factory=ExplainSettings)
     report: ReportSettings = Field(default_factory=ReportSettings)
+    paper: PaperSettings | None = Field(
+        None,
+        description="The paper that the study repeats: its tables and figures as printed, each cell with the model "
+        "that fills it. Or the name of a study file of this checkout, whose section is taken.",
+    )
     bundle: BundleSettings = Field(default_factory=BundleSettings)
     threads: ThreadSettings = Field(default_factory=ThreadSettings)
     resources: ResourceSettings = Field(default_factory=ResourceSettings)
@@ -75,8 +82,11 @@ class Settings(Section):
         consistency.require_names(self)
         consistency.require_generators(self)
         consistency.require_contours(self)
+        consistency.require_boxes(self)
+        consistency.require_classes(self)
         consistency.require_deep_sources(self)
-        consistency.require_published(self)
+        require_paper(self)
+        consistency.require_comparisons(self)
         consistency.require_units(self)
         consistency.require_risks(self)
         return self
@@ -153,7 +163,7 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
         SettingsError: Naming each wrong key, what was expected, and the nearest valid key.
     """
     try:
-        settings = Settings.model_validate(config)
+        settings = Settings.model_validate(with_named_paper(config))
     except ValidationError as error:
         raise SettingsError(explain(error, Settings)) from None
     consistency.require_checkpoint_selection(settings)

@@ -119,8 +119,10 @@ class TrainingSettings(Section):
         ge=0,
         description="Number of recent log-hazards of training patients that join the risk sets of the Cox loss.",
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="Precision; `auto`: bf16 autocast where the processor has it, else float32."
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="Precision; `auto`: bf16 autocast where the hardware has it, else float32; `fp16`: float16 "
+        "autocast with a scaled loss, for accelerators without bf16.",
     )
     channels_last: Literal["auto", "never", "always"] = Field(
         "auto",
@@ -135,11 +137,16 @@ class TrainingSettings(Section):
         False,
         description="Whether an accelerator uses only kernels that repeat bit for bit (slower). A CPU always does.",
     )
-    compile: Literal["auto", "never", "always", "graphs"] = Field(
+    cuda_graph: Literal["auto", "never"] = Field(
         "auto",
-        description="Whether `torch.compile` is used: `auto` decides by a short measured trial on an accelerator and "
-        "never compiles on a CPU, where timing must not decide the numbers; `graphs` also replays "
-        "CUDA graphs.",
+        description="Whether an accelerator runs a training step as one CUDA graph instead of launching thousands of "
+        "kernels: `auto`: wherever the step can be recorded.",
+    )
+    compile: Literal["never", "auto", "always"] = Field(
+        "never",
+        description="Whether `torch.compile` is used; `auto`: on an accelerator a measured trial decides, once per "
+        "network and kind of accelerator for all folds, which takes minutes; on a CPU timing must not decide the "
+        "numbers, and `auto` never compiles.",
     )
     device: str = Field(
         "auto",

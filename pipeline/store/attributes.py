@@ -42,6 +42,8 @@ class CropAttributes:
         lesion_coverage: Share of the contour's volume inside the crop without its margin;
             None without a contour.
         lesion_ml: Volume of the contour on its native grid (mL); None without a contour.
+        classes: Names of the classes that the mask tells apart, in the order of their labels 1, 2, …;
+            empty: 1 is the lesion.
         notes: Warnings about the placement of the crop.
         checksums: SHA-256 of each array's bytes (little-endian, C order), which identifies the crop.
         crc32: CRC-32 of the same bytes, three times as fast, checked whenever the array is read.
@@ -62,6 +64,7 @@ class CropAttributes:
     quantities: tuple[str, ...] = ()
     lesion_coverage: float | None = None
     lesion_ml: float | None = None
+    classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     checksums: dict[str, str] = field(default_factory=dict)
     crc32: dict[str, int] = field(default_factory=dict)
@@ -81,8 +84,9 @@ class CropAttributes:
         return transform_points(matrix, self.grid(shape).points(index_zyx))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for the store's attributes."""
-        return asdict(self)
+        """Plain values for the store's attributes; without `classes` where the mask tells none apart."""
+        values = asdict(self)
+        return values if self.classes else {key: value for key, value in values.items() if key != "classes"}
 
 
 def from_json(values: dict[str, Any]) -> CropAttributes:

@@ -27,6 +27,8 @@ from pipeline.tables.splits import Splits
 Array = NDArray[np.float64]
 EXCEEDANCES = 10
 """Permutations as extreme as the observed groups after which the rest would not matter."""
+DRAWS_PER_PERMUTATION = 3
+"""Draws, per permutation that is wanted, after which a procedure that rarely allows a test is given up."""
 NOT_PERMUTED = ("time_days", "event")
 Fit = Callable[[int, Patients, Patients], FittedModel]
 """Number of a fold, its training and validation patients → its model."""
@@ -87,7 +89,9 @@ def permutation_test(
     outcomes, folds and validation sets stay, so that folds keep their numbers of events. The
     permutations end once ten are as extreme as what was observed: the p-value is then 10 / number
     (Besag and Clifford, Biometrika 1991; 78: 301), which holds exactly, too, and spares most of
-    the fits where nothing predicts.
+    the fits where nothing predicts. A permutation that allows no test (a group too small, a fit
+    that fails) is dealt anew, since an observed study of that kind is not tested either: counted
+    as less extreme, it would make the p-values of all others too small.
 
     Args:
         fit: Fits the whole model in a fold.
@@ -103,18 +107,23 @@ def permutation_test(
         return PermutationTest(None, None, 0, risk_groups, reason)
     if observed <= 0:
         return PermutationTest(1.0, observed, 0, risk_groups, "")
-    exceeding = 0
-    for number in range(1, permutations + 1):
+    exceeding = made = 0
+    for number in range(1, DRAWS_PER_PERMUTATION * permutations + 1):
         permuted = permute_covariates(patients, splits, np.random.default_rng([seed, number]))
         try:
             statistic = directed_logrank(fit, permuted, splits, risk_groups)
         except ModelError:
-            # A procedure that fails separates nobody.
             statistic = None
-        exceeding += statistic is not None and statistic >= observed
+        if statistic is None:
+            continue
+        made += 1
+        exceeding += statistic >= observed
         if exceeding == EXCEEDANCES:
-            return PermutationTest(exceeding / number, observed, number, risk_groups, "")
-    return PermutationTest((exceeding + 1) / (permutations + 1), observed, permutations, risk_groups, "")
+            return PermutationTest(exceeding / made, observed, made, risk_groups, "")
+        if made == permutations:
+            return PermutationTest((exceeding + 1) / (made + 1), observed, made, risk_groups, "")
+    reason = f"no p-value: only {made} of {number} permutations allow a log-rank test"
+    return PermutationTest(None, observed, made, risk_groups, reason)
 
 
 def permute_covariates(patients: Patients, splits: Splits, generator: np.random.Generator) -> Patients:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pipeline.errors import TableError
 from pipeline.provenance import ROOT
 from pipeline.settings.base import DAYS_PER_MONTH, Policy
 from pipeline.settings.cohort import CohortSettings
+from pipeline.tables.cohort_groups import SPLIT_COLUMNS, check_groups, check_splits, subset_names
 from pipeline.tables.cohort_rows import (
     Row,
     check_decimal_commas,
@@ -25,10 +25,11 @@ from pipeline.tables.cohort_rows import (
     require_image_path,
     require_once,
 )
+from pipeline.tables.numbers import cell_number, is_number, require_time
 
 PATIENT_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 REQUIRED = ("patient_id", "set", "image_path")
-OPTIONAL = ("centre", "roi", "time_days", "event")
+OPTIONAL = ("centre", "roi", "time_days", "event", *SPLIT_COLUMNS)
 PREFIXES = ("clinical_", "label_", "truth_")
 SUFFIXES = ("_time_days", "_event")
 SETS = ("development", "external")
@@ -48,6 +49,9 @@ class Patient:
             dimensionless where the study says so); None in a study without outcomes.
         event: 1 = the event occurred, 0 = censored; None in a study without outcomes.
         extra: The `clinical_*`, `label_*`, `truth_*` and further endpoints' columns, as text.
+        split: Set or fold that the table gives the patient; empty: it is drawn.
+        group: Rows with the same name (slices of a volume, say) stay on one side of every split.
+        subsets: Subsets of the cohort that the row belongs to; a model may be trained on one of them.
     """
 
     patient_id: str
@@ -58,6 +62,9 @@ class Patient:
     time_days: float | None
     event: int | None
     extra: Mapping[str, str] = field(default_factory=dict)
+    split: str = ""
+    group: str = ""
+    subsets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,8 @@ def _check_whole(rows: list[Row], settings: CohortSettings, path: Path) -> None:
     check_missing_words(rows, covariates, path)
     check_decimal_commas(rows, covariates, path)
     check_images(rows, Path(settings.image_root), path)
+    check_splits(rows, path)
+    check_groups(rows, path)
 
 
 def _rename(header: list[str], settings: CohortSettings, path: Path) -> list[str]:
@@ -176,7 +185,7 @@ class OutcomeColumns(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Time, in the table's unit, and event of a row."""
+    """Time, in days, and event of a row."""
 
     time: float
     event: int
@@ -249,8 +258,8 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
         )
     require_image_path(row["image_path"], where)
     columns = endpoint_columns(settings)
-    outcome = _parse_outcome(row, columns, where) if columns.event in row else None
     days = DAYS_PER_MONTH if settings.time_unit == "months" else 1.0
+    outcome = _parse_outcome(row, columns, days, where) if columns.event in row else None
     used = {*REQUIRED, *OPTIONAL, *columns}
     return Patient(
         patient_id=patient_id,
@@ -258,22 +267,18 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
         centre=row.get("centre", "") or "unknown",
         image_path=row["image_path"],
         roi=row.get("roi", ""),
-        time_days=None if outcome is None else outcome.time * days,
+        time_days=None if outcome is None else outcome.time,
         event=None if outcome is None else outcome.event,
+        split=row.get("split", ""),
+        group=row.get("group", ""),
+        subsets=subset_names(row.get("subsets", "")),
         extra={k: _in_days(k, v, days) for k, v in row.items() if k not in used},
     )
 
 
-def _parse_outcome(row: dict[str, str], columns: OutcomeColumns, where: str) -> Outcome:
-    time = _number(row[columns.time], columns.time, where)
-    if not time > 0:
-        raise TableError(
-            f"column {columns.time!r} must be greater than 0",
-            where=where,
-            expected="time from baseline to event or last follow-up",
-            got=row[columns.time],
-            action="correct this row or remove the patient",
-        )
+def _parse_outcome(row: dict[str, str], columns: OutcomeColumns, days: float, where: str) -> Outcome:
+    time = days * cell_number(row[columns.time], columns.time, where)
+    require_time(time, columns.time, where)
     if row[columns.event] not in ("0", "1", "0.0", "1.0"):
         raise TableError(
             f"column {columns.event!r} must be 0 or 1",
@@ -289,22 +294,4 @@ def _in_days(name: str, text: str, days: float) -> str:
     """The time of a further endpoint in days, as its column's name says; other text as it is."""
     if days == 1.0 or not name.endswith("_time_days"):
         return text
-    try:
-        return repr(float(text) * days)
-    except ValueError:
-        return text
-
-
-def _number(text: str, column: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise TableError(
-            f"column {column!r} must be a number",
-            where=where,
-            got=repr(text),
-            action="correct this row or remove the patient",
-        )
-    return value
+    return repr(float(text) * days) if is_number(text) else text

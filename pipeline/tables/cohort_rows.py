@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import TableError
+from pipeline.tables.numbers import is_number
 
 MISSING = frozenset({"na", "n/a", "nan", "null"})
 """Words that other programs write for an unknown number (R, pandas, SQL)."""
@@ -161,7 +162,7 @@ def check_missing_words(rows: Sequence[Row], names: Sequence[str], path: Path) -
     """Refuse words for missing values among numbers: read as text, each number would be a category."""
     for name in names:
         known = [row for row in rows if row.values[name] and row.values[name].lower() not in MISSING]
-        words = [row for row in known if not _is_number(row.values[name])]
+        words = [row for row in known if not is_number(row.values[name])]
         doubtful = all(row.values[name].lower() in DOUBTFUL for row in words)
         if words and len(words) < len(known) and doubtful:
             raise TableError(
@@ -238,11 +239,3 @@ def path_problem(text: str) -> str:
     if any(len(os.fsencode(part)) > 255 for part in Path(text).parts) or len(os.fsencode(text)) > 4095:
         return f"{len(text)} characters, more than a file system takes"
     return "braces, which the workflow takes for a wildcard" if {"{", "}"} & set(text) else ""
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
     """A row per patient, indexed by patient_id.
 
-    Columns: set, centre, time_days (float64) and event (int64), neither of them in a study
+    Columns: set, centre, group (where the table has groups; a patient without one is a group alone),
+    time_days (float64) and event (int64), neither of them in a study
     without outcomes, then the table's `clinical_*` (float64 where every entry is a number or
     missing, else text), `label_*`, `truth_*` and further endpoints. Blank entries are missing
     values; so are `NA` and similar words among numbers.
@@ -31,6 +32,8 @@ def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
             "centre": [p.centre for p in patients],
         }
     )
+    if any(p.group for p in patients):
+        frame["group"] = [p.group or p.patient_id for p in patients]
     if any(p.event is not None for p in patients):
         frame["time_days"] = pd.Series([p.time_days for p in patients], dtype="float64")
         frame["event"] = pd.Series([p.event for p in patients], dtype="int64")
@@ -47,6 +50,13 @@ def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
 def read_outcomes(path: Path) -> pd.DataFrame:
     """Read the table of :func:`outcome_table` that the rule `plan` wrote."""
     return read_frame(path)
+
+
+def groups_of(table: pd.DataFrame) -> pd.Series:
+    """Group of each patient of a table of :func:`outcome_table`: its own id where there are no groups."""
+    import pandas as pd
+
+    return table["group"] if "group" in table else pd.Series(table.index, index=table.index)
 
 
 def has_outcomes(table: pd.DataFrame) -> bool:

@@ -13,6 +13,8 @@ from pipeline.settings.models import Model
 from pipeline.settings.plan import PlanSettings
 from pipeline.tables.cohort import Cohort, Patient
 
+MOST_LEVELS = 20
+"""Levels of a column up to which its subgroups are evaluated."""
 LONGEST_DAYS = 36525.0
 """A hundred years; no patient is followed for longer."""
 
@@ -34,6 +36,31 @@ def require_columns(models: Mapping[str, Model], cohort: Cohort) -> None:
                     expected=", ".join(have) or "a column beginning clinical_",
                     action=f"did you mean {close[0]!r}?" if close else "add it to the cohort table",
                 )
+
+
+def require_subgroups(columns: Sequence[str], cohort: Cohort) -> None:
+    """Refuse subgroups by a column that the cohort table lacks, or that has a level for nearly every patient.
+
+    Raises:
+        SettingsError: Naming the column.
+    """
+    have = ["centre", *sorted(cohort.patients[0].extra)]
+    for column in columns:
+        if column not in have:
+            raise SettingsError(
+                f"the cohort table has no column {column!r}",
+                where="evaluation.subgroups",
+                expected=", ".join(have),
+            )
+        levels = {p.centre if column == "centre" else p.extra[column] for p in cohort.patients} - {""}
+        if len(levels) > MOST_LEVELS:
+            raise SettingsError(
+                f"column {column!r} has too many levels for subgroups",
+                where="evaluation.subgroups",
+                expected=f"at most {MOST_LEVELS}",
+                got=f"{len(levels)}",
+                action="add a column of few groups to the cohort table, e.g. clinical_age_group",
+            )
 
 
 def require_outcomes(

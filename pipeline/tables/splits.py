@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -42,11 +43,24 @@ class Splits:
         folds: In the order of their numbers.
         external: Patients that every fold predicts and none learns from.
         seed: Seed of the draw.
+        subsets: Name of a subset of the cohort → its patients.
     """
 
     folds: tuple[Fold, ...]
     external: tuple[str, ...]
     seed: int
+    subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def of_subset(self, name: str) -> Splits:
+        """The same sets without the patients who are not of a subset; empty name: all patients."""
+        if not name:
+            return self
+        members = set(self.subsets[name])
+        folds = tuple(
+            Fold(*(_among(ids, members) for ids in (fold.train, fold.validation, fold.test)))
+            for fold in self.folds
+        )
+        return Splits(folds, _among(self.external, members), self.seed, self.subsets)
 
     def sets(self, fold: int) -> dict[FoldSet, tuple[str, ...]]:
         """Patients of each set as one fold sees them."""
@@ -57,6 +71,10 @@ class Splits:
             "test": members.test,
             "external": self.external,
         }
+
+
+def _among(ids: Collection[str], members: set[str]) -> tuple[str, ...]:
+    return tuple(patient_id for patient_id in ids if patient_id in members)
 
 
 def write_splits(path: Path, splits: Splits) -> None:
@@ -71,7 +89,8 @@ def read_splits(path: Path) -> Splits:
         folds = tuple(
             Fold(*(tuple(fold[name]) for name in ("train", "validation", "test"))) for fold in raw["folds"]
         )
-        return Splits(folds, tuple(raw["external"]), raw["seed"])
+        subsets = {name: tuple(ids) for name, ids in raw["subsets"].items()}
+        return Splits(folds, tuple(raw["external"]), raw["seed"], subsets)
 
 
 def stratified_folds(event: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.int64]:

@@ -1,17 +1,18 @@
-"""Whether `torch.compile` pays: decided once by a short trial, for the whole run."""
+"""Whether `torch.compile` pays: decided once by a short trial, for all folds of a network."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import fcntl
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import TrainingError
 from pipeline.tables.whole import write_bytes
 from pipeline.training.checkpoint import random_states, restore_random_states
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pipeline.training.device import DeviceConfig
 
 log = logging.getLogger(__name__)
-DECISION = "compile.json"
 WARM_UP, TIMED = 3, 6
 WORTHWHILE = 0.95
 """The compiled network must take less than this share of the plain network's time."""
@@ -32,46 +32,52 @@ far below the effect of a wrong layer or another dropout mask."""
 OPTIONS = {"fallback_random": True}
 """Dropout then draws the plain network's random numbers. The compiler's own are as good, but a compiled
 run could then not be checked against a plain one."""
-GRAPH_OPTIONS = {**OPTIONS, "triton.cudagraphs": True}
 NetworkCall = Callable[..., dict[str, "torch.Tensor"]]
 """A network, plain or compiled, called as ``call(image, clinical, mask)``."""
 
 
 def maybe_compile(
-    net: torch.nn.Module, setting: str, device_config: DeviceConfig, batch: Batch, work: Path
+    net: torch.nn.Module, setting: str, device_config: DeviceConfig, batch: Batch, decisions: Path
 ) -> NetworkCall:
     """The network, or the network compiled.
 
     `auto` on an accelerator tries both on copies of the network, before the run and without
-    changing its random state, and writes the decision to `checkpoints/compile.json`, so that a resumed run
-    does the same as before. On a CPU `auto` never compiles: there a run promises equal bytes, which
-    must not depend on timing.
+    changing its random state. Its decision and what it cost are written down for the kind of accelerator
+    and version of PyTorch, and hold for every fold and every resumption; folds that start at the
+    same time wait for one trial. On a CPU `auto` never compiles: there a run promises equal bytes,
+    which must not depend on timing.
 
     Args:
         net: The network on its device.
-        setting: `auto`, `never`, `always` or `graphs`.
+        setting: `auto`, `never` or `always`.
         device_config: Device, precision and memory order.
         batch: A batch like those of training.
-        work: Folder of the run.
-
-    Raises:
-        TrainingError: CUDA graphs without an accelerator.
+        decisions: JSON file of the decisions, shared by the folds of a network.
     """
     if setting == "never" or (setting == "auto" and device_config.device.type == "cpu"):
         return net
     if setting == "always":
         return compiled(net)
-    if setting == "graphs":
-        return with_cuda_graphs(net, device_config)
-    path = work / DECISION
-    if not path.exists():
-        before = random_states(device_config.device)
-        decision = trial(net, device_config, batch)
-        restore_random_states(before, device_config.device)
-        write_bytes(path, json.dumps(decision).encode())
-    decision = json.loads(path.read_text(encoding="utf-8"))
-    log.info("compile: %s", decision)
-    return compiled(net) if decision["compile"] else net
+    about = device_config.describe()
+    key = f"{about['name']}, {about['precision']}, torch {about['torch']}"
+    with _lock(decisions.with_suffix(".lock")):
+        known = json.loads(decisions.read_text(encoding="utf-8")) if decisions.exists() else {}
+        if key not in known:
+            before = random_states(device_config.device)
+            known[key] = trial(net, device_config, batch)
+            restore_random_states(before, device_config.device)
+            write_bytes(decisions, json.dumps(known, indent=1).encode())
+    log.info("compile: %s", known[key])
+    return compiled(net) if known[key]["compile"] else net
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Wait for the other folds' trial; the operating system releases the lock of a process that was killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def compiled(net: torch.nn.Module) -> NetworkCall:
@@ -81,33 +87,9 @@ def compiled(net: torch.nn.Module) -> NetworkCall:
     return torch.compile(net, options=OPTIONS)  # type: ignore[arg-type, no-any-return]
 
 
-def with_cuda_graphs(net: torch.nn.Module, device_config: DeviceConfig) -> NetworkCall:
-    """The network compiled, its kernels replayed as CUDA graphs.
-
-    Raises:
-        TrainingError: There is no accelerator.
-    """
-    import torch
-
-    if device_config.device.type != "cuda":
-        raise TrainingError(
-            "CUDA graphs need an accelerator",
-            where="training.compile: graphs",
-            got=str(device_config.device),
-            action="set training.compile: auto",
-        )
-    graphed = torch.compile(net, options=GRAPH_OPTIONS)  # type: ignore[arg-type]
-
-    def call(*arguments: Any) -> dict[str, torch.Tensor]:
-        torch.compiler.cudagraph_mark_step_begin()
-        # The next replay overwrites a graph's outputs, so that they must be copied.
-        return {name: value.clone() for name, value in graphed(*arguments).items()}
-
-    return call
-
-
 def trial(net: torch.nn.Module, device_config: DeviceConfig, batch: Batch) -> dict[str, Any]:
-    """Content of `compile.json`: times of a step plain and compiled, their difference, and the decision."""
+    """Times of a step plain and compiled, their difference, the decision, and the seconds all that took."""
+    begun = time.perf_counter()
     plain_copy, compiled_copy = copy.deepcopy(net), copy.deepcopy(net)
     before = random_states(device_config.device)
     plain = time_steps(plain_copy, plain_copy, device_config, batch)
@@ -117,13 +99,15 @@ def trial(net: torch.nn.Module, device_config: DeviceConfig, batch: Batch) -> di
         fast = time_steps(compiled(compiled_copy), compiled_copy, device_config, batch)
     except Exception as error:  # the compiler raises many kinds of errors; the plain network always works
         log.warning("compile: not possible here (%s)", type(error).__name__)
-        return {"compile": False, "plain_ms": plain_ms, "error": type(error).__name__}
+        failed = {"compile": False, "plain_ms": plain_ms, "error": type(error).__name__}
+        return {**failed, "trial_seconds": round(time.perf_counter() - begun, 1)}
     apart = difference(plain.outputs, fast.outputs)
     return {
         "compile": fast.seconds < WORTHWHILE * plain.seconds and apart < CLOSE,
         "plain_ms": plain_ms,
         "compiled_ms": round(1000 * fast.seconds, 2),
         "difference": round(apart, 6),
+        "trial_seconds": round(time.perf_counter() - begun, 1),
     }
 
 

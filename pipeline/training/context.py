@@ -212,10 +212,11 @@ def make_context(job: FoldJob, data: FoldData, device_config: DeviceConfig) -> T
     net = build(job.network, len(cohort.channels), covariates)
     if job.initial is not None:
         start_from_pretrained(net, job.initial)
-    net = device_config.to_device(net, compiled=training.compile in ("always", "graphs"))
+    net = device_config.to_device(net, compiled=training.compile == "always")
     sampler = _make_sampler(data, training, seed)
     example = plain_batch(cohort, sampler.batch_at(0))
-    call = maybe_compile(net, training.compile, device_config, example, job.work)
+    decisions = job.work.parent / f"{job.model}_compile.json"
+    call = maybe_compile(net, training.compile, device_config, example, decisions)
     return TrainContext(net, call, cohort, device_config, sampler, training, job.network.losses, seed)
 
 

@@ -64,7 +64,7 @@ def standardised_crops(
         shape, first = shape or crop.image.shape, first or crop.attributes
         _check_alike(crop, shape, first)
         standardised = standardise(crop, standardisation)
-        mask = np.zeros(shape[1:], dtype=np.uint8) if crop.mask is None else crop.mask
+        mask = np.zeros(shape[1:], dtype=np.uint8) if crop.mask is None else (crop.mask > 0).astype(np.uint8)
         yield StandardisedCrop(
             standardised.image, mask, crop.mask is not None, standardised.air, crop.attributes
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from pipeline.augment.transfer import sent
 from pipeline.tables.failures import own_result
 from pipeline.tables.manifest import FILE
 from pipeline.training.checkpoint import digest
@@ -125,7 +126,7 @@ class CohortTensors:
         """Row numbers (B) as a tensor on the device."""
         import torch
 
-        return torch.tensor(list(rows), device=self.device)
+        return sent(torch.tensor(list(rows)), self.device)
 
     def take(self, rows: Sequence[int]) -> ImageBatch:
         """Images and masks of a batch, on the device."""
@@ -230,15 +231,12 @@ def _store(source: CohortSource, ids: list[str], device_config: DeviceConfig) ->
         log.info("cohort on the device (%s): %.2f GB of %.1f GB free", device, size / 1e9, free / 1e9)
         with contextlib.closing(shared):
             return _on_accelerator(shared, device)
-    log.info(
-        "cohort in the file %s, read one batch ahead: it has %.2f GB, and of %.1f GB free on the device (%s) at "
-        "most %.0f %% are given to it",
-        shared.folder,
-        size / 1e9,
-        free / 1e9,
-        device,
-        100 * SHARE_OF_MEMORY,
-    )
+    log.info("cohort in a file, read one batch ahead: %.2f GB in %s", size / 1e9, shared.folder)
+    if device.type == "cuda":
+        log.warning(
+            "the device (%s) has %.1f GB free, and at most %.0f %% of that are given to the cohort",
+            device, free / 1e9, 100 * SHARE_OF_MEMORY,
+        )  # fmt: skip
     images, masks = empty_rows(shared.header, len(ids), "meta")
     return _StoredImages(shared.header, images, masks, Prefetcher(shared, device))
 

@@ -29,17 +29,25 @@ class DeviceConfig:
         bf16: Whether the network runs under bf16 autocast; parameters, batch-norm statistics and
             losses stay float32.
         channels_last: Whether images and weights lie in memory in the order NDHWC.
+        fp16: Whether it runs under float16 autocast instead, the loss scaled; not together with bf16.
     """
 
     device: torch.device
     bf16: bool
     channels_last: bool
+    fp16: bool = False
+
+    @property
+    def precision(self) -> str:
+        """`bf16`, `fp16` or `fp32`."""
+        return "bf16" if self.bf16 else "fp16" if self.fp16 else "fp32"
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context in which the network is called."""
         import torch
 
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+        kind = torch.float16 if self.fp16 else torch.bfloat16
+        return torch.autocast(self.device.type, dtype=kind, enabled=self.bf16 or self.fp16)
 
     def to_memory_format(self, image: torch.Tensor) -> torch.Tensor:
         """An image batch (B, C, Z, Y, X) in the chosen memory order."""
@@ -67,7 +75,7 @@ class DeviceConfig:
 
     def identity(self) -> dict[str, str]:
         """Kind of device and precision, on which the numbers depend; any card of a machine may go on."""
-        return {"device": self.device.type, "precision": "bf16" if self.bf16 else "fp32"}
+        return {"device": self.device.type, "precision": self.precision}
 
     def describe(self) -> dict[str, str]:
         """Device, precision, memory order and versions, for logs and `timing.json`."""
@@ -77,7 +85,7 @@ class DeviceConfig:
         return {
             "device": str(self.device),
             "name": name,
-            "precision": self.identity()["precision"],
+            "precision": self.precision,
             "memory_order": "channels last" if self.channels_last else "channels first",
             "threads": str(torch.get_num_threads()),
             "torch": torch.__version__,
@@ -90,6 +98,7 @@ def choose_device(settings: TrainingSettings) -> DeviceConfig:
     `device: auto` takes an accelerator if there is one (CUDA_VISIBLE_DEVICES), else the CPU; which
     of several cards, `pipeline.training.cards` decides. `precision: auto` takes bf16 on an
     accelerator that computes in it and on processors with AVX512-BF16 or AMX, else float32.
+    float16 is never chosen unasked: its range is narrow.
 
     Raises:
         TrainingError: A device was asked for that is not there.
@@ -117,7 +126,8 @@ def choose_device(settings: TrainingSettings) -> DeviceConfig:
             action="set training.device: auto, or ask the scheduler for a GPU",
         )
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(device))
-    return DeviceConfig(device, bf16, settings.channels_last != "never")
+    fp16 = settings.precision == "fp16"
+    return DeviceConfig(device, bf16, settings.channels_last != "never", fp16)
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -33,7 +33,7 @@ are computed at once, in float32, and millions of parameters. Measured: docs/net
 each", the peak less PyTorch's own 280 MiB and 16 bytes per parameter; of several rows the largest."""
 BYTES_PER_PARAMETER = 16
 """Weights, gradients and two moments in float32; the best weights so far take 4 more."""
-ENGINE_SHARE = {"fp32": 1.28, "bf16": 0.725}
+ENGINE_SHARE = {"float32": 1.28, "half": 0.725}
 """What a step of this engine takes over that: freed memory stays with the process, in pieces that do not always
 fit what is asked for next. DeepMTS at 48³ and 80³ on AVX512-BF16 (`benchmarks/memory.py`)."""
 PROCESS_MB = {"cpu": 370, "cuda": 4000}
@@ -97,13 +97,13 @@ class FoldMemory:
         return f"{self.peak / 1e9:.2f} GB ({parts}; of the last three the largest counts)"
 
 
-def fold_memory(size: StepSize, device: str, *, bf16: bool) -> FoldMemory:
+def fold_memory(size: StepSize, device: str, *, half: bool) -> FoldMemory:
     """Memory that a fold's process takes on its machine (not on an accelerator).
 
     Args:
         size: Sizes of crop, batch and network.
         device: `cpu` or `cuda`.
-        bf16: Whether the network computes in bf16.
+        half: Whether the network computes in bf16 or float16.
     """
     voxels, stored = math.prod(size.shape), math.prod(size.stored)
     raw = size.batch * stored * (size.channels * size.precision_bytes + 1)
@@ -114,7 +114,7 @@ def fold_memory(size: StepSize, device: str, *, bf16: bool) -> FoldMemory:
         return FoldMemory(PROCESS_MB["cuda"] * MB, 0.0, reading, 0.0, 2 * raw)
     per_voxel, millions = NETWORK_MEMORY[size.kind]
     activations = size.at_once * voxels * per_voxel * max(size.width, 0.25)
-    activations *= ENGINE_SHARE["bf16" if bf16 else "fp32"]
+    activations *= ENGINE_SHARE["half" if half else "float32"]
     # The batch in float32 less air, its mask; the grid of coordinates; and what is read from there.
     batch = size.batch * voxels * 4 * (size.channels + 1)
     resampling = raw + size.batch * (stored * 4 * (2 * size.channels + 1) + voxels * 4 * 6) + batch
@@ -140,7 +140,7 @@ def expected_memory(job: FoldJob, cohort: CohortTensors, device_config: DeviceCo
         at_once=math.ceil(job.training.batch / job.training.gradient_accumulation),
         precision_bytes=cohort.images.element_size(),
     )
-    return fold_memory(size, device_config.device.type, bf16=device_config.bf16)
+    return fold_memory(size, device_config.device.type, half=device_config.precision != "fp32")
 
 
 def width_of(network: Mapping[str, object]) -> float:

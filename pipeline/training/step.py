@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.errors import TrainingError
 from pipeline.training.checkpoint import random_states, restore_random_states
 from pipeline.training.predict import DEEP_FEATURES, run_network
 
@@ -12,21 +13,37 @@ if TYPE_CHECKING:
 
     from pipeline.training.batches import Batch, Tensors
     from pipeline.training.context import TrainContext
+    from pipeline.training.loss_scale import LossScale
     from pipeline.training.risk_bank import RiskBank
 
 
 def loss_and_gradients(
-    context: TrainContext, batch: Batch, risk_bank: RiskBank
+    context: TrainContext, batch: Batch, risk_bank: RiskBank, loss_scale: LossScale | None = None
 ) -> tuple[torch.Tensor, Tensors]:
-    """Loss of a batch and its terms, detached; gradients are left in the parameters."""
+    """Loss of a batch and its terms, detached and unscaled; gradients are left in the parameters.
+
+    Args:
+        context: The network and how it is trained.
+        batch: The patients.
+        risk_bank: Recent log-hazards.
+        loss_scale: What the loss is multiplied with before the backward pass, and thus the gradients.
+
+    Raises:
+        TrainingError: `gradient_accumulation` leaves parts of one patient, and the network cannot
+            normalise over one.
+    """
     if context.training.gradient_accumulation > 1:
-        return _in_parts(context, batch, risk_bank)
+        return _in_parts(context, batch, risk_bank, loss_scale)
     outputs = forward(context, batch)
     loss, terms = _loss(context, outputs, batch, risk_bank)
-    loss.backward()
+    _backward(loss, loss_scale)
     if "log_hazard" in outputs:
         risk_bank.add(batch.rows, outputs["log_hazard"])
     return loss.detach(), terms
+
+
+def _backward(loss: torch.Tensor, loss_scale: LossScale | None) -> None:
+    (loss if loss_scale is None else loss_scale.scaled(loss)).backward()
 
 
 def forward(context: TrainContext, batch: Batch) -> Tensors:
@@ -43,7 +60,9 @@ def _loss(
     return combined_loss(extended, targets, context.losses, context.penalised_weights())
 
 
-def _in_parts(context: TrainContext, batch: Batch, risk_bank: RiskBank) -> tuple[torch.Tensor, Tensors]:
+def _in_parts(
+    context: TrainContext, batch: Batch, risk_bank: RiskBank, loss_scale: LossScale | None
+) -> tuple[torch.Tensor, Tensors]:
     """The gradient of the loss over the whole batch, with the activations of one part at a time.
 
     Cox's loss couples all patients of a batch, so that the losses of parts do not add up to it. As
@@ -61,7 +80,7 @@ def _in_parts(context: TrainContext, batch: Batch, risk_bank: RiskBank) -> tuple
     outputs = _outputs_of_parts(context, batch, spans)
     leaves = {name: value.requires_grad_() for name, value in outputs.items() if name != DEEP_FEATURES}
     loss, terms = _loss(context, leaves, batch, risk_bank)
-    loss.backward()
+    _backward(loss, loss_scale)
     restore_random_states(before, context.device_config.device)
     for span in spans:
         outputs = forward(context, batch.part(*span))
@@ -74,12 +93,35 @@ def _in_parts(context: TrainContext, batch: Batch, risk_bank: RiskBank) -> tuple
 
 
 def _outputs_of_parts(context: TrainContext, batch: Batch, spans: list[tuple[int, int]]) -> Tensors:
-    """Outputs of the whole batch without gradient; buffers, such as running statistics, stay as they were."""
+    """Outputs of the whole batch, cut off from the network; buffers, such as running statistics, stay as they were."""
     import torch
 
     buffers = [buffer.clone() for buffer in context.net.buffers()]
     with torch.no_grad():
-        parts = [forward(context, batch.part(*span)) for span in spans]
+        parts = [_forward_part(context, batch.part(*span)) for span in spans]
         for buffer, value in zip(context.net.buffers(), buffers, strict=True):
             buffer.copy_(value)
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        # Inside, since an output can be a view of a parameter (the losses' learned weights): joined with
+        # gradients switched on, it would still hang on the parameter and keep no gradient of its own.
+        return {name: torch.cat([part[name] for part in parts]).detach() for name in parts[0]}
+
+
+def _forward_part(context: TrainContext, part: Batch) -> Tensors:
+    """Outputs of a part.
+
+    Raises:
+        TrainingError: It is one patient, and a layer has nothing else to normalise over.
+    """
+    try:
+        return forward(context, part)
+    except ValueError as error:
+        if len(part.ids) > 1 or "more than 1 value per channel" not in str(error):
+            raise
+        raise TrainingError(
+            "batch normalisation cannot normalise over one patient, whose map here is one voxel",
+            where=f"training.gradient_accumulation: {context.training.gradient_accumulation}, "
+            f"training.batch: {context.training.batch}",
+            expected="at least 2 patients in every part of a batch",
+            got=f"a part with patient {part.ids[0]} alone",
+            action="lower training.gradient_accumulation so that it divides the batch into parts of two or more",
+        ) from None

@@ -22,6 +22,7 @@ from pipeline.training.context import FoldData, FoldJob, fingerprint_of, load_fo
 from pipeline.training.detections import DETECTION, detections_table
 from pipeline.training.device import reproducible
 from pipeline.training.interruptions import explained_out_of_memory
+from pipeline.training.memory import expected_memory
 from pipeline.training.outputs import (
     MASKED_SETS,
     NetworkPredictions,
@@ -74,11 +75,13 @@ def train_fold(job: FoldJob, out: Path) -> None:
         monitored = monitored_sets(job.training.checkpoint_selection, data.rows)
         run = start_run(context, monitored, fingerprint_of(job, data, context), job.work)
         _log_start(run)
+        memory = expected_memory(job, data.cohort, device_config)
+        log.info("memory of the machine that this process is going to take: %s", memory.in_words())
         timing = resume_completed(run)
         if timing is None:
             run_training(run)
             _take_best_weights(run)
-            timing = _timing(run, time.perf_counter() - begun)
+            timing = timing_of(run, time.perf_counter() - begun)
             save_completed(run, timing)
         with stage_folder("train_fold", out, varying=(TIMING, TENSORBOARD_FOLDER)) as folder:
             write_outputs(job, data, run, folder)
@@ -98,7 +101,7 @@ def _take_best_weights(run: TrainState) -> None:
         run.context.net.load_state_dict(run.progress.best_weights)
 
 
-def _timing(run: TrainState, seconds: float) -> dict[str, Any]:
+def timing_of(run: TrainState, seconds: float) -> dict[str, Any]:
     """`timing.json`: times of the process that ended the training, without its predictions."""
     watch = run.stopwatch
     return {
@@ -108,7 +111,15 @@ def _timing(run: TrainState, seconds: float) -> dict[str, Any]:
         "validation_seconds": round(watch.validation_seconds, 3),
         **run.context.device_config.describe(),
         "cohort": run.context.cohort.location(),
+        "launches": run.graph.launches(),
+        **_skipped_steps(run),
     }
+
+
+def _skipped_steps(run: TrainState) -> dict[str, int]:
+    """How many steps float16 has skipped, since their gradients overflowed."""
+    scale = run.optimizer.loss_scale
+    return {} if scale is None else {"skipped_steps": scale.skipped()}
 
 
 def write_outputs(job: FoldJob, data: FoldData, run: TrainState, out: Path) -> None:

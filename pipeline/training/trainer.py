@@ -26,6 +26,7 @@ from pipeline.training.checkpoint import (
     unpack,
 )
 from pipeline.training.context import TrainContext
+from pipeline.training.graph import StepGraph, step_graph
 from pipeline.training.interruptions import SigtermFlag, explained_out_of_memory
 from pipeline.training.optimizer import Optimizer, learning_rate
 from pipeline.training.progress import TENSORBOARD_FOLDER, Progress, TensorBoardLogger, history_csv
@@ -34,6 +35,8 @@ from pipeline.training.step import loss_and_gradients
 from pipeline.training.validation import score_patients
 
 if TYPE_CHECKING:
+    import torch
+
     from pipeline.training.batches import Batch, Tensors
 
 log = logging.getLogger(__name__)
@@ -85,6 +88,7 @@ class TrainState:
         optimizer: The optimizer with its moments.
         risk_bank: Recent log-hazards.
         progress: How far the run has come.
+        graph: Whether steps are replayed as one CUDA graph, and the graph.
         tensorboard: TensorBoard's event file while the loop runs, if it is asked for.
         pending: Losses that have not been fetched from the device yet.
         stopwatch: Time spent in steps and in validations.
@@ -97,9 +101,15 @@ class TrainState:
     optimizer: Optimizer
     risk_bank: RiskBank
     progress: Progress
+    graph: StepGraph
     tensorboard: TensorBoardLogger | None = None
     pending: list[PendingLoss] = field(default_factory=list)
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+    def changing(self) -> list[torch.Tensor]:
+        """Everything that a step changes beside gradients."""
+        net = self.context.net
+        return [*net.parameters(), *net.buffers(), *self.optimizer.tensors()]
 
 
 def start_run(
@@ -111,8 +121,9 @@ def start_run(
         CheckpointError: The checkpoint is broken or belongs to other settings, data or code.
     """
     device, training = context.device_config.device, context.training
-    optimizer, risk_bank = Optimizer(context.net, training), RiskBank(training.risk_bank_size, device)
-    run = TrainState(context, monitored, fingerprint, work, optimizer, risk_bank, Progress())
+    optimizer = Optimizer(context.net, training, scaled=context.device_config.fp16)
+    risk_bank, graph = RiskBank(training.risk_bank_size, device), step_graph(context)
+    run = TrainState(context, monitored, fingerprint, work, optimizer, risk_bank, Progress(), graph)
     path = work / CHECKPOINT
     if path.exists():
         content = unpack(path)
@@ -167,17 +178,32 @@ def train_step(run: TrainState, iteration: int) -> None:
     context = run.context
     batch = _augmented_batch(context, iteration)
     run.optimizer.learning_rate = _learning_rate(run, iteration)
-    run.optimizer.zero_grad()
-    loss, terms = loss_and_gradients(context, batch, run.risk_bank)
-    # As in validation, the L2 term is reported beside the loss, not in it.
-    reported = loss - context.losses.l2 * terms["l2"] if "l2" in terms else loss
-    run.pending.append(PendingLoss(iteration, batch.ids, {"loss": reported, **terms}))
+    replayed = run.graph.replay(batch, lambda fixed: _whole_step(run, fixed), run.changing)
+    values = _losses(run, batch) if replayed is None else replayed
+    run.pending.append(PendingLoss(iteration, batch.ids, values))
     if context.device_config.device.type == "cpu" or len(run.pending) >= FLUSH_EVERY:
         flush_losses(run)
-    run.optimizer.step()
+    if replayed is None:
+        run.optimizer.step()
     run.progress.iteration = iteration + 1
     run.stopwatch.steps += 1
     run.stopwatch.step_seconds += time.perf_counter() - begun
+
+
+def _losses(run: TrainState, batch: Batch) -> Tensors:
+    """Loss of a batch and its terms; gradients are left in the parameters."""
+    context, optimizer = run.context, run.optimizer
+    optimizer.zero_grad()
+    loss, terms = loss_and_gradients(context, batch, run.risk_bank, optimizer.loss_scale)
+    # As in validation, the L2 term is reported beside the loss, not in it.
+    reported = loss - context.losses.l2 * terms["l2"] if "l2" in terms else loss
+    return {"loss": reported, **terms}
+
+
+def _whole_step(run: TrainState, batch: Batch) -> Tensors:
+    values = _losses(run, batch)
+    run.optimizer.step()
+    return values
 
 
 def _augmented_batch(context: TrainContext, iteration: int) -> Batch:
@@ -201,8 +227,10 @@ def flush_losses(run: TrainState) -> None:
         TrainingError: A loss is not finite; with iteration, terms and patient ids of the batch.
     """
     pending, run.pending = run.pending, []
+    # One transfer for all of them: every single one would wait for the device.
+    fetched = iter(_numbers([value for entry in pending for value in entry.values.values()]))
     for entry in pending:
-        values = {name: float(value) for name, value in entry.values.items()}
+        values = {name: next(fetched) for name in entry.values}
         if not all(math.isfinite(value) for value in values.values()):
             raise TrainingError(
                 "the loss is not a finite number",
@@ -212,6 +240,13 @@ def flush_losses(run: TrainState) -> None:
                 "training.precision: fp32",
             )
         run.progress.recent.append(values)
+
+
+def _numbers(values: list[torch.Tensor]) -> list[float]:
+    import torch
+
+    numbers: list[float] = torch.stack(values).tolist() if values else []
+    return numbers
 
 
 def validate(run: TrainState) -> str:

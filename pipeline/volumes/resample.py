@@ -1,4 +1,4 @@
-"""Interpolation from one grid to another: anti-aliasing, images, masks, averages."""
+"""Interpolation from one grid to another: anti-aliasing, images, averages."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ import numpy.typing as npt
 
 from pipeline.volumes.grids import (
     Slices,
-    bounding_box,
     coarse_grid,
     index_map,
     needed_region,
     sub_grid,
-    subdivide,
-    target_region,
 )
 from pipeline.volumes.nifti import from_itk, set_geometry
 from pipeline.volumes.volume import FloatArray, Grid, Volume
@@ -67,82 +64,19 @@ def resample(volume: Volume, target: Grid, to_source: FloatArray, sampling: Samp
     """
     matrix = index_map(volume.grid, target, to_source)
     result = np.full(target.shape, sampling.outside, dtype=np.float32)
-    offset = _aligned(matrix, target.shape)
+    offset = aligned_offset(matrix, target.shape)
     if offset is not None:
-        _copy(volume.array, result, offset, sampling.lowest)
+        copy_aligned(volume.array, result, offset, sampling.lowest)
         return result
     sigma = antialias_sigma(matrix)
     pad = PAD[sampling.interpolation] + np.ceil(4 * sigma).astype(int)
     region = needed_region(matrix, target.shape, volume.array.shape, pad)
     if region is None:
         return result
-    image = _region_image(volume, region, sampling.lowest)
+    image = region_image(volume, region, sampling.lowest)
     if sigma.any():
         image = _blur(image, sigma)
-    return _interpolate(image, target, to_source, sampling)
-
-
-def resample_mask(
-    volume: Volume, target: Grid, to_source: FloatArray, interpolation: Literal["nearest", "linear"]
-) -> npt.NDArray[np.uint8]:
-    """Interpolate a mask once: nearest, or linear and then a threshold near one half.
-
-    Where the target's voxels are larger than the source's, the mask is first sampled at several
-    positions within each target voxel and averaged. The threshold lies between 0.3 and 0.7 and
-    is chosen so that the volume is preserved: at one half, a ball of 8 mm radius loses 5 % of
-    its volume on a 2 mm grid.
-
-    Returns:
-        uint8 array of the target's shape, 0 or 1.
-    """
-    result = np.zeros(target.shape, dtype=np.uint8)
-    box = bounding_box(volume.array)
-    if box is None:
-        return result
-    region = target_region(box, volume.grid, target, to_source)
-    if region is None:
-        return result
-    part = sub_grid(target, region)
-    matrix = index_map(volume.grid, part, to_source)
-    steps = tuple(int(n) for n in np.ceil(np.linalg.norm(matrix[:3, :3], axis=0) - 1e-3).clip(1))
-    if interpolation == "nearest" or _aligned(matrix, part.shape) is not None:
-        steps = (1, 1, 1)
-    binary = _binary_around(volume, box)
-    values = _interpolate_binary(binary, subdivide(part, steps), to_source, Sampling(interpolation))
-    blocks = values.reshape(part.shape[0], steps[0], part.shape[1], steps[1], part.shape[2], steps[2])
-    result[region] = _threshold_at_volume(blocks.mean(axis=(1, 3, 5)))
-    return result
-
-
-def _binary_around(mask: Volume, box: Slices) -> Volume:
-    """A mask as 0.0 and 1.0 within a box, widened by three voxels for the interpolation."""
-    z, y, x = (slice(max(s.start - 3, 0), s.stop + 3) for s in box)
-    return Volume((mask.array[z, y, x] > 0).astype(np.float32), sub_grid(mask.grid, (z, y, x)))
-
-
-def _interpolate_binary(
-    binary: Volume, target: Grid, to_source: FloatArray, sampling: Sampling
-) -> npt.NDArray[np.float32]:
-    offset = _aligned(index_map(binary.grid, target, to_source), target.shape)
-    if offset is None:
-        whole = (slice(0, binary.array.shape[0]), slice(0, binary.array.shape[1]), slice(0, None))
-        return _interpolate(_region_image(binary, whole, None), target, to_source, sampling)
-    values = np.zeros(target.shape, dtype=np.float32)
-    _copy(binary.array, values, offset, None)
-    return values
-
-
-def _threshold_at_volume(share: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Voxels of largest share, as many as the shares add up to.
-
-    A voxel with a share below 0.3 is never taken, one of at least 0.7 always.
-    """
-    wanted = round(float(share.sum(dtype=np.float64)))
-    flat = share.ravel()
-    if not 0 < wanted < flat.size:
-        return share >= 0.5
-    threshold = float(np.partition(flat, flat.size - wanted)[flat.size - wanted])
-    return share >= min(max(threshold, 0.3), 0.7)
+    return interpolate(image, target, to_source, sampling)
 
 
 def antialias_sigma(matrix: FloatArray) -> FloatArray:
@@ -172,7 +106,7 @@ def coarsen(volume: Volume, spacing_mm: float, outside: float, lowest: float | N
     return Volume(resample(blocks, target, np.eye(4), sampling), target, volume.quantity)
 
 
-def _aligned(matrix: FloatArray, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+def aligned_offset(matrix: FloatArray, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
     """Source index of target voxel 0 where both grids coincide, else None."""
     drift = np.abs(matrix[:3, :3] - np.eye(3)) @ np.array(shape, dtype=float)
     offset = np.round(matrix[:3, 3])
@@ -181,12 +115,13 @@ def _aligned(matrix: FloatArray, shape: tuple[int, ...]) -> tuple[int, int, int]
     return (int(offset[0]), int(offset[1]), int(offset[2]))
 
 
-def _copy(
+def copy_aligned(
     source: npt.NDArray[Any],
     target: npt.NDArray[np.float32],
     offset: tuple[int, int, int],
     lowest: float | None,
 ) -> None:
+    """Copy what two grids that coincide share, from an offset of :func:`aligned_offset`, values raised to `lowest`."""
     reads, writes = [], []
     for start, source_size, target_size in zip(offset, source.shape, target.shape, strict=True):
         low, high = max(start, 0), min(start + target_size, source_size)
@@ -198,7 +133,8 @@ def _copy(
     target[tuple(writes)] = values if lowest is None else np.maximum(values, lowest)
 
 
-def _region_image(volume: Volume, region: Slices, lowest: float | None) -> SimpleITK.Image:
+def region_image(volume: Volume, region: Slices, lowest: float | None) -> SimpleITK.Image:
+    """A part of a volume as float32 image, values raised to `lowest`."""
     import SimpleITK as sitk
 
     values = volume.array[region].astype(np.float32)
@@ -216,9 +152,10 @@ def _blur(image: SimpleITK.Image, sigma_zyx: FloatArray) -> SimpleITK.Image:
     return sitk.DiscreteGaussian(image, variance, 64, [0.005] * 3, False)
 
 
-def _interpolate(
+def interpolate(
     image: SimpleITK.Image, target: Grid, to_source: FloatArray, sampling: Sampling
 ) -> npt.NDArray[np.float32]:
+    """Values of an image on a grid, (z, y, x); 4×4 `to_source` maps its points to the image's (LPS mm)."""
     import SimpleITK as sitk
 
     kinds = {"nearest": sitk.sitkNearestNeighbor, "linear": sitk.sitkLinear, "bspline": sitk.sitkBSpline}

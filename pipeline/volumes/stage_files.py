@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline.errors import GeometryError
 from pipeline.volumes.nifti import read_nifti
-from pipeline.volumes.resample import resample_mask
+from pipeline.volumes.resample_masks import resample_mask
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 
 CT_IMAGED, PET_IMAGED = "ct_imaged.nii.gz", "pet_imaged.nii.gz"

@@ -131,7 +131,7 @@ RULES: dict[str, Rule] = {
     "bundle": Rule(
         "pipeline.deploy.bundle",
         after=("index", *VOLUMES, "template", "register", "crop_position", "crop", "radiomics_patient",
-               "plan", "train_fold", "survival", "ensemble"),
+               "plan", "train_fold", "survival", "ensemble", "evaluate"),
     ),
     "report": Rule(
         "pipeline.report.report",

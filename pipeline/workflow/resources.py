@@ -91,7 +91,7 @@ def fold_memory_mb(study: Study, model: str) -> int:
         at_once=math.ceil(training.batch / training.gradient_accumulation),
         precision_bytes=2 if training.stored_as in ("float16", "bfloat16") else 4,
     )
-    need = fold_memory(size, "cpu" if on_cpu else "cuda", bf16=training.precision == "bf16")
+    need = fold_memory(size, "cpu" if on_cpu else "cuda", half=training.precision in ("bf16", "fp16"))
     return math.ceil(MEMORY_MARGIN * need.peak / MB)
 
 

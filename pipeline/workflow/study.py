@@ -13,7 +13,7 @@ from pipeline.settings.models import Model
 from pipeline.settings.network import Network
 from pipeline.settings.root import Settings, load_settings
 from pipeline.tables.cohort import Cohort, read_cohort
-from pipeline.tables.preflight import require_columns, require_outcomes
+from pipeline.tables.preflight import require_columns, require_outcomes, require_subgroups
 
 
 def load_study(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> Study:
@@ -31,6 +31,7 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> S
     settings = load_settings(config)
     cohort = read_cohort(settings.cohort, settings.study.on_bad_patient)
     require_columns(settings.models, cohort)
+    require_subgroups(settings.evaluation.subgroups, cohort)
     require_outcomes(settings.cohort, settings.models, settings.balanced(), cohort)
     return Study(settings, cohort)
 

@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "tables": BASE | {"settings"},
     "volumes": BASE | {"settings", "tables"},
     "phantoms": IMAGES,
+    "releases": DATA,
     "dicom": IMAGES,
     "registration": IMAGES,
     "store": IMAGES,
@@ -68,6 +69,7 @@ FORBIDDEN_EXTERNAL: dict[str, set[str]] = {
             "tables",
             "volumes",
             "phantoms",
+            "releases",
             "dicom",
             "registration",
             "store",
@@ -173,6 +175,7 @@ def test_nothing_imports_snakemake() -> None:
 WHOLE_STUDY = {
     "pipeline.report.job",
     "pipeline.report.methods",
+    "pipeline.report.references",
     "pipeline.deploy.bundle",
 }
 

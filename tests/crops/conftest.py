@@ -20,6 +20,7 @@ CT = Grid((30, 60, 60), (3.0, 1.2, 1.2), (-35.4, -35.4, -43.5))
 PET = Grid((24, 24, 24), (4.0, 4.0, 4.0), (-46.0, -46.0, -46.0))
 LESION_MM = (6.0, -8.0, 3.0)
 RADIUS_MM = 9.0
+NODE_MM = 5.0
 
 
 def ball(grid: Grid, centre, radius_mm: float) -> np.ndarray:
@@ -43,8 +44,9 @@ class PatientWriter:
         brain=None,
         contour="manual",
         own=None,
+        node=None,
     ) -> CropSources:
-        """`own`: 4×4 from scanner points to those of a PET of another frame of reference."""
+        """`own`: 4×4 from scanner points to those of a PET of another frame; `node`: place of a second class."""
         rng = np.random.default_rng(sum(name.encode()))
         folders = {
             stage: self.root / stage / name for stage in ("convert", "suv", "contours", "registration")
@@ -65,8 +67,13 @@ class PatientWriter:
             grid = CT if kind == "ct" else PET
             at = lesion if kind == "ct" else to_pet[:3, :3] @ lesion + to_pet[:3, 3]
             mask = ball(grid, at, RADIUS_MM).astype(np.uint8)
+            if node is not None:
+                mask[ball(grid, node, NODE_MM)] = 2
             write_nifti(folders["contours"] / f"gtv_{kind}.nii.gz", Volume(mask, grid))
         report = {"contour": contour if drawn_on else "none"}
+        if node is not None:
+            classes = [{"name": "gtvp", "label": 1}, {"name": "gtvn", "label": 2}]
+            report["masks"] = {kind: {"classes": classes} for kind in drawn_on}
         (folders["contours"] / "contours.json").write_text(json.dumps(report))
         write_matrix(folders["registration"] / "to_template.mat", np.eye(4) if matrix is None else matrix)
         facts = {"method": "template", "template": {"native_sha256": "abc"}}

@@ -85,3 +85,34 @@ def test_what_cannot_be_read(tmp_path):
     Image.fromarray(SLICE[:3]).save(tmp_path / "b.png")
     ingest_patient(PatientFiles("S", tmp_path / "a.png", "b.png"), out, "exclude")
     assert "differ in size" in read_status(out).problem
+
+
+def test_values_of_a_mask_become_labels_of_the_classes(tmp_path):
+    # Values as a study may have them; labels follow the order of the classes (by hand).
+    values = np.zeros((6, 8), np.uint8)
+    values[0, :3], values[1, :2], values[2, :1] = 50, 100, 255
+    Image.fromarray(SLICE).save(tmp_path / "slice.png")
+    Image.fromarray(values).save(tmp_path / "mask.png")
+    patient = PatientFiles("S1", tmp_path / "slice.png", "mask.png")
+    classes = {"effusion": 255, "ground_glass": 50, "consolidation": 100}
+    ingest_patient(patient, tmp_path / "S1.zarr", "stop", (1.0, 1.0, 1.0), classes)
+    crop = read_crop(tmp_path / "S1.zarr")
+    assert crop.attributes.classes == ("effusion", "ground_glass", "consolidation")
+    expected = np.select([values == 255, values == 50, values == 100], [1, 2, 3], 0)
+    assert np.array_equal(crop.mask[0], expected) and crop.mask.dtype == np.uint8
+    assert crop.attributes.lesion_ml == pytest.approx(6 / 1000)
+    for wrong, message in (({"effusion": 255, "ground_glass": 50}, "no class.*got: 100"),):
+        with pytest.raises(CropError, match=message):
+            ingest_patient(patient, tmp_path / "S2.zarr", "stop", (1.0, 1.0, 1.0), wrong)
+    Image.fromarray(np.stack([values] * 3, axis=-1)).save(tmp_path / "mask.png")
+    with pytest.raises(CropError, match="classes has colours"):
+        ingest_patient(patient, tmp_path / "S2.zarr", "stop", (1.0, 1.0, 1.0), classes)
+
+
+def test_a_mask_without_classes_is_stored_as_before(tmp_path):
+    import json
+
+    write_arrays("D1", SLICE.astype(np.float32), MASK * 3, tmp_path / "D1.zarr")
+    assert read_crop(tmp_path / "D1.zarr").mask.max() == 1
+    stored = json.loads((tmp_path / "D1.zarr" / "zarr.json").read_text())
+    assert "classes" not in stored["attributes"]["crop"]

@@ -57,3 +57,28 @@ def test_a_contour_of_such_a_pet_lies_where_the_lesion_is(crop_of, lesion_mm, ow
     centroid = crop.attributes.scanner_points(np.argwhere(crop.mask).mean(axis=0)[None], crop.mask.shape)[0]
     assert centroid == pytest.approx((np.linalg.inv(own_frame) @ in_pet)[:3], abs=0.2)
     assert crop.attributes.lesion_coverage == 1.0
+
+
+def test_classes_are_stored_and_each_must_lie_inside(crop_of, lesion_mm):
+    # 24 × 36 × 36 mm around the primary: a node 12 mm off lies inside, one 20 mm off does not.
+    centre = tuple(lesion_mm[::-1])
+    settings = CropSettings(centre_mm=centre, shape=(24, 24, 24), spacing_mm=(1.5, 1.5, 1.5))
+    near, _ = crop_of(settings, node=np.add(lesion_mm, (12.0, 0.0, 0.0)))
+    crop = read_crop(near)
+    assert crop.attributes.classes == ("gtvp", "gtvn") and set(np.unique(crop.mask)) == {0, 1, 2}
+    centroid = crop.attributes.scanner_points(np.argwhere(crop.mask == 2).mean(axis=0)[None], crop.mask.shape)
+    assert centroid[0] == pytest.approx(np.add(lesion_mm, (12.0, 0.0, 0.0)), abs=0.8)
+    assert crop.attributes.lesion_ml == pytest.approx(4 / 3 * np.pi * (0.9**3 + 0.5**3), rel=0.1)
+    far, _ = crop_of(settings, name="Q", node=np.add(lesion_mm, (20.0, 0.0, 0.0)))
+    status = read_status(far)
+    assert status.state == "warned" and "of gtvn" in status.problem
+    assert 0.8 < read_crop(far).attributes.lesion_coverage < 0.95
+
+
+def test_a_small_class_that_is_cut_off_is_told_though_the_lesion_is_covered(crop_of, lesion_mm):
+    settings = CropSettings(
+        centre_mm=tuple(lesion_mm[::-1]), shape=(24, 24, 24), spacing_mm=(1.5, 1.5, 1.5), min_coverage=0.8
+    )
+    out, _ = crop_of(settings, node=np.add(lesion_mm, (22.0, 0.0, 0.0)))
+    assert read_crop(out).attributes.lesion_coverage > 0.8
+    assert "of gtvn" in read_status(out).problem

@@ -9,11 +9,12 @@ from pipeline.deploy.bundle_files import SNAKEMAKE_TIMESTAMP, files_in, write_ma
 from pipeline.deploy.manifest import (
     FEATURE_SET,
     FORMAT,
+    MODEL_CARD,
     TEMPLATE,
     CohortFacts,
+    CovariateRange,
     FileFacts,
     Manifest,
-    PercentileRange,
     Software,
     StageSettings,
     StudyFacts,
@@ -40,6 +41,7 @@ CODE = "0123456789abcdef"
 IDENTITY = "fedcba9876543210" * 4
 FILES = (
     FEATURE_SET,
+    MODEL_CARD,
     f"{TEMPLATE}/template.json",
     f"{TEMPLATE}/template.nii.gz",
     "weights/net_fold0.safetensors",
@@ -133,7 +135,7 @@ def make_manifest(**changes: Any) -> Manifest:
         "risk_cuts": (0.0,),
         "threshold": 0.5,
         "cohort": CohortFacts(
-            covariates={"suvmax": PercentileRange(low=5.0, high=20.0, patients=40)},
+            covariates={"suvmax": CovariateRange(low=5.0, high=20.0, patients=40)},
             scanners=("Maker One",),
             levels={"clinical_stage": ("II", "III", "IV")},
             risk_percentiles=tuple(-2.0 + 0.2 * i for i in range(21)),

@@ -109,6 +109,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> BundledStudy:
     manifest = manifest.model_copy(
         update={"members": {"finder": member}, "clinical": (), "uses_radiomics": False}
     )
+    (root / "bundle" / "MODEL_CARD.md").write_text("card")
     return BundledStudy(root, Bundle(root / "bundle", manifest, IDENTITY))
 
 

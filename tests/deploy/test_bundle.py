@@ -16,7 +16,6 @@ from tests.settings.minimal import study as minimal_study
     ("changes", "message"),
     [
         ({"plan": {"folds": 1}}, r"no risks .* placed among.*plan\.folds: 1"),
-        ({"crop": {"position": "box", "boxes": "boxes.csv"}}, "no row in the table of boxes"),
         ({"radiomics": {"images": "native"}}, "takes radiomics from the crop"),
         ({"cohort": {"source": "slices"}}, "made for scanner images"),
     ],

@@ -113,6 +113,7 @@ class Reader(HTMLParser):
 
 def test_files(prediction: Prediction, tmp_path: Path) -> None:
     manifest = make_manifest(shape=SHAPE, source="nifti")
+    (tmp_path / "MODEL_CARD.md").write_text(f"card {HOSTILE}")
     write_prediction(Bundle(tmp_path, manifest, IDENTITY), prediction, tmp_path / "out")
     content = json.loads((tmp_path / "out" / "prediction.json").read_text())
     assert content["survival"] == {"365.25": 0.7, "1000": None} and content["warnings"] == 1
@@ -130,6 +131,7 @@ def test_files(prediction: Prediction, tmp_path: Path) -> None:
                  "82.1 kg", "61.5 min", "<td>7</td><td>91</td>", "(seg), 3.81 mL", "Python 3.12.1"):  # fmt: skip
         assert text in page, text
     assert f"<code>{IDENTITY}</code>" in page
+    assert "<summary>Model card</summary><pre>card &lt;script&gt;" in page
     assert "not known" in page and "1 warning:" in page and "data:image/png;base64," in page
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "mask_ct.nii.gz", "prediction.json", "report.html",
@@ -138,6 +140,7 @@ def test_files(prediction: Prediction, tmp_path: Path) -> None:
 
 def test_without_risk_the_page_shows_masks_and_labels_alone(prediction: Prediction, tmp_path: Path) -> None:
     manifest = make_manifest(source="nifti")
+    (tmp_path / "MODEL_CARD.md").write_text("card")
     estimate = estimate_risk(manifest, MemberScores())
     write_prediction(
         Bundle(tmp_path, manifest, IDENTITY),

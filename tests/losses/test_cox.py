@@ -191,3 +191,10 @@ def test_log_hazards_in_the_hundreds_keep_gradients_finite() -> None:
     time = torch.tensor([5.0, 3, 2, 1, 1, 3, 4, 2])
     cox_loss(hazard, time, torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0])).backward()
     assert hazard.grad is not None and torch.isfinite(hazard.grad).all()
+
+
+def test_a_censored_patient_tied_with_a_far_higher_event_has_a_gradient() -> None:
+    """By hand: the event at t = 2 sees itself alone, that at t = 1 the same patient: softmax is (1, 0, 0) there."""
+    hazard = torch.tensor([180.0, -305.0, -71.0], requires_grad=True)
+    cox_loss(hazard, torch.tensor([2.0, 1.0, 2.0]), torch.tensor([1.0, 1.0, 0.0])).backward()
+    assert hazard.grad is not None and hazard.grad.tolist() == pytest.approx([0.5, -0.5, 0.0], abs=1e-6)

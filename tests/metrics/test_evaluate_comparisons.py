@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sksurv.metrics import concordance_index_censored
 
 from pipeline.errors import ModelError
 from tests.metrics.evaluated_study import SETTINGS, Study
@@ -58,3 +59,55 @@ def test_added_value_over_a_model(tmp_path):
     assert float(rows["noise"]["p_value"]) > 0.05
     assert rows["flat"]["p_value"] == ""
     assert {r["model_b"] for r in tables if r["metric"] == "c_index"} == {"both", "clinical"}
+
+
+def test_listed_pairs_are_compared_in_every_metric_with_holm_over_the_pairs(tmp_path):
+    study = Study(tmp_path)
+    generator = np.random.default_rng(1)
+    n = len(study.ids)
+    dice = generator.uniform(0.6, 0.9, n)
+    dice[::7] = np.nan
+    models = {
+        "truth": study.model("truth", study.hazard, dice=dice),
+        "weak": study.model("weak", study.hazard + 1.5 * generator.normal(size=n), dice=dice - 0.05),
+        "noise": study.model("noise", generator.normal(size=n)),
+    }
+    pairs = (("truth", "weak"), ("truth", "noise"), ("weak", "noise"))
+    rows = study.run(models, SETTINGS.model_copy(update={"comparisons": pairs}))["comparisons"]
+    listed = [r for r in rows if r["family"] == "listed pairs" and r["set"] == "development"]
+    concordance = {(r["model_a"], r["model_b"]): r for r in listed if r["metric"] == "c_index"}
+    assert set(concordance) == set(pairs)
+    # The same numbers as a comparison against one model, which is computed elsewhere.
+    against = [r for r in study.run(models, SETTINGS.model_copy(update={"compare_with": "noise"}))["comparisons"]
+               if r["model_a"] == "truth" and r["set"] == "development"]  # fmt: skip
+    for name in ("difference", "ci_low", "ci_high", "p_value"):
+        assert concordance["truth", "noise"][name] == against[0][name]
+    # Holm by hand: the smallest of three p-values times 3.
+    p_values = sorted(float(r["p_value"]) for r in concordance.values())
+    assert min(float(r["p_holm"]) for r in concordance.values()) == pytest.approx(min(1, 3 * p_values[0]))
+    # Dice is shifted by 0.05 in every patient: so is each resample.
+    (of_masks,) = [r for r in listed if r["metric"] == "dice"]
+    assert [float(of_masks[k]) for k in ("difference", "ci_low", "ci_high")] == pytest.approx([0.05] * 3)
+    assert int(of_masks["patients"]) == int(np.isfinite(dice[:90]).sum())
+    assert not [r for r in listed if "fold" in r["metric"]]
+
+
+def test_subgroups_have_every_metric_of_their_own_patients(tmp_path):
+    study = Study(tmp_path)
+    study.cohort["centre"] = ["south" if i % 3 == 1 else "north" for i in range(len(study.ids))]
+    study.cohort["clinical_stage"] = [np.nan] + [3.0, 4.0] * 64 + [3.0]
+    study.cohort.to_parquet(tmp_path / "cohort.parquet")
+    dice = np.where(study.cohort["centre"] == "south", 0.5, 0.8)
+    models = {"truth": study.model("truth", study.hazard, dice=dice)}
+    settings = SETTINGS.model_copy(update={"subgroups": ("centre", "clinical_stage")})
+    rows = study.run(models, settings)["subgroups"]
+    of_south = {r["metric"]: r for r in rows if r["level"] == "south" and r["set"] == "development"}
+    assert float(of_south["dice"]["value"]) == 0.5 and int(of_south["dice"]["patients"]) == 30
+    # South is fold 1 alone, so that pairs within folds are all its pairs.
+    south = study.cohort[:90][study.cohort[:90]["centre"] == "south"]
+    risk = study.hazard[:90][(study.cohort[:90]["centre"] == "south").to_numpy()]
+    expected = concordance_index_censored(south["event"] == 1, south["time_days"], risk)[0]
+    assert float(of_south["c_index"]["value"]) == pytest.approx(expected)
+    stages = {r["level"]: int(r["patients"]) for r in rows if r["column"] == "clinical_stage"
+              and r["metric"] == "dice" and r["set"] == "development"}  # fmt: skip
+    assert stages == {"3": 45, "4": 44}, "the patient without a stage belongs to no subgroup"

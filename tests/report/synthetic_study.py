@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.report.job import ReportJob
 from pipeline.settings.root import load_settings
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
+from pipeline.tables.parquet import write_table
 from pipeline.tables.status import Status, write_status
 
 HOSTILE = '<script>document.title="taken"</script> $\\frac{ & "quotes"'
@@ -89,7 +91,9 @@ def _cohort(results: Path, external: tuple[str, ...], full: bool) -> None:
         {"train": ["A4"], "validation": ["A5", "A6"], "test": ["A1", "A2", "A3"]},
         {"train": ["A1"], "validation": ["A2", "A3"], "test": ["A4", "A5", "A6"]},
     ]
-    (results / "splits.json").write_text(json.dumps({"folds": folds, "external": list(external), "seed": 1}))
+    (results / "splits.json").write_text(
+        json.dumps({"folds": folds, "external": list(external), "seed": 1, "subsets": {}})
+    )
     caveats = ["no validation: the epoch was chosen on test patients"] if full else []
     (results / "plan.json").write_text(json.dumps({"caveats": caveats}))
     rows = ["patient_id,stage,state,problem,consequence"]
@@ -107,8 +111,12 @@ def _metrics(folder: Path, full: bool) -> None:
     metrics = ["model,set,metric,value,ci_low,ci_high,patients,events,note"]
     km = ["model,set,group,time,survival,ci_low,ci_high,at_risk"]
     groups = ["patient_id,model,set,group,risk,time_days,event"]
-    comparisons = ["model_a,model_b,set,metric,difference,ci_low,ci_high,p_value,p_holm,patients,events"]
+    comparisons = [
+        "model_a,model_b,family,set,metric,difference,ci_low,ci_high,p_value,p_holm,patients,events"
+    ]
     calibration = ["model,set,horizon,bin,predicted,observed,ci_low,ci_high,patients"]
+    curve = ["model,set,horizon,predicted,observed,ci_low,ci_high"]
+    decisions = ["model,set,horizon,threshold,net_benefit,treat_all"]
     scale = 400 if full else 1
     for name, (n, events) in sets.items():
         for i, model in enumerate(models):
@@ -128,11 +136,15 @@ def _metrics(folder: Path, full: bool) -> None:
                 f"A{k},{model},{name},{2 - k % 2},{k / 10},{k * scale},{k % 2}" for k in range(1, n + 1)
             ]
             calibration.append(f"{model},{name},365.25,1,0.6,0.5,0.2,0.8,3")
+            curve += [f"{model},{name},365.25,{p},{p},{p / 2},{p + 0.2}" for p in (0.3, 0.5)]
+            decisions += [f"{model},{name},365.25,{p},{0.3 - p / 2},{0.4 - p}" for p in (0.2, 0.4)]
             if model != "both" and full:
-                comparisons.append(f"{model},both,{name},c_index,-0.05,-0.2,0.1,0.25,0.5,{n},{events}")
+                comparisons.append(
+                    f"{model},both,all against both,{name},c_index,-0.05,-0.2,0.1,0.25,0.5,{n},{events}"
+                )
     for name, lines in {
         "metrics": metrics, "km": km, "risk_groups": groups, "comparisons": comparisons,
-        "calibration": calibration,
+        "calibration": calibration, "calibration_curve": curve, "decision_curves": decisions,
     }.items():  # fmt: skip
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
@@ -218,7 +230,10 @@ def _radiomics(results: Path, ids: tuple[str, ...]) -> None:
     for name in ("pet_original_glcm_Contrast", "pet_wavelet-LLH_glcm_Contrast", "pet_wavelet-HHH_glcm_Idm"):
         frame[name] = 1.0
     frame["pet_index_volume_ml"] = [np.nan, *[2.0] * (len(ids) - 1)]
-    frame.to_parquet(results / "radiomics" / "features.parquet")
+    table = pa.Table.from_pandas(frame).replace_schema_metadata(
+        {b"processing": json.dumps("Fixed bin size.")}
+    )
+    write_table(results / "radiomics" / "features.parquet", table)
     agreement = ["feature,icc,icc_low,icc_high,patients", "pet_original_glcm_Contrast,0.95,0.91,0.97,6"]
     agreement += ["pet_wavelet-LLH_glcm_Contrast,0.8,0.75,0.9,6", "pet_wavelet-HHH_glcm_Idm,0.2,-0.1,0.5,6"]
     agreement += ["pet_index_volume_ml,,,,1"]

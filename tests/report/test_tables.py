@@ -103,9 +103,10 @@ def test_added_value_and_differences_are_tables_of_their_own() -> None:
     common = {"set": "development", "p_holm": 0.2, "patients": 20, "events": 9}
     rows = pd.DataFrame(
         [
-            {"model_a": "net", "model_b": "age", "metric": "c_index", "difference": 0.1,
+            {"model_a": "net", "model_b": "age", "family": "all against age", "metric": "c_index", "difference": 0.1,
              "ci_low": -0.1, "ci_high": 0.3, "p_value": 0.1, **common},
-            {"model_a": "net", "model_b": "age", "metric": "added_log_hazard_ratio", "difference": 0.0,
+            {"model_a": "net", "model_b": "age", "family": "all against age",
+             "metric": "added_log_hazard_ratio", "difference": 0.0,
              "ci_low": -0.69314718, "ci_high": 0.69314718, "p_value": 0.1, **common},
         ]
     )  # fmt: skip

@@ -19,7 +19,7 @@ STUDY = "training:\n  iterations: 5000\n  batch: 4\nmodels:\n  net: {kind: deepm
         ("training:\n  batch: 2\n", "training is given twice.*lines 1 and 6"),
         ("  net: {kind: vgg}\n", "models.net is given twice.*lines 5 and 6"),
         ("evaluation: {bootstraps: 100, bootstraps: 200}\n", "evaluation.bootstraps is given twice"),
-        ("report:\n  published:\n  - {model: a, model: b}\n", "report.published.model is given twice"),
+        ("plan:\n  folds: 2\n  folds: 3\n", "plan.folds is given twice"),
     ],
 )
 def test_a_key_given_twice_is_refused(tmp_path: Path, more: str, message: str) -> None:

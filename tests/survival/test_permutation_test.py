@@ -1,5 +1,6 @@
 """Cross-validated risk groups: noise is significant as often as it should be, and never in reversed order."""
 
+import itertools
 import json
 
 import numpy as np
@@ -75,6 +76,24 @@ def test_a_test_ends_when_ten_permutations_are_as_extreme(make_study):
     test = permutation_test(fitted_with(settings), study.patients(), study.folds, 2, 999, 0)
     assert test.p_value > 0.05
     assert test.statistic <= 0 or test.permutations == round(10 / test.p_value) < 999
+
+
+@pytest.mark.parametrize(("share", "made"), [(2, 40), (20, 6)])
+def test_permutations_without_a_test_do_not_count_as_less_extreme(share, made, make_study, monkeypatch):
+    """Every permutation that allows a test is as extreme as the study; one in `share` allows one."""
+    draws = itertools.count()
+    monkeypatch.setattr(
+        "pipeline.survival.permutation_test.directed_logrank",
+        lambda *_: 3.0 if next(draws) % share == 0 else None,
+    )
+    monkeypatch.setattr("pipeline.survival.permutation_test.EXCEEDANCES", 99)
+    study = make_study()
+    test = permutation_test(a_column(1), study.patients(), study.folds, 2, 40, 0)
+    assert test.permutations == made
+    assert test.p_value == (1.0 if made == 40 else None)
+    assert test.reason == (
+        "" if made == 40 else "no p-value: only 6 of 120 permutations allow a log-rank test"
+    )
 
 
 @pytest.mark.nightly

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import TrainingError
 from pipeline.training.batches import plain_batch
 from pipeline.training.context import FoldJob
 from pipeline.training.device import DeviceConfig
@@ -56,9 +55,44 @@ def test_the_compile_trial_takes_the_faster_and_touches_nothing(
     assert not compiling.trial(context.net, context.device_config, batch)["compile"]
     torch.set_rng_state(before)
     assert all(torch.equal(v, context.net.state_dict()[k]) for k, v in weights.items())
-    assert compiling.maybe_compile(context.net, "auto", context.device_config, batch, tmp_path) is context.net
-    with pytest.raises(TrainingError, match="CUDA graphs need an accelerator"):
-        compiling.maybe_compile(context.net, "graphs", context.device_config, batch, tmp_path)
+    file = tmp_path / "net_compile.json"
+    assert compiling.maybe_compile(context.net, "auto", context.device_config, batch, file) is context.net
+    assert not file.exists()
+
+
+def test_one_trial_serves_all_folds(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for an accelerator; another kind of it, or another torch, has a trial of its own."""
+    import json
+
+    from pipeline.training import compile as compiling
+
+    class Card(DeviceConfig):
+        name = "H"
+
+        def describe(self) -> dict[str, str]:
+            return {"name": self.name, "precision": "bf16", "torch": "2.11"}
+
+    trials = []
+
+    def trial(*given: object) -> dict[str, object]:
+        trials.append(given)
+        return {"compile": False, "plain_ms": 3.0, "trial_seconds": 95.0}
+
+    monkeypatch.setattr(compiling, "trial", trial)
+    monkeypatch.setattr(compiling, "random_states", lambda device: {})
+    monkeypatch.setattr(compiling, "restore_random_states", lambda states, device: None)
+    net, card = torch.nn.Linear(1, 1), Card(torch.device("cuda"), True, True)
+    context = context_of(job(batch=2))
+    batch = plain_batch(context.cohort, [0, 1])
+    file = tmp_path / "checkpoints" / "net_compile.json"
+    for _ in range(3):
+        assert compiling.maybe_compile(net, "auto", card, batch, file) is net
+    assert len(trials) == 1
+    monkeypatch.setattr(Card, "name", "T")
+    compiling.maybe_compile(net, "auto", card, batch, file)
+    known = json.loads(file.read_text())
+    assert len(trials) == 2 and set(known) == {"H, bf16, torch 2.11", "T, bf16, torch 2.11"}
+    assert known["H, bf16, torch 2.11"]["trial_seconds"] == 95.0
 
 
 def _half(outputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pipeline.errors import TrainingError
+from pipeline.settings.losses import TERMS, LossSettings
 from pipeline.settings.networks.deepmts import MtHs
 from pipeline.training.batches import Batch, training_batch
 from pipeline.training.context import FoldJob, TrainContext
@@ -57,3 +59,28 @@ def test_accumulation_updates_running_statistics_once(job: Job) -> None:
     loss_and_gradients(context, batch, RiskBank(0, torch.device("cpu")))
     counts = {int(v) for k, v in context.net.state_dict().items() if k.endswith("num_batches_tracked")}
     assert counts == {2}  # one for each part, not for each pass
+
+
+def test_accumulation_teaches_the_losses_weights(job: Job) -> None:
+    """Uncertainty weighting (Kendall et al. 2018): by hand ∂/∂s of w·exp(−s)·L + s/2 at s = 0 is 1/2 − w·L."""
+    network = MtHs(width=0.125, losses=LossSettings(weighting="uncertainty", l2=0.0))
+    context = context_of(job(batch=8, precision="fp32", network=network, gradient_accumulation=2))
+    context.net.train()
+    batch = training_batch(context.cohort, context.sampler.batch_at(0), context.training.augment, 1)
+    _, terms = loss_and_gradients(context, batch, RiskBank(0, torch.device("cpu")))
+    gradient = context.net.get_parameter("log_variances").grad
+    assert gradient is not None
+    by_hand = {"cox": 0.5 - float(terms["cox"]), "dice": 0.5 - (1 + float(terms["dice"]))}
+    for name, value in by_hand.items():
+        assert float(gradient[TERMS.index(name)]) == pytest.approx(value, rel=1e-5), name
+
+
+def test_parts_of_one_patient_are_refused_where_nothing_else_is_left_to_normalise_over(job: Job) -> None:
+    """At 16³ the fifth level of the encoder is one voxel."""
+    context = context_of(job(batch=4, network=MtHs(width=0.125), gradient_accumulation=4))
+    context.net.train()
+    batch = training_batch(context.cohort, context.sampler.batch_at(0), context.training.augment, 1)
+    with pytest.raises(
+        TrainingError, match=r"cannot normalise over one patient.*lower training.gradient_acc"
+    ):
+        loss_and_gradients(context, batch, RiskBank(0, torch.device("cpu")))

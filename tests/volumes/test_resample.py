@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.volumes.grids import in_field, index_map, sub_grid
-from pipeline.volumes.resample import Sampling, antialias_sigma, resample, resample_mask
+from pipeline.volumes.resample import Sampling, antialias_sigma, resample
+from pipeline.volumes.resample_masks import resample_labels, resample_mask
 from pipeline.volumes.volume import Grid, Volume
 
 NATIVE = Grid((30, 40, 50), (3.0, 1.2, 0.9), (-22.0, -24.0, -45.0))
@@ -154,3 +155,43 @@ def test_bspline_is_exact_at_voxel_centres():
     shift[0, 3] = 0.9015  # one voxel, and more than the tolerance that takes grids for aligned
     values = resample(Volume(RANDOM, NATIVE), NATIVE, shift, Sampling("bspline"))
     assert values[:, :, :-2] == pytest.approx(RANDOM[:, :, 1:-1], abs=3.0)
+
+
+def two_halves(grid: Grid, radius_mm: float) -> Volume:
+    """A ball whose half at x < 3 mm has label 1, the other label 2."""
+    whole = ball(grid, radius_mm)
+    points = grid.points(np.argwhere(np.ones(grid.shape))).reshape(*grid.shape, 3)
+    return Volume(whole.array * np.where(points[..., 0] < 3.0, 1, 2).astype(np.uint8), grid, "mask")
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "linear"])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (4.0, 4.0, 4.0)])
+def test_labels_share_the_lesion_that_a_mask_has(interpolation, spacing):
+    source = Grid((24, 50, 50), (3.0, 1.2, 1.2), (-29.4, -29.4, -34.5))
+    labels = two_halves(source, 14.0)
+    target = Grid(tuple(int(60 / s) for s in spacing), spacing, (-29.5, -29.5, -29.5))
+    to_source = rotation(7.0) @ rotation(7.0, (1, 2))
+    resampled = resample_labels(labels, target, to_source, interpolation)
+    mask = resample_mask(Volume(np.minimum(labels.array, 1), source), target, to_source, interpolation)
+    assert np.array_equal(resampled > 0, mask > 0) and set(np.unique(resampled)) == {0, 1, 2}
+    # Each voxel has the label of the side that its centre lies on, but for those that the border cuts.
+    index = np.argwhere(resampled)
+    centre = target.points(index) @ to_source[:3, :3].T + to_source[:3, 3]
+    clear = np.abs(centre[:, 0] - 3.0) > max(max(spacing), 1.2)
+    wanted = np.where(centre[:, 0] < 3.0, 1, 2)
+    assert clear.mean() > 0.5 and np.array_equal(resampled[tuple(index.T)][clear], wanted[clear])
+
+
+def test_labels_are_never_averaged_as_numbers():
+    # Halfway between labels 1 and 3 lies no voxel of label 2; a mask without classes is as before.
+    source = Grid((1, 1, 8), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    array = np.array([[[0, 1, 1, 1, 3, 3, 3, 0]]], dtype=np.uint8)
+    target = Grid((1, 1, 15), (1.0, 1.0, 0.5), (0.0, 0.0, 0.0))
+    resampled = resample_labels(Volume(array, source), target, np.eye(4), "linear")
+    assert set(np.unique(resampled)) == {0, 1, 3}
+    assert resampled[0, 0, 2:7].tolist() == [1] * 5 and resampled[0, 0, 8:13].tolist() == [3] * 5
+    same = resample_labels(Volume(array, source), source, np.eye(4), "linear")
+    assert np.array_equal(same, array)
+    single = Volume(np.where(array == 3, 3, 0).astype(np.uint8), source)
+    mask = resample_mask(single, target, np.eye(4), "linear")
+    assert np.array_equal(resample_labels(single, target, np.eye(4), "linear"), 3 * mask)

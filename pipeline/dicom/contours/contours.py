@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from pipeline.dicom.contours.mask_files import is_mask_path, matching_masks, named_masks
-from pipeline.dicom.contours.merge import drawn_on_one_image, merge_rois
+from pipeline.dicom.contours.class_labels import (
+    LabelMask,
+    Labels,
+    label_mask,
+    require_classes_on_one_image,
+)
+from pipeline.dicom.contours.find_rois import RoiSearch, find_class_rois, find_rois, patterns_of
+from pipeline.dicom.contours.merge import MergedRois, merge_rois
 from pipeline.dicom.contours.roi import (
-    LEFT_OUT,
-    ContourFile,
-    FileRois,
     ImageSeries,
     Mask,
     Modality,
@@ -25,12 +28,10 @@ from pipeline.dicom.contours.roi import (
     union_mask,
     union_shares,
 )
-from pipeline.dicom.contours.rtstruct_masks import rtstruct_rois
-from pipeline.dicom.contours.seg_read import seg_rois
-from pipeline.dicom.contours.threshold_segmentation import METHODS, is_seed_sphere, segmented_roi
+from pipeline.dicom.contours.threshold_segmentation import METHODS
 from pipeline.dicom.contours.united_rois import doubtful_unions
 from pipeline.dicom.pet.reference_region import RoiReference, roi_reference
-from pipeline.dicom.series.index_file import Index, files_of, of_role, read_index
+from pipeline.dicom.series.index_file import read_index
 from pipeline.errors import ContourError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import ContourSettings
@@ -68,8 +69,9 @@ class ContourSources:
 def contours_patient(sources: ContourSources, out: Path, settings: ContourSettings, policy: Policy) -> None:
     """Write `gtv_ct.nii.gz` and/or `gtv_pet.nii.gz` (uint8, 1 = tumour) and `contours.json`.
 
-    Each mask lies on the grid of the image its contours were drawn on. Without a contour and
-    with `contours.required: false` there is no mask and the status is `warned`.
+    Each mask lies on the grid of the image its contours were drawn on; with `contours.classes` its
+    values are the classes' labels, 1, 2, … in their order. Without a contour and with
+    `contours.required: false` there is no mask and the status is `warned`.
 
     Raises:
         ContourError: (policy `stop`) no contour although one is required, or one that is
@@ -84,7 +86,8 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
         warnings = work.warnings
         patient = _patient(sources)
         try:
-            rois = merge_rois(_find_rois(patient, settings, warnings), settings.same_roi)
+            find = find_class_rois if settings.classes else find_rois
+            rois = merge_rois(find(patient, settings, warnings), settings.same_roi)
         except NoContourError as error:
             if settings.required:
                 raise
@@ -92,14 +95,15 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
             _write_report(work.folder, {"contour": "none", "masks": {}}, warnings)
             return
         noted = [text for group in rois.by_image.values() for roi in group for text in roi.warnings]
-        patterns = _patterns(patient, settings)
-        doubtful = [text for group in rois.by_image.values() for text in doubtful_unions(group, patterns)]
-        for text in (*rois.warnings, *noted, *dict.fromkeys(doubtful)):
+        for text in (*rois.warnings, *noted, *_doubtful(rois, patient, settings)):
             warnings.warn(text)
-        masks = {
-            modality: _write_image_mask(work.folder, group, patient.images[modality], settings)
-            for modality, group in rois.by_image.items()
-        }
+        require_classes_on_one_image(rois.by_image, settings)
+        masks = {}
+        for modality, group in rois.by_image.items():
+            labelled = label_mask(group, settings, patient.images[modality].grid)
+            for text in labelled.warnings:
+                warnings.warn(text)
+            masks[modality] = _write_image_mask(work.folder, labelled, patient.images[modality], settings)
         automatic = all(group[0].source in METHODS for group in rois.by_image.values())
         content: dict[str, Any] = {"contour": "drawn" if automatic else "manual", "masks": masks}
         if settings.reference_roi:
@@ -108,38 +112,19 @@ def contours_patient(sources: ContourSources, out: Path, settings: ContourSettin
         _write_report(work.folder, content, warnings)
 
 
-@dataclass(frozen=True)
-class _Patient:
-    """What a patient's ROIs are looked for in.
-
-    Attributes:
-        roi: The cohort table's entry.
-        index: The patient's series; None: a NIfTI patient.
-        images: The converted images.
-        suv: Folder with the SUV image.
-        folder: Where the paths of mask files start from.
-    """
-
-    roi: str
-    index: Index | None
-    images: Mapping[Modality, ImageSeries]
-    suv: Path
-    folder: Path
-
-
-def _patient(sources: ContourSources) -> _Patient:
+def _patient(sources: ContourSources) -> RoiSearch:
     index = read_index(sources.index) if sources.index is not None else None
     folder = index.folder if index is not None else sources.folder or Path(".")
-    return _Patient(sources.roi, index, converted_images(sources.convert, index), sources.suv, folder)
+    return RoiSearch(sources.roi, index, converted_images(sources.convert, index), sources.suv, folder)
 
 
 def _reference_region(
-    patient: _Patient, settings: ContourSettings, warnings: Warnings
+    patient: RoiSearch, settings: ContourSettings, warnings: Warnings
 ) -> RoiReference | None:
     """SUV in the study's reference region; None, with a warning, where it is not drawn."""
     wanted = settings.model_copy(update={"roi": settings.reference_roi, "auto_segment": "none"})
     try:
-        rois = merge_rois(_find_rois(replace(patient, roi=""), wanted, warnings), settings.same_roi)
+        rois = merge_rois(find_rois(replace(patient, roi=""), wanted, warnings), settings.same_roi)
     except NoContourError as error:
         warnings.warn(f"no reference region: {error.problem}")
         return None
@@ -151,89 +136,25 @@ def _reference_region(
     return roi_reference(patient.suv, names, union_mask(group), patient.images[modality].grid)
 
 
-def _patterns(patient: _Patient, settings: ContourSettings) -> list[str]:
-    """The patient's entry of the cohort table, part by part, or the study's patterns."""
-    return [entry.strip() for entry in patient.roi.split(";") if entry.strip()] or list(settings.roi)
-
-
-def _find_rois(patient: _Patient, settings: ContourSettings, warnings: Warnings) -> Sequence[RoiMask]:
-    """All ROIs that the patient's entry, or the study's patterns, name; warns of those that aren't used."""
-    entries = [entry.strip() for entry in patient.roi.split(";") if entry.strip()]
-    if entries and all(is_mask_path(entry) for entry in entries):
-        return named_masks(entries, patient.folder, patient.images, settings.free_text)
-    if entries and is_seed_sphere(entries[0]):
-        return [segmented_roi(patient.suv, entries[0], settings)]
-    patterns = entries or list(settings.roi)
-    try:
-        if patient.index is None:
-            return matching_masks(patient.folder, patterns, patient.images, settings.free_text)
-        rois = _dicom_rois(patient.index, patterns, patient.images, settings)
-    except NoContourError:
-        if settings.auto_segment == "none" or settings.auto_segment_within != "image":
-            raise
-        return [segmented_roi(patient.suv, "", settings)]
-    own = drawn_on_one_image(rois.masks)
-    used = {id(roi) for roi in own}
-    left_out = tuple(
-        f"ROI {roi.label!r} of {roi.file_label} {LEFT_OUT}" for roi in rois.masks if id(roi) not in used
-    )
-    for text in (*rois.unused, *left_out):
-        warnings.warn(text)
-    return own
-
-
-def _dicom_rois(
-    index: Index,
-    patterns: Sequence[str],
-    images: Mapping[Modality, ImageSeries],
-    settings: ContourSettings,
-) -> FileRois:
-    """ROIs of the patient's RTSTRUCT and DICOM SEG objects."""
-    structure_sets = [rtstruct_rois(f, patterns, images, settings) for f in _files(index, "rtstruct")]
-    segmentations = [seg_rois(file, patterns, images, settings) for file in _files(index, "seg")]
-    rois = FileRois.joined([*structure_sets, *segmentations])
-    if not rois.masks:
-        raise _no_roi(index, patterns, rois)
-    return rois
-
-
-def _files(index: Index, role: Literal["rtstruct", "seg"]) -> list[ContourFile]:
-    """Files in the order of series.json."""
-    paths = [path for row in of_role(index, role) for path in files_of(index, row)]
-    return [
-        ContourFile(path, f"{role.upper()} {number} of {len(paths)}")
-        for number, path in enumerate(paths, start=1)
+def _doubtful(rois: MergedRois, patient: RoiSearch, settings: ContourSettings) -> list[str]:
+    """Warnings of unions, within each class where the study has classes."""
+    patterns = patterns_of(patient, settings)
+    doubtful = [
+        text
+        for group in rois.by_image.values()
+        for name, names in patterns.items()
+        for text in doubtful_unions([roi for roi in group if roi.mask_class == name], names)
     ]
-
-
-def _no_roi(index: Index, patterns: Sequence[str], rois: FileRois) -> NoContourError:
-    wanted = "an ROI named like " + " or ".join(patterns)
-    if rois.unused:
-        return NoContourError("no contour can be used", expected=wanted, got="; ".join(rois.unused))
-    if rois.names:
-        listed = sorted(set(rois.names), key=str.lower)
-        return NoContourError(
-            "no ROI has a name that fits",
-            expected=wanted,
-            got="ROIs " + ", ".join(map(repr, listed)),
-            action="set contours.roi or the cohort table's roi to one of these names",
-        )
-    other = sum(row.role in ("rtstruct", "seg") and not row.chosen for row in index.series)
-    return NoContourError(
-        "there is no RTSTRUCT and no DICOM SEG for these images",
-        expected=wanted,
-        got=f"{other} that belong to other images" if other else "none",
-        action="add one, name a mask file in the cohort table's roi, or set contours.required: false",
-    )
+    return list(dict.fromkeys(doubtful))
 
 
 def _write_image_mask(
-    out: Path, rois: Sequence[RoiMask], image: ImageSeries, settings: ContourSettings
+    out: Path, labelled: LabelMask, image: ImageSeries, settings: ContourSettings
 ) -> dict[str, Any]:
     """Write one image's mask; return its entry of the report."""
+    rois, labels = labelled.rois, labelled.labels
     modality = rois[0].match.modality
-    mask = union_mask(rois)
-    if not mask.any():
+    if not labels.any():
         raise ContourError(
             f"the mask on the {modality.upper()} is empty",
             got="contours that fill no voxel by more than half",
@@ -248,11 +169,23 @@ def _write_image_mask(
         entry["rois"].append(facts)
     if settings.partial_volume:
         entry |= _write_shares(out, rois, image)
-    mask = _with_margins(mask, modality, image, settings)
-    entry |= {"volume_mask_ml": _ml(mask, image), "voxels": int(mask.sum())}
+    if settings.classes:
+        entry["classes"] = _class_facts(labels, image, settings)
+    else:
+        labels = _with_margins(labels > 0, modality, image, settings).astype(np.uint8)
+    entry |= {"volume_mask_ml": _ml(labels > 0, image), "voxels": int((labels > 0).sum())}
     entry |= {"margin_mm": settings.margin_mm, "shell_mm": settings.shell_mm}
-    _write_mask(out / entry["file"], mask, image)
+    _write_mask(out / entry["file"], labels, image)
     return entry
+
+
+def _class_facts(labels: Labels, image: ImageSeries, settings: ContourSettings) -> list[dict[str, Any]]:
+    """Name, label and volume of each class, in the order of labels; of absent ones too."""
+    masks = {name: labels == label for label, name in enumerate(settings.class_names(), start=1)}
+    return [
+        {"name": name, "label": label, "voxels": int(mask.sum()), "volume_mask_ml": _ml(mask, image)}
+        for label, (name, mask) in enumerate(masks.items(), start=1)
+    ]
 
 
 def _write_shares(out: Path, rois: Sequence[RoiMask], image: ImageSeries) -> dict[str, Any]:
@@ -281,6 +214,7 @@ def _with_margins(mask: Mask, modality: Modality, image: ImageSeries, settings: 
 def _facts(roi: RoiMask, image: ImageSeries) -> dict[str, Any]:
     return {
         "name": roi.label,
+        **({"class": roi.mask_class} if roi.mask_class else {}),
         "source": roi.source,
         "matched_by": roi.match.matched_by,
         "voxels": int(roi.mask.sum()),
@@ -293,7 +227,7 @@ def _ml(mask: Mask, image: ImageSeries) -> float:
     return round(float(mask.sum()) * image.grid.voxel_ml(), 4)
 
 
-def _write_mask(path: Path, mask: Mask, image: ImageSeries) -> None:
+def _write_mask(path: Path, mask: Mask | Labels, image: ImageSeries) -> None:
     write_nifti(path, Volume(mask.astype(np.uint8), image.grid, "mask"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ def named_masks(
     folder: Path,
     images: Mapping[Modality, ImageSeries],
     free_text: FreeText = "show",
+    classes: Mapping[str, int] | None = None,
 ) -> list[RoiMask]:
     """Masks of the files that a patient's entry names.
 
@@ -48,6 +49,7 @@ def named_masks(
         folder: The patient's folder.
         images: The images a mask may belong to.
         free_text: How messages call the files.
+        classes: Class → its value; a mask per class that a file holds. None: the study has no classes.
 
     Raises:
         ContourError: A file does not exist or is not a mask.
@@ -60,7 +62,8 @@ def named_masks(
             raise ContourError("an entry of roi is not a mask file", got=repr(entry))
         labels = {int(text) for text in match[2].split(",")} if match[2] else set()
         number = f"mask file {len(masks) + 1}"
-        masks += _masks_of(_MaskFile.of(_resolve(match[1], folder), free_text, number), labels, images)
+        file = _MaskFile.of(_resolve(match[1], folder), free_text, number)
+        masks += _masks_of(file, labels, images, classes)
     return masks
 
 
@@ -69,6 +72,7 @@ def matching_masks(
     patterns: Sequence[str],
     images: Mapping[Modality, ImageSeries],
     free_text: FreeText = "show",
+    classes: Mapping[str, int] | None = None,
 ) -> list[RoiMask]:
     """Masks of the files in a patient's folder whose name (without ending) matches a pattern.
 
@@ -88,7 +92,7 @@ def matching_masks(
             action="set contours.roi, or name the file in the cohort table's roi",
         )
     named = [_MaskFile.of(path, free_text, f"mask file {n}") for n, path in enumerate(matching, start=1)]
-    return [mask for file in named for mask in _masks_of(file, set(), images)]
+    return [mask for file in named for mask in _masks_of(file, set(), images, classes)]
 
 
 @dataclass(frozen=True)
@@ -124,23 +128,34 @@ def _resolve(text: str, folder: Path) -> Path:
     )
 
 
-def _masks_of(file: _MaskFile, labels: set[int], images: Mapping[Modality, ImageSeries]) -> list[RoiMask]:
+@dataclass(frozen=True)
+class _Region:
+    """A region of a mask file.
+
+    Attributes:
+        mask: Boolean (z, y, x), on the file's grid.
+        mask_class: Its class; empty: the study has none.
+        warnings: What the user should know.
+    """
+
+    mask: Mask
+    mask_class: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def _masks_of(
+    file: _MaskFile,
+    labels: set[int],
+    images: Mapping[Modality, ImageSeries],
+    classes: Mapping[str, int] | None,
+) -> list[RoiMask]:
     volume = read_nifti(file.path, "mask", label=file.label)
     present = _labels_in(volume, file.label)
-    _require_labels(labels, present, file.label)
-    inside = np.isin(volume.array, sorted(labels)) if labels else volume.array > 0
-    warnings: tuple[str, ...] = ()
-    if not labels and len(present) > 1:
-        listed = ", ".join(map(str, sorted(present)))
-        warnings = (f"{file.label} holds labels {listed}; all are united",)
-    name = _ENDING.sub("", file.path.name)
-    called = _ENDING.sub("", file.label)
-    masks = []
-    for modality, image in images.items():
-        mask = on_grid(inside, volume.grid, image.grid)
-        if mask is not None:
-            match = ImageMatch(modality, "same voxels")
-            masks.append(RoiMask(name, called, match, mask, "mask_file", file.label, warnings=warnings))
+    if classes is None:
+        regions = [_united(volume, labels, present, file.label)]
+    else:
+        regions = _by_class(volume, labels, present, file.label, classes)
+    masks = [mask for region in regions for mask in _on_images(region, volume.grid, file, images)]
     if not masks:
         grids = "; ".join(f"{m.upper()} {image.grid.describe()}" for m, image in images.items())
         raise GeometryError(
@@ -151,6 +166,61 @@ def _masks_of(file: _MaskFile, labels: set[int], images: Mapping[Modality, Image
             action="export the mask on the CT's or the PET's grid",
         )
     return masks
+
+
+def _on_images(
+    region: _Region, grid: Grid, file: _MaskFile, images: Mapping[Modality, ImageSeries]
+) -> list[RoiMask]:
+    """A region on every image whose voxels it shares."""
+    name, called = _ENDING.sub("", file.path.name), _ENDING.sub("", file.label)
+    masks = []
+    for modality, image in images.items():
+        mask = on_grid(region.mask, grid, image.grid)
+        if mask is not None:
+            match = ImageMatch(modality, "same voxels")
+            roi = RoiMask(name, called, match, mask, "mask_file", file.label, warnings=region.warnings)
+            masks.append(replace(roi, mask_class=region.mask_class))
+    return masks
+
+
+def _united(volume: Volume, labels: set[int], present: set[int], label: str) -> _Region:
+    """The labels that are asked for, or all, as one region."""
+    _require_labels(labels, present, label)
+    warnings: tuple[str, ...] = ()
+    if not labels and len(present) > 1:
+        listed = ", ".join(map(str, sorted(present)))
+        warnings = (f"{label} holds labels {listed}; all are united",)
+    inside = np.isin(volume.array, sorted(labels)) if labels else volume.array > 0
+    return _Region(inside, warnings=warnings)
+
+
+def _by_class(
+    volume: Volume, labels: set[int], present: set[int], label: str, classes: Mapping[str, int]
+) -> list[_Region]:
+    """A region per class that the file holds; other values are allowed only where roi leaves them out.
+
+    Raises:
+        ContourError: A value is of no class, or the file holds no class.
+    """
+    unknown = sorted((labels or present) - set(classes.values()))
+    if unknown:
+        raise ContourError(
+            "a mask holds a value that is of no class",
+            where=label,
+            expected=", ".join(f"{value} ({name})" for name, value in classes.items()),
+            got=", ".join(map(str, unknown)),
+            action="name its class in contours.classes, or the values that count in the cohort table's roi, as in "
+            "mask.nii.gz:1,2",
+        )
+    wanted = labels or set(classes.values())
+    regions = [
+        _Region(np.asarray(volume.array == value), name)
+        for name, value in classes.items()
+        if value in wanted & present
+    ]
+    if not regions:
+        raise ContourError("a mask holds no class", where=label, got="only background")
+    return regions
 
 
 def _labels_in(volume: Volume, label: str) -> set[int]:

@@ -90,6 +90,7 @@ class RoiMask:
         warnings: What the user should know.
         content_time: Date and time of the file's content as written; empty if it has none.
         shares: Shares of voxels that lie inside the contours, where the study asks for them.
+        mask_class: Class of `contours.classes` that it belongs to; empty: the study has none.
     """
 
     name: str
@@ -102,6 +103,7 @@ class RoiMask:
     warnings: tuple[str, ...] = ()
     content_time: str = ""
     shares: VoxelShares | None = None
+    mask_class: str = ""
 
 
 @dataclass(frozen=True)

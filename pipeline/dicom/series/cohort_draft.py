@@ -5,13 +5,12 @@ Usage: ``python -m pipeline.dicom.series.cohort_draft DICOM OUT`` (``make cohort
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from pipeline.console import configure_logging
 from pipeline.dicom.header.rtstruct import read_roi_names
 from pipeline.dicom.series.archives import Limits
 from pipeline.dicom.series.scan import Instance, scan_folder
-from pipeline.errors import DicomError, PipelineError, TableError, printable
+from pipeline.errors import DicomError, PipelineError, printable
+from pipeline.tables.drafts import beside, link_files, path_in_table, require_new, write_rows
 from pipeline.tables.files import is_zip, list_files
 
 log = logging.getLogger(__name__)
@@ -71,15 +71,7 @@ def draft_cohort(dicom: Path, out: Path) -> list[DraftPatient]:
         DicomError: There is no DICOM file with a Patient ID.
         TableError: `out` exists already; filled-in outcomes are never overwritten.
     """
-    if not out.name.endswith(".csv"):
-        raise TableError("the cohort table must be a CSV", where=str(out), action="give OUT=….csv")
-    for path in (out, _beside(out, "key.csv"), _beside(out, "links")):
-        if path.exists():
-            raise TableError(
-                "the draft would overwrite a file",
-                where=str(path),
-                action="give another name, or remove it if its outcomes are not needed",
-            )
+    require_new(out, "key.csv", "links")
     groups = _scan(dicom)
     patients = [
         _patient(f"P{n:04d}", key, scanned) for n, (key, scanned) in enumerate(groups.items(), start=1)
@@ -87,19 +79,21 @@ def draft_cohort(dicom: Path, out: Path) -> list[DraftPatient]:
     out.parent.mkdir(parents=True, exist_ok=True)
     usable = [p for p in patients if p.counts["pet_series"] or p.counts["ct_series"]]
     owners = _owners(patients)
-    _write(
+    write_rows(
         out,
         COLUMNS,
         ((p.patient_id, "development", "", _image_path(p, owners, out), "", "", "") for p in usable),
     )
-    _write(
-        _beside(out, "notes.csv"),
+    write_rows(
+        beside(out, "notes.csv"),
         NOTES,
         ((p.patient_id, *(p.counts[name] for name in NOTES[1:-1]), p.note) for p in patients),
     )
-    private = _beside(out, "key.csv")
+    private = beside(out, "key.csv")
     private.touch(mode=0o600)
-    _write(private, ("patient_id", "dicom_patient_id"), ((p.patient_id, _as_text(p.key)) for p in patients))
+    write_rows(
+        private, ("patient_id", "dicom_patient_id"), ((p.patient_id, _as_text(p.key)) for p in patients)
+    )
     return patients
 
 
@@ -107,17 +101,6 @@ def _as_text(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula (CWE-1236): `'` before what would begin one."""
     clean = printable(cell)
     return f"'{clean}" if clean.lstrip()[:1] in ("=", "+", "-", "@") else clean
-
-
-def _beside(out: Path, ending: str) -> Path:
-    return out.with_name(f"{out.stem}.{ending}")
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 @dataclass(frozen=True)
@@ -224,7 +207,7 @@ def _image_path(patient: DraftPatient, owners: Mapping[Path, set[str]], out: Pat
     if folder.is_file() and not is_zip(folder):
         folder = folder.parent
     if owners[folder] == {patient.patient_id}:
-        return _relative(folder)
+        return path_in_table(folder)
     for file in patient.files:
         if len(owners[file]) > 1:
             raise DicomError(
@@ -233,17 +216,11 @@ def _image_path(patient: DraftPatient, owners: Mapping[Path, set[str]], out: Pat
                 expected="files of one patient",
                 action="unpack it first",
             )
-    links = _beside(out, "links") / patient.patient_id
-    links.mkdir(parents=True)
-    for number, file in enumerate(patient.files, start=1):
-        (links / f"{number:06d}{file.suffix.lower()}").symlink_to(file)
-    return _relative(links.absolute())
-
-
-def _relative(path: Path) -> str:
-    """The path relative to the working directory where it lies below it, else absolute."""
-    here = Path.cwd()
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
+    links = beside(out, "links") / patient.patient_id
+    link_files(
+        links, ((f"{n:06d}{file.suffix.lower()}", file) for n, file in enumerate(patient.files, start=1))
+    )
+    return path_in_table(links.absolute())
 
 
 def roi_names(patients: Sequence[DraftPatient]) -> Counter[str]:
@@ -268,9 +245,9 @@ def describe(patients: Sequence[DraftPatient], out: Path) -> str:
     names = roi_names(patients)
     if names:
         lines.append("ROI names: " + ", ".join(f"{name!r} ({n})" for name, n in names.most_common(20)))
-    lines.append(f"each patient's series and notes: {_beside(out, 'notes.csv')}")
+    lines.append(f"each patient's series and notes: {beside(out, 'notes.csv')}")
     lines.append(
-        f"which patient is which (private, keep it out of version control): {_beside(out, 'key.csv')}"
+        f"which patient is which (private, keep it out of version control): {beside(out, 'key.csv')}"
     )
     lines.append("next: fill in time_days and event, and set external patients' set")
     return "\n".join(lines)

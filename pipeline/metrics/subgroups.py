@@ -1,0 +1,93 @@
+"""Every metric in each level of a column of the cohort table, such as a cancer's site or a centre."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ModelError
+from pipeline.metrics.bootstrap import MetricRow
+from pipeline.metrics.labels import Label
+from pipeline.metrics.predictions import Predictions, RiskPredictions
+from pipeline.metrics.scores import score
+from pipeline.metrics.time_dependent import SurvivalOutcome
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+Members = NDArray[np.bool_]
+
+
+def level_name(value: Any) -> str:
+    """A level of a column as text: whole numbers without a decimal point, a missing value empty."""
+    if value is None or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def subgroup_rows(
+    predictions: Predictions, outcomes: pd.DataFrame, columns: Sequence[str], counts: Array, confidence: float
+) -> Iterator[tuple[str, str, MetricRow]]:
+    """Scores of a model within each level of each column.
+
+    The resamples are those of the whole set: a subgroup's size varies in them as it would in other samples of
+    patients. Patients without a level belong to no subgroup of that column.
+
+    Args:
+        predictions: Predictions of n patients.
+        outcomes: Cohort table, indexed by patient_id, with the columns.
+        columns: Names of columns.
+        counts: (B, n) bootstrap counts.
+        confidence: Confidence level of the intervals.
+
+    Yields:
+        Column, level, and a metric as :func:`pipeline.metrics.scores.score` gives it.
+
+    Raises:
+        ModelError: The cohort table lacks a column.
+    """
+    for column in columns:
+        if column not in outcomes:
+            raise ModelError(
+                f"evaluation.subgroups names {column!r}, which the cohort table lacks",
+                expected=", ".join(map(str, outcomes.columns)),
+            )
+        levels = np.array([level_name(value) for value in outcomes.loc[list(predictions.patients), column]])
+        for level in sorted(set(levels) - {""}):
+            members = levels == level
+            part = of_members(predictions, members)
+            for row in score(part, counts[:, members], confidence):
+                yield column, level, row
+
+
+def of_members(predictions: Predictions, members: Members) -> Predictions:
+    """The same predictions of some of the patients.
+
+    Args:
+        predictions: Predictions of n patients.
+        members: (n,) whose predictions are kept.
+    """
+    shared: dict[str, Any] = {
+        "patients": tuple(p for p, inside in zip(predictions.patients, members, strict=True) if inside),
+        "fold": None if predictions.fold is None else predictions.fold[members],
+        "event": None if predictions.event is None else predictions.event[members],
+        "dice": None if predictions.dice is None else predictions.dice[members],
+        "distances": {name: values[members] for name, values in predictions.distances.items()},
+        "labels": tuple(Label(x.name, x.truth[members], x.probability[members]) for x in predictions.labels),
+    }
+    if not isinstance(predictions, RiskPredictions):
+        return replace(predictions, **shared)
+    whole = predictions.outcome
+    return replace(
+        predictions,
+        **shared,
+        # Censoring may differ between subgroups, so each has its own distribution.
+        outcome=SurvivalOutcome.of(whole.time[members], whole.event[members]),
+        risk=predictions.risk[members],
+        survival={days: values[members] for days, values in predictions.survival.items()},
+    )

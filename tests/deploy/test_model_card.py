@@ -1,0 +1,38 @@
+"""The model card: what is printed comes from the manifest and the metrics, and identifies nobody."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from pipeline.deploy.model_card import CardFacts, model_card
+from tests.deploy.synthetic_bundle import make_manifest
+
+NAN = float("nan")
+METRICS = pd.DataFrame(
+    [
+        ("linear", "development", "c_index", 0.71, 0.61, 0.8, "pairs within folds"),
+        ("linear", "external", "c_index", NAN, NAN, NAN, "9 events: not estimated"),
+        ("linear", "development", "calibration_slope_365.25d", 0.9, 0.5, 1.3, ""),
+        ("linear", "development", "dice", 0.8, NAN, NAN, ""),
+        ("other", "development", "c_index", 0.99, 0.98, 1.0, ""),
+    ],
+    columns=["model", "set", "metric", "value", "ci_low", "ci_high", "note"],
+)
+
+
+def test_the_card_says_what_the_metrics_say() -> None:
+    card = model_card(make_manifest(), CardFacts(METRICS, (30, 9), 2))
+    assert "| C-index (0.5 = chance) | 0.71 (0.61 to 0.80) | 9 events: not estimated |" in card
+    assert "| calibration slope (1 is ideal), 1 year | 0.90 (0.50 to 1.30) | – |" in card
+    assert "| mean Dice | 0.80 | – |" in card
+    assert "0.99" not in card
+    assert "Learned from 40 patients (20 with the event) in 2 folds." in card
+    assert "Judged on 30 patients (9 with the event) of the external set." in card
+    assert "Fewer than 20 events in a set" in card
+    assert "| SUVmax of the PET (g/mL) | 5 | 20 |" in card and "Needs clinical values: clinical_age" in card
+    assert "not for the care of patients" in card and "risk group and survival at 1 year" in card
+
+
+def test_without_external_patients_the_card_says_so() -> None:
+    card = model_card(make_manifest(), CardFacts(METRICS[METRICS["set"] == "development"], None, 2))
+    assert "No external patients" in card and "Fewer than" not in card

@@ -1,0 +1,54 @@
+"""Settings of the classes of a mask."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import SettingsError
+from pipeline.settings.dicom import ContourSettings
+from pipeline.settings.root import load_settings
+from tests.settings.minimal import study
+
+
+def test_classes_are_named_by_values_or_by_patterns():
+    by_value = ContourSettings(classes={"gtvp": 1, "gtvn": 2})
+    assert by_value.class_names() == ("gtvp", "gtvn")
+    assert by_value.class_values() == {"gtvp": 1, "gtvn": 2} and not by_value.class_patterns()
+    by_name = ContourSettings(classes={"gtvp": "GTVp*", "gtvn": ["GTVn*", "LN*"]})
+    assert by_name.class_patterns() == {"gtvp": ("GTVp*",), "gtvn": ("GTVn*", "LN*")}
+    assert not by_name.class_values()
+    # A rule gets settings as plain values.
+    assert ContourSettings.model_validate(by_name.model_dump(mode="json")) == by_name
+
+
+@pytest.mark.parametrize(
+    ("contours", "message"),
+    [
+        ({"classes": {"gtvp": 0}}, "1 to 255"),
+        ({"classes": {"gtvp": True}}, "1 to 255"),
+        ({"classes": {"gtvp": 1.0}}, "1 to 255"),
+        ({"classes": {"gtvp": []}}, "pattern of ROI names"),
+        ({"classes": {"gtvp": " "}}, "pattern of ROI names"),
+        ({"classes": {"gtvp": 1, "gtvn": 1}}, "one value"),
+        ({"classes": {"gtvp": 1, "gtvn": "GTVn"}}, "not by both"),
+        ({"classes": {"GTVp": 1}}, "lower-case"),
+        ({"classes": {"union": 1}}, "none of"),
+        ({"classes": {"gtvp": 1}, "margin_mm": 3.0}, "go without margin_mm"),
+        ({"classes": {"gtvp": 1}, "shell_mm": 3.0}, "go without shell_mm"),
+        ({"classes": {"gtvp": "a"}, "partial_volume": True}, "go without partial_volume"),
+        ({"classes": {"gtvp": "a"}, "auto_segment": "fixed_4.0"}, "go without auto_segment"),
+        ({"classes": {f"c{n}": n for n in range(1, 18)}}, "at most 16"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_refused(contours, message):
+    with pytest.raises(SettingsError, match=message):
+        load_settings(study(contours=contours))
+
+
+def test_slices_have_values_and_disks_one_lesion():
+    slices = {"source": "slices"}
+    load_settings(study(cohort=slices, contours={"classes": {"ground_glass": 1}}))
+    with pytest.raises(SettingsError, match="slices do not have"):
+        load_settings(study(cohort=slices, contours={"classes": {"ground_glass": "GG*"}}))
+    with pytest.raises(SettingsError, match="generated disks have one lesion"):
+        load_settings(study(cohort={"source": "generated"}, disks={}, contours={"classes": {"disk": 1}}))
