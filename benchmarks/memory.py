@@ -113,7 +113,7 @@ def train(root: Path, options: argparse.Namespace) -> None:
 
     from pipeline.training.context import fingerprint_of, load_fold, make_context
     from pipeline.training.device import choose_device, reproducible
-    from pipeline.training.memory import expected_memory
+    from pipeline.training.memory_estimate import expected_memory
     from pipeline.training.trainer import run_training, start_run
 
     job = job_of(root, options)

@@ -22,7 +22,7 @@ from pipeline.training.context import FoldData, FoldJob, fingerprint_of, load_fo
 from pipeline.training.detections import DETECTION, detections_table
 from pipeline.training.device import reproducible
 from pipeline.training.interruptions import explained_out_of_memory
-from pipeline.training.memory import expected_memory
+from pipeline.training.memory_estimate import expected_memory
 from pipeline.training.outputs import (
     MASKED_SETS,
     NetworkPredictions,
