@@ -84,7 +84,7 @@ def fold_memory_mb(study: Study, model: str) -> int:
     size = StepSize(
         kind=network.kind,
         width=_width(study, model),
-        channels=2 if study.from_scanner else 3,
+        channels=len(study.settings.crop.channels) if study.from_scanner else 3,
         shape=_shape(study),
         stored=_stored_shape(study),
         batch=training.batch,
