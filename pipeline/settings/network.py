@@ -30,6 +30,11 @@ class Network(Model):
         default_factory=dict, description="Keys of the section `training` that differ for this model."
     )
 
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """(setting, column) of each column of the cohort table that the network names."""
+        labels = self.losses.labels if "labels" in self.gives() else ()
+        return (*super().columns(), *(("losses.labels", column) for column in labels))
+
     @model_validator(mode="after")
     def _losses_fit(self) -> Network:
         """A weight that a study gives to a term the network cannot have is an error."""
