@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -138,7 +139,7 @@ def _outputs(
 
 
 def _weights(channels: int, filters: int, halo: int, sides: tuple[int, int, int]) -> Iterator[Line]:
-    from pipeline.training.gpu.conv import weight_gradient
+    from pipeline.training.gpu.conv import Launch, weight_gradient
 
     x, g = image(channels, sides), image(filters, sides, 1)
     side, size = 2 * halo + 1, _gigabytes(channels, filters, sides)
@@ -149,13 +150,14 @@ def _weights(channels: int, filters: int, halo: int, sides: tuple[int, int, int]
         return _back(g, x, like, halo, [False, True, False])[1]
 
     yield Line(f"weights {side}³ {channels}→{filters} cuDNN", usual, size)
-    for band in _folds(channels, filters, halo)[:3]:
-        for units, at_once, warps in ((0, 64, 4), (0, 128, 4), (0, 64, 8)):
+    for band in _folds(channels, filters, halo)[1:3]:
+        tried = ((4, 1, 128, 0), (4, 2, 128, 0), (4, 3, 64, 0), (8, 1, 128, 8), (8, 2, 128, 0))
+        ways = [(Launch(warps, stages, together), units) for warps, stages, together, units in tried]
+        for way, units in ways:
+            name = f"{_name('weights', band)} warps {way.warps} stages {way.stages} at once {way.segments}"
             yield Line(
-                f"{_name('weights', band)} at once {at_once} warps {warps}",
-                lambda b=band, u=units, m=at_once, w=warps: weight_gradient(
-                    x, g, b, units=u, segments_at_once=m, warps=w
-                ),
+                f"{name} units {units}",
+                lambda b=band, w=way, u=units: weight_gradient(x, g, b, w, u),
                 size,
                 usual,
             )
@@ -176,13 +178,16 @@ def others() -> Iterator[Line]:
     from pipeline.training.gpu.pool import max_pool
 
     def both(call: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], Tensor]:
-        leaves = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in inputs]
-        g = torch.randn_like(call(*leaves))
+        @functools.cache
+        def prepared() -> tuple[list[Tensor], Tensor]:
+            leaves = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in inputs]
+            return leaves, torch.randn_like(call(*leaves))
 
         def step() -> Tensor:
+            leaves, gradient = prepared()
             result = call(*leaves)
-            torch.autograd.grad(result, leaves, g)
-            return result
+            torch.autograd.grad(result, leaves, gradient)
+            return result.detach()
 
         return step
 

@@ -17,6 +17,8 @@ class Network(Model):
     is_network = True
     is_flat: ClassVar[bool] = False
     """Whether images are single slices (Z = 1)."""
+    has_class_masks: ClassVar[bool] = True
+    """Whether a mask that the network gives tells the study's classes apart."""
     takes_clinical: ClassVar[bool] = True
     """Whether clinical columns can be joined."""
 
@@ -25,10 +27,20 @@ class Network(Model):
         description="`clinical_*` columns of the cohort table that are joined before the last layer, "
         "standardised by the fold's training patients.",
     )
+    subset: str = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9_]*)?$",
+        description="Part of the cohort that the network is trained and judged on: a name in the column `subsets` "
+        "of the cohort table; empty: all patients. Sets and folds are the study's.",
+    )
     losses: LossSettings = Field(default_factory=LossSettings, description="Terms of the loss.")
     training: dict[str, Any] = Field(
         default_factory=dict, description="Keys of the section `training` that differ for this model."
     )
+
+    def detected_kinds(self) -> int:
+        """Number of kinds of lesion that the network detects by boxes; 0 for one that does not."""
+        return 0
 
     def columns(self) -> tuple[tuple[str, str], ...]:
         """(setting, column) of each column of the cohort table that the network names."""

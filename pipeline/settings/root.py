@@ -9,13 +9,15 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import SettingsError
-from pipeline.settings import consistency
+from pipeline.settings import consistency, contour_consistency
 from pipeline.settings.base import Section
+from pipeline.settings.chest_phantom import ChestSliceSettings
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSettings, SuvSettings
 from pipeline.settings.evaluation import EvaluationSettings, ReportSettings
 from pipeline.settings.explain import ExplainSettings
 from pipeline.settings.geometry import CropSettings, RegistrationSettings
+from pipeline.settings.ingest import IngestSettings
 from pipeline.settings.kinds import ModelEntry, ranking
 from pipeline.settings.messages import explain
 from pipeline.settings.network import Network
@@ -41,12 +43,17 @@ class Settings(Section):
     disks: DiskSettings | None = Field(
         None, description="Only in a study whose images are generated disks: `cohort.source: generated`."
     )
+    chest_slices: ChestSliceSettings | None = Field(
+        None,
+        description="Only in a study whose images are generated chest slices: `cohort.source: generated`.",
+    )
     index: IndexSettings = Field(default_factory=IndexSettings)
     convert: ConvertSettings = Field(default_factory=ConvertSettings)
     suv: SuvSettings = Field(default_factory=SuvSettings)
     contours: ContourSettings = Field(default_factory=ContourSettings)
     registration: RegistrationSettings = Field(default_factory=RegistrationSettings)
     crop: CropSettings = Field(default_factory=CropSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
     radiomics: RadiomicsSettings = Field(default_factory=RadiomicsSettings)
     plan: PlanSettings = Field(default_factory=PlanSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
@@ -78,13 +85,24 @@ class Settings(Section):
         return {"study": {}, "cohort": {}, **values} if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
+    def _masks_have_the_classes(self) -> Settings:
+        """The networks whose masks tell classes apart are given the study's."""
+        for name, network in self.networks().items():
+            classes = contour_consistency.mask_classes_of(self, name, network)
+            if classes != network.losses.mask_classes:
+                losses = network.losses.model_copy(update={"mask_classes": classes})
+                self.models[name] = network.model_copy(update={"losses": losses})
+        return self
+
+    @model_validator(mode="after")
     def _sections_agree(self) -> Settings:
         consistency.require_names(self)
         consistency.require_generators(self)
         consistency.require_channels(self)
-        consistency.require_contours(self)
+        contour_consistency.require_contours(self)
+        consistency.require_subsets(self)
         consistency.require_boxes(self)
-        consistency.require_classes(self)
+        contour_consistency.require_classes(self)
         consistency.require_deep_sources(self)
         require_paper(self)
         consistency.require_comparisons(self)

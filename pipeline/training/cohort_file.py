@@ -39,6 +39,7 @@ class CohortHeader:
         spacing_mm: (z, y, x).
         margin: Voxels stored beyond what networks are given, on each side.
         crops_digest: Hash of every array of every patient's crop.
+        classes: Names of the classes of labels 1, 2, …; empty: masks tell none apart.
     """
 
     ids: tuple[str, ...]
@@ -51,6 +52,7 @@ class CohortHeader:
     spacing_mm: tuple[float, float, float]
     margin: int
     crops_digest: str
+    classes: tuple[str, ...] = ()
 
     @property
     def voxels(self) -> int:
@@ -173,7 +175,11 @@ def entry_of(crop: StandardisedCrop, crc32: int = 0) -> PatientEntry:
 
 
 def header_of(entries: Sequence[PatientEntry], precision: str) -> CohortHeader:
-    """The header of a cohort of these patients."""
+    """The header of a cohort of these patients.
+
+    Raises:
+        TrainingError: Masks differ in their classes.
+    """
     first = entries[0]
     (c, z, y, x), spacing = first.shape, first.attributes.spacing_mm
     checksums = [str(sorted(entry.attributes.checksums.items())).encode() for entry in entries]
@@ -188,7 +194,23 @@ def header_of(entries: Sequence[PatientEntry], precision: str) -> CohortHeader:
         spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         margin=int(first.attributes.margin),
         crops_digest=digest(*checksums),
+        classes=_one_list_of_classes(entries),
     )
+
+
+def _one_list_of_classes(entries: Sequence[PatientEntry]) -> tuple[str, ...]:
+    """The classes that all masks tell apart; empty where no patient has a mask."""
+    masked = [entry.attributes for entry in entries if entry.has_mask]
+    for crop in masked:
+        if crop.classes != masked[0].classes:
+            raise TrainingError(
+                "masks differ in their classes",
+                where=f"patient {crop.patient_id}",
+                expected=f"{', '.join(masked[0].classes) or 'none'}, as patient {masked[0].patient_id}",
+                got=", ".join(crop.classes) or "none",
+                action="remake the crops with one setting of contours.classes",
+            )
+    return masked[0].classes if masked else ()
 
 
 def in_precision(crop: StandardisedCrop, precision: str) -> torch.Tensor:

@@ -142,7 +142,7 @@ def load_fold(job: FoldJob, device_config: DeviceConfig) -> FoldData:
         TrainingError: There is no such fold; patients are missing in the cohort table, or lack a
             mask that the network needs; or see :func:`load_cohort`.
     """
-    splits = read_splits(job.splits)
+    splits = _splits_of(job)
     _check_fold(job, splits)
     outcomes = read_outcomes(job.outcomes)
     sets = splits.sets(job.fold)
@@ -156,11 +156,25 @@ def load_fold(job: FoldJob, device_config: DeviceConfig) -> FoldData:
     rows = {str(name): cohort.rows(ids) for name, ids in sets.items()}
     try:
         _check_masks(job, cohort)
+        _check_classes(job, cohort)
         _check_masks_to_learn(job, cohort, rows["train"])
     except TrainingError:
         cohort.close()
         raise
     return FoldData(cohort, encoder, rows)
+
+
+def _splits_of(job: FoldJob) -> Splits:
+    """Sets of the network's part of the cohort."""
+    splits, subset = read_splits(job.splits), job.network.subset
+    if subset and subset not in splits.subsets:
+        raise TrainingError(
+            "no usable patient is of the subset that a network is trained on",
+            where=f"models.{job.model}.subset",
+            expected=", ".join(splits.subsets) or "a column `subsets` in the cohort table",
+            got=subset,
+        )
+    return splits.of_subset(subset)
 
 
 def _check_fold(job: FoldJob, splits: Splits) -> None:
@@ -170,6 +184,14 @@ def _check_fold(job: FoldJob, splits: Splits) -> None:
             where=str(job.splits),
             expected=f"0 to {len(splits.folds) - 1}",
             got=str(job.fold),
+        )
+    if len(splits.folds[job.fold].train) < 2:
+        raise TrainingError(
+            "too few training patients",
+            where=f"model {job.model}, fold {job.fold}",
+            expected="2 or more",
+            got=f"{len(splits.folds[job.fold].train)} of {job.network.subset or 'the cohort'}",
+            action="use fewer folds, or add patients",
         )
     if job.training.checkpoint_selection == "best_validation" and not splits.folds[job.fold].validation:
         raise TrainingError(
@@ -198,6 +220,18 @@ def _check_masks(job: FoldJob, cohort: CohortTensors) -> None:
             where=f"model {job.model}",
             got=f"{len(without)} patients without: {', '.join(without[:5])}",
             action="set masked: false, choose another network, or exclude these patients",
+        )
+
+
+def _check_classes(job: FoldJob, cohort: CohortTensors) -> None:
+    expected = job.network.losses.mask_classes
+    if expected and cohort.classes != expected and bool(cohort.has_mask.any()):
+        raise TrainingError(
+            "the crops' masks have other classes than the network",
+            where=f"model {job.model}",
+            expected=", ".join(expected),
+            got=", ".join(cohort.classes) or "none",
+            action="run the rules `contours` (or `ingest`) and `crop` again",
         )
 
 

@@ -24,7 +24,7 @@ class StandardisedCrop:
 
     Attributes:
         image: (C, Z, Y, X) float32.
-        mask: (Z, Y, X) uint8, 1 = tumour; 0 where the patient has none.
+        mask: (Z, Y, X) uint8, 1 = tumour, or the labels of classes; 0 where the patient has none.
         has_mask: Whether the patient has a mask.
         air: (C) float32, the value of air in each channel.
         attributes: Attributes of the crop as it is stored.
@@ -64,7 +64,7 @@ def standardised_crops(
         shape, first = shape or crop.image.shape, first or crop.attributes
         _check_alike(crop, shape, first)
         standardised = standardise(crop, standardisation)
-        mask = np.zeros(shape[1:], dtype=np.uint8) if crop.mask is None else (crop.mask > 0).astype(np.uint8)
+        mask = np.zeros(shape[1:], dtype=np.uint8) if crop.mask is None else crop.mask
         yield StandardisedCrop(
             standardised.image, mask, crop.mask is not None, standardised.air, crop.attributes
         )

@@ -78,7 +78,8 @@ class CohortTensors:
         ids: Patient ids, (N).
         images: (N, C, Z, Y, X) standardised, on the device. Where they are in a file: a tensor of that
             shape and type without values (PyTorch's device `meta`).
-        masks: (N, Z, Y, X) uint8, 1 = tumour; 0 where a patient has none. In a file where the images are.
+        masks: (N, Z, Y, X) uint8, 1 = tumour, or the labels of `classes`; 0 where a patient has none. In a
+            file where the images are.
         has_mask: (N) whether a patient has a mask.
         air: (N, C) float32, each patient's standardised value of air.
         time: (N) float32, days; None without outcomes.
@@ -90,6 +91,7 @@ class CohortTensors:
         spacing_mm: (z, y, x).
         margin: Voxels stored beyond what networks are given, on each side.
         device: The device of batches.
+        classes: Names of the classes of labels 1, 2, …; empty: masks tell none apart.
         crops_digest: Hash of every array of every patient's crop.
         prefetcher: Reads batches from the file; None where the cohort is on the device.
     """
@@ -107,6 +109,7 @@ class CohortTensors:
     spacing_mm: tuple[float, float, float]
     margin: int
     device: torch.device
+    classes: tuple[str, ...] = ()
     crops_digest: str = ""
     prefetcher: Prefetcher | None = None
 
@@ -201,6 +204,7 @@ def load_cohort(
         spacing_mm=header.spacing_mm,
         margin=header.margin,
         device=device,
+        classes=header.classes,
         crops_digest=header.crops_digest,
         prefetcher=stored.prefetcher,
     )

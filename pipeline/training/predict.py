@@ -24,7 +24,7 @@ THRESHOLD = 0.5
 """Tumour probability above which a voxel belongs to the mask (Meng et al., section 3.1)."""
 RISK_DAYS = 36 * DAYS_PER_MONTH
 """Risk of a discrete-time network: 1 − S at 36 months (Meng et al., section 4.4)."""
-MIRRORED = ("mask", "reconstruction", "activation_coronal")
+MIRRORED = ("mask", "class_masks", "reconstruction", "activation_coronal")
 """Outputs that are images with a sagittal axis, which a mirrored input mirrors too."""
 
 
@@ -103,6 +103,20 @@ def risk_of(outputs: Tensors, losses: LossSettings) -> torch.Tensor | None:
 
         return 1 - survival_at(outputs["interval_logits"], RISK_DAYS, losses.interval_edges_days)
     return None
+
+
+def pixels_of(outputs: Tensors, targets: Tensors) -> list[tuple[float, ...]]:
+    """Of each slice the pixels that :data:`pipeline.tables.predictions.PIXELS` names; NaN without a mask.
+
+    Of volumes none: their number of background voxels is that of the crop.
+    """
+    if "mask" not in outputs or outputs["mask"].shape[1] != 1:
+        return []
+    predicted, manual = outputs["mask"] > THRESHOLD, targets["mask"] > THRESHOLD
+    parts = (predicted & manual, predicted, manual, manual.new_ones(manual.shape))
+    known = targets["mask_known"].bool().tolist()
+    rows = zip(*(part.flatten(1).sum(1).double().cpu().tolist() for part in parts), strict=True)
+    return [row if is_known else (float("nan"),) * 4 for row, is_known in zip(rows, known, strict=True)]
 
 
 def dice_of(outputs: Tensors, targets: Tensors) -> torch.Tensor:
