@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 
 from pipeline.attempts import causes_of_end
-from pipeline.training.memory_estimate import MB, StepSize, fold_memory, width_of
+from pipeline.settings.step_memory import MB, StepSize, fold_memory, width_of
 from pipeline.workflow.study import Study
 
 GFLOP_PER_MEGAVOXEL = {

@@ -10,7 +10,7 @@ import pytest
 from pipeline.attempts import MEMORY, TIME, attempts_file
 from pipeline.errors import SettingsError
 from pipeline.settings.kinds import NETWORKS
-from pipeline.training.memory_estimate import NETWORK_MEMORY
+from pipeline.settings.step_memory import NETWORK_MEMORY
 from pipeline.workflow.resources import (
     GFLOP_PER_MEGAVOXEL,
     USUAL_GFLOP,
