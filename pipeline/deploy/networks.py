@@ -56,6 +56,7 @@ class NetworkResult:
         risk: Higher = worse; None of a network that does not predict survival.
         survival: Probability at the manifest's horizons; NaN beyond follow-up; None without risk.
         probability: (Z, Y, X) tumour probability on the crop without margin; None without mask.
+        class_probability: (K, Z, Y, X) the same of each class of the mask; None where it tells none apart.
         labels: Probability by label column.
         boxes: (x1, y1, x2, y2, score, kind) of its detections, the best first; None where it does not detect.
     """
@@ -63,6 +64,7 @@ class NetworkResult:
     risk: float | None
     survival: list[float] | None
     probability: np.ndarray | None = None
+    class_probability: np.ndarray | None = None
     labels: dict[str, float] = field(default_factory=dict)
     boxes: list[Box] | None = None
 
@@ -138,6 +140,8 @@ def _result(
     )
     if "mask" in outputs:
         result.probability = outputs["mask"][0].float().cpu().numpy()
+    if "class_masks" in outputs:
+        result.class_probability = outputs["class_masks"][0].float().cpu().numpy()
     if DETECTION in outputs:
         result.boxes = real_boxes(outputs[DETECTION][0])
     if "labels" in outputs:
