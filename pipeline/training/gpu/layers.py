@@ -73,7 +73,7 @@ def _conv_norm_relu(module: ConvNormRelu, x: Tensor, added: Tensor | None = None
     if has_few_channels(conv, x):
         convolved = convolve(x.to(dtype), conv.weight)
     else:
-        convolved = nn.functional.conv3d(x, conv.weight, None, padding=conv.padding)
+        convolved = conv._conv_forward(x, conv.weight, None)
     return normalise_rectify_add(convolved, norm, conv.bias, added)
 
 
