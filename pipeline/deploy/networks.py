@@ -87,7 +87,7 @@ def run_network(
         BundleError: The crop does not have the channels and shape the network was trained on.
         CheckpointError: The weights do not fit the network.
     """
-    from pipeline.training.dataset import load_cohort
+    from pipeline.training.dataset import CohortSource, load_cohort
     from pipeline.training.device import choose_device, reproducible
     from pipeline.training.predict import Predictor
 
@@ -98,7 +98,8 @@ def run_network(
     rows = inputs.clinical.assign(centre="")
     with reproducible(device_config, compute.threads, training.deterministic):
         encoded = restored.encoder.transform(inputs.clinical)
-        cohort = load_cohort(inputs.crop.parent, rows, encoded, training.standardise, device_config)
+        source = CohortSource(inputs.crop.parent, training.standardise, training.stored_as)
+        cohort = load_cohort(source, rows, encoded, device_config)
         expected = (fold.description.channels, fold.description.shape)
         if (cohort.channels, cohort.shape) != expected:
             raise BundleError(
