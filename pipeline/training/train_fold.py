@@ -31,8 +31,8 @@ from pipeline.training.outputs import (
     write_network,
 )
 from pipeline.training.progress import TENSORBOARD_FOLDER, history_csv, write_tensorboard
-from pipeline.training.trainer import TrainState, monitored_sets, run_training, start_run
-from pipeline.training.validation import make_predictor
+from pipeline.training.trainer import TrainState, run_training, start_run
+from pipeline.training.validation import make_predictor, monitored_sets
 
 if TYPE_CHECKING:
     import pandas as pd
