@@ -14,6 +14,7 @@ rule suv:
         **stage_resources(2000, 15),
     params:
         **depends.on("suv"),
+        needed="pet" in settings.crop.channels,
     message:
         "SUV {wildcards.patient}: stored PET values to g/mL"
     script:

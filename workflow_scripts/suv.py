@@ -6,4 +6,10 @@ from pipeline.settings.dicom import SuvSettings
 
 with job(snakemake.log[0], snakemake.params.items()):
     settings = SuvSettings.model_validate(snakemake.params.settings)
-    suv_patient(Path(snakemake.input.convert), Path(snakemake.output[0]), settings, on_bad_patient())
+    suv_patient(
+        Path(snakemake.input.convert),
+        Path(snakemake.output[0]),
+        settings,
+        on_bad_patient(),
+        needed=snakemake.params.needed,
+    )

@@ -57,24 +57,32 @@ class CropSources:
 
 
 @dataclass(frozen=True)
-class PetImage:
-    """A PET and where it lies.
+class NativeImage:
+    """An image of a patient and where it lies.
 
     Attributes:
-        volume: SUV image.
-        from_scanner: 4×4 from scanner points to PET points (LPS mm).
+        volume: The image, SUV or HU.
+        from_scanner: 4×4 from scanner points to its own points (LPS mm).
+        imaged: Mask of what was imaged, which may be absent.
+        sampling: How it is interpolated, and what lies outside of it.
+        quantity: Name of what its values are, e.g. `pet_suvbw`.
+        unit: Unit of its values.
     """
 
     volume: Volume
     from_scanner: FloatArray
+    imaged: Path
+    sampling: Sampling
+    quantity: str
+    unit: str
 
 
 def crop_patient(
     sources: CropSources, out: Path, settings: CropSettings, policy: Policy, mask_from: MaskFrom = "ct"
 ) -> None:
-    """Resample a patient's PET and CT (and contour) to the crop's grid and store them.
+    """Resample a patient's PET, CT or both (and contour) to the crop's grid and store them.
 
-    Channels are PET (SUV, g/mL) and CT (HU). Native voxels are interpolated once: the rigid
+    Channels are those of `crop.channels`: PET (SUV, g/mL), CT (HU). Native voxels are interpolated once: the rigid
     transform and the crop's grid are composed, as is the registration to the CT of a PET of
     another frame of reference. Outside the images CT is -1024 HU and PET 0.
 
@@ -122,33 +130,37 @@ def resample_crop(
         warnings.warn(
             f"the mask is the contour drawn on the {lesion.drawn_on.upper()}, since there is no other"
         )
-    pet = read_suv(sources.suv)
-    placement = _place(sources, settings, lesion, PetImage(pet, to_pet))
+    natives = _native_images(sources, settings, to_pet)
+    placement = _place(sources, settings, lesion, natives.get("pet"))
     covered = _check_coverage(lesion, placement, settings, warnings)
     for note in placement.notes:
         warnings.warn(note)
-    ct = _read_ct(sources.convert)
-    grid, to_ct = placement.stored_grid(settings.margin), placement.to_patient
-    grid_to_pet = to_pet @ to_ct
-    image = np.empty((2, *grid.shape), dtype=np.float32)
-    image[0] = resample(pet, grid, grid_to_pet, Sampling(settings.interpolation, 0.0))
-    image[1] = resample(ct, grid, to_ct, Sampling(settings.interpolation, AIR_HU, AIR_HU))
-    inside = in_field(pet.grid, grid, grid_to_pet) & in_field(ct.grid, grid, to_ct)
-    inside &= imaged_voxels(sources.convert / PET_IMAGED, grid, grid_to_pet)
-    inside &= imaged_voxels(sources.convert / CT_IMAGED, grid, to_ct)
+    grid, to_scanner = placement.stored_grid(settings.margin), placement.to_patient
+    image = np.empty((len(natives), *grid.shape), dtype=np.float32)
+    inside = np.ones(grid.shape, dtype=bool)
+    for channel, native in enumerate(natives.values()):
+        to_native = native.from_scanner @ to_scanner
+        image[channel] = resample(native.volume, grid, to_native, native.sampling)
+        inside &= in_field(native.volume.grid, grid, to_native)
+        inside &= imaged_voxels(native.imaged, grid, to_native)
     if not inside.any():
+        images = " and ".join(f"{name}: {n.volume.grid.describe()}" for name, n in natives.items())
         raise CropError(
             "the crop lies outside the images",
-            expected=f"an overlap with {ct.grid.describe()}",
+            expected=f"an overlap with {images}",
             got=f"crop {grid.describe()}",
             action="check crop.position, crop.centre_mm or the table of boxes",
         )
     mask = None
     if lesion is not None:
-        mask = resample_labels(lesion.mask, grid, lesion.to_own @ to_ct, settings.mask_interpolation)
-    attributes = _attributes(sources, settings, placement, lesion, covered)
+        mask = resample_labels(lesion.mask, grid, lesion.to_own @ to_scanner, settings.mask_interpolation)
+    attributes = replace(
+        _attributes(sources, settings, placement, lesion, covered),
+        units=tuple(native.unit for native in natives.values()),
+        quantities=tuple(native.quantity for native in natives.values()),
+    )
     if must_register_pet(sources.convert):
-        attributes = replace(attributes, pet_transform=_rows(grid_to_pet))
+        attributes = replace(attributes, pet_transform=_rows(to_pet @ to_scanner))
     return Crop(image, mask, inside.astype(np.uint8), attributes)
 
 
@@ -160,12 +172,10 @@ def _attributes(
     covered: float | None,
 ) -> CropAttributes:
     grid = placement.stored_grid(settings.margin)
-    quantity = suv_file(sources.suv).name.removesuffix(".nii.gz")
     return CropAttributes(
         patient_id=sources.patient_id,
-        channels=("pet", "ct"),
-        units=("cm2/mL" if quantity == "pet_suvbsa" else "g/mL", "HU"),
-        quantities=(quantity, "ct_hu"),
+        channels=settings.channels,
+        units=(),
         spacing_mm=grid.spacing_mm,
         origin_mm=grid.origin_mm,
         direction=grid.direction,
@@ -185,12 +195,47 @@ def _rows(matrix: FloatArray) -> Rows:
     return tuple(tuple(float(v) for v in row) for row in matrix)
 
 
-def _place(sources: CropSources, settings: CropSettings, lesion: Lesion | None, pet: PetImage) -> Placement:
+def _native_images(
+    sources: CropSources, settings: CropSettings, to_pet: FloatArray
+) -> dict[str, NativeImage]:
+    """The images of the study's channels, in their order.
+
+    Raises:
+        CropError: The patient has no CT, and the study's crops hold one.
+        GeometryError: The patient has no SUV image, and the study's crops hold one.
+    """
+    images: dict[str, NativeImage] = {}
+    if "pet" in settings.channels:
+        quantity = suv_file(sources.suv).name.removesuffix(".nii.gz")
+        images["pet"] = NativeImage(
+            volume=read_suv(sources.suv),
+            from_scanner=to_pet,
+            imaged=sources.convert / PET_IMAGED,
+            sampling=Sampling(settings.interpolation, 0.0),
+            quantity=quantity,
+            unit="cm2/mL" if quantity == "pet_suvbsa" else "g/mL",
+        )
+    if "ct" in settings.channels:
+        images["ct"] = NativeImage(
+            volume=_read_ct(sources.convert),
+            from_scanner=np.eye(4),
+            imaged=sources.convert / CT_IMAGED,
+            sampling=Sampling(settings.interpolation, AIR_HU, AIR_HU),
+            quantity="ct_hu",
+            unit="HU",
+        )
+    return images
+
+
+def _place(
+    sources: CropSources, settings: CropSettings, lesion: Lesion | None, pet: NativeImage | None
+) -> Placement:
     if settings.position == "lesion":
         return at_lesion(lesion, settings)
     if settings.position == "box":
         return at_box(sources.patient_id, settings)
     if settings.position == "brain_anchored":
+        assert pet is not None  # the settings ask for it
         return replace(below_brain(pet.volume, settings), to_patient=inverse(pet.from_scanner))
     if sources.registration is None:
         raise PipelineError("crop.position: fixed needs the registration, which was not given")
@@ -237,8 +282,9 @@ def _read_ct(convert: Path) -> Volume:
     path = convert / "ct_hu.nii.gz"
     if not path.is_file():
         raise CropError(
-            "the patient has no CT, and crops hold PET and CT",
-            where="stage convert",
-            action="set index.modalities: [pet, ct], so that patients without CT are excluded at the stage index",
+            "the patient has no CT, and crops hold one",
+            where="stage convert, crop.channels",
+            action="set crop.channels: [pet] where no CT is wanted, or index.modalities: [pet, ct], so that patients "
+            "without CT are excluded at the stage index",
         )
     return read_nifti(path, "ct_hu")

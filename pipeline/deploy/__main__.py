@@ -125,7 +125,7 @@ def model_card(bundle: Bundle) -> str:
     lines = [
         f"identity: {bundle.identity}",
         f"{manifest.model} of study {manifest.study.name}: {members}; {manifest.folds()} folds",
-        f"images: {manifest.source.upper()} PET and CT",
+        f"images: {manifest.source.upper()} {' and '.join(manifest.channels).upper().replace('AND', 'and')}",
         f"clinical: {', '.join(manifest.clinical) or 'none'}",
         f"contour: {manifest.needs_contour or 'not needed'}",
         f"box: {'needed, --box' if manifest.needs_box() else 'not needed'}",

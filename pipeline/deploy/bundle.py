@@ -119,7 +119,7 @@ def _fill(job: BundleJob, source: Literal["dicom", "nifti"], out: Path) -> tuple
         source=source,
         stages=stage_settings(job),
         members=members,
-        channels=("pet", "ct"),
+        channels=settings.crop.channels,
         shape=settings.crop.shape,
         spacing_mm=settings.crop.spacing_mm,
         clinical=clinical,

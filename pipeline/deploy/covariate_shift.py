@@ -69,6 +69,11 @@ def patient_covariates(folders: StageFolders) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
+def suv_record(folders: StageFolders) -> dict[str, Any]:
+    """What `suv.json` says of a patient; empty in a study of the CT alone."""
+    return _read(folders.suv / "suv.json")
+
+
 def scanner_of(folders: StageFolders) -> str:
     """Manufacturer and model of the PET scanner; empty where the files do not name it."""
     return str(_read(folders.suv / "suv.json").get("scanner", ""))

@@ -79,7 +79,8 @@ def series_inputs(manifest: Manifest, patient: NewPatient, folders: StageFolders
     as NIfTI have neither number nor instances.
     """
     if manifest.source == "nifti":
-        return [_converted(folders.convert / f"{role}.json", role) for role in ("ct", "pet")]
+        headers = {role: folders.convert / f"{role}.json" for role in ("ct", "pet")}
+        return [_converted(path, role) for role, path in headers.items() if path.is_file()]
     from pipeline.dicom.series.index_file import files_of, read_index
 
     index = read_index(folders.convert.parents[1] / "index" / patient.patient_id)

@@ -227,6 +227,8 @@ class Manifest(Finite):
                 about = fold.description
                 if (about.channels, about.shape, about.spacing_mm) != crop:
                     raise ValueError("a network must take the channels, shape and spacing_mm of the crop")
+        if self.stages.crop.channels != self.channels:
+            raise ValueError("channels must be those of stages.crop")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,15 +24,19 @@ from pipeline.volumes.resample import Sampling, resample
 from pipeline.volumes.transform import inverse
 from pipeline.volumes.volume import Volume
 
+Modality = Literal["ct", "pet"]
 TEMPLATES = Path(__file__).parent / "templates"
-PREDICTION, PAGE, MASK, SEG = "prediction.json", "report.html", "mask_ct.nii.gz", "mask_ct_seg.dcm"
+PREDICTION, PAGE = "prediction.json", "report.html"
+VOLUMES: dict[Modality, str] = {"ct": "ct_hu.nii.gz", "pet": "pet_stored.nii.gz"}
+"""Converted image whose grid the mask gets."""
 
 
 def write_prediction(bundle: Bundle, prediction: Prediction, out: Path, *, identity: bool = False) -> None:
     """Write `prediction.json`, `report.html`, the mask (where a network segments), the boxes (where one detects).
 
-    The mask lies on the CT's grid. It is also written as DICOM SEG where the images are DICOM
-    and it is not empty. No file holds a name, number, date or UID of the patient, unless
+    The mask, `mask_ct.nii.gz`, lies on the CT's grid; of a bundle that sees the PET alone,
+    `mask_pet.nii.gz` lies on the PET's. It is also written as DICOM SEG (`mask_ct_seg.dcm`) where the
+    images are DICOM and it is not empty. No file holds a name, number, date or UID of the patient, unless
     `identity` asks the SEG to.
 
     Args:
@@ -44,11 +48,11 @@ def write_prediction(bundle: Bundle, prediction: Prediction, out: Path, *, ident
     out.mkdir(parents=True, exist_ok=True)
     manifest, volume = bundle.manifest, None
     if prediction.probability is not None:
-        mask = mask_on_ct(manifest, prediction)
+        mask, image = mask_on_image(manifest, prediction), masked_image(manifest)
         volume = float(mask.array.sum()) * mask.grid.voxel_ml()
-        write_nifti(out / MASK, mask)
+        write_nifti(out / f"mask_{image}.nii.gz", mask)
         if manifest.source == "dicom" and mask.array.any():
-            _write_seg(prediction, mask, out / SEG, identity=identity)
+            _write_seg(prediction, mask, image, out / f"mask_{image}_seg.dcm", identity=identity)
     if prediction.boxes is not None:
         prediction.boxes.to_csv(out / BOXES, index=False)
     content = {**_plain(manifest, prediction), "mask_ml": volume, "bundle": _provenance(bundle)}
@@ -56,8 +60,13 @@ def write_prediction(bundle: Bundle, prediction: Prediction, out: Path, *, ident
     (out / PAGE).write_text(page(bundle, prediction, volume), encoding="utf-8")
 
 
-def mask_on_ct(manifest: Manifest, prediction: Prediction) -> Volume:
-    """The mean tumour probability resampled to the CT's grid and thresholded there (uint8, 0 or 1)."""
+def masked_image(manifest: Manifest) -> Modality:
+    """The image whose grid predicted masks get: the CT, or the PET of a bundle that sees no CT."""
+    return "ct" if "ct" in manifest.channels else "pet"
+
+
+def mask_on_image(manifest: Manifest, prediction: Prediction) -> Volume:
+    """The mean tumour probability resampled to the image's grid and thresholded there (uint8, 0 or 1)."""
     from pipeline.store.crops import read_attributes, read_crop
 
     assert prediction.probability is not None
@@ -65,21 +74,23 @@ def mask_on_ct(manifest: Manifest, prediction: Prediction) -> Volume:
     stored = attributes.grid(read_crop(prediction.folders.crop).inside.shape)
     margin = [0 if n == 1 else attributes.margin for n in stored.shape]
     a, b, c = (slice(m, n - m) for m, n in zip(margin, stored.shape, strict=True))
-    grid = read_grid(prediction.folders.convert / "ct_hu.nii.gz")
-    to_crop = inverse(np.asarray(attributes.transform, dtype=np.float64))
+    image = masked_image(manifest)
+    grid = read_grid(prediction.folders.convert / VOLUMES[image])
+    # A PET of another frame of reference has a transform of its own.
+    own = attributes.pet_transform if image == "pet" else None
+    to_crop = inverse(np.asarray(own or attributes.transform, dtype=np.float64))
     inner = Volume(prediction.probability, sub_grid(stored, (a, b, c)))
     probability = resample(inner, grid, to_crop, Sampling("linear", 0.0))
     return Volume((probability >= manifest.threshold).astype(np.uint8), grid, "mask")
 
 
-def _write_seg(prediction: Prediction, mask: Volume, path: Path, *, identity: bool) -> None:
+def _write_seg(prediction: Prediction, mask: Volume, image: Modality, path: Path, *, identity: bool) -> None:
     from pipeline.dicom.contours.seg_write import write_segmentation
     from pipeline.dicom.series.index_file import chosen, files_of, read_index
 
     index = read_index(prediction.folders.convert.parents[1] / "index" / prediction.patient_id)
-    write_segmentation(
-        mask.array > 0, mask.grid, files_of(index, chosen(index, "ct")), path, identity=identity
-    )
+    files = files_of(index, chosen(index, image))
+    write_segmentation(mask.array > 0, mask.grid, files, path, identity=identity)
 
 
 def _plain(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
@@ -117,7 +128,7 @@ def page(bundle: Bundle, prediction: Prediction, volume: float | None) -> str:
     Args:
         bundle: The bundle that predicted.
         prediction: The prediction.
-        volume: volume of the mask on the CT's grid (mL), or None.
+        volume: Volume of the mask (mL), or None.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from pipeline.deploy import flags as flagging
 from pipeline.deploy.boxes import boxes_table
 from pipeline.deploy.bundle_files import Bundle, digest_of
-from pipeline.deploy.covariate_shift import StageFolders, patient_covariates, scanner_of
+from pipeline.deploy.covariate_shift import StageFolders, patient_covariates, scanner_of, suv_record
 from pipeline.deploy.crop_box import box_flags
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.inputs import inputs_of
@@ -261,8 +260,8 @@ def _mask_flags(mask: npt.NDArray[np.bool_]) -> list[Flag]:
 
 def _stage_flags(manifest: Manifest, folders: StageFolders) -> list[Flag]:
     """What the stages flagged, and a scanner that is none of the study's."""
-    suv = json.loads((folders.suv / "suv.json").read_text(encoding="utf-8"))
-    flags = flagging.unknown_scanner(manifest, scanner_of(folders)) + flagging.suv_flags(suv)
+    flags = flagging.unknown_scanner(manifest, scanner_of(folders))
+    flags += flagging.suv_flags(suv_record(folders))
     return flags + [Flag("note", "stages", text) for text in stage_warnings(folders)]
 
 

@@ -70,7 +70,8 @@ def preprocess_patient(bundle: Bundle, patient: NewPatient, work: Path) -> Stage
     require_box(manifest, patient.box)
     folders = {stage: work / stage / patient.patient_id for stage in STAGES}
     _convert(manifest, patient, folders)
-    suv_patient(folders["convert"], folders["suv"], settings.suv, "stop")
+    needed = "pet" in manifest.channels
+    suv_patient(folders["convert"], folders["suv"], settings.suv, "stop", needed=needed)
     contours = _contour(manifest, patient, folders)
     register_patient(
         RegistrationSources(patient.patient_id, folders["convert"], bundle.folder / TEMPLATE),
@@ -157,7 +158,7 @@ def radiomics_features(
     )
     images = read_images(sources) if masks is None else read_predicted(sources, masks)
     images = harmonised(images, folders.suv, settings.pet_fwhm_mm)
-    if images.pet is None:
+    if not images.has_contour:
         raise RadiomicsError(
             "there is no contour to take features from",
             where="predicted contour" if masks is not None else "contour",

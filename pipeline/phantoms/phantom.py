@@ -69,9 +69,10 @@ def write_cohort_table(settings: PhantomSettings, path: Path) -> None:
 def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None:
     """Write DICOM and truth of a patient; the same settings always give the same bytes.
 
-    Files: `dicom/CT/*.dcm`, `dicom/PET/*.dcm`, `dicom/RTSTRUCT/rs.dcm`; `truth/truth.json`,
-    `truth/pet_suvbw.nii.gz` (g/mL, the result of a correct conversion of the 16 bits),
-    `truth/mask_ct.nii.gz` (voxels of the CT more than half inside the tumour).
+    Files: `dicom/CT/*.dcm`, `dicom/PET/*.dcm`, `dicom/RTSTRUCT/rs.dcm` (drawn on the CT, or on the PET
+    where `phantom.images` leaves the CT out); `truth/truth.json`, `truth/pet_suvbw.nii.gz` (g/mL, the
+    result of a correct conversion of the 16 bits), `truth/mask_ct.nii.gz` or `mask_pet.nii.gz` (voxels
+    of that image more than half inside the tumour).
 
     Raises:
         TableError: The cohort of the settings has no such patient.
@@ -79,7 +80,7 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
     """
     from pipeline.phantoms.headers import PhantomStudy
     from pipeline.phantoms.images import write_ct, write_pet
-    from pipeline.phantoms.structures import contours, write_structures
+    from pipeline.phantoms.structures import DrawnImage, contours, write_structures
 
     patient = draw_patient(patient_number(patient_id, settings), settings)
     rigid, field = rigid_matrix(patient), TumourField(patient.tumour)
@@ -89,19 +90,25 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
     with patient_stage("phantom", patient_id, out, "stop") as work:
         for grid in (ct_grid, pet_grid):
             require_inside(field, grid, rigid)
-        ct_hu = measure_ct(paint_ct(patient, field, ct_grid, rigid), patient, settings)
-        pet_suvbw = measure_pet(paint_pet(patient, field, pet_grid, rigid), patient, settings)
-        write_ct(study, Volume(ct_hu, ct_grid, "ct_hu"), work.folder / "dicom/CT")
-        rounded = write_pet(study, Volume(pet_suvbw, pet_grid, "pet_suvbw"), work.folder / "dicom/PET")
+        if "ct" in settings.images:
+            ct_hu = measure_ct(paint_ct(patient, field, ct_grid, rigid), patient, settings)
+            write_ct(study, Volume(ct_hu, ct_grid, "ct_hu"), work.folder / "dicom/CT")
+        if "pet" in settings.images:
+            pet_suvbw = measure_pet(paint_pet(patient, field, pet_grid, rigid), patient, settings)
+            rounded = write_pet(study, Volume(pet_suvbw, pet_grid, "pet_suvbw"), work.folder / "dicom/PET")
+            pet = Volume(rounded.astype("float32"), pet_grid, "pet_suvbw")
+            write_nifti(work.folder / "truth/pet_suvbw.nii.gz", pet)
+        drawn_on = DrawnImage(study, "CT", ct_grid)
+        if "ct" not in settings.images:
+            drawn_on = DrawnImage(study, "PT", pet_grid)
         rois = {
-            DISTRACTOR_ROI: contours(BRAIN, ct_grid, rigid, step_mm=4.0),
-            TUMOUR_ROI: contours(TumourSolid(field), ct_grid, rigid),
+            DISTRACTOR_ROI: contours(BRAIN, drawn_on.grid, rigid, step_mm=4.0),
+            TUMOUR_ROI: contours(TumourSolid(field), drawn_on.grid, rigid),
         }
-        write_structures(study, ct_grid, rois, work.folder / "dicom/RTSTRUCT/rs.dcm")
-        pet = Volume(rounded.astype("float32"), pet_grid, "pet_suvbw")
-        write_nifti(work.folder / "truth/pet_suvbw.nii.gz", pet)
-        mask = tumour_mask(field, ct_grid, rigid)
-        write_nifti(work.folder / "truth/mask_ct.nii.gz", Volume(mask, ct_grid, "mask"))
+        write_structures(drawn_on, rois, work.folder / "dicom/RTSTRUCT/rs.dcm")
+        mask = Volume(tumour_mask(field, drawn_on.grid, rigid), drawn_on.grid, "mask")
+        name = "ct" if drawn_on.modality == "CT" else "pet"
+        write_nifti(work.folder / f"truth/mask_{name}.nii.gz", mask)
         text = json.dumps(truth(patient, rigid), indent=1)
         (work.folder / "truth/truth.json").write_text(text + "\n", encoding="utf-8")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -11,7 +12,7 @@ from pydicom.sequence import Sequence
 
 from pipeline.phantoms.canvas import Solid, VoxelCanvas
 from pipeline.phantoms.headers import PhantomStudy, dicom_date, dicom_time, save
-from pipeline.phantoms.images import CT_STORAGE, instance
+from pipeline.phantoms.images import CT_STORAGE, PET_STORAGE, instance
 from pipeline.phantoms.scanner import timing
 from pipeline.phantoms.tumour import FloatArray
 from pipeline.volumes.volume import Grid
@@ -56,20 +57,36 @@ def contours(solid: Solid, grid: Grid, rigid: FloatArray, step_mm: float = 1.0) 
     return contour_lines
 
 
-def write_structures(study: PhantomStudy, grid: Grid, rois: dict[str, Contours], path: Path) -> None:
-    """Write regions of interest drawn on the CT (PS3.3 A.19.3)."""
+@dataclass(frozen=True)
+class DrawnImage:
+    """The image that contours were drawn on.
+
+    Attributes:
+        study: Its study.
+        modality: (0008,0060) Modality, `CT` or `PT`.
+        grid: Its grid.
+    """
+
+    study: PhantomStudy
+    modality: Literal["CT", "PT"]
+    grid: Grid
+
+
+def write_structures(image: DrawnImage, rois: dict[str, Contours], path: Path) -> None:
+    """Write regions of interest drawn on an image (PS3.3 A.19.3)."""
+    study = image.study
     data = study.header("RTSTRUCT", RTSTRUCT_STORAGE, timing(study.patient).study)
     data.SeriesNumber, data.SeriesDescription = 4, "Contours"
     data.InstanceNumber = 1
     data.StructureSetLabel, data.StructureSetName = "CONTOURS", "Contours"
     when = timing(study.patient).study
     data.StructureSetDate, data.StructureSetTime = dicom_date(when), dicom_time(when)
-    data.ReferencedFrameOfReferenceSequence = Sequence([_frame(study, grid.shape[0])])
+    data.ReferencedFrameOfReferenceSequence = Sequence([_frame(image)])
     data.StructureSetROISequence = Sequence(
         [_roi(study, number, name) for number, name in enumerate(rois, start=1)]
     )
     data.ROIContourSequence = Sequence(
-        [_contour_item(study, number, drawn) for number, drawn in enumerate(rois.values(), start=1)]
+        [_contour_item(image, number, drawn) for number, drawn in enumerate(rois.values(), start=1)]
     )
     data.RTROIObservationsSequence = Sequence(
         [_observation(number, name) for number, name in enumerate(rois, start=1)]
@@ -79,17 +96,17 @@ def write_structures(study: PhantomStudy, grid: Grid, rois: dict[str, Contours],
     save(data, study, "RTSTRUCT/1", path)
 
 
-def _image(study: PhantomStudy, index: int) -> Dataset:
+def _slice(image: DrawnImage, index: int) -> Dataset:
     item = Dataset()
-    item.ReferencedSOPClassUID = CT_STORAGE
-    item.ReferencedSOPInstanceUID = study.uid(instance("CT", index))
+    item.ReferencedSOPClassUID = CT_STORAGE if image.modality == "CT" else PET_STORAGE
+    item.ReferencedSOPInstanceUID = image.study.uid(instance(image.modality, index))
     return item
 
 
-def _frame(study: PhantomStudy, slices: int) -> Dataset:
-    series = Dataset()
-    series.SeriesInstanceUID = study.uid("CT")
-    series.ContourImageSequence = Sequence([_image(study, index) for index in range(slices)])
+def _frame(image: DrawnImage) -> Dataset:
+    study, series = image.study, Dataset()
+    series.SeriesInstanceUID = study.uid(image.modality)
+    series.ContourImageSequence = Sequence([_slice(image, index) for index in range(image.grid.shape[0])])
     parent = Dataset()
     parent.ReferencedSOPClassUID = STUDY_COMPONENT
     parent.ReferencedSOPInstanceUID = study.uid("study")
@@ -108,12 +125,12 @@ def _roi(study: PhantomStudy, number: int, name: str) -> Dataset:
     return item
 
 
-def _contour_item(study: PhantomStudy, number: int, drawn: Contours) -> Dataset:
+def _contour_item(image: DrawnImage, number: int, drawn: Contours) -> Dataset:
     items = []
     for order, (index, points) in enumerate(drawn, start=1):
         item = Dataset()
         item.ContourNumber = order
-        item.ContourImageSequence = Sequence([_image(study, index)])
+        item.ContourImageSequence = Sequence([_slice(image, index)])
         item.ContourGeometricType = "CLOSED_PLANAR"
         item.NumberOfContourPoints = len(points)
         item.ContourData = [f"{value:.3f}" for value in points.ravel()]

@@ -117,7 +117,7 @@ def _extract(sources: FeatureSources, out: Path, options: ExtractionOptions) -> 
         with data_and_machine_told_apart():
             patient = harmonised(read_images(sources), sources.suv, options.settings.pet_fwhm_mm)
             status = patient.status
-            if patient.pet is not None:
+            if patient.has_contour:
                 features = patient_features(patient, feature_set, options)
                 rows, status = [{"patient_id": patient_id, **features.values}], features.status
         if status.state == "warned":
@@ -147,13 +147,11 @@ def patient_features(
     """
     images = prepared_images(patient, feature_set, options)
     extraction = extract_features(images, feature_set, options.settings.min_voxels, options.workers)
-    assert patient.pet is not None
-    problems = [*patient.notes, *extraction.problems, *_border_problems(patient.images, patient.pet.image)]
-    values = {
-        **extraction.values,
-        **pet_metrics(patient.pet.image),
-        **partial_volume_metrics(patient.pet.image),
-    }
+    pet = None if patient.pet is None else patient.pet.image
+    problems = [*patient.notes, *extraction.problems, *_border_problems(patient.images, pet)]
+    values = dict(extraction.values)
+    if pet is not None:
+        values |= {**pet_metrics(pet), **partial_volume_metrics(pet)}
     if problems:
         return PatientFeatures(values, Status("warned", STAGE, " | ".join(problems), "used"))
     return PatientFeatures(values, Status("ok", STAGE))
@@ -202,16 +200,18 @@ def _require_usable(images: Mapping[str, FeatureImage], feature_set: FeatureSet)
             raise RadiomicsError(f"the {name} holds values that are not finite within the lesion")
 
 
-def _border_problems(images: Mapping[str, FeatureImage], pet: FeatureImage) -> list[str]:
+def _border_problems(images: Mapping[str, FeatureImage], pet: FeatureImage | None) -> list[str]:
     """Messages where the lesion touches the border of an image or extends beyond the imaged voxels."""
     problems = []
-    if not pet.mask.any():
+    if pet is not None and not pet.mask.any():
         problems.append("the contour holds no voxel of the native PET: no PET metrics")
     # Images that share a mask and grid give one message.
     for name, image in {id(image.mask): (name, image) for name, image in images.items()}.values():
         if _touches_border(image.mask):
             problems.append(f"the lesion touches the border of the {name}: shape and wavelets may be cut off")
         problems += _unimaged(name, image)
+    if pet is None:
+        return problems
     if _touches_border(pet.mask):
         problems.append("the lesion touches the border of the native PET: PET metrics may be cut off")
     if all(image.mask is not pet.mask for image in images.values()):

@@ -136,7 +136,7 @@ def _features(
         files = source.of_patient(patient_id)
         patient = read_predicted(files, source.folder / "masks.zarr")
         patient = harmonised(patient, files.suv, settings.pet_fwhm_mm)
-        if patient.pet is None:
+        if not patient.has_contour:
             return PatientFeatures({}, patient.status)
         return patient_features(patient, feature_set, ExtractionOptions(settings, "manual", policy))
     except PatientError as error:

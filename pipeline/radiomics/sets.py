@@ -40,6 +40,7 @@ def feature_set_path(settings: RadiomicsSettings) -> Path:
 def load_feature_set(settings: RadiomicsSettings) -> FeatureSet:
     """Read and validate a study's feature set.
 
+    Of its modalities those are left that `radiomics.modalities` names, if it names any.
     Where intensities are `zscored`, all fixed widths are replaced by the width in standard
     deviations, from each lesion's own minimum: 0 g/mL and -1000 HU lie elsewhere in each patient.
 
@@ -60,6 +61,7 @@ def load_feature_set(settings: RadiomicsSettings) -> FeatureSet:
         feature_set = FeatureSet.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
         raise SettingsError("a radiomics feature set is wrong", where=str(path), got=str(error)) from None
+    feature_set = _of_modalities(feature_set, settings)
     if settings.intensities == "zscored" and feature_set.standard is not None:
         raise SettingsError(
             "the standard's features are defined on HU and SUV, not on standardised intensities",
@@ -69,6 +71,22 @@ def load_feature_set(settings: RadiomicsSettings) -> FeatureSet:
     if settings.intensities == "zscored":
         return _in_deviations(feature_set, settings.zscored_bin_width_sd)
     return feature_set
+
+
+def _of_modalities(feature_set: FeatureSet, settings: RadiomicsSettings) -> FeatureSet:
+    """The set with the modalities alone that the study names, in the set's order."""
+    wanted = settings.modalities or feature_set.modalities
+    if lacking := sorted(set(wanted) - set(feature_set.modalities)):
+        raise SettingsError(
+            f"the feature set has no features of the {lacking[0].upper()}",
+            where=f"radiomics.modalities, radiomics.feature_set: {settings.feature_set}",
+            expected=", ".join(feature_set.modalities),
+            got=", ".join(wanted),
+            action="name modalities of the set, or another set",
+        )
+    return feature_set.model_copy(
+        update={"modalities": tuple(m for m in feature_set.modalities if m in wanted)}
+    )
 
 
 def _in_deviations(feature_set: FeatureSet, width: float) -> FeatureSet:

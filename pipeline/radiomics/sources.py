@@ -31,7 +31,8 @@ class PatientImages:
         patient_id: The patient.
         images: Images by modality (`pet`, `ct`); empty where the patient is excluded.
         status: Status of the stage that made them, or why there are no features.
-        pet: The native PET, which PET metrics are measured on; None: the masks hold no contour.
+        pet: The native PET, which PET metrics are measured on; None: there is no contour, or the study
+            uses the CT alone.
         grids: Where each image lies.
         margin: Voxels of the crop store beyond the crop on each side.
         notes: Warnings about the images.
@@ -44,6 +45,11 @@ class PatientImages:
     grids: dict[str, ImageGrid] = field(default_factory=dict)
     margin: int = 0
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def has_contour(self) -> bool:
+        """Whether there are images with a contour that features can be taken from."""
+        return bool(self.images) and self.status not in (NO_CONTOUR, NOTHING_PREDICTED)
 
 
 NO_CONTOUR = Status(
@@ -67,6 +73,8 @@ def read_images(sources: FeatureSources) -> PatientImages:
         return patient
     if excluded := exclusion(sources):
         return PatientImages(sources.patient_id, {}, excluded)
+    if "pet" not in patient.images:
+        return patient
     pet = pet_with_drawn_contour(sources)
     return replace(patient, pet=pet, notes=patient.notes + pet.notes)
 
@@ -110,9 +118,11 @@ def read_predicted(sources: FeatureSources, masks: Path) -> PatientImages:
                 got=str(mask.shape),
             )
     images = {name: replace(image, mask=mask) for name, image in patient.images.items()}
+    patient = replace(patient, images=images, status=Status("ok", "radiomics"))
+    if "pet" not in images:
+        return patient
     pet = pet_with_contour(sources, mask, patient.grids["pet"])
-    status = Status("ok", "radiomics")
-    return replace(patient, images=images, pet=pet, status=status, notes=patient.notes + pet.notes)
+    return replace(patient, pet=pet, notes=patient.notes + pet.notes)
 
 
 def read_crop(path: Path) -> PatientImages:
@@ -150,7 +160,7 @@ def read_crop(path: Path) -> PatientImages:
 
 
 def read_native(sources: FeatureSources) -> PatientImages:
-    """Images of the native volumes, each with the contour drawn on it.
+    """Images of the native volumes that the patient has, each with the contour drawn on it.
 
     Where a contour was drawn on one image only, it is carried to the grid of the other image, with
     a note; through the registration, where the PET has a frame of reference of its own.
@@ -164,31 +174,43 @@ def read_native(sources: FeatureSources) -> PatientImages:
     drawn = [name for name in ("pet", "ct") if (sources.contours / f"gtv_{name}.nii.gz").is_file()]
     if not drawn:
         return PatientImages(sources.patient_id, {}, NO_CONTOUR)
+    images: dict[str, FeatureImage] = {}
+    grids: dict[str, ImageGrid] = {}
+    notes: tuple[str, ...] = ()
+    pet = None
+    if any(sources.suv.glob("pet_suv*.nii.gz")):
+        pet = pet_with_drawn_contour(sources)
+        images["pet"], grids["pet"] = pet.image, ImageGrid(pet.grid, np.eye(4))
+        notes = pet.notes
+    if (sources.convert / "ct_hu.nii.gz").is_file():
+        images["ct"], grids["ct"] = _native_ct(sources, drawn)
+    carried = tuple(
+        f"the {name} has no contour of its own: that of the {drawn[0]} was resampled"
+        for name in images
+        if name not in drawn
+    )
+    status = Status("ok", "radiomics")
+    return PatientImages(sources.patient_id, images, status, pet, grids, notes=(*carried, *notes))
+
+
+def _native_ct(sources: FeatureSources, drawn: Sequence[str]) -> tuple[FeatureImage, ImageGrid]:
+    """The native CT with the contour drawn on it, or else with the one drawn on the PET."""
     from pipeline.volumes.nifti import read_nifti
     from pipeline.volumes.resample_masks import resample_mask
     from pipeline.volumes.stage_files import CT_IMAGED, imaged_voxels
     from pipeline.volumes.transform import pet_matrix
     from pipeline.volumes.volume import require_same_grid
 
-    pet = pet_with_drawn_contour(sources)
+    assert sources.contours is not None
     ct = read_nifti(sources.convert / "ct_hu.nii.gz", "ct_hu")
     to_pet = pet_matrix(sources.convert, sources.registration)
     own = read_nifti(sources.contours / f"gtv_{'ct' if 'ct' in drawn else 'pet'}.nii.gz", "mask")
     if "ct" in drawn:
         require_same_grid(ct.grid, own.grid, "ct and its contour")
     mask = own.array if "ct" in drawn else resample_mask(own, ct.grid, to_pet, "linear")
-    notes = [
-        f"the {name} has no contour of its own: that of the {drawn[0]} was resampled"
-        for name in ("pet", "ct")
-        if name not in drawn
-    ]
     imaged = imaged_voxels(sources.convert / CT_IMAGED, ct.grid, np.eye(4))
     values = ct.array.astype(np.float32, copy=False)
-    images = {"pet": pet.image, "ct": FeatureImage(values, mask > 0, imaged, ct.spacing_mm)}
-    grids = {"pet": ImageGrid(pet.grid, np.eye(4)), "ct": ImageGrid(ct.grid, to_pet)}
-    return PatientImages(
-        sources.patient_id, images, Status("ok", "radiomics"), pet, grids, notes=(*notes, *pet.notes)
-    )
+    return FeatureImage(values, mask > 0, imaged, ct.spacing_mm), ImageGrid(ct.grid, to_pet)
 
 
 def sources_of(patient_id: str, stages: Sequence[Path], crops: Sequence[Path]) -> FeatureSources:

@@ -45,12 +45,12 @@ def perturbed_features(
         RadiomicsError: The images cannot be used even with the contour as drawn.
     """
     rows: list[Row] = []
-    if patient.pet is None:
+    if not patient.has_contour:
         return rows
     options = ExtractionOptions(settings, "manual", "stop")
     prepared_images(patient, feature_set, options)
     # Whole voxels throughout: a perturbed contour has no shares of voxels.
-    pet = replace(patient.pet.image, shares=None)
+    pet = None if patient.pet is None else replace(patient.pet.image, shares=None)
     for perturbation in perturbations(settings, patient.patient_id):
         changes = {name: perturbation.apply(image, name) for name, image in patient.images.items()}
         images = {name: image for name, image in changes.items() if image is not None}
@@ -58,9 +58,11 @@ def perturbed_features(
             log.warning("patient %s, %s: no voxel is left", patient.patient_id, perturbation.name)
             continue
         # Where nothing is left on the coarser voxels of the PET, only the PET metrics are missing.
-        native = perturbation.apply(pet, "pet") if pet.mask.any() else pet
-        native = native if native is not None else replace(pet, mask=np.zeros_like(pet.mask))
-        changed = replace(patient, images=images, pet=replace(patient.pet, image=native))
+        changed = replace(patient, images=images)
+        if patient.pet is not None and pet is not None:
+            native = perturbation.apply(pet, "pet") if pet.mask.any() else pet
+            native = native if native is not None else replace(pet, mask=np.zeros_like(pet.mask))
+            changed = replace(changed, pet=replace(patient.pet, image=native))
         name = perturbation.name
         try:
             features = patient_features(changed, feature_set, options)

@@ -79,13 +79,19 @@ def methods(job: ReportJob, *, outcomes: bool = True, external: bool = True) -> 
 
 def _images(settings: Settings) -> str:
     if settings.cohort.source == "nifti":
-        return "PET was given as SUV (g/mL) and CT in Hounsfield units, as declared by the user."
+        given = {"pet": "PET was given as SUV (g/mL)", "ct": "CT in Hounsfield units"}
+        return (
+            " and ".join(given[channel] for channel in settings.crop.channels) + ", as declared by the user."
+        )
     normalisation = {
         "bw": "body weight", "lbm_james": "lean body mass (James)", "bsa": "body surface area",
         "lbm_janmahasatian": "lean body mass (Janmahasatian)", "ibw": "ideal body weight",
     }[settings.suv.normalisation]  # fmt: skip
+    ct = "CT was converted to Hounsfield units. " if "ct" in settings.crop.channels else ""
+    if "pet" not in settings.crop.channels:
+        return f"{ct}PET was not used."
     return (
-        "CT was converted to Hounsfield units. PET in Bq/mL was converted to standardised uptake values "
+        f"{ct}PET in Bq/mL was converted to standardised uptake values "
         f"by {normalisation}, decay-corrected as each file's Decay Correction attribute asks; PET that was stored "
         "as standardised uptake values was not corrected for decay again. The table of SUV lists units, decay path "
         "and factor of every patient."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.settings.base import Section
 
@@ -87,6 +87,12 @@ class CropSettings(Section):
         gt=0,
         description="With `brain_anchored`: smoothed SUV above which the largest region on top is the brain.",
     )
+    channels: tuple[Literal["pet", "ct"], ...] = Field(
+        ("pet", "ct"),
+        min_length=1,
+        description="Images that crops hold and networks see: `[pet, ct]`, `[pet]` or `[ct]`. A patient "
+        "without one of them is excluded; `index.modalities` must name them.",
+    )
     shape: tuple[Count, Count, Count] = Field((112, 128, 128), description="Number of voxels (z, y, x).")
     spacing_mm: tuple[Length, Length, Length] = Field((1.0, 1.0, 1.0), description="Voxel size (z, y, x).")
     margin: int = Field(
@@ -96,7 +102,11 @@ class CropSettings(Section):
         description="Number of voxels stored beyond the crop on each side, so that images that training shifts and "
         "rotates stay filled.",
     )
-    interpolation: Literal["linear", "bspline"] = Field("linear", description="Interpolation of the images.")
+    interpolation: Literal["linear", "bspline", "nearest"] = Field(
+        "linear",
+        description="Interpolation of the images; `nearest` takes each voxel's value as it is, without the low-pass "
+        "filter that the others have where the crop is coarser than the image.",
+    )
     mask_interpolation: Literal["nearest", "linear"] = Field(
         "linear",
         description="Interpolation of the mask; `linear` is thresholded near one half, where the volume is kept.",
@@ -112,3 +122,16 @@ class CropSettings(Section):
         le=1,
         description="Share of the lesion that must lie inside the crop.",
     )
+
+    @field_validator("channels")
+    @classmethod
+    def _in_one_order(cls, channels: tuple[str, ...]) -> tuple[str, ...]:
+        if channels not in (("pet", "ct"), ("pet",), ("ct",)):
+            raise ValueError(f"[pet, ct], [pet] or [ct], in this order, got [{', '.join(channels)}]")
+        return channels
+
+    @model_validator(mode="after")
+    def _brain_can_be_found(self) -> CropSettings:
+        if self.position == "brain_anchored" and "pet" not in self.channels:
+            raise ValueError("position: brain_anchored finds the brain in the PET, which channels leave out")
+        return self

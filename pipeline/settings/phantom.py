@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.settings.base import Section
@@ -19,6 +21,11 @@ class PhantomSettings(Section):
     seed: int = Field(7, ge=0, lt=2**31, description="Seed of the cohort.")
     development: int = Field(40, ge=4, le=499, description="Number of patients in the development set.")
     external: int = Field(40, ge=0, le=499, description="Number of patients in the external set.")
+    images: tuple[Literal["ct", "pet"], ...] = Field(
+        ("ct", "pet"),
+        min_length=1,
+        description="Images that are written; contours are drawn on the CT, or on the PET where there is no CT.",
+    )
     ct_shape: tuple[int, int, int] = Field((80, 112, 112), description="Number of CT voxels (z, y, x).")
     ct_spacing_mm: tuple[float, float, float] = Field((3.0, 2.5, 2.5), description="CT voxel size (z, y, x).")
     pet_shape: tuple[int, int, int] = Field((60, 70, 70), description="Number of PET voxels (z, y, x).")

@@ -30,6 +30,11 @@ class RadiomicsSettings(Section):
     feature_set: str = Field(
         "deepmts", description="Feature set: a file of `config/radiomics/` without its ending, or a path."
     )
+    modalities: tuple[Modality, ...] = Field(
+        (),
+        description="Images among those of the feature set that features are taken from; empty: all of the set. "
+        "A study whose `crop.channels` are not both must name its own here.",
+    )
     images: Literal["crop", "native"] = Field(
         "crop", description="Images that features are taken from: the crops, or the native volumes."
     )

@@ -81,6 +81,7 @@ class Settings(Section):
     def _sections_agree(self) -> Settings:
         consistency.require_names(self)
         consistency.require_generators(self)
+        consistency.require_channels(self)
         consistency.require_contours(self)
         consistency.require_boxes(self)
         consistency.require_classes(self)

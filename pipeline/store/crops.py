@@ -31,8 +31,8 @@ class Crop:
     """The crop of one patient.
 
     Attributes:
-        image: float32 (C, Z, Y, X) in the units that the attributes name; padding is filled with
-            air (CT -1024 HU, PET 0).
+        image: float32 (C, Z, Y, X) in the units that the attributes name, channels in their order;
+            padding is filled with air (CT -1024 HU, PET 0).
         mask: uint8 (Z, Y, X), 1 = lesion, or the labels of the attributes' `classes`; None where there is no contour.
         inside: uint8 (Z, Y, X), 1 = imaged by all channels.
         attributes: Where the crop lies and what it holds.

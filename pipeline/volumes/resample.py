@@ -51,7 +51,8 @@ def resample(volume: Volume, target: Grid, to_source: FloatArray, sampling: Samp
 
     Where the target's step exceeds 1.5 source voxels along a source axis, the source is first
     blurred by a Gaussian. Its full width at half maximum, added in quadrature to the width of a
-    source voxel, gives the target's step. Grids that coincide return the source's values exactly.
+    source voxel, gives the target's step. `nearest` takes values as they are, and is never blurred.
+    Grids that coincide return the source's values exactly.
 
     Args:
         volume: Source, array (z, y, x).
@@ -68,7 +69,7 @@ def resample(volume: Volume, target: Grid, to_source: FloatArray, sampling: Samp
     if offset is not None:
         copy_aligned(volume.array, result, offset, sampling.lowest)
         return result
-    sigma = antialias_sigma(matrix)
+    sigma = np.zeros(3) if sampling.interpolation == "nearest" else antialias_sigma(matrix)
     pad = PAD[sampling.interpolation] + np.ceil(4 * sigma).astype(int)
     region = needed_region(matrix, target.shape, volume.array.shape, pad)
     if region is None:

@@ -81,7 +81,8 @@ def fold_memory_mb(study: Study, model: str, which: str | None = None) -> int:
         model: A network of the study.
         which: Set of patients that is loaded; default: all.
     """
-    training, channels = study.settings.training_of(model), 2 if study.from_scanner else 3
+    training = study.settings.training_of(model)
+    channels = len(study.settings.crop.channels) if study.from_scanner else 3
     on_cpu = training.device == "cpu"
     bytes_per_voxel = channels * (4 if on_cpu else 6) + 1
     data = len(study.cohort.ids(which)) * math.prod(_stored_shape(study)) * bytes_per_voxel

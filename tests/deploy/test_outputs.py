@@ -14,10 +14,10 @@ import pytest
 from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.covariate_shift import StageFolders
 from pipeline.deploy.flags import Flag
-from pipeline.deploy.outputs import mask_on_ct, write_prediction
+from pipeline.deploy.outputs import mask_on_image, write_prediction
 from pipeline.deploy.predict import MemberScores, Prediction, RiskEstimate, estimate_risk
 from pipeline.store.attributes import CropAttributes
-from pipeline.store.crops import Crop, write_crop
+from pipeline.store.crops import Crop, read_crop, write_crop
 from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Grid, Volume
 from tests.deploy.synthetic_bundle import CODE, HOSTILE, IDENTITY, make_manifest
@@ -91,7 +91,7 @@ def prediction(tmp_path: Path) -> Prediction:
 
 def test_the_mask_lies_where_the_tumour_is_in_the_patient(prediction: Prediction) -> None:
     manifest = make_manifest(shape=SHAPE)
-    volume = mask_on_ct(manifest, prediction)
+    volume = mask_on_image(manifest, prediction)
     assert volume.grid.matches(CT)
     mask = volume.array > 0
     centre = (turn(20) @ [6, -4, 2, 1])[:3]
@@ -99,6 +99,32 @@ def test_the_mask_lies_where_the_tumour_is_in_the_patient(prediction: Prediction
     truth = truth.reshape(CT.shape)
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.95
     assert mask.sum() * CT.voxel_ml() == pytest.approx(4 / 3 * math.pi * 0.9**3, rel=0.05)
+
+
+def test_a_bundle_of_the_pet_alone_puts_its_mask_on_the_pet(prediction: Prediction, tmp_path: Path) -> None:
+    """On a PET with coordinates of its own, 30 mm along x from the scanner's."""
+    from pipeline.settings.geometry import CropSettings
+    from tests.deploy.synthetic_bundle import make_stage_settings
+
+    pet = Grid((25, 30, 30), (4.0, 4.0, 4.0), (-30.0, -60.0, -50.0))
+    write_nifti(
+        prediction.folders.convert / "pet_stored.nii.gz", Volume(np.zeros(pet.shape, np.float32), pet)
+    )
+    (prediction.folders.convert / "ct_hu.nii.gz").unlink()
+    crop = read_crop(prediction.folders.crop)
+    to_pet = turn(20)
+    to_pet[0, 3] += 30.0
+    rows = tuple(tuple(float(v) for v in row) for row in to_pet)
+    attributes = replace(crop.attributes, channels=("pet",), units=("g/mL",), pet_transform=rows)
+    write_crop(prediction.folders.crop, Crop(crop.image[:1], None, crop.inside, attributes))
+    stages = make_stage_settings(CropSettings(channels=("pet",), shape=SHAPE, spacing_mm=(2.0, 2.0, 2.0)))
+    manifest = make_manifest(shape=SHAPE, channels=("pet",), stages=stages, source="nifti")
+    (tmp_path / "MODEL_CARD.md").write_text("card")
+    write_prediction(Bundle(tmp_path, manifest, IDENTITY), prediction, tmp_path / "out")
+    mask = read_nifti(tmp_path / "out" / "mask_pet.nii.gz")
+    assert mask.grid.matches(pet) and not (tmp_path / "out" / "mask_ct.nii.gz").exists()
+    centroid = pet.points(np.argwhere(mask.array)).mean(axis=0)
+    assert centroid == pytest.approx((to_pet @ [6, -4, 2, 1])[:3], abs=0.5)
 
 
 class Reader(HTMLParser):

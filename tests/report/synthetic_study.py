@@ -91,7 +91,9 @@ def _cohort(results: Path, external: tuple[str, ...], full: bool) -> None:
         {"train": ["A4"], "validation": ["A5", "A6"], "test": ["A1", "A2", "A3"]},
         {"train": ["A1"], "validation": ["A2", "A3"], "test": ["A4", "A5", "A6"]},
     ]
-    (results / "splits.json").write_text(json.dumps({"folds": folds, "external": list(external), "seed": 1}))
+    (results / "splits.json").write_text(
+        json.dumps({"folds": folds, "external": list(external), "seed": 1, "subsets": {}})
+    )
     caveats = ["no validation: the epoch was chosen on test patients"] if full else []
     (results / "plan.json").write_text(json.dumps({"caveats": caveats}))
     rows = ["patient_id,stage,state,problem,consequence"]

@@ -32,7 +32,9 @@ def suv_file(settings: SuvSettings) -> str:
     return f"pet_suv{settings.normalisation}.nii.gz"
 
 
-def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy) -> None:
+def suv_patient(
+    convert: Path, out: Path, settings: SuvSettings, policy: Policy, *, needed: bool = True
+) -> None:
     """Write a patient's SUV volume (float32; g/mL, for `bsa` cm²/mL) and `suv.json`.
 
     `suv.json` holds the factor, every header value used, the steps taken, the assumptions
@@ -43,6 +45,8 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
         out: Folder of this patient's SUV.
         settings: Normalisation and limits.
         policy: What a patient whose headers give no SUV does.
+        needed: Whether the study's crops hold the PET; where they hold the CT alone, the folder gets
+            its status and nothing else.
 
     Raises:
         SuvError: (policy `stop`) the headers cannot give an SUV.
@@ -50,6 +54,8 @@ def suv_patient(convert: Path, out: Path, settings: SuvSettings, policy: Policy)
     if propagate_exclusion(convert, out):
         return
     with patient_stage("suv", out.name, out, policy) as work:
+        if not needed:
+            return
         header = _read_header(convert / _HEADER)
         result = suv_factor(header, settings)
         for assumption in result.audit.assumptions:
