@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import statistics
 import time
@@ -19,6 +20,7 @@ from pipeline.nets import deepmts
 from pipeline.nets.registry import build
 from pipeline.settings.networks.deepmts import DeepMts, DeepMtsFamily
 from pipeline.settings.training import TrainingSettings
+from pipeline.training import gpu
 from pipeline.training.batches import plain_batch
 from pipeline.training.compile import maybe_compile
 from pipeline.training.context import TrainContext
@@ -42,10 +44,18 @@ class Times:
     cpu_ms: float
 
 
-def timed(step: Callable[[], object], device: torch.device, steps: int, warm_up: int = 2) -> Times:
-    """Time a step."""
-    wall, work = [], []
-    for _ in range(warm_up + steps):
+def timed(
+    step: Callable[[], object],
+    device: torch.device,
+    steps: int,
+    warm_up: int = 2,
+    most_seconds: float = math.inf,
+) -> Times:
+    """Time a step; after `most_seconds`, warming up included, no further one is begun once one was timed."""
+    wall: list[float] = []
+    work: list[float] = []
+    end = time.perf_counter() + most_seconds
+    while len(wall) < warm_up + steps and (len(wall) <= warm_up or time.perf_counter() < end):
         begun, used = time.perf_counter(), time.process_time()
         step()
         if device.type == "cuda":
@@ -194,6 +204,17 @@ def channels_first() -> Iterator[None]:
         yield
     finally:
         deepmts.channels_last_on_cpu = real
+
+
+@contextlib.contextmanager
+def without_kernels() -> Iterator[None]:
+    """PyTorch's operators only, on an accelerator, too."""
+    real = gpu.speed_up
+    gpu.speed_up = lambda network: False
+    try:
+        yield
+    finally:
+        gpu.speed_up = real
 
 
 def plain_step(network: DeepMts, batches: Iterator[Any], device: torch.device) -> Callable[[], None]:

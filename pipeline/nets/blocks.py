@@ -64,6 +64,27 @@ class ConvNormRelu(nn.Sequential):
             conv(inputs, filters, kernel, padding=kernel // 2), norm(filters), nn.ReLU(inplace=True)
         )
 
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """(B, filters, *sides) from (B, inputs, *sides); `added`, of the output's shape, is added behind the ReLU."""
+        result: Tensor = super().forward(x)
+        return result if added is None else result + added
+
+
+class NormRelu(nn.BatchNorm3d):
+    """Batch normalisation and ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, Z, Y, X) → the same shape."""
+        return functional.relu(super().forward(x), inplace=True)
+
+
+class UpsampleAndJoin(nn.Module):
+    """Nearest-neighbour upsampling by 2; the finer image's channels follow the coarser one's."""
+
+    def forward(self, x: Tensor, fine: Tensor) -> Tensor:
+        """(B, C + F, *sides) from (B, C, *⌈sides/2⌉) and (B, F, *sides)."""
+        return torch.cat([upsample_nearest(x, like=fine), fine], 1)
+
 
 class TumourProbability(nn.Module):
     """1×1×1 convolution to background and tumour, softmax, the tumour channel.

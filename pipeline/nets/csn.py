@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, global_mean
-from pipeline.nets.pooling import max_pool, mean_pool
+from pipeline.nets.blocks import Conv3d, NormRelu, global_mean
+from pipeline.nets.pooling import MaxPool, mean_pool
 from pipeline.nets.sizes import scaled
 
 STEM = 24
@@ -24,17 +23,14 @@ class DenseUnit(nn.Module):
 
     def __init__(self, inputs: int, bottleneck: int, growth: int, dropout: float) -> None:
         super().__init__()
-        self.norm_in, self.reduce = nn.BatchNorm3d(inputs), Conv3d(inputs, bottleneck, 1)
-        self.norm_mid, self.grow = (
-            nn.BatchNorm3d(bottleneck),
-            Conv3d(bottleneck, growth, 3, padding=1),
-        )
+        self.norm_in, self.reduce = NormRelu(inputs), Conv3d(inputs, bottleneck, 1)
+        self.norm_mid, self.grow = NormRelu(bottleneck), Conv3d(bottleneck, growth, 3, padding=1)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """The new channels (B, growth, Z, Y, X)."""
-        x = self.dropout(self.reduce(functional.relu(self.norm_in(x), inplace=True)))
-        return self.dropout(self.grow(functional.relu(self.norm_mid(x), inplace=True)))  # type: ignore[no-any-return]
+        x = self.dropout(self.reduce(self.norm_in(x)))
+        return self.dropout(self.grow(self.norm_mid(x)))  # type: ignore[no-any-return]
 
 
 class DenseBlock(nn.ModuleList):
@@ -52,14 +48,14 @@ class Transition(nn.Module):
 
     def __init__(self, inputs: int, filters: int, dropout: float) -> None:
         super().__init__()
-        self.norm, self.conv = nn.BatchNorm3d(inputs), Conv3d(inputs, filters, 1)
+        self.norm, self.conv = NormRelu(inputs), Conv3d(inputs, filters, 1)
         self.dropout = nn.Dropout(dropout)
-        self.feature_norm = nn.BatchNorm3d(filters)
+        self.feature_norm = NormRelu(filters)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Maps (B, filters, Z, Y, X), before pooling, and features (B, filters)."""
-        x = self.dropout(self.conv(functional.relu(self.norm(x), inplace=True)))
-        return x, global_mean(functional.relu(self.feature_norm(x)))
+        x = self.dropout(self.conv(self.norm(x)))
+        return x, global_mean(self.feature_norm(x))
 
 
 class CascadedSurvivalNetwork(nn.Module):
@@ -76,7 +72,7 @@ class CascadedSurvivalNetwork(nn.Module):
         bottleneck, growth = scaled(BOTTLENECK, width), scaled(GROWTH, width)
         channels = scaled(STEM, width)
         self.stem = Conv3d(in_channels, channels, 3, stride=2)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.pool = nn.Dropout(dropout), MaxPool(3, stride=2)
         self.blocks, self.transitions = nn.ModuleList(), nn.ModuleList()
         for units, filters in zip(UNITS, TRANSITIONS, strict=True):
             sources = [channels + growth * number for number in range(units)]
@@ -87,7 +83,7 @@ class CascadedSurvivalNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (B, 112) at width 1 from (B, channels, Z, Y, X), every side at least 19."""
-        x = max_pool(self.dropout(self.stem(x)), 3, stride=2)
+        x = self.pool(self.dropout(self.stem(x)))
         features = []
         for number, (block, transition) in enumerate(zip(self.blocks, self.transitions, strict=True)):
             x, pooled = transition(block(x if number == 0 else mean_pool(x, 2)))

@@ -19,16 +19,16 @@ from pipeline.nets.blocks import (
     ConvNormRelu,
     Linear,
     TumourProbability,
+    UpsampleAndJoin,
     at_least_float32,
     channels_last_on_cpu,
     global_mean,
     initialise,
     join_clinical,
     masked,
-    upsample_nearest,
 )
 from pipeline.nets.csn import SMALLEST_SIDE, CascadedSurvivalNetwork
-from pipeline.nets.pooling import max_pool
+from pipeline.nets.pooling import MaxPool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.deepmts import DeepMtsFamily
 
@@ -74,7 +74,7 @@ class ResidualBlock(nn.Module):
         """(B, filters, Z, Y, X) from (B, inputs, Z, Y, X)."""
         skip: Tensor = self.projection(x)
         for convolution in self.convolutions:
-            skip = convolution(x) + skip
+            skip = convolution(x, added=skip)
             x = skip
         return skip
 
@@ -96,12 +96,13 @@ class Encoder(nn.Module):
             block(source, width, number)
             for source, width, number in zip(sources, filters, ENCODER_CONVOLUTIONS, strict=True)
         )
+        self.pool = MaxPool(2, ceil=True)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """The output of each level, the first at full resolution."""
         outputs = [self.levels[0](image)]
         for level in self.levels[1:]:
-            outputs.append(level(max_pool(outputs[-1], 2, ceil=True)))
+            outputs.append(level(self.pool(outputs[-1])))
         return outputs
 
 
@@ -115,13 +116,14 @@ class Decoder(nn.Module):
             block(below + width, width, number)
             for below, width, number in zip(widths[:-1], widths[1:], DECODER_CONVOLUTIONS, strict=True)
         )
+        self.join = UpsampleAndJoin()
         self.probability = TumourProbability(filters[0])
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Tumour probability (B, 1, Z, Y, X), float32, from the encoder's outputs."""
         x = levels[-1]
         for level, skip in zip(self.levels, reversed(levels[:-1]), strict=True):
-            x = level(torch.cat([upsample_nearest(x, like=skip), skip], 1))
+            x = level(self.join(x, skip))
         return self.probability(x)  # type: ignore[no-any-return]
 
 

@@ -149,13 +149,13 @@ def _windows(sides: Sequence[int], kernel: int, stride: int) -> list[Slices]:
 class MaxPool(nn.Module):
     """:func:`max_pool` as a layer."""
 
-    def __init__(self, kernel: int, stride: int | None = None, padding: int = 0) -> None:
+    def __init__(self, kernel: int, stride: int | None = None, padding: int = 0, ceil: bool = False) -> None:
         super().__init__()
-        self.kernel, self.stride, self.padding = kernel, stride, padding
+        self.kernel, self.stride, self.padding, self.ceil = kernel, stride or kernel, padding, ceil
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, *sides) → (B, C, *fewer)."""
-        return max_pool(x, self.kernel, self.stride, self.padding)
+        return max_pool(x, self.kernel, self.stride, self.padding, self.ceil)
 
 
 def mean_pool(x: Tensor, kernel: int, stride: int | None = None) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.settings.base import Section
 
@@ -32,6 +33,12 @@ class CohortTableSettings(Section):
         description="Values of columns that the table lacks, the same for all patients; `{patient_id}` is replaced by "
         "each one's id. An existing column is never changed.",
     )
+    labels: dict[str, dict[str, int]] = Field(
+        default_factory=dict,
+        description="Classes of `label_*` columns: `{label: {value in the table: class}}`, classes counted from 0; a "
+        "value that is not named is refused, a blank one is unknown. A column without an entry must hold the "
+        "classes themselves.",
+    )
     time_unit: Literal["days", "months", "none"] = Field(
         "days",
         description="Unit of the table's times; a month is 30.4375 days; `none`: the time has no dimension.",
@@ -44,6 +51,31 @@ class CohortTableSettings(Section):
         "without outcomes, in which no model predicts survival.",
     )
     endpoint_name: str = Field("Event-free survival", description="Name of the endpoint in figures.")
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _codes_are_text(cls, labels: Any) -> Any:
+        """YAML reads `1: 0` with a number as key; the table's values are text."""
+        if not isinstance(labels, Mapping):
+            return labels
+        return {
+            column: {str(text): number for text, number in codes.items()}
+            if isinstance(codes, Mapping)
+            else codes
+            for column, codes in labels.items()
+        }
+
+    @field_validator("labels")
+    @classmethod
+    def _classes_without_gaps(cls, labels: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+        for column, codes in labels.items():
+            if not column.startswith("label_"):
+                raise ValueError(f"{column!r} must begin with label_")
+            if sorted(set(codes.values())) != list(range(len(set(codes.values())))) or len(codes) < 2:
+                raise ValueError(
+                    f"classes of {column} must be 0, 1, … without a gap, got {list(codes.values())}"
+                )
+        return labels
 
 
 class NiftiSettings(Section):

@@ -29,13 +29,17 @@ class Network(Model):
     training: dict[str, Any] = Field(
         default_factory=dict, description="Keys of the section `training` that differ for this model."
     )
-
     batch_norm_like: Literal["pytorch", "keras"] = Field(
         "pytorch",
         description="Constants of batch normalisation. `pytorch`: 1e-5 is added to the variance and running statistics "
         "move by 0.1 of each batch (or what the network's paper says); `keras`: 1e-3 and 0.01 in every layer, as "
         "the code of DeepMTS has them.",
     )
+
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """(setting, column) of each column of the cohort table that the network names."""
+        labels = self.losses.labels if "labels" in self.gives() else ()
+        return (*super().columns(), *(("losses.labels", column) for column in labels))
 
     @model_validator(mode="after")
     def _losses_fit(self) -> Network:

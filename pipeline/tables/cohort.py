@@ -25,6 +25,7 @@ from pipeline.tables.cohort_rows import (
     require_image_path,
     require_once,
 )
+from pipeline.tables.label_classes import coded_labels
 from pipeline.tables.numbers import cell_number, is_number, require_time
 
 PATIENT_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
@@ -118,6 +119,7 @@ def read_cohort(settings: CohortSettings, policy: Policy = "stop") -> Cohort:
         for row in text.rows
     ]
     _check_columns(list(rows[0].values), settings, path)
+    rows = coded_labels(rows, settings.labels, path)
     _check_whole(rows, settings, path)
     patients: list[Patient] = []
     problems: dict[str, str] = {}

@@ -12,6 +12,7 @@ from pipeline.settings.kinds import ranking
 from pipeline.settings.models import Model
 from pipeline.settings.plan import PlanSettings
 from pipeline.tables.cohort import Cohort, Patient
+from pipeline.tables.label_classes import require_label_classes
 
 MOST_LEVELS = 20
 """Levels of a column up to which its subgroups are evaluated."""
@@ -20,10 +21,10 @@ LONGEST_DAYS = 36525.0
 
 
 def require_columns(models: Mapping[str, Model], cohort: Cohort) -> None:
-    """Refuse models that name columns the cohort table lacks.
+    """Refuse models that name columns the cohort table lacks, or labels that are not coded in classes.
 
     Raises:
-        SettingsError: A column is missing; the message names the model and the nearest column.
+        SettingsError: A column is missing, or holds no classes; the message names the model and the column.
     """
     have = sorted(cohort.patients[0].extra)
     for name, model in models.items():
@@ -36,6 +37,8 @@ def require_columns(models: Mapping[str, Model], cohort: Cohort) -> None:
                     expected=", ".join(have) or "a column beginning clinical_",
                     action=f"did you mean {close[0]!r}?" if close else "add it to the cohort table",
                 )
+    labels = [column for column in have if column.startswith("label_")]
+    require_label_classes(models, {column: [p.extra[column] for p in cohort.patients] for column in labels})
 
 
 def require_subgroups(columns: Sequence[str], cohort: Cohort) -> None:

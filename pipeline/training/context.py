@@ -149,7 +149,9 @@ def load_fold(job: FoldJob, device_config: DeviceConfig) -> FoldData:
     clinical = encoder.transform(outcomes)
     cohort = load_cohort(job.crops, outcomes, clinical, job.training.standardise, device_config)
     _check_masks(job, cohort)
-    return FoldData(cohort, encoder, {str(name): cohort.rows(ids) for name, ids in sets.items()})
+    rows = {str(name): cohort.rows(ids) for name, ids in sets.items()}
+    _check_masks_to_learn(job, cohort, rows["train"])
+    return FoldData(cohort, encoder, rows)
 
 
 def _check_fold(job: FoldJob, splits: Splits) -> None:
@@ -188,6 +190,22 @@ def _check_masks(job: FoldJob, cohort: CohortTensors) -> None:
             got=f"{len(without)} patients without: {', '.join(without[:5])}",
             action="set masked: false, choose another network, or exclude these patients",
         )
+
+
+def _check_masks_to_learn(job: FoldJob, cohort: CohortTensors, train: list[int]) -> None:
+    """Refuse a network that is to learn masks where no training patient has one."""
+    losses = job.network.losses
+    weights = {"dice": losses.dice, "cross_entropy": losses.cross_entropy, "focal": losses.focal}
+    terms = [f"losses.{name}" for name, weight in weights.items() if weight > 0]
+    if not terms or "mask" not in job.network.gives() or bool(cohort.has_mask[train].any()):
+        return
+    raise TrainingError(
+        "a network is to learn masks, and no training patient has a contour",
+        where=f"model {job.model}, fold {job.fold}, {', '.join(terms)}",
+        expected="training patients with a contour",
+        got=f"{len(train)} training patients, none with one",
+        action="give contours (contours.roi names those of the study), or name a network or tasks without mask",
+    )
 
 
 def make_context(job: FoldJob, data: FoldData, device_config: DeviceConfig) -> TrainContext:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import TrainingError
 from pipeline.settings.training import TrainingSettings
-from pipeline.training.cpu import speed_up
+from pipeline.training import cpu, gpu
 from pipeline.training.cpu.malloc import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ class DeviceConfig:
 
         net = net.to(self.device)
         if self.device.type == "cpu":
-            speed_up(net, bf16=self.bf16, channels_last=self.channels_last, compiled=compiled)
+            cpu.speed_up(net, bf16=self.bf16, channels_last=self.channels_last, compiled=compiled)
+        elif (self.bf16 or self.fp16) and self.channels_last and not compiled:
+            gpu.speed_up(net)
         if self.channels_last:
             for module in net.modules():
                 if isinstance(module, torch.nn.Conv3d | torch.nn.ConvTranspose3d):

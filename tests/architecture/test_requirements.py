@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# Installed apart (see the Makefile), or part of this repository.
-APART = {"torch", "torchvision", "pyradiomics", "pipeline", "benchmarks", "tests"}
+# Installed apart (see the Makefile; triton with a torch for CUDA), or part of this repository.
+APART = {"torch", "torchvision", "triton", "pyradiomics", "pipeline", "benchmarks", "tests"}
 # Used without an import: Snakemake and its plugins, decoders of pydicom, writers of torch.
 NOT_IMPORTED = {
     "snakemake",

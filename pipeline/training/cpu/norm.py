@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import torch
 from torch.autograd.function import once_differentiable
 
+from pipeline.nets.blocks import NormRelu
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -34,7 +36,8 @@ def normalise_rows(network: torch.nn.Module) -> None:
     """Let every 3D batch normalisation of a network run on rows of several voxels."""
     for module in network.modules():
         if _is_suitable(module):
-            module.forward = functools.partial(_forward, module, False)  # type: ignore[assignment]
+            rectify = isinstance(module, NormRelu)
+            module.forward = functools.partial(_forward, module, rectify)  # type: ignore[assignment]
     for sequence in network.modules():
         if isinstance(sequence, torch.nn.Sequential):
             for norm, relu in itertools.pairwise(sequence):
@@ -56,7 +59,7 @@ def _forward(module: torch.nn.BatchNorm3d, rectify: bool, image: Tensor) -> Tens
     wants_gradient = torch.is_grad_enabled() and image.requires_grad
     if fold < 2 or module.momentum is None or (wants_gradient and not module.training):
         plain: Tensor = type(module).forward(module, image)
-        return plain.relu_() if rectify else plain
+        return plain.relu_() if rectify and not isinstance(module, NormRelu) else plain
     rows = _rows(image.detach(), fold)
     if not module.training:
         mean, variance = _required(module.running_mean), _required(module.running_var)

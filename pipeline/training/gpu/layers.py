@@ -1,0 +1,98 @@
+"""Layers of the networks that run as kernels on an accelerator; everything else runs as PyTorch has it."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.nets.blocks import ConvNormRelu, NormRelu, UpsampleAndJoin
+from pipeline.nets.pooling import MaxPool
+from pipeline.training.gpu.conv import convolve
+from pipeline.training.gpu.join import upsample_and_join
+from pipeline.training.gpu.norm import normalise_rectify_add
+from pipeline.training.gpu.pool import max_pool
+
+WORTHWHILE = 1 << 18
+"""Elements of an image below which launching kernels takes longer than they save."""
+LARGEST = 1 << 31
+"""Elements above which 32-bit numbers cannot count them."""
+DEVICES = frozenset({"cuda"})
+FEW_CHANNELS = 48
+FEW_FILTERS = 16
+"""Channels and filters up to which the own convolution is faster than cuDNN's, which pads them to 32."""
+CONVOLVED = 1 << 17
+"""Voxels of a batch from which on it is."""
+
+
+def replace(network: nn.Module) -> None:
+    """Replace the forward methods of the layers that have kernels, in place."""
+    for module in network.modules():
+        if isinstance(module, ConvNormRelu) and _learns(module[1]):
+            module.forward = functools.partial(_conv_norm_relu, module)  # type: ignore[method-assign]
+        elif isinstance(module, NormRelu) and _learns(module):
+            module.forward = functools.partial(_norm_relu, module)  # type: ignore[method-assign]
+        elif isinstance(module, UpsampleAndJoin):
+            module.forward = functools.partial(_upsample_and_join, module)  # type: ignore[method-assign]
+        elif isinstance(module, MaxPool) and not module.padding:
+            module.forward = functools.partial(_max_pool, module)  # type: ignore[method-assign]
+
+
+def _learns(norm: nn.Module) -> bool:
+    return (
+        isinstance(norm, nn.BatchNorm3d)
+        and norm.affine
+        and norm.track_running_stats
+        and norm.momentum is not None
+    )
+
+
+def half_type(image: Tensor) -> torch.dtype | None:
+    """bf16 or float16 where this image is computed in it by a kernel; None: PyTorch's own operators run."""
+    device = image.device.type
+    if device not in DEVICES or image.dim() != 5 or not WORTHWHILE <= image.numel() < LARGEST:
+        return None
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return image.dtype if image.dtype in (torch.bfloat16, torch.float16) else None
+
+
+def _conv_norm_relu(module: ConvNormRelu, x: Tensor, added: Tensor | None = None) -> Tensor:
+    conv, norm = module[0], module[1]
+    dtype = half_type(x)
+    if dtype is None or not module.training or not isinstance(conv, nn.Conv3d):
+        return type(module).forward(module, x, added)
+    assert isinstance(norm, nn.BatchNorm3d)
+    if has_few_channels(conv, x):
+        convolved = convolve(x.to(dtype), conv.weight)
+    else:
+        convolved = nn.functional.conv3d(x, conv.weight, None, padding=conv.padding)
+    return normalise_rectify_add(convolved, norm, conv.bias, added)
+
+
+def has_few_channels(conv: nn.Conv3d, image: Tensor) -> bool:
+    """Whether the own convolution is the faster one."""
+    return (
+        conv.in_channels <= FEW_CHANNELS
+        and conv.out_channels <= FEW_FILTERS
+        and image.numel() // image.shape[1] >= CONVOLVED
+    )
+
+
+def _norm_relu(module: NormRelu, x: Tensor) -> Tensor:
+    if half_type(x) is None or not module.training or x.dtype == torch.float32:
+        return type(module).forward(module, x)
+    return normalise_rectify_add(x, module)
+
+
+def _upsample_and_join(module: UpsampleAndJoin, x: Tensor, fine: Tensor) -> Tensor:
+    if half_type(fine) is None or x.dtype != fine.dtype:
+        return type(module).forward(module, x, fine)
+    return upsample_and_join(x, fine)
+
+
+def _max_pool(module: MaxPool, x: Tensor) -> Tensor:
+    if half_type(x) is None:
+        return type(module).forward(module, x)
+    return max_pool(x, module.kernel, module.stride, module.ceil)

@@ -1,0 +1,81 @@
+"""A small network with the kernels in it against the same network in float64."""
+
+from __future__ import annotations
+
+import copy
+import sys
+
+import pytest
+import torch
+
+from pipeline.nets.blocks import NormRelu, UpsampleAndJoin
+from pipeline.nets.deepmts import ResidualBlock
+from pipeline.nets.pooling import MaxPool
+from pipeline.training import gpu
+
+HALF = torch.bfloat16 if torch.cuda.is_available() else torch.float16
+
+
+class Small(torch.nn.Module):
+    """Each kind of layer that has a kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.pool = ResidualBlock(2, 4, 2), MaxPool(2, ceil=True)
+        self.deep, self.join = ResidualBlock(4, 8, 1), UpsampleAndJoin()
+        self.up, self.last = ResidualBlock(12, 4, 1), NormRelu(4)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        fine = self.down(image)
+        result: torch.Tensor = self.last(self.up(self.join(self.deep(self.pool(fine)), fine)))
+        return result
+
+
+def gradients(net: torch.nn.Module, image: torch.Tensor) -> dict[str, torch.Tensor]:
+    output = net(image)
+    generator = torch.Generator().manual_seed(1)
+    output.double().mul(torch.randn(output.shape, generator=generator).to(output.device)).sum().backward()
+    found = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    return {
+        name: value.double() for name, value in {**found, **dict(net.named_buffers()), "y": output}.items()
+    }
+
+
+def test_network_with_kernels(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.training.gpu import layers
+
+    monkeypatch.setattr(layers, "DEVICES", {device.type})
+    monkeypatch.setattr(layers, "WORTHWHILE", 0)
+    monkeypatch.setattr(layers, "CONVOLVED", 0)
+    torch.manual_seed(0)
+    plain = Small().to(device).train()
+    fast, exact = copy.deepcopy(plain), copy.deepcopy(plain).double()
+    image = torch.randn(2, 2, 7, 8, 8, device=device).contiguous(memory_format=torch.channels_last_3d)
+    want = gradients(exact, image.double())
+    layers.replace(fast)
+    results = []
+    for net in (plain, fast):
+        with torch.autocast(device.type, dtype=HALF):
+            results.append(gradients(net, image))
+    usual, got = results
+    # The bias before a normalisation has no effect: its gradient is 0 and is left out.
+    assert set(want) - set(got) == {name for name in want if name.endswith(".0.bias")}
+    for name, value in got.items():
+        error = (value - want[name]).norm()
+        allowed = 1.5 * (usual[name] - want[name]).norm() + 1e-2 * want[name].norm()
+        assert error <= allowed, (name, float(error), float(allowed))
+
+
+def test_without_triton_nothing_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "triton"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "pipeline.training.gpu.norm", raising=False)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    gpu._can_run.cache_clear()
+    net = Small()
+    assert not gpu.speed_up(net)
+    assert "cannot run here" in caplog.text and "triton" in caplog.text
+    assert not [module for module in net.modules() if "forward" in vars(module)]
+    gpu._can_run.cache_clear()
