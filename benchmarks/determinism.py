@@ -72,11 +72,17 @@ def lines_of(process: subprocess.Popen[str], deadline: float) -> list[str]:
     except subprocess.TimeoutExpired:
         process.kill()
         printed, _ = process.communicate()
-        raise RuntimeError("took too long\n" + "\n".join(printed.splitlines()[-8:])) from None
+        raise RuntimeError("took too long\n" + "\n".join(_telling(printed.splitlines()))) from None
     lines = printed.splitlines()
     if process.returncode:
-        raise RuntimeError(f"exit code {process.returncode}\n" + "\n".join(lines[-12:]))
+        raise RuntimeError(f"exit code {process.returncode}\n" + "\n".join(_telling(lines)))
     return lines
+
+
+def _telling(lines: list[str]) -> list[str]:
+    """The rows of a table that is not whole, and the last lines."""
+    rows = [line for line in lines[:-12] if line.startswith("| ")]
+    return [*rows, *lines[-12:]]
 
 
 def value_of(lines: list[str], name: str) -> str:

@@ -138,7 +138,7 @@ def _outputs(
 
 
 def _weights(channels: int, filters: int, halo: int, sides: tuple[int, int, int]) -> Iterator[Line]:
-    from pipeline.training.gpu.conv import weight_gradient
+    from pipeline.training.gpu.conv import Launch, weight_gradient
 
     x, g = image(channels, sides), image(filters, sides, 1)
     side, size = 2 * halo + 1, _gigabytes(channels, filters, sides)
@@ -149,13 +149,14 @@ def _weights(channels: int, filters: int, halo: int, sides: tuple[int, int, int]
         return _back(g, x, like, halo, [False, True, False])[1]
 
     yield Line(f"weights {side}³ {channels}→{filters} cuDNN", usual, size)
-    for band in _folds(channels, filters, halo)[:3]:
-        for units, at_once, warps in ((0, 64, 4), (0, 128, 4), (0, 64, 8)):
+    for band in _folds(channels, filters, halo)[1:3]:
+        tried = ((4, 1, 128, 0), (4, 2, 128, 0), (4, 3, 64, 0), (8, 1, 128, 8), (8, 2, 128, 0))
+        ways = [(Launch(warps, stages, together), units) for warps, stages, together, units in tried]
+        for way, units in ways:
+            name = f"{_name('weights', band)} warps {way.warps} stages {way.stages} at once {way.segments}"
             yield Line(
-                f"{_name('weights', band)} at once {at_once} warps {warps}",
-                lambda b=band, u=units, m=at_once, w=warps: weight_gradient(
-                    x, g, b, units=u, segments_at_once=m, warps=w
-                ),
+                f"{name} units {units}",
+                lambda b=band, w=way, u=units: weight_gradient(x, g, b, w, u),
                 size,
                 usual,
             )

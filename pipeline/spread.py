@@ -8,7 +8,7 @@ of the items, so that tables are the same bit for bit wherever they were made.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from pipeline.console import progress
@@ -20,6 +20,8 @@ CLUSTER = "SUVIVAL_CLUSTER"
 """Environment variable that holds `local` or the address of a dask scheduler."""
 LOCAL = "local"
 _CONNECT_SECONDS = 30
+_BLOCK = 50
+"""Items that go to a cluster at a time where the results may be enough before the last."""
 # A task whose worker is killed is computed again by another one, so often at most.
 _RETRIES = 3
 
@@ -50,6 +52,27 @@ def spread(function: Callable[[T], R], items: Sequence[T], *, title: str, worker
     if workers == 1 or len(items) < 2:
         return [function(item) for item in progress(items, title=title)]
     return _in_processes(function, items, workers)
+
+
+def spread_until_enough(function: Callable[[T], R], items: Sequence[T], *, title: str) -> Iterator[R]:
+    """Results in the order of the items, of which the caller may not want all.
+
+    Here one item is computed as its result is asked for; on a cluster a block of items at a time, so
+    that no more than a block is computed in vain.
+
+    Args:
+        function: As of :func:`spread`.
+        items: What it is applied to.
+        title: Shown beside the progress bar of a block.
+
+    Raises:
+        MachineError: As :func:`spread`.
+    """
+    if cluster() == LOCAL:
+        yield from map(function, items)
+        return
+    for first in range(0, len(items), _BLOCK):
+        yield from _on_cluster(function, items[first : first + _BLOCK], title)
 
 
 def _in_processes(function: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:

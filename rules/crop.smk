@@ -32,6 +32,7 @@ elif settings.cohort.source == "slices":
     rule ingest:
         input:
             images=lambda wildcards: paths.images_of(wildcards.patient),
+            mask=lambda wildcards: paths.slice_mask(wildcards.patient),
         output:
             directory(paths.crop()),
         log:
@@ -48,6 +49,7 @@ elif settings.cohort.source == "slices":
             folder=lambda wildcards: paths.image_folder(wildcards.patient),
             files=lambda wildcards: paths.files_of(wildcards.patient),
             absent=paths.absent,
+            shape=settings.crop.shape,
             spacing_mm=settings.crop.spacing_mm,
             classes=settings.contours.class_values(),
             roi=lambda wildcards: cohort[wildcards.patient].roi,
@@ -55,6 +57,29 @@ elif settings.cohort.source == "slices":
             "Ingest {wildcards.patient}: image and mask into the store"
         script:
             "../workflow_scripts/ingest.py"
+
+elif settings.chest_slices is not None:
+
+    rule chest_slices:
+        output:
+            [directory(path) for path in paths.crops()],
+        log:
+            paths.log("chest_slices"),
+        benchmark:
+            paths.benchmark("chest_slices")
+        conda:
+            "../envs/imaging.yaml"
+        threads: 1
+        resources:
+            **stage_resources(1000, 30),
+        params:
+            **depends.on("chest_slices"),
+            patients=cohort.ids(),
+            classes=list(settings.contours.class_values()),
+        message:
+            "Chest slices: generated images and masks, into the store"
+        script:
+            "../workflow_scripts/chest_slices.py"
 
 else:
 

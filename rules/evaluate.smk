@@ -21,6 +21,7 @@ rule evaluate:
         **depends.on("evaluate"),
         names=list(study.ensembles),
         detectors={name: paths.folds(name) for name in study.detectors},
+        subsets=study.subsets,
         permutations={name: paths.permutations(name) for name in study.classical},
         seed=settings.study.seed,
     message:

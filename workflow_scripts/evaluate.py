@@ -16,6 +16,7 @@ with job(snakemake.log[0], snakemake.params.items()):
             Path(snakemake.input.splits),
             snakemake.params.detectors,
             snakemake.params.permutations,
+            snakemake.params.subsets,
         ),
         EvaluationSettings.model_validate(snakemake.params.settings),
         snakemake.params.seed,

@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from pipeline.console import job, on_bad_patient
-from pipeline.crops.ingest import ingest_patient
+from pipeline.crops.ingest import SliceStore, ingest_patient
+from pipeline.settings.ingest import IngestSettings
 from pipeline.tables.files import PatientFiles
 
 with job(snakemake.log[0], snakemake.params.items()):
@@ -11,5 +12,7 @@ with job(snakemake.log[0], snakemake.params.items()):
         snakemake.params.roi,
         Path(snakemake.params.absent),
     )
-    spacing_mm, classes = tuple(snakemake.params.spacing_mm), snakemake.params.classes
-    ingest_patient(patient, Path(snakemake.output[0]), on_bad_patient(), spacing_mm, classes)
+    settings = IngestSettings.model_validate(snakemake.params.settings)
+    grid = (tuple(snakemake.params.shape), tuple(snakemake.params.spacing_mm))
+    store = SliceStore(settings, *grid, snakemake.params.classes)
+    ingest_patient(patient, Path(snakemake.output[0]), on_bad_patient(), store)

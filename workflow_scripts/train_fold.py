@@ -4,6 +4,7 @@ from pipeline.console import job
 from pipeline.nets.registry import network_settings
 from pipeline.settings.training import TrainingSettings
 from pipeline.training.context import FoldJob
+from pipeline.training.pretrained import weights_file
 from pipeline.training.train_fold import train_fold
 
 with job(snakemake.log[0], snakemake.params.items()):
@@ -19,6 +20,6 @@ with job(snakemake.log[0], snakemake.params.items()):
         seed=snakemake.params.seed,
         threads=snakemake.params.threads,
         work=Path(snakemake.params.work),
-        initial=Path(snakemake.input.initial, "checkpoint.pt") if snakemake.input.initial else None,
+        initial=weights_file(snakemake.input.initial),
     )
     train_fold(fold, Path(snakemake.output[0]))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.crops.image_files import file_named, load_image, load_mask, unreadable
 from pipeline.crops.mask_values import mask_labels
+from pipeline.crops.slice_values import prepare_image, prepare_mask
 from pipeline.errors import CropError, PatientError
 from pipeline.settings.base import Policy
+from pipeline.settings.ingest import IngestSettings
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, write_crop, write_excluded
 from pipeline.tables.failures import raise_machine_failure
@@ -24,25 +27,35 @@ Spacing = tuple[float, float, float]
 STAGE = "ingest"
 
 
-def ingest_patient(
-    patient: PatientFiles,
-    out: Path,
-    policy: Policy,
-    spacing_mm: Spacing = (1.0, 1.0, 1.0),
-    classes: Mapping[str, int] | None = None,
-) -> None:
+@dataclass(frozen=True)
+class SliceStore:
+    """How slices are stored.
+
+    Attributes:
+        settings: Colours, equalisation, size and range of values.
+        shape: (z, y, x) that slices are resized to, where the settings say so.
+        spacing_mm: Voxel (z, y, x), which image formats of slices do not record.
+        classes: Class → its value in masks; empty: the study tells no classes apart.
+    """
+
+    settings: IngestSettings = field(default_factory=IngestSettings)
+    shape: tuple[int, int, int] = (1, 1, 1)
+    spacing_mm: Spacing = (1.0, 1.0, 1.0)
+    classes: Mapping[str, int] = field(default_factory=dict)
+
+
+def ingest_patient(patient: PatientFiles, out: Path, policy: Policy, store: SliceStore | None = None) -> None:
     """Write the slice or array of a patient, and its mask, as a crop.
 
     Args:
-        patient: `folder` is the image: a PNG, TIFF or NPY file, an NPZ with `image` and
+        patient: `folder` is the image: a PNG, JPEG, TIFF, NPY or NIfTI file, an NPZ with `image` and
             optionally `mask`, or a folder with `image.*` and optionally `mask.*`. Arrays are
             (Y, X), (Z, Y, X) or (C, Z, Y, X); colour images give three channels. `roi` is the
             path of the mask, relative to the folder of the image; non-zero is lesion, or each
             class has its value. If it is empty, the mask is looked for as above.
         out: `{patient}.zarr`; a 2D image has Z = 1.
         policy: What happens to a patient whose files cannot be read.
-        spacing_mm: Voxel (z, y, x), which image formats of slices do not record.
-        classes: Class → its value in masks; none: the study tells no classes apart.
+        store: How slices are stored; None: as they are, 1 mm.
 
     Raises:
         CropError: A file is missing, unreadable, of the wrong shape or not finite, or a mask holds a
@@ -50,10 +63,12 @@ def ingest_patient(
         PatientError: (policy `stop`) no images.
         MachineError: Images that were there when the run began are gone, or changed meanwhile.
     """
+    store = store or SliceStore()
     try:
         with data_and_machine_told_apart(), images_in_place(patient):
-            arrays = _read(patient, classes or {})
-            write_arrays(patient.patient_id, arrays.image, arrays.mask, out, spacing_mm, tuple(classes or ()))
+            arrays = _prepared(_read(patient, store.classes), store, patient.folder.name)
+            classes = tuple(store.classes)
+            write_arrays(patient.patient_id, arrays.image, arrays.mask, out, store.spacing_mm, classes)
     except PatientError as error:
         excluded = Status("excluded", STAGE, consequence="excluded from the study")
         write_excluded(out, stop_or_exclude(error, patient.patient_id, excluded, policy))
@@ -110,18 +125,25 @@ class _Arrays:
     mask: Array | None
 
 
+def _prepared(arrays: _Arrays, store: SliceStore, name: str) -> _Arrays:
+    image = prepare_image(arrays.image, store.settings, store.shape, name)
+    if arrays.mask is None:
+        return _Arrays(image, None)
+    return _Arrays(image, prepare_mask(arrays.mask, store.settings, store.shape, name))
+
+
 def _read(patient: PatientFiles, classes: Mapping[str, int]) -> _Arrays:
     source = patient.folder
     if source.suffix.lower() == ".npz" and source.is_file():
         return _read_npz(source, classes)
-    image_file = _single_file(source, "image") if source.is_dir() else source
+    image_file = file_named(source, "image") if source.is_dir() else source
     if image_file is None:
         raise CropError("there is no image", where=str(source), expected="a file named image.*")
     mask_file = image_file.parent / patient.roi if patient.roi else None
     if mask_file is None and source.is_dir():
-        mask_file = _single_file(source, "mask")
-    image = _with_four_axes(_load(image_file), image_file.name)
-    mask = None if mask_file is None else _labels(_load(mask_file), classes, mask_file.name)
+        mask_file = file_named(source, "mask")
+    image = _with_four_axes(load_image(image_file), image_file.name)
+    mask = None if mask_file is None else _labels(load_mask(mask_file), classes, mask_file.name)
     return _same_size(image, mask, image_file.name)
 
 
@@ -131,7 +153,7 @@ def _read_npz(path: Path, classes: Mapping[str, int]) -> _Arrays:
             image, mask = archive["image"], archive.get("mask")
     except (OSError, ValueError, KeyError) as error:
         raise_machine_failure(error)
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     image = _with_four_axes(image, path.name)
     return _same_size(image, None if mask is None else _labels(mask, classes, path.name), path.name)
 
@@ -142,56 +164,6 @@ def _same_size(image: Array, mask: Array | None, name: str) -> _Arrays:
             "mask and image differ in size", where=name, expected=str(image.shape[1:]), got=str(mask.shape)
         )
     return _Arrays(image, mask)
-
-
-def _single_file(folder: Path, stem: str) -> Path | None:
-    files = sorted(p for p in folder.iterdir() if p.stem == stem and p.suffix.lower() in READERS)
-    if len(files) > 1:
-        raise CropError(
-            f"there is more than one {stem}", where=str(folder), got=", ".join(p.name for p in files)
-        )
-    return files[0] if files else None
-
-
-def _load(path: Path) -> Array:
-    reader = READERS.get(path.suffix.lower())
-    if reader is None or not path.is_file():
-        raise CropError(
-            "an image is missing or has a format that is not supported",
-            where=str(path),
-            expected=", ".join(sorted(READERS)),
-        )
-    try:
-        return reader(path)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise_machine_failure(error)
-        raise _unreadable(path, error) from None
-
-
-def _load_npy(path: Path) -> Array:
-    array: Array = np.load(path, allow_pickle=False)
-    return array
-
-
-def _load_image_file(path: Path) -> Array:
-    from PIL import Image
-
-    with Image.open(path) as file:
-        pages = []
-        for page in range(getattr(file, "n_frames", 1)):
-            file.seek(page)
-            pages.append(np.asarray(file.convert("RGB") if file.mode in ("P", "RGBA") else file))
-    stacked = np.stack(pages)
-    # Colour: (Z, Y, X, 3) → (3, Z, Y, X)
-    return np.moveaxis(stacked, -1, 0) if stacked.ndim == 4 else stacked
-
-
-READERS: dict[str, Callable[[Path], Array]] = {
-    ".npy": _load_npy,
-    ".png": _load_image_file,
-    ".tif": _load_image_file,
-    ".tiff": _load_image_file,
-}
 
 
 def _with_four_axes(array: Array, name: str) -> Array:
@@ -209,7 +181,3 @@ def _with_four_axes(array: Array, name: str) -> Array:
 def _labels(array: Array, classes: Mapping[str, int], name: str) -> Array:
     """Labels (Z, Y, X) of a mask as it was read."""
     return mask_labels(_with_four_axes(array, name), classes, name)
-
-
-def _unreadable(path: Path, error: Exception) -> CropError:
-    return CropError("an image cannot be read", where=str(path), got=f"{type(error).__name__}: {error}")

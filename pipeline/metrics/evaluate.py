@@ -16,7 +16,7 @@ from pipeline.metrics.comparisons import compare
 from pipeline.metrics.evaluated_models import (
     EvaluatedModel,
     Sources,
-    fold_of_patients,
+    evaluated_sets,
     on_same_patients,
     predictions_of,
     read_model,
@@ -111,14 +111,12 @@ def evaluate(
     """
     if not ensembles:
         raise ModelError("there is no model to evaluate", action="name at least one under models")
-    models = [read_model(name, path, sources) for name, path in ensembles.items()]
+    everything = [read_model(name, path, sources) for name, path in ensembles.items()]
     outcomes, splits = read_outcomes(sources.cohort), read_splits(sources.splits)
-    require_outcomes(models, outcomes)
+    require_outcomes(everything, outcomes)
     rows: Rows = {name: [] for name in COLUMNS}
-    for which in ("development", "external"):
-        fold_of = fold_of_patients(splits, which)
-        if not fold_of:
-            continue
+    for part in evaluated_sets(everything, splits):
+        which, models, fold_of = part.which, part.models, part.fold_of
         predictions = on_same_patients(
             [predictions_of(model, which, fold_of, outcomes, settings) for model in models]
         )
@@ -129,12 +127,12 @@ def evaluate(
             _add_model(rows, model, of_model, scores[model.name], counts, settings)
             _add_subgroups(rows, of_model, outcomes, counts, settings)
         rows["comparisons"].extend(compare_pairs(scores, which, settings.comparisons, settings.confidence))
-        _add_adjusted_logrank(rows, which)
         with_risk = [each for each in predictions if isinstance(each, RiskPredictions)]
         if with_risk:
+            _add_adjusted_logrank(rows, which)
             members = {model.name: len(model.info["members"]) for model in models}
             rows["comparisons"].extend(compare(members, with_risk, counts, settings))
-        if has_outcomes(outcomes):
+        if has_outcomes(outcomes) and not part.subset:
             outcome = survival_outcome(outcomes.loc[list(fold_of)])
             rows["observed"].extend(observed_rows(which, outcome, settings.confidence))
     with stage_folder("evaluate", out) as folder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from pipeline.metrics.time_dependent import SurvivalOutcome
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.parquet import read_frame
-from pipeline.tables.predictions import DISTANCES, survival_column
+from pipeline.tables.predictions import DISTANCES, PIXELS, survival_column
 from pipeline.tables.splits import Splits
 
 if TYPE_CHECKING:
@@ -35,12 +35,14 @@ class Sources:
         splits: `splits.json`.
         detectors: Detecting network → the folders of its folds, in fold order.
         permutations: Classical model → its `permutations.json`.
+        subsets: Network → the part of the cohort that it is judged on, of those that have one.
     """
 
     cohort: Path
     splits: Path
     detectors: Mapping[str, Sequence[str | Path]] = field(default_factory=dict)
     permutations: Mapping[str, str | Path] = field(default_factory=dict)
+    subsets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class EvaluatedModel:
         info: The ensemble's JSON.
         boxes: Fold → `detections.parquet`; empty unless it is a detecting network.
         permutations: Test of its cross-validated risk groups; None where it is no classical model.
+        subset: Part of the cohort that it is judged on; empty: the whole.
     """
 
     name: str
@@ -60,6 +63,7 @@ class EvaluatedModel:
     info: Mapping[str, Any]
     boxes: Mapping[int, pd.DataFrame]
     permutations: Mapping[str, Any] | None = None
+    subset: str = ""
 
 
 def read_model(name: str, path: Path, sources: Sources) -> EvaluatedModel:
@@ -68,7 +72,8 @@ def read_model(name: str, path: Path, sources: Sources) -> EvaluatedModel:
     boxes = read_folds(sources.detectors.get(name, ()))
     test = sources.permutations.get(name)
     permutations = json.loads(Path(test).read_text(encoding="utf-8")) if test else None
-    return EvaluatedModel(name, read_frame(path).set_index("patient_id"), info, boxes, permutations)
+    table, subset = read_frame(path).set_index("patient_id"), sources.subsets.get(name, "")
+    return EvaluatedModel(name, table, info, boxes, permutations, subset)
 
 
 def require_outcomes(models: Sequence[EvaluatedModel], outcomes: pd.DataFrame) -> None:
@@ -87,6 +92,33 @@ def fold_of_patients(splits: Splits, which: str) -> dict[str, int]:
     if which == "external":
         return dict.fromkeys(sorted(splits.external), -1)
     return dict(sorted((p, number) for number, fold in enumerate(splits.folds) for p in fold.test))
+
+
+@dataclass(frozen=True)
+class EvaluatedSet:
+    """Models that are judged on the same patients.
+
+    Attributes:
+        which: `development` or `external`.
+        subset: Part of the cohort; empty: the whole.
+        models: The models.
+        fold_of: Patient → fold that has it as a test patient (external: −1).
+    """
+
+    which: str
+    subset: str
+    models: tuple[EvaluatedModel, ...]
+    fold_of: Mapping[str, int]
+
+
+def evaluated_sets(models: Sequence[EvaluatedModel], splits: Splits) -> Iterator[EvaluatedSet]:
+    """Development, then external patients, of the whole cohort first, then of each part that models have."""
+    for which in ("development", "external"):
+        for subset in sorted({model.subset for model in models}):
+            members = tuple(model for model in models if model.subset == subset)
+            fold_of = fold_of_patients(splits.of_subset(subset), which)
+            if fold_of:
+                yield EvaluatedSet(which, subset, members, fold_of)
 
 
 def predictions_of(
@@ -118,6 +150,7 @@ def predictions_of(
         dice=table["dice"].to_numpy(float) if has_dice else None,
         caveats="; ".join(_caveats_of(model)),
         distances={c: table[c].to_numpy(float) for c in DISTANCES if c in table and table[c].notna().any()},
+        pixels={c: table[c].to_numpy(float) for c in PIXELS if c in table and table[c].notna().any()},
         labels=tuple(labels_of(table, outcomes)),
         boxes=model.boxes,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,10 +60,11 @@ def labels_of(table: pd.DataFrame, outcomes: pd.DataFrame) -> list[Label]:
 
 
 def label_scores(label: Label, counts: Array, confidence: float, fold: Array | None) -> Iterator[MetricRow]:
-    """`{label}_accuracy`, `{label}_auc` and `{label}_f1` with bootstrap intervals.
+    """`{label}_accuracy`, `{label}_auc`, `{label}_f1` and `{label}_f1_{class}` with bootstrap intervals.
 
     The predicted class is the most probable one. Of more than two classes AUC and F1 are
-    means over the classes that occur, each against the rest (macro average).
+    means over the classes that occur, each against the rest (macro average), and the F1 of each is
+    given as well.
 
     Args:
         label: Truth and probabilities of n patients.
@@ -93,6 +95,8 @@ def label_scores(label: Label, counts: Array, confidence: float, fold: Array | N
         ),
         "f1": lambda weights: np.mean([_f1(truth == k, predicted == k, weights) for k in classes], axis=0),
     }
+    if not two_classes:
+        metrics |= {f"f1_{k}": partial(_f1_of_class, truth, predicted, k) for k in classes}
     for metric, function in metrics.items():
         value = float(function(np.ones((1, n)))[0])
         interval = percentile_interval(value, function(drawn), confidence)
@@ -113,6 +117,11 @@ def _f1(positive: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: Arra
     true_positives = weights @ (positive & predicted).astype(float)
     errors = weights @ (positive ^ predicted).astype(float)
     return _ratio(2 * true_positives, 2 * true_positives + errors)
+
+
+def _f1_of_class(truth: Array, predicted: NDArray[np.int64], number: int, weights: Array) -> Array:
+    """(B,) F1 of one class against the rest."""
+    return _f1(truth == number, predicted == number, weights)
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

@@ -32,6 +32,7 @@ class Predictions:
         dice: (n,) Dice, NaN where there is none; None for models without masks.
         caveats: What holds for every number of this model, e.g. Z-scores from test patients.
         distances: `hd95_mm`, `assd_mm` → (n,), NaN where there is none; for models with masks.
+        pixels: Column of `pipeline.tables.predictions.PIXELS` → (n,); for models with masks of slices.
         labels: Class outcomes with predicted probabilities.
         boxes: Fold → `detections.parquet`; for detecting networks.
     """
@@ -44,6 +45,7 @@ class Predictions:
     dice: Array | None = None
     caveats: str = ""
     distances: dict[str, Array] = field(default_factory=dict)
+    pixels: dict[str, Array] = field(default_factory=dict)
     labels: tuple[Label, ...] = ()
     boxes: Mapping[int, pd.DataFrame] = field(default_factory=dict)
 

@@ -12,8 +12,8 @@ from pipeline.tables.parquet import read_metadata, read_table, write_table
 def gather_features(parquets: list[Path], out: Path) -> None:
     """Join the features of all patients into one table, with a row per patient with values.
 
-    The metadata of the table holds the hash of the settings and the status of each patient by
-    patient_id.
+    The metadata of the table holds the hash of the settings, how features were computed (`processing`), and the
+    status of each patient by patient_id.
 
     Args:
         parquets: Feature tables of the patients.
@@ -34,7 +34,8 @@ def gather_features(parquets: list[Path], out: Path) -> None:
     if len(statuses) < len(tables):
         raise TableError("two feature files belong to one patient", where=out.name)
     joined = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
-    about = {b"settings_hash": json.dumps(metadata[0][b"settings_hash"]), b"statuses": json.dumps(statuses)}
+    shared = {key: json.dumps(metadata[0][key]) for key in (b"settings_hash", b"processing")}
+    about = {**shared, b"statuses": json.dumps(statuses)}
     write_table(out, joined.sort_by("patient_id").replace_schema_metadata(about))
 
 

@@ -21,6 +21,7 @@ from pipeline.errors import PipelineError, TableError
 from pipeline.provenance import ROOT
 from pipeline.releases.hecktor import read_hecktor2021, read_hecktor2022, read_hecktor_by_patient
 from pipeline.releases.release import Release, ReleasedPatient
+from pipeline.releases.slices import read_slices
 from pipeline.releases.tcia_hnpetct import read_tcia_hnpetct
 from pipeline.tables.drafts import beside, link_files, path_in_table, require_new, write_rows
 
@@ -50,6 +51,7 @@ LAYOUTS: dict[str, ReleaseLayout] = {
     "hecktor2022": ReleaseLayout("HECKTOR 2022: imagesTr/{id}__CT.nii.gz, labelsTr", read_hecktor2022),
     "hecktor2025": ReleaseLayout("HECKTOR 2025: {id}/{id}__CT.nii.gz, one CSV", read_hecktor_by_patient),
     "hecktor2026": ReleaseLayout("HECKTOR 2026: as 2025", read_hecktor_by_patient),
+    "slices": ReleaseLayout("2D slices: parallel folders of images and masks, a CSV of volumes", read_slices),
     "tcia_hnpetct": ReleaseLayout("TCIA Head-Neck-PET-CT: HN-*/ with DICOM, workbooks", read_tcia_hnpetct),
 }
 """Name of a layout → how it is read. A new one is a function in this folder and a row here."""

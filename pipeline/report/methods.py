@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.metrics.time_dependent import LEAST_EVENTS
 from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
+from pipeline.settings.chest_phantom import LESIONS
 from pipeline.settings.classical import FeatureSelecting
 from pipeline.settings.models import Model
 from pipeline.settings.network import Network
@@ -99,7 +100,14 @@ def _images(settings: Settings) -> str:
 
 
 def _arrays(settings: Settings) -> str:
-    disks = settings.disks
+    disks, chest = settings.disks, settings.chest_slices
+    if chest is not None:
+        return (
+            f"{chest.volumes} volumes of {chest.slices} slices of {chest.size_px}×{chest.size_px} pixels were "
+            f"generated: a body with two lungs, and by diagnosis in turn no lesion, lesions of {len(LESIONS)} kinds, "
+            f"or a nodule, in white Gaussian noise of SD {chest.noise:g}. Slices of a volume share its anatomy "
+            "and lesions, and are on one side of every split."
+        )
     if disks is None:
         return "Images and masks were taken as they are, one array per patient."
     size, (low, high), (first, last) = disks.size_px, disks.radius_px, disks.time_range

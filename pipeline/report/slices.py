@@ -91,9 +91,9 @@ def examples(study: StudyResults, canvas: FigureCanvas, content: ReportContent) 
 
 
 def segmenting_network(job: ReportJob) -> str | None:
-    """The first network that left masks."""
-    for model in job.networks():
-        if any((folder / "masks.zarr").exists() for folder in job.folds(model)):
+    """The first network that segments and left masks."""
+    for model, network in job.settings.networks().items():
+        if "mask" in network.gives() and any((folder / "masks.zarr").exists() for folder in job.folds(model)):
             return model
     return None
 

@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 
 NOT_ESTIMATED = ": not estimated"
 """Ends the note of a score that a set has too few events for."""
+MASK_COLUMNS = {
+    "Dice": "dice",
+    "HD95, mm": "hd95_mm",
+    "ASSD, mm": "assd_mm",
+    "F1 of all pixels": "pixel_f1",
+    "IoU of all pixels": "pixel_iou",
+}
+"""Title → metric of masks; the last two only of slices."""
 MOST_LEVELS = 6
 """Distinct values up to which a clinical column is counted rather than summarised."""
 
@@ -170,7 +178,7 @@ def performance(
         discrimination=_wide(metrics, {**concordance, **spread, **aucs}, trained_on),
         calibration=_wide(metrics, probabilities, trained_on),
         agreement=_wide(metrics, agreement, trained_on),
-        masks=_wide(metrics, {"Dice": "dice", "HD95, mm": "hd95_mm", "ASSD, mm": "assd_mm"}),
+        masks=_wide(metrics, MASK_COLUMNS),
         boxes=_wide(metrics, {"Average precision, overlap 0.5": "average_precision_iou50"}),
         labels=_wide(metrics, _label_columns(metrics)),
     )

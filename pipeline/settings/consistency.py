@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import SettingsError
+from pipeline.settings.chest_phantom import LESIONS
 from pipeline.settings.kinds import ranking
+from pipeline.settings.training import is_file_of_weights
 
 if TYPE_CHECKING:
     from pipeline.settings.root import Settings
@@ -71,14 +73,20 @@ def require_generators(settings: Settings) -> None:
             f"{settings.cohort.image_root}; set cohort.image_root to that folder (where study.name was changed, "
             "it changes too), or remove the section"
         )
-    if settings.cohort.source == "generated" and settings.disks is None:
+    generators = [name for name in ("disks", "chest_slices") if settings.model_dump()[name] is not None]
+    if settings.cohort.source == "generated" and not generators:
         raise ValueError(
-            "disks is missing: cohort.source is generated; add the section (`disks: {}` takes its defaults)"
+            "disks is missing: cohort.source is generated; add the section (`disks: {}` takes its defaults), or "
+            "`chest_slices: {}`"
         )
-    if settings.disks is not None and settings.cohort.source != "generated":
+    if generators and settings.cohort.source != "generated":
         raise ValueError(
-            f"disks is for studies with cohort.source: generated, got {settings.cohort.source}; remove the "
-            "section"
+            f"{generators[0]} is for studies with cohort.source: generated, got {settings.cohort.source}; remove "
+            "the section"
+        )
+    if len(generators) > 1:
+        raise ValueError(
+            "disks and chest_slices both generate the study's images; remove one of the sections"
         )
 
 
@@ -150,13 +158,32 @@ def require_boxes(settings: Settings) -> None:
 def require_classes(settings: Settings) -> None:
     """Classes of the mask can be told apart in this study's images."""
     source, contours = settings.cohort.source, settings.contours
-    if source == "generated" and contours.classes:
+    if settings.disks is not None and contours.classes:
         raise ValueError("contours.classes is for images that are read: generated disks have one lesion")
+    made = {name: label for label, name in enumerate(LESIONS, start=1)}
+    if settings.chest_slices is not None and contours.classes and contours.class_values() != made:
+        raise ValueError(f"contours.classes of generated chest slices are {made}, or none")
     if source == "slices" and contours.class_patterns():
         raise ValueError(
             "contours.classes names patterns of ROI names, which slices do not have; name the value of each class in "
             "the masks"
         )
+
+
+def require_subsets(settings: Settings) -> None:
+    """Networks of a part of the cohort have nothing that other models compare with or take from."""
+    networks = {name: network for name, network in settings.networks().items() if network.subset}
+    averaged = {member for members in settings.ensembles.values() for member in members}
+    for name, network in networks.items():
+        if network.ranks():
+            raise ValueError(
+                f"model {name!r} predicts survival and has a subset: risks of different patients cannot be "
+                "compared; make a study of its own of these patients"
+            )
+        if name in averaged or name in (*settings.deep_sources(), *settings.contour_networks()):
+            raise ValueError(
+                f"model {name!r} has a subset, and other models need its predictions of all patients"
+            )
 
 
 def require_deep_sources(settings: Settings) -> None:
@@ -168,6 +195,11 @@ def require_deep_sources(settings: Settings) -> None:
             raise ValueError(
                 f"model {name!r} is offered deep features of {source!r}, which is no network of this "
                 f"study ({', '.join(networks) or 'there is none'})"
+            )
+        if source and is_file_of_weights(settings.training_of(source).pretrained_from):
+            raise ValueError(
+                f"model {name!r} is offered deep features of {source!r}, which starts from weights of elsewhere: "
+                "these may have seen the patients whose features are used"
             )
 
 
@@ -263,11 +295,14 @@ def require_pretrained(settings: Settings) -> None:
     """
     starts = {name: settings.training_of(name).pretrained_from for name in settings.networks()}
     for name, start in starts.items():
-        if start and start not in starts:
+        if is_file_of_weights(start):
+            starts[name] = ""
+        elif start and start not in starts:
             raise SettingsError(
                 f"model {name!r} starts from {start!r}, which is no network of this study",
                 where="training.pretrained_from",
                 expected=", ".join(sorted(set(starts) - {name})) or "empty: there is no other network",
+                action="name a network, or a fold's folder or file of another study with its path (with a `/`)",
             )
     for name in starts:
         chain = [name]

@@ -25,6 +25,12 @@ class Network(Model):
         description="`clinical_*` columns of the cohort table that are joined before the last layer, "
         "standardised by the fold's training patients.",
     )
+    subset: str = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9_]*)?$",
+        description="Part of the cohort that the network is trained and judged on: a name in the column `subsets` "
+        "of the cohort table; empty: all patients. Sets and folds are the study's.",
+    )
     losses: LossSettings = Field(default_factory=LossSettings, description="Terms of the loss.")
     training: dict[str, Any] = Field(
         default_factory=dict, description="Keys of the section `training` that differ for this model."

@@ -29,7 +29,7 @@ GIVEN_BY = (
         re.compile(r"^(c_index|auc_|brier|observed_expected|ibs|calibration_|royston|logrank)"),
         frozenset({"risk"}),
     ),
-    (re.compile(r"^(dice|iou|hd95|assd)"), frozenset({"mask"})),
+    (re.compile(r"^(dice|pixel_|hd95|assd)"), frozenset({"mask"})),
     (re.compile(r"^label_\w+"), frozenset({"labels"})),
     (re.compile(r"^average_precision"), frozenset({"detection"})),
 )

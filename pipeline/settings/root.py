@@ -11,11 +11,13 @@ from pydantic import Field, ValidationError, model_validator
 from pipeline.errors import SettingsError
 from pipeline.settings import consistency
 from pipeline.settings.base import Section
+from pipeline.settings.chest_phantom import ChestSliceSettings
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.dicom import ContourSettings, ConvertSettings, IndexSettings, SuvSettings
 from pipeline.settings.evaluation import EvaluationSettings, ReportSettings
 from pipeline.settings.explain import ExplainSettings
 from pipeline.settings.geometry import CropSettings, RegistrationSettings
+from pipeline.settings.ingest import IngestSettings
 from pipeline.settings.kinds import ModelEntry, ranking
 from pipeline.settings.messages import explain
 from pipeline.settings.network import Network
@@ -41,12 +43,17 @@ class Settings(Section):
     disks: DiskSettings | None = Field(
         None, description="Only in a study whose images are generated disks: `cohort.source: generated`."
     )
+    chest_slices: ChestSliceSettings | None = Field(
+        None,
+        description="Only in a study whose images are generated chest slices: `cohort.source: generated`.",
+    )
     index: IndexSettings = Field(default_factory=IndexSettings)
     convert: ConvertSettings = Field(default_factory=ConvertSettings)
     suv: SuvSettings = Field(default_factory=SuvSettings)
     contours: ContourSettings = Field(default_factory=ContourSettings)
     registration: RegistrationSettings = Field(default_factory=RegistrationSettings)
     crop: CropSettings = Field(default_factory=CropSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
     radiomics: RadiomicsSettings = Field(default_factory=RadiomicsSettings)
     plan: PlanSettings = Field(default_factory=PlanSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
@@ -83,6 +90,7 @@ class Settings(Section):
         consistency.require_generators(self)
         consistency.require_channels(self)
         consistency.require_contours(self)
+        consistency.require_subsets(self)
         consistency.require_boxes(self)
         consistency.require_classes(self)
         consistency.require_deep_sources(self)

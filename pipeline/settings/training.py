@@ -8,6 +8,12 @@ from pydantic import Field, model_validator
 
 from pipeline.settings.base import Section
 
+
+def is_file_of_weights(pretrained_from: str) -> bool:
+    """Whether `training.pretrained_from` is the path of weights, and no network of the study."""
+    return "/" in pretrained_from
+
+
 UNFOLDED = 0.4
 """Displacement of cubic B-splines' control points, over their distance, up to which nothing folds: 1/2.4795
 in 3D, 1/2.0464 in 2D (Choi and Lee 2000)."""
@@ -165,8 +171,10 @@ class TrainingSettings(Section):
     )
     pretrained_from: str = Field(
         "",
-        description="Network of this study whose weights of the same fold are the initial ones; empty: they are "
-        "random.",
+        description="What the initial weights are: a network of this study (its weights of the same fold), or the "
+        "path of weights from elsewhere, known by its `/`: a fold's folder of another study or a `.pt` file, in "
+        "which `{fold}` is replaced by the fold's number; empty: they are random. The file's hash is recorded; "
+        "whether weights from elsewhere have seen this study's patients is not known and said in every table.",
     )
     outputs: tuple[Literal["masks", "deep_features"], ...] = Field(
         ("masks",), description="What is written beside the predictions."

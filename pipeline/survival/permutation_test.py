@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipeline.metrics.kaplan_meier import logrank
 from pipeline.metrics.risk_groups import SMALLEST_GROUP
 from pipeline.metrics.time_dependent import SurvivalOutcome
 from pipeline.settings.classical import ClassicalModel, ColumnModel
+from pipeline.spread import spread_until_enough
 from pipeline.survival.estimator import FittedModel
 from pipeline.survival.patients import Patients
 from pipeline.tables.splits import Splits
@@ -108,12 +110,9 @@ def permutation_test(
     if observed <= 0:
         return PermutationTest(1.0, observed, 0, risk_groups, "")
     exceeding = made = 0
-    for number in range(1, DRAWS_PER_PERMUTATION * permutations + 1):
-        permuted = permute_covariates(patients, splits, np.random.default_rng([seed, number]))
-        try:
-            statistic = directed_logrank(fit, permuted, splits, risk_groups)
-        except ModelError:
-            statistic = None
+    draws = range(1, DRAWS_PER_PERMUTATION * permutations + 1)
+    draw = partial(_permuted_statistic, fit, patients, splits, risk_groups, seed)
+    for statistic in spread_until_enough(draw, draws, title="permutations"):
         if statistic is None:
             continue
         made += 1
@@ -122,8 +121,19 @@ def permutation_test(
             return PermutationTest(exceeding / made, observed, made, risk_groups, "")
         if made == permutations:
             return PermutationTest((exceeding + 1) / (made + 1), observed, made, risk_groups, "")
-    reason = f"no p-value: only {made} of {number} permutations allow a log-rank test"
+    reason = f"no p-value: only {made} of {len(draws)} permutations allow a log-rank test"
     return PermutationTest(None, observed, made, risk_groups, reason)
+
+
+def _permuted_statistic(
+    fit: Fit, patients: Patients, splits: Splits, risk_groups: int, seed: int, number: int
+) -> float | None:
+    """The statistic of one permutation, a function of seed and number; None where it allows no test."""
+    permuted = permute_covariates(patients, splits, np.random.default_rng([seed, number]))
+    try:
+        return directed_logrank(fit, permuted, splits, risk_groups)
+    except ModelError:
+        return None
 
 
 def permute_covariates(patients: Patients, splits: Splits, generator: np.random.Generator) -> Patients:

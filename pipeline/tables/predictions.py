@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DISTANCES = ("hd95_mm", "assd_mm")
+PIXELS = ("pixels_both", "pixels_predicted", "pixels_manual", "pixels_all")
+"""Pixels of a slice in the predicted and the manual mask, in the one, in the other, and all there are."""
 """Surface distances of predicted and manual mask, mm; infinite where one of them is empty."""
 
 

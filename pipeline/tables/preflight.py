@@ -10,6 +10,7 @@ from pipeline.errors import SettingsError
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.kinds import ranking
 from pipeline.settings.models import Model
+from pipeline.settings.network import Network
 from pipeline.settings.plan import PlanSettings
 from pipeline.tables.cohort import Cohort, Patient
 from pipeline.tables.label_classes import require_label_classes
@@ -39,6 +40,23 @@ def require_columns(models: Mapping[str, Model], cohort: Cohort) -> None:
                 )
     labels = [column for column in have if column.startswith("label_")]
     require_label_classes(models, {column: [p.extra[column] for p in cohort.patients] for column in labels})
+
+
+def require_subsets(networks: Mapping[str, Network], cohort: Cohort) -> None:
+    """Refuse networks whose part of the cohort nobody belongs to.
+
+    Raises:
+        SettingsError: Naming the network, and the subsets that there are.
+    """
+    have = sorted({name for patient in cohort.patients for name in patient.subsets})
+    for name, network in networks.items():
+        if network.subset and network.subset not in have:
+            raise SettingsError(
+                f"no patient of the cohort table belongs to the subset {network.subset!r}",
+                where=f"models.{name}.subset",
+                expected=", ".join(have) or "a name in the table's column `subsets`",
+                action="correct the name, or fill the column",
+            )
 
 
 def require_subgroups(columns: Sequence[str], cohort: Cohort) -> None:
@@ -86,12 +104,6 @@ def require_outcomes(
     add_outcomes = (
         f"give {table} the columns time_days and event (another table's: cohort.columns, cohort.endpoint)"
     )
-    if settings.source == "generated":
-        raise SettingsError(
-            f"generated images are drawn by each patient's time, and {table} has none",
-            where="cohort.source: generated",
-            action=add_outcomes,
-        )
     with_risk = ranking(models)
     if with_risk:
         name = with_risk[0]
@@ -107,6 +119,20 @@ def require_outcomes(
             f"batches of model {balanced[0]!r} balance events, and the cohort table has no outcomes",
             where="training.balance_events: true",
             action="set training.balance_events: false, or " + add_outcomes,
+        )
+
+
+def require_times_of_disks(settings: CohortSettings, cohort: Cohort) -> None:
+    """Refuse disks without times: each image is compared with the time of its row.
+
+    Raises:
+        SettingsError: The cohort table has no outcomes.
+    """
+    if not cohort.has_outcomes:
+        raise SettingsError(
+            f"generated disks are drawn by each patient's time, and {settings.table} has none",
+            where="cohort.source: generated",
+            action="give the table the columns time_days and event: python -m pipeline.phantoms.disk_table STUDY.yaml",
         )
 
 

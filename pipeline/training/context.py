@@ -138,7 +138,7 @@ def load_fold(job: FoldJob, device_config: DeviceConfig) -> FoldData:
         TrainingError: There is no such fold; patients are missing in the cohort table, or lack a
             mask that the network needs; or see :func:`load_cohort`.
     """
-    splits = read_splits(job.splits)
+    splits = _splits_of(job)
     _check_fold(job, splits)
     outcomes = read_outcomes(job.outcomes)
     sets = splits.sets(job.fold)
@@ -154,6 +154,19 @@ def load_fold(job: FoldJob, device_config: DeviceConfig) -> FoldData:
     return FoldData(cohort, encoder, rows)
 
 
+def _splits_of(job: FoldJob) -> Splits:
+    """Sets of the network's part of the cohort."""
+    splits, subset = read_splits(job.splits), job.network.subset
+    if subset and subset not in splits.subsets:
+        raise TrainingError(
+            "no usable patient is of the subset that a network is trained on",
+            where=f"models.{job.model}.subset",
+            expected=", ".join(splits.subsets) or "a column `subsets` in the cohort table",
+            got=subset,
+        )
+    return splits.of_subset(subset)
+
+
 def _check_fold(job: FoldJob, splits: Splits) -> None:
     if not 0 <= job.fold < len(splits.folds):
         raise TrainingError(
@@ -161,6 +174,14 @@ def _check_fold(job: FoldJob, splits: Splits) -> None:
             where=str(job.splits),
             expected=f"0 to {len(splits.folds) - 1}",
             got=str(job.fold),
+        )
+    if len(splits.folds[job.fold].train) < 2:
+        raise TrainingError(
+            "too few training patients",
+            where=f"model {job.model}, fold {job.fold}",
+            expected="2 or more",
+            got=f"{len(splits.folds[job.fold].train)} of {job.network.subset or 'the cohort'}",
+            action="use fewer folds, or add patients",
         )
     if job.training.checkpoint_selection == "best_validation" and not splits.folds[job.fold].validation:
         raise TrainingError(

@@ -1,8 +1,4 @@
-"""Adam, AdamW and SGD by PyTorch's fused kernels, one call for all parameters; the learning rate over time.
-
-`torch.optim` runs the same kernels, but importing its classes imports the compiler, too, which
-takes 2 s of every fold's process.
-"""
+"""Adam, AdamW and SGD of PyTorch, fused and ready to be recorded; the learning rate over time."""
 
 from __future__ import annotations
 
@@ -16,8 +12,8 @@ from pipeline.training.loss_scale import LossScale
 if TYPE_CHECKING:
     import torch
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-"""Kingma and Ba 2015, section 2; torch.optim's defaults."""
+    from pipeline.training.batches import Tensors
+
 ADAMW_DECAY = 0.01
 """Decoupled weight decay of AdamW (Loshchilov and Hutter 2019); torch.optim's default."""
 SGD_MOMENTUM = 0.9
@@ -46,7 +42,7 @@ def learning_rate(schedule: ScheduleSettings, iteration: int, iterations: int) -
 
 
 class Optimizer:
-    """The parameters that are trained, with their moments.
+    """The parameters that are trained, with their moments, which exist before the first step.
 
     On an accelerator the learning rate is a tensor there, so that a recorded step (`graph.py`) reads
     the rate of the iteration it is replayed for.
@@ -59,7 +55,6 @@ class Optimizer:
     Attributes:
         kind: `adam`, `adamw` or `sgd`.
         parameters: The parameters.
-        weight_decay: L2 in the gradient; of AdamW decoupled from the gradient.
         loss_scale: The factor of the loss; None where it is not scaled.
     """
 
@@ -68,17 +63,40 @@ class Optimizer:
 
         self.kind = training.optimizer
         self.parameters = [p for p in net.parameters() if p.requires_grad]
-        default = ADAMW_DECAY if self.kind == "adamw" else 0.0
-        self.weight_decay = default if training.weight_decay is None else training.weight_decay
-        self._first = [torch.zeros_like(p) for p in self.parameters]
-        self._second = [torch.zeros_like(p) for p in self.parameters] if self.kind != "sgd" else []
-        self._steps = [torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters]
-        device = self.parameters[0].device if self.parameters else torch.device("cpu")
+        device = self.parameters[0].device
         self.loss_scale = LossScale(device) if scaled else None
         self._learning_rate = training.schedule.learning_rate
         self._rate_on_device: torch.Tensor | None = None
         if device.type != "cpu":
             self._rate_on_device = torch.full((), self._learning_rate, dtype=torch.float32, device=device)
+        self._update = self._made(training)
+        self._update.state.update((parameter, self._start(parameter)) for parameter in self.parameters)
+
+    def _made(self, training: TrainingSettings) -> torch.optim.Optimizer:
+        import torch
+
+        default = ADAMW_DECAY if self.kind == "adamw" else 0.0
+        given: dict[str, Any] = {
+            "lr": self._learning_rate if self._rate_on_device is None else self._rate_on_device,
+            "weight_decay": default if training.weight_decay is None else training.weight_decay,
+            "fused": True,
+        }
+        if self.kind == "sgd":
+            return torch.optim.SGD(self.parameters, momentum=SGD_MOMENTUM, **given)
+        made = torch.optim.AdamW if self.kind == "adamw" else torch.optim.Adam
+        return made(self.parameters, capturable=self._rate_on_device is not None, **given)
+
+    def _start(self, parameter: torch.Tensor) -> Tensors:
+        """Moments before the first step, as PyTorch names them; a momentum of 0 makes SGD's first step plain."""
+        import torch
+
+        if self.kind == "sgd":
+            return {"momentum_buffer": torch.zeros_like(parameter)}
+        return {
+            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
 
     @property
     def learning_rate(self) -> float:
@@ -87,7 +105,9 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
-        if self._rate_on_device is not None and rate != self._learning_rate:
+        if self._rate_on_device is None:
+            self._update.param_groups[0]["lr"] = rate
+        elif rate != self._learning_rate:
             self._rate_on_device.fill_(rate)
         self._learning_rate = rate
 
@@ -98,45 +118,26 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient; none where a scaled loss's gradients overflowed."""
-        import torch
-
-        updated = [i for i, p in enumerate(self.parameters) if p.grad is not None]
-        gradients = [g for g in (self.parameters[i].grad for i in updated) if g is not None]
-        parameters: list[torch.Tensor] = [self.parameters[i] for i in updated]
-        first = [self._first[i] for i in updated]
-        steps = [self._steps[i] for i in updated]
-        given: dict[str, Any] = {
-            "lr": self._learning_rate if self._rate_on_device is None else self._rate_on_device,
-            "weight_decay": self.weight_decay,
-            "maximize": False,
-        }
-        with torch.no_grad():
-            if self.loss_scale is not None:
-                self.loss_scale.unscale(gradients)
-                given["found_inf"] = self.loss_scale.found_inf
-            if self.kind == "sgd":
-                # With a momentum that starts at 0 the first step is the plain gradient, as in torch.optim.
-                torch._fused_sgd_(
-                    parameters, gradients, first, momentum=SGD_MOMENTUM, dampening=0.0, nesterov=False,
-                    is_first_step=False, **given,
-                )  # fmt: skip
-                return
-            torch._foreach_add_(steps, 1.0 if self.loss_scale is None else 1.0 - self.loss_scale.found_inf)
-            fused = torch._fused_adamw_ if self.kind == "adamw" else torch._fused_adam_
-            fused(
-                parameters, gradients, first, [self._second[i] for i in updated], [], steps,
-                beta1=BETA1, beta2=BETA2, eps=EPSILON, amsgrad=False, **given,
-            )  # fmt: skip
+        if self.loss_scale is not None:
+            self.loss_scale.unscale([p.grad for p in self.parameters if p.grad is not None])
+            # Where PyTorch's fused optimizers look for it (torch.amp.GradScaler puts it there as well).
+            self._update.found_inf = self.loss_scale.found_inf  # type: ignore[attr-defined]
+        self._update.step()
 
     def tensors(self) -> list[torch.Tensor]:
         """Everything that a step changes beside parameters and gradients."""
-        scale = [] if self.loss_scale is None else list(self.loss_scale.state().values())
-        return [*self._first, *self._second, *self._steps, *scale]
+        moments = [tensor for tensors in self._moments().values() for tensor in tensors]
+        return [*moments, *([] if self.loss_scale is None else self.loss_scale.state().values())]
+
+    def _moments(self) -> dict[str, list[torch.Tensor]]:
+        """Moments by name, each in the order of the parameters."""
+        states = [self._update.state[parameter] for parameter in self.parameters]
+        return {name: [state[name] for state in states] for name in states[0]}
 
     def state(self) -> dict[str, Any]:
-        """The moments, numbers of steps and the loss's scale, for checkpoints."""
-        state = {"kind": self.kind, "first": self._first, "second": self._second, "steps": self._steps}
-        return state if self.loss_scale is None else {**state, "loss_scale": self.loss_scale.state()}
+        """The moments and the loss's scale, for checkpoints."""
+        scale = {} if self.loss_scale is None else {"loss_scale": self.loss_scale.state()}
+        return {"kind": self.kind, **self._moments(), **scale}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to the moments that :meth:`state` returned.
@@ -144,8 +145,8 @@ class Optimizer:
         Raises:
             CheckpointError: The state is of another optimizer or another network.
         """
-        for name, tensors in (("first", self._first), ("second", self._second), ("steps", self._steps)):
-            saved = state[name]
+        for name, tensors in self._moments().items():
+            saved = state.get(name, [])
             if state["kind"] != self.kind or [t.shape for t in saved] != [t.shape for t in tensors]:
                 raise CheckpointError("a checkpoint's optimizer belongs to another network")
             for tensor, value in zip(tensors, saved, strict=True):

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import TrainingError
 from pipeline.tables.parquet import write_frame
-from pipeline.tables.predictions import DISTANCES, survival_column, write_predictions
+from pipeline.tables.predictions import DISTANCES, PIXELS, survival_column, write_predictions
 from pipeline.tables.whole import write_bytes
 from pipeline.training.checkpoint import pack
 from pipeline.training.detections import PatientBoxes
-from pipeline.training.predict import DEEP_FEATURES, THRESHOLD, Predictor, dice_of, risk_of
+from pipeline.training.predict import DEEP_FEATURES, THRESHOLD, Predictor, dice_of, pixels_of, risk_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +43,7 @@ class NetworkPredictions:
         dice: (n) float64, NaN without a mask.
         distances: (n) surface distances of predicted and manual mask; None for patients whose mask
             is not kept or who have no manual mask.
+        pixels: (n) pixels of a slice's masks, see `pipeline.training.predict.pixels_of`; empty of volumes.
         masks: uint8 (Z, Y, X) by patient id, of the patients whose mask is kept.
         features: (n) deep features (F) float32; empty where they are not kept.
         interval_logits: Batches (B, I) of a discrete-time network; else empty.
@@ -54,6 +55,7 @@ class NetworkPredictions:
     risk: list[float] = field(default_factory=list)
     dice: list[float] = field(default_factory=list)
     distances: list[SurfaceDistances | None] = field(default_factory=list)
+    pixels: list[tuple[float, ...]] = field(default_factory=list)
     masks: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     features: list[NDArray[np.float32]] = field(default_factory=list)
     interval_logits: list[torch.Tensor] = field(default_factory=list)
@@ -79,6 +81,7 @@ def predict_patients(
         risk = risk_of(outputs, predictor.losses)
         predictions.risk.extend([] if risk is None else risk.double().cpu().tolist())
         predictions.dice.extend(dice_of(outputs, batch.targets).double().cpu().tolist())
+        predictions.pixels.extend(pixels_of(outputs, batch.targets))
         if "mask" in outputs:
             binary = (outputs["mask"] > THRESHOLD).byte().cpu().numpy()
             for patient_id, mask in zip(batch.ids, binary, strict=True):
@@ -150,6 +153,8 @@ def predictions_table(
     columns[assd] = np.asarray(
         [np.nan if d is None else d.assd for d in predictions.distances], dtype=np.float64
     )
+    if predictions.pixels:
+        columns.update(zip(PIXELS, np.asarray(predictions.pixels, dtype=np.float64).T, strict=True))
     columns.update(label_probabilities(predictions, losses))
     return pd.DataFrame(columns)
 

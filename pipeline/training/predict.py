@@ -105,6 +105,20 @@ def risk_of(outputs: Tensors, losses: LossSettings) -> torch.Tensor | None:
     return None
 
 
+def pixels_of(outputs: Tensors, targets: Tensors) -> list[tuple[float, ...]]:
+    """Of each slice the pixels that :data:`pipeline.tables.predictions.PIXELS` names; NaN without a mask.
+
+    Of volumes none: their number of background voxels is that of the crop.
+    """
+    if "mask" not in outputs or outputs["mask"].shape[1] != 1:
+        return []
+    predicted, manual = outputs["mask"] > THRESHOLD, targets["mask"] > THRESHOLD
+    parts = (predicted & manual, predicted, manual, manual.new_ones(manual.shape))
+    known = targets["mask_known"].bool().tolist()
+    rows = zip(*(part.flatten(1).sum(1).double().cpu().tolist() for part in parts), strict=True)
+    return [row if is_known else (float("nan"),) * 4 for row, is_known in zip(rows, known, strict=True)]
+
+
 def dice_of(outputs: Tensors, targets: Tensors) -> torch.Tensor:
     """Dice (B) of masks at 0.5, 2|P∩G| / (|P| + |G|); NaN where one of the masks is missing or both are empty.
 

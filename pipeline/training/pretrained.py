@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from pipeline.errors import CheckpointError
 from pipeline.settings.network import Network
 from pipeline.settings.training import TrainingSettings
 from pipeline.tables.clinical import ClinicalEncoder
+from pipeline.tables.manifest import FILE as STATUS_FILE
 from pipeline.tables.status import read_whole
 from pipeline.training.checkpoint import unpack
 
@@ -88,6 +89,18 @@ def rebuild_network(
     return TrainedNetwork(net.eval(), network, training, encoder, about)
 
 
+def weights_file(start: str | Sequence[str]) -> Path | None:
+    """The file of initial weights of a fold's folder, or that file itself; None where nothing is given.
+
+    Args:
+        start: Input of the rule: a path, or an empty list.
+    """
+    if not isinstance(start, str):
+        return None
+    path = Path(start)
+    return path / CHECKPOINT if path.is_dir() else path
+
+
 def start_from_pretrained(net: torch.nn.Module, checkpoint: Path) -> list[str]:
     """Copy every weight that has the same name and shape in another model's checkpoint.
 
@@ -96,7 +109,8 @@ def start_from_pretrained(net: torch.nn.Module, checkpoint: Path) -> list[str]:
 
     Args:
         net: A newly initialised network; changed in place.
-        checkpoint: `checkpoint.pt` of a trained fold.
+        checkpoint: `checkpoint.pt` of a trained fold, whose folder is compared with its manifest, or a
+            copy of such a file that lies alone.
 
     Returns:
         Names of the weights that the checkpoint lacks.
@@ -105,7 +119,8 @@ def start_from_pretrained(net: torch.nn.Module, checkpoint: Path) -> list[str]:
         DamageError: A file of the fold's folder is missing, cut or changed.
         CheckpointError: No layer fits.
     """
-    read_whole(checkpoint.parent)
+    if (checkpoint.parent / STATUS_FILE).is_file():
+        read_whole(checkpoint.parent)
     pretrained = unpack(checkpoint)["net"]
     initial = net.state_dict()
     fitting = {

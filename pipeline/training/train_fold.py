@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.settings.training import TrainingSettings
+from pipeline.settings.training import TrainingSettings, is_file_of_weights
 from pipeline.tables.detections import FILE, write_detections
 from pipeline.tables.status import stage_folder
 from pipeline.training.checkpoint import exclusive_lock
@@ -129,6 +130,11 @@ def write_outputs(job: FoldJob, data: FoldData, run: TrainState, out: Path) -> N
     }
     if baseline is not None:
         fold["baseline"] = about_baseline(baseline, predictions, data)
+    if job.initial is not None:
+        fold["initial_weights"] = {
+            "pretrained_from": job.training.pretrained_from,
+            "sha256": hashlib.sha256(job.initial.read_bytes()).hexdigest(),
+        }
     write_fold(out, table, history_csv(run.progress.history), fold)
     _write_requested(job, data, run, predictions, out)
     about = describe(job, data, run)
@@ -180,6 +186,11 @@ def fold_caveats(training: TrainingSettings, rows: dict[str, list[int]], *, rank
         ranks: Whether the network predicts a risk.
     """
     caveats = []
+    if is_file_of_weights(training.pretrained_from):
+        caveats.append(
+            "training started from weights of elsewhere; whether they have seen test or external patients is "
+            "not known"
+        )
     if training.checkpoint_selection == "best_test":
         caveats.append("the epoch was chosen on the test fold that is reported")
     if ranks and not rows["validation"]:

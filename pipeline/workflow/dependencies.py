@@ -19,6 +19,7 @@ from pipeline.settings.radiomics import PERTURBATION_KEYS
 from pipeline.workflow.study import Study
 
 CONVERTED = ("convert", "convert_nifti")
+SLICES = ("ingest", "disks", "chest_slices")
 VOLUMES = (*CONVERTED, "suv", "contours")
 
 
@@ -80,8 +81,11 @@ RULES: dict[str, Rule] = {
         "pipeline.crops.crop_position", "crop", after=("contours", "register", "template")
     ),
     "crop": Rule("pipeline.crops.crop", "crop", after=(*VOLUMES, "register", "crop_position")),
-    "ingest": Rule("pipeline.crops.ingest"),
+    "ingest": Rule("pipeline.crops.ingest", "ingest"),
     "disks": Rule("pipeline.phantoms.disks", "disks", also=("pipeline.crops.ingest",)),
+    "chest_slices": Rule(
+        "pipeline.phantoms.chest_slices", "chest_slices", also=("pipeline.crops.ingest",)
+    ),
     "radiomics_patient": Rule(
         "pipeline.radiomics.radiomics_patient",
         "radiomics",
@@ -101,14 +105,14 @@ RULES: dict[str, Rule] = {
     "stability": Rule("pipeline.metrics.stability", after=("stability_patient",)),
     "exclusions": Rule(
         "pipeline.planning.exclusions",
-        after=("index", *VOLUMES, "register", "crop", "ingest", "disks", "radiomics_patient"),
+        after=("index", *VOLUMES, "register", "crop", *SLICES, "radiomics_patient"),
     ),
     # Parts within folds are dealt later: they move no fold.
     "plan": Rule("pipeline.planning.plan", "plan", frozenset({"cross_parts"}), after=("exclusions",)),
     "training_plan": Rule("pipeline.planning.training_plan", "plan", after=("exclusions", "plan")),
     "train_fold": Rule(
         "pipeline.training.train_fold",
-        after=("crop", "ingest", "disks", "plan", "cross_splits"),
+        after=("crop", *SLICES, "plan", "cross_splits"),
         models="networks",
         by_kind=network_module,
     ),
@@ -124,7 +128,7 @@ RULES: dict[str, Rule] = {
     "explain_model": Rule(
         "pipeline.explain.explain_model",
         "explain",
-        after=("crop", "ingest", "disks", "plan", "train_fold", "ensemble"),
+        after=("crop", *SLICES, "plan", "train_fold", "ensemble"),
         models="explained",
         by_kind=network_module,
     ),
@@ -135,7 +139,7 @@ RULES: dict[str, Rule] = {
     ),
     "report": Rule(
         "pipeline.report.report",
-        after=("suv", "contours", "register", "crop", "ingest", "disks", "radiomics_table", "stability",
+        after=("suv", "contours", "register", "crop", *SLICES, "radiomics_table", "stability",
                "exclusions", "plan", "training_plan", "train_fold", "survival", "ensemble", "evaluate",
                "explain_model"),
     ),
@@ -239,7 +243,8 @@ class Dependencies:
             "template": study.uses_template,
             "crop_position": study.uses_crop_position,
             "ingest": source == "slices",
-            "disks": source == "generated",
+            "disks": study.settings.disks is not None,
+            "chest_slices": study.settings.chest_slices is not None,
             **dict.fromkeys(("radiomics_patient", "radiomics_table"), study.uses_radiomics),
             "radiomics_predicted": study.uses_radiomics and bool(study.settings.contour_networks()),
             **dict.fromkeys(("stability_patient", "stability"), study.uses_stability),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.provenance import ROOT
+from pipeline.settings.training import is_file_of_weights
 from pipeline.tables.files import MASK_PATH, files_among, files_digest
 from pipeline.tables.frozen_selection import frozen_patients
 from pipeline.workflow.study import Study
@@ -188,6 +189,11 @@ class StudyPaths:
         """Mask files outside the patient's folder that the cohort table's `roi` names."""
         return files_among(self.mask_paths(patient))
 
+    def slice_mask(self, patient: str) -> list[str]:
+        """Mask file of a slice, which the cohort table's `roi` names from the folder of the image."""
+        image, roi = Path(self.image_folder(patient)), self.study.cohort[patient].roi
+        return files_among([str(image.parent / roi)] * bool(roi and not image.is_dir()))
+
     def mask_paths(self, patient: str) -> list[str]:
         """Entries of the cohort table's `roi` that name a file, without the labels that may follow."""
         entries = (entry.strip() for entry in self.study.cohort[patient].roi.split(";"))
@@ -248,8 +254,7 @@ class StudyPaths:
         if not named.exists():
             return name
         # With --directory the results lie elsewhere, and the repository is named in full.
-        here = Path.cwd()
-        return str(named.relative_to(here) if named.is_relative_to(here) else named)
+        return str(named.relative_to(Path.cwd()) if named.is_relative_to(Path.cwd()) else named)
 
     def native_stages(self, patient: str = PATIENT) -> list[str]:
         """What a patient's features and PET metrics read of native volumes."""
@@ -289,7 +294,8 @@ class StudyPaths:
     def initial_weights(self, model: str, fold: str) -> str | list[str]:
         """The same fold of the model whose weights training starts from, where the study names one."""
         start = self.study.settings.training_of(model).pretrained_from
-        return self.fold(start, fold) if start else []
+        own = self.fold(start, fold) if start else []
+        return start.replace(FOLD, fold) if is_file_of_weights(start) else own
 
     def cross_weights(self, model: str, number: str) -> str | list[str]:
         """The start of a cross network: a cross network too, trained on no more patients."""

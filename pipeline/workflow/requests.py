@@ -79,7 +79,7 @@ def grouped(
 
 
 COLLECTORS = {
-    "preprocess": ("crop", "ingest", "disks"),
+    "preprocess": ("crop", "ingest", "disks", "chest_slices"),
     "radiomics": ("radiomics_table", "stability"),
     "train": ("train_fold",),
     "explain": ("explain_model",),

@@ -95,8 +95,8 @@ def fold_memory_mb(study: Study, model: str, which: str | None = None) -> int:
 
 def _shape(study: Study) -> tuple[int, int, int]:
     """What networks are given, voxels (z, y, x)."""
-    disks = study.settings.disks
-    return study.settings.crop.shape if disks is None else (1, disks.size_px, disks.size_px)
+    generated = study.settings.disks or study.settings.chest_slices
+    return study.settings.crop.shape if generated is None else (1, generated.size_px, generated.size_px)
 
 
 def _stored_shape(study: Study) -> tuple[int, ...]:

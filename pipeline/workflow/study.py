@@ -13,7 +13,13 @@ from pipeline.settings.models import Model
 from pipeline.settings.network import Network
 from pipeline.settings.root import Settings, load_settings
 from pipeline.tables.cohort import Cohort, read_cohort
-from pipeline.tables.preflight import require_columns, require_outcomes, require_subgroups
+from pipeline.tables.preflight import (
+    require_columns,
+    require_outcomes,
+    require_subgroups,
+    require_subsets,
+    require_times_of_disks,
+)
 
 
 def load_study(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> Study:
@@ -31,7 +37,10 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> S
     settings = load_settings(config)
     cohort = read_cohort(settings.cohort, settings.study.on_bad_patient)
     require_columns(settings.models, cohort)
+    require_subsets(settings.networks(), cohort)
     require_subgroups(settings.evaluation.subgroups, cohort)
+    if settings.disks is not None:
+        require_times_of_disks(settings.cohort, cohort)
     require_outcomes(settings.cohort, settings.models, settings.balanced(), cohort)
     return Study(settings, cohort)
 
@@ -119,6 +128,11 @@ class Study:
     def detectors(self) -> list[str]:
         """Networks that find boxes around lesions."""
         return [name for name, network in self.networks.items() if "detection" in network.gives()]
+
+    @property
+    def subsets(self) -> dict[str, str]:
+        """Network → the part of the cohort that it is trained on, of those that have one."""
+        return {name: network.subset for name, network in self.networks.items() if network.subset}
 
     @property
     def folds(self) -> range:

@@ -14,7 +14,7 @@ import cloudpickle
 import pytest
 
 from pipeline.errors import MachineError
-from pipeline.spread import CLUSTER, cluster, spread
+from pipeline.spread import CLUSTER, cluster, spread, spread_until_enough
 
 ITEMS = [float(number) for number in range(12)]
 
@@ -65,3 +65,16 @@ def test_a_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CLUSTER, "tcp://127.0.0.1:9")
     with pytest.raises(MachineError, match=r"scheduler cannot be reached.*resources\.cluster"):
         spread(math.sqrt, ITEMS, title="roots")
+
+
+def test_results_come_as_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the fourth root, of a negative number, is never computed."""
+    monkeypatch.delenv(CLUSTER, raising=False)
+    roots = spread_until_enough(math.sqrt, [4.0, 9.0, 16.0, -1.0], title="roots")
+    assert [next(roots) for _ in range(3)] == [2.0, 3.0, 4.0]
+
+
+def test_a_cluster_gives_the_same_block_by_block(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CLUSTER, address)
+    monkeypatch.setattr("pipeline.spread._BLOCK", 5)
+    assert list(spread_until_enough(math.sqrt, ITEMS, title="roots")) == [math.sqrt(item) for item in ITEMS]

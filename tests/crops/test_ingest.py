@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.crops.ingest import ingest_patient, write_arrays
+from pipeline.crops.ingest import SliceStore, ingest_patient, write_arrays
 from pipeline.errors import CropError, PatientError
 from pipeline.store.crops import read_crop, read_status
 from pipeline.tables.files import PatientFiles
@@ -25,7 +25,7 @@ def test_a_slice_and_its_mask(tmp_path, ending):
         Image.fromarray(SLICE).save(image)
         Image.fromarray(MASK * 255).save(mask)
     patient = PatientFiles("S1", image, mask.name)
-    ingest_patient(patient, tmp_path / "S1.zarr", "stop", (1.0, 0.5, 0.5))
+    ingest_patient(patient, tmp_path / "S1.zarr", "stop", SliceStore(spacing_mm=(1.0, 0.5, 0.5)))
     crop = read_crop(tmp_path / "S1.zarr")
     assert crop.image.shape == (1, 1, 6, 8)
     assert np.array_equal(crop.image[0, 0], SLICE)
@@ -95,7 +95,7 @@ def test_values_of_a_mask_become_labels_of_the_classes(tmp_path):
     Image.fromarray(values).save(tmp_path / "mask.png")
     patient = PatientFiles("S1", tmp_path / "slice.png", "mask.png")
     classes = {"effusion": 255, "ground_glass": 50, "consolidation": 100}
-    ingest_patient(patient, tmp_path / "S1.zarr", "stop", (1.0, 1.0, 1.0), classes)
+    ingest_patient(patient, tmp_path / "S1.zarr", "stop", SliceStore(classes=classes))
     crop = read_crop(tmp_path / "S1.zarr")
     assert crop.attributes.classes == ("effusion", "ground_glass", "consolidation")
     expected = np.select([values == 255, values == 50, values == 100], [1, 2, 3], 0)
@@ -103,10 +103,10 @@ def test_values_of_a_mask_become_labels_of_the_classes(tmp_path):
     assert crop.attributes.lesion_ml == pytest.approx(6 / 1000)
     for wrong, message in (({"effusion": 255, "ground_glass": 50}, "no class.*got: 100"),):
         with pytest.raises(CropError, match=message):
-            ingest_patient(patient, tmp_path / "S2.zarr", "stop", (1.0, 1.0, 1.0), wrong)
+            ingest_patient(patient, tmp_path / "S2.zarr", "stop", SliceStore(classes=wrong))
     Image.fromarray(np.stack([values] * 3, axis=-1)).save(tmp_path / "mask.png")
     with pytest.raises(CropError, match="classes has colours"):
-        ingest_patient(patient, tmp_path / "S2.zarr", "stop", (1.0, 1.0, 1.0), classes)
+        ingest_patient(patient, tmp_path / "S2.zarr", "stop", SliceStore(classes=classes))
 
 
 def test_a_mask_without_classes_is_stored_as_before(tmp_path):

@@ -38,6 +38,8 @@ def test_several_classes_are_macro_averages():
     expected = roc_auc_score(label.truth, label.probability, multi_class="ovr", average="macro")
     assert rows["label_x_auc"].interval.value == pytest.approx(expected)
     assert rows["label_x_f1"].interval.value == pytest.approx(f1_score(label.truth, called, average="macro"))
+    of_each = [rows[f"label_x_f1_{k}"].interval.value for k in range(3)]
+    assert of_each == pytest.approx(f1_score(label.truth, called, average=None))
 
 
 def test_a_resample_is_its_patients_repeated():

@@ -65,7 +65,12 @@ def test_gather_joins_sorts_and_keeps_statuses(tmp_path: Path) -> None:
     gather_features(files, tmp_path / "features.parquet")
     frame = pd.read_parquet(tmp_path / "features.parquet")
     assert list(frame["patient_id"]) == ["P1", "P2"]
-    statuses = read_metadata(tmp_path / "features.parquet")[b"statuses"]
+    metadata = read_metadata(tmp_path / "features.parquet")
+    statuses = metadata[b"statuses"]
+    assert (
+        metadata[b"processing"] == read_metadata(files[0])[b"processing"]
+        and "grey" in metadata[b"processing"].lower()
+    )
     assert statuses["P3"]["state"] == "excluded" and statuses["P1"]["state"] == "ok"
 
 

@@ -96,6 +96,20 @@ def test_permutations_without_a_test_do_not_count_as_less_extreme(share, made, m
     )
 
 
+def test_a_cluster_gives_the_same_test(make_study, monkeypatch):
+    """Permutations are drawn by number: where each is computed changes nothing."""
+    study = make_study(sizes=(60, 0, 5), strength=0.5, seed=2)
+    settings = read_model({"kind": "feature", "feature": "pet_f0", "log": False})
+    here = permutation_test(fitted_with(settings), study.patients(), study.folds, 2, 19, 0)
+    from distributed import LocalCluster
+
+    with LocalCluster(1, processes=False, dashboard_address=None) as local:
+        monkeypatch.setenv("SUVIVAL_CLUSTER", local.scheduler_address)
+        monkeypatch.setattr("pipeline.spread._BLOCK", 7)
+        there = permutation_test(fitted_with(settings), study.patients(), study.folds, 2, 19, 0)
+    assert here.p_value is not None and here == there
+
+
 @pytest.mark.nightly
 def test_noise_is_significant_in_one_study_of_twenty(make_study):
     """40 patients, 3 folds, 3 clinical columns; the χ² of these groups is below 0.05 in about 15 %."""

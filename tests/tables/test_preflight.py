@@ -116,7 +116,6 @@ def ask(settings: Settings, table: Cohort) -> None:
             {"models": {"one": {"kind": "seg_backbone", "training": {"balance_events": True}}}},
             "batches of model 'one' balance events",
         ),
-        ({"cohort": {"source": "generated"}, "disks": {}}, "drawn by each patient's time"),
     ],
 )
 def test_what_needs_outcomes_is_refused_without_them(config: dict, message: str) -> None:

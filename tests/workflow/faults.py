@@ -38,13 +38,23 @@ def tables(study: Study) -> dict[str, bytes]:
     }
 
 
-def start(study: Study, *, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """Start the study's command; its output goes to `run.txt`."""
-    (study.house / "study.yaml").write_text(yaml.safe_dump(study.config))
+def start(study: Study, *more: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """Start the study's command with further arguments; its output goes to `run.txt`."""
+    write_settings(study)
     stream = (study.house / "run.txt").open("w")
     return subprocess.Popen(
-        [*prefix, *RUN], cwd=study.house, start_new_session=True, stdout=stream, stderr=stream, text=True
+        [*prefix, *RUN, *more],
+        cwd=study.house,
+        start_new_session=True,
+        stdout=stream,
+        stderr=stream,
+        text=True,
     )
+
+
+def write_settings(study: Study) -> None:
+    """Write the study's settings to the file that the command names."""
+    (study.house / "study.yaml").write_text(yaml.safe_dump(study.config))
 
 
 def said(study: Study) -> str:
@@ -54,6 +64,7 @@ def said(study: Study) -> str:
 
 def finish(study: Study) -> int:
     """Run the study's command to its end, taking away the lock of a killed one as its hint says."""
+    write_settings(study)
     subprocess.run([*RUN, "--unlock"], cwd=study.house, capture_output=True, check=True)
     return start(study).wait(timeout=900)
 

@@ -118,7 +118,7 @@ def test_boxes_of_every_fold_reach_the_evaluation(house: Path) -> None:
 
 
 def test_the_disks_are_generated_in_one_job_and_judged_on_external_images(house: Path) -> None:
-    config = yaml.safe_load((ROOT / "config" / "studies" / "disks.yaml").read_text())
+    config = yaml.safe_load((ROOT / "config" / "studies" / "papers" / "disks_small.yaml").read_text())
     config["plan"]["repeats"] = 2
     jobs = Study(house, config).planned()
     jobs.pop("all")
@@ -228,7 +228,8 @@ def test_the_table_of_dependencies_is_the_graph_that_snakemake_builds(house: Pat
         "deep": {"kind": "lasso_cox", "features": [], "deep": "deepmts"},
     }
     boxes = {"boxes": {"kind": "chest_ct", "tasks": ["detection"], "lesions": 1}}
-    disks = yaml.safe_load((ROOT / "config" / "studies" / "disks.yaml").read_text())
+    disks = yaml.safe_load((ROOT / "config" / "studies" / "papers" / "disks_small.yaml").read_text())
+    chest = yaml.safe_load((ROOT / "config" / "studies" / "papers" / "chest_ct_small.yaml").read_text())
     explained = {"explain": {"models": ["deepmts"]}}
     other = {"image_root": "images"}
     graphs = [
@@ -239,6 +240,7 @@ def test_the_table_of_dependencies_is_the_graph_that_snakemake_builds(house: Pat
         edges(study(house, cohort={**other, "source": "slices"}, models={**tiny_config()["models"], **boxes},
                     **explained)),
         edges(Study(house, disks | {"explain": {"models": ["sr_net"]}})),
+        edges(Study(house, chest | {"explain": {"models": ["step1"]}})),
     ]  # fmt: skip
     table = {(name, before) for name, rule in RULES.items() for before in rule.after if name != "bundle"}
     assert set().union(*graphs) == table

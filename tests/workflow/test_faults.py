@@ -156,8 +156,7 @@ def test_cut_chunk(finished: Study, undisturbed: Study) -> None:
     """a chunk of a crop is cut"""
     crop = finished.results / "crops/P004.zarr"
     cut(max((p for p in crop.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size))
-    shutil.rmtree(finished.results / "models/deepmts/fold0")
-    assert start(finished).wait(timeout=900) != 0
+    assert start(finished, "--forcerun", "train_fold").wait(timeout=900) != 0
     assert "P004.zarr" in said(finished) and "Traceback" not in said(finished)
     shutil.rmtree(crop)
     same_in_the_end(finished, undisturbed)
@@ -167,8 +166,7 @@ def test_cut_parquet(finished: Study, undisturbed: Study) -> None:
     """a table of features is cut"""
     table = finished.results / "radiomics/features.parquet"
     cut(table)
-    shutil.rmtree(finished.results / "models/lasso/fold0")
-    assert start(finished).wait(timeout=900) != 0
+    assert start(finished, "--forcerun", "survival").wait(timeout=900) != 0
     assert "features.parquet" in said(finished) and "Traceback" not in said(finished)
     table.unlink()
     same_in_the_end(finished, undisturbed)
@@ -190,8 +188,10 @@ def test_cut_checkpoint(study: Study, undisturbed: Study) -> None:
 
 def test_memory_limit(finished: Study, undisturbed: Study) -> None:
     """memory runs out in a training"""
-    shutil.rmtree(finished.results / "models/deepmts/fold1")
-    assert start(finished, prefix=("prlimit", "--as=1200000000")).wait(timeout=900) != 0
+    assert (
+        start(finished, "--forcerun", "train_fold", prefix=("prlimit", "--as=1200000000")).wait(timeout=900)
+        != 0
+    )
     same_in_the_end(finished, undisturbed)
 
 

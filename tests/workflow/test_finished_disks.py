@@ -1,6 +1,6 @@
 """The finished studies of disks: networks that learn, a report without words of PET and CT.
 
-Reads `results/disks_quick` (R-net alone, CI makes it) and `results/disks` (all three networks)
+Reads `results/disks_quick` (R-net alone, CI makes it) and `results/disks_small` (all three networks)
 of this checkout; see docs/studies/disks.md.
 """
 
@@ -25,7 +25,7 @@ STUDIES = [
     pytest.param(
         name, marks=pytest.mark.skipif(not (RESULTS / name / "report" / "index.html").exists(), reason=name)
     )
-    for name in ("disks_quick", "disks")
+    for name in ("disks_quick", "disks_small")
 ]
 pytestmark = pytest.mark.finished
 

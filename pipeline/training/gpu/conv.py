@@ -7,6 +7,7 @@ own share of the segments in a fixed order, then the shares are added in a fixed
 is added atomically, so that the same inputs always give the same bits.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,10 +19,14 @@ from torch.autograd.function import once_differentiable
 from pipeline.training.gpu.bands import Band, mirrored, next_power, pack, unpack
 from pipeline.training.gpu.rows import rows_of, voxel_stride
 
-SEGMENTS = 128
-"""Segments that a program multiplies at a time."""
 PROGRAMS = 528
 """Programs that share the segments of a kernel's gradient: four for each multiprocessor of a Hopper card."""
+
+
+@triton.jit
+def _within(place, side):
+    """Whether a place lies on a side; one comparison, since negative places are large without a sign."""
+    return place.to(tl.uint32) < side.to(tl.uint32)
 
 
 @triton.jit
@@ -48,12 +53,12 @@ def _output_kernel(
     for row in range((FZ + 2 * HALO) * (FY + 2 * HALO)):
         z = z0 + row // (FY + 2 * HALO) - HALO
         y = y0 + row % (FY + 2 * HALO) - HALO
-        inside = live & (z >= 0) & (z < z_side) & (y >= 0) & (y < y_side)
+        inside = live & _within(z, z_side) & _within(y, y_side)
         first = ((patient * z_side + z) * y_side + y) * x_side + x0 - HALO
         for group in tl.static_range(GROUPS):
             column = group * BLOCK + k
             x = x0[:, None] - HALO + (column // C)[None, :]
-            there = inside[:, None] & (x >= 0) & (x < x_side) & (column < (FX + 2 * HALO) * C)[None, :]
+            there = inside[:, None] & _within(x, x_side) & (column < (FX + 2 * HALO) * C)[None, :]
             if IN_STRIDE == C:
                 step = column
             else:
@@ -111,8 +116,8 @@ def _weight_kernel(
         x = x0[:, None] + along[None, :]
         y = y0[:, None] + across[None, :]
         z = z0[:, None] + down[None, :]
-        there = live[:, None] & used[None, :] & (x >= 0) & (x < x_side)
-        there = there & (y >= 0) & (y < y_side) & (z >= 0) & (z < z_side)
+        there = live[:, None] & used[None, :] & _within(x, x_side)
+        there = there & _within(y, y_side) & _within(z, z_side)
         left = tl.load(image + first[:, None] * IN_STRIDE + step[None, :], mask=there, other=0.0)
         x = x0[:, None] + out_x[None, :]
         y = y0[:, None] + out_y[None, :]
@@ -126,31 +131,65 @@ def _weight_kernel(
     tl.store(shares + place[:, None] * OUTPUTS + n[None, :], total)
 
 
-def output_of(image: Tensor, weight: Tensor, band: Band, *, warps: int = 4, stages: int = 2) -> Tensor:
+@dataclass(frozen=True)
+class Launch:
+    """How a product is run; it changes the time, and of weight gradients the order of summation.
+
+    Attributes:
+        warps: Warps of a program.
+        stages: Loads that are under way at a time; with 1 they pass through the first-level cache, which
+            the overlapping windows of narrow blocks profit from.
+        segments: Segments that a program multiplies at a time.
+    """
+
+    warps: int
+    stages: int
+    segments: int
+
+
+def launch_for(band: Band, *, weights: bool) -> Launch:
+    """What was fastest on an H200 (`python -m benchmarks.kernels`)."""
+    if weights:
+        return Launch(4, 2, 128 if band.halo else 64)
+    return Launch(4, 1 if band.block < 64 else 3, 128)
+
+
+def _run(kernel: Any, grid: tuple[int, ...], launch: Launch, *arguments: Any, **sizes: Any) -> None:
+    """Run a kernel; with one load under way where the card's shared memory does not hold more (the same bits)."""
+    for stages in sorted({launch.stages, 1}, reverse=True):
+        try:
+            kernel[grid](*arguments, M=launch.segments, num_warps=launch.warps, num_stages=stages, **sizes)
+            return
+        except triton.runtime.errors.OutOfResources:
+            if stages == 1:
+                raise
+
+
+def output_of(image: Tensor, weight: Tensor, band: Band, launch: Launch | None = None) -> Tensor:
     """The convolution without bias: (B, filters, Z, Y, X) channels-last from (B, channels, Z, Y, X).
 
     Args:
         image: bf16 or float16, channels last; the voxels may lie further apart than their channels.
         weight: (filters, channels, k, k, k), any type.
         band: Sizes of the products.
-        warps: Warps of a program.
-        stages: Loads that are under way at a time.
+        launch: How they are run; None: as was fastest.
     """
+    launch = launch or launch_for(band, weights=False)
     batch, _, z, y, x = image.shape
     output = image.new_empty((batch, z, y, x, band.filters))
     segments = batch * band.segments((z, y, x))
-    _output_kernel[(triton.cdiv(segments, SEGMENTS),)](
+    _run(
+        _output_kernel, (triton.cdiv(segments, launch.segments),), launch,
         image, pack(weight, band, image.dtype), output, segments, z, y, x,
         C=band.channels, IN_STRIDE=voxel_stride(image), F=band.filters, HALO=band.halo,
         FZ=band.fold[0], FY=band.fold[1], FX=band.fold[2],
-        BLOCK=band.block, GROUPS=band.groups, OUTPUTS=band.outputs, M=SEGMENTS,
-        num_warps=warps, num_stages=stages,
+        BLOCK=band.block, GROUPS=band.groups, OUTPUTS=band.outputs,
     )  # fmt: skip
     return output.permute(0, 4, 1, 2, 3)
 
 
 def weight_gradient(
-    image: Tensor, gradient: Tensor, band: Band, *, units: int = 0, segments_at_once: int = 64, warps: int = 4
+    image: Tensor, gradient: Tensor, band: Band, launch: Launch | None = None, units: int = 0
 ) -> Tensor:
     """Gradient of the kernel, float32 (filters, channels, k, k, k).
 
@@ -158,36 +197,38 @@ def weight_gradient(
         image: As in :func:`output_of`.
         gradient: Of the output, in the same layout and type.
         band: Sizes of the products.
+        launch: How they are run; None: as was fastest.
         units: Blocks of columns that a program adds up, a power of two; 0: by size.
-        segments_at_once: Segments that a program multiplies at a time.
-        warps: Warps of a program.
     """
+    launch = launch or launch_for(band, weights=True)
     batch, _, z, y, x = image.shape
     segments = batch * band.segments((z, y, x))
     blocks = band.rows * band.groups
     units = units or max(1, min(next_power(blocks), 8192 // (band.block * band.outputs)))
     parts = triton.cdiv(blocks, units)
-    programs = max(1, min(PROGRAMS // parts, triton.cdiv(segments, segments_at_once)))
+    programs = max(1, min(PROGRAMS // parts, triton.cdiv(segments, launch.segments)))
     shares = torch.empty(
         (programs, parts * units * band.block, band.outputs), dtype=torch.float32, device=image.device
     )
-    _weight_kernel[(programs, parts)](
+    _run(
+        _weight_kernel, (programs, parts), launch,
         image, gradient, shares, segments, z, y, x,
         C=band.channels, IN_STRIDE=voxel_stride(image), F=band.filters, OUT_STRIDE=voxel_stride(gradient),
         HALO=band.halo, FZ=band.fold[0], FY=band.fold[1], FX=band.fold[2],
-        BLOCK=band.block, GROUPS=band.groups, OUTPUTS=band.outputs, M=segments_at_once, UNITS=units,
-        num_warps=warps, num_stages=2,
+        BLOCK=band.block, GROUPS=band.groups, OUTPUTS=band.outputs, UNITS=units,
     )  # fmt: skip
     return unpack(shares.sum(0)[: band.shape[0]].contiguous(), band)
 
 
-def band_for(channels: int, filters: int, halo: int) -> Band:
-    """The products for these channels: two voxels along x, as many rows as make 64 columns of output."""
-    fold_x = 2
-    rest = max(1, 64 // (fold_x * filters))
-    fold = (1, 1, fold_x) if rest < 2 else (1, 2, fold_x) if rest < 4 else (2, 2, fold_x)
-    columns = (fold_x + 2 * halo) * channels
-    block = min((size for size in (64, 32, 16)), key=lambda size: (-(-columns // size) * size, -size))
+def band_for(channels: int, filters: int, halo: int, *, weights: bool) -> Band:
+    """The products for these channels: as many voxels as make 64 columns of output, at least two along x."""
+    rest = max(1, 64 // (2 * filters))
+    if halo or weights:
+        fold = (1, 1, 2) if rest < 2 else (1, 2, 2) if rest < 4 else (2, 2, 2)
+    else:
+        fold = (1, 1, 2 if rest < 2 else 4 if rest < 4 else 8)
+    columns = (fold[2] + 2 * halo) * channels
+    block = min((64, 32, 16), key=lambda size: (-(-columns // size) * size, -size))
     return Band(channels, filters, halo, fold, block)
 
 
@@ -208,7 +249,7 @@ class _FewChannels(torch.autograd.Function):
         image = rows_of(image)
         ctx.save_for_backward(image, weight)
         filters, channels, side = weight.shape[:3]
-        return output_of(image, weight, band_for(channels, filters, side // 2))
+        return output_of(image, weight, band_for(channels, filters, side // 2, weights=False))
 
     @staticmethod
     @once_differentiable
@@ -218,9 +259,9 @@ class _FewChannels(torch.autograd.Function):
         gradient = rows_of(gradient)
         d_image = d_weight = None
         if ctx.needs_input_grad[0]:
-            d_image = output_of(gradient, mirrored(weight), band_for(filters, channels, side // 2))
+            band = band_for(filters, channels, side // 2, weights=False)
+            d_image = output_of(gradient, mirrored(weight), band)
         if ctx.needs_input_grad[1]:
-            d_weight = weight_gradient(image, gradient, band_for(channels, filters, side // 2)).to(
-                weight.dtype
-            )
+            band = band_for(channels, filters, side // 2, weights=True)
+            d_weight = weight_gradient(image, gradient, band).to(weight.dtype)
         return d_image, d_weight

@@ -14,16 +14,18 @@ from pipeline.training.gpu.join import upsample_and_join
 from pipeline.training.gpu.norm import normalise_rectify_add
 from pipeline.training.gpu.pool import max_pool
 
-WORTHWHILE = 1 << 18
-"""Elements of an image below which launching kernels takes longer than they save."""
+WORTHWHILE = 1 << 12
+"""Elements of an image below which PyTorch's operators are as fast, and need not be compiled."""
 LARGEST = 1 << 31
 """Elements above which 32-bit numbers cannot count them."""
 DEVICES = frozenset({"cuda"})
 FEW_CHANNELS = 48
 FEW_FILTERS = 16
 """Channels and filters up to which the own convolution is faster than cuDNN's, which pads them to 32."""
+FEW_FILTERS_DETERMINISTIC = 32
+"""The same in deterministic mode, where cuDNN's gradients of weights take several times longer."""
 CONVOLVED = 1 << 17
-"""Voxels of a batch from which on it is."""
+"""Voxels of a batch from which on it is (measured on an H200)."""
 
 
 def replace(network: nn.Module) -> None:
@@ -73,9 +75,10 @@ def _conv_norm_relu(module: ConvNormRelu, x: Tensor, added: Tensor | None = None
 
 def has_few_channels(conv: nn.Conv3d, image: Tensor) -> bool:
     """Whether the own convolution is the faster one."""
+    strict = torch.are_deterministic_algorithms_enabled()
     return (
         conv.in_channels <= FEW_CHANNELS
-        and conv.out_channels <= FEW_FILTERS
+        and conv.out_channels <= (FEW_FILTERS_DETERMINISTIC if strict else FEW_FILTERS)
         and image.numel() // image.shape[1] >= CONVOLVED
     )
 

@@ -62,7 +62,8 @@ def test_network_with_kernels(device: torch.device, monkeypatch: pytest.MonkeyPa
     assert set(want) - set(got) == {name for name in want if name.endswith(".0.bias")}
     for name, value in got.items():
         error = (value - want[name]).norm()
-        allowed = 1.5 * (usual[name] - want[name]).norm() + 1e-2 * want[name].norm()
+        # Roundings of two computations in half precision are independent: one may be twice as lucky.
+        allowed = 2 * (usual[name] - want[name]).norm() + 1e-2 * want[name].norm()
         assert error <= allowed, (name, float(error), float(allowed))
 
 
