@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -177,13 +178,16 @@ def others() -> Iterator[Line]:
     from pipeline.training.gpu.pool import max_pool
 
     def both(call: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], Tensor]:
-        leaves = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in inputs]
-        g = torch.randn_like(call(*leaves))
+        @functools.cache
+        def prepared() -> tuple[list[Tensor], Tensor]:
+            leaves = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in inputs]
+            return leaves, torch.randn_like(call(*leaves))
 
         def step() -> Tensor:
+            leaves, gradient = prepared()
             result = call(*leaves)
-            torch.autograd.grad(result, leaves, g)
-            return result
+            torch.autograd.grad(result, leaves, gradient)
+            return result.detach()
 
         return step
 

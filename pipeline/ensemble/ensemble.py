@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.settings.evaluation import ZScoreSource
 from pipeline.tables.parquet import write_frame
-from pipeline.tables.predictions import DISTANCES, OUT_OF_SAMPLE, PIXELS, read_predictions
+from pipeline.tables.predictions import OUT_OF_SAMPLE, is_of_mask, read_predictions
 from pipeline.tables.status import read_whole
 from pipeline.tables.whole import write_text
 
@@ -113,7 +113,7 @@ def ensemble(
         members: Model → the folders of its folds, in fold order; a single model is an ensemble, too.
         out: Parquet: patient_id, set (development, external), fold (−1: external), risk
             (mean Z-score, higher = worse), spread (SD over folds of external patients' risk),
-            `survival_{days}d`, dice, hd95_mm, assd_mm, pixels_… and label probabilities (means; missing
+            `survival_{days}d`, columns of masks and label probabilities (means; missing
             where a member has none). Members that do not predict survival are not part of risk,
             spread and survival; where none predicts it, these columns are left out.
         info: JSON: per member and fold mean, SD, from, train_cut (no folds for a member without
@@ -181,15 +181,14 @@ def _average_models(frames: dict[str, pd.DataFrame], fold: int, z_scores: ZScore
     risk_columns = (
         [c for c in with_risk[0].columns if c == "risk" or c.startswith("survival_")] if scales else []
     )
-    mask_columns = ("dice", *DISTANCES, *PIXELS)
-    other_columns = [c for c in first.columns if c in mask_columns or c.startswith("label_")]
+    other_columns = [c for c in first.columns if is_of_mask(c) or c.startswith("label_")]
     table = pd.DataFrame({"set": first["set"]})
     for column in [*risk_columns, *other_columns]:
         values = [frame[column].to_numpy(float) for frame in z_scored.values() if column in frame]
         # A probability is averaged only where all models give it, one of survival where all models
         # that give a risk do; masks are averaged over the networks that give them.
         required = len(with_risk) if column in risk_columns else len(z_scored)
-        complete = column in mask_columns or len(values) == required
+        complete = is_of_mask(column) or len(values) == required
         table[column] = np.mean(values if complete else [np.full(len(first), np.nan)], axis=0)
     return FoldAverage(table, scales)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import TrainingError
-from pipeline.losses import detection, discrete_time, labels, localisation, overlap, ranking
+from pipeline.losses import class_overlap, detection, discrete_time, labels, localisation, overlap, ranking
 from pipeline.losses.cox import cox_loss
 from pipeline.settings.losses import TERMS, LossSettings
 
@@ -28,8 +28,8 @@ def combined_loss(
 
     Args:
         outputs: Outputs of the network (see `pipeline.nets.registry.build`).
-        targets: ``time`` (B,) in days, ``event`` (B,), ``mask`` (B, Z, Y, X), ``image``
-            (B, C, Z, Y, X) for reconstruction, each name in ``settings.labels`` (B,), and
+        targets: ``time`` (B,) in days, ``event`` (B,), ``mask`` (B, Z, Y, X) of 0 and 1 or of labels,
+            ``image`` (B, C, Z, Y, X) for reconstruction, each name in ``settings.labels`` (B,), and
             optionally ``centre`` (B,) integers for stratified risk sets and ``mask_known``
             (B,), 0 for patients without a contour, who then have no mask terms.
         settings: Weights and forms.
@@ -90,15 +90,38 @@ def _cox(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings:
 
 
 def _dice(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
-    return -_known(overlap.dice(outputs["mask"], targets["mask"], settings.dice_form), targets)
+    if "class_masks" in outputs:
+        value = class_overlap.class_dice(*_of_classes(outputs, targets), settings.dice_form)
+    else:
+        value = overlap.dice(outputs["mask"], _lesion(targets), settings.dice_form)
+    return -_known(value, targets)
 
 
 def _entropy(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
-    return _known(overlap.cross_entropy(outputs["mask"], targets["mask"]), targets)
+    if "class_masks" in outputs:
+        parts = _of_classes(outputs, targets)
+        return _known(class_overlap.class_cross_entropy(*parts, settings.mask_activation), targets)
+    return _known(overlap.cross_entropy(outputs["mask"], _lesion(targets)), targets)
 
 
 def _focal(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
-    return _known(overlap.focal(outputs["mask"], targets["mask"], settings.focal_gamma), targets)
+    gamma = settings.focal_gamma
+    if "class_masks" in outputs:
+        parts = _of_classes(outputs, targets)
+        return _known(class_overlap.class_focal(*parts, settings.mask_activation, gamma), targets)
+    return _known(overlap.focal(outputs["mask"], _lesion(targets), gamma), targets)
+
+
+def _of_classes(
+    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Probability of any class, of each, and the labels."""
+    return outputs["mask"], outputs["class_masks"], targets["mask"]
+
+
+def _lesion(targets: Mapping[str, Tensor]) -> Tensor:
+    """The manual mask (B, Z, Y, X) as 0 and 1, whatever class a voxel is of."""
+    return (targets["mask"] > 0).float()
 
 
 def _known(values: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
@@ -144,7 +167,7 @@ def _detection(
 
 
 def _distance(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
-    mask = targets["mask"]
+    mask = _lesion(targets)
     coronal = localisation.distance_to_point(
         outputs["activation_coronal"], localisation.centre_of(mask.amax(2))
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.metrics.detection import read_folds
 from pipeline.metrics.labels import labels_of
+from pipeline.metrics.mask_classes import class_overlaps
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.time_dependent import SurvivalOutcome
 from pipeline.settings.evaluation import EvaluationSettings
@@ -149,6 +150,7 @@ def predictions_of(
         event=outcomes["event"].to_numpy(float) if has_outcomes(outcomes) else None,
         dice=table["dice"].to_numpy(float) if has_dice else None,
         caveats="; ".join(_caveats_of(model)),
+        overlaps=class_overlaps(table),
         distances={c: table[c].to_numpy(float) for c in DISTANCES if c in table and table[c].notna().any()},
         pixels={c: table[c].to_numpy(float) for c in PIXELS if c in table and table[c].notna().any()},
         labels=tuple(labels_of(table, outcomes)),

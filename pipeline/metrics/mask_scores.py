@@ -13,24 +13,25 @@ from pipeline.metrics.time_dependent import weighted_mean
 Array = NDArray[np.float64]
 
 
-def mean_dice(dice: Array, counts: Array, confidence: float) -> MetricRow:
+def mean_dice(dice: Array, counts: Array, confidence: float, metric: str = "dice") -> MetricRow:
     """Mean Dice over the patients with a reference mask, without the number of events.
 
     Args:
         dice: (n,) Dice, NaN without a reference mask.
         counts: (B, n) bootstrap counts.
         confidence: Confidence level of the interval.
+        metric: Name of the row.
     """
     known = np.isfinite(dice)
     n = int(known.sum())
     if not n:
-        return MetricRow("dice", NO_VALUE, 0, note="no patient has a reference mask")
+        return MetricRow(metric, NO_VALUE, 0, note="no patient has a reference mask")
     resamples = counts[:, known]
     drawn = resamples.sum(axis=1) > 0
     # A resample without any of them has no value, and keeps its place: models are compared resample by resample.
     samples = np.full(len(counts), np.nan)
     samples[drawn] = weighted_mean(dice[known], resamples[drawn])
-    return MetricRow("dice", percentile_interval(float(dice[known].mean()), samples, confidence), n)
+    return MetricRow(metric, percentile_interval(float(dice[known].mean()), samples, confidence), n)
 
 
 def median_distances(distances: Mapping[str, Array], counts: Array, confidence: float) -> Iterator[MetricRow]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.metrics.concordance import Pairs, harrell_pairs
 from pipeline.metrics.labels import Label
+from pipeline.metrics.mask_classes import ClassOverlap
 from pipeline.metrics.time_dependent import SurvivalOutcome
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Predictions:
         event: (n,) 1 = the event occurred; None in a study without outcomes.
         dice: (n,) Dice, NaN where there is none; None for models without masks.
         caveats: What holds for every number of this model, e.g. Z-scores from test patients.
+        overlaps: Voxel counts of each class of the mask, their union first; for masks with classes.
         distances: `hd95_mm`, `assd_mm` → (n,), NaN where there is none; for models with masks.
         pixels: Column of `pipeline.tables.predictions.PIXELS` → (n,); for models with masks of slices.
         labels: Class outcomes with predicted probabilities.
@@ -45,6 +47,7 @@ class Predictions:
     dice: Array | None = None
     caveats: str = ""
     distances: dict[str, Array] = field(default_factory=dict)
+    overlaps: tuple[ClassOverlap, ...] = ()
     pixels: dict[str, Array] = field(default_factory=dict)
     labels: tuple[Label, ...] = ()
     boxes: Mapping[int, pd.DataFrame] = field(default_factory=dict)

@@ -86,28 +86,6 @@ class UpsampleAndJoin(nn.Module):
         return torch.cat([upsample_nearest(x, like=fine), fine], 1)
 
 
-class TumourProbability(nn.Module):
-    """1×1×1 convolution to background and tumour, softmax, the tumour channel.
-
-    The softmax of two channels is the logistic function of their difference, and the
-    difference of two linear maps is one linear map: computed that way, the output is the same
-    with one full-size tensor instead of four. The parameters stay those of two channels.
-    """
-
-    def __init__(self, inputs: int, dimensions: int = 3) -> None:
-        super().__init__()
-        self.conv: nn.Conv2d | nn.Conv3d
-        self.conv = nn.Conv3d(inputs, 2, 1) if dimensions == 3 else nn.Conv2d(inputs, 2, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Tumour probability (B, 1, *sides) in [0, 1], float32, from features (B, F, *sides)."""
-        bias = self.conv.bias
-        assert bias is not None
-        weight = self.conv.weight[1:] - self.conv.weight[:1]
-        convolve = functional.conv3d if weight.dim() == 5 else functional.conv2d
-        return torch.sigmoid(at_least_float32(convolve(x, weight, bias[1:] - bias[:1])))
-
-
 def upsample_nearest(x: Tensor, like: Tensor) -> Tensor:
     """Nearest-neighbour upsampling by 2, cropped to the sides of another tensor where pooling rounded up."""
     x = functional.interpolate(x, scale_factor=2, mode="nearest")
@@ -158,7 +136,7 @@ def join_clinical(features: Tensor, clinical: Tensor | None, expected: int) -> T
 
 
 def masked(image: Tensor, mask: Tensor | None, name: str) -> Tensor:
-    """Image (B, C, Z, Y, X) with everything outside the manual mask (B, Z, Y, X) set to 0.
+    """Image (B, C, Z, Y, X) with everything outside the manual mask (B, Z, Y, X), of any class, set to 0.
 
     Raises:
         SettingsError: There is no mask.
@@ -169,7 +147,7 @@ def masked(image: Tensor, mask: Tensor | None, name: str) -> Tensor:
             where=name,
             action="set `masked: false`, or use patients with contours",
         )
-    return image * mask.unsqueeze(1).to(image.dtype)
+    return image * (mask > 0).unsqueeze(1).to(image.dtype)
 
 
 def initialise(net: nn.Module) -> None:

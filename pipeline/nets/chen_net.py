@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import ConvNormRelu, Linear, TumourProbability, channels_last_on_cpu, initialise
+from pipeline.nets.blocks import ConvNormRelu, Linear, channels_last_on_cpu, initialise
 from pipeline.nets.heads import OutcomeHead
+from pipeline.nets.mask_head import MaskHead, mask_outputs
 from pipeline.nets.pooling import adaptive_max_pool, max_pool, resize_linear
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.pet_multiscale import ChenNet
@@ -50,7 +51,7 @@ class ChenUNet(nn.Module):
         skips = tuple(reversed(f[:-1]))
         below = (f[-1], *up[:-1])
         self.up = nn.ModuleList(_double(b + s, t) for b, s, t in zip(below, skips, up, strict=True))
-        self.probability = TumourProbability(up[-1])
+        self.probability = MaskHead(up[-1], settings.losses)
         self.dense = Linear(f[LEVEL] * sum(bins**3 for bins in BINS), dense)
         self.head = OutcomeHead(dense, clinical, settings.outcome, settings.losses, settings.dropout)
         initialise(self)
@@ -68,7 +69,7 @@ class ChenUNet(nn.Module):
             grown = resize_linear(x, skip.shape[2:])
             x = join(torch.cat([grown, skip], 1))
         features = functional.relu(self.dense(pyramid(levels[LEVEL])))
-        return {"mask": self.probability(x).squeeze(1), **self.head(features, clinical)}
+        return {**mask_outputs(self.probability(x)), **self.head(features, clinical)}
 
 
 def build(settings: ChenNet, in_channels: int, clinical: int) -> ChenUNet:

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from pipeline.nets.blocks import Linear, at_least_float32, channels_last_on_cpu, initialise, upsample_nearest
 from pipeline.nets.heads import outcome_size
+from pipeline.nets.mask_head import mask_channels, mask_outputs, mask_probabilities
 from pipeline.nets.mask_rcnn import MaskRcnn
 from pipeline.nets.pooling import adaptive_max_pool, max_pool
 from pipeline.nets.resnet50 import BLOCKS, EXPANSION, FILTERS, Bottleneck, conv_norm
@@ -118,7 +119,10 @@ class ChestCtNet(nn.Module):
         self.reconstruction = (
             Decoder(sources, settings.width, in_channels) if "reconstruction" in tasks else None
         )
-        self.segmentation = Decoder(sources, settings.width, 1) if "segmentation" in tasks else None
+        self.losses = settings.losses
+        self.segmentation = (
+            Decoder(sources, settings.width, mask_channels(self.losses)) if "segmentation" in tasks else None
+        )
         self.detection = (
             MaskRcnn(sources[self.level], settings.width, settings.lesions) if "detection" in tasks else None
         )
@@ -148,7 +152,8 @@ class ChestCtNet(nn.Module):
         if self.reconstruction is not None:
             outputs["reconstruction"] = self.reconstruction(levels, x.shape[2:]).unsqueeze(2)
         if self.segmentation is not None:
-            outputs["mask"] = torch.sigmoid(self.segmentation(levels, x.shape[2:]))
+            logits = self.segmentation(levels, x.shape[2:])
+            outputs |= mask_outputs(mask_probabilities(logits, self.losses))
         if self.classification is not None:
             pooled = adaptive_max_pool(levels[-1], GRID).flatten(1)
             outputs["labels"] = at_least_float32(self.classification(pooled))

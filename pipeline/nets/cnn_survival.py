@@ -31,7 +31,7 @@ DIVISOR = 8
 
 def largest_slice(image: Tensor, mask: Tensor) -> Tensor:
     """Each patient's slice (B, C, Y, X) in which the mask covers most; the first of equals."""
-    areas = at_least_float32(mask.flatten(2)).sum(2)
+    areas = (mask.flatten(2) > 0).float().sum(2)
     rows = torch.arange(image.shape[0], device=image.device)
     return image[rows, :, areas.argmax(1)]
 

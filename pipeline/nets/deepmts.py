@@ -18,7 +18,6 @@ from torch.nn import functional
 from pipeline.nets.blocks import (
     ConvNormRelu,
     Linear,
-    TumourProbability,
     UpsampleAndJoin,
     at_least_float32,
     channels_last_on_cpu,
@@ -28,8 +27,10 @@ from pipeline.nets.blocks import (
     masked,
 )
 from pipeline.nets.csn import SMALLEST_SIDE, CascadedSurvivalNetwork
+from pipeline.nets.mask_head import MaskHead, mask_outputs
 from pipeline.nets.pooling import MaxPool
 from pipeline.nets.sizes import require_divisible, scaled
+from pipeline.settings.losses import LossSettings
 from pipeline.settings.networks.deepmts import DeepMtsFamily
 
 FILTERS = (8, 16, 32, 64, 128)
@@ -109,7 +110,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Four levels: nearest upsampling, the encoder's tensor joined, a block; then the map."""
 
-    def __init__(self, filters: Sequence[int], block: type[nn.Module]) -> None:
+    def __init__(self, filters: Sequence[int], block: type[nn.Module], losses: LossSettings) -> None:
         super().__init__()
         widths = tuple(reversed(filters))
         self.levels = nn.ModuleList(
@@ -117,10 +118,10 @@ class Decoder(nn.Module):
             for below, width, number in zip(widths[:-1], widths[1:], DECODER_CONVOLUTIONS, strict=True)
         )
         self.join = UpsampleAndJoin()
-        self.probability = TumourProbability(filters[0])
+        self.probability = MaskHead(filters[0], losses)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        """Tumour probability (B, 1, Z, Y, X), float32, from the encoder's outputs."""
+        """Probabilities of `pipeline.nets.mask_head` from the encoder's outputs."""
         x = levels[-1]
         for level, skip in zip(self.levels, reversed(levels[:-1]), strict=True):
             x = level(self.join(x, skip))
@@ -184,7 +185,7 @@ class DeepMts(nn.Module):
         block: type[nn.Module] = ResidualBlock if settings.backbone == "deepmts" else PlainBlock
         has_encoder = parts.decoder or parts.sharing
         self.encoder = Encoder(in_channels, filters, block) if has_encoder else None
-        self.decoder = Decoder(filters, block) if parts.decoder else None
+        self.decoder = Decoder(filters, block, settings.losses) if parts.decoder else None
         self.shared = SharedFeatures(filters, parts.projections) if parts.sharing else None
         self.csn = (
             CascadedSurvivalNetwork(in_channels + parts.decoder, settings.width, settings.dropout_csn)
@@ -210,9 +211,10 @@ class DeepMts(nn.Module):
             levels = self.encoder(image)
             if self.decoder is not None:
                 probability = self.decoder(levels)
-                outputs["mask"] = probability.squeeze(1)
+                outputs |= mask_outputs(probability)
                 if self.csn is not None:
-                    csn_input = torch.cat([image, self._map_for_csn(probability).to(image.dtype)], 1)
+                    tumour_map = self._map_for_csn(probability[:, :1])
+                    csn_input = torch.cat([image, tumour_map.to(image.dtype)], 1)
             if self.shared is not None:
                 features.append(self.shared(levels))
         if self.csn is not None:

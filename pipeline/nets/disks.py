@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.nets.blocks import Linear, at_least_float32, initialise, join_clinical, upsample_nearest
+from pipeline.nets.mask_head import mask_channels, mask_probabilities
 from pipeline.nets.pooling import MaxPool, adaptive_max_pool, max_pool
 from pipeline.nets.sizes import scaled
+from pipeline.settings.networks.disks import DisksNetwork
 
 UNET_FILTERS = (64, 128, 256, 512, 1024)
 RESIDUAL_FILTERS = (16, 32, 64, 128, 256)
@@ -61,8 +63,9 @@ class ResidualBlock(nn.Module):
 class UNet(nn.Module):
     """Contracting path of five levels, expanding path of four."""
 
-    def __init__(self, in_channels: int, width: float, batch_norm: bool) -> None:
+    def __init__(self, in_channels: int, settings: DisksNetwork) -> None:
         super().__init__()
+        width, batch_norm = settings.width, settings.batch_norm and settings.unet_batch_norm
         filters = [scaled(number, width) for number in UNET_FILTERS]
         self.filters = filters
         sources = (in_channels, *filters[:-1])
@@ -70,7 +73,8 @@ class UNet(nn.Module):
         pairs = list(zip(reversed(filters[1:]), reversed(filters[:-1]), strict=True))
         self.shrink = nn.ModuleList(nn.Conv2d(below, width, 1) for below, width in pairs)
         self.up = nn.ModuleList(DoubleConv(2 * width, width, batch_norm) for _, width in pairs)
-        self.last = nn.Conv2d(filters[0], 1, 1)
+        self.losses = settings.losses
+        self.last = nn.Conv2d(filters[0], mask_channels(self.losses), 1)
 
     def contract(self, image: Tensor) -> list[Tensor]:
         """The output of every level, the first at full resolution."""
@@ -90,8 +94,8 @@ class UNet(nn.Module):
         return x
 
     def probability(self, features: Tensor) -> Tensor:
-        """Disk probability (B, 1, Y, X)."""
-        return torch.sigmoid(at_least_float32(self.last(features)))
+        """Probabilities of `pipeline.nets.mask_head`, (B, 1, Y, X) of the disk."""
+        return mask_probabilities(self.last(features), self.losses)
 
 
 class Regression(nn.Module):

@@ -18,15 +18,16 @@ from torch.nn import functional
 from pipeline.nets.blocks import (
     Conv3d,
     Linear,
-    TumourProbability,
     at_least_float32,
     channels_last_on_cpu,
     global_mean,
     initialise,
     join_clinical,
 )
+from pipeline.nets.mask_head import MaskHead, mask_outputs
 from pipeline.nets.pooling import MaxPool, resize_linear
 from pipeline.nets.sizes import require_divisible
+from pipeline.settings.losses import LossSettings
 from pipeline.settings.networks.hecktor import Hecktor
 
 LEVELS = 5
@@ -97,7 +98,7 @@ class Decoder(nn.Module):
     A deep head is a 1×1×1 convolution on the output of a level below full resolution.
     """
 
-    def __init__(self, filters: Sequence[int], norm: str) -> None:
+    def __init__(self, filters: Sequence[int], norm: str, losses: LossSettings) -> None:
         super().__init__()
         widths = list(reversed(filters))
         pairs = list(pairwise(widths))
@@ -108,10 +109,10 @@ class Decoder(nn.Module):
         self.join = nn.ModuleList(ConvReluNorm(2 * width, width, 3, norm) for _, width in pairs)
         self.refine = nn.ModuleList(ConvReluNorm(width, width, 3, norm) for _, width in pairs)
         self.deep_heads = nn.ModuleList(ConvReluNorm(width, filters[0], 1, norm) for _, width in pairs[:-1])
-        self.probability = TumourProbability(filters[0])
+        self.probability = MaskHead(filters[0], losses)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        """Tumour probability (B, 1, Z, Y, X) from the encoder's outputs."""
+        """Probabilities of `pipeline.nets.mask_head` from the encoder's outputs."""
         x, size = levels[-1], levels[0].shape[2:]
         side_outputs: list[Tensor] = []
         for number, skip in enumerate(reversed(levels[:-1])):
@@ -147,7 +148,9 @@ class HecktorNet(nn.Module):
         super().__init__()
         filters = [settings.filters * 2**level for level in range(LEVELS)]
         self.encoder = _encoder(in_channels, filters, settings.norm)
-        self.decoder = Decoder(filters, settings.norm) if settings.task != "survival" else None
+        self.decoder = (
+            Decoder(filters, settings.norm, settings.losses) if settings.task != "survival" else None
+        )
         self.branch = (
             RadiomicsBranch(sum(filters), clinical, settings.dropout)
             if settings.task != "segmentation"
@@ -167,7 +170,7 @@ class HecktorNet(nn.Module):
             levels.append(x)
         outputs: dict[str, Tensor] = {}
         if self.decoder is not None:
-            outputs["mask"] = self.decoder(levels).squeeze(1)
+            outputs |= mask_outputs(self.decoder(levels))
         if self.branch is not None:
             features = torch.cat([global_mean(x) for x in levels], 1)
             outputs["log_hazard"] = self.branch(features, clinical)

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nets.blocks import Conv3d, at_least_float32, channels_last_on_cpu, global_mean, initialise
+from pipeline.nets.blocks import Conv3d, channels_last_on_cpu, global_mean, initialise
 from pipeline.nets.heads import OutcomeHead
+from pipeline.nets.mask_head import mask_channels, mask_outputs, mask_probabilities
 from pipeline.nets.pooling import max_pool
 from pipeline.nets.resnet50 import conv_norm
 from pipeline.nets.sizes import require_divisible, scaled
@@ -78,7 +79,8 @@ class QuUNet(nn.Module):
             self.stages.append(nn.Sequential(*layers))
         targets = (f[2], f[1], f[0], f[0])
         self.up = nn.ModuleList(UpBlock(b, t) for b, t in zip((f[3], *targets[:-1]), targets, strict=True))
-        self.last = nn.ConvTranspose3d(f[0], 1, 2, stride=2)
+        self.losses = settings.losses
+        self.last = nn.ConvTranspose3d(f[0], mask_channels(self.losses), 2, stride=2)
         self.head = OutcomeHead(f[3], clinical, settings.outcome, settings.losses, settings.dropout)
         initialise(self)
 
@@ -95,7 +97,7 @@ class QuUNet(nn.Module):
         outcome = self.head(global_mean(x), clinical)
         for grow, skip in zip(self.up, reversed(levels[:-1]), strict=True):
             x = grow(x, skip)
-        return {"mask": torch.sigmoid(at_least_float32(self.last(x))).squeeze(1), **outcome}
+        return {**mask_outputs(mask_probabilities(self.last(x), self.losses)), **outcome}
 
 
 def build(settings: QuNet, in_channels: int, clinical: int) -> QuUNet:

@@ -22,11 +22,14 @@ def build(settings: Network, in_channels: int, clinical: int) -> nn.Module:
 
     Every network is called as ``net(image, clinical, mask)`` with image (B, C, Z, Y, X)
     (2D networks: Z = 1), clinical (B, K) or None and mask (B, Z, Y, X) or None (read only by
-    networks that multiply the manual mask onto their input), and returns a dictionary with
+    networks that multiply the manual mask onto their input or detect its regions; 1, 2, … are its
+    classes), and returns a dictionary with
     those of these keys that the network has:
 
     - ``log_hazard`` (B,), higher = worse;
     - ``mask`` (B, Z, Y, X), tumour probability in [0, 1], float32;
+    - ``class_masks`` (B, K, Z, Y, X), the same of each class, with ``losses.mask_classes``, where
+      ``mask`` is the probability of any of them;
     - ``deep_features`` (B, F), before dropout;
     - ``interval_logits`` (B, I), logit of the hazard in each time interval, higher = worse;
     - ``labels`` (B, L), logits;

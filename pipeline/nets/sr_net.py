@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pipeline.nets.blocks import channels_last_on_cpu
 from pipeline.nets.disks import DIVISOR, Regression, UNet, initialise_small_output
+from pipeline.nets.mask_head import mask_outputs
 from pipeline.nets.sizes import require_2d, require_divisible
 from pipeline.settings.networks.disks import DisksNetwork
 
@@ -15,7 +16,7 @@ class SRNet(nn.Module):
 
     def __init__(self, settings: DisksNetwork, in_channels: int, clinical: int) -> None:
         super().__init__()
-        self.unet = UNet(in_channels, settings.width, settings.batch_norm and settings.unet_batch_norm)
+        self.unet = UNet(in_channels, settings)
         self.regression = Regression(self.unet.filters[-1], clinical, settings.dropout)
         initialise_small_output(self, self.regression)
 
@@ -28,7 +29,7 @@ class SRNet(nn.Module):
         levels = self.unet.contract(channels_last_on_cpu(x))
         hazard, features = self.regression(levels[-1], clinical)
         probability = self.unet.probability(self.unet.expand(levels))
-        return {"log_hazard": hazard, "mask": probability, "deep_features": features}
+        return {"log_hazard": hazard, **mask_outputs(probability), "deep_features": features}
 
 
 def build(settings: DisksNetwork, in_channels: int, clinical: int) -> SRNet:

@@ -13,6 +13,7 @@ from pipeline.nets.disks import (
     UNet,
     initialise_small_output,
 )
+from pipeline.nets.mask_head import mask_outputs
 from pipeline.nets.sizes import require_2d, require_divisible, scaled
 from pipeline.settings.networks.disks import DisksNetwork
 
@@ -23,7 +24,7 @@ class SthenRNet(nn.Module):
     def __init__(self, settings: DisksNetwork, in_channels: int, clinical: int) -> None:
         super().__init__()
         filters = [scaled(number, settings.width) for number in RESIDUAL_FILTERS]
-        self.unet = UNet(in_channels, settings.width, settings.batch_norm and settings.unet_batch_norm)
+        self.unet = UNet(in_channels, settings)
         self.path = ResidualPath(self.unet.filters[0], filters, settings.batch_norm)
         self.regression = Regression(filters[-1], clinical, settings.dropout)
         initialise_small_output(self, self.regression)
@@ -36,7 +37,7 @@ class SthenRNet(nn.Module):
         require_divisible(x, DIVISOR, "sthenr_net")
         maps = self.unet.expand(self.unet.contract(channels_last_on_cpu(x)))
         hazard, features = self.regression(self.path(maps), clinical)
-        return {"log_hazard": hazard, "mask": self.unet.probability(maps), "deep_features": features}
+        return {"log_hazard": hazard, **mask_outputs(self.unet.probability(maps)), "deep_features": features}
 
 
 def build(settings: DisksNetwork, in_channels: int, clinical: int) -> SthenRNet:

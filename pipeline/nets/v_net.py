@@ -17,12 +17,12 @@ from torch.nn import functional
 from pipeline.nets.blocks import (
     Conv3d,
     Linear,
-    TumourProbability,
     channels_last_on_cpu,
     global_mean,
     initialise,
 )
 from pipeline.nets.heads import OutcomeHead
+from pipeline.nets.mask_head import MaskHead, mask_outputs
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.pet_multiscale import VNet
 
@@ -71,7 +71,7 @@ class VNet3d(nn.Module):
             for above, below in reversed(pairs)
         )
         self.up = nn.ModuleList(Level(2 * w, w, n) for w, n in zip(reversed(filters[:-1]), UP, strict=True))
-        self.probability = TumourProbability(filters[0])
+        self.probability = MaskHead(filters[0], settings.losses)
         self.dense = Linear(sum(filters[-SCALES:]), DENSE) if settings.classify else None
         self.head = (
             OutcomeHead(DENSE, clinical, settings.outcome, settings.losses, settings.dropout)
@@ -94,7 +94,7 @@ class VNet3d(nn.Module):
         for grow, level, skip in zip(self.grow, self.up, reversed(levels[:-1]), strict=True):
             grown = grow(x)
             x = level(torch.cat([grown, skip], 1), grown)
-        outputs = {"mask": self.probability(x).squeeze(1)}
+        outputs = mask_outputs(self.probability(x))
         if self.head is not None and self.dense is not None:
             scales = torch.cat([global_mean(level) for level in levels[-SCALES:]], 1)
             outputs |= self.head(functional.relu(self.dense(scales)), clinical)

@@ -24,6 +24,7 @@ from pipeline.nets.blocks import (
     join_clinical,
     upsample_nearest,
 )
+from pipeline.nets.mask_head import mask_channels, mask_outputs, mask_probabilities
 from pipeline.nets.pooling import MaxPool, adaptive_max_pool, max_pool
 from pipeline.nets.sizes import require_divisible, scaled
 from pipeline.settings.networks.pet_multiscale import WNet
@@ -151,7 +152,7 @@ class WNetwork(nn.Module):
         tasks = set(settings.tasks)
         self.encoder = Encoder(in_channels, filters, settings.dropout)
         self.reconstruct = Decoder(filters, in_channels) if "reconstruction" in tasks else None
-        self.segment = Decoder(filters, 1) if "segmentation" in tasks else None
+        self.segment = Decoder(filters, mask_channels(settings.losses)) if "segmentation" in tasks else None
         self.classify = (
             Classification(filters[-1], filters[1], 1, settings.dropout)
             if "classification" in tasks
@@ -185,8 +186,9 @@ class WNetwork(nn.Module):
             outputs["reconstruction"] = at_least_float32(self.reconstruct(levels)[0])
         if self.segment is not None:
             logit, maps = self.segment(levels)
-            probability = torch.sigmoid(at_least_float32(logit))
-            outputs["mask"] = probability.squeeze(1)
+            probability = mask_probabilities(logit, self.settings.losses)
+            outputs |= mask_outputs(probability)
+            probability = probability[:, :1]
         if self.classify is not None:
             labels.append(at_least_float32(self.classify(levels[-1])))
         if self.outcome is not None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.errors import RadiomicsError
 from pipeline.radiomics.images import BoolArray, FeatureImage
@@ -33,6 +35,7 @@ class FeatureSources:
         contours: Folder of `contours`; None: only a predicted contour is used.
         registration: Folder of `registration`; needed for a PET of another frame of reference.
         crop: Zarr store of the crop stage; None: features come from the native volumes.
+        label: Label of the class of the mask that is the lesion here; 0: all classes are.
     """
 
     patient_id: str
@@ -41,6 +44,11 @@ class FeatureSources:
     contours: Path | None = None
     registration: Path | None = None
     crop: Path | None = None
+    label: int = 0
+
+    def lesion_of(self, labels: npt.NDArray[Any]) -> BoolArray:
+        """The lesion in a mask or label volume (z, y, x)."""
+        return np.asarray(labels == self.label if self.label else labels > 0, dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ def pet_with_drawn_contour(sources: FeatureSources) -> NativePet:
     if drawn.is_file():
         contour = read_nifti(drawn, "mask")
         require_same_grid(pet.grid, contour.grid, "pet and its contour")
-        native = _with_mask(sources, pet, contour.array > 0)
+        native = _with_mask(sources, pet, sources.lesion_of(contour.array))
         shares = sources.contours / "gtv_pet_share.nii.gz"  # only with contours.partial_volume
         if not shares.is_file():
             return native
@@ -115,7 +123,9 @@ def pet_with_drawn_contour(sources: FeatureSources) -> NativePet:
             action="run the rules `contours` and `crop` again",
         )
     to_pet = pet_matrix(sources.convert, sources.registration)
-    return _carried(sources, pet, read_nifti(other, "mask"), to_pet)
+    drawn_on_ct = read_nifti(other, "mask")
+    lesion = Volume(sources.lesion_of(drawn_on_ct.array).astype(np.uint8), drawn_on_ct.grid, "mask")
+    return _carried(sources, pet, lesion, to_pet)
 
 
 def pet_with_contour(sources: FeatureSources, mask: BoolArray, place: ImageGrid) -> NativePet:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import PatientError, RadiomicsError, SettingsError
-from pipeline.radiomics.feature_table import Row, table_metadata, write_feature_table
+from pipeline.radiomics.feature_table import (
+    PRESENT,
+    Row,
+    class_column,
+    table_metadata,
+    write_feature_table,
+)
 from pipeline.radiomics.features import extract_features
 from pipeline.radiomics.images import BoolArray, FeatureImage
 from pipeline.radiomics.native_pet import FeatureSources
@@ -41,7 +47,8 @@ def radiomics_patient(
     """Extract a patient's features from the crop store, or from the native volumes.
 
     PET metrics (`pet_index_*`) are measured on the native PET in either case. Writes a parquet
-    file with one row: `patient_id`, the set's columns and `pet_index_*`. A patient excluded here
+    file with one row: `patient_id`, the set's columns and `pet_index_*`; with `radiomics.per_class` the same
+    of each class of the mask, `{class}_…`, and `{class}_present`. A patient excluded here
     or upstream, or without a contour, gets the same columns and no row. The schema's metadata
     holds `status` (JSON: state, stage, problem, consequence), `settings_hash`, `feature_set`,
     `contour`, `versions` and `patient_id`.
@@ -81,6 +88,10 @@ class ExtractionOptions:
     policy: Policy
     workers: int = 1
 
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the mask that have features of their own: those of the contour as it is, not of a region."""
+        return self.settings.per_class if self.contour == "manual" else ()
+
 
 @dataclass(frozen=True)
 class PatientFeatures:
@@ -119,6 +130,7 @@ def _extract(sources: FeatureSources, out: Path, options: ExtractionOptions) -> 
             status = patient.status
             if patient.has_contour:
                 features = patient_features(patient, feature_set, options)
+                features = with_classes(features, _class_images(sources, options), feature_set, options)
                 rows, status = [{"patient_id": patient_id, **features.values}], features.status
         if status.state == "warned":
             log.warning("patient %s: %s", patient_id, status.problem)
@@ -129,7 +141,45 @@ def _extract(sources: FeatureSources, out: Path, options: ExtractionOptions) -> 
         b"status": asdict(status),
         b"patient_id": patient_id,
     }
-    write_feature_table(out, rows, {"patient_id": str}, feature_set, metadata)
+    classes = options.classes()
+    write_feature_table(out, rows, {"patient_id": str}, feature_set, metadata, classes)
+
+
+def _class_images(sources: FeatureSources, options: ExtractionOptions) -> Iterator[PatientImages]:
+    """A patient's images with each class of the mask as the lesion, in the order of the labels."""
+    for label in range(1, len(options.classes()) + 1):
+        yield harmonised(
+            read_images(replace(sources, label=label)), sources.suv, options.settings.pet_fwhm_mm
+        )
+
+
+def with_classes(
+    features: PatientFeatures,
+    patients: Iterable[PatientImages],
+    feature_set: FeatureSet,
+    options: ExtractionOptions,
+) -> PatientFeatures:
+    """Features of the whole lesion with those of each class behind; of an absent class they are missing.
+
+    Args:
+        features: Features of the whole lesion.
+        patients: The patient's images with each class as the lesion, in the order of the classes.
+        feature_set: The features.
+        options: How they are extracted.
+
+    Raises:
+        RadiomicsError: The images cannot be used.
+    """
+    values, problems = dict(features.values), [features.status.problem] if features.status.problem else []
+    for name, patient in zip(options.classes(), patients, strict=True):
+        present = patient.has_contour and all(image.mask.any() for image in patient.images.values())
+        values[class_column(name, PRESENT)] = float(present)
+        if present:
+            of_class = patient_features(patient, feature_set, options)
+            values |= {class_column(name, column): value for column, value in of_class.values.items()}
+            problems += [f"{name}: {of_class.status.problem}"] if of_class.status.problem else []
+    status = Status("warned", STAGE, " | ".join(problems), "used") if problems else features.status
+    return PatientFeatures(values, status)
 
 
 def patient_features(

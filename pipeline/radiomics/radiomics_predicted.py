@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import PatientError, TableError
@@ -21,6 +21,7 @@ from pipeline.radiomics.radiomics_patient import (
     ExtractionOptions,
     PatientFeatures,
     patient_features,
+    with_classes,
 )
 from pipeline.radiomics.sets import load_feature_set
 from pipeline.radiomics.sources import read_predicted
@@ -102,7 +103,7 @@ def radiomics_predicted(source: FoldContours, out: Path, settings: RadiomicsSett
         b"caveats": _caveats(source.folder),
     }
     key_columns = dict(zip(KEYS, (str, int, str), strict=True))
-    write_feature_table(out, rows, key_columns, feature_set, metadata)
+    write_feature_table(out, rows, key_columns, feature_set, metadata, settings.per_class)
 
 
 def _require_unseen(source: FoldContours, patients: Mapping[str, str]) -> None:
@@ -134,11 +135,15 @@ def _features(
 ) -> PatientFeatures:
     try:
         files = source.of_patient(patient_id)
-        patient = read_predicted(files, source.folder / "masks.zarr")
-        patient = harmonised(patient, files.suv, settings.pet_fwhm_mm)
-        if not patient.has_contour:
-            return PatientFeatures({}, patient.status)
-        return patient_features(patient, feature_set, ExtractionOptions(settings, "manual", policy))
+        masks, options = source.folder / "masks.zarr", ExtractionOptions(settings, "manual", policy)
+        labels = range(len(options.classes()) + 1)
+        whole, *each = (
+            harmonised(read_predicted(replace(files, label=label), masks), files.suv, settings.pet_fwhm_mm)
+            for label in labels
+        )
+        if not whole.has_contour:
+            return PatientFeatures({}, whole.status)
+        return with_classes(patient_features(whole, feature_set, options), each, feature_set, options)
     except PatientError as error:
         excluded = stop_or_exclude(error, patient_id, EXCLUDED, policy)
         return PatientFeatures({}, Status("warned", STAGE, excluded.problem, "features missing"))

@@ -68,7 +68,7 @@ def read_images(sources: FeatureSources) -> PatientImages:
     """
     if sources.crop is None:
         return read_native(sources)
-    patient = read_crop(sources.crop)
+    patient = read_crop(sources)
     if not patient.images or patient.status == NO_CONTOUR:
         return patient
     if excluded := exclusion(sources):
@@ -99,14 +99,14 @@ def read_predicted(sources: FeatureSources, masks: Path) -> PatientImages:
 
     assert sources.crop is not None
     group = zarr.open_group(str(masks), mode="r")
-    patient = read_crop(sources.crop)
+    patient = read_crop(sources)
     if not patient.images:
         return patient
     if excluded := exclusion(sources):
         return PatientImages(sources.patient_id, {}, excluded)
     if patient.patient_id not in group:
         raise RadiomicsError("there is no predicted contour of the patient", where=masks.name)
-    mask = np.pad(np.asarray(group[patient.patient_id][...]) > 0, patient.margin)
+    mask = np.pad(sources.lesion_of(np.asarray(group[patient.patient_id][...])), patient.margin)
     if not mask.any():
         return replace(patient, status=NOTHING_PREDICTED)
     for image in patient.images.values():
@@ -125,8 +125,8 @@ def read_predicted(sources: FeatureSources, masks: Path) -> PatientImages:
     return replace(patient, pet=pet, notes=patient.notes + pet.notes)
 
 
-def read_crop(path: Path) -> PatientImages:
-    """Images of a crop store: a zarr group with `image`, `inside` and, with a contour, `mask`.
+def read_crop(sources: FeatureSources) -> PatientImages:
+    """Images of a patient's crop store: a zarr group with `image`, `inside` and, with a contour, `mask`.
 
     The group's attributes are `status` and, unless the patient is excluded, `crop` (patient_id,
     channels, spacing_mm, margin, crc32 by array). The whole store is used, its
@@ -136,6 +136,8 @@ def read_crop(path: Path) -> PatientImages:
         RadiomicsError: The store is missing, lacks what features need, or an array does not
             match its checksum.
     """
+    path = sources.crop
+    assert path is not None
     try:
         status = read_store_status(path)
         if status.state == "excluded":
@@ -146,7 +148,7 @@ def read_crop(path: Path) -> PatientImages:
             error.problem, where=error.where, got=error.got, action="delete it and run the rule `crop` again"
         ) from None
     inside, attributes = crop.inside > 0, crop.attributes
-    mask = np.zeros(inside.shape, dtype=bool) if crop.mask is None else crop.mask > 0
+    mask = np.zeros(inside.shape, dtype=bool) if crop.mask is None else sources.lesion_of(crop.mask)
     images = {
         name: FeatureImage(values, mask, inside, attributes.spacing_mm)
         for name, values in zip(attributes.channels, crop.image, strict=True)
@@ -199,7 +201,7 @@ def _native_ct(sources: FeatureSources, drawn: Sequence[str]) -> tuple[FeatureIm
     from pipeline.volumes.resample_masks import resample_mask
     from pipeline.volumes.stage_files import CT_IMAGED, imaged_voxels
     from pipeline.volumes.transform import pet_matrix
-    from pipeline.volumes.volume import require_same_grid
+    from pipeline.volumes.volume import Volume, require_same_grid
 
     assert sources.contours is not None
     ct = read_nifti(sources.convert / "ct_hu.nii.gz", "ct_hu")
@@ -207,7 +209,8 @@ def _native_ct(sources: FeatureSources, drawn: Sequence[str]) -> tuple[FeatureIm
     own = read_nifti(sources.contours / f"gtv_{'ct' if 'ct' in drawn else 'pet'}.nii.gz", "mask")
     if "ct" in drawn:
         require_same_grid(ct.grid, own.grid, "ct and its contour")
-    mask = own.array if "ct" in drawn else resample_mask(own, ct.grid, to_pet, "linear")
+    lesion = Volume(sources.lesion_of(own.array).astype(np.uint8), own.grid, "mask")
+    mask = lesion.array if "ct" in drawn else resample_mask(lesion, ct.grid, to_pet, "linear")
     imaged = imaged_voxels(sources.convert / CT_IMAGED, ct.grid, np.eye(4))
     values = ct.array.astype(np.float32, copy=False)
     return FeatureImage(values, mask > 0, imaged, ct.spacing_mm), ImageGrid(ct.grid, to_pet)

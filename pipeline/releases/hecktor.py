@@ -12,17 +12,24 @@ from pipeline.errors import TableError
 from pipeline.releases.hecktor_sheets import FoundFiles, HecktorYear, join_release
 from pipeline.releases.release import Release
 
+CLASSES = {"gtvp": 1, "gtvn": 2}
+"""Primary tumour and lymph nodes, by their values in the label files from 2022 on."""
 NO_BOXES = {"position": "brain_anchored", "boxes": None}
 TITLE = "Multi-task segmentation and prognosis, HECKTOR {}"
 YEAR_2021 = HecktorYear(
-    TITLE.format("2021"), "Progression-free survival", "*_ct.nii*", "*_pt.nii*", boxes=True
+    TITLE.format("2021"), "Progression-free survival", "*_ct.nii*", "*_pt.nii*", boxes=True, paper=True
 )
 
 
 def _later(year: str) -> HecktorYear:
-    """The releases without boxes, whose crops hang below the brain."""
+    """The releases without boxes, whose crops hang below the brain, and whose masks tell tumour and nodes apart."""
     return HecktorYear(
-        TITLE.format(year), "Recurrence-free survival", "*__ct.nii*", "*__pt.nii*", crop=NO_BOXES
+        TITLE.format(year),
+        "Recurrence-free survival",
+        "*__ct.nii*",
+        "*__pt.nii*",
+        crop=NO_BOXES,
+        classes=CLASSES,
     )
 
 

@@ -51,6 +51,9 @@ COVARIATES = {
 }
 """Column of a sheet, in lower case → column of the cohort table; values are taken as they are coded."""
 IMAGES = ("ct", "pet")
+BASE = "papers/hecktor"
+PAPER = f"config/studies/{BASE}.yaml"
+"""Study file whose printed tables a drafted study shows beside its own numbers."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class HecktorYear:
         ct, pet: Patterns of the images' names.
         boxes: Whether it comes with a box per patient that the crop is cut at.
         crop: Keys of the study's crop that it changes.
+        classes: Lesions that its masks tell apart, by their value; none where there is only the tumour.
+        paper: Whether it is the year whose patients the paper's own are among.
     """
 
     title: str
@@ -90,6 +95,8 @@ class HecktorYear:
     pet: str
     boxes: bool = False
     crop: Mapping[str, Any] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict)
+    paper: bool = False
 
     def changes(self) -> dict[str, Any]:
         """Keys of the study that the release decides; None removes one."""
@@ -106,7 +113,8 @@ class HecktorYear:
             "study": {"title": self.title},
             "cohort": cohort,
             "crop": dict(self.crop),
-            "contours": {"roi": ["GTV*"]},
+            "contours": {"roi": ["GTV*"], "classes": dict(self.classes) or None},
+            "paper": PAPER if self.paper else None,
         }
 
 
@@ -151,7 +159,7 @@ def join_release(data: Path, found: Mapping[str, FoundFiles], year: HecktorYear,
     require_patients(patients, left_out, data)
     taken = {KEY, time_column, event_column, *BOX}
     unused = sorted(column for column in header - taken if column.lower() not in COVARIATES)
-    return Release(tuple(patients), left_out, "papers/hecktor", year.changes(), tuple(unused))
+    return Release(tuple(patients), left_out, BASE, year.changes(), tuple(unused))
 
 
 def _outcome_columns(header: set[str], data: Path) -> tuple[str, str]:

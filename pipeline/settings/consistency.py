@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import SettingsError
-from pipeline.settings.chest_phantom import LESIONS
 from pipeline.settings.kinds import ranking
 from pipeline.settings.training import is_file_of_weights
 
@@ -90,19 +89,6 @@ def require_generators(settings: Settings) -> None:
         )
 
 
-def require_contours(settings: Settings) -> None:
-    """Contours that models take features from can be had in this study."""
-    for name, model in settings.models.items():
-        network = model.needs.contour_network
-        if not network:
-            continue
-        source = settings.networks().get(network)
-        if source is None or "mask" not in source.gives():
-            raise ValueError(f"model {name!r} takes contours of {network!r}, which is no model that segments")
-        if "masks" not in settings.training_of(network).outputs:
-            raise ValueError(f"model {name!r} needs `masks` among training.outputs of {network!r}")
-
-
 def require_channels(settings: Settings) -> None:
     """The images that crops hold are asked of every patient, and no stage needs another one."""
     channels, source = settings.crop.channels, settings.cohort.source
@@ -153,21 +139,6 @@ def require_boxes(settings: Settings) -> None:
     """Crops in boxes need the table of them. A bundle has none: each new patient brings a box."""
     if settings.crop.position == "box" and not settings.crop.boxes:
         raise ValueError("crop.position: box needs crop.boxes, the table of them")
-
-
-def require_classes(settings: Settings) -> None:
-    """Classes of the mask can be told apart in this study's images."""
-    source, contours = settings.cohort.source, settings.contours
-    if settings.disks is not None and contours.classes:
-        raise ValueError("contours.classes is for images that are read: generated disks have one lesion")
-    made = {name: label for label, name in enumerate(LESIONS, start=1)}
-    if settings.chest_slices is not None and contours.classes and contours.class_values() != made:
-        raise ValueError(f"contours.classes of generated chest slices are {made}, or none")
-    if source == "slices" and contours.class_patterns():
-        raise ValueError(
-            "contours.classes names patterns of ROI names, which slices do not have; name the value of each class in "
-            "the masks"
-        )
 
 
 def require_subsets(settings: Settings) -> None:

@@ -49,6 +49,16 @@ class LossSettings(Section):
     )
     cross_entropy: float = Field(0.0, ge=0, description="Weight of the voxelwise cross-entropy of the mask.")
     focal: float = Field(0.0, ge=0, description="Weight of the focal loss of the mask.")
+    mask_classes: tuple[str, ...] = Field(
+        (),
+        description="Classes that the network's mask tells apart; left empty, they are those of `contours.classes`.",
+    )
+    mask_activation: Literal["softmax", "sigmoid"] = Field(
+        "softmax",
+        description="Of a mask with classes: one softmax over background and classes, or a sigmoid of each class. "
+        "Dice, cross-entropy and focal loss are then means over the classes, or (cross-entropy and focal loss "
+        "under a softmax, generalised Dice) act on background and classes together.",
+    )
     focal_gamma: float = Field(2.0, ge=0, description="Focusing exponent of the focal loss.")
     discrete: float = Field(
         1.0,

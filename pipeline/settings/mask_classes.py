@@ -52,10 +52,10 @@ class MaskClassSettings(Section):
         if len(classes) > MAX_CLASSES:
             raise ValueError(f"at most {MAX_CLASSES} classes, got {len(classes)}")
         for name in classes:
-            if not _NAME.fullmatch(name) or name in RESERVED:
+            if not _NAME.fullmatch(name) or name in RESERVED or name.startswith("agg_"):
                 raise ValueError(
                     f"a class is named {name!r}; names are lower-case letters, digits and _, begin with a letter, "
-                    f"and are none of {', '.join(sorted(RESERVED))}"
+                    f"and are none of {', '.join(sorted(RESERVED))}, agg_…"
                 )
         values = [value for value in classes.values() if isinstance(value, int)]
         if values and len(values) < len(classes):

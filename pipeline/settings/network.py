@@ -17,6 +17,8 @@ class Network(Model):
     is_network = True
     is_flat: ClassVar[bool] = False
     """Whether images are single slices (Z = 1)."""
+    has_class_masks: ClassVar[bool] = True
+    """Whether a mask that the network gives tells the study's classes apart."""
     takes_clinical: ClassVar[bool] = True
     """Whether clinical columns can be joined."""
 
@@ -41,6 +43,10 @@ class Network(Model):
         "move by 0.1 of each batch (or what the network's paper says); `keras`: 1e-3 and 0.01 in every layer, as "
         "the code of DeepMTS has them.",
     )
+
+    def detected_kinds(self) -> int:
+        """Number of kinds of lesion that the network detects by boxes; 0 for one that does not."""
+        return 0
 
     def columns(self) -> tuple[tuple[str, str], ...]:
         """(setting, column) of each column of the cohort table that the network names."""

@@ -62,6 +62,12 @@ class RadiomicsSettings(Section):
         le=50,
         description="With contour `peritumoral`: thickness of the shell.",
     )
+    per_class: tuple[str, ...] = Field(
+        (),
+        description="Classes of `contours.classes`, all in their order, whose features are extracted beside those of "
+        "the whole lesion: columns `{class}_…`, and `{class}_present`; missing in patients without the class. Empty: "
+        "features of the whole lesion alone.",
+    )
     min_voxels: int = Field(
         8,
         ge=1,

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import SettingsError
-from pipeline.settings import consistency
+from pipeline.settings import consistency, contour_consistency
 from pipeline.settings.base import Section
 from pipeline.settings.chest_phantom import ChestSliceSettings
 from pipeline.settings.cohort import CohortSettings
@@ -85,14 +85,24 @@ class Settings(Section):
         return {"study": {}, "cohort": {}, **values} if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
+    def _masks_have_the_classes(self) -> Settings:
+        """The networks whose masks tell classes apart are given the study's."""
+        for name, network in self.networks().items():
+            classes = contour_consistency.mask_classes_of(self, name, network)
+            if classes != network.losses.mask_classes:
+                losses = network.losses.model_copy(update={"mask_classes": classes})
+                self.models[name] = network.model_copy(update={"losses": losses})
+        return self
+
+    @model_validator(mode="after")
     def _sections_agree(self) -> Settings:
         consistency.require_names(self)
         consistency.require_generators(self)
         consistency.require_channels(self)
-        consistency.require_contours(self)
+        contour_consistency.require_contours(self)
         consistency.require_subsets(self)
         consistency.require_boxes(self)
-        consistency.require_classes(self)
+        contour_consistency.require_classes(self)
         consistency.require_deep_sources(self)
         require_paper(self)
         consistency.require_comparisons(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,43 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DISTANCES = ("hd95_mm", "assd_mm")
+"""Surface distances of predicted and manual mask, mm; infinite where one of them is empty."""
 PIXELS = ("pixels_both", "pixels_predicted", "pixels_manual", "pixels_all")
 """Pixels of a slice in the predicted and the manual mask, in the one, in the other, and all there are."""
-"""Surface distances of predicted and manual mask, mm; infinite where one of them is empty."""
 
 
 OUT_OF_SAMPLE = "risk_out_of_sample"
 """Risk by a model that was not fitted on the patient: of training patients cross-fitted, else the risk."""
+
+
+UNION = "union"
+"""All classes of a mask together, where columns name a class."""
+_DICE, _OVERLAP, _SIZE = "dice_", "overlap_voxels_", "size_voxels_"
+
+
+def dice_column(mask_class: str) -> str:
+    """Column of the Dice of a class of the mask."""
+    return _DICE + mask_class
+
+
+def overlap_column(mask_class: str) -> str:
+    """Column of the number of voxels that predicted and manual mask of a class share."""
+    return _OVERLAP + mask_class
+
+
+def size_column(mask_class: str) -> str:
+    """Column of the number of voxels of the predicted mask of a class plus that of the manual one."""
+    return _SIZE + mask_class
+
+
+def classes_of(columns: Iterable[str]) -> tuple[str, ...]:
+    """Names of the classes that a table has columns of, the union first; empty where it has none."""
+    return tuple(name.removeprefix(_SIZE) for name in map(str, columns) if name.startswith(_SIZE))
+
+
+def is_of_mask(column: str) -> bool:
+    """Whether a column says how far a predicted mask agrees with the manual one."""
+    return column in ("dice", *DISTANCES, *PIXELS) or column.startswith((_DICE, _OVERLAP, _SIZE))
 
 
 def survival_column(days: float) -> str:
@@ -33,8 +64,9 @@ def write_predictions(path: Path, frame: pd.DataFrame) -> None:
     Columns: patient_id, set (train, validation, test, external); of models that predict survival
     risk (float64; the log-hazard, higher = worse; 1 − S(36 months) of discrete-time models), of
     classical models risk_out_of_sample, and `survival_{days}d` in [0, 1]; dice in [0, 1] or missing,
-    hd95_mm and assd_mm, and label probabilities: `label_x` (of the label being true) or `label_x_0`,
-    `label_x_1`, … (of each class).
+    hd95_mm and assd_mm; with classes of the mask `dice_{class}`, and `overlap_voxels_{class}` and
+    `size_voxels_{class}` of each and of their `union`; and label probabilities: `label_x` (of the
+    label being true) or `label_x_0`, `label_x_1`, … (of each class).
 
     Raises:
         TableError: A column is missing, a patient occurs twice, or a risk is not finite.

@@ -149,6 +149,7 @@ def load_fold(job: FoldJob, device_config: DeviceConfig) -> FoldData:
     clinical = encoder.transform(outcomes)
     cohort = load_cohort(job.crops, outcomes, clinical, job.training.standardise, device_config)
     _check_masks(job, cohort)
+    _check_classes(job, cohort)
     rows = {str(name): cohort.rows(ids) for name, ids in sets.items()}
     _check_masks_to_learn(job, cohort, rows["train"])
     return FoldData(cohort, encoder, rows)
@@ -210,6 +211,18 @@ def _check_masks(job: FoldJob, cohort: CohortTensors) -> None:
             where=f"model {job.model}",
             got=f"{len(without)} patients without: {', '.join(without[:5])}",
             action="set masked: false, choose another network, or exclude these patients",
+        )
+
+
+def _check_classes(job: FoldJob, cohort: CohortTensors) -> None:
+    expected = job.network.losses.mask_classes
+    if expected and cohort.classes != expected and bool(cohort.has_mask.any()):
+        raise TrainingError(
+            "the crops' masks have other classes than the network",
+            where=f"model {job.model}",
+            expected=", ".join(expected),
+            got=", ".join(cohort.classes) or "none",
+            action="run the rules `contours` (or `ingest`) and `crop` again",
         )
 
 

@@ -39,7 +39,7 @@ class CohortTensors:
         images: (N, C, Z, Y, X) standardised; on the device, or in pinned host memory where
             they do not fit. float16 on an accelerator that trains in bf16 (float16 keeps three
             bits more), else float32.
-        masks: (N, Z, Y, X) uint8, 1 = tumour; 0 where a patient has none.
+        masks: (N, Z, Y, X) uint8, 1 = tumour, or the labels of `classes`; 0 where a patient has none.
         has_mask: (N) whether a patient has a mask.
         air: (N, C) float32, each patient's standardised value of air.
         time: (N) float32, days; None without outcomes.
@@ -51,6 +51,7 @@ class CohortTensors:
         spacing_mm: (z, y, x).
         margin: Voxels stored beyond what networks are given, on each side.
         device: The device of batches.
+        classes: Names of the classes of labels 1, 2, …; empty: masks tell none apart.
         crops_digest: Hash of every array of every patient's crop.
         prefetcher: Copies batches from host memory; None where the cohort is on the device.
     """
@@ -68,6 +69,7 @@ class CohortTensors:
     spacing_mm: tuple[float, float, float]
     margin: int
     device: torch.device
+    classes: tuple[str, ...] = ()
     crops_digest: str = ""
     prefetcher: Prefetcher | None = None
 
@@ -160,6 +162,7 @@ def load_cohort(
         spacing_mm=(float(z), float(y), float(x)),
         margin=int(crops.attributes.margin),
         device=device,
+        classes=crops.classes,
         crops_digest=crops.digest,
         prefetcher=stored.prefetcher,
     )
@@ -175,6 +178,7 @@ class _CropArrays:
         has_mask: (N) bool.
         air: (N, C) float32.
         attributes: Attributes of the first patient's crop.
+        classes: Names of the classes of the masks.
         digest: Hash of every array as it is stored.
     """
 
@@ -183,6 +187,7 @@ class _CropArrays:
     has_mask: NDArray[np.bool_]
     air: NDArray[np.float32]
     attributes: CropAttributes
+    classes: tuple[str, ...]
     digest: str
 
 
@@ -197,6 +202,7 @@ def _read_crops(folder: Path, ids: Sequence[str], standardisation: Standardisati
     has_mask = np.zeros(len(ids), dtype=bool)
     air: list[NDArray[np.float32]] = []
     checksums: list[str] = []
+    classes: dict[str, tuple[str, ...]] = {}
     for row, patient_id in enumerate(ids):
         crop = read_crop(folder / f"{patient_id}.zarr") if row else first
         _check_alike(crop, first)
@@ -206,9 +212,26 @@ def _read_crops(folder: Path, ids: Sequence[str], standardisation: Standardisati
         checksums.append(str(sorted(crop.attributes.checksums.items())))
         if crop.mask is not None:
             has_mask[row] = True
-            masks[row] = crop.mask > 0
+            classes[patient_id] = crop.attributes.classes
+            masks[row] = crop.mask
     crops_digest = digest(*(text.encode() for text in checksums))
-    return _CropArrays(images, masks, has_mask, np.stack(air), first.attributes, crops_digest)
+    named = _one_list_of_classes(classes)
+    return _CropArrays(images, masks, has_mask, np.stack(air), first.attributes, named, crops_digest)
+
+
+def _one_list_of_classes(classes: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The classes that all masks tell apart; empty where no patient has a mask."""
+    first = next(iter(classes), None)
+    for patient_id, names in classes.items():
+        if first is not None and names != classes[first]:
+            raise TrainingError(
+                "masks differ in their classes",
+                where=f"patient {patient_id}",
+                expected=f"{', '.join(classes[first]) or 'none'}, as patient {first}",
+                got=", ".join(names) or "none",
+                action="remake the crops with one setting of contours.classes",
+            )
+    return () if first is None else classes[first]
 
 
 def _check_alike(crop: Crop, first: Crop) -> None:

@@ -17,6 +17,7 @@ from pipeline.tables.predictions import DISTANCES, PIXELS, survival_column, writ
 from pipeline.tables.whole import write_bytes
 from pipeline.training.checkpoint import pack
 from pipeline.training.detections import PatientBoxes
+from pipeline.training.mask_classes import ClassOverlaps, predicted_labels
 from pipeline.training.predict import DEEP_FEATURES, THRESHOLD, Predictor, dice_of, pixels_of, risk_of
 
 if TYPE_CHECKING:
@@ -44,11 +45,12 @@ class NetworkPredictions:
         distances: (n) surface distances of predicted and manual mask; None for patients whose mask
             is not kept or who have no manual mask.
         pixels: (n) pixels of a slice's masks, see `pipeline.training.predict.pixels_of`; empty of volumes.
-        masks: uint8 (Z, Y, X) by patient id, of the patients whose mask is kept.
+        masks: uint8 (Z, Y, X), 1 = tumour or the labels of classes, by patient id, of the patients whose mask is kept.
         features: (n) deep features (F) float32; empty where they are not kept.
         interval_logits: Batches (B, I) of a discrete-time network; else empty.
         labels: Batches (B, L) of label logits; empty for a network without labels.
         boxes: Boxes that a detecting network predicts, and those of the manual masks.
+        overlaps: Voxel counts of each class of the masks; empty without classes.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -61,6 +63,7 @@ class NetworkPredictions:
     interval_logits: list[torch.Tensor] = field(default_factory=list)
     labels: list[torch.Tensor] = field(default_factory=list)
     boxes: PatientBoxes = field(default_factory=PatientBoxes)
+    overlaps: ClassOverlaps = field(default_factory=ClassOverlaps)
 
 
 def predict_patients(
@@ -75,7 +78,7 @@ def predict_patients(
         masks_of: Ids of the patients whose mask is kept.
         features: Whether deep features are kept.
     """
-    predictions = NetworkPredictions()
+    predictions = NetworkPredictions(overlaps=ClassOverlaps(predictor.losses.mask_classes))
     for batch, outputs in predictor.predict(cohort, rows):
         predictions.ids.extend(batch.ids)
         risk = risk_of(outputs, predictor.losses)
@@ -83,10 +86,11 @@ def predict_patients(
         predictions.dice.extend(dice_of(outputs, batch.targets).double().cpu().tolist())
         predictions.pixels.extend(pixels_of(outputs, batch.targets))
         if "mask" in outputs:
-            binary = (outputs["mask"] > THRESHOLD).byte().cpu().numpy()
-            for patient_id, mask in zip(batch.ids, binary, strict=True):
+            labels = predicted_labels(outputs).cpu().numpy()
+            for patient_id, mask in zip(batch.ids, labels, strict=True):
                 if patient_id in masks_of:
                     predictions.masks[patient_id] = mask
+        predictions.overlaps.add(outputs, batch.targets)
         predictions.distances.extend(_distances(batch, predictions.masks, cohort.spacing_mm))
         if features and DEEP_FEATURES in outputs:
             predictions.features.extend(outputs[DEEP_FEATURES].cpu().numpy())
@@ -153,6 +157,7 @@ def predictions_table(
     columns[assd] = np.asarray(
         [np.nan if d is None else d.assd for d in predictions.distances], dtype=np.float64
     )
+    columns.update(predictions.overlaps.columns())
     if predictions.pixels:
         columns.update(zip(PIXELS, np.asarray(predictions.pixels, dtype=np.float64).T, strict=True))
     columns.update(label_probabilities(predictions, losses))
@@ -190,12 +195,17 @@ def survival_probabilities(
     return baseline.survival(np.asarray(predictions.risk), np.asarray(horizons_days))
 
 
-def write_masks(path: Path, masks: dict[str, NDArray[np.uint8]]) -> None:
-    """`masks.zarr`: an array (Z, Y, X) of 0 and 1 per patient, on the crop's grid without margin."""
+def write_masks(path: Path, masks: dict[str, NDArray[np.uint8]], classes: tuple[str, ...] = ()) -> None:
+    """`masks.zarr`: an array (Z, Y, X) of 0 and 1 per patient, on the crop's grid without margin.
+
+    With classes its values are labels 1, 2, … in the order of the attribute `classes`.
+    """
     import zarr
 
     group = zarr.open_group(path, mode="w", zarr_format=3)
     group.attrs["threshold"] = THRESHOLD
+    if classes:
+        group.attrs["classes"] = list(classes)
     for patient_id in sorted(masks):
         array = group.create_array(
             patient_id, shape=masks[patient_id].shape, chunks=masks[patient_id].shape, dtype="uint8"

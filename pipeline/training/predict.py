@@ -24,7 +24,7 @@ THRESHOLD = 0.5
 """Tumour probability above which a voxel belongs to the mask (Meng et al., section 3.1)."""
 RISK_DAYS = 36 * DAYS_PER_MONTH
 """Risk of a discrete-time network: 1 − S at 36 months (Meng et al., section 4.4)."""
-MIRRORED = ("mask", "reconstruction", "activation_coronal")
+MIRRORED = ("mask", "class_masks", "reconstruction", "activation_coronal")
 """Outputs that are images with a sagittal axis, which a mirrored input mirrors too."""
 
 

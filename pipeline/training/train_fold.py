@@ -169,7 +169,7 @@ def _write_requested(
     if job.training.tensorboard:
         write_tensorboard(out / TENSORBOARD_FOLDER, run.progress.history)
     if "masks" in job.training.outputs:
-        write_masks(out / "masks.zarr", predictions.masks)
+        write_masks(out / "masks.zarr", predictions.masks, job.network.losses.mask_classes)
     if "deep_features" in job.training.outputs:
         write_features(out / "deep_features.parquet", predictions)
     if DETECTION in job.network.gives():

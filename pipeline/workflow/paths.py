@@ -294,7 +294,7 @@ class StudyPaths:
     def initial_weights(self, model: str, fold: str) -> str | list[str]:
         """The same fold of the model whose weights training starts from, where the study names one."""
         start = self.study.settings.training_of(model).pretrained_from
-        own = self.fold(start, fold) if start else []
+        own: str | list[str] = self.fold(start, fold) if start else []
         return start.replace(FOLD, fold) if is_file_of_weights(start) else own
 
     def cross_weights(self, model: str, number: str) -> str | list[str]:

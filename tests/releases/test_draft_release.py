@@ -21,6 +21,7 @@ OUTCOMES = {
     "hecktor2025": ("HECKTOR_2025_Training_Task_2.csv", "Relapse", "RFS"),
     "hecktor2026": ("HECKTOR_2026_training_data.csv", "Relapse", "RFS"),
 }
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -49,6 +50,7 @@ def test_a_release_becomes_a_table_and_a_study(
     layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").symlink_to(ROOT / "config")
     drawn = write_release(layout, Path("release"), 5, images=False)
     release, files = draft_release(layout, Path("release"), Path("mine/cohort.csv"))
     study = load_study(yaml.safe_load(files.study.read_text()))
@@ -64,7 +66,10 @@ def test_a_release_becomes_a_table_and_a_study(
         for pattern in (study.settings.cohort.nifti_ct, study.settings.cohort.nifti_pet):
             assert len([p for p in folder.iterdir() if fnmatchcase(p.name.lower(), pattern)]) == 1
     assert f"{len(drawn)} patients, {sum(p.event for p in drawn)} events" in describe(release, files)
-    assert study.settings.crop.position == ("box" if layout == "hecktor2021" else "brain_anchored")
+    first = layout == "hecktor2021"
+    assert study.settings.crop.position == ("box" if first else "brain_anchored")
+    assert study.settings.contours.class_values() == ({} if first else {"gtvp": 1, "gtvn": 2})
+    assert (study.settings.paper is not None) == first
 
 
 def test_boxes_are_written_with_the_columns_that_crops_read(tmp_path: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from pipeline.errors import TableError
+from pipeline.planning.folds import divide
 from pipeline.releases.draft_release import draft_release
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import read_cohort
+from pipeline.workflow.study import load_study
+
+DATA = Path(os.environ.get("SUVIVAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def released(root: Path, sheet: str = "slice_id,volume\n1,A\n2,A\n3.png,B\n") -> Path:
@@ -57,3 +63,15 @@ def test_folders_must_be_told_apart(tmp_path: Path) -> None:
     (data / "ct").mkdir()
     with pytest.raises(TableError, match="the folder of images is not one.*ct, images"):
         draft_release("slices", data, tmp_path / "mine.csv")
+
+
+@pytest.mark.skipif(not (DATA / "chest_ct").is_dir(), reason="no real slices on this machine")
+def test_no_volume_of_the_real_slices_is_on_both_sides(tmp_path: Path) -> None:
+    _, files = draft_release("slices", DATA / "chest_ct", tmp_path / "real.csv")
+    study = load_study(yaml.safe_load(files.study.read_text()))
+    volume = {p.patient_id: p.group for p in study.cohort.patients}
+    assert len(volume) == 408 and len(set(volume.values())) == 205
+    for fold in divide(study.cohort.patients, study.settings.plan, study.settings.study.seed):
+        sides = [{volume[p] for p in ids} for ids in (fold.train, fold.validation, fold.test)]
+        assert sum(map(len, sides)) == len(set.union(*sides)) == 205
+        assert 70 <= len(fold.test) <= 95

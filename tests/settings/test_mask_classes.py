@@ -52,3 +52,30 @@ def test_slices_have_values_and_disks_one_lesion():
         load_settings(study(cohort=slices, contours={"classes": {"ground_glass": "GG*"}}))
     with pytest.raises(SettingsError, match="generated disks have one lesion"):
         load_settings(study(cohort={"source": "generated"}, disks={}, contours={"classes": {"disk": 1}}))
+
+
+def test_networks_are_given_the_studys_classes():
+    models = {
+        "net": {"kind": "hecktor"},
+        "risk": {"kind": "hecktor", "task": "survival"},
+        "weak": {"kind": "wsl_cam", "losses": {"dice": 0, "labels": ["label_a"]}},
+        "volume": {"kind": "feature"},
+    }
+    given = load_settings(study(models=models, contours={"classes": {"gtvp": 1, "gtvn": 2}}))
+    named = {name: network.losses.mask_classes for name, network in given.networks().items()}
+    assert named == {"net": ("gtvp", "gtvn"), "risk": (), "weak": ()}
+    # What a rule passes on is read again as the same.
+    assert load_settings(given.model_dump(mode="json")) == given
+    plain = load_settings(study(models=models))
+    assert plain.networks()["net"].losses.mask_classes == ()
+    models["net"]["losses"] = {"mask_classes": ["gtvp"]}
+    with pytest.raises(SettingsError, match="follows from the second"):
+        load_settings(study(models=models, contours={"classes": {"gtvp": 1, "gtvn": 2}}))
+
+
+def test_detected_kinds_are_the_classes():
+    slices = {"source": "slices"}
+    models = {"net": {"kind": "chest_ct", "tasks": ["detection"], "lesions": 2}}
+    load_settings(study(cohort=slices, models=models))
+    with pytest.raises(SettingsError, match="detects 2 kinds.*names 3"):
+        load_settings(study(cohort=slices, models=models, contours={"classes": {"a": 1, "b": 2, "c": 3}}))

@@ -32,9 +32,15 @@ class ChestCt(Network):
     )
     width: float = Field(1.0, gt=0, le=4, description="Factor on every number of filters; 1: the original's.")
     losses: LossSettings = Field(
-        default_factory=lambda: LossSettings(labels=("label_diagnosis",), classes=3, dice_form="generalised"),
+        default_factory=lambda: LossSettings(
+            labels=("label_diagnosis",), classes=3, dice_form="generalised", mask_activation="sigmoid"
+        ),
         description="Terms of the loss; weights 0 or 1 as in the paper.",
     )
+
+    def detected_kinds(self) -> int:
+        """Number of kinds of lesion, with the task detection."""
+        return self.lesions if "detection" in self.tasks else 0
 
     def gives(self) -> frozenset[str]:
         """Outputs of the tasks that are set."""

@@ -40,6 +40,7 @@ class WNet(Network):
             reconstruction=0.2,
             dice=0.2,
             dice_form="sum",
+            mask_activation="sigmoid",
             labels=("label_pathology", "label_outcome"),
             label_weights=(0.3, 0.3),
         ),
@@ -165,6 +166,7 @@ class QuNet(Classifier):
 class WslCam(Classifier):
     """Weakly supervised: class activation maps of two projections locate the tumour."""
 
+    has_class_masks = False
     kind: Literal["wsl_cam"] = "wsl_cam"
     losses: LossSettings = Field(
         default_factory=lambda: LossSettings(dice=0.0, labels=("label_pathology",)),
