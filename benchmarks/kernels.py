@@ -109,7 +109,7 @@ def _gigabytes(channels: int, filters: int, sides: tuple[int, int, int]) -> floa
 def _outputs(
     channels: int, filters: int, halo: int, sides: tuple[int, int, int], backward: bool = False
 ) -> Iterator[Line]:
-    from pipeline.training.gpu.conv import output_of
+    from pipeline.training.gpu.conv import Launch, output_of
 
     x, kind = image(channels, sides), "input gradient" if backward else "output"
     side, size = 2 * halo + 1, _gigabytes(channels, filters, sides)
@@ -128,14 +128,9 @@ def _outputs(
 
     yield Line(f"{kind} {side}³ {channels}→{filters} cuDNN", usual, size)
     for band in _folds(channels, filters, halo):
-        for warps, stages in ((4, 1), (4, 3), (8, 2)):
-            name = f"{_name(kind, band)} warps {warps} stages {stages}"
-            yield Line(
-                name,
-                lambda b=band, w=warps, s=stages: output_of(x, weight, b, warps=w, stages=s),
-                size,
-                usual,
-            )
+        for way in (Launch(4, 1, 128), Launch(4, 3, 128), Launch(8, 2, 128)):
+            name = f"{_name(kind, band)} warps {way.warps} stages {way.stages} at once {way.segments}"
+            yield Line(name, lambda b=band, w=way: output_of(x, weight, b, w), size, usual)
 
 
 def _weights(channels: int, filters: int, halo: int, sides: tuple[int, int, int]) -> Iterator[Line]:

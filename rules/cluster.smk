@@ -104,5 +104,5 @@ elif (
     and accelerators()
     and "gpu" not in workflow.global_resources
 ):
-    # Here folds share no card unasked; --resources gpu=2 runs two at once.
-    workflow.register_resource("gpu", 1)
+    # Here each fold has a card of its own; --resources gpu=1 takes one at a time.
+    workflow.register_resource("gpu", accelerators())

@@ -17,7 +17,7 @@ rule explain_model:
     threads: settings.threads.train_fold
     resources:
         **stage_resources(
-            lambda wildcards: fold_memory_mb(study, wildcards.model, "development"),
+            lambda wildcards: fold_memory_mb(study, wildcards.model),
             240,
         ),
         gpu=lambda wildcards: gpus(wildcards.model),

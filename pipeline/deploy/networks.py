@@ -56,6 +56,7 @@ class NetworkResult:
         risk: Higher = worse; None of a network that does not predict survival.
         survival: Probability at the manifest's horizons; NaN beyond follow-up; None without risk.
         probability: (Z, Y, X) tumour probability on the crop without margin; None without mask.
+        class_probability: (K, Z, Y, X) the same of each class of the mask; None where it tells none apart.
         labels: Probability by label column.
         boxes: (x1, y1, x2, y2, score, kind) of its detections, the best first; None where it does not detect.
     """
@@ -63,6 +64,7 @@ class NetworkResult:
     risk: float | None
     survival: list[float] | None
     probability: np.ndarray | None = None
+    class_probability: np.ndarray | None = None
     labels: dict[str, float] = field(default_factory=dict)
     boxes: list[Box] | None = None
 
@@ -85,7 +87,7 @@ def run_network(
         BundleError: The crop does not have the channels and shape the network was trained on.
         CheckpointError: The weights do not fit the network.
     """
-    from pipeline.training.dataset import load_cohort
+    from pipeline.training.dataset import CohortSource, load_cohort
     from pipeline.training.device import choose_device, reproducible
     from pipeline.training.predict import Predictor
 
@@ -96,7 +98,8 @@ def run_network(
     rows = inputs.clinical.assign(centre="")
     with reproducible(device_config, compute.threads, training.deterministic):
         encoded = restored.encoder.transform(inputs.clinical)
-        cohort = load_cohort(inputs.crop.parent, rows, encoded, training.standardise, device_config)
+        source = CohortSource(inputs.crop.parent, training.standardise, training.stored_as)
+        cohort = load_cohort(source, rows, encoded, device_config)
         expected = (fold.description.channels, fold.description.shape)
         if (cohort.channels, cohort.shape) != expected:
             raise BundleError(
@@ -137,6 +140,8 @@ def _result(
     )
     if "mask" in outputs:
         result.probability = outputs["mask"][0].float().cpu().numpy()
+    if "class_masks" in outputs:
+        result.class_probability = outputs["class_masks"][0].float().cpu().numpy()
     if DETECTION in outputs:
         result.boxes = real_boxes(outputs[DETECTION][0])
     if "labels" in outputs:

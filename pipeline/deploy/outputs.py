@@ -6,7 +6,8 @@ import base64
 import io
 import json
 import math
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from pipeline.deploy.boxes import FILE as BOXES
 from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.covariate_shift import covariate_title
 from pipeline.deploy.manifest import MODEL_CARD, Manifest
-from pipeline.deploy.predict import Prediction
+from pipeline.deploy.predict import Prediction, predicted_labels
 from pipeline.tables.time_units import horizon_name
 from pipeline.volumes.grids import sub_grid
 from pipeline.volumes.nifti import read_grid, write_nifti
@@ -46,18 +47,25 @@ def write_prediction(bundle: Bundle, prediction: Prediction, out: Path, *, ident
         identity: Whether to keep patient and study attributes in the SEG, for an archive.
     """
     out.mkdir(parents=True, exist_ok=True)
-    manifest, volume = bundle.manifest, None
+    manifest, volume, of_classes = bundle.manifest, None, dict[str, float]()
     if prediction.probability is not None:
         mask, image = mask_on_image(manifest, prediction), masked_image(manifest)
-        volume = float(mask.array.sum()) * mask.grid.voxel_ml()
+        volume = float((mask.array > 0).sum()) * mask.grid.voxel_ml()
+        of_classes = _class_volumes(manifest, prediction, mask)
         write_nifti(out / f"mask_{image}.nii.gz", mask)
         if manifest.source == "dicom" and mask.array.any():
-            _write_seg(prediction, mask, image, out / f"mask_{image}_seg.dcm", identity=identity)
+            path = out / f"mask_{image}_seg.dcm"
+            _write_seg(prediction, mask, image, path, names=tuple(of_classes), identity=identity)
     if prediction.boxes is not None:
         prediction.boxes.to_csv(out / BOXES, index=False)
-    content = {**_plain(manifest, prediction), "mask_ml": volume, "bundle": _provenance(bundle)}
+    content = {
+        **_plain(manifest, prediction),
+        "mask_ml": volume,
+        "class_ml": of_classes,
+        "bundle": _provenance(bundle),
+    }
     (out / PREDICTION).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (out / PAGE).write_text(page(bundle, prediction, volume), encoding="utf-8")
+    (out / PAGE).write_text(page(bundle, prediction, volume, of_classes), encoding="utf-8")
 
 
 def masked_image(manifest: Manifest) -> Modality:
@@ -66,7 +74,10 @@ def masked_image(manifest: Manifest) -> Modality:
 
 
 def mask_on_image(manifest: Manifest, prediction: Prediction) -> Volume:
-    """The mean tumour probability resampled to the image's grid and thresholded there (uint8, 0 or 1)."""
+    """The mean tumour probability resampled to the image's grid and thresholded there (uint8, 0 or 1).
+
+    With classes the values are their labels 1, 2, …: the class with the largest probability, each resampled.
+    """
     from pipeline.store.crops import read_attributes, read_crop
 
     assert prediction.probability is not None
@@ -80,17 +91,42 @@ def mask_on_image(manifest: Manifest, prediction: Prediction) -> Volume:
     own = attributes.pet_transform if image == "pet" else None
     to_crop = inverse(np.asarray(own or attributes.transform, dtype=np.float64))
     inner = Volume(prediction.probability, sub_grid(stored, (a, b, c)))
-    probability = resample(inner, grid, to_crop, Sampling("linear", 0.0))
-    return Volume((probability >= manifest.threshold).astype(np.uint8), grid, "mask")
+    sampling, of_classes = Sampling("linear", 0.0), None
+    probability = resample(inner, grid, to_crop, sampling)
+    if prediction.class_probability is not None:
+        of_classes = np.stack(
+            [resample(replace(inner, array=p), grid, to_crop, sampling) for p in prediction.class_probability]
+        )
+    return Volume(predicted_labels(probability, of_classes, manifest.threshold), grid, "mask")
 
 
-def _write_seg(prediction: Prediction, mask: Volume, image: Modality, path: Path, *, identity: bool) -> None:
-    from pipeline.dicom.contours.seg_write import write_segmentation
+def _class_volumes(manifest: Manifest, prediction: Prediction, mask: Volume) -> dict[str, float]:
+    """Class of the mask → its volume (mL), in the order of labels; empty where it tells none apart."""
+    if prediction.class_probability is None:
+        return {}
+    names = manifest.stages.contours.class_names()
+    return {
+        name: float((mask.array == label).sum()) * mask.grid.voxel_ml()
+        for label, name in enumerate(names, start=1)
+    }
+
+
+def _write_seg(
+    prediction: Prediction,
+    mask: Volume,
+    image: Modality,
+    path: Path,
+    *,
+    names: tuple[str, ...],
+    identity: bool,
+) -> None:
+    from pipeline.dicom.contours.seg_write import TUMOUR, write_segmentation
     from pipeline.dicom.series.index_file import chosen, files_of, read_index
 
     index = read_index(prediction.folders.convert.parents[1] / "index" / prediction.patient_id)
     files = files_of(index, chosen(index, image))
-    write_segmentation(mask.array > 0, mask.grid, files, path, identity=identity)
+    labels = tuple(f"{name} (predicted)" for name in names) or (TUMOUR,)
+    write_segmentation(mask, files, path, labels=labels, identity=identity)
 
 
 def _plain(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
@@ -122,13 +158,19 @@ def _provenance(bundle: Bundle) -> dict[str, Any]:
     return {"identity": bundle.identity, "format": manifest.format, **names, "software": software}
 
 
-def page(bundle: Bundle, prediction: Prediction, volume: float | None) -> str:
+def page(
+    bundle: Bundle,
+    prediction: Prediction,
+    volume: float | None,
+    of_classes: Mapping[str, float] | None = None,
+) -> str:
     """The page; every value is escaped by the template engine.
 
     Args:
         bundle: The bundle that predicted.
         prediction: The prediction.
         volume: Volume of the mask (mL), or None.
+        of_classes: Class of the mask → its volume (mL); none where it tells none apart.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -141,6 +183,7 @@ def page(bundle: Bundle, prediction: Prediction, volume: float | None) -> str:
         card=bundle.path(MODEL_CARD).read_text(encoding="utf-8"),
         prediction=prediction,
         volume=volume,
+        of_classes=of_classes or {},
         image=_slice_image(bundle.manifest, prediction),
         covariates=[(covariate_title(name), value) for name, value in prediction.covariates.items()],
         warnings=[flag for flag in prediction.flags if flag.level == "warning"],

@@ -72,6 +72,7 @@ class Prediction:
         folders: What the per-patient stages wrote.
         inputs: What was entered, chosen and assumed; see :func:`pipeline.deploy.inputs.inputs_of`.
         boxes: See :func:`pipeline.deploy.boxes.boxes_table`; None where no network detects.
+        class_probability: (K, Z, Y, X) the same of each class of the mask; None where it tells none apart.
     """
 
     patient_id: str
@@ -85,6 +86,7 @@ class Prediction:
     folders: StageFolders
     inputs: Mapping[str, Any]
     boxes: pd.DataFrame | None = None
+    class_probability: Probability | None = None
 
 
 @dataclass
@@ -106,6 +108,11 @@ class MemberScores:
     def mean_probability(self) -> Probability | None:
         """(Z, Y, X) tumour probability, mean over folds and networks; None where none segments."""
         maps = [result.probability for result in self.results if result.probability is not None]
+        return np.stack(maps).mean(axis=0, dtype=np.float64).astype(np.float32) if maps else None
+
+    def mean_class_probability(self) -> Probability | None:
+        """(K, Z, Y, X) probability of each class, mean over folds and networks that tell classes apart; else None."""
+        maps = [result.class_probability for result in self.results if result.class_probability is not None]
         return np.stack(maps).mean(axis=0, dtype=np.float64).astype(np.float32) if maps else None
 
     def mean_labels(self) -> dict[str, float]:
@@ -135,14 +142,16 @@ def predict_patient(bundle: Bundle, patient: NewPatient, work: Path, compute: Co
     for name, network in manifest.networks().items():
         results = [run_network(bundle, fold, inputs, compute) for fold in network.folds]
         _add_network(scores, name, network, results)
-    probability = scores.mean_probability()
+    probability, of_classes = scores.mean_probability(), scores.mean_class_probability()
     contour: Contour = "none" if folders.contours is None else "given"
     features: dict[str, float] = {}
     if manifest.uses_radiomics:
         masks = None
         if folders.contours is None:
             contour = "predicted"
-            masks = _write_predicted(probability, manifest.threshold, patient.patient_id, work)
+            assert probability is not None  # the bundle needs a contour where no member predicts one
+            labels = predicted_labels(probability, of_classes, manifest.threshold)
+            masks = _write_predicted(labels, patient.patient_id, work)
             flags.append(PREDICTED_CONTOUR)
         features = radiomics_features(bundle, patient.patient_id, folders, masks)
     for name, linear in manifest.linear_models().items():
@@ -159,6 +168,7 @@ def predict_patient(bundle: Bundle, patient: NewPatient, work: Path, compute: Co
         labels=scores.mean_labels(),
         members={name: float(np.mean(values)) for name, values in scores.z.items()},
         probability=probability,
+        class_probability=of_classes,
         contour=contour,
         covariates=covariates,
         flags=tuple(sorted(flags, key=lambda flag: flag.level != "warning")),
@@ -217,11 +227,28 @@ def _add_linear(
         scores.survival.append(survival(fold.hazard, risk, horizons_days))
 
 
-def _write_predicted(probability: Probability | None, threshold: float, patient_id: str, work: Path) -> Path:
+def predicted_labels(
+    probability: Probability, of_classes: Probability | None, threshold: float
+) -> npt.NDArray[np.uint8]:
+    """The predicted mask (Z, Y, X): 0 background, 1 tumour or 1, 2, … the classes.
+
+    A voxel is tumour from the threshold on, and of the most probable class, of equal ones the first.
+
+    Args:
+        probability: (Z, Y, X) of tumour.
+        of_classes: (K, Z, Y, X) of each class; None: there are none.
+        threshold: Tumour probability from which a voxel belongs to the mask.
+    """
+    tumour = probability >= threshold
+    if of_classes is None:
+        return tumour.astype(np.uint8)
+    return np.where(tumour, of_classes.argmax(axis=0) + 1, 0).astype(np.uint8)
+
+
+def _write_predicted(labels: npt.NDArray[np.uint8], patient_id: str, work: Path) -> Path:
     from pipeline.training.outputs import write_masks
 
-    assert probability is not None  # the bundle needs a contour where no member predicts one
-    write_masks(work / "masks.zarr", {patient_id: (probability >= threshold).astype(np.uint8)})
+    write_masks(work / "masks.zarr", {patient_id: labels})
     return work / "masks.zarr"
 
 

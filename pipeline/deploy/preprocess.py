@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.crops.crop import CropSources, crop_patient
@@ -147,7 +147,7 @@ def radiomics_features(
     from pipeline.errors import RadiomicsError
     from pipeline.radiomics.native_pet import FeatureSources
     from pipeline.radiomics.pet_harmonisation import harmonised
-    from pipeline.radiomics.radiomics_patient import ExtractionOptions, patient_features
+    from pipeline.radiomics.radiomics_patient import ExtractionOptions, patient_features, with_classes
     from pipeline.radiomics.sets import load_feature_set
     from pipeline.radiomics.sources import read_images, read_predicted
 
@@ -156,8 +156,15 @@ def radiomics_features(
     sources = FeatureSources(
         patient_id, folders.convert, folders.suv, folders.contours, folders.registration, folders.crop
     )
-    images = read_images(sources) if masks is None else read_predicted(sources, masks)
-    images = harmonised(images, folders.suv, settings.pet_fwhm_mm)
+    options = ExtractionOptions(settings, "manual", "stop")
+    images, *of_classes = (
+        harmonised(
+            read_images(part) if masks is None else read_predicted(part, masks),
+            folders.suv,
+            settings.pet_fwhm_mm,
+        )
+        for part in (replace(sources, label=label) for label in range(len(options.classes()) + 1))
+    )
     if not images.has_contour:
         raise RadiomicsError(
             "there is no contour to take features from",
@@ -165,5 +172,6 @@ def radiomics_features(
             got="the networks found no lesion" if masks is not None else "none",
             action="give the contour (--roi)",
         )
-    options = ExtractionOptions(settings, "manual", "stop")
-    return patient_features(images, load_feature_set(settings), options).values
+    features = load_feature_set(settings)
+    whole = patient_features(images, features, options)
+    return with_classes(whole, of_classes, features, options).values

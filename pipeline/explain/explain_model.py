@@ -37,8 +37,9 @@ from pipeline.tables.outcomes import read_outcomes
 from pipeline.tables.parquet import read_frame
 from pipeline.tables.status import stage_folder
 from pipeline.training.batches import Batch, plain_batch
-from pipeline.training.dataset import CohortTensors, load_cohort
-from pipeline.training.device import DeviceConfig, choose_device, reproducible
+from pipeline.training.cards import device_of_its_own
+from pipeline.training.dataset import CohortSource, CohortTensors, load_cohort
+from pipeline.training.device import DeviceConfig, reproducible
 from pipeline.training.pretrained import TrainedNetwork, load_trained_network
 
 if TYPE_CHECKING:
@@ -177,9 +178,12 @@ def _explain_fold(
     """Explain the patients of one fold; results are added to the explanation."""
     import torch
 
-    # Kernels that are fast in bf16 or with channels last would blur what is compared here.
-    device_config = replace(choose_device(trained.training), bf16=False, fp16=False, channels_last=False)
-    with reproducible(device_config, job.threads, deterministic=False):
+    with (
+        device_of_its_own(trained.training) as chosen,
+        reproducible(chosen, job.threads, deterministic=False),
+    ):
+        # Kernels that are fast in bf16 or with channels last would blur what is compared here.
+        device_config = replace(chosen, bf16=False, fp16=False, channels_last=False)
         cohort = _load(job, trained, outcomes, device_config)
         networks = _network_pair(job, trained, cohort)
         for row, patient in enumerate(patients):
@@ -198,7 +202,8 @@ def _load(
     job: ExplainJob, trained: TrainedNetwork, rows: pd.DataFrame, device_config: DeviceConfig
 ) -> CohortTensors:
     clinical = trained.encoder.transform(rows)
-    return load_cohort(job.crops, rows, clinical, trained.training.standardise, device_config)
+    source = CohortSource(job.crops, trained.training.standardise, trained.training.stored_as)
+    return load_cohort(source, rows, clinical, device_config)
 
 
 def _network_pair(job: ExplainJob, trained: TrainedNetwork, cohort: CohortTensors) -> NetworkPair:

@@ -13,6 +13,10 @@ from pipeline.losses.cox import cox_loss
 from pipeline.settings.losses import TERMS, LossSettings
 
 Term = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], LossSettings], Tensor]
+OF_THE_MASK = ("dice", "cross_entropy", "focal", "detection", "distance")
+"""Terms that are a mean over the patients with a contour, each compared with his own."""
+OF_ONE_PATIENT = (*OF_THE_MASK, "reconstruction")
+"""Terms that are a mean over patients. All others need the outputs of all patients at once, a few numbers each."""
 
 
 def combined_loss(
@@ -41,24 +45,38 @@ def combined_loss(
     Raises:
         TrainingError: No term is left, or a target is missing.
     """
-    values: dict[str, Tensor] = {}
     device = next(iter(outputs.values())).device.type
     with torch.autocast(device, enabled=False):
-        for name in TERMS:
-            if getattr(settings, name) > 0 and _output_of(name, outputs):
-                values[name] = _compute(name, outputs, targets, settings)
-        if not values:
-            raise TrainingError(
-                "no loss term is left for this network",
-                where="losses",
-                got=f"outputs {', '.join(outputs)}",
-                action="give a weight above 0 to a term whose output the network has",
-            )
-        total = _weigh(values, outputs, settings)
+        values = loss_terms(outputs, targets, settings)
+        total = weigh(values, outputs, settings)
         if penalised and settings.l2 > 0:
             squares = torch.stack([weight.float().square().sum() for weight in penalised]).sum()
             total, values["l2"] = total + settings.l2 * squares, squares
     return total, {name: value.detach() for name, value in values.items()}
+
+
+def loss_terms(
+    outputs: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    settings: LossSettings,
+    names: Sequence[str] = TERMS,
+) -> dict[str, Tensor]:
+    """The terms that have a weight and whose output the network has, unweighted.
+
+    Args:
+        outputs: Outputs of the network.
+        targets: See :func:`combined_loss`.
+        settings: Weights and forms.
+        names: The terms that are looked at.
+
+    Raises:
+        TrainingError: A target is missing.
+    """
+    return {
+        name: _compute(name, outputs, targets, settings)
+        for name in names
+        if getattr(settings, name) > 0 and _output_of(name, outputs)
+    }
 
 
 def _output_of(name: str, outputs: Mapping[str, Tensor]) -> bool:
@@ -191,7 +209,24 @@ _FUNCTIONS: dict[str, Term] = {
 }
 
 
-def _weigh(values: Mapping[str, Tensor], outputs: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
+def weigh(values: Mapping[str, Tensor], outputs: Mapping[str, Tensor], settings: LossSettings) -> Tensor:
+    """The loss of its terms, as the settings combine them.
+
+    Args:
+        values: Terms by name, unweighted.
+        outputs: Outputs of the network, with `log_variances` where these are learned.
+        settings: Weights, and how they are combined.
+
+    Raises:
+        TrainingError: There is no term.
+    """
+    if not values:
+        raise TrainingError(
+            "no loss term is left for this network",
+            where="losses",
+            got=f"outputs {', '.join(outputs)}",
+            action="give a weight above 0 to a term whose output the network has",
+        )
     weights = {name: float(getattr(settings, name)) for name in values}
     if settings.weighting == "fixed":
         return torch.stack([weights[name] * value for name, value in values.items()]).sum()

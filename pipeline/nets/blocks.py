@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.errors import SettingsError
+from pipeline.nets.pointwise import point_convolution
 
 
 class Conv3d(nn.Conv3d):
@@ -28,6 +29,12 @@ class Conv3d(nn.Conv3d):
             bias = None if self.bias is None else self.bias.float()
             result: Tensor = self._conv_forward(x.float(), weight, bias)
             return result.to(dtype)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        one = (1, 1, 1)
+        if (self.kernel_size, self.stride, self.padding, self.groups) == (one, one, (0, 0, 0), 1):
+            return point_convolution(input, weight, bias)
+        return super()._conv_forward(input, weight, bias)  # type: ignore[no-any-return]
 
 
 class Linear(nn.Linear):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.nets.blocks import at_least_float32
+from pipeline.nets.pointwise import point_convolution
 from pipeline.settings.losses import LossSettings
 
 
@@ -75,5 +75,5 @@ class MaskHead(nn.Module):
         bias = self.conv.bias
         assert bias is not None
         weight = self.conv.weight[1:] - self.conv.weight[:1]
-        logits = functional.conv3d(x, weight, bias[1:] - bias[:1])
+        logits = point_convolution(x, weight, bias[1:] - bias[:1])
         return mask_probabilities(logits, self.losses)

@@ -19,13 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.nets.blocks import at_least_float32
+from pipeline.nets.pointwise import must_be_deterministic as must_be_deterministic
 
 Slices = tuple[Any, ...]
-
-
-def must_be_deterministic(x: Tensor) -> bool:
-    """Whether a tensor lies on an accelerator that has to give the same bits each time."""
-    return x.device.type != "cpu" and torch.are_deterministic_algorithms_enabled()
 
 
 def max_pool(

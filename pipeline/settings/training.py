@@ -141,6 +141,11 @@ class TrainingSettings(Section):
         "auto",
         description="Whether 3D tensors lie channels last in memory; `auto`: yes, which is faster everywhere.",
     )
+    stored_as: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto",
+        description="Precision in which the standardised crops are kept; two bytes a voxel halve the room they take on "
+        "the accelerator and on the disk. `auto`: float16 on an accelerator that computes in bf16, else float32.",
+    )
     deterministic: bool = Field(
         False,
         description="Whether an accelerator uses only kernels that repeat bit for bit (slower). A CPU always does.",

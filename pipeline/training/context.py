@@ -21,7 +21,7 @@ from pipeline.tables.splits import Splits, read_splits
 from pipeline.training.batches import plain_batch
 from pipeline.training.checkpoint import Fingerprint, digest
 from pipeline.training.compile import maybe_compile
-from pipeline.training.dataset import CohortTensors, load_cohort
+from pipeline.training.dataset import CohortSource, CohortTensors, load_cohort
 from pipeline.training.device import DeviceConfig
 from pipeline.training.pretrained import start_from_pretrained
 from pipeline.training.sampler import Sampler, make_sampler
@@ -79,7 +79,7 @@ class FoldJob:
 
 @dataclass(frozen=True)
 class FoldData:
-    """The patients of a fold in memory.
+    """The patients of a fold.
 
     Attributes:
         cohort: Images, masks and targets of all patients.
@@ -94,6 +94,10 @@ class FoldData:
     def set_of(self) -> dict[str, str]:
         """Patient id → set, in the order of the sets."""
         return {self.cohort.ids[row]: name for name, rows in self.rows.items() for row in rows}
+
+    def close(self) -> None:
+        """Give up the file of the crops; see :meth:`CohortTensors.close`."""
+        self.cohort.close()
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ class TrainContext:
 
 
 def load_fold(job: FoldJob, device_config: DeviceConfig) -> FoldData:
-    """All patients of a fold on the device, covariates encoded by its training patients.
+    """All patients of a fold, covariates encoded by its training patients; close it in the end.
 
     Raises:
         TrainingError: There is no such fold; patients are missing in the cohort table, or lack a
@@ -147,11 +151,16 @@ def load_fold(job: FoldJob, device_config: DeviceConfig) -> FoldData:
     outcomes = outcomes.loc[members]
     encoder = ClinicalEncoder.fit(outcomes.loc[list(sets["train"])], job.network.clinical)
     clinical = encoder.transform(outcomes)
-    cohort = load_cohort(job.crops, outcomes, clinical, job.training.standardise, device_config)
-    _check_masks(job, cohort)
-    _check_classes(job, cohort)
+    source = CohortSource(job.crops, job.training.standardise, job.training.stored_as, shared=job.work.parent)
+    cohort = load_cohort(source, outcomes, clinical, device_config)
     rows = {str(name): cohort.rows(ids) for name, ids in sets.items()}
-    _check_masks_to_learn(job, cohort, rows["train"])
+    try:
+        _check_masks(job, cohort)
+        _check_classes(job, cohort)
+        _check_masks_to_learn(job, cohort, rows["train"])
+    except TrainingError:
+        cohort.close()
+        raise
     return FoldData(cohort, encoder, rows)
 
 

@@ -1,33 +1,73 @@
-"""The whole cohort in memory, on the device that trains; batches are taken by row number."""
+"""The patients of a fold, on the device that trains or in a file beside it; batches are taken by row number."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.augment.transfer import sent
-from pipeline.errors import TrainingError
+from pipeline.tables.failures import own_result
+from pipeline.tables.manifest import FILE
 from pipeline.training.checkpoint import digest
+from pipeline.training.cohort_file import CohortFile, CohortHeader, entry_of, header_of, in_precision
+from pipeline.training.crops import StandardisedCrop, standardised_crops
 from pipeline.training.device import DeviceConfig
-from pipeline.training.intensity import Standardisation, standardise
-from pipeline.training.prefetch import ImageBatch, Prefetcher
+from pipeline.training.intensity import Standardisation
+from pipeline.training.prefetch import ImageBatch, Prefetcher, empty_rows
+from pipeline.training.shared_cohort import open_shared
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from pipeline.store.attributes import CropAttributes
-    from pipeline.store.crops import Crop
-
 log = logging.getLogger(__name__)
 SHARE_OF_MEMORY = 0.5
-"""Share of free memory the cohort may take; the rest is for network, activations and optimizer."""
+"""Share of an accelerator's free memory the cohort may take; the rest is for the network's training."""
+StoredAs = Literal["auto", "float32", "float16", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class CohortSource:
+    """Where a cohort comes from.
+
+    Attributes:
+        crops: Folder of the crop stores, `{patient_id}.zarr`.
+        standardisation: How images are standardised.
+        stored_as: Precision in which they are kept; `auto`: float16 on an accelerator that computes in
+            bf16 (float16 keeps three bits more), else float32.
+        shared: Folder for the file of the standardised crops, which all folds of a study read; None:
+            the patients are few and are kept on the device.
+    """
+
+    crops: Path
+    standardisation: Standardisation
+    stored_as: StoredAs = "auto"
+    shared: Path | None = None
+
+    def precision(self, device_config: DeviceConfig) -> str:
+        """Name of the precision in which images are kept."""
+        if self.stored_as != "auto":
+            return self.stored_as
+        return "float16" if device_config.bf16 and device_config.device.type == "cuda" else "float32"
+
+    def key(self, ids: Sequence[str], precision: str) -> str:
+        """Hash of what decides the content of the cohort's file: patients, crops, standardisation, precision.
+
+        Raises:
+            DamageError: A crop has no status.
+        """
+        parts = [self.standardisation.encode(), precision.encode()]
+        for patient_id in ids:
+            path = self.crops / f"{patient_id}.zarr" / FILE
+            with own_result(path, "the manifest of a crop"):
+                parts += [patient_id.encode(), path.read_bytes()]
+        return digest(*parts)
 
 
 @dataclass(frozen=True)
@@ -36,10 +76,10 @@ class CohortTensors:
 
     Attributes:
         ids: Patient ids, (N).
-        images: (N, C, Z, Y, X) standardised; on the device, or in pinned host memory where
-            they do not fit. float16 on an accelerator that trains in bf16 (float16 keeps three
-            bits more), else float32.
-        masks: (N, Z, Y, X) uint8, 1 = tumour, or the labels of `classes`; 0 where a patient has none.
+        images: (N, C, Z, Y, X) standardised, on the device. Where they are in a file: a tensor of that
+            shape and type without values (PyTorch's device `meta`).
+        masks: (N, Z, Y, X) uint8, 1 = tumour, or the labels of `classes`; 0 where a patient has none. In a
+            file where the images are.
         has_mask: (N) whether a patient has a mask.
         air: (N, C) float32, each patient's standardised value of air.
         time: (N) float32, days; None without outcomes.
@@ -53,7 +93,7 @@ class CohortTensors:
         device: The device of batches.
         classes: Names of the classes of labels 1, 2, …; empty: masks tell none apart.
         crops_digest: Hash of every array of every patient's crop.
-        prefetcher: Copies batches from host memory; None where the cohort is on the device.
+        prefetcher: Reads batches from the file; None where the cohort is on the device.
     """
 
     ids: tuple[str, ...]
@@ -99,15 +139,19 @@ class CohortTensors:
         return ImageBatch(self.images.index_select(0, index), self.masks.index_select(0, index))
 
     def announce(self, rows: Sequence[int]) -> None:
-        """Say which batch will be taken next, so that it can be fetched from host memory meanwhile."""
+        """Say which batch will be taken next, so that it can be read meanwhile."""
         if self.prefetcher is not None:
             self.prefetcher.announce(rows)
 
     def location(self) -> str:
         """Where images and masks are kept, in words."""
-        if self.prefetcher is None:
-            return "on the device"
-        return "in pinned host memory" if self.images.is_pinned() else "in host memory"
+        return "on the device" if self.prefetcher is None else "in a file, read one batch ahead"
+
+    def close(self) -> None:
+        """Give up the file, if there is one; whoever is the last to use it removes it."""
+        if self.prefetcher is not None:
+            self.prefetcher.close()
+            self.prefetcher.file.close()
 
     def fingerprint(self) -> str:
         """Hash of ids, outcomes, covariates, and of what the crops hold and how it was standardised."""
@@ -122,134 +166,105 @@ class CohortTensors:
 
 
 def load_cohort(
-    folder: Path,
-    outcomes: pd.DataFrame,
-    clinical: pd.DataFrame,
-    standardisation: Standardisation,
-    device_config: DeviceConfig,
+    source: CohortSource, outcomes: pd.DataFrame, clinical: pd.DataFrame, device_config: DeviceConfig
 ) -> CohortTensors:
-    """Read and standardise every patient's crop and put the cohort on the device.
+    """Read and standardise every patient's crop.
+
+    With a folder for the shared file an accelerator takes the whole cohort from it if it has room;
+    else, and on a CPU, each batch is read when it is due. Without one the cohort is on the device.
 
     Args:
-        folder: Folder of the crop stores, `{patient_id}.zarr`.
+        source: Where the crops are, and how they are kept.
         outcomes: Patients to load, in this order; with time_days and event where the study has them.
         clinical: Encoded covariates of the same patients; no columns where none are used.
-        standardisation: How images are standardised.
         device_config: The device, and whether it computes in bf16.
 
     Raises:
         TrainingError: Crops differ in shape, channels or spacing; or cannot be standardised.
         CropError: A crop store cannot be trusted.
+        MachineError: The cohort's file cannot be written or read.
     """
     import torch
 
-    crops = _read_crops(folder, list(outcomes.index), standardisation)
     device = device_config.device
-    stored = _store(torch.from_numpy(crops.images), torch.from_numpy(crops.masks), device_config)
+    stored = _store(source, list(outcomes.index), device_config)
+    header = stored.header
     encoded = torch.from_numpy(clinical.to_numpy(np.float32)) if clinical.shape[1] else None
-    z, y, x = crops.attributes.spacing_mm
     return CohortTensors(
         ids=tuple(outcomes.index),
         images=stored.images,
         masks=stored.masks,
-        has_mask=torch.from_numpy(crops.has_mask).to(device),
-        air=torch.from_numpy(crops.air).to(device),
+        has_mask=torch.tensor(header.has_mask, device=device),
+        air=torch.tensor(header.air, dtype=torch.float32, device=device),
         time=_column(outcomes, "time_days", device),
         event=_column(outcomes, "event", device),
         clinical=None if encoded is None else encoded.to(device),
         targets=_targets(outcomes, device),
-        channels=tuple(crops.attributes.channels),
-        spacing_mm=(float(z), float(y), float(x)),
-        margin=int(crops.attributes.margin),
+        channels=header.channels,
+        spacing_mm=header.spacing_mm,
+        margin=header.margin,
         device=device,
-        classes=crops.classes,
-        crops_digest=crops.digest,
+        classes=header.classes,
+        crops_digest=header.crops_digest,
         prefetcher=stored.prefetcher,
     )
 
 
 @dataclass(frozen=True)
-class _CropArrays:
-    """Crops of all patients as they were read.
+class _StoredImages:
+    """Images and masks at the place from which batches are taken, and what is said of them."""
 
-    Attributes:
-        images: (N, C, Z, Y, X) float32, standardised.
-        masks: (N, Z, Y, X) uint8.
-        has_mask: (N) bool.
-        air: (N, C) float32.
-        attributes: Attributes of the first patient's crop.
-        classes: Names of the classes of the masks.
-        digest: Hash of every array as it is stored.
-    """
-
-    images: NDArray[np.float32]
-    masks: NDArray[np.uint8]
-    has_mask: NDArray[np.bool_]
-    air: NDArray[np.float32]
-    attributes: CropAttributes
-    classes: tuple[str, ...]
-    digest: str
+    header: CohortHeader
+    images: torch.Tensor
+    masks: torch.Tensor
+    prefetcher: Prefetcher | None
 
 
-def _read_crops(folder: Path, ids: Sequence[str], standardisation: Standardisation) -> _CropArrays:
-    from pipeline.store.crops import read_crop
+def _store(source: CohortSource, ids: list[str], device_config: DeviceConfig) -> _StoredImages:
+    precision = source.precision(device_config)
 
-    if not ids:
-        raise TrainingError("there is no patient to load", where=str(folder))
-    first = read_crop(folder / f"{ids[0]}.zarr")
-    images = np.empty((len(ids), *first.image.shape), dtype=np.float32)
-    masks = np.zeros((len(ids), *first.image.shape[1:]), dtype=np.uint8)
-    has_mask = np.zeros(len(ids), dtype=bool)
-    air: list[NDArray[np.float32]] = []
-    checksums: list[str] = []
-    classes: dict[str, tuple[str, ...]] = {}
-    for row, patient_id in enumerate(ids):
-        crop = read_crop(folder / f"{patient_id}.zarr") if row else first
-        _check_alike(crop, first)
-        standardised = standardise(crop, standardisation)
-        images[row] = standardised.image
-        air.append(standardised.air)
-        checksums.append(str(sorted(crop.attributes.checksums.items())))
-        if crop.mask is not None:
-            has_mask[row] = True
-            classes[patient_id] = crop.attributes.classes
-            masks[row] = crop.mask
-    crops_digest = digest(*(text.encode() for text in checksums))
-    named = _one_list_of_classes(classes)
-    return _CropArrays(images, masks, has_mask, np.stack(air), first.attributes, named, crops_digest)
+    def read_crops() -> Iterator[StandardisedCrop]:
+        return standardised_crops(source.crops, ids, source.standardisation)
+
+    if source.shared is None:
+        return _in_memory(list(read_crops()), precision, device_config)
+    shared = open_shared(source.shared, source.key(ids, precision), precision, read_crops)
+    size, device = shared.header.nbytes, device_config.device
+    free = free_bytes(device)
+    if size <= SHARE_OF_MEMORY * free:
+        log.info("cohort on the device (%s): %.2f GB of %.1f GB free", device, size / 1e9, free / 1e9)
+        with contextlib.closing(shared):
+            return _on_accelerator(shared, device)
+    log.info("cohort in a file, read one batch ahead: %.2f GB in %s", size / 1e9, shared.folder)
+    if device.type == "cuda":
+        log.warning(
+            "the device (%s) has %.1f GB free, and at most %.0f %% of that are given to the cohort",
+            device, free / 1e9, 100 * SHARE_OF_MEMORY,
+        )  # fmt: skip
+    images, masks = empty_rows(shared.header, len(ids), "meta")
+    return _StoredImages(shared.header, images, masks, Prefetcher(shared, device))
 
 
-def _one_list_of_classes(classes: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The classes that all masks tell apart; empty where no patient has a mask."""
-    first = next(iter(classes), None)
-    for patient_id, names in classes.items():
-        if first is not None and names != classes[first]:
-            raise TrainingError(
-                "masks differ in their classes",
-                where=f"patient {patient_id}",
-                expected=f"{', '.join(classes[first]) or 'none'}, as patient {first}",
-                got=", ".join(names) or "none",
-                action="remake the crops with one setting of contours.classes",
-            )
-    return () if first is None else classes[first]
+def _on_accelerator(file: CohortFile, device: torch.device) -> _StoredImages:
+    """The whole cohort on the device, copied patient by patient."""
+    images, masks = empty_rows(file.header, len(file.header.ids), str(device))
+    image, mask = empty_rows(file.header, 1)
+    for row in range(len(masks)):
+        file.read(row, image[0], mask[0])
+        images[row].copy_(image[0])
+        masks[row].copy_(mask[0])
+    return _StoredImages(file.header, images, masks, None)
 
 
-def _check_alike(crop: Crop, first: Crop) -> None:
-    attributes, reference = crop.attributes, first.attributes
-    for name, got, expected in (
-        ("shape", crop.image.shape, first.image.shape),
-        ("channels", tuple(attributes.channels), tuple(reference.channels)),
-        ("spacing", tuple(attributes.spacing_mm), tuple(reference.spacing_mm)),
-        ("margin", attributes.margin, reference.margin),
-    ):
-        if got != expected:
-            raise TrainingError(
-                f"crops differ in {name}",
-                where=f"patient {attributes.patient_id}",
-                expected=f"{expected}, as patient {reference.patient_id}",
-                got=str(got),
-                action="remake the crops with one setting",
-            )
+def _in_memory(crops: list[StandardisedCrop], precision: str, device_config: DeviceConfig) -> _StoredImages:
+    """A few patients on the device, without a file."""
+    import torch
+
+    header = header_of([entry_of(crop) for crop in crops], precision)
+    images = torch.stack([in_precision(crop, precision) for crop in crops])
+    masks = torch.from_numpy(np.stack([crop.mask for crop in crops]))
+    device = device_config.device
+    return _StoredImages(header, images.to(device), masks.to(device), None)
 
 
 def _column(outcomes: pd.DataFrame, name: str, device: torch.device) -> torch.Tensor | None:
@@ -272,37 +287,7 @@ def _targets(outcomes: pd.DataFrame, device: torch.device) -> dict[str, torch.Te
 
 
 def free_bytes(device: torch.device) -> float:
-    """Free memory of an accelerator; infinite for a CPU, whose memory holds the cohort already."""
+    """Free memory of an accelerator; 0 of a CPU, which reads the cohort's file, shared by all processes."""
     import torch
 
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
-
-
-@dataclass(frozen=True)
-class _StoredImages:
-    """Images and masks at the place from which batches are taken."""
-
-    images: torch.Tensor
-    masks: torch.Tensor
-    prefetcher: Prefetcher | None
-
-
-def _store(images: torch.Tensor, masks: torch.Tensor, device_config: DeviceConfig) -> _StoredImages:
-    """Put the cohort on the device, or in host memory (pinned) where it does not fit."""
-    device = device_config.device
-    if device_config.bf16 and device.type == "cuda":
-        images = images.half()
-    size, free = images.nbytes + masks.nbytes, free_bytes(device)
-    if size <= SHARE_OF_MEMORY * free:
-        log.info("cohort on the device (%s): %.2f GB of %.1f GB free", device, size / 1e9, free / 1e9)
-        return _StoredImages(images.to(device), masks.to(device), None)
-    log.warning(
-        "cohort in host memory, fetched one batch ahead: it has %.2f GB, and of %.1f GB free on the device "
-        "at most %.0f %% are given to it",
-        size / 1e9,
-        free / 1e9,
-        100 * SHARE_OF_MEMORY,
-    )
-    if device.type == "cuda":
-        images, masks = images.pin_memory(), masks.pin_memory()
-    return _StoredImages(images, masks, Prefetcher(images, masks, device))
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0.0

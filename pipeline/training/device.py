@@ -76,8 +76,8 @@ class DeviceConfig:
         return net
 
     def identity(self) -> dict[str, str]:
-        """Device and precision, on which the numbers depend."""
-        return {"device": str(self.device), "precision": self.precision}
+        """Kind of device and precision, on which the numbers depend; any card of a machine may go on."""
+        return {"device": self.device.type, "precision": self.precision}
 
     def describe(self) -> dict[str, str]:
         """Device, precision, memory order and versions, for logs and `timing.json`."""
@@ -97,9 +97,10 @@ class DeviceConfig:
 def choose_device(settings: TrainingSettings) -> DeviceConfig:
     """Device, precision and memory order by settings and hardware, never by timing, which would decide the numbers.
 
-    `device: auto` takes the first accelerator that the scheduler granted (CUDA_VISIBLE_DEVICES),
-    else the CPU. `precision: auto` takes bf16 on an accelerator that computes in it and on
-    processors with AVX512-BF16 or AMX, else float32. float16 is never chosen unasked: its range is narrow.
+    `device: auto` takes an accelerator if there is one (CUDA_VISIBLE_DEVICES), else the CPU; which
+    of several cards, `pipeline.training.cards` decides. `precision: auto` takes bf16 on an
+    accelerator that computes in it and on processors with AVX512-BF16 or AMX, else float32.
+    float16 is never chosen unasked: its range is narrow.
 
     Raises:
         TrainingError: A device was asked for that is not there.

@@ -60,12 +60,20 @@ class SigtermFlag:
         self._contexts.close()
 
 
+FOR_A_STEP = (
+    "raise training.gradient_accumulation (parts a batch is run in), lower training.batch, "
+    "set training.precision: bf16, or make the crop smaller"
+)
+"""What helps where memory does not suffice for a training step."""
+
+
 @contextlib.contextmanager
-def explained_out_of_memory(where: Callable[[], str]) -> Iterator[None]:
+def explained_out_of_memory(where: Callable[[], str], action: str = FOR_A_STEP) -> Iterator[None]:
     """Turn errors that say that memory ran out into one that says what to change.
 
     Args:
         where: Describes the place in the run, when an error is raised.
+        action: What helps at this place.
     """
     try:
         yield
@@ -76,8 +84,7 @@ def explained_out_of_memory(where: Callable[[], str]) -> Iterator[None]:
             "the device's memory does not suffice",
             where=where(),
             got=str(error).splitlines()[0] if str(error) else "",
-            action="raise training.gradient_accumulation (parts a batch is run in), lower training.batch, "
-            "set training.precision: bf16, or make the crop smaller",
+            action=action,
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Batches of a cohort too large for the device: copied from host memory one step ahead."""
+"""Batches of a cohort that is not on the device: read from its file one step ahead."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+    from pipeline.training.cohort_file import CohortFile, CohortHeader
 
 
 @dataclass(frozen=True)
@@ -40,22 +42,21 @@ class _Announced:
 
 
 class Prefetcher:
-    """Images and masks in (pinned) host memory, copied while the previous step is computed.
+    """Images and masks in a file, read while the previous step is computed.
 
-    Which patients the next batch holds is known beforehand, so :meth:`announce` starts to gather
+    Which patients the next batch holds is known beforehand, so :meth:`announce` starts to read
     and copy them on a thread and, on an accelerator, on a CUDA stream of its own. :meth:`take`
-    returns the same tensors whether they were announced or not.
+    returns the same tensors whether they were announced or not. At most two batches are in memory.
 
     Args:
-        images: (N, C, Z, Y, X) in host memory.
-        masks: (N, Z, Y, X) in host memory.
+        file: The cohort's file.
         device: The device to which batches are copied.
     """
 
-    def __init__(self, images: torch.Tensor, masks: torch.Tensor, device: torch.device) -> None:
+    def __init__(self, file: CohortFile, device: torch.device) -> None:
         import torch
 
-        self.images, self.masks, self.device = images, masks, device
+        self.file, self.device = file, device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._thread = ThreadPoolExecutor(1, "prefetch")
         self._announced: _Announced | None = None
@@ -85,20 +86,42 @@ class Prefetcher:
                 tensor.record_stream(stream)
         return batch
 
+    def close(self) -> None:
+        """Read nothing more."""
+        self._thread.shutdown(cancel_futures=True)
+
     def _fetch(self, rows: list[int]) -> ImageBatch:
         import torch
 
-        index = torch.tensor(rows)
+        pinned = self._stream is not None
+        images, masks = empty_rows(self.file.header, len(rows), pinned=pinned)
+        for place, row in enumerate(rows):
+            self.file.read(row, images[place], masks[place])
         if self._stream is None:
-            return ImageBatch(self.images.index_select(0, index), self.masks.index_select(0, index))
+            return ImageBatch(images, masks)
         # PyTorch's pinned memory knows the stream that copies from it, and is not reused before.
         with torch.cuda.stream(self._stream):
-            images, masks = self._copy(self.images, index), self._copy(self.masks, index)
+            images = images.to(self.device, non_blocking=True)
+            masks = masks.to(self.device, non_blocking=True)
             return ImageBatch(images, masks, self._stream.record_event())
 
-    def _copy(self, stored: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        import torch
 
-        gathered = torch.empty((len(index), *stored.shape[1:]), dtype=stored.dtype, pin_memory=True)
-        torch.index_select(stored, 0, index, out=gathered)
-        return gathered.to(self.device, non_blocking=True)
+def empty_rows(
+    header: CohortHeader, patients: int, device: str = "cpu", *, pinned: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Room for patients of a cohort: images (B, C, Z, Y, X) and masks (B, Z, Y, X).
+
+    Args:
+        header: Shape and precision.
+        patients: Their number.
+        device: Where they lie; `meta`: nowhere, the tensors have a shape and no values.
+        pinned: Whether an accelerator may copy from there while the processor goes on.
+    """
+    import torch
+
+    from pipeline.training.cohort_file import torch_type
+
+    dtype = torch_type(header.precision)
+    images = torch.empty((patients, *header.shape), dtype=dtype, device=device, pin_memory=pinned)
+    masks = torch.empty((patients, *header.shape[1:]), dtype=torch.uint8, device=device, pin_memory=pinned)
+    return images, masks

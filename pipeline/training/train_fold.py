@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -15,11 +16,14 @@ import numpy as np
 from pipeline.settings.training import TrainingSettings, is_file_of_weights
 from pipeline.tables.detections import FILE, write_detections
 from pipeline.tables.status import stage_folder
+from pipeline.training.cards import device_of_its_own
 from pipeline.training.checkpoint import exclusive_lock
 from pipeline.training.completed import remove_run_files, resume_completed, save_completed
 from pipeline.training.context import FoldData, FoldJob, fingerprint_of, load_fold, make_context
 from pipeline.training.detections import DETECTION, detections_table
-from pipeline.training.device import choose_device, reproducible
+from pipeline.training.device import reproducible
+from pipeline.training.interruptions import explained_out_of_memory
+from pipeline.training.memory_estimate import expected_memory
 from pipeline.training.outputs import (
     MASKED_SETS,
     NetworkPredictions,
@@ -33,7 +37,7 @@ from pipeline.training.outputs import (
 )
 from pipeline.training.progress import TENSORBOARD_FOLDER, history_csv, write_tensorboard
 from pipeline.training.trainer import TrainState, run_training, start_run
-from pipeline.training.validation import make_predictor, monitored_sets
+from pipeline.training.validation import FOR_A_PREDICTION, make_predictor, monitored_sets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,16 +66,18 @@ def train_fold(job: FoldJob, out: Path) -> None:
         CheckpointError: `job.work` holds a checkpoint of other settings, data or code.
     """
     begun = time.perf_counter()
-    device_config = choose_device(job.training)
     with (
         exclusive_lock(job.work),
+        device_of_its_own(job.training) as device_config,
         reproducible(device_config, job.threads, job.training.deterministic),
+        contextlib.closing(load_fold(job, device_config)) as data,
     ):
-        data = load_fold(job, device_config)
         context = make_context(job, data, device_config)
         monitored = monitored_sets(job.training.checkpoint_selection, data.rows)
         run = start_run(context, monitored, fingerprint_of(job, data, context), job.work)
         _log_start(run)
+        memory = expected_memory(job, data.cohort, device_config)
+        log.info("memory of the machine that this process is going to take: %s", memory.in_words())
         timing = resume_completed(run)
         if timing is None:
             run_training(run)
@@ -149,7 +155,9 @@ def _predict(job: FoldJob, data: FoldData, run: TrainState) -> NetworkPrediction
     masks_of = {p for p, name in set_of.items() if name in MASKED_SETS and "masks" in outputs}
     features = "deep_features" in outputs
     predictor = make_predictor(run.context)
-    return predict_patients(predictor, data.cohort, rows, masks_of=masks_of, features=features)
+    action = FOR_A_PREDICTION.format(patients=predictor.batch)
+    with explained_out_of_memory(lambda: f"predicting {len(rows)} patients", action):
+        return predict_patients(predictor, data.cohort, rows, masks_of=masks_of, features=features)
 
 
 def _predictions_table(

@@ -10,6 +10,7 @@ import math
 from pathlib import Path
 
 from pipeline.attempts import causes_of_end
+from pipeline.settings.step_memory import MB, StepSize, fold_memory, width_of
 from pipeline.workflow.study import Study
 
 GFLOP_PER_MEGAVOXEL = {
@@ -31,10 +32,8 @@ TIME_MARGIN = 1.5
 FIXED_MINUTES = 30
 """To read the crops, to predict all patients, and to write the results."""
 
-FIXED_MB = 4000
-"""PyTorch and its libraries, weights with their optimiser's moments, and predictions."""
-ACTIVATION_BYTES = 1500
-"""Per voxel of a batch at the published width in float32 (DeepMTS on an H200: 19.8 GiB for 14.7 megavoxels)."""
+MEMORY_MARGIN = 1.1
+"""A job's memory over what its fold is going to take: estimates hold within a tenth."""
 
 
 def fold_minutes(study: Study, model: str) -> int:
@@ -70,27 +69,30 @@ def step_seconds(study: Study, model: str) -> float:
     return max(LEAST_STEP_SECONDS, PASSES_OF_A_STEP * cost * megavoxels / rate)
 
 
-def fold_memory_mb(study: Study, model: str, which: str | None = None) -> int:
-    """Memory of the machine (not of its accelerator) that training or explaining a network takes, in MiB.
+def fold_memory_mb(study: Study, model: str) -> int:
+    """Memory of the machine (not of its accelerator) that a job of a network asks for, in MiB.
 
-    All patients' crops lie in memory at once: images as float32 and masks as bytes, and, until they
-    are on an accelerator, their float16 copies.
+    Where settings leave the precision to the machine, float32 is assumed, which takes more. The
+    crops are in a file that is read batch by batch, so that their number does not matter.
 
     Args:
         study: Settings and cohort table.
         model: A network of the study.
-        which: Set of patients that is loaded; default: all.
     """
-    training = study.settings.training_of(model)
-    channels = len(study.settings.crop.channels) if study.from_scanner else 3
+    training, network = study.settings.training_of(model), study.networks[model]
     on_cpu = training.device == "cpu"
-    bytes_per_voxel = channels * (4 if on_cpu else 6) + 1
-    data = len(study.cohort.ids(which)) * math.prod(_stored_shape(study)) * bytes_per_voxel
-    activations = 0.0
-    if on_cpu:
-        at_once = math.ceil(training.batch / training.gradient_accumulation)
-        activations = at_once * math.prod(_shape(study)) * ACTIVATION_BYTES * max(_width(study, model), 0.25)
-    return FIXED_MB + math.ceil((data + activations) / 1024**2)
+    size = StepSize(
+        kind=network.kind,
+        width=_width(study, model),
+        channels=len(study.settings.crop.channels) if study.from_scanner else 3,
+        shape=_shape(study),
+        stored=_stored_shape(study),
+        batch=training.batch,
+        at_once=math.ceil(training.batch / training.gradient_accumulation),
+        precision_bytes=2 if training.stored_as in ("float16", "bfloat16") else 4,
+    )
+    need = fold_memory(size, "cpu" if on_cpu else "cuda", half=training.precision in ("bf16", "fp16"))
+    return math.ceil(MEMORY_MARGIN * need.peak / MB)
 
 
 def _shape(study: Study) -> tuple[int, int, int]:
@@ -106,8 +108,7 @@ def _stored_shape(study: Study) -> tuple[int, ...]:
 
 
 def _width(study: Study, model: str) -> float:
-    """Factor on the published number of filters; 1 for networks without such a setting."""
-    return float(study.networks[model].model_dump().get("width", 1.0))
+    return width_of(study.networks[model].model_dump())
 
 
 def grown(base: int, shortage: str, log: Path, attempt: int, most: int | None = None) -> int:

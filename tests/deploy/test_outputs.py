@@ -16,6 +16,7 @@ from pipeline.deploy.covariate_shift import StageFolders
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.outputs import mask_on_image, write_prediction
 from pipeline.deploy.predict import MemberScores, Prediction, RiskEstimate, estimate_risk
+from pipeline.settings.dicom import ContourSettings
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, read_crop, write_crop
 from pipeline.volumes.nifti import read_nifti, write_nifti
@@ -125,6 +126,35 @@ def test_a_bundle_of_the_pet_alone_puts_its_mask_on_the_pet(prediction: Predicti
     assert mask.grid.matches(pet) and not (tmp_path / "out" / "mask_ct.nii.gz").exists()
     centroid = pet.points(np.argwhere(mask.array)).mean(axis=0)
     assert centroid == pytest.approx((to_pet @ [6, -4, 2, 1])[:3], abs=0.5)
+
+
+def test_classes_are_labels_of_the_mask(prediction: Prediction, tmp_path: Path) -> None:
+    """Of the ball the half at x < 6 mm of the template is the first class, the other half the second."""
+    attributes, stored = read_crop(prediction.folders.crop).attributes, tuple(n + 2 * MARGIN for n in SHAPE)
+    inner = tuple(slice(MARGIN, n - MARGIN) for n in stored)
+    x = attributes.grid(stored).points(np.argwhere(np.ones(stored, bool)))[:, 0].reshape(stored)[inner]
+    assert prediction.probability is not None
+    of_classes = np.stack([prediction.probability * (x < 6), prediction.probability * (x >= 6)])
+    classed = replace(prediction, class_probability=of_classes.astype(np.float32))
+    stages = make_manifest(shape=SHAPE).stages
+    contours = ContourSettings(classes={"gtvp": 1, "gtvn": 2})
+    manifest = make_manifest(
+        shape=SHAPE, stages=stages.model_copy(update={"contours": contours}), source="nifti"
+    )
+    (tmp_path / "MODEL_CARD.md").write_text("card")
+    write_prediction(Bundle(tmp_path, manifest, IDENTITY), classed, tmp_path / "out")
+    mask = read_nifti(tmp_path / "out" / "mask_ct.nii.gz").array
+    assert np.array_equal(mask > 0, mask_on_image(manifest, prediction).array > 0)
+    points = CT.points(np.argwhere(mask)) - turn(20)[:3, 3]
+    in_template = points @ turn(20)[:3, :3]
+    clear = np.abs(in_template[:, 0] - 6) > 2.5
+    wanted = np.where(in_template[:, 0] < 6, 1, 2)
+    assert clear.any() and np.array_equal(mask[mask > 0][clear], wanted[clear])
+    content = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert list(content["class_ml"]) == ["gtvp", "gtvn"]
+    assert content["class_ml"]["gtvn"] == pytest.approx((mask == 2).sum() * CT.voxel_ml())
+    assert "of it gtvn" in (tmp_path / "out" / "report.html").read_text()
+    assert sum(content["class_ml"].values()) == pytest.approx(content["mask_ml"])
 
 
 class Reader(HTMLParser):

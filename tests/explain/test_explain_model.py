@@ -120,7 +120,7 @@ def test_files_of_the_job(trained: Path, study: Path, tmp_path: Path) -> None:
 def test_restored_network_predicts_what_the_fold_wrote(trained: Path, study: Path) -> None:
     from pipeline.tables.outcomes import read_outcomes
     from pipeline.tables.predictions import read_predictions
-    from pipeline.training.dataset import load_cohort
+    from pipeline.training.dataset import CohortSource, load_cohort
     from pipeline.training.device import choose_device
     from pipeline.training.outputs import predict_patients
     from pipeline.training.predict import Predictor
@@ -129,7 +129,8 @@ def test_restored_network_predicts_what_the_fold_wrote(trained: Path, study: Pat
     device_config = choose_device(network.training)
     table = read_predictions(trained / "fold0" / "predictions.parquet")
     rows = read_outcomes(study / "cohort.parquet").loc[table["patient_id"]]
-    cohort = load_cohort(study / "crops", rows, network.encoder.transform(rows), "zscore", device_config)
+    source = CohortSource(study / "crops", "zscore")
+    cohort = load_cohort(source, rows, network.encoder.transform(rows), device_config)
     predictor = Predictor(
         device_config.to_device(network.net).eval(), device_config, network.network.losses, 4
     )

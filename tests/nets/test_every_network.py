@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.losses.combined import combined_loss
 from pipeline.losses.discrete_time import interval_survival
-from pipeline.nets import pooling
+from pipeline.nets import pointwise, pooling
 from pipeline.nets.registry import build
 from pipeline.settings import kinds
 from pipeline.settings.losses import LossSettings
@@ -174,8 +174,13 @@ class Called(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = str(func.overloadpacket)
-        fractions = name == "aten.cumsum" and args[0].is_floating_point()
-        self.names.add(f"{name} of fractions" if fractions else name)
+        if name == "aten.cumsum" and args[0].is_floating_point():
+            name += " of fractions"
+        # A voxel of windows that do not overlap has one gradient at most: there is no order of additions.
+        if name.startswith("aten.max_pool") and name.endswith("_backward"):
+            kernel, stride = args[2:4]
+            name += " of windows apart" if all(s >= k for k, s in zip(kernel, stride, strict=True)) else ""
+        self.names.add(name)
         return func(*args, **(kwargs or {}))
 
 
@@ -235,7 +240,8 @@ class TestEvery:
 
     def test_deterministic_mode_meets_no_operator_without_such_a_form(self, settings, shape, monkeypatch):
         """A processor stands in for an accelerator: which operators are called does not depend on it."""
-        monkeypatch.setattr(pooling, "must_be_deterministic", lambda x: True)
+        for module in (pooling, pointwise):
+            monkeypatch.setattr(module, "must_be_deterministic", lambda x: True)
         image, clinical, mask, targets = batch(shape)
         net = fresh(settings)
         with Called() as called:

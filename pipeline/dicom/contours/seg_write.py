@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline import __version__
 from pipeline.errors import GeometryError
-from pipeline.volumes.volume import Grid
+from pipeline.volumes.volume import Grid, Volume
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
@@ -29,29 +29,28 @@ IDENTITY = (
 )  # fmt: skip
 """What an archive files an object by: required, and empty unless it is asked for (type 2, PS3.3 C.7)."""
 OFF_VOXEL = 0.05
+TUMOUR = "Tumour (predicted)"
 
 
 def write_segmentation(
-    mask: npt.NDArray[np.bool_],
-    grid: Grid,
+    mask: Volume,
     files: Sequence[Path],
     out: Path,
     *,
-    label: str = "Tumour (predicted)",
+    labels: Sequence[str] = (TUMOUR,),
     identity: bool = False,
 ) -> None:
-    """Write a binary DICOM SEG (PS3.3 A.51) with one segment, made by software.
+    """Write a binary DICOM SEG (PS3.3 A.51) with a segment for each label of a mask, made by software.
 
     It refers to the image's instances and frame of reference. Name, number, dates and the like
     of patient and study are left empty unless `identity` asks for them: only an archive that is
     to file the object needs them.
 
     Args:
-        mask: (z, y, x), with at least one voxel.
-        grid: Its grid, that of the converted image.
+        mask: uint8 (z, y, x), labels from 1, with at least one voxel; on the grid of the converted image.
         files: The image's DICOM files, one per slice.
         out: File.
-        label: (0062,0005) Segment Label.
+        labels: (0062,0005) *Segment Label* of 1, 2, …; one that no voxel has is a segment without frames.
         identity: Copy the attributes that identify patient and study.
 
     Raises:
@@ -61,7 +60,7 @@ def write_segmentation(
     from highdicom.uid import UID
     from pydicom import dcmread
 
-    if not mask.any():
+    if not mask.array.any():
         raise GeometryError("an empty mask makes no DICOM SEG")
     tags = [*NEEDED, *(IDENTITY if identity else ())]
     images = [dcmread(path, force=True, specific_tags=list(tags)) for path in files]
@@ -69,12 +68,12 @@ def write_segmentation(
         for name in IDENTITY:
             if name not in image:
                 setattr(image, name, "")
-    pixels = np.stack([_slice_of(mask, grid, image) for image in images])
+    pixels = np.stack([_slice_of(mask.array, mask.grid, image) for image in images])
     segmentation = Segmentation(
         source_images=images,
         pixel_array=pixels,
         segmentation_type="BINARY",
-        segment_descriptions=[_description(label)],
+        segment_descriptions=[_description(number, label) for number, label in enumerate(labels, start=1)],
         series_instance_uid=UID(),
         series_number=900,
         sop_instance_uid=UID(),
@@ -90,8 +89,8 @@ def write_segmentation(
     segmentation.save_as(out)
 
 
-def _description(label: str) -> SegmentDescription:
-    """The one segment: a neoplasm, found by this software."""
+def _description(number: int, label: str) -> SegmentDescription:
+    """A segment: a neoplasm, found by this software."""
     from highdicom.content import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
     from highdicom.sr.coding import CodedConcept
@@ -102,7 +101,7 @@ def _description(label: str) -> SegmentDescription:
         family=CodedConcept("123109", "DCM", "Artificial Intelligence"),
     )
     return SegmentDescription(
-        segment_number=1,
+        segment_number=number,
         segment_label=label,
         segmented_property_category=CodedConcept("49755003", "SCT", "Morphologically Abnormal Structure"),
         segmented_property_type=CodedConcept("108369006", "SCT", "Neoplasm"),
@@ -111,7 +110,7 @@ def _description(label: str) -> SegmentDescription:
     )
 
 
-def _slice_of(mask: npt.NDArray[np.bool_], grid: Grid, image: Dataset) -> npt.NDArray[np.uint8]:
+def _slice_of(mask: npt.NDArray[np.uint8], grid: Grid, image: Dataset) -> npt.NDArray[np.uint8]:
     """The mask in the rows and columns of one image file."""
     cosines = np.array(image.ImageOrientationPatient, dtype=float).reshape(2, 3)
     row_mm, column_mm = (float(v) for v in image.PixelSpacing)

@@ -7,9 +7,9 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from pipeline.nets.blocks import ConvNormRelu, NormRelu, UpsampleAndJoin
+from pipeline.nets.blocks import Conv3d, ConvNormRelu, NormRelu, UpsampleAndJoin
 from pipeline.nets.pooling import MaxPool
-from pipeline.training.gpu.conv import convolve
+from pipeline.training.gpu.conv import convolve, convolve_repeatably
 from pipeline.training.gpu.join import upsample_and_join
 from pipeline.training.gpu.norm import normalise_rectify_add
 from pipeline.training.gpu.pool import max_pool
@@ -24,6 +24,8 @@ FEW_FILTERS = 16
 """Channels and filters up to which the own convolution is faster than cuDNN's, which pads them to 32."""
 FEW_FILTERS_DETERMINISTIC = 32
 """The same in deterministic mode, where cuDNN's gradients of weights take several times longer."""
+MOST_FILTERS = 64
+"""Filters up to which the own gradient of weights serves deterministic mode."""
 CONVOLVED = 1 << 17
 """Voxels of a batch from which on it is (measured on an H200)."""
 
@@ -39,6 +41,8 @@ def replace(network: nn.Module) -> None:
             module.forward = functools.partial(_upsample_and_join, module)  # type: ignore[method-assign]
         elif isinstance(module, MaxPool) and not module.padding:
             module.forward = functools.partial(_max_pool, module)  # type: ignore[method-assign]
+        elif isinstance(module, Conv3d) and _keeps_size(module):
+            module.forward = functools.partial(_convolution, module)  # type: ignore[method-assign]
 
 
 def _learns(norm: nn.Module) -> bool:
@@ -69,7 +73,7 @@ def _conv_norm_relu(module: ConvNormRelu, x: Tensor, added: Tensor | None = None
     if has_few_channels(conv, x):
         convolved = convolve(x.to(dtype), conv.weight)
     else:
-        convolved = nn.functional.conv3d(x, conv.weight, None, padding=conv.padding)
+        convolved = conv._conv_forward(x, conv.weight, None)
     return normalise_rectify_add(convolved, norm, conv.bias, added)
 
 
@@ -81,6 +85,28 @@ def has_few_channels(conv: nn.Conv3d, image: Tensor) -> bool:
         and conv.out_channels <= (FEW_FILTERS_DETERMINISTIC if strict else FEW_FILTERS)
         and image.numel() // image.shape[1] >= CONVOLVED
     )
+
+
+def _keeps_size(conv: nn.Conv3d) -> bool:
+    """Whether it is a plain 3×3×3 convolution with padding 1 or a plain 1×1×1 one."""
+    side = conv.kernel_size[0]
+    return (
+        side in (1, 3)
+        and conv.kernel_size == (side,) * 3
+        and conv.padding == (side // 2,) * 3
+        and conv.stride == conv.dilation == (1, 1, 1)
+        and conv.groups == 1
+        and conv.padding_mode == "zeros"
+    )
+
+
+def _convolution(module: Conv3d, x: Tensor) -> Tensor:
+    dtype = half_type(x)
+    strict = torch.are_deterministic_algorithms_enabled()
+    learns = torch.is_grad_enabled() and module.weight.requires_grad
+    if dtype is None or not strict or not learns or module.out_channels > MOST_FILTERS:
+        return type(module).forward(module, x)
+    return convolve_repeatably(x.to(dtype), module.weight, module.bias)
 
 
 def _norm_relu(module: NormRelu, x: Tensor) -> Tensor:

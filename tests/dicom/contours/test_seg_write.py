@@ -18,7 +18,7 @@ from pipeline.phantoms.headers import PLANTED
 from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.volumes.nifti import read_grid
-from pipeline.volumes.volume import Grid
+from pipeline.volumes.volume import Grid, Volume
 from tests.deploy.scans import write_scan
 
 
@@ -41,12 +41,32 @@ def lopsided(grid: Grid) -> np.ndarray:
     return mask
 
 
+def of(mask: np.ndarray, grid: Grid) -> Volume:
+    """A mask as a label volume."""
+    return Volume(mask.astype(np.uint8), grid, "mask")
+
+
+def test_classes_are_segments_of_their_own(ct: tuple[Grid, list[Path]], tmp_path: Path) -> None:
+    grid, files = ct
+    labels = lopsided(grid).astype(np.uint8)
+    labels[3:5] *= 2
+    labels[2, 10, 10] = 0
+    names = ("gtvp (predicted)", "gtvn (predicted)", "absent (predicted)")
+    write_segmentation(of(labels, grid), files, tmp_path / "seg.dcm", labels=names)
+    written = dcmread(tmp_path / "seg.dcm")
+    assert [item.SegmentLabel for item in written.SegmentSequence] == list(names)
+    segments = segment_masks(written, [1, 2, 3], grid)
+    for label in (1, 2):
+        assert np.array_equal(segments[label], labels == label)
+    assert not segments[3].any()
+
+
 def test_our_reader_and_highdicoms_find_the_mask(ct: tuple[Grid, list[Path]], tmp_path: Path) -> None:
     import highdicom
 
     grid, files = ct
     mask, out = lopsided(grid), tmp_path / "seg.dcm"
-    write_segmentation(mask, grid, files[::-1], out)
+    write_segmentation(of(mask, grid), files[::-1], out)
     assert np.array_equal(segment_masks(dcmread(out), [1], grid)[1], mask)
     volume = highdicom.seg.segread(out).get_volume(combine_segments=True)
     placed = np.zeros(grid.shape, dtype=bool)
@@ -58,8 +78,8 @@ def test_our_reader_and_highdicoms_find_the_mask(ct: tuple[Grid, list[Path]], tm
 
 def test_nobody_is_named_unless_asked_for(ct: tuple[Grid, list[Path]], tmp_path: Path) -> None:
     grid, files = ct
-    write_segmentation(lopsided(grid), grid, files, tmp_path / "blank.dcm")
-    write_segmentation(lopsided(grid), grid, files, tmp_path / "whole.dcm", identity=True)
+    write_segmentation(of(lopsided(grid), grid), files, tmp_path / "blank.dcm")
+    write_segmentation(of(lopsided(grid), grid), files, tmp_path / "whole.dcm", identity=True)
     values = PLANTED.values() if isinstance(PLANTED, dict) else PLANTED
     blank, whole = ((tmp_path / f"{n}.dcm").read_bytes() for n in ("blank", "whole"))
     assert not [value for value in values if str(value).encode() in blank]
@@ -74,9 +94,9 @@ def test_nobody_is_named_unless_asked_for(ct: tuple[Grid, list[Path]], tmp_path:
 def test_what_does_not_fit_is_refused(ct: tuple[Grid, list[Path]], tmp_path: Path) -> None:
     grid, files = ct
     with pytest.raises(GeometryError, match="empty mask"):
-        write_segmentation(np.zeros(grid.shape, dtype=bool), grid, files, tmp_path / "a.dcm")
+        write_segmentation(of(np.zeros(grid.shape, dtype=bool), grid), files, tmp_path / "a.dcm")
     x, y, z = grid.origin_mm
     for origin in ((x + 1.0, y, z), (x, y, z + 500)):
         moved = Grid(grid.shape, grid.spacing_mm, origin, grid.direction)
         with pytest.raises(GeometryError, match="are not the mask's voxels"):
-            write_segmentation(lopsided(grid), moved, files, tmp_path / "b.dcm")
+            write_segmentation(of(lopsided(grid), moved), files, tmp_path / "b.dcm")

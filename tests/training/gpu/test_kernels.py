@@ -64,6 +64,28 @@ def test_convolution(
     close(w.grad, v.grad, 1e-5)
 
 
+@pytest.mark.parametrize(("channels", "filters", "side"), [(12, 16, 3), (40, 5, 1), (16, 80, 3)])
+def test_gradient_of_weights_for_deterministic_mode(
+    device: torch.device, channels: int, filters: int, side: int
+) -> None:
+    from pipeline.training.gpu.conv import convolve_repeatably
+
+    x, g = image(device, (2, channels, 3, 4, 5)), image(device, (2, filters, 3, 4, 5), 2)
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(filters, channels, side, side, side, generator=generator).to(HALF).float().to(device)
+    bias = torch.linspace(-1, 1, filters).to(HALF).float().to(device)
+    leaves, exact = [leaf(t) for t in (x, weight, bias)], [leaf(t.double()) for t in (x, weight, bias)]
+    y = convolve_repeatably(*leaves)
+    y.backward(g)
+    want = functional.conv3d(*exact, padding=side // 2)
+    want.backward(g.double())
+    close(y, want)
+    for ours, theirs, tolerance in zip(leaves, exact, (CLOSE, 1e-5, 1e-5), strict=True):
+        assert ours.grad is not None and theirs.grad is not None
+        assert ours.grad.dtype == ours.dtype
+        close(ours.grad, theirs.grad, tolerance)
+
+
 @pytest.mark.parametrize("added", [False, True])
 @pytest.mark.parametrize("shape", [(2, 8, 5, 9, 16), (1, 24, 3, 4, 5), (3, 5, 2, 3, 3)])
 def test_normalise_rectify_add(device: torch.device, shape: tuple[int, ...], added: bool) -> None:
