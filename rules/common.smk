@@ -27,7 +27,7 @@ from pipeline.workflow.guards import (
     stops_at_exclusions,
 )
 from pipeline.workflow.paths import StudyPaths
-from pipeline.workflow.records import mark_results_without_record
+from pipeline.workflow.records import correct_future_times, mark_results_without_record
 from pipeline.workflow.study import load_study
 
 prepare_environment(ROOT)
@@ -51,6 +51,7 @@ os.environ[ON_BAD_PATIENT] = settings.study.on_bad_patient
 # Snakemake reads --touch after this file; it records results as they are.
 if workflow.is_main_process and not {"--touch", "-t"} & set(sys.argv):
     try:
+        announce(correct_future_times(paths, STARTED))
         announce(mark_results_without_record(paths, FilePersistence()))
     except PipelineError as error:
         raise WorkflowError(str(error)) from None

@@ -116,7 +116,7 @@ def strip(example: Example) -> Strip:
             low, high = slices.window(name, image)
             grey = np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
             empty = np.zeros(image.shape, dtype=bool)
-            manual, predicted = (empty if m is None else m for m in (example.manual, example.predicted))
+            manual, predicted = (empty if m is None else m > 0 for m in (example.manual, example.predicted))
             parts.append(
                 Strip(
                     _tile(plane.of(grey if name == "pet" else 1 - grey), aspect),

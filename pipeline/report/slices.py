@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.report.job import ReportJob
+from pipeline.report.mask_classes import Labels, class_colour, class_handles, voted_labels
 from pipeline.report.page import ReportContent
 from pipeline.report.sections import StudyResults
 from pipeline.report.style import COLOURS, WIDTH, FigureCanvas
@@ -37,18 +38,20 @@ class Example:
     Attributes:
         patient_id: Identifies the patient.
         images: Channel → image (z, y, x): `pet` in SUV, `ct` in HU, others as they are.
-        manual: Contour from the study, or None.
-        predicted: Out-of-sample contour of a network, or None.
+        manual: Labels (z, y, x) of the study's contour, or None; 1: the lesion, or 1, 2, … the classes.
+        predicted: Labels of a network's contour, out of sample, or None.
         caption: Text beside the images.
         aspect: Pixel height / width of an axial slice, and of a coronal one.
+        classes: Names of the classes of the mask; empty: it tells none apart.
     """
 
     patient_id: str
     images: dict[str, Image]
-    manual: Mask | None
-    predicted: Mask | None
+    manual: Labels | None
+    predicted: Labels | None
     caption: str
     aspect: tuple[float, float]
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,22 +133,21 @@ def choose_examples(table: pd.DataFrame, count: int) -> list[str]:
     return [str(ids[i]) for i in picks]
 
 
-def load_example(job: ReportJob, patient_id: str, predicted: Mask | None, caption: str) -> Example:
+def load_example(job: ReportJob, patient_id: str, predicted: Labels | None, caption: str) -> Example:
     """Read a patient's crop; a mask that does not fit its grid is left out."""
     return example_of(read_crop(job.results / "crops" / f"{patient_id}.zarr"), predicted, caption)
 
 
-def example_of(crop: Crop, predicted: Mask | None, caption: str) -> Example:
+def example_of(crop: Crop, predicted: Labels | None, caption: str) -> Example:
     """A crop without its margin; a predicted mask that does not fit its grid is left out."""
     z, y, x = crop.attributes.spacing_mm
     inner = without_margin(crop.image.shape[1:], crop.attributes.margin)
     images = {name: crop.image[i][inner] for i, name in enumerate(crop.attributes.channels)}
     shape = next(iter(images.values())).shape
-    manual = None if crop.mask is None else crop.mask[inner].astype(bool)
+    manual = None if crop.mask is None else crop.mask[inner]
     fits = predicted is not None and predicted.shape == shape
-    return Example(
-        crop.attributes.patient_id, images, manual, predicted if fits else None, caption, (y / x, z / x)
-    )
+    shown, classes = predicted if fits else None, crop.attributes.classes
+    return Example(crop.attributes.patient_id, images, manual, shown, caption, (y / x, z / x), classes)
 
 
 def without_margin(shape: tuple[int, ...], margin: int) -> tuple[slice, ...]:
@@ -153,7 +155,7 @@ def without_margin(shape: tuple[int, ...], margin: int) -> tuple[slice, ...]:
     return tuple(slice(margin, n - margin) if margin and n > 1 else slice(None) for n in shape)
 
 
-def predicted_mask(folders: Sequence[Path], patient_id: str, splits: Splits) -> Mask | None:
+def predicted_mask(folders: Sequence[Path], patient_id: str, splits: Splits) -> Labels | None:
     """A network's mask of a patient by the folds that the report's numbers come from.
 
     Development: the fold that held the patient out. External: the majority of all folds
@@ -172,10 +174,8 @@ def predicted_mask(folders: Sequence[Path], patient_id: str, splits: Splits) -> 
         store = folder / "masks.zarr"
         unseen = patient_id in splits.external or patient_id in splits.folds[number].test
         if unseen and (store / patient_id).is_dir():
-            votes.append(np.asarray(zarr.open_array(store / patient_id, mode="r")[...]) > 0)
-    if not votes:
-        return None
-    return np.asarray(np.mean(votes, axis=0) >= 0.5)
+            votes.append(np.asarray(zarr.open_array(store / patient_id, mode="r")[...], dtype=np.uint8))
+    return voted_labels(votes) if votes else None
 
 
 def focus(example: Example) -> tuple[int, int, int]:
@@ -186,7 +186,7 @@ def focus(example: Example) -> tuple[int, int, int]:
         image = example.images.get("pet", next(iter(example.images.values())))
         peak = np.unravel_index(int(np.argmax(image)), image.shape)
         return int(peak[0]), int(peak[1]), int(peak[2])
-    areas = [mask.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
+    areas = [(mask > 0).sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
     return int(areas[0].argmax()), int(areas[1].argmax()), int(areas[2].argmax())
 
 
@@ -268,8 +268,11 @@ def _panel(axis: Any, example: Example, name: str, plane: SlicePlane) -> None:
         interpolation="nearest", aspect=example.aspect[0 if plane.axial else 1],
     )  # fmt: skip
     for mask, colour, style in ((example.manual, MANUAL, "-"), (example.predicted, PREDICTED, "--")):
-        if mask is not None:
-            outline(axis, plane.of(mask), colour, style)
+        if mask is None:
+            continue
+        labels = {number: class_colour(number) for number in range(1, len(example.classes) + 1)}
+        for number, shade in (labels or {1: colour}).items():
+            outline(axis, plane.of(mask == number if labels else mask > 0), shade, style)
 
 
 def outline(axis: Any, mask: Mask, colour: str, style: str, width: float = 1.2) -> None:
@@ -282,12 +285,18 @@ def _legend(figure: Any, examples: list[Example]) -> None:
     from matplotlib.lines import Line2D
 
     handles = []
-    if any(e.manual is not None for e in examples):
-        handles.append(Line2D([], [], color=MANUAL, label="contour of the study"))
-    if any(e.predicted is not None for e in examples):
-        handles.append(Line2D([], [], color=PREDICTED, ls="--", label="predicted, out of sample"))
+    manual = any(e.manual is not None for e in examples)
+    predicted = any(e.predicted is not None for e in examples)
+    classes = next((e.classes for e in examples if e.classes), ())
+    if classes:
+        handles = class_handles(classes, manual, predicted)
+    else:
+        if manual:
+            handles.append(Line2D([], [], color=MANUAL, label="contour of the study"))
+        if predicted:
+            handles.append(Line2D([], [], color=PREDICTED, ls="--", label="predicted, out of sample"))
     if handles:
-        figure.legend(handles=handles, loc="lower right", ncols=2, fontsize=8)
+        figure.legend(handles=handles, loc="lower right", ncols=max(2, len(handles)), fontsize=8)
 
 
 def block_means(image: Image) -> Image:

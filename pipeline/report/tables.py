@@ -21,6 +21,7 @@ from pipeline.report.formatting import (
     is_known,
 )
 from pipeline.report.job import ReportJob
+from pipeline.report.mask_classes import class_columns
 from pipeline.report.survival_figures import group_name, survival_at
 from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.splits import Splits
@@ -178,7 +179,7 @@ def performance(
         discrimination=_wide(metrics, {**concordance, **spread, **aucs}, trained_on),
         calibration=_wide(metrics, probabilities, trained_on),
         agreement=_wide(metrics, agreement, trained_on),
-        masks=_wide(metrics, MASK_COLUMNS),
+        masks=_wide(metrics, {**MASK_COLUMNS, **class_columns(metrics)}),
         boxes=_wide(metrics, {"Average precision, overlap 0.5": "average_precision_iou50"}),
         labels=_wide(metrics, _label_columns(metrics)),
     )

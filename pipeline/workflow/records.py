@@ -7,6 +7,7 @@ of a study whose `.snakemake` was deleted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,9 @@ from pipeline.workflow.snakemake_files import records
 
 COPIED_LATER_S = 60.0
 """A result whose time is so much later than its job's end was not written by the job."""
+
+CLOCK_S = 60.0
+"""How far a result's time may lie in the future: clocks of a file server and its clients differ."""
 
 
 class Records(Protocol):
@@ -77,6 +81,30 @@ def mark_results_without_record(paths: StudyPaths, records: Records) -> list[str
     ]
 
 
+def correct_future_times(paths: StudyPaths, now: float) -> list[str]:
+    """Give results whose times lie in the future the present time.
+
+    They were made while the clock was ahead. Snakemake refuses every result that is made from them:
+    it would be older than its input. What is made from such a result is made again, once.
+
+    Args:
+        paths: The study's paths, relative to the working directory.
+        now: Seconds since the epoch.
+
+    Returns:
+        Lines that tell how many results were given another time.
+    """
+    ahead = [path for path in outputs_of(paths) if Path(path).exists() and _time(Path(path)) > now + CLOCK_S]
+    for path in ahead:
+        os.utime(_timed(Path(path)), (now, now))
+    if not ahead:
+        return []
+    return [
+        f"warning: {len(ahead)} results had times in the future, as the clock was ahead when they were made; "
+        "they have the present time now, and what rests on them is made again"
+    ]
+
+
 def outputs_of(paths: StudyPaths) -> Iterable[str]:
     """Every output that the rules of a study may write."""
     yield from shared_outputs(paths)
@@ -128,6 +156,11 @@ def copied_without_times(paths: StudyPaths) -> bool:
 
 
 def _time(path: Path) -> float:
-    """Time of a result as Snakemake takes it: of a folder that of a file in it."""
+    """Time of a result as Snakemake takes it."""
+    return _timed(path).stat().st_mtime
+
+
+def _timed(path: Path) -> Path:
+    """What has the time of a result: of a folder, a file in it."""
     stamp = path / ".snakemake_timestamp"
-    return (stamp if stamp.exists() else path).stat().st_mtime
+    return stamp if stamp.exists() else path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from snakemake.persistence.file import FilePersistence
 
 from pipeline.errors import PipelineError
 from pipeline.workflow.paths import StudyPaths
-from pipeline.workflow.records import mark_results_without_record, outputs_of
+from pipeline.workflow.records import correct_future_times, mark_results_without_record, outputs_of
 from pipeline.workflow.study import load_study
 from study_runner import Study, tiny_config, tiny_rows
 
@@ -45,6 +46,24 @@ def test_leftovers_of_jobs_that_did_not_end_are_marked(tiny: StudyPaths) -> None
     assert incomplete(tiny) == [tiny.stage("suv", "P002")]
     # The mark tells Snakemake; nothing more is to be said of it.
     assert mark_results_without_record(tiny, FilePersistence()) == []
+
+
+def test_results_of_the_future_get_the_present_time(tiny: StudyPaths) -> None:
+    """As Snakemake takes times: of a folder that of its own file in it."""
+    now, ahead = 1_000_000.0, 172_800.0
+    stage, plain, past = (tiny.stage("suv", f"P00{n}") for n in (1, 2, 3))
+    for path in (stage, plain, past):
+        Path(path).mkdir(parents=True)
+        os.utime(path, (now - 50, now - 50))
+    stamp = Path(stage) / ".snakemake_timestamp"
+    stamp.touch()
+    os.utime(stamp, (now + ahead, now + ahead))
+    os.utime(plain, (now + ahead, now + ahead))
+    (line,) = correct_future_times(tiny, now)
+    assert line.startswith("warning: 2 results had times in the future")
+    times = [Path(path).stat().st_mtime for path in (stamp, plain, past)]
+    assert times == [now, now, now - 50]
+    assert correct_future_times(tiny, now) == []
 
 
 def test_results_of_which_none_is_recorded_stop(tiny: StudyPaths) -> None:
