@@ -44,7 +44,8 @@ def build(settings: Network, in_channels: int, clinical: int) -> nn.Module:
         clinical: Number K of clinical features, 0 for none.
 
     Raises:
-        SettingsError: The network cannot be built for this number of channels or features.
+        SettingsError: The network cannot be built for this number of channels or features, or it is to
+            normalise batches like Keras and does not normalise them.
     """
     if in_channels < 1 or clinical < 0:
         raise SettingsError(
@@ -53,9 +54,32 @@ def build(settings: Network, in_channels: int, clinical: int) -> nn.Module:
             got=f"{in_channels} channels, {clinical} clinical features",
         )
     net = cast("nn.Module", module_of(settings.kind).build(settings, in_channels, clinical))
+    if settings.batch_norm_like == "keras":
+        use_keras_batch_norm(net, settings.kind)
     if settings.losses.weighting == "uncertainty":
         learn_loss_weights(net)
     return net
+
+
+def use_keras_batch_norm(net: nn.Module, kind: str) -> None:
+    """Give every batch normalisation Keras' constants, in place: epsilon 1e-3, momentum 0.99.
+
+    Keras' momentum is the share of the running statistics that stays, PyTorch's that of the batch: 0.99 is 0.01.
+
+    Raises:
+        SettingsError: The network has no batch normalisation.
+    """
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    layers = [module for module in net.modules() if isinstance(module, _BatchNorm)]
+    if not layers:
+        raise SettingsError(
+            f"a network of kind {kind} does not normalise batches",
+            where="batch_norm_like: keras",
+            action="leave batch_norm_like out of this model",
+        )
+    for layer in layers:
+        layer.eps, layer.momentum = 1e-3, 0.01
 
 
 def learn_loss_weights(net: nn.Module) -> None:

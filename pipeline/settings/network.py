@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -36,6 +36,12 @@ class Network(Model):
     losses: LossSettings = Field(default_factory=LossSettings, description="Terms of the loss.")
     training: dict[str, Any] = Field(
         default_factory=dict, description="Keys of the section `training` that differ for this model."
+    )
+    batch_norm_like: Literal["pytorch", "keras"] = Field(
+        "pytorch",
+        description="Constants of batch normalisation. `pytorch`: 1e-5 is added to the variance and running statistics "
+        "move by 0.1 of each batch (or what the network's paper says); `keras`: 1e-3 and 0.01 in every layer, as "
+        "the code of DeepMTS has them.",
     )
 
     def detected_kinds(self) -> int:

@@ -101,6 +101,13 @@ class TrainingSettings(Section):
         default_factory=AugmentSettings, description="Random transformations of training batches."
     )
     validate_every: int = Field(250, ge=1, description="Number of iterations between validations.")
+    history_every: int = Field(
+        0,
+        ge=0,
+        description="Number of iterations between further rows of the history, from the first iteration on: every term "
+        "of the loss, of training and validation patients. They choose no weights and end no training; 0: the history "
+        "has a row per validation.",
+    )
     checkpoint_selection: Literal["last", "best_validation", "best_test"] = Field(
         "best_validation",
         description="Weights that are kept: the last, the best on validation patients, or (as the papers do, marked "
@@ -177,3 +184,7 @@ class TrainingSettings(Section):
     outputs: tuple[Literal["masks", "deep_features"], ...] = Field(
         ("masks",), description="What is written beside the predictions."
     )
+
+    def records(self, iteration: int) -> bool:
+        """Whether the history has a further row after so many iterations, beside those of validations."""
+        return self.history_every > 0 and (iteration == 1 or iteration % self.history_every == 0)

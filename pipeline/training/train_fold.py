@@ -36,8 +36,8 @@ from pipeline.training.outputs import (
     write_network,
 )
 from pipeline.training.progress import TENSORBOARD_FOLDER, history_csv, write_tensorboard
-from pipeline.training.trainer import TrainState, monitored_sets, run_training, start_run
-from pipeline.training.validation import FOR_A_PREDICTION, make_predictor
+from pipeline.training.trainer import TrainState, run_training, start_run
+from pipeline.training.validation import FOR_A_PREDICTION, make_predictor, monitored_sets
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -155,8 +155,9 @@ def run_training(run: TrainState) -> None:
             if progress.is_finished(training):
                 break
             train_step(run, iteration)
-            if progress.iteration % training.validate_every == 0 or progress.is_finished(training):
-                _show(bar, validate(run))
+            is_due = progress.iteration % training.validate_every == 0 or progress.is_finished(training)
+            if is_due or training.records(progress.iteration):
+                _show(bar, validate(run, chooses=is_due))
             if progress.iteration % training.checkpoint_every == 0:
                 save_checkpoint(run)
                 saved = progress.iteration
@@ -249,8 +250,8 @@ def _numbers(values: list[torch.Tensor]) -> list[float]:
     return numbers
 
 
-def validate(run: TrainState) -> str:
-    """Score the monitored patients, add to the history, and keep the network if it is the best.
+def validate(run: TrainState, *, chooses: bool = True) -> str:
+    """Score the monitored patients, add to the history, and, where this `chooses`, keep the network if it is the best.
 
     Returns:
         Loss, Dice and C-index of each set, for the progress bar.
@@ -267,11 +268,13 @@ def validate(run: TrainState) -> str:
         scores = score_patients(context, rows)
         progress.add_scores(name, scores, rate)
         shown.append(f"{name} {scores.loss:.3f} Dice {scores.dice:.2f} C {scores.c_index:.2f}")
-        if name == selecting:
+        if chooses and name == selecting:
             progress.keep_if_best(scores, context.net, context.training)
     summary = ", ".join(shown)
-    log.info("iteration %d: %s", progress.iteration, summary)
-    write_bytes(run.work / HISTORY, history_csv(progress.history))
+    if chooses:
+        log.info("iteration %d: %s", progress.iteration, summary)
+        # Written whole each time, so not for every row of a fine history.
+        write_bytes(run.work / HISTORY, history_csv(progress.history))
     if run.tensorboard is not None:
         run.tensorboard.add(progress.history[logged:])
     run.stopwatch.validation_seconds += time.perf_counter() - begun
@@ -290,13 +293,6 @@ def save_checkpoint(run: TrainState) -> None:
         "random": random_states(run.context.device_config.device),
     }
     write_bytes(run.work / CHECKPOINT, pack(content))
-
-
-def monitored_sets(checkpoint_selection: str, rows: dict[str, list[int]]) -> dict[str, list[int]]:
-    """Sets that are scored during training: validation patients, and test patients only where the
-    study selects the checkpoint on them."""
-    names = ("validation", "test") if checkpoint_selection == "best_test" else ("validation",)
-    return {name: rows[name] for name in names if rows[name]}
 
 
 def _place(run: TrainState) -> str:

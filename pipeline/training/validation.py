@@ -51,6 +51,13 @@ class ValidationScores:
     c_index: float
 
 
+def monitored_sets(checkpoint_selection: str, rows: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Sets that are scored during training: validation patients, and test patients only where the
+    study selects the checkpoint on them."""
+    names = ("validation", "test") if checkpoint_selection == "best_test" else ("validation",)
+    return {name: rows[name] for name in names if rows[name]}
+
+
 def make_predictor(context: TrainContext) -> Predictor:
     """The network as it is, for prediction; not compiled, since shapes differ from those in training."""
     at_once = patients_at_once(context.cohort.shape, context.training.batch)

@@ -1,10 +1,13 @@
 """Parts that several networks share, where a number could be lost."""
 
+import pytest
 import torch
 
+from pipeline.errors import SettingsError
 from pipeline.nets.blocks import Linear, join_clinical
 from pipeline.nets.registry import build
 from pipeline.settings.networks.deepmts import MtHs
+from pipeline.settings.networks.pet_multiscale import AlexNet
 
 
 def test_bf16_keeps_apart_what_differs_little() -> None:
@@ -35,3 +38,20 @@ def test_a_networks_risks_stay_apart_under_bf16() -> None:
 def test_clinical_features_are_joined_as_they_are() -> None:
     clinical = torch.tensor([[1.001]])
     assert torch.equal(join_clinical(torch.zeros(1, 2), clinical, 1)[:, 2:], clinical)
+
+
+def test_batches_are_normalised_as_keras_does_where_asked_for() -> None:
+    # tf.keras.layers.BatchNormalization's defaults: epsilon 0.001, momentum 0.99, of which the batch has 0.01.
+    net = build(MtHs(width=0.125, batch_norm_like="keras"), 1, 0)
+    layers = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm3d)]
+    assert len(layers) > 20 and {(m.eps, m.momentum) for m in layers} == {(1e-3, 0.01)}
+    x = 2 * torch.randn(4, layers[0].num_features, 8, 8, 8) + 3
+    y = layers[0].train()(x)
+    mean, variance = x.mean((0, 2, 3, 4)), x.var((0, 2, 3, 4), unbiased=False)
+    by_hand = (x - mean[:, None, None, None]) / torch.sqrt(variance + 1e-3)[:, None, None, None]
+    assert torch.allclose(y, by_hand, atol=1e-4)
+    assert torch.allclose(layers[0].running_mean, 0.01 * mean, atol=1e-6)
+    plain = build(MtHs(width=0.125), 1, 0)
+    assert {m.eps for m in plain.modules() if isinstance(m, torch.nn.BatchNorm3d)} == {1e-5}
+    with pytest.raises(SettingsError, match="does not normalise batches"):
+        build(AlexNet(batch_norm_like="keras", losses={"labels": ["label_a"]}), 1, 0)
