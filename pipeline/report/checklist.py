@@ -42,6 +42,9 @@ def tripod_ai(kind: StudyKind) -> pd.DataFrame:
     import pandas as pd
 
     rows = [*_FRONT, *_data(kind), *_methods(kind), *_results(kind), *_END]
+    if not kind.survival:
+        # There is no verdict where nothing predicts survival.
+        rows = [(*row[:3], "" if "Verdict" in row[3] else row[3]) for row in rows]
     return pd.DataFrame(rows, columns=["Item", "What it asks for", "State", "Where"])
 
 
@@ -76,7 +79,7 @@ def _data(kind: StudyKind) -> list[Row]:
             DONE,
             f"Methods: each model; Models; {levels}".rstrip("; "),
         ),
-        ("10", "Sample size", AUTHORS, "patients and events learned from stand in Verdict"),
+        ("10", "Sample size", AUTHORS, "numbers learned from stand in Verdict"),
         ("11", "Missing data", DONE, "Cohort; Methods: Preparation of columns"),
     ]
 
@@ -97,7 +100,7 @@ def _methods(kind: StudyKind) -> list[Row]:
             "recalibration: Methods: Statistics" if kind.survival else "",
         ),
         ("12g", "How predictions were calculated", DONE, "Methods: Ensembles; model card of a bundle"),
-        ("13", "Class imbalance", DONE, "Methods: networks (events and others in equal numbers, where set)"),
+        ("13", "Class imbalance", DONE, "Methods: how networks draw their batches"),
         ("14", "Fairness", AUTHORS, "metrics by subgroup: evaluation.subgroups"),
         ("15", "Output of the model; thresholds", DONE, "Methods: Statistics"),
         (
@@ -117,7 +120,7 @@ def _results(kind: StudyKind) -> list[Row]:
     external = DONE if kind.external else NOT_DONE
     intervals = "Survival: discrimination, calibration, decision curves" if kind.survival else "Predictions"
     return [
-        ("20a", "Flow of patients, with events and follow-up", DONE, "Cohort"),
+        ("20a", "Flow of patients, with outcomes and follow-up", DONE, "Cohort"),
         ("20b", "Characteristics, missing values included", DONE, "Cohort: Patients"),
         (
             "20c",
@@ -125,7 +128,7 @@ def _results(kind: StudyKind) -> list[Row]:
             external,
             "Cohort: Patients" if kind.external else "no external patients",
         ),
-        ("21", "Patients and events in each analysis", DONE, "every table"),
+        ("21", "Patients and outcomes in each analysis", DONE, "every table"),
         ("22", "The full model", DONE, "Models: variables; all of it in a bundle"),
         ("23a", "Performance with intervals", DONE, intervals),
         (

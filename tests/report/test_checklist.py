@@ -35,6 +35,11 @@ def test_what_a_study_lacks_is_not_done(change: dict[str, bool], item: str) -> N
     assert state == NOT_DONE and tripod_ai(WHOLE).set_index("Item").loc[item, "State"] == DONE
 
 
+def test_without_survival_nothing_of_it_is_named() -> None:
+    text = tripod_ai(replace(WHOLE, survival=False)).to_string()
+    assert not [word for word in ("Verdict", "events", "recalibration") if word in text]
+
+
 def test_sources_follow_the_models() -> None:
     lasso = load_settings(study(models={"lasso": {"kind": "lasso_cox"}}))
     keys = cited_keys(lasso, survival=True)
