@@ -236,7 +236,14 @@ def _join_folds(folds: list[pd.DataFrame]) -> pd.DataFrame:
     by_patient = in_folds.groupby(level=1, sort=True)
     external = by_patient.mean().assign(set="external", fold=-1)
     # pandas averages the values that are there; a probability that some folds cannot give is missing.
-    external = external.mask(by_patient.count() < len(folds)) if len(external) else external
+    if len(external):
+        counted = by_patient.count()
+        missing = counted < len(folds)
+        # Dice of a class is missing where neither mask holds it: the folds that found it wrongly have 0,
+        # and leaving the patient out would hide them.
+        of_classes = [column for column in counted if str(column).startswith("dice_")]
+        missing[of_classes] = counted[of_classes] == 0
+        external = external.mask(missing)
     external["set"], external["fold"] = "external", -1
     if has_risk:
         external["spread"] = by_patient["risk"].std(ddof=1) if len(external) else np.nan

@@ -8,13 +8,20 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.bootstrap import MetricRow
-from pipeline.metrics.calibration import calibrate
+from pipeline.metrics.bootstrap import NO_VALUE, MetricRow
+from pipeline.metrics.calibration import Calibration, calibrate
 from pipeline.metrics.decision_curves import decision_curve
 from pipeline.metrics.predictions import RiskPredictions
-from pipeline.metrics.time_dependent import SurvivalOutcome, calibration_bins
+from pipeline.metrics.time_dependent import calibration_bins
 
 Array = NDArray[np.float64]
+LEAST_BY_HORIZON = 5
+"""Events by a horizon from which calibration there is estimated: with one, two resamples of five have none, and an
+interval of the others alone is far too short."""
+NOT_CALIBRATED = Calibration(
+    dict.fromkeys(("calibration_intercept", "calibration_slope", "ici", "e50", "e90"), NO_VALUE),
+    np.empty(0), np.empty(0), np.empty(0), np.empty(0),
+)  # fmt: skip
 Rows = list[dict[str, object]]
 
 
@@ -54,18 +61,25 @@ def probability_tables(
         known = np.isfinite(survival)
         if known.sum() < 2:
             continue
-        outcome = SurvivalOutcome.of(predictions.outcome.time[known], predictions.outcome.event[known])
+        outcome = predictions.outcome.of_members(known)
         if outcome.no_value_reason(days):
             continue
         of_known = survival[known]
-        calibration = calibrate(outcome, of_known, days, counts[:, known], confidence)
         patients, events = int(known.sum()), int(outcome.event.sum())
+        by_then = int(outcome.event[outcome.time <= days].sum())
+        if by_then < LEAST_BY_HORIZON:
+            calibration = NOT_CALIBRATED
+            reason = f"{by_then} event{'s' * (by_then != 1)} by {days:g} days: not estimated"
+        else:
+            calibration, reason = calibrate(outcome, of_known, days, counts[:, known], confidence), ""
         bins: Rows = [dict(row) for row in calibration_bins(outcome, of_known, days, confidence)]
         columns = (calibration.predicted, calibration.observed, calibration.low, calibration.high)
         yield ProbabilityTables(
             days,
             [
-                MetricRow(f"{name}_{days:g}d", interval, patients, events, _note(name, interval.value))
+                MetricRow(
+                    f"{name}_{days:g}d", interval, patients, events, reason or _note(name, interval.value)
+                )
                 for name, interval in calibration.values.items()
             ],
             bins,

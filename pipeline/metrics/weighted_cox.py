@@ -61,14 +61,20 @@ def fit_resamples(columns: Array, sets: RiskSets, counts: Array) -> Array:
     Returns:
         Coefficients; NaN where a resample has no event or no finite maximum.
     """
+    # Limits of the maximisation are in standard deviations, whatever the columns' units.
+    scale = columns.std(axis=-2, keepdims=True)
+    # Equal values differ by rounding at most; they stay as they are, and have no coefficient.
+    scale = np.where(scale > 1e-9 * np.abs(columns).max(axis=-2, keepdims=True), scale, 1.0)
+    columns = columns / scale
     if columns.ndim == 2:
-        columns = np.broadcast_to(columns, (len(counts), *columns.shape))
+        columns, scale = np.broadcast_to(columns, (len(counts), *columns.shape)), scale[None]
     size = max(1, _CHUNK // counts.shape[1])
     parts = [
         _newton(columns[i : i + size][:, sets.order], sets, counts[i : i + size][:, sets.order])
         for i in range(0, len(counts), size)
     ]
-    return np.concatenate(parts)
+    fitted: Array = np.concatenate(parts) / scale[:, 0]
+    return fitted
 
 
 def _newton(columns: Array, sets: RiskSets, counts: Array) -> Array:

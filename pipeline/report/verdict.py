@@ -165,7 +165,8 @@ def _calibration(job: ReportJob, metrics: pd.DataFrame, which: str) -> str:
         if is_known(slope.value):
             said += f", slope {format_interval(slope.value, slope.low, slope.high, 2)}"
         away = [text for text in (_off(ratio, _RATIO), _off(slope, _SLOPE)) if text]
-        agreed = "no deviation is shown (1 is ideal for both)"
+        judged = [each for each in (ratio, slope) if is_known(each.low) and is_known(each.high)]
+        agreed = "no deviation is shown (1 is ideal)" if judged else "agreement cannot be judged"
         return f"Probabilities at {when}, {which}: {said}: {'; '.join(away) or agreed}."
     return ""
 

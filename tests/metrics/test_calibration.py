@@ -58,6 +58,34 @@ def test_a_resample_without_events_or_with_perfect_separation_has_no_value():
     assert np.isnan(fit_resamples(-time[:, None], sets, counts[:1])).all()
 
 
+def test_coefficients_follow_the_scale_of_the_columns():
+    """A slope of narrow predictions is as certain as one of wide ones: only its unit differs."""
+    outcome, index, _ = cohort(100)
+    sets, counts = RiskSets.of(outcome.time, outcome.event), resamples(100, 50)
+    wide = fit_resamples(index[:, None], sets, counts)
+    narrow = fit_resamples(0.005 * index[:, None], sets, counts)
+    assert np.isfinite(narrow).all() and narrow * 0.005 == pytest.approx(wide)
+    varying = np.stack([index * factor for factor in np.linspace(1, 9, 50)])[:, :, None]
+    scaled = fit_resamples(varying, sets, counts)[:, 0] * np.linspace(1, 9, 50)
+    assert scaled == pytest.approx(wide[:, 0])
+
+
+def test_few_events_by_a_horizon_have_no_calibration():
+    from pipeline.metrics.predictions import Predictions, RiskPredictions
+    from pipeline.metrics.probability_tables import probability_tables
+
+    outcome, _, survival = cohort(60)
+    soon = float(np.sort(outcome.time[outcome.event == 1])[3])
+    patients = tuple(f"P{i}" for i in range(60))
+    predictions = RiskPredictions.of(
+        Predictions("m", "external", patients, None), outcome, -survival, {soon: survival, 700.0: survival}
+    )
+    early, late = probability_tables(predictions, resamples(60), 0.95)
+    assert all(row.note == f"4 events by {soon:g} days: not estimated" for row in early.metrics)
+    assert all(np.isnan(row.interval.value) for row in early.metrics) and not early.curve and early.bins
+    assert all(np.isfinite(row.interval.value) for row in late.metrics) and late.curve
+
+
 def test_true_probabilities_are_calibrated():
     outcome, _, survival = cohort(4000)
     found = calibrate(outcome, survival, HORIZON, resamples(4000), 0.95).values

@@ -81,7 +81,10 @@ def test_what_is_not_of_the_generator_is_refused() -> None:
     with pytest.raises(TableError, match="no such slice.*slices 1 to 3"):
         chest_slice(1, 4, SETTINGS)
     config = yaml.safe_load(STUDY.read_text())
+    names = config["contours"]["classes"]
     with pytest.raises(SettingsError, match="contours.classes of generated chest slices"):
-        load_settings({**config, "contours": {"classes": {"ground_glass": 2}}, "paper": None})
+        load_settings(
+            {**config, "contours": {"classes": dict(zip(names, (2, 3, 1), strict=True))}, "paper": None}
+        )
     with pytest.raises(SettingsError, match="both generate"):
         load_settings({**config, "disks": {}, "paper": None})

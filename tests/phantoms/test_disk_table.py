@@ -29,9 +29,11 @@ def test_paper_sizes(tmp_path: Path) -> None:
     assert disk.time == pytest.approx(table["D0001"].time_days, abs=1e-6)
 
 
-@pytest.mark.parametrize("study", ["disks", "disks_quick"])
+@pytest.mark.parametrize("study", ["disks", "disks_small", "disks_quick"])
 def test_the_committed_table_is_what_its_studies_generate(study: str, tmp_path: Path) -> None:
-    settings = load_settings(yaml.safe_load((ROOT / "config" / "studies" / f"{study}.yaml").read_text()))
+    settings = load_settings(
+        yaml.safe_load((ROOT / "config" / "studies" / "papers" / f"{study}.yaml").read_text())
+    )
     # Fixed before any network was trained: half the disk's contrast.
     assert settings.disks.noise == 0.5
     write_disk_table(settings.disks, tmp_path / "disks.csv")

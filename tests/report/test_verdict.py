@@ -87,6 +87,13 @@ def test_calibration_is_said_as_its_intervals_allow(
     assert found is not None and words in found.calibration and "1 year, external" in found.calibration
 
 
+def test_probabilities_without_intervals_are_not_called_right(job: ReportJob) -> None:
+    tables = evaluated((0, -1, 1), observed_expected=1.0)
+    tables.metrics.loc[tables.metrics["metric"].str.startswith("observed"), ["ci_low", "ci_high"]] = NAN
+    found = verdict(job, tables)
+    assert found is not None and "agreement cannot be judged" in found.calibration
+
+
 def test_a_network_that_hardly_trained_is_named(job: ReportJob) -> None:
     doubts = verdict(job, evaluated((0, -1, 1), dice=0.09)).doubts
     assert any("deepmts hardly finds the tumour (mean Dice 0.09)" in doubt for doubt in doubts)
