@@ -8,6 +8,7 @@ rule bundle:
         risks=paths.ensemble(BUNDLED),
         info=paths.ensemble_info(BUNDLED),
         cohort=paths.cohort,
+        splits=paths.splits,
         metrics=paths.metrics,
         stages=paths.stages("development"),
         template=paths.template_of(),

@@ -39,6 +39,11 @@ rule report:
         settings=settings.model_dump(mode="json"),
         results=lambda wildcards: paths.results,
         patients=cohort.ids(),
+        split_given=any(
+            patient.split
+            for patient in cohort.patients
+            if patient.set == "development"
+        ),
         code_of_results=lambda wildcards: depends.code_of_results(),
     message:
         "Report: figures, tables and pages"

@@ -13,5 +13,6 @@ with job(snakemake.log[0], snakemake.params.items()):
         patients=tuple(snakemake.params.patients),
         features=Path(snakemake.input.features) if snakemake.input.features else None,
         stability=Path(snakemake.input.stability) if snakemake.input.stability else None,
+        split_given=snakemake.params.split_given,
     )
     build_report(study, Path(snakemake.output[0]))

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -33,10 +33,15 @@ from pipeline.deploy.model_card import CardFacts, model_card
 from pipeline.metrics.risk_groups import cuts_by_fold
 from pipeline.provenance import versions
 from pipeline.settings.models import Model
+from pipeline.settings.network import Network
 from pipeline.settings.root import Settings
 from pipeline.tables.outcomes import has_outcomes, read_outcomes
+from pipeline.tables.splits import read_splits
 from pipeline.tables.status import read_whole, stage_folder
 from pipeline.tables.whole import whole_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +54,7 @@ class BundleJob:
         results: Its folder, `results/{study}`.
         model: The model or ensemble that is packed.
         members: Models it averages, in order.
-        folds: Number of folds.
+        folds: How often each model was trained: `plan.runs`.
         settings: All settings of the study. The bundle follows every stage, so it may read any section.
         feature_set: File of the radiomics feature set; None where radiomics is switched off.
     """
@@ -144,10 +149,29 @@ def _card_facts(job: BundleJob) -> CardFacts:
     folder = job.results / "metrics"
     read_whole(folder)
     cohort = read_outcomes(job.results / "cohort.parquet")
-    of_set = cohort[cohort["set"] == "external"]
-    events = int(of_set["event"].sum()) if has_outcomes(cohort) else None
-    external = (len(of_set), events) if len(of_set) else None
-    return CardFacts(pd.read_csv(folder / "metrics.csv"), external, job.folds)
+    # A network with a subset ranks nobody and is no other's member, so that it is packed alone.
+    subset = next((m.subset for m in job.models().values() if isinstance(m, Network) and m.subset), "")
+    if subset:
+        members = set(read_splits(job.results / "splits.json").subsets[subset])
+        seen = cohort[cohort.index.isin(members)]
+    else:
+        seen = cohort
+    external = _numbers(seen, "external")
+    return CardFacts(
+        pd.read_csv(folder / "metrics.csv"),
+        external if external[0] else None,
+        job.folds,
+        cross_validated=job.settings.plan.folds > 1,
+        learned=_numbers(seen, "development"),
+        subset=subset,
+        grouped="group" in cohort,
+    )
+
+
+def _numbers(cohort: pd.DataFrame, name: str) -> tuple[int, int | None]:
+    """Numbers of patients of a set and their events; None without outcomes."""
+    of_set = cohort[cohort["set"] == name]
+    return len(of_set), int(of_set["event"].sum()) if has_outcomes(cohort) else None
 
 
 def _pack_members(job: BundleJob, ensemble: Mapping[str, Any], out: Path) -> dict[str, Member]:

@@ -35,12 +35,20 @@ class CardFacts:
         metrics: `metrics.csv` of the study.
         external: Numbers of external patients and their events; None where there are none (of the
             events: in a study without outcomes).
-        folds: Number of folds.
+        runs: How often each member was trained: the number of folds, or of repeats without held-out patients.
+        cross_validated: Whether each development patient was held out by one fold.
+        subset: Subset of the cohort that the packed network was trained and judged on; empty: all patients.
+        learned: Numbers of development patients of it and their events, as for `external`.
+        grouped: Whether whole groups of patients were drawn for intervals, and not single patients.
     """
 
     metrics: pd.DataFrame
     external: tuple[int, int | None] | None
-    folds: int
+    runs: int
+    cross_validated: bool
+    learned: tuple[int, int | None]
+    subset: str = ""
+    grouped: bool = False
 
 
 def model_card(manifest: Manifest, facts: CardFacts) -> str:
@@ -78,11 +86,14 @@ def _use(manifest: Manifest) -> Iterator[str]:
 
 def _patients(manifest: Manifest, facts: CardFacts) -> Iterator[str]:
     cohort = manifest.cohort
-    yield f"- Learned from {_counted(cohort.patients, cohort.events)} in {facts.folds} folds."
+    whose = f" of the subset {facts.subset}" if facts.subset else ""
+    yield f"- Learned from {_counted(*facts.learned)}{whose} in {_runs(facts)}."
+    if facts.subset:
+        yield f"- The ranges below are of all {cohort.patients} development patients, not of the subset alone."
     if facts.external is None:
         yield "- No external patients: how it does elsewhere is not shown."
     else:
-        yield f"- Judged on {_counted(*facts.external)} of the external set."
+        yield f"- Judged on {_counted(*facts.external)}{whose} of the external set."
     if cohort.scanners:
         yield f"- PET scanners: {', '.join(cohort.scanners)}."
     yield ""
@@ -94,6 +105,12 @@ def _patients(manifest: Manifest, facts: CardFacts) -> Iterator[str]:
         yield f"| {covariate_title(name)} | {known.low:.4g} | {known.high:.4g} |"
     for name, levels in cohort.levels.items():
         yield f"| {name} | one of {', '.join(levels)} | |"
+
+
+def _runs(facts: CardFacts) -> str:
+    if facts.cross_validated:
+        return f"{facts.runs} folds"
+    return f"{facts.runs} training{'s' * (facts.runs > 1)}, without held-out patients"
 
 
 def _counted(patients: int, events: int | None) -> str:
@@ -108,7 +125,11 @@ def _performance(manifest: Manifest, facts: CardFacts) -> Iterator[str]:
     for days in manifest.horizons_days:
         when = horizon_name(days, manifest.study.time_unit)
         titles |= {f"{metric}_{days:g}d": f"{title}, {when}" for metric, title in _AT_HORIZONS.items()}
-    yield "Development patients were predicted by the fold that held them out; intervals are over patients."
+    over = "whole groups of patients" if facts.grouped else "patients"
+    if facts.cross_validated:
+        yield f"Development patients were predicted by the fold that held them out; intervals are over {over}."
+    else:
+        yield f"No development patient was held out, so none is judged; intervals are over {over}."
     yield ""
     yield "| metric | " + " | ".join(sets) + " |"
     yield "|---|" + "---|" * len(sets)
@@ -134,7 +155,7 @@ def _cell(rows: pd.DataFrame, name: str) -> str:
 def _limits(manifest: Manifest, facts: CardFacts) -> Iterator[str]:
     yield "- Patients outside of the ranges above, other scanners and other tracers: the prediction is flagged."
     yield "- Another endpoint, treatment or time than the study's: not tested."
-    events = [manifest.cohort.events, None if facts.external is None else facts.external[1]]
+    events = [facts.learned[1], None if facts.external is None else facts.external[1]]
     if any(count is not None and count < 2 * LEAST_EVENTS for count in events):
         yield f"- Fewer than {2 * LEAST_EVENTS} events in a set: its values are uncertain or not estimated."
     yield "- That another training would give another model is not in the intervals."
@@ -144,7 +165,7 @@ def _limits(manifest: Manifest, facts: CardFacts) -> Iterator[str]:
 
 def _making(manifest: Manifest, facts: CardFacts) -> Iterator[str]:
     for name, member in manifest.members.items():
-        yield f"- {name}: {member.kind}, {facts.folds} folds."
+        yield f"- {name}: {member.kind}, {_runs(facts)}."
     libraries = ", ".join(f"{name} {version}" for name, version in manifest.software.libraries.items())
     yield f"- SUVival {manifest.software.version}, code {manifest.software.code}; {libraries}."
     yield "- The bundle's identity is in the file `ID`; ask for it by `--expect`."

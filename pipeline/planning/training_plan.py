@@ -105,9 +105,14 @@ def _describe_model(model: ModelPlan, splits: Splits) -> dict[str, Any]:
 
 
 def caveats(job: TrainingPlanJob) -> list[str]:
-    """What has to be printed beside every table of this study."""
+    """What has to be printed beside every table of this study: of each network, and of what it starts from."""
     texts = []
-    for name, model in sorted(job.models.items()):
-        if model.training.checkpoint_selection == "best_test":
-            texts.append(f"{name}: the epoch was chosen on the test fold that is reported")
+    for name in sorted(job.models):
+        chain = [name]
+        while (start := job.models[chain[-1]].training.pretrained_from) in job.models and start not in chain:
+            chain.append(start)
+        for network in chain:
+            if job.models[network].training.checkpoint_selection == "best_test":
+                begun = "" if network == name else f"training started from {network}, of which "
+                texts.append(f"{name}: {begun}the epoch was chosen on the test fold that is reported")
     return texts

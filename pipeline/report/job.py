@@ -35,6 +35,7 @@ class ReportJob:
         features: Table of the radiomics features inside the manual contour; None where no model
             reads it.
         stability: Agreement of the features under perturbed contours; None where it was not measured.
+        split_given: Whether the cohort table's column `split` gave the sets or folds.
     """
 
     results: Path
@@ -43,6 +44,7 @@ class ReportJob:
     patients: tuple[str, ...]
     features: Path | None = None
     stability: Path | None = None
+    split_given: bool = False
 
     @property
     def headline(self) -> str:

@@ -46,13 +46,16 @@ CONTOURS = {
 """Contour that a classical model takes features from → what is said of it."""
 
 
-def methods(job: ReportJob, *, outcomes: bool = True, external: bool = True) -> list[tuple[str, str]]:
+def methods(
+    job: ReportJob, *, outcomes: bool = True, external: bool = True, grouped: bool = False
+) -> list[tuple[str, str]]:
     """Paragraphs (heading, text) that say what was done, with the numbers used.
 
     Args:
         job: The study.
         outcomes: Whether its patients have times and events.
         external: Whether there are external patients.
+        grouped: Whether the cohort table's column `group` names patients that stay together.
     """
     settings, survival = job.settings, bool(job.survival_models())
     paragraphs = []
@@ -60,7 +63,11 @@ def methods(job: ReportJob, *, outcomes: bool = True, external: bool = True) -> 
         paragraphs += [("Images", _images(settings)), ("Alignment and crop", _crop(settings))]
     if settings.cohort.source in ("slices", "generated"):
         paragraphs.append(("Images", _arrays(settings)))
-    validation = _validation(settings, outcomes=outcomes, survival=survival)
+    validation = _validation(job, outcomes=outcomes, survival=survival)
+    if grouped:
+        validation += (
+            " Patients of one group (the cohort table's column group) were on one side of every split."
+        )
     if external and settings.plan.folds > 1:
         validation += " External patients were predicted by all folds."
     paragraphs.append(("Validation", validation))
@@ -74,7 +81,7 @@ def methods(job: ReportJob, *, outcomes: bool = True, external: bool = True) -> 
         paragraphs.append(("Preparation of columns", PREPARATION))
     if survival:
         paragraphs.append(("Ensembles", _ensembles(job)))
-    paragraphs.append(("Statistics", _statistics(settings, survival=survival)))
+    paragraphs.append(("Statistics", _statistics(settings, survival=survival, grouped=grouped)))
     return paragraphs
 
 
@@ -141,24 +148,36 @@ def _crop(settings: Settings) -> str:
     )
 
 
-def _validation(settings: Settings, *, outcomes: bool, survival: bool) -> str:
-    plan = settings.plan
-    stratified = "patients stratified by event" if outcomes else "patients assigned at random"
-    grouping = "whole centres held out" if plan.by_centre else stratified
+def _validation(job: ReportJob, *, outcomes: bool, survival: bool) -> str:
+    """How development patients were divided: as the cohort table's column `split` gives it, else drawn."""
+    plan, given = job.settings.plan, job.split_given
     uses = "choice of weights and the slope of survival probabilities" if survival else "choice of weights"
-    instead = ": networks predict the same survival for all patients" if survival else ""
-    rest = "development patients" if plan.folds == 1 else "each fold's remaining patients"
-    validation = (
-        f"{plan.validation_fraction:.0%} of {rest} were kept as validation patients for the {uses}."
-        if plan.validation_fraction > 0
-        else f"No validation patients{instead}."
-    )
+    if plan.folds == 1 and given:
+        validation = (
+            f"Validation patients, for the {uses}, were those that the cohort table's column split names."
+        )
+    elif plan.validation_fraction > 0:
+        rest = "development patients" if plan.folds == 1 else "each fold's remaining patients"
+        validation = (
+            f"{plan.validation_fraction:.0%} of {rest} were kept as validation patients for the {uses}."
+        )
+    else:
+        instead = ": networks predict the same survival for all patients" if survival else ""
+        validation = f"No validation patients{instead}."
     if plan.folds == 1:
-        times = f", {plan.repeats} times with other validation patients," if plan.repeats > 1 else ""
+        others = (
+            "the same validation patients and other initial weights" if given else "other validation patients"
+        )
+        times = f", {plan.repeats} times with {others}," if plan.repeats > 1 else ""
         return (
             f"No cross-validation: models were trained{times} on all development patients but the "
             f"validation patients and evaluated on external patients. {validation}"
         )
+    grouping = "patients stratified by event" if outcomes else "patients assigned at random"
+    if given:
+        grouping = "test patients of each fold as the cohort table's column split gives them"
+    elif plan.by_centre:
+        grouping = "whole centres held out"
     return f"{plan.folds}-fold cross-validation, {grouping}. {validation}"
 
 
@@ -231,11 +250,12 @@ def _ensembles(job: ReportJob) -> str:
     return text + (f" Averages of several models: {averages}." if averages else "")
 
 
-def _statistics(settings: Settings, *, survival: bool) -> str:
+def _statistics(settings: Settings, *, survival: bool, grouped: bool) -> str:
     evaluation = settings.evaluation
+    drawn = "whole groups (a patient without one is a group alone)" if grouped else "patients"
     intervals = (
         f"Intervals: {evaluation.confidence:.0%} percentile bootstrap, {evaluation.bootstraps} resamples of "
-        "patients; models were not refitted, so the intervals leave out the variation of training."
+        f"{drawn}; models were not refitted, so the intervals leave out the variation of training."
     )
     if not survival:
         return intervals

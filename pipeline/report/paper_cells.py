@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from pipeline.report.sections import StudyResults
 
 NAN = float("nan")
-PER_PATIENT = ("dice", "iou", "hd95_mm", "assd_mm")
-"""Beginnings of columns of predictions that hold a score of each patient, so that it has an SD over patients."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,8 @@ class CellReader:
         found = next((r for r in score(predictions, once, confidence) if r.metric == source.metric), None)
         if found is None:
             return Cell(note=f"{source.model} has no {source.metric} of {source.set} patients")
-        spread = part[source.metric].std(ddof=1) if source.metric.startswith(PER_PATIENT) else NAN
+        # Only a metric of single patients is a column, and has an SD over them.
+        spread = part[source.metric].std(ddof=1) if source.metric in part else NAN
         return replace(empty, value=found.interval.value, spread=float(spread), note=found.note)
 
 

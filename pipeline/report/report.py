@@ -62,7 +62,12 @@ def _write(job: ReportJob, out: Path) -> None:
         section(study, canvas, content)
     external = bool((study.cohort["set"] == "external").any())
     texts = Texts(
-        methods.methods(job, outcomes=has_outcomes(study.cohort), external=external),
+        methods.methods(
+            job,
+            outcomes=has_outcomes(study.cohort),
+            external=external,
+            grouped="group" in study.cohort,
+        ),
         provenance(job),
     )
     content.add_table("tripod_ai", Table(CHECKLIST_TITLE, tripod_ai(_kind_of(study, external=external))))

@@ -138,10 +138,13 @@ def require_deep_sources(settings: Settings) -> None:
                 f"model {name!r} is offered deep features of {source!r}, which is no network of this "
                 f"study ({', '.join(networks) or 'there is none'})"
             )
-        if source and is_file_of_weights(settings.training_of(source).pretrained_from):
+        files = [start for start in settings.starts_of(source) if is_file_of_weights(start)] if source else []
+        if files:
+            through = [start for start in settings.starts_of(source) if start not in files]
             raise ValueError(
-                f"model {name!r} is offered deep features of {source!r}, which starts from weights of elsewhere: "
-                "these may have seen the patients whose features are used"
+                f"model {name!r} is offered deep features of {source!r}, which starts from weights of elsewhere"
+                + (f" (through {', '.join(through)})" if through else "")
+                + f", {files[0]}: these may have seen the patients whose features are used"
             )
 
 
@@ -220,12 +223,15 @@ def require_checkpoint_selection(settings: Settings) -> None:
                 where="training.checkpoint_selection: best_validation with plan.validation_fraction: 0",
                 action="set plan.validation_fraction above 0, or training.checkpoint_selection: last",
             )
-        if selection == "best_test" and name in settings.deep_sources():
+        sources = settings.deep_sources()
+        starting = [source for source in sources if name in settings.starts_of(source)]
+        if selection == "best_test" and (name in sources or starting):
+            gives = "gives deep features" if name in sources else f"is what {starting[0]!r} starts from"
+            features = "features are used" if name in sources else "deep features are used"
             raise SettingsError(
-                f"model {name!r} gives deep features, and chooses its weights on the patients whose "
-                "features are used",
+                f"model {name!r} {gives}, and chooses its weights on the patients whose {features}",
                 where="training.checkpoint_selection: best_test",
-                action="set training.checkpoint_selection: best_validation or last for this model",
+                action=f"set models.{name}.training.checkpoint_selection: best_validation or last",
             )
 
 

@@ -8,7 +8,7 @@ instead (`paper: config/studies/papers/deepmts.yaml`) and has the paper's sectio
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,10 @@ GIVEN_BY = (
     (re.compile(r"^average_precision"), frozenset({"detection"})),
 )
 """Beginning of a metric's name, as in `metrics.csv`, and what a model must predict to have it."""
+
+PER_PATIENT = re.compile(r"^(dice(?!_agg(_|$))|hd95|assd)")
+"""Beginning of metrics that are means or medians of a score of each patient, so that it has an SD over patients.
+Aggregated Dice has none: its sums are over patients."""
 
 
 def predicted_for(metric: str) -> str:
@@ -125,6 +129,8 @@ class PaperTable(Section):
 
     @model_validator(mode="after")
     def _cells_are_whole(self) -> PaperTable:
+        _require_different(self.title, "rows", [row.title for row in self.rows])
+        _require_different(self.title, "columns", [column.title for column in self.columns.values()])
         for row in self.rows:
             unknown = sorted(set(row.printed) - set(self.columns))
             if unknown:
@@ -155,6 +161,16 @@ class PaperTable(Section):
                 f"cell {row.title!r}, {column!r}: neither row nor column says {', '.join(missing)}"
             )
         return CellSource(**said)
+
+
+def _require_different(table: str, what: str, titles: Sequence[str]) -> None:
+    """Pages are keyed by title: of two rows or columns with one, the first would lose its numbers."""
+    twice = sorted({title for title in titles if titles.count(title) > 1})
+    if twice:
+        raise ValueError(
+            f"table {table!r} has several {what} with the title {', '.join(map(repr, twice))}; add to each what "
+            "tells it apart"
+        )
 
 
 class HistoryPanel(Section):

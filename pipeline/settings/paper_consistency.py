@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.settings.kinds import ranking
 from pipeline.settings.losses import TERMS, terms_needing
 from pipeline.settings.network import Network
-from pipeline.settings.paper import CellSource, PaperFigure, PaperSettings, predicted_for
+from pipeline.settings.paper import PER_PATIENT, CellSource, PaperFigure, PaperSettings, predicted_for
 
 if TYPE_CHECKING:
     from pipeline.settings.root import Settings
@@ -38,6 +38,14 @@ def _require_cell(settings: Settings, where: str, source: CellSource) -> None:
         raise ValueError(f"{where} is of {source.set} patients, and plan.folds: 1 holds out nobody")
     if source.fold is not None and (source.set != "test" or source.fold >= settings.plan.runs):
         raise ValueError(f"{where}: fold {source.fold} needs set: test and more than {source.fold} folds")
+    _require_runs_and_spread(settings, where, source)
+    column = source.subgroup.partition("=")[0]
+    if column and column not in settings.evaluation.subgroups:
+        raise ValueError(f"{where} is of a level of {column!r}, which evaluation.subgroups does not name")
+
+
+def _require_runs_and_spread(settings: Settings, where: str, source: CellSource) -> None:
+    """Single runs are of one model, a spread over runs is of single runs, one over patients of their scores."""
     if (source.set == "external" and source.each_run) or source.set in ("train", "validation", "test"):
         if source.model in settings.ensembles and source.model not in settings.models:
             raise ValueError(
@@ -47,9 +55,11 @@ def _require_cell(settings: Settings, where: str, source: CellSource) -> None:
         raise ValueError(
             f"{where}: spread {source.spread} is over runs; set each_run: true, or spread: interval"
         )
-    column = source.subgroup.partition("=")[0]
-    if column and column not in settings.evaluation.subgroups:
-        raise ValueError(f"{where} is of a level of {column!r}, which evaluation.subgroups does not name")
+    if source.spread == "sd_of_patients" and not PER_PATIENT.match(source.metric):
+        raise ValueError(
+            f"{where}: single patients have no {source.metric}, so it has no SD over patients; set spread: "
+            "sd_of_runs, or another metric"
+        )
 
 
 def _predicts(settings: Settings, name: str, needed: str, metric: str) -> bool:

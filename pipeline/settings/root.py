@@ -158,6 +158,20 @@ class Settings(Section):
         except SettingsError as error:
             raise SettingsError(error.problem, where=f"models.{name}.training") from None
 
+    def starts_of(self, name: str) -> tuple[str, ...]:
+        """What a network's initial weights come from, the nearest first: networks, and perhaps a path at the end.
+
+        A start learned from its own start, so that what either has seen is in the network's weights.
+        """
+        chain: list[str] = []
+        # A ring ends here, and is refused by require_pretrained, as is a start that is no network.
+        while (start := self.training_of(name).pretrained_from) and start not in chain:
+            chain.append(start)
+            if start not in self.networks():
+                break
+            name = start
+        return tuple(chain)
+
 
 def merge_training(base: TrainingSettings, overrides: Mapping[str, Any]) -> TrainingSettings:
     """The training section with overrides, nested groups merged key by key."""

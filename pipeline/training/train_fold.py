@@ -46,6 +46,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 TIMING = "timing.json"
+WEIGHTS_OF_ELSEWHERE = (
+    "training started from weights of elsewhere; whether they have seen test or external patients is not "
+    "known"
+)
+CHOSEN_ON_TEST = "the epoch was chosen on the test fold that is reported"
+"""Caveats that a network which starts from another one shares with it."""
 
 
 def train_fold(job: FoldJob, out: Path) -> None:
@@ -132,7 +138,10 @@ def write_outputs(job: FoldJob, data: FoldData, run: TrainState, out: Path) -> N
     table = _predictions_table(job, data, predictions, baseline)
     fold = {
         "patients": {name: len(rows) for name, rows in data.rows.items()},
-        "caveats": fold_caveats(job.training, data.rows, ranks=baseline is not None),
+        "caveats": [
+            *fold_caveats(job.training, data.rows, ranks=baseline is not None),
+            *inherited_caveats(job.training, job.initial),
+        ],
     }
     if baseline is not None:
         fold["baseline"] = about_baseline(baseline, predictions, data)
@@ -195,18 +204,33 @@ def fold_caveats(training: TrainingSettings, rows: dict[str, list[int]], *, rank
     """
     caveats = []
     if is_file_of_weights(training.pretrained_from):
-        caveats.append(
-            "training started from weights of elsewhere; whether they have seen test or external patients is "
-            "not known"
-        )
+        caveats.append(WEIGHTS_OF_ELSEWHERE)
     if training.checkpoint_selection == "best_test":
-        caveats.append("the epoch was chosen on the test fold that is reported")
+        caveats.append(CHOSEN_ON_TEST)
     if ranks and not rows["validation"]:
         caveats.append(
             "no validation patients: nobody says how far the network's log-hazards hold, and survival "
             "probabilities are the same for all"
         )
     return caveats
+
+
+def inherited_caveats(training: TrainingSettings, initial: Path | None) -> list[str]:
+    """What the network that training started from has seen, and so this one has, too.
+
+    The start's `model.json` tells of its own start in turn.
+
+    Args:
+        training: Training settings.
+        initial: `checkpoint.pt` of the same fold of the network it names, or a file of elsewhere; None: no start.
+    """
+    start = training.pretrained_from
+    # Of elsewhere nothing is known of this study's patients, which fold_caveats says.
+    if initial is None or not start or is_file_of_weights(start):
+        return []
+    about = json.loads((initial.parent / "model.json").read_text(encoding="utf-8"))
+    seen = [text for text in about["caveats"] if text.endswith((WEIGHTS_OF_ELSEWHERE, CHOSEN_ON_TEST))]
+    return [f"training started from {start}, of which: {text}" for text in seen]
 
 
 def baseline_of(predictions: NetworkPredictions, data: FoldData) -> Baseline:

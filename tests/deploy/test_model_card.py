@@ -21,7 +21,7 @@ METRICS = pd.DataFrame(
 
 
 def test_the_card_says_what_the_metrics_say() -> None:
-    card = model_card(make_manifest(), CardFacts(METRICS, (30, 9), 2))
+    card = model_card(make_manifest(), CardFacts(METRICS, (30, 9), 2, True, (40, 20)))
     assert "| C-index (0.5 = chance) | 0.71 (0.61 to 0.80) | 9 events: not estimated |" in card
     assert "| calibration slope (1 is ideal), 1 year | 0.90 (0.50 to 1.30) | – |" in card
     assert "| mean Dice | 0.80 | – |" in card
@@ -34,5 +34,25 @@ def test_the_card_says_what_the_metrics_say() -> None:
 
 
 def test_without_external_patients_the_card_says_so() -> None:
-    card = model_card(make_manifest(), CardFacts(METRICS[METRICS["set"] == "development"], None, 2))
+    development = METRICS[METRICS["set"] == "development"]
+    card = model_card(make_manifest(), CardFacts(development, None, 2, True, (40, 20)))
     assert "No external patients" in card and "Fewer than" not in card
+
+
+def test_repeats_are_no_folds_and_hold_out_nobody() -> None:
+    external = METRICS[METRICS["set"] == "external"]
+    card = model_card(make_manifest(), CardFacts(external, (30, 9), 3, False, (40, 20)))
+    assert "(20 with the event) in 3 trainings, without held-out patients." in card
+    assert "No development patient was held out" in card and "fold" not in card
+    assert "in 1 training, without" in model_card(
+        make_manifest(), CardFacts(external, (30, 9), 1, False, (40, 20))
+    )
+
+
+def test_a_network_of_a_subset_learned_from_that_only() -> None:
+    facts = CardFacts(METRICS, (7, None), 2, True, (12, None), subset="lung", grouped=True)
+    card = model_card(make_manifest(), facts)
+    assert "Learned from 12 patients of the subset lung in 2 folds." in card
+    assert "Judged on 7 patients of the subset lung of the external set." in card
+    assert "ranges below are of all 40 development patients" in card
+    assert "intervals are over whole groups of patients" in card

@@ -50,7 +50,10 @@ def _stages(root: Path, people: list[Patient]) -> dict[str, list[Path]]:
 def test_problems_are_gathered_from_every_kind_of_output(tmp_path: Path) -> None:
     people = sorted(cohort(30, external=5), key=lambda p: (p.set, p.patient_id))
     stages = _stages(tmp_path, people)
-    models = {"net": ModelPlan("deepmts", TrainingSettings(checkpoint_selection="best_test"))}
+    models = {
+        "net": ModelPlan("deepmts", TrainingSettings(checkpoint_selection="best_test")),
+        "next": ModelPlan("deepmts", TrainingSettings(pretrained_from="net")),
+    }
     splits = plan(tmp_path, people, stages, {"bad1": "time is 0"}, models, folds=3)
     with (tmp_path / "problems.csv").open() as stream:
         rows = [(r["patient_id"], r["stage"], r["state"], r["problem"]) for r in csv.DictReader(stream)]
@@ -73,7 +76,9 @@ def test_problems_are_gathered_from_every_kind_of_output(tmp_path: Path) -> None
         and plan_json["patients"]["in_table"] == 36
     )
     assert plan_json["models"]["net"]["training"]["iterations"] == 15000
-    assert plan_json["caveats"] == ["net: the epoch was chosen on the test fold that is reported"]
+    chosen = "the epoch was chosen on the test fold that is reported"
+    started = "next: training started from net, of which "
+    assert plan_json["caveats"] == [f"net: {chosen}", started + chosen]
 
 
 def test_without_a_usable_patient_the_plan_is_refused_and_problems_are_written(tmp_path: Path) -> None:

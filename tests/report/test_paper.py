@@ -13,10 +13,10 @@ from pipeline.report import paper_tables
 from pipeline.report.job import ReportJob
 from pipeline.report.page import ReportContent
 from pipeline.report.paper import draw_histories
-from pipeline.report.paper_cells import read_tables
+from pipeline.report.paper_cells import CellReader, read_tables
 from pipeline.report.sections import StudyResults
 from pipeline.report.style import FigureCanvas
-from pipeline.settings.paper import HistoryPanel, PrintedPValue
+from pipeline.settings.paper import CellSource, HistoryPanel, PrintedPValue
 from pipeline.settings.root import Settings, load_settings
 from pipeline.tables.splits import Fold, Splits
 from tests.report.synthetic_study import CODE
@@ -215,13 +215,41 @@ def test_histories_of_two_networks_stand_in_one_axis(study: StudyResults, tmp_pa
             {},
             "differ in set",
         ),
+        ([ROWS[0], ROWS[0]], {}, "several rows with the title 'Net'"),
+        (
+            ROWS,
+            {"paper": {"source": "a paper", "tables": {"table_1": {
+                "title": "Table 1", "rows": ROWS, "columns": {**COLUMNS, "again": COLUMNS["dice"]}}}}},
+            "several columns with the title 'Dice, test'",
+        ),
+        (
+            ROWS,
+            {"paper": {"source": "a paper", "tables": {"table_1": {
+                "title": "Table 1", "columns": {"plain": {"title": "Ours"}},
+                "rows": [{"title": "R", "model": "net", "metric": "dice_agg", "set": "external", "each_run": True,
+                          "spread": "sd_of_patients", "printed": {"plain": 0.7}}]}}}},
+            "single patients have no dice_agg",
+        ),
     ],
-)
+)  # fmt: skip
 def test_a_cell_that_cannot_be_filled_is_refused(
     rows: list[dict[str, Any]], more: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         settings_of(rows, **more)
+
+
+def test_aggregated_dice_of_runs_has_no_spread_over_patients(study: StudyResults) -> None:
+    """2Σ|A∩B| / Σ(|A|+|B|) of the three external images by hand: 2 (1 + 2 + 3) / (4 + 4 + 8) = 0.75."""
+    unknown = [float("nan")] * 4
+    for run in range(2):
+        path = study.job.results / "models" / "net" / f"fold{run}" / "predictions.parquet"
+        table = pd.read_parquet(path)
+        table["overlap_voxels_union"] = [*unknown, 1, 2, 3]
+        table["size_voxels_union"] = [*unknown, 4, 4, 8]
+        table.to_parquet(path, index=False)
+    cell = CellReader(study).read(CellSource(model="net", metric="dice_agg", set="external", each_run=True))
+    assert cell.value == pytest.approx(0.75) and cell.spread == 0 and cell.runs == 2
 
 
 def test_printed_p_values_are_of_compared_pairs() -> None:

@@ -163,6 +163,35 @@ def test_baseline_hazard_of_cross_fitted_predictions_is_out_of_sample(make_study
             {"checkpoint_selection": "best_test"},
             "gives deep features",
         ),
+        # What a network starts from is in its features, over however many steps.
+        (
+            {
+                "far": {"kind": "deepmts", "training": {"checkpoint_selection": "best_test"}},
+                "near": {"kind": "deepmts", "training": {"pretrained_from": "far"}},
+                "net": {"kind": "deepmts", "training": {"pretrained_from": "near"}},
+                "lasso": {"kind": "lasso_cox", "deep": "net"},
+            },
+            {"checkpoint_selection": "last"},
+            "'far' is what 'net' starts from",
+        ),
+        (
+            {
+                "near": {"kind": "deepmts", "training": {"pretrained_from": "elsewhere/weights.pt"}},
+                "net": {"kind": "deepmts", "training": {"pretrained_from": "near"}},
+                "lasso": {"kind": "lasso_cox", "deep": "net"},
+            },
+            {},
+            r"starts from weights of elsewhere \(through near\), elsewhere/weights.pt",
+        ),
+        (
+            {
+                "near": {"kind": "deepmts", "training": {"pretrained_from": "net"}},
+                "net": {"kind": "deepmts", "training": {"pretrained_from": "near"}},
+                "lasso": {"kind": "lasso_cox", "deep": "net"},
+            },
+            {},
+            "in a ring",
+        ),
     ],
 )
 def test_wrong_sources_are_refused(models, training, words):

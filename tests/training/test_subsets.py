@@ -17,10 +17,11 @@ from pipeline.errors import SettingsError, TrainingError
 from pipeline.settings.networks.deepmts import SegBackbone
 from pipeline.settings.networks.disks import RNet
 from pipeline.settings.root import load_settings
+from pipeline.settings.training import TrainingSettings
 from pipeline.tables.splits import Splits, read_splits, write_splits
 from pipeline.training.context import FoldJob
 from pipeline.training.pretrained import start_from_pretrained, weights_file
-from pipeline.training.train_fold import train_fold
+from pipeline.training.train_fold import fold_caveats, inherited_caveats, train_fold
 from tests.training.synthetic_study import context_of, job, study
 
 __all__ = ["job", "study"]
@@ -79,6 +80,27 @@ def test_weights_of_elsewhere_are_taken_recorded_and_told(
     assert about["initial_weights"]["sha256"] == hashlib.sha256(alone.read_bytes()).hexdigest()
     assert "weights of elsewhere" in about["caveats"][0]
     assert "initial_weights" not in json.loads((tmp_path / "first" / "model.json").read_text())
+
+
+def test_what_the_start_has_seen_is_told_of_the_network_that_starts_from_it(tmp_path: Path) -> None:
+    """By hand: a (best_test, from a file) → b → c; what concerns a's own risks alone stays with a."""
+    checkpoint = tmp_path / "checkpoint.pt"
+    own = fold_caveats(
+        TrainingSettings(checkpoint_selection="best_test", pretrained_from="x/w.pt"),
+        {"validation": []},
+        ranks=True,
+    )
+    (tmp_path / "model.json").write_text(json.dumps({"caveats": own}))
+    of_b = inherited_caveats(TrainingSettings(pretrained_from="a"), checkpoint)
+    assert len(own) == 3 and of_b == [f"training started from a, of which: {text}" for text in own[:2]]
+    (tmp_path / "model.json").write_text(json.dumps({"caveats": of_b}))
+    of_c = inherited_caveats(TrainingSettings(pretrained_from="b"), checkpoint)
+    assert of_c[1] == (
+        "training started from b, of which: training started from a, of which: the epoch was chosen on the "
+        "test fold that is reported"
+    )
+    assert not inherited_caveats(TrainingSettings(pretrained_from="x/w.pt"), checkpoint)
+    assert not inherited_caveats(TrainingSettings(), None)
 
 
 @pytest.mark.parametrize(
