@@ -21,6 +21,7 @@ CURVE_POINTS = 41
 """Points of the smooth curve, between the lowest and the highest prediction."""
 LEAST_DISTINCT = 5
 """Distinct predictions that the smooth curve's three knots need."""
+DISTANCES = ("ici", "e50", "e90")
 _SMALLEST = 1e-6
 _KNOTS = (0.1, 0.5, 0.9)
 
@@ -33,7 +34,8 @@ class Calibration:
         values: `calibration_intercept` (0 is ideal; above 0: more events than predicted, as a log
             ratio of cumulative hazards), `calibration_slope` (1 is ideal; below 1: predictions too
             far apart), `ici`, `e50`, `e90` (mean, median and 90th percentile of the distance
-            between predicted and smoothed observed probability; 0 is ideal), each with its interval.
+            between predicted and smoothed observed probability; 0 is ideal). Intercept and slope have
+            intervals, distances have none.
         predicted: (k,) event probabilities of the smooth curve, ascending; empty without a curve.
         observed: (k,) smoothed observed event probability there.
         low: (k,) lower bound of its bootstrap interval.
@@ -86,6 +88,9 @@ def calibrate(
         name: percentile_interval(float(of_all[0]), of_all[1:], confidence)
         for name, of_all in samples.items()
     }
+    # A resample's distance from its own smooth curve is larger than the sample's, so that a percentile
+    # interval may lie above the value: none is given.
+    values |= {name: Interval(values[name].value, np.nan, np.nan) for name in DISTANCES if name in values}
     bands = [percentile_interval(float(point[0]), point[1:], confidence) for point in curve.T]
     low, high = (np.array([getattr(band, side) for band in bands]) for side in ("low", "high"))
     return Calibration(values, grid, curve[0] if len(grid) else np.empty(0), low, high)

@@ -19,14 +19,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A difference between two models and the p-value of there being none."""
+    """A difference between two models and the p-value of there being none, or why there is none."""
 
     difference: Interval
     p_value: float
-
-
-UNKNOWN = Comparison(NO_VALUE, float("nan"))
-"""The comparison on a set with too few events."""
+    note: str = ""
 
 
 def compare(
@@ -50,14 +47,15 @@ def compare(
         ModelError: A model that the settings name is not among `models`.
     """
     names = [predictions.model for predictions in models]
-    too_few = bool(models[0].outcome.few_events_reason())
+    too_few = models[0].outcome.few_events_reason()
     references = [_position_of_reference(names, members, settings.compare_with)]
     if settings.reference_model:
         references.append(_position(names, settings.reference_model, "reference_model"))
+    unknown = Comparison(NO_VALUE, float("nan"), too_few)
     rows: list[dict[str, object]] = []
     for reference in dict.fromkeys(references):
         if too_few:
-            rows.extend(_comparison_rows(models, reference, "c_index", [UNKNOWN] * len(models)))
+            rows.extend(_comparison_rows(models, reference, "c_index", [unknown] * len(models)))
         else:
             rows.extend(_concordance_differences(models, reference, counts, settings.confidence))
     if settings.reference_model and not too_few:
@@ -83,12 +81,19 @@ def _concordance_differences(
 def _added_values(
     models: Sequence[RiskPredictions], reference: int, confidence: float
 ) -> list[dict[str, object]]:
-    """Log hazard ratio per SD of each model's risk, given the risk of the reference."""
+    """Log hazard ratio per SD of each model's risk, given the risk of the reference.
+
+    Wald's interval and the test take patients for independent: rows of one group have neither.
+    """
     outcome, base = models[reference].outcome, models[reference].risk
     comparisons = []
     for predictions in models:
         added = added_value(outcome.time, outcome.event, base, predictions.risk, confidence, predictions.fold)
-        comparisons.append(Comparison(added.log_hazard_ratio, added.p_value))
+        if reason := outcome.dependent_rows_reason():
+            ratio = Interval(added.log_hazard_ratio.value, float("nan"), float("nan"))
+            comparisons.append(Comparison(ratio, float("nan"), reason))
+        else:
+            comparisons.append(Comparison(added.log_hazard_ratio, added.p_value))
     return _comparison_rows(models, reference, "added_log_hazard_ratio", comparisons)
 
 
@@ -112,6 +117,7 @@ def _comparison_rows(
             "p_holm": float(p_holm),
             "patients": len(models[i].risk),
             "events": int(models[i].outcome.event.sum()),
+            "note": comparisons[i].note,
         }
         for i, p_holm in zip(others, adjusted, strict=True)
     ]

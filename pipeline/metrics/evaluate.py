@@ -62,6 +62,7 @@ COLUMNS = {
         "p_holm",
         "patients",
         "events",
+        "note",
     ),
     "risk_groups": ("patient_id", "model", "set", "group", "risk", "time_days", "event"),
     "km": ("model", "set", "group", "time", "survival", "ci_low", "ci_high", "at_risk"),

@@ -18,7 +18,7 @@ from pipeline.metrics.mask_classes import class_overlaps
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.time_dependent import SurvivalOutcome
 from pipeline.settings.evaluation import EvaluationSettings
-from pipeline.tables.outcomes import has_outcomes
+from pipeline.tables.outcomes import groups_of, has_outcomes
 from pipeline.tables.parquet import read_frame
 from pipeline.tables.predictions import DISTANCES, PIXELS, survival_column
 from pipeline.tables.splits import Splits
@@ -176,8 +176,9 @@ def _caveats_of(model: EvaluatedModel) -> list[str]:
 
 
 def survival_outcome(outcomes: pd.DataFrame) -> SurvivalOutcome:
-    """Times and events of patients, with their censoring distribution."""
-    return SurvivalOutcome.of(outcomes["time_days"].to_numpy(float), outcomes["event"].to_numpy(float))
+    """Times, events and groups of patients, with their censoring distribution."""
+    time, event = outcomes["time_days"].to_numpy(float), outcomes["event"].to_numpy(float)
+    return SurvivalOutcome.of(time, event, groups_of(outcomes).to_numpy(dtype=object))
 
 
 def on_same_patients(predictions: Sequence[Predictions]) -> list[Predictions]:

@@ -34,7 +34,7 @@ def probability_scores(predictions: RiskPredictions, counts: Array, confidence: 
         n, events = int(known.sum()), int(predictions.outcome.event[known].sum())
         outcome = predictions.outcome
         if n:
-            outcome = SurvivalOutcome.of(outcome.time[known], outcome.event[known])
+            outcome = outcome.of_members(known)
         reason = outcome.no_value_reason(days) if n else "the baseline hazard's follow-up ends before"
         if reason:
             for name in ("brier", "brier_skill", "observed_expected"):

@@ -12,7 +12,7 @@ from pipeline.metrics.bootstrap import NO_VALUE, MetricRow
 from pipeline.metrics.calibration import Calibration, calibrate
 from pipeline.metrics.decision_curves import decision_curve
 from pipeline.metrics.predictions import RiskPredictions
-from pipeline.metrics.time_dependent import SurvivalOutcome, calibration_bins
+from pipeline.metrics.time_dependent import calibration_bins
 
 Array = NDArray[np.float64]
 LEAST_BY_HORIZON = 5
@@ -61,7 +61,7 @@ def probability_tables(
         known = np.isfinite(survival)
         if known.sum() < 2:
             continue
-        outcome = SurvivalOutcome.of(predictions.outcome.time[known], predictions.outcome.event[known])
+        outcome = predictions.outcome.of_members(known)
         if outcome.no_value_reason(days):
             continue
         of_known = survival[known]

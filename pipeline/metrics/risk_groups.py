@@ -89,17 +89,19 @@ def logrank_of(predictions: RiskPredictions, group: NDArray[np.int64]) -> LogRan
     """Log-rank test between the risk groups, with a note on their sizes.
 
     The p-value is χ²'s, which holds for patients that no model was fitted on, and 1 where the
-    groups' order is reversed: the group that was said to be at higher risk had fewer events. It is
+    groups' order is reversed: the group that was said to be at higher risk had fewer events. χ² counts
+    patients as independent: where rows of one group (slices of a volume) are judged, there is none. It is
     not to be used for cross-validated groups (:func:`cross_validated_logrank`).
     """
-    if reason := predictions.outcome.few_events_reason():
+    outcome = predictions.outcome
+    if reason := outcome.few_events_reason() or outcome.dependent_rows_reason():
         return LogRankTest(math.nan, math.nan, note=reason)
     sizes = [int((group == number).sum()) for number in np.unique(group)]
     note = f"groups of {', '.join(map(str, sizes))} patients, cut on training patients"
     if len(sizes) > 1 and min(sizes) < SMALLEST_GROUP:
         reason = f"{note}: no log-rank test of a group under {SMALLEST_GROUP}"
         return LogRankTest(math.nan, math.nan, note=reason)
-    test = logrank(predictions.outcome.time, predictions.outcome.event, group)
+    test = logrank(outcome.time, outcome.event, group)
     if not np.isfinite(test.p_value):
         return replace(test, note="fewer than two groups, or no event with patients of two groups at risk")
     if test.trend <= 0:

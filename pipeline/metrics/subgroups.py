@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.metrics.bootstrap import MetricRow
 from pipeline.metrics.labels import Label
+from pipeline.metrics.mask_classes import ClassOverlap
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.scores import score
-from pipeline.metrics.time_dependent import SurvivalOutcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,17 +77,23 @@ def of_members(predictions: Predictions, members: Members) -> Predictions:
         "fold": None if predictions.fold is None else predictions.fold[members],
         "event": None if predictions.event is None else predictions.event[members],
         "dice": None if predictions.dice is None else predictions.dice[members],
+        "overlaps": tuple(_class_of_members(each, members) for each in predictions.overlaps),
+        "pixels": {name: values[members] for name, values in predictions.pixels.items()},
         "distances": {name: values[members] for name, values in predictions.distances.items()},
         "labels": tuple(Label(x.name, x.truth[members], x.probability[members]) for x in predictions.labels),
     }
     if not isinstance(predictions, RiskPredictions):
         return replace(predictions, **shared)
-    whole = predictions.outcome
     return replace(
         predictions,
         **shared,
         # Censoring may differ between subgroups, so each has its own distribution.
-        outcome=SurvivalOutcome.of(whole.time[members], whole.event[members]),
+        outcome=predictions.outcome.of_members(members),
         risk=predictions.risk[members],
         survival={days: values[members] for days, values in predictions.survival.items()},
     )
+
+
+def _class_of_members(overlap: ClassOverlap, members: Members) -> ClassOverlap:
+    dice = None if overlap.dice is None else overlap.dice[members]
+    return ClassOverlap(overlap.name, overlap.overlap[members], overlap.size[members], dice)

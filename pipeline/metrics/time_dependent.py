@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.metrics.concordance import Pairs, concordant
 from pipeline.metrics.kaplan_meier import kaplan_meier, uncensored_probability
+from pipeline.tables.splits import groups_with_event
 
 Array = NDArray[np.float64]
 LEAST_EVENTS = 10
@@ -34,20 +35,42 @@ class SurvivalOutcome:
         time: (n,) time to event or censoring.
         event: (n,) 1 = the event occurred.
         censoring: (n,) G(time_i−), the probability of being uncensored just before that time; above 0.
+        group: (n,) group of each patient, of whose rows (slices of a volume, say) none is independent of
+            the others; None: every patient is independent.
     """
 
     time: Array
     event: Array
     censoring: Array
+    group: NDArray[np.object_] | None = None
 
     @classmethod
-    def of(cls, time: Array, event: Array) -> SurvivalOutcome:
+    def of(cls, time: Array, event: Array, group: NDArray[np.object_] | None = None) -> SurvivalOutcome:
         """Outcomes with the censoring distribution of the same patients."""
         time, event = np.asarray(time, dtype=float), np.asarray(event, dtype=float)
-        return cls(time, event, uncensored_probability(time, event, time, before=True))
+        return cls(time, event, uncensored_probability(time, event, time, before=True), group)
+
+    def of_members(self, members: NDArray[np.bool_]) -> SurvivalOutcome:
+        """Outcomes of (n,) some of the patients, with the censoring distribution of these alone."""
+        group = None if self.group is None else self.group[members]
+        return SurvivalOutcome.of(self.time[members], self.event[members], group)
+
+    def dependent_rows_reason(self) -> str:
+        """Why no test that takes patients for independent holds; empty where no two share a group."""
+        if self.group is None or len(set(self.group)) == len(self.group):
+            return ""
+        return "no p-value: rows of one group are not independent"
 
     def few_events_reason(self) -> str:
-        """Why nothing is estimated of these patients; empty where enough of them had the event."""
+        """Why nothing is estimated of these patients; empty where enough of them had the event.
+
+        Of groups, those with an event count.
+        """
+        if self.group is not None and self.dependent_rows_reason():
+            groups = groups_with_event(self.event == 1, self.group)
+            if groups >= LEAST_EVENTS:
+                return ""
+            return f"{groups} group{'s' * (groups != 1)} with an event: not estimated"
         events = int(self.event.sum())
         if events >= LEAST_EVENTS:
             return ""
@@ -56,8 +79,8 @@ class SurvivalOutcome:
     def no_value_reason(self, horizon: float) -> str:
         """Why metrics at a time have no value; empty where they have one.
 
-        They need ten events in all, a patient who had the event by then, and a patient who was
-        followed beyond it.
+        They need ten events in all (of groups: ten with an event), a patient who had the event by
+        then, and a patient who was followed beyond it.
         """
         if few := self.few_events_reason():
             return few

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.tables.outcomes import groups_of, read_outcomes
-from pipeline.tables.splits import Fold, Splits, read_splits, stratified_folds, write_splits
+from pipeline.tables.splits import (
+    Fold,
+    Splits,
+    grouped_stratified_folds,
+    groups_with_event,
+    read_splits,
+    write_splits,
+)
 
 
 def write_cross_splits(splits: Path, outcomes: Path, parts: int, seed: int, out: Path) -> None:
@@ -36,19 +43,18 @@ def write_cross_splits(splits: Path, outcomes: Path, parts: int, seed: int, out:
     study, table = read_splits(splits), read_outcomes(outcomes)
     cross_folds: list[Fold] = []
     for number, fold in enumerate(study.folds):
-        group = groups_of(table)[list(fold.train)]
-        blocks = (table["event"] == 1)[list(fold.train)].groupby(group.to_numpy(), sort=False).max()
-        event = blocks.to_numpy(dtype=bool)
-        if event.sum() < 2 * parts:
+        group = groups_of(table)[list(fold.train)].to_numpy(dtype=object)
+        event = (table["event"] == 1)[list(fold.train)].to_numpy(dtype=bool)
+        events = groups_with_event(event, group)
+        if events < 2 * parts:
             raise ModelError(
                 "too few events to cross-fit deep features",
                 where=f"fold {number}",
                 expected=f"at least {2 * parts} events among training patients, two per part",
-                got=str(int(event.sum())),
+                got=str(events),
                 action="use fewer folds or parts (plan.cross_parts), or no deep features",
             )
-        part_of_block = dict(zip(blocks.index, stratified_folds(event, parts, seed + number), strict=True))
-        part_of = np.array([part_of_block[name] for name in group])
+        part_of = grouped_stratified_folds(event, group, parts, seed + number)
         cross_folds.extend(_leave_out(fold, part_of, part) for part in range(parts))
     write_splits(out, Splits(tuple(cross_folds), study.external, study.seed, study.subsets))
 

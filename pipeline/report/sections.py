@@ -49,7 +49,7 @@ AGREEMENT_NOTE = (
     "Intercept: log ratio of observed to predicted cumulative hazard, 0 is ideal, above 0 the model predicted too few "
     "events. Slope: 1 is ideal, below 1 predictions are too far apart. ICI, E50, E90: mean, median and 90th percentile "
     "of the distance between predicted and smoothed observed event probability, 0 is ideal (Austin et al. 2020); "
-    "a distance is never below 0, so that its interval lies above 0 for a perfect model, too."
+    "they have no interval, as a resample's distance is always larger."
 )
 BASIS_NOTE = (
     "Patients (events) of each fold from which the slope and the baseline hazard come, all within the fold’s own "

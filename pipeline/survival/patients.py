@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.tables.outcomes import read_outcomes
+from pipeline.tables.outcomes import groups_of, read_outcomes
 from pipeline.tables.parquet import read_frame
+from pipeline.tables.splits import grouped_stratified_folds, groups_with_event
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,20 @@ class Patients:
     def event(self) -> NDArray[np.bool_]:
         """(n,) whether the event occurred."""
         return np.asarray(self.table["event"] == 1)
+
+    @property
+    def group(self) -> NDArray[np.object_]:
+        """(n,) group of each patient, which no split cuts; their own ids where the table has no groups."""
+        return np.asarray(groups_of(self.table), dtype=object)
+
+    @property
+    def independent_events(self) -> int:
+        """Number of groups with the event; without groups, of events."""
+        return groups_with_event(self.event, self.group)
+
+    def inner_folds(self, folds: int, seed: int) -> NDArray[np.int64]:
+        """(n,) number of the inner fold of each patient, stratified by event; no fold cuts a group."""
+        return grouped_stratified_folds(self.event, self.group, folds, seed)
 
     def pick(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Patients:
         """Patients at positions, or where a mask is true."""

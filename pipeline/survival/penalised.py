@@ -15,7 +15,6 @@ from pipeline.survival.cox import breslow_log_likelihood, events_warning, fit_co
 from pipeline.survival.estimator import Context, FittedModel, constant_model, linear_model
 from pipeline.survival.patients import Patients
 from pipeline.survival.selection import offered_design
-from pipeline.tables.splits import stratified_folds
 
 Array = NDArray[np.float64]
 PENALTIES = 40
@@ -113,20 +112,20 @@ def cross_validate(settings: LassoCox, train: Patients, context: Context, penalt
 
     For each inner fold it is l(all; β₋ₖ) − l(others; β₋ₖ), so that folds with few events have a
     value, too (Verweij and van Houwelingen, Stat Med 1993; 12: 2305). Scaling, filter and
-    coefficients of each inner fold come from its own training patients.
+    coefficients of each inner fold come from its own training patients. No inner fold cuts a group.
 
     Raises:
-        ModelError: Fewer than two events.
+        ModelError: Fewer than two events, or all of them in one group.
     """
-    folds = min(settings.inner_folds, int(train.event.sum()))
+    folds = min(settings.inner_folds, train.independent_events)
     if folds < 2:
         raise ModelError(
             "too few events to choose a penalty",
-            expected="at least 2 events among a fold's training patients",
-            got=str(int(train.event.sum())),
+            expected="at least 2 events, of different groups, among a fold's training patients",
+            got=str(train.independent_events),
             action="use fewer folds, or a model without selection",
         )
-    assigned = stratified_folds(train.event, folds, context.seed)
+    assigned = train.inner_folds(folds, context.seed)
     values = np.empty((folds, len(penalties)))
     for k in range(folds):
         others = train.pick(assigned != k)

@@ -78,8 +78,10 @@ def no_test_reason(model: ClassicalModel, patients: Patients, splits: Splits, pe
         return f"no p-value: a model of kind {model.kind} is too slow to be refitted to permuted outcomes"
     if needs.deep or needs.min_icc > 0 or needs.contour == "predicted":
         return "no p-value: the model's features depend on the fold, and are not permuted"
-    held_out = patients.select([patient for fold in splits.folds for patient in fold.test])
-    return SurvivalOutcome.of(held_out.time, held_out.event.astype(float)).few_events_reason()
+    # Repeated folds hold a patient out more than once.
+    held_out = patients.select(list(dict.fromkeys(p for fold in splits.folds for p in fold.test)))
+    outcome = SurvivalOutcome.of(held_out.time, held_out.event.astype(float), held_out.group)
+    return outcome.few_events_reason() or outcome.dependent_rows_reason()
 
 
 def permutation_test(

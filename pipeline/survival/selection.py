@@ -17,7 +17,6 @@ from pipeline.survival.design import Design, Scaler, correlation_filter, matchin
 from pipeline.survival.estimator import FittedModel
 from pipeline.survival.patients import DEEP_PREFIX, Patients
 from pipeline.tables.clinical import ClinicalEncoder
-from pipeline.tables.splits import stratified_folds
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
@@ -97,23 +96,24 @@ def tune(
         candidates: Candidates in order of preference: the first of equals is chosen.
         fit: Patients → (candidate → fitted model), so that what candidates share is computed once.
         train: Training patients of the outer fold.
-        folds: Number of inner folds, stratified by event; reduced to the number of events.
+        folds: Number of inner folds, stratified by event; reduced to the number of events
+            (of groups with one, where the cohort table has groups: no fold cuts a group).
         seed: Seed of the inner folds.
 
     Raises:
-        ModelError: Fewer than two events.
+        ModelError: Fewer than two events, or all of them in one group.
     """
     if len(candidates) == 1:
         return Tuned(candidates[0], [])
-    folds = min(folds, int(train.event.sum()))
+    folds = min(folds, train.independent_events)
     if folds < 2:
         raise ModelError(
             "too few events to tune a model",
-            expected="at least 2 events among a fold's training patients",
-            got=str(int(train.event.sum())),
+            expected="at least 2 events, of different groups, among a fold's training patients",
+            got=str(train.independent_events),
             action="use fewer folds, or a model without tuning",
         )
-    assigned = stratified_folds(train.event, folds, seed)
+    assigned = train.inner_folds(folds, seed)
     risks = np.empty((len(candidates), len(train)))
     for k in range(folds):
         fitted = fit(train.pick(assigned != k))

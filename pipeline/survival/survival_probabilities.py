@@ -16,11 +16,10 @@ from pipeline.errors import ModelError
 from pipeline.metrics.baseline import Baseline, breslow, calibration_slope, in_sample_baseline
 from pipeline.survival.estimator import FittedModel
 from pipeline.survival.patients import Patients
-from pipeline.tables.splits import stratified_folds
 
 Array = NDArray[np.float64]
 CROSS_FITS = 4
-"""Parts that training patients are dealt into; each is scored by a model fitted on the others."""
+"""Parts that training patients are dealt into, groups as a whole; each is scored by a model fitted on the others."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +93,12 @@ def recalibrate(
 def cross_fit(refit: Callable[[Patients], FittedModel], train: Patients, seed: int) -> Array | None:
     """(n,) scores of training patients by models fitted without them.
 
-    None where fewer than two events, or a part that cannot be fitted on, forbid it.
+    None where fewer than two events (of different groups), or a part that cannot be fitted on, forbid it.
     """
-    folds = min(CROSS_FITS, int(train.event.sum()))
+    folds = min(CROSS_FITS, train.independent_events)
     if folds < 2:
         return None
-    assigned = stratified_folds(train.event, folds, seed + 1)
+    assigned = train.inner_folds(folds, seed + 1)
     predicted = np.empty(len(train))
     for k in range(folds):
         try:

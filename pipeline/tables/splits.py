@@ -110,3 +110,36 @@ def stratified_folds(event: NDArray[np.bool_], folds: int, seed: int) -> NDArray
     assigned = np.empty(len(event), dtype=np.int64)
     assigned[order] = np.arange(len(event)) % folds
     return assigned
+
+
+def groups_with_event(event: NDArray[np.bool_], group: NDArray[np.object_]) -> int:
+    """Number of groups with a patient who had the event; of patients each on his own, the number of events.
+
+    Args:
+        event: (n,) whether the event occurred.
+        group: (n,) group of each patient.
+    """
+    return len(set(group[event]))
+
+
+def grouped_stratified_folds(
+    event: NDArray[np.bool_], group: NDArray[np.object_], folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Number of the fold of each of n patients, where no fold cuts a group (slices of a volume).
+
+    Whole groups are dealt out as :func:`stratified_folds` deals patients, those with an event first. Where no
+    two patients share a group, the folds are the same as without groups.
+
+    Args:
+        event: (n,) whether the event occurred.
+        group: (n,) group of each patient.
+        folds: Number of folds.
+        seed: Seed of the random order of groups.
+    """
+    import numpy as np
+
+    number_of = {name: number for number, name in enumerate(dict.fromkeys(group))}
+    number = np.array([number_of[name] for name in group], dtype=np.int64)
+    with_event = np.zeros(len(number_of), dtype=bool)
+    with_event[number[event]] = True
+    return stratified_folds(with_event, folds, seed)[number]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import fcntl
+import hashlib
 import json
 import logging
 import time
@@ -59,16 +60,28 @@ def maybe_compile(
     if setting == "always":
         return compiled(net)
     about = device_config.describe()
-    key = f"{about['name']}, {about['precision']}, torch {about['torch']}"
+    key = f"{about['name']}, {about['precision']}, torch {about['torch']}, {_what(net, batch)}"
     with _lock(decisions.with_suffix(".lock")):
         known = json.loads(decisions.read_text(encoding="utf-8")) if decisions.exists() else {}
         if key not in known:
             before = random_states(device_config.device)
             known[key] = trial(net, device_config, batch)
             restore_random_states(before, device_config.device)
-            write_bytes(decisions, json.dumps(known, indent=1).encode())
+            # A trial that failed, as where memory was short, decides for this run alone.
+            if "error" not in known[key]:
+                write_bytes(decisions, json.dumps(known, indent=1).encode())
     log.info("compile: %s", known[key])
     return compiled(net) if known[key]["compile"] else net
+
+
+def _what(net: torch.nn.Module, batch: Batch) -> str:
+    """What a decision was made for: the network's layers and weights' shapes, and those of the batch."""
+    import torch
+
+    shapes = [f"{name} {tuple(value.shape)}" for name, value in net.state_dict().items()]
+    strict = torch.are_deterministic_algorithms_enabled()
+    text = "\n".join([str(net), *shapes, str(tuple(batch.image.shape)), f"deterministic {strict}"])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from pipeline.augment.transfer import sent
+from pipeline.provenance import code_digest
 from pipeline.tables.failures import own_result
 from pipeline.tables.manifest import FILE
 from pipeline.training.checkpoint import digest
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
+FILE_CODE = ("pipeline.training.crops", "pipeline.training.cohort_file")
+"""Modules that decide the content of the cohort's file."""
 SHARE_OF_MEMORY = 0.5
 """Share of an accelerator's free memory the cohort may take; the rest is for the network's training."""
 StoredAs = Literal["auto", "float32", "float16", "bfloat16"]
@@ -57,12 +60,13 @@ class CohortSource:
         return "float16" if device_config.bf16 and device_config.device.type == "cuda" else "float32"
 
     def key(self, ids: Sequence[str], precision: str) -> str:
-        """Hash of what decides the content of the cohort's file: patients, crops, standardisation, precision.
+        """Hash of what decides the content of the cohort's file: patients, crops, standardisation, precision, code.
 
         Raises:
             DamageError: A crop has no status.
         """
-        parts = [self.standardisation.encode(), precision.encode()]
+        # A file that a killed run left may have been written by another version of this code.
+        parts = [self.standardisation.encode(), precision.encode(), code_digest(*FILE_CODE).encode()]
         for patient_id in ids:
             path = self.crops / f"{patient_id}.zarr" / FILE
             with own_result(path, "the manifest of a crop"):

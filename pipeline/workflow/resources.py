@@ -73,7 +73,8 @@ def fold_memory_mb(study: Study, model: str) -> int:
     """Memory of the machine (not of its accelerator) that a job of a network asks for, in MiB.
 
     Where settings leave the precision to the machine, float32 is assumed, which takes more. The
-    crops are in a file that is read batch by batch, so that their number does not matter.
+    crops are in a file that is read batch by batch, so that their number does not matter; the predicted
+    masks, a byte a voxel, are kept until they are written.
 
     Args:
         study: Settings and cohort table.
@@ -92,7 +93,16 @@ def fold_memory_mb(study: Study, model: str) -> int:
         precision_bytes=2 if training.stored_as in ("float16", "bfloat16") else 4,
     )
     need = fold_memory(size, "cpu" if on_cpu else "cuda", half=training.precision in ("bf16", "fp16"))
-    return math.ceil(MEMORY_MARGIN * need.peak / MB)
+    masks = _patients_predicted(study) * math.prod(_shape(study)) if "masks" in training.outputs else 0
+    return math.ceil((MEMORY_MARGIN * need.peak + masks) / MB)
+
+
+def _patients_predicted(study: Study) -> int:
+    """About how many patients a fold predicts masks of: its validation and test patients, all external ones."""
+    plan, cohort = study.settings.plan, study.cohort
+    tested = 1 / plan.folds if plan.folds > 1 else 0.0
+    share = tested + plan.validation_fraction * (1 - tested)
+    return len(cohort.ids("external")) + math.ceil(share * len(cohort.ids("development")))
 
 
 def _shape(study: Study) -> tuple[int, int, int]:

@@ -117,6 +117,7 @@ def test_the_smooth_curve_is_that_of_lifelines():
     distance = np.abs(observed - (1 - survival))
     found = calibrate(outcome, survival, HORIZON, resamples(150), 0.95)
     assert found.values["ici"].value == pytest.approx(distance.mean(), abs=2e-4)
+    assert np.isnan(found.values["ici"].low)
     assert found.values["e90"].value == pytest.approx(np.quantile(distance, 0.9), abs=0.01)
     assert found.predicted[0] == pytest.approx(1 - survival.max())
     ends = [observed[survival.argmax()], observed[survival.argmin()]]

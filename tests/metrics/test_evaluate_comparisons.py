@@ -111,3 +111,27 @@ def test_subgroups_have_every_metric_of_their_own_patients(tmp_path):
     stages = {r["level"]: int(r["patients"]) for r in rows if r["column"] == "clinical_stage"
               and r["metric"] == "dice" and r["set"] == "development"}  # fmt: skip
     assert stages == {"3": 45, "4": 44}, "the patient without a stage belongs to no subgroup"
+
+
+def test_added_value_of_rows_of_one_group_has_no_p_value(tmp_path):
+    """Three rows a group, in one fold; external patients are each alone, and tested."""
+    study = Study(tmp_path)
+    study.cohort["group"] = [f"v{i % 3}_{i // 9}" if i < 90 else p for i, p in enumerate(study.ids)]
+    study.cohort.to_parquet(tmp_path / "cohort.parquet")
+    noise = np.random.default_rng(1).normal(size=len(study.ids))
+    models = {"clinical": study.model("clinical", noise), "truth": study.model("truth", study.hazard)}
+    tables = study.run(models, SETTINGS.model_copy(update={"reference_model": "clinical"}))
+    added = {r["set"]: r for r in tables["comparisons"] if r["metric"] == "added_log_hazard_ratio"}
+    reason = "no p-value: rows of one group are not independent"
+    grouped, alone = added["development"], added["external"]
+    assert [grouped[c] for c in ("ci_low", "ci_high", "p_value", "p_holm", "note")] == [
+        "",
+        "",
+        "",
+        "",
+        reason,
+    ]
+    assert float(grouped["difference"]) > 0 and float(alone["p_value"]) < 0.05 and alone["note"] == ""
+    logrank = {r["set"]: r for r in tables["metrics"] if r["metric"] == "logrank_p" and r["model"] == "truth"}
+    assert logrank["development"]["value"] == "" and reason in logrank["development"]["note"]
+    assert float(logrank["external"]["value"]) < 0.05

@@ -51,6 +51,22 @@ def test_nine_events_have_no_test():
     )
 
 
+def test_rows_of_one_group_have_no_test():
+    """Every patient twice: χ² would double. Of eight volumes with the event, 16 rows are no ten events."""
+    time, high = np.repeat(np.arange(40.0, 0, -1), 2), np.repeat(np.arange(40) >= 20, 2)
+    volume = np.repeat(np.array([f"v{i}" for i in range(40)], dtype=object), 2)
+    for events, note in ((40, "no p-value: rows of one group are not independent"),
+                         (8, "8 groups with an event: not estimated")):  # fmt: skip
+        event = np.repeat(np.arange(40) < events, 2).astype(float)
+        outcome = SurvivalOutcome.of(time, event, volume)
+        test = logrank_of(SimpleNamespace(outcome=outcome), 1 + high)
+        assert np.isnan(test.p_value) and np.isnan(test.chi_square) and test.note == note
+        one_each = outcome.of_members(np.arange(80) % 2 == 0)
+        assert one_each.few_events_reason() == ("" if events == 40 else "8 events: not estimated")
+        assert one_each.dependent_rows_reason() == ""
+    assert np.isfinite(logrank_of(*two_groups(np.arange(40.0, 0, -1), np.ones(40), 20)).p_value)
+
+
 def test_cross_validated_groups_have_the_p_value_of_permutations_or_none():
     test = logrank_of(*two_groups(np.arange(40.0, 0, -1), np.ones(40), 20))
     permutations = {"p_value": 0.35, "permutations": 29, "reason": ""}

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from pipeline.errors import DamageError, MachineError, TrainingError
+from pipeline.training import dataset
 from pipeline.training.cohort_file import CohortFile, write_cohort
 from pipeline.training.context import FoldJob, load_fold
 from pipeline.training.crops import StandardisedCrop, standardised_crops
@@ -159,3 +160,12 @@ def test_folds_of_a_study_share_their_file(job: Job, tmp_path: Path) -> None:
     for data in (first, second, other):
         data.close()
     assert not list(tmp_path.glob("cohort_*"))
+
+
+def test_a_file_of_other_code_is_not_taken(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed run left was written by the code of then."""
+    source = dataset.CohortSource(study / "crops", "zscore")
+    before = source.key(IDS, "float32")
+    assert before == source.key(IDS, "float32") != source.key(IDS, "float16")
+    monkeypatch.setattr(dataset, "code_digest", lambda *modules: "another version")
+    assert source.key(IDS, "float32") != before

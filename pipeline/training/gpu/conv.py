@@ -26,8 +26,8 @@ PROGRAMS = 528
 
 @triton.jit
 def _within(place, side):
-    """Whether a place lies on a side; one comparison, since negative places are large without a sign."""
-    return place.to(tl.uint32) < side.to(tl.uint32)
+    """Whether a place lies on a side. A side of 1 is a plain number to Triton, which has no types to convert."""
+    return (place >= 0) & (place < side)
 
 
 @triton.jit

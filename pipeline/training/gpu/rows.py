@@ -19,6 +19,9 @@ def voxel_stride(image: Tensor) -> int:
     distance, length = 0, 1
     for size, stride in zip(sizes, strides, strict=True):
         if size > 1:
+            if stride == 0:
+                # An expanded tensor: the same memory for every voxel.
+                return 0
             distance = distance or stride // length
             if stride != distance * length:
                 return 0

@@ -74,3 +74,15 @@ def test_sizes() -> None:
     band = Band(8, 8, 1, (2, 2, 2), 32)
     assert (band.rows, band.window, band.groups, band.shape) == (16, 4, 1, (512, 64))
     assert [next_power(n) for n in (1, 16, 17, 96)] == [16, 16, 32, 128]
+
+
+def test_an_expanded_tensor_consists_of_no_rows() -> None:
+    """One voxel's memory stands for all of them: kernels would read beside it."""
+    from pipeline.training.gpu.rows import rows_of, voxel_stride
+
+    for expanded in (
+        torch.ones(1, 8, 1, 1, 1).expand(1, 8, 4, 4, 4),
+        torch.ones(1, 1, 1, 1, 1).expand(2, 1, 4, 4, 4),
+    ):
+        assert voxel_stride(expanded) == 0
+        assert voxel_stride(rows_of(expanded)) == expanded.shape[1]
