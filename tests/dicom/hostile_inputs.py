@@ -255,6 +255,9 @@ INPUTS: dict[str, Callable[[Path], str]] = {
         drawn([square(-18 + 0.001 * n, -10, 46.0, -26, -16) for n in range(2000)])
     ),
     "RTSTRUCT: a contour of 1,000,000 points": beside_a_pair(drawn([ring(1_000_000)])),
+    "RTSTRUCT: two crossing contours of 20,000 points": beside_a_pair(
+        drawn([ring(20_000), ring(20_000) + np.array([1.0, 0.0, 0.0])])
+    ),
     "RTSTRUCT: 25,000 contours": beside_a_pair(drawn([ring(3, 46 + 0.0001 * n) for n in range(25_000)])),
     "RTSTRUCT: coordinates of 1e12": beside_a_pair(drawn([ring(9) * 1e11])),
     "RTSTRUCT: a name of control characters": beside_a_pair(drawn([ring(9)], "GTV\x1b[2J\x07")),

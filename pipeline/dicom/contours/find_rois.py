@@ -12,6 +12,7 @@ from pipeline.dicom.contours.mask_files import is_mask_path, matching_masks, nam
 from pipeline.dicom.contours.merge import drawn_on_one_image
 from pipeline.dicom.contours.roi import (
     LEFT_OUT,
+    UNNAMED_LEFT_OUT,
     ContourFile,
     FileRois,
     ImageSeries,
@@ -191,12 +192,25 @@ def _require_one_class_each(rois: Sequence[RoiMask]) -> None:
 
 
 def _on_one_image(rois: FileRois, warnings: Warnings) -> Sequence[RoiMask]:
-    """The ROIs of the images in use; warns of those that are left out."""
+    """The ROIs of the images in use; warns of those that are left out.
+
+    Raises:
+        ContourError: Nothing of a class is left.
+    """
     own = drawn_on_one_image(rois.masks)
     used = {id(roi) for roi in own}
     left_out = tuple(
-        f"ROI {roi.label!r} of {roi.file_label} {LEFT_OUT}" for roi in rois.masks if id(roi) not in used
+        f"ROI {roi.label!r} of {roi.file_label} {LEFT_OUT if roi.match.drawn_elsewhere else UNNAMED_LEFT_OUT}"
+        for roi in rois.masks
+        if id(roi) not in used
     )
+    if lost := {roi.mask_class for roi in rois.masks} - {roi.mask_class for roi in own}:
+        raise ContourError(
+            f"the contours of class {min(lost)} cannot be used, while those of others can",
+            expected="contours of all classes that name the image they were drawn on",
+            got="; ".join(left_out),
+            action="correct them, or name other ROIs in contours.classes",
+        )
     for text in dict.fromkeys((*rois.unused, *left_out)):
         warnings.warn(text)
     return own

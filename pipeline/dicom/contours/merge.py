@@ -92,12 +92,15 @@ def _one_file(files: Sequence[Sequence[RoiMask]], same_roi: str) -> _Choice:
 def drawn_on_one_image(rois: Sequence[RoiMask]) -> Sequence[RoiMask]:
     """ROIs drawn on the images in use; those drawn elsewhere only where there are no others.
 
+    ROIs that only their frame of reference places may be of any image in it: they count only where no
+    ROI names an image in use.
+
     Raises:
         ContourError: Several files were drawn elsewhere, so that it isn't clear which one to take.
     """
     own = [roi for roi in rois if not roi.match.drawn_elsewhere]
     if own:
-        return own
+        return [roi for roi in own if not roi.match.by_frame] or own
     files = sorted({roi.file_label for roi in rois})
     if len(files) > 1:
         raise ContourError(

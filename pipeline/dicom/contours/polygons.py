@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.volumes.volume import FloatArray
+
+PAIRS_AT_ONCE = 500_000
+"""Pairs of edges that are held at a time: below 100 MiB."""
+_ANGLES = np.arange(8) * np.pi / 8 + 0.1
+"""Directions to sweep along; none is an axis, since contours along pixel edges have many edges of one place."""
 
 
 def xor_area(polygons: Sequence[FloatArray]) -> float:
@@ -36,7 +43,8 @@ def without_repeats(polygons: Sequence[FloatArray], tolerance: float) -> tuple[F
 
     A contour that is stored twice, a fraction of a pixel apart or with other corners, would cancel
     itself under the even-odd rule. Two outlines are the same where no corner of either lies
-    further from the other's edges than the tolerance.
+    further from the other's edges than the tolerance, or where a third one is the same as both: of a
+    contour stored three times the outer two may lie twice as far apart.
 
     Args:
         polygons: Each (n, 2).
@@ -45,12 +53,17 @@ def without_repeats(polygons: Sequence[FloatArray], tolerance: float) -> tuple[F
     if len(polygons) < 2:
         return tuple(polygons)
     boxes = np.array([[*polygon.min(axis=0), *polygon.max(axis=0)] for polygon in polygons])
-    unique: list[int] = []
+    groups: list[list[int]] = []
     for number, polygon in enumerate(polygons):
-        near = [i for i in unique if np.abs(boxes[i] - boxes[number]).max() <= 2 * tolerance]
-        if not any(_same_outline(polygon, polygons[i], tolerance) for i in near):
-            unique.append(number)
-    return tuple(polygons[i] for i in unique)
+        near = np.abs(boxes - boxes[number]).max(axis=1) <= 2 * tolerance
+        same = [
+            group
+            for group in groups
+            if any(near[i] and _same_outline(polygon, polygons[i], tolerance) for i in group)
+        ]
+        joined = sorted([number, *(i for group in same for i in group)])
+        groups = [group for group in groups if group not in same] + [joined]
+    return tuple(polygons[i] for i in sorted(group[0] for group in groups))
 
 
 def _same_outline(first: FloatArray, second: FloatArray, tolerance: float) -> bool:
@@ -103,19 +116,76 @@ def areas_differ(polygons: Sequence[FloatArray], own: float, even_odd: float, li
 
 
 def any_cross(polygons: Sequence[FloatArray]) -> bool:
-    """Whether two contours of a plane cross, i.e. overlap without one containing the other."""
-    return any(
-        _cross(polygons[i], polygons[j]) for i in range(len(polygons)) for j in range(i + 1, len(polygons))
-    )
+    """Whether two contours of a plane cross, i.e. overlap without one containing the other.
 
-
-def _cross(first: FloatArray, second: FloatArray) -> bool:
-    if (first.max(axis=0) <= second.min(axis=0)).any() or (second.max(axis=0) <= first.min(axis=0)).any():
+    Edges are sorted along one direction, and only those that overlap along it are compared (sweep and
+    prune), at most `PAIRS_AT_ONCE` pairs at a time: contours of some ten thousand corners would otherwise
+    ask for the memory of all pairs.
+    """
+    near = _overlapping(polygons)
+    if len(near) < 2:
         return False
-    a, b = first[:, None], np.roll(first, -1, axis=0)[:, None]
-    c, d = second[None], np.roll(second, -1, axis=0)[None]
-    sides = _side(a, b, c) * _side(a, b, d) < 0
-    return bool((sides & (_side(c, d, a) * _side(c, d, b) < 0)).any())
+    start = np.concatenate(near)
+    end = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in near])
+    owner = np.repeat(np.arange(len(near)), [len(polygon) for polygon in near])
+    sweep = min((_sweep(start, end, angle) for angle in _ANGLES), key=lambda each: int(each.count.sum()))
+    start, end, owner = start[sweep.order], end[sweep.order], owner[sweep.order]
+    upto = np.cumsum(sweep.count)
+    low = 0
+    while low < len(start):
+        before = int(upto[low - 1]) if low else 0
+        high = max(low + 1, int(np.searchsorted(upto, before + PAIRS_AT_ONCE, side="right")))
+        one = np.repeat(np.arange(low, high), sweep.count[low:high])
+        other = (
+            one
+            + 1
+            + np.arange(len(one))
+            - np.repeat(upto[low:high] - sweep.count[low:high] - before, sweep.count[low:high])
+        )
+        differ = owner[one] != owner[other]
+        one, other = one[differ], other[differ]
+        if _edges_cross(start[one], end[one], start[other], end[other]):
+            return True
+        low = high
+    return False
+
+
+def _overlapping(polygons: Sequence[FloatArray]) -> list[FloatArray]:
+    """The polygons whose bounding box overlaps another one's."""
+    low = np.array([polygon.min(axis=0) for polygon in polygons]).reshape(-1, 2)
+    high = np.array([polygon.max(axis=0) for polygon in polygons]).reshape(-1, 2)
+    overlap = np.logical_and.reduce((high[:, None] > low[None]) & (high[None] > low[:, None]), axis=2)
+    overlap &= ~np.eye(len(polygons), dtype=bool)
+    return [polygons[i] for i in np.flatnonzero(np.count_nonzero(overlap, axis=1))]
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """Edges sorted by where they begin along a direction.
+
+    Attributes:
+        order: The edges in that order.
+        count: For each, how many of those that follow begin before it ends.
+    """
+
+    order: npt.NDArray[np.int64]
+    count: npt.NDArray[np.int64]
+
+
+def _sweep(start: FloatArray, end: FloatArray, angle: float) -> _Sweep:
+    direction = np.array([np.cos(angle), np.sin(angle)])
+    first, last = start @ direction, end @ direction
+    low, high = np.minimum(first, last), np.maximum(first, last)
+    order = np.argsort(low, kind="stable")
+    reach = np.searchsorted(low[order], high[order], side="right")
+    return _Sweep(order, reach - np.arange(len(order)) - 1)
+
+
+def _edges_cross(a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray) -> bool:
+    """Whether an edge a→b crosses its partner c→d; all (n, 2)."""
+    parted = _side(a, b, c) * _side(a, b, d) < 0
+    a, b, c, d = a[parted], b[parted], c[parted], d[parted]
+    return bool((_side(c, d, a) * _side(c, d, b) < 0).any())
 
 
 def _side(a: FloatArray, b: FloatArray, p: FloatArray) -> FloatArray:

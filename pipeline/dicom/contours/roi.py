@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,13 @@ LEFT_OUT = (
     "contours where their coordinates say)"
 )
 """Of a contour of another image, in words; the images in use never get one that was drawn elsewhere."""
+UNNAMED_LEFT_OUT = (
+    "names no image that it was drawn on and is left out, since others name an image in use; it may be of "
+    "another image in the same frame of reference"
+)
+"""Of a contour that only its frame of reference places, beside ones that say what they were drawn on."""
+BY_SERIES, BY_INSTANCES = "referenced series", "referenced instances"
+"""How an ROI's image is known where the object names it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,16 @@ class ImageSeries:
     series_uid: str = ""
     frame_uid: str = ""
     files: tuple[Path, ...] = ()
+
+    @cached_property
+    def sop_uids(self) -> frozenset[str]:
+        """(0008,0018) of its files; read only where the series do not decide."""
+        from pydicom import dcmread
+
+        return frozenset(
+            str(dcmread(path, specific_tags=["SOPInstanceUID"], stop_before_pixels=True).SOPInstanceUID)
+            for path in self.files
+        )
 
 
 @dataclass(frozen=True)
@@ -68,11 +86,13 @@ class ImageMatch:
         modality: The image.
         matched_by: The rule that assigned the ROI to it, in words.
         drawn_elsewhere: The ROI says that it was drawn on a series that is not in use.
+        by_frame: It names no image; only its frame of reference is that of the image.
     """
 
     modality: Modality
     matched_by: str
     drawn_elsewhere: bool = False
+    by_frame: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,43 +180,44 @@ def converted_images(convert: Path, index: Index | None) -> dict[Modality, Image
 
 def image_by_reference(
     images: Mapping[Modality, ImageSeries], series_uids: frozenset[str], sop_uids: frozenset[str]
-) -> Modality | None:
-    """The image that a contour object refers to: by series, or by instances if it names both series."""
+) -> ImageMatch | None:
+    """The image that a contour object refers to: by series, or by instances if it names both series or none."""
+    series_uids = series_uids - {""}
     named = [m for m, image in images.items() if image.series_uid and image.series_uid in series_uids]
     if len(named) == 1:
-        return named[0]
-    if len(named) > 1 and sop_uids:
-        counts = {modality: len(sop_uids & _sop_uids(images[modality])) for modality in named}
-        best = max(counts, key=lambda modality: counts[modality])
-        if counts[best] and sum(counts.values()) == counts[best]:
-            return best
-    return None
+        return ImageMatch(named[0], BY_SERIES)
+    if series_uids and not named:
+        return None
+    counts = {m: len(sop_uids & images[m].sop_uids) for m in named or images} if sop_uids else {}
+    holding = [modality for modality, count in counts.items() if count]
+    return ImageMatch(holding[0], BY_SERIES if named else BY_INSTANCES) if len(holding) == 1 else None
 
 
 def drawn_elsewhere(
     images: Mapping[Modality, ImageSeries], series_uids: frozenset[str], sop_uids: frozenset[str]
 ) -> bool:
-    """Whether a contour object refers to series of which none is in use.
+    """Whether a contour object refers to series or instances of which none is in use.
 
-    Where it names series in use beside others, the instances that its contours refer to decide; a
-    contour that names none belongs to the series in use.
+    Where it names series in use beside others, or no series, the instances that its contours refer to
+    decide; a contour that names none belongs to the series in use.
     """
+    series_uids = series_uids - {""}
     in_use = {image.series_uid for image in images.values() if image.series_uid}
-    if not series_uids & in_use:
-        return bool(series_uids and in_use)
-    if series_uids <= in_use or not sop_uids:
+    if series_uids and not series_uids & in_use:
+        return bool(in_use)
+    if not sop_uids or (series_uids and series_uids <= in_use):
         return False
-    known = [_sop_uids(image) for image in images.values() if image.series_uid in series_uids]
-    return all(known) and not any(sop_uids & instances for instances in known)
+    named = series_uids & in_use or in_use
+    known = [image.sop_uids for image in images.values() if image.series_uid in named]
+    return bool(known) and all(known) and not any(sop_uids & instances for instances in known)
 
 
-def _sop_uids(image: ImageSeries) -> frozenset[str]:
-    """(0008,0018) of an image's files; read only where the series do not decide."""
-    from pydicom import dcmread
-
-    return frozenset(
-        str(dcmread(path, specific_tags=["SOPInstanceUID"], stop_before_pixels=True).SOPInstanceUID)
-        for path in image.files
+def names_no_image(
+    images: Mapping[Modality, ImageSeries], series_uids: frozenset[str], sop_uids: frozenset[str]
+) -> bool:
+    """Whether a contour object says nothing of the image it was drawn on but its frame of reference."""
+    return not series_uids - {""} and not any(
+        sop_uids & image.sop_uids for image in images.values() if sop_uids
     )
 
 

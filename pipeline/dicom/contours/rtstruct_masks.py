@@ -8,6 +8,8 @@ import numpy as np
 
 from pipeline.dicom.contours.rasterise import Rasterised, rasterise
 from pipeline.dicom.contours.roi import (
+    BY_INSTANCES,
+    BY_SERIES,
     LEFT_OUT,
     ContourFile,
     FileRois,
@@ -18,6 +20,7 @@ from pipeline.dicom.contours.roi import (
     drawn_elsewhere,
     image_by_reference,
     images_in_frame,
+    names_no_image,
     share_on_slices,
 )
 from pipeline.dicom.header.contour_limits import ContourLimits
@@ -25,7 +28,6 @@ from pipeline.dicom.header.rtstruct import Roi, StructureSet, read_rtstruct
 from pipeline.errors import ContourError
 from pipeline.settings.dicom import ContourSettings
 
-_BY_SERIES = "referenced series"
 MASK_DIFFERENCE_PERCENT = 3.0
 """A mask whose volume differs by more from its contours' is told of."""
 # Nobody draws planes that are a third of a slice apart; a program that does draws on no slices of ten times the place.
@@ -85,22 +87,25 @@ def _image_of(
 ) -> ImageMatch | None:
     """The image an ROI was drawn on, and how that is known.
 
-    By the series the RTSTRUCT refers to; where it names both images, by the instances its
+    By the series the RTSTRUCT refers to; where it names both images or none, by the instances its
     contours refer to; else by the frame of reference, (0020,0052), and the slices that the
-    contours lie on. One that refers to other series only was drawn elsewhere. In a shared frame
+    contours lie on. One that refers to other series or instances only was drawn elsewhere. In a shared frame
     a contour is right on either image; it is assigned to the one whose slices it lies on, to the
     CT where it lies on slices of both.
     """
     elsewhere = drawn_elsewhere(images, structures.series_uids, roi.sops)
-    modality = image_by_reference(images, structures.series_uids, roi.sops)
-    if modality is not None and not elsewhere:
-        return ImageMatch(modality, _BY_SERIES)
+    match = image_by_reference(images, structures.series_uids, roi.sops)
+    if match is not None and not elsewhere:
+        return match
     frames = frozenset({roi.frame_uid}) if roi.frame_uid else structures.frame_uids
     candidates = images_in_frame(images, frames)
     if not candidates:
         return None
     shares = {m: round(share_on_slices(images[m].grid, roi.contours), 2) for m in candidates}
-    return ImageMatch(max(candidates, key=lambda m: (shares[m], m == "ct")), _BY_FRAME, elsewhere)
+    modality = max(candidates, key=lambda m: (shares[m], m == "ct"))
+    return ImageMatch(
+        modality, _BY_FRAME, elsewhere, by_frame=names_no_image(images, structures.series_uids, roi.sops)
+    )
 
 
 def _roi_mask(
@@ -180,7 +185,9 @@ def _match_warnings(roi: Roi, match: ImageMatch, image: ImageSeries) -> list[str
             f"ROI {roi.label!r} was drawn on a series that is not in use; it is placed on the {modality} by its "
             "coordinates (contours.other_image)"
         ]
-    if match.matched_by != _BY_SERIES:
+    if match.matched_by == BY_INSTANCES:
+        return [f"ROI {roi.label!r} refers to no series; its instances are those of the {modality}"]
+    if match.matched_by != BY_SERIES:
         return [
             f"ROI {roi.label!r} refers to no series in use; it shares the {modality}'s frame of reference and "
             "is placed by its coordinates"

@@ -25,6 +25,7 @@ from pipeline.dicom.contours.roi import (
     drawn_elsewhere,
     image_by_reference,
     images_in_frame,
+    names_no_image,
 )
 from pipeline.dicom.contours.seg_lattice import SegFrame, off_grid, voxels_of
 from pipeline.dicom.header.free_text import shown_name
@@ -196,15 +197,17 @@ def _image_of(dataset: Dataset, images: Mapping[Modality, ImageSeries]) -> Image
             sops.add(str(instance.get("ReferencedSOPInstanceUID", "")))
     references = frozenset(series), frozenset(sops)
     elsewhere = drawn_elsewhere(images, *references)
-    modality = image_by_reference(images, *references)
-    if modality is not None and not elsewhere:
-        return ImageMatch(modality, "referenced series")
+    match = image_by_reference(images, *references)
+    if match is not None and not elsewhere:
+        return match
     candidates = images_in_frame(images, frozenset({str(dataset.get("FrameOfReferenceUID", ""))}))
-    frames = _frames(dataset, "")
+    frames, by_frame = _frames(dataset, ""), names_no_image(images, *references)
     for candidate in candidates:
         if frames and voxels_of(frames[0], images[candidate].grid) is not None:
-            return ImageMatch(candidate, "frame of reference and voxels", elsewhere)
-    return ImageMatch(candidates[0], "frame of reference", elsewhere) if candidates else None
+            return ImageMatch(candidate, "frame of reference and voxels", elsewhere, by_frame)
+    if not candidates:
+        return None
+    return ImageMatch(candidates[0], "frame of reference", elsewhere, by_frame)
 
 
 def _frames(dataset: Dataset, where: str) -> list[SegFrame]:

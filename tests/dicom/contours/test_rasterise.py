@@ -213,6 +213,17 @@ def test_a_contour_stored_twice_with_other_corners_counts_once():
     assert np.array_equal(twice.mask, rasterise(sphere(), grid, 15).mask)
 
 
+def test_a_hole_stored_three_times_stays_a_hole():
+    # Each is within a quarter of a pixel of the next one, the first and the last are not.
+    grid = Grid((32, 128, 128), (2.0, 1.0, 1.0), (-63.5, -63.5, 0.0))
+    holes = [np.column_stack([points[:, :2] / 2 + [5.0, 2.5], points[:, 2]]) for points in sphere()]
+    once = rasterise(sphere() + holes, grid, 15)
+    copies = [points + np.array([x, 0, 0]) for x in (0.4, 0.2) for points in holes]
+    thrice = rasterise(sphere() + holes + copies, grid, 15)
+    assert np.array_equal(thrice.mask, once.mask) and thrice.repeated == 34
+    assert once.polygon_ml == pytest.approx(0.75 * 24.33, rel=1e-3)  # half as wide on each plane
+
+
 def test_planes_that_cancel_most_of_themselves_are_counted():
     grid = Grid((32, 128, 128), (2.0, 1.0, 1.0), (-63.5, -63.5, 0.0))
     shifted = [points + np.array([1.0, 0, 0]) for points in sphere()[4:9]]

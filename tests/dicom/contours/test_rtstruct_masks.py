@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -103,6 +105,62 @@ def test_where_both_series_are_named_the_instances_decide(tmp_path):
         write_index(sources.index, Index("P1", tmp_path / uid, (row, pet, contours), files))
         write_status(sources.index, Status("ok", "index"))
         assert list(run(sources, tmp_path / uid / "out")["masks"]) == expected
+
+
+def with_instances(folder, rois):
+    """A patient with a CT of one instance and an RTSTRUCT each of (name, series, instance, contours)."""
+    image = rtstruct(folder / "image.dcm", [])  # any DICOM object does: only its SOP Instance UID is read
+    own = str(dcmread(image).SOPInstanceUID)
+    paths = [
+        rtstruct(folder / f"{n}.dcm", [RoiSpec(name, drawn, sop=own if sop == "own" else sop)], series)
+        for n, (name, series, sop, drawn) in enumerate(rois)
+    ]
+    sources = patient(folder, paths)
+    row = SeriesRow("CT", CT, "1.2", FRAME, "", 10, SeriesGeometry(), "ct", True, "")
+    pet = replace(row, modality="PT", series_uid=PET, role="pet")
+    drawn = [
+        replace(row, modality="RTSTRUCT", series_uid=f"1.9.{n}", role="rtstruct") for n in range(len(paths))
+    ]
+    files = {CT: (image,), PET: (image.with_name("0.dcm"),)}
+    files |= {f"1.9.{n}": (path,) for n, path in enumerate(paths)}
+    write_index(sources.index, Index("P1", folder, (row, pet, *drawn), files))
+    write_status(sources.index, Status("ok", "index"))
+    return sources
+
+
+MOVED = [points + np.array([-14.0, 0.0, 0.0]) for points in LESION]
+"""300 voxels beside the lesion's 300."""
+
+
+@pytest.mark.parametrize(
+    ("sop", "why"),
+    [("7.7.7", "a series that is not in use"), ("", "names no image")],
+    ids=["instances", "none"],
+)
+@pytest.mark.parametrize("reference", [((CT,), ""), ((), "own")], ids=["beside series", "beside instances"])
+def test_contours_that_do_not_name_an_image_in_use_are_not_united_with_ones_that_do(
+    tmp_path, reference, sop, why
+):
+    sources = with_instances(tmp_path, [("GTV", *reference, LESION), ("GTV_MR", (), sop, MOVED)])
+    report = run(sources, tmp_path / "out")
+    assert report["masks"]["ct"]["voxels"] == 300
+    assert [roi["name"] for roi in report["masks"]["ct"]["rois"]] == ["GTV"]
+    expected = "referenced series" if reference[0] else "referenced instances"
+    assert report["masks"]["ct"]["rois"][0]["matched_by"] == expected
+    assert any("'GTV_MR'" in text and why in text and "left out" in text for text in report["warnings"])
+
+
+def test_contours_of_instances_that_are_not_in_use_alone_are_refused_unless_asked_for(tmp_path):
+    sources = with_instances(tmp_path, [("GTV", (), "7.7.7", LESION)])
+    assert "contours.other_image: place" in refused(tmp_path, sources, "no contour can be used")
+    report = run(sources, tmp_path / "placed", other_image="place")
+    assert report["masks"]["ct"]["voxels"] == 300 and "not in use" in report["warnings"][0]
+
+
+def test_a_class_whose_contours_name_no_image_beside_ones_that_do_is_refused(tmp_path):
+    sources = with_instances(tmp_path, [("GTVp", (CT,), "", LESION), ("GTVn", (), "", MOVED)])
+    classes = {"gtvp": "GTVp*", "gtvn": "GTVn*"}
+    assert "names no image" in refused(tmp_path, sources, "class gtvn cannot be used", classes=classes)
 
 
 def test_contours_outside_the_image_are_refused_or_warned_of(tmp_path):
