@@ -124,7 +124,8 @@ def test_names_links_and_pipes(tmp_path):
     os.rename(folder / "pet" / "000.dcm", os.fsencode(folder / "pet") + b"/\xe9{x}\x1b.dcm")
     (folder / "ring").symlink_to(folder / "ring")
     (folder / "gone.dcm").symlink_to(tmp_path / ("x" * 200))
-    (folder / "top").symlink_to("/proc/self/fd")
+    # Not /proc/self/fd: what the test runner writes changes there while images are read.
+    (folder / "top").symlink_to("/proc/self/ns")
     os.mkfifo(folder / "pipe.dcm")
     deep = folder
     for _ in range(20):
