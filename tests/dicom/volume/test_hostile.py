@@ -124,8 +124,10 @@ def test_names_links_and_pipes(tmp_path):
     os.rename(folder / "pet" / "000.dcm", os.fsencode(folder / "pet") + b"/\xe9{x}\x1b.dcm")
     (folder / "ring").symlink_to(folder / "ring")
     (folder / "gone.dcm").symlink_to(tmp_path / ("x" * 200))
-    # Not /proc/self/fd: what the test runner writes changes there while images are read.
-    (folder / "top").symlink_to("/proc/self/ns")
+    # Not /proc/self/fd itself, whose files change while images are read.
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "null.dcm").symlink_to("/dev/null")
+    (folder / "top").symlink_to(tmp_path / "elsewhere")
     os.mkfifo(folder / "pipe.dcm")
     deep = folder
     for _ in range(20):
