@@ -116,7 +116,7 @@ def _summary(element: str, seconds: list[float]) -> SecondOpinion:
 def _counted_ms(times: PetTimes) -> list[float]:
     """(0054,1300) of all slices; none where 0 in every slice says that it was not filled in."""
     counted = [frame.reference_ms for frame in times.frames if frame.reference_ms is not None]
-    return [] if not counted or (max(counted) <= 0 and not times.counts_to_frame_start) else counted
+    return [] if not counted or (not any(counted) and not times.counts_to_frame_start) else counted
 
 
 def _each_from_its_own_start(times: PetTimes) -> bool:

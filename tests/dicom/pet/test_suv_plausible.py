@@ -186,17 +186,22 @@ def named_times(header: PetHeader, to_start: bool) -> list[float]:
     half_life = header.half_life_s or 6586.2
     private = (header.ge_scan_datetime, header.siemens_decay_datetime)
     said = [seconds_of(text[8:]) for text in private if text]
-    timed = [entry for entry in header.slices if entry.acquisition_time and entry.frame_duration_ms]
+    timed = [entry for entry in header.slices if entry.acquisition_time]
     own = len({entry.acquisition_time for entry in timed}) > 1
     counted = [entry for entry in timed if entry.frame_reference_ms is not None]
+    if not to_start and not any(entry.frame_reference_ms for entry in counted):
+        counted = []  # 0 in all of them: not filled in
+    averages = {entry: mean_s(entry.frame_duration_ms / 1000) for entry in timed if entry.frame_duration_ms}
     first = [min(counted, key=lambda entry: entry.frame_reference_ms)] if counted else []
     for entry in counted if own else first:
-        average = 0.0 if to_start else mean_s(entry.frame_duration_ms / 1000)
-        said.append(seconds_of(entry.acquisition_time) + average - entry.frame_reference_ms / 1000)
-    for entry in timed if own else counted:
-        if entry.decay_factor not in (None, 0.0, 1.0):
-            average = mean_s(entry.frame_duration_ms / 1000)
-            offset = average if own else entry.frame_reference_ms / 1000 + (average if to_start else 0.0)
+        if to_start or entry in averages:
+            average = 0.0 if to_start else averages[entry]
+            said.append(seconds_of(entry.acquisition_time) + average - entry.frame_reference_ms / 1000)
+    for entry in averages:
+        if entry.decay_factor not in (None, 0.0, 1.0) and (own or entry in counted):
+            offset = averages[entry]
+            if not own:
+                offset = entry.frame_reference_ms / 1000 + (averages[entry] if to_start else 0.0)
             said.append(
                 seconds_of(entry.acquisition_time) + offset - math.log2(entry.decay_factor) * half_life
             )
@@ -205,7 +210,7 @@ def named_times(header: PetHeader, to_start: bool) -> list[float]:
 
 def contradicted(header: PetHeader, factor: float, to_start: bool) -> bool:
     """Whether some element's time would change a factor by more than 1 %."""
-    if header.decay_correction != "START" or all(not e.frame_reference_ms for e in header.slices):
+    if header.decay_correction != "START":
         return False
     bqml = header.philips_activity_factor if header.units == "CNTS" else 1.0
     whole = (bqml or 1.0) * header.weight_kg * 1000 / header.total_dose_bq
