@@ -79,7 +79,8 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
     """Write DICOM and truth of a patient; the same settings always give the same bytes.
 
     Files: `dicom/CT/*.dcm`, `dicom/PET/*.dcm`, `dicom/RTSTRUCT/rs.dcm` (drawn on the CT, or on the PET
-    where `phantom.images` leaves the CT out; `GTVp`, `BRAIN` and, with `phantom.contour_nodes`, `GTVn`); `truth/truth.json`, `truth/pet_suvbw.nii.gz` (g/mL, the
+    where `phantom.images` leaves the CT out; `GTVp`, `BRAIN`, with `phantom.contour_nodes` `GTVn`);
+    `truth/truth.json`, `truth/pet_suvbw.nii.gz` (g/mL, the
     result of a correct conversion of the 16 bits), `truth/mask_ct.nii.gz` or `mask_pet.nii.gz` (voxels
     of that image more than half inside the tumour).
 
