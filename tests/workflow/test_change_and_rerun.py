@@ -7,6 +7,7 @@ another setting. `ancient` inputs broke this: crops were cut at the old place wi
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,8 @@ from study_runner import Study, copy_house, tiny_config, tiny_rows
 
 # What tells when and how long, or is a mark of Snakemake's own.
 NO_RESULTS = ("logs", "benchmarks", "checkpoints")
-NO_RESULT_FILES = (".snakemake_timestamp", "timing.json")
+NO_RESULT_FILES = (".snakemake_timestamp", "timing.json", "training.csv")
+COST = re.compile(rb"<h3>Cost of training</h3>.*?</table>", re.DOTALL)
 UP_TO_IMAGES = ("preprocess", "radiomics")
 
 # Settings that decide values on the way to crops and features, one by one.
@@ -84,9 +86,9 @@ def changed(config: dict, change: dict) -> dict:
 
 
 def results(study: Study) -> dict[str, bytes]:
-    """Every result of a study, by its path within the results."""
+    """Every result of a study, by its path within the results, without the seconds that training took."""
     return {
-        str(path.relative_to(study.results)): path.read_bytes()
+        str(path.relative_to(study.results)): COST.sub(b"", path.read_bytes())
         for path in sorted(study.results.rglob("*"))
         if path.is_file()
         and path.name not in NO_RESULT_FILES
