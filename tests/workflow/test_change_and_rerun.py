@@ -69,7 +69,7 @@ OF_IMAGES = {
 }
 # Settings of the sections after the images: the whole study is run.
 OF_MODELS = {
-    "plan-validation_fraction": {"plan": {"validation_fraction": 0.3}},
+    "plan-validation_fraction": {"plan": {"folds": 3, "validation_fraction": 0.3}},
     "plan-folds": {"plan": {"folds": 3}},
     "plan-repeats": {"plan": {"folds": 1, "repeats": 2}},
     "training-iterations": {"training": {"iterations": 6}},
