@@ -188,7 +188,9 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(
     else:
         torch.save({"format": 1, "evil": Path("x")}, path)  # needs more than weights_only allows
     train_fold(job(), tmp_path / "out")
-    assert "starts from the beginning, as its checkpoint is damaged" in caplog.text and str(path) in caplog.text
+    assert (
+        "starts from the beginning, as its checkpoint is damaged" in caplog.text and str(path) in caplog.text
+    )
     for name in SAME:
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
 
