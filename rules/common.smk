@@ -7,7 +7,6 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).resolve()
 STARTED = time.time()
 sys.path.insert(0, str(ROOT))
-from snakemake.exceptions import WorkflowError
 from snakemake.persistence.file import FilePersistence
 
 from pipeline.console import ON_BAD_PATIENT, accelerators, prepare_environment
@@ -17,6 +16,7 @@ from pipeline.workflow.announcements import (
     announce,
     end_lines,
     failure_lines,
+    refuse,
     start_lines,
 )
 from pipeline.workflow.dependencies import Dependencies
@@ -39,7 +39,7 @@ try:
         if workflow.is_main_process:
             require_images(paths)
 except PipelineError as error:
-    raise WorkflowError(str(error)) from None
+    refuse(error)
 
 settings, cohort = study.settings, study.cohort
 depends = Dependencies(study)
@@ -54,7 +54,7 @@ if workflow.is_main_process and not {"--touch", "-t"} & set(sys.argv):
         announce(correct_future_times(paths, STARTED))
         announce(mark_results_without_record(paths, FilePersistence()))
     except PipelineError as error:
-        raise WorkflowError(str(error)) from None
+        refuse(error)
 
 
 def any_of(names):

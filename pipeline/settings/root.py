@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from pipeline.settings.phantom import DiskSettings, PhantomSettings
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.settings.study import BundleSettings, ResourceSettings, StudySettings, ThreadSettings
+from pipeline.settings.study_file import Places
 from pipeline.settings.training import TrainingSettings
 
 
@@ -187,11 +188,12 @@ def merge_training(base: TrainingSettings, overrides: Mapping[str, Any]) -> Trai
         raise SettingsError(explain(error, TrainingSettings, "training")) from None
 
 
-def load_settings(config: Mapping[str, Any]) -> Settings:
+def load_settings(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Settings:
     """Validate a study's configuration.
 
     Args:
         config: A study file as plain values.
+        files: Files that it was read from, for the lines in messages.
 
     Raises:
         SettingsError: Naming each wrong key, what was expected, and the nearest valid key.
@@ -199,7 +201,7 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     try:
         settings = Settings.model_validate(with_named_paper(config))
     except ValidationError as error:
-        raise SettingsError(explain(error, Settings)) from None
+        raise SettingsError(explain(error, Settings, places=Places(files))) from None
     consistency.require_checkpoint_selection(settings)
     consistency.require_pretrained(settings)
     return settings

@@ -59,7 +59,7 @@ def read_rows(path: Path) -> TableText:
             "the cohort table does not exist",
             where=str(path),
             expected="a CSV with a row per patient",
-            action="set cohort.table, or draft one: make cohort DICOM=folder OUT=table.csv",
+            action="set cohort.table, or draft one: suvival draft DICOM_FOLDER TABLE.csv",
         )
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import SettingsError
 from pipeline.settings.messages import require_single_keys
 from pipeline.settings.models import Model
 from pipeline.settings.network import Network
 from pipeline.settings.root import Settings, load_settings
+from pipeline.settings.study_file import Places
 from pipeline.tables.cohort import Cohort, read_cohort
 from pipeline.tables.preflight import (
     require_columns,
@@ -33,8 +35,17 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> S
         SettingsError: A key is unknown, missing or wrong, or a model needs what the table lacks.
         TableError: The cohort table cannot be read.
     """
-    require_single_keys(map(Path, files))
-    settings = load_settings(config)
+    paths = [Path(path) for path in files]
+    require_single_keys(paths)
+    try:
+        return _study(config, paths)
+    except SettingsError as error:
+        raise Places(paths).added(error) from None
+
+
+def _study(config: Mapping[str, Any], files: Sequence[Path]) -> Study:
+    """Settings and table, each against the other."""
+    settings = load_settings(config, files)
     cohort = read_cohort(settings.cohort, settings.study.on_bad_patient)
     require_columns(settings.models, cohort)
     require_subsets(settings.networks(), cohort)

@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "ensemble": DATA | {"metrics"},
     "report": IMAGES | {"metrics", "store"},
     "workflow": DATA | {"planning"},
+    "check": IMAGES | {"workflow", "planning", "dicom"},
     "deploy": IMAGES
     | {
         "dicom",
@@ -56,6 +57,9 @@ ALLOWED: dict[str, set[str]] = {
         "ensemble",
     },
 }
+
+# The command reaches every room, each when it is asked for.
+ALLOWED["__main__"] = set(ALLOWED)
 
 # Room → its own rooms in a row; each may import those before it. Nothing lies beside them.
 ROWS: dict[str, tuple[str, ...]] = {"dicom": ("header", "series", "volume", "pet", "contours")}
