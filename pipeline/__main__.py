@@ -52,11 +52,16 @@ def _add_draft(commands: Commands) -> None:
     draft.add_argument("--layout", default="", help="name of the release's layout; the study is drafted, too")
     draft.add_argument("--time-unit", default="", help="unit of the release's times: days or months")
     draft.add_argument(
-        "--keep-ids", action="store_true", help="keep the DICOM Patient IDs that can name files; they may say who it is"
+        "--keep-ids",
+        action="store_true",
+        help="keep the DICOM Patient IDs that can name files; they may say who it is",
     )
     draft.add_argument("--outcomes", type=Path, help="CSV whose rows are joined by the DICOM Patient ID")
     draft.add_argument(
-        "--id", default="patient_id", metavar="COLUMN", help="column of that CSV that holds the DICOM Patient ID"
+        "--id",
+        default="patient_id",
+        metavar="COLUMN",
+        help="column of that CSV that holds the DICOM Patient ID",
     )
     draft.add_argument("--take", action="append", default=[], metavar="NAME=COLUMN", help=TAKE_HELP)
 

@@ -9,6 +9,7 @@ STARTED = time.time()
 sys.path.insert(0, str(ROOT))
 from snakemake.persistence.file import FilePersistence
 
+from pipeline.check.beforehand import require_possible
 from pipeline.console import ON_BAD_PATIENT, accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.spread import CLUSTER
@@ -37,6 +38,7 @@ try:
         study = load_study(config, workflow.configfiles)
         paths = StudyPaths(study)
         if workflow.is_main_process:
+            require_possible(study)
             require_images(paths)
 except PipelineError as error:
     refuse(error)

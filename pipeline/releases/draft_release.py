@@ -88,9 +88,15 @@ def draft_release(layout: str, data: Path, out: Path, time_unit: str = "") -> tu
     if layout not in LAYOUTS:
         raise TableError("there is no such layout", where="--layout", expected=", ".join(LAYOUTS), got=layout)
     if time_unit not in UNITS:
-        raise TableError("there is no such unit", where="--time-unit", expected="days or months", got=time_unit)
+        raise TableError(
+            "there is no such unit", where="--time-unit", expected="days or months", got=time_unit
+        )
     if not data.is_dir():
-        raise TableError("the release's folder does not exist", where=str(data), action="give the folder that it was unpacked into")
+        raise TableError(
+            "the release's folder does not exist",
+            where=str(data),
+            action="give the folder that it was unpacked into",
+        )
     require_new(out, "yaml", "boxes.csv", "links")
     release = LAYOUTS[layout].read(data.absolute(), time_unit)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +176,7 @@ def study_text(release: Release, layout: str, out: Path, image_root: Path, boxes
         places["crop"] = {"boxes": path_in_table(boxes.absolute())}
     changed = merged(merged(study, release.changes), places)
     head = (
-        f"# Drafted by suvival draft --layout {layout} from config/studies/{release.base}.yaml, where the reasons stand.\n"
+        f"# Drafted by suvival draft --layout {layout}; the reasons stand in config/studies/{release.base}.yaml.\n"
         f"# Check: .venv/bin/snakemake -n --configfile {path_in_table(beside(out, 'yaml').absolute())}\n"
     )
     return head + yaml.safe_dump(changed, sort_keys=False, allow_unicode=True, width=110)

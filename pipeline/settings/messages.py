@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,18 @@ def _line(item: Any, model: type[Section], section: str) -> str:
     joint = " " if kind in _WORDS else ": "
     # Pydantic's text of these speaks of Python's types, and its last clause of what is got.
     return f"settings: {where}{joint}{text}{got}" if where else f"settings: {text}{got}"
+
+
+def not_finite(values: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Keys whose value is infinite or not a number, which no setting may be (`.inf` and `.nan` in YAML)."""
+    if isinstance(values, float) and not math.isfinite(values):
+        yield above
+    elif isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from not_finite(value, (*above, str(key)))
+    elif isinstance(values, list):
+        for value in values:
+            yield from not_finite(value, above)
 
 
 def _as_written(location: tuple[int | str, ...]) -> list[str]:

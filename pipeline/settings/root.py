@@ -20,7 +20,7 @@ from pipeline.settings.geometry import CropSettings, RegistrationSettings
 from pipeline.settings.image_channels import require_channels
 from pipeline.settings.ingest import IngestSettings
 from pipeline.settings.kinds import ModelEntry, ranking
-from pipeline.settings.messages import explain
+from pipeline.settings.messages import explain, not_finite
 from pipeline.settings.network import Network
 from pipeline.settings.paper import PaperSettings, with_named_paper
 from pipeline.settings.paper_consistency import require_paper
@@ -198,6 +198,12 @@ def load_settings(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Sett
     Raises:
         SettingsError: Naming each wrong key, what was expected, and the nearest valid key.
     """
+    if endless := list(not_finite(config)):
+        places = Places(files)
+        lines = (
+            f"settings: {'.'.join(keys)} must be a finite number ({places.at(keys)})" for keys in endless
+        )
+        raise SettingsError("\n".join(line.replace(" ()", "") for line in lines))
     try:
         settings = Settings.model_validate(with_named_paper(config))
     except ValidationError as error:

@@ -46,7 +46,8 @@ def read_study_file(path: Path) -> dict[str, Any]:
             where=str(path),
             expected="groups such as `study:` and `cohort:`, their keys below them, moved in by two spaces",
             got=f"{values!r:.60}" if values is not None else "nothing",
-            action=_missing_space(text.splitlines()[0] if text else "") or "compare it with config/studies/start.yaml",
+            action=_missing_space(text.splitlines()[0] if text else "")
+            or "compare it with config/studies/start.yaml",
         )
     return values
 

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import TableError
-from pipeline.tables.numbers import is_number
+from pipeline.tables.numbers import MISSING, is_number
 
-MISSING = frozenset({"na", "n/a", "nan", "null"})
-"""Words that other programs write for an unknown number (R, pandas, SQL)."""
 DOUBTFUL = frozenset({"none", "missing", "unknown", ".", "-", "?"})
 """Words that people write for it, and that may also be meant as a level."""
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")

@@ -106,21 +106,30 @@ def join_outcomes(source: OutcomeSource, keys: Sequence[str]) -> JoinedOutcomes:
             got=f"ids such as {next(iter(rows), '')!r}",
             action="name the column with --id, or write the ids as the images have them",
         )
-    values = {key: {name: rows[key].values[column] for name, column in columns.items()} for key in known & set(rows)}
+    values = {
+        key: {name: rows[key].values[column] for name, column in columns.items()} for key in known & set(rows)
+    }
     unused = [name for name in text.header if name not in {source.id_column, *columns.values()}]
-    return JoinedOutcomes(tuple(columns), values, tuple(key for key in rows if key not in known), tuple(unused))
+    return JoinedOutcomes(
+        tuple(columns), values, tuple(key for key in rows if key not in known), tuple(unused)
+    )
 
 
 def _columns(source: OutcomeSource, text: TableText) -> dict[str, str]:
     """Column of the drafted table → column of the source, those named first."""
-    for where, name in (("--id", source.id_column), *(("--take", column) for column in source.taken.values())):
+    for where, name in (
+        ("--id", source.id_column),
+        *(("--take", column) for column in source.taken.values()),
+    ):
         if name not in text.header:
             raise TableError(
                 f"the table of outcomes has no column {name!r}",
                 where=f"{source.path}; {where}",
                 expected=", ".join(text.header),
             )
-    of_themselves = {n: n for n in text.header if _is_name(n) and n not in source.taken.values() and n != source.id_column}
+    of_themselves = {
+        n: n for n in text.header if _is_name(n) and n not in source.taken.values() and n != source.id_column
+    }
     return {**of_themselves, **source.taken}
 
 

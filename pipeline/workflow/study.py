@@ -14,7 +14,7 @@ from pipeline.settings.models import Model
 from pipeline.settings.network import Network
 from pipeline.settings.root import Settings, load_settings
 from pipeline.settings.study_file import Places
-from pipeline.tables.cohort import Cohort, read_cohort
+from pipeline.tables.cohort import OPTIONAL, REQUIRED, Cohort, endpoint_columns, read_cohort
 from pipeline.tables.preflight import (
     require_columns,
     require_outcomes,
@@ -144,6 +144,12 @@ class Study:
     def subsets(self) -> dict[str, str]:
         """Network → the part of the cohort that it is trained on, of those that have one."""
         return {name: network.subset for name, network in self.networks.items() if network.subset}
+
+    def cohort_columns(self) -> set[str]:
+        """Columns that the cohort table may have beside those of patients' own values, under its own names."""
+        cohort = self.settings.cohort
+        names = {*REQUIRED, *OPTIONAL, *endpoint_columns(cohort)}
+        return {cohort.columns.get(name, name) for name in {*names, *self.cohort.patients[0].extra}}
 
     @property
     def folds(self) -> range:

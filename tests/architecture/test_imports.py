@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "ensemble": DATA | {"metrics"},
     "report": IMAGES | {"metrics", "store"},
     "workflow": DATA | {"planning"},
-    "check": IMAGES | {"workflow", "planning", "dicom"},
+    "check": IMAGES | {"workflow", "planning", "dicom", "radiomics"},
     "deploy": IMAGES
     | {
         "dicom",
@@ -87,6 +87,7 @@ FORBIDDEN_EXTERNAL: dict[str, set[str]] = {
     },
     "metrics": {"torch"},
     "planning": {"torch"},
+    "check": {"torch", "ants", "radiomics", "zarr"},
     "workflow": {"torch", "ants", "radiomics", "pydicom", "zarr"},
     "ensemble": {"torch"},
     "report": {"torch", "sksurv", "lifelines", "sklearn", "ants", "radiomics"},
@@ -192,7 +193,7 @@ def test_rooms_take_settings_by_section() -> None:
         module
         for module in graph().modules
         if module.startswith("pipeline.")
-        and room_of(module) not in ("settings", "workflow")
+        and room_of(module) not in ("settings", "workflow", "check")
         and module not in WHOLE_STUDY
         and "pipeline.settings.root" in graph().find_modules_directly_imported_by(module)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -88,8 +89,11 @@ def project() -> dict[str, Any]:
 def places() -> dict[str, dict[str, str]]:
     """File → its pins, of all files that pin versions beside the constraints."""
     extras = project()["optional-dependencies"]
-    texts = {path: path.read_text().splitlines() for path in sorted((ROOT / "envs").rglob("*"))
-             if path.is_file() and path.suffix in (".yaml", ".sh", ".txt", "") and path.name != "constraints.txt"}
+    texts = {
+        path: path.read_text().splitlines()
+        for path in sorted((ROOT / "envs").rglob("*"))
+        if path.is_file() and path.suffix in (".yaml", ".sh", ".txt", "") and path.name != "constraints.txt"
+    }
     texts[ROOT / "Makefile"] = re.sub(r"\s", "\n", (ROOT / "Makefile").read_text()).splitlines()
     found = {path.name: pin_list(lines) for path, lines in texts.items()}
     return found | {
@@ -125,13 +129,15 @@ def test_the_extra_workflow_has_all_requirements() -> None:
     """But PyRadiomics, which builds beside an installed numpy only."""
     names = {*pin_list(project()["dependencies"])}
     for extra in ("predict", "workflow"):
-        assert all("==" in line or line.startswith("suvival[") for line in project()["optional-dependencies"][extra])
+        assert all(
+            "==" in line or line.startswith("suvival[") for line in project()["optional-dependencies"][extra]
+        )
         names |= {*pin_list(project()["optional-dependencies"][extra])}
     assert names == {re.sub(r"[-_.]+", "-", name) for name in listed("requirements.txt")} | {"torch"}
 
 
 def test_commands_import_what_their_extra_brings() -> None:
-    """`draft`, `check` and `version` need the dependencies alone, `show` and `predict` the extra `predict`."""
+    """`draft` needs the dependencies alone, `show` and `predict` the extra `predict`."""
     graph = grimp.build_graph("pipeline", include_external_packages=True, cache_dir=None)
     base = set(pin_list(project()["dependencies"]))
     predict = base | set(pin_list(project()["optional-dependencies"]["predict"])) | {"triton", "pyradiomics"}
@@ -141,6 +147,24 @@ def test_commands_import_what_their_extra_brings() -> None:
         tops = {name.split(".")[0] for name in reached} - set(sys.stdlib_module_names) - {"pipeline"}
         return {top for top in tops if not distributions().get(top, {top}) & have and top != "triton"}
 
-    light = ("pipeline.dicom.series.cohort_draft", "pipeline.releases.draft_release", "pipeline.check.check")
-    assert not lacking(light, base)
+    assert not lacking(("pipeline.dicom.series.cohort_draft", "pipeline.releases.draft_release"), base)
     assert not lacking(("pipeline.deploy.command",), predict)
+
+
+def test_a_study_is_checked_with_the_dependencies_alone() -> None:
+    """Modules of the extras, which `suvival check` reaches but must not load, are made impossible to import."""
+    extras = {name for extra in project()["optional-dependencies"].values() for name in pin_list(extra)}
+    blocked = {top for top, names in distributions().items() if {n.replace("_", "-") for n in names} & extras}
+    assert {"torch", "scipy", "zarr", "sklearn"} <= blocked
+    code = f"""
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {sorted(blocked)}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Block())
+from pipeline.__main__ import main
+sys.exit(main(["check", "config/config.yaml"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "0 errors" in done.stdout, done.stdout + done.stderr

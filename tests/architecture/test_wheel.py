@@ -50,7 +50,9 @@ def test_feature_sets_and_studies_are_in_the_wheel_where_they_are_looked_for(nam
         # From the checkout's root the folder beside the package is found first.
         assert looked_for == f"config/{folder}"
         inside = shipped(folder, Path("elsewhere/pipeline")).relative_to("elsewhere").as_posix()
-        assert wanted == {name.rsplit("/", 1)[1] for name in names if name.startswith(f"{inside}/") and name.count("/") == 3}
+        assert wanted == {
+            name.rsplit("/", 1)[1] for name in names if name.startswith(f"{inside}/") and name.count("/") == 3
+        }
 
 
 def test_the_wheel_brings_the_command_and_nothing_of_the_tests(names: set[str]) -> None:

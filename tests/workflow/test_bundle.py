@@ -20,8 +20,8 @@ from pipeline.dicom.contours.seg_read import segment_masks
 from pipeline.phantoms.headers import PLANTED
 from pipeline.tables.cohort import Patient
 from pipeline.volumes.nifti import read_nifti
-from tests.architecture.test_wheel import build_wheel
 from study_runner import Study
+from tests.architecture.test_wheel import build_wheel
 
 
 def predict(study: Study, patient: str, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -159,7 +159,9 @@ def test_the_installed_wheel_predicts_the_same(
 
     def suvival(*words: str) -> str:
         call = [str(fresh / "bin" / "suvival"), *words]
-        done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            call, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -173,5 +175,7 @@ def test_the_installed_wheel_predicts_the_same(
         "--images", str(finished_study.results / "phantom" / external / "dicom"), "--roi", "study",
         "--clinical", f"clinical_performance={row['clinical_performance']}", "--name", "someone",
     )  # fmt: skip
-    ours, theirs = (json.loads((out / "prediction.json").read_text()) for out in (tmp_path / "out", prediction))
+    ours, theirs = (
+        json.loads((out / "prediction.json").read_text()) for out in (tmp_path / "out", prediction)
+    )
     assert (ours["risk"], ours["members"]) == (theirs["risk"], theirs["members"])

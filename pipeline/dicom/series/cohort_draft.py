@@ -307,7 +307,10 @@ def _describe_outcomes(draft: Draft) -> list[str]:
     if joined.unused:
         lines.append(f"columns that nothing was taken from (--take NAME=COLUMN): {', '.join(joined.unused)}")
     wanted = [name for name in ("time_days", "event") if name not in joined.columns]
-    return [*lines, f"next: {f'fill in {chr(32).join(wanted)}, and ' if wanted else ''}set external patients' set"]
+    return [
+        *lines,
+        f"next: {f'fill in {chr(32).join(wanted)}, and ' if wanted else ''}set external patients' set",
+    ]
 
 
 def _few(names: Sequence[str]) -> str:

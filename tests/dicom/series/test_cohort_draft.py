@@ -91,7 +91,6 @@ def test_the_table_is_valid_once_outcomes_are_filled_in(dump, tmp_path):
 def test_identifiers_are_in_the_private_key_table_alone(dump, tmp_path, capsys):
     out = tmp_path / "mine.csv"
     draft = draft_cohort(dump, out)
-    patients = draft.patients
     key = tmp_path / "mine.key.csv"
     assert [row["dicom_patient_id"] for row in rows(key)] == ["11", "22", "33", "44"]
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
