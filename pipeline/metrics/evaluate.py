@@ -23,7 +23,7 @@ from pipeline.metrics.evaluated_models import (
     require_outcomes,
     survival_outcome,
 )
-from pipeline.metrics.pairs import compare_pairs
+from pipeline.metrics.pairs import compare_pairs, uncompared_pairs
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.probability_tables import as_columns, probability_tables
 from pipeline.metrics.risk_groups import (
@@ -135,7 +135,9 @@ def evaluate(
             rows["comparisons"].extend(compare(members, with_risk, counts, settings))
         if has_outcomes(outcomes) and not part.subset:
             outcome = survival_outcome(outcomes.loc[list(fold_of)])
-            rows["observed"].extend(observed_rows(which, outcome, settings.confidence))
+            rows["observed"].extend(observed_rows(which, outcome, counts, settings.confidence))
+    parts = {model.name: model.subset for model in everything}
+    rows["comparisons"].extend(uncompared_pairs(rows["comparisons"], settings.comparisons, parts))
     with stage_folder("evaluate", out) as folder:
         for name, columns in COLUMNS.items():
             _write(folder / f"{name}.csv", columns, rows[name])
@@ -152,7 +154,7 @@ def _add_model(
     """Append a model's rows of every table but the comparisons and subgroups."""
     rows["metrics"].extend(_metric_row(predictions, row) for row in scored)
     if isinstance(predictions, RiskPredictions):
-        _add_risk_groups(rows, model, predictions, settings)
+        _add_risk_groups(rows, model, predictions, counts, settings)
         _add_probabilities(rows, predictions, counts, settings.confidence)
 
 
@@ -173,7 +175,11 @@ def _add_subgroups(
 
 
 def _add_risk_groups(
-    rows: Rows, model: EvaluatedModel, predictions: RiskPredictions, settings: EvaluationSettings
+    rows: Rows,
+    model: EvaluatedModel,
+    predictions: RiskPredictions,
+    counts: Array,
+    settings: EvaluationSettings,
 ) -> None:
     """Append risk groups, their curves and test."""
     outcome = predictions.outcome
@@ -191,7 +197,7 @@ def _add_risk_groups(
     for metric, value in (("logrank_chi2", test.chi_square), ("logrank_p", test.p_value)):
         rows["metrics"].append({**shared, "metric": metric, "value": value})
     if not outcome.few_events_reason():
-        rows["km"].extend(curve_rows(predictions, group, settings.confidence))
+        rows["km"].extend(curve_rows(predictions, group, counts, settings.confidence))
     rows["risk_groups"].extend(
         {
             **common,

@@ -46,7 +46,7 @@ def probability_scores(predictions: RiskPredictions, counts: Array, confidence: 
         )
         for each in _scores_at_horizon(outcome, probability[known], days, counts[:, known]):
             interval = percentile_interval(each.value, each.samples, confidence)
-            yield MetricRow(f"{each.metric}_{days:g}d", interval, n, events, note)
+            yield MetricRow(f"{each.metric}_{days:g}d", interval, n, events, note, known)
         if complete is not None and complete.all():
             brier[days] = brier_terms(outcome, probability, days)
     if len(brier) > 1:

@@ -131,6 +131,7 @@ class ReportContent:
         registration_overlays: Figures of the patients that overlap least with the template.
         paper: The page of the paper that the study repeats; None where it repeats none.
         latex: Table → the same as LaTeX, for tables that are meant to be printed.
+        resampled: What the bootstrap draws: patients, or whole groups of rows.
     """
 
     figures: dict[str, str] = field(default_factory=dict)
@@ -148,6 +149,7 @@ class ReportContent:
     registration_overlays: list[str] = field(default_factory=list)
     paper: PaperPage | None = None
     latex: dict[str, str] = field(default_factory=dict)
+    resampled: str = "patients"
 
     def add_figure(self, name: str, file: str | None) -> None:
         """Add a figure, unless there was nothing to draw."""

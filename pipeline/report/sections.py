@@ -27,7 +27,7 @@ from pipeline.report.formatting import display_name, format_number
 from pipeline.report.job import ReportJob
 from pipeline.report.page import ExplainedNetwork, ReportContent, Table
 from pipeline.report.style import FigureCanvas
-from pipeline.tables.outcomes import has_outcomes, read_outcomes
+from pipeline.tables.outcomes import has_outcomes, read_outcomes, resampled_unit
 from pipeline.tables.parquet import read_frame
 from pipeline.tables.splits import Splits, read_splits
 
@@ -120,6 +120,7 @@ def cohort(study: StudyResults, canvas: FigureCanvas, content: ReportContent) ->
     patients = tables.cohort_table(study.cohort, job.settings.cohort.time_unit)
     content.add_table("cohort", Table("Patients", patients))
     content.add_table("problems", Table("Patients with problems", problems))
+    content.resampled = resampled_unit(study.cohort)
     content.facts = head.facts(study)
     content.verdict = head.study_verdict(study, counted)
 
