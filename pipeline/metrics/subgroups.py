@@ -94,6 +94,7 @@ def of_members(predictions: Predictions, members: Members) -> Predictions:
         outcome=predictions.outcome.of_members(members),
         risk=predictions.risk[members],
         survival={days: values[members] for days, values in predictions.survival.items()},
+        further_survival={days: values[members] for days, values in predictions.further_survival.items()},
     )
 
 
