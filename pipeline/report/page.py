@@ -103,6 +103,7 @@ class ReportContent:
         paper: The page of the paper that the study repeats; None where it repeats none.
         patient_pages: Patient → the address of the patient's own page, of patients who have one.
         latex: Table → LaTeX, of tables whose printed form is not the one on the page.
+        resampled: What the bootstrap draws: patients, or whole groups of rows.
     """
 
     figures: dict[str, str] = field(default_factory=dict)
@@ -121,6 +122,7 @@ class ReportContent:
     paper: PaperPage | None = None
     patient_pages: dict[str, str] = field(default_factory=dict)
     latex: dict[str, str] = field(default_factory=dict)
+    resampled: str = "patients"
 
     def add_figure(self, name: str, file: str | None) -> None:
         """Add a figure, unless there was nothing to draw."""

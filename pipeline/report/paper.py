@@ -22,7 +22,7 @@ STYLES = {"train": "-", "validation": "--"}
 SETS = {"train": "training", "validation": "validation"}
 TERMS = {"loss": "Loss", "cox": "Survival loss (Cox)", "dice": "Segmentation loss (Dice)"}
 P_NOTE = (
-    "Ours: difference of the two models on the same resamples of patients; Holm: adjusted for all pairs that the "
+    "Ours: difference of the two models on the same resamples of {resampled}; Holm: adjusted for all pairs that the "
     "study lists, within a metric and set. Published p-values are as printed, unadjusted."
 )
 FIGURES = {
@@ -56,7 +56,7 @@ def _tables(study: StudyResults, settings: PaperSettings, page: PaperPage, conte
         of_table = cells[cells["table"] == key]
         shown = paper_tables.printed_table(table, of_table)
         name = f"paper_{key}"
-        note = paper_tables.table_note(table, of_table, confidence)
+        note = paper_tables.table_note(table, of_table, confidence, content.resampled)
         entry = Table(table.title, of_table, paper_tables.flat(shown), note=note, caveats=content.caveats)
         content.add_table(name, entry)
         content.latex[name] = latex(shown)
@@ -64,7 +64,8 @@ def _tables(study: StudyResults, settings: PaperSettings, page: PaperPage, conte
         if table.p_values:
             frame = paper_tables.p_value_table(table.p_values, comparisons)
             on_page = paper_tables.p_values_on_page(frame)
-            content.add_table(f"{name}_p", Table("P-values", frame, on_page, note=P_NOTE))
+            p_note = P_NOTE.format(resampled=content.resampled)
+            content.add_table(f"{name}_p", Table("P-values", frame, on_page, note=p_note))
             page.tables.append(f"{name}_p")
 
 

@@ -85,12 +85,12 @@ def _counted(cells: pd.DataFrame) -> str:
     return ", ".join(dict.fromkeys(pairs)) or MISSING
 
 
-def table_note(table: PaperTable, cells: pd.DataFrame, confidence: float) -> str:
+def table_note(table: PaperTable, cells: pd.DataFrame, confidence: float, resampled: str = "patients") -> str:
     """What stands behind our numbers, which cells have none and why."""
     known = cells[cells["ours"].notna()]
     parts = [table.note] if table.note else []
     if known["ci_low"].notna().any():
-        parts.append(f"Ours in brackets: {confidence:.0%} bootstrap interval over patients.")
+        parts.append(f"Ours in brackets: {confidence:.0%} bootstrap interval over {resampled}.")
     with_spread = known[known["ours_spread"].notna()]
     for name in dict.fromkeys(with_spread["spread"]):
         runs = int(with_spread.loc[with_spread["spread"] == name, "runs"].max())
