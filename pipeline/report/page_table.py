@@ -29,7 +29,7 @@ _ESTIMATE = re.compile(r"([−+-]?\d\S*) (\([^()]*\))(.*)", re.S)
 
 
 @dataclass(frozen=True)
-class Column:
+class PageColumn:
     """A column on the page.
 
     Attributes:
@@ -43,7 +43,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Head:
+class HeadCell:
     """A cell of the upper line of a head of two lines: a horizon over its columns, or one whole column."""
 
     title: str
@@ -61,7 +61,7 @@ class RowGroup:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """A table as it stands on the page; the first column names the row and stays in sight.
 
     Attributes:
@@ -69,7 +69,7 @@ class Layout:
         groups: In order; those of external patients come before those of development.
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[PageColumn, ...]
     groups: tuple[RowGroup, ...]
 
     @property
@@ -92,15 +92,15 @@ class Layout:
         """Number of rows."""
         return sum(len(group.rows) for group in self.groups)
 
-    def upper_head(self) -> list[Head]:
+    def upper_head(self) -> list[HeadCell]:
         """The upper line of the head where there are horizons: neighbours of one horizon share a cell."""
-        heads: list[Head] = []
+        heads: list[HeadCell] = []
         for index, column in enumerate(self.columns):
             last = heads[-1] if heads else None
             if last and column.time and last.time == column.time:
-                heads[-1] = Head(last.title, last.columns + 1, last.index, last.time)
+                heads[-1] = HeadCell(last.title, last.columns + 1, last.index, last.time)
             else:
-                heads.append(Head(column.time or column.title, 1, index, column.time))
+                heads.append(HeadCell(column.time or column.title, 1, index, column.time))
         return heads
 
 
@@ -123,7 +123,7 @@ class Table:
     note: str = ""
     caveats: tuple[str, ...] = ()
 
-    def layout(self, horizons: Sequence[str]) -> Layout:
+    def layout(self, horizons: Sequence[str]) -> TableLayout:
         """How it stands on the page: a leading column `Set` becomes headings over groups of rows.
 
         Args:
@@ -139,7 +139,7 @@ class Table:
             titles = titles[1:]
         else:
             groups = [RowGroup("", tuple(rows))]
-        return Layout(tuple(_column(title, horizons) for title in titles), tuple(groups))
+        return TableLayout(tuple(_column(title, horizons) for title in titles), tuple(groups))
 
     def as_text(self) -> pd.DataFrame:
         """What is shown, every cell as printed."""
@@ -153,11 +153,11 @@ class Table:
         return latex(text.set_axis([display_name(title) for title in text.columns], axis=1))
 
 
-def _column(title: str, horizons: Sequence[str]) -> Column:
+def _column(title: str, horizons: Sequence[str]) -> PageColumn:
     for horizon in horizons:
         if title.endswith(f", {horizon}"):
-            return Column(title.removesuffix(f", {horizon}"), horizon)
-    return Column(title)
+            return PageColumn(title.removesuffix(f", {horizon}"), horizon)
+    return PageColumn(title)
 
 
 def cell_parts(text: str) -> tuple[str, ...]:
