@@ -16,7 +16,14 @@ from pipeline.tables.numbers import MISSING, is_number
 
 DOUBTFUL = frozenset({"none", "missing", "unknown", ".", "-", "?"})
 """Words that people write for it, and that may also be meant as a level."""
+NO_LEVEL = (MISSING | DOUBTFUL) - {"none"}
+"""Words that are no level that patients are grouped by; `none` may be one (no metastasis)."""
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+
+
+def means_missing(text: str) -> bool:
+    """Whether a field of a column of levels says that the level is not known: blank, or a word for it."""
+    return not text.strip() or text.strip().lower() in NO_LEVEL
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,11 @@ def groups_of(table: pd.DataFrame) -> pd.Series:
     return table["group"] if "group" in table else pd.Series(table.index, index=table.index)
 
 
+def resampled_unit(table: pd.DataFrame) -> str:
+    """What a bootstrap of a table of :func:`outcome_table` draws: patients, or whole groups of its rows."""
+    return "whole groups of rows" if "group" in table else "patients"
+
+
 def has_outcomes(table: pd.DataFrame) -> bool:
     """Whether a table of :func:`outcome_table` has times and events."""
     return "event" in table
