@@ -42,6 +42,7 @@ class MetricRow:
         patients: Number of patients it is computed from.
         events: How many of them had the event; None in a study without outcomes.
         note: What a reader should know of this value, or why there is none.
+        judged: (n,) which patients of the set the value is of; None: all.
     """
 
     metric: str
@@ -49,6 +50,14 @@ class MetricRow:
     patients: int
     events: int | None = None
     note: str = ""
+    judged: NDArray[np.bool_] | None = field(default=None, compare=False, repr=False)
+
+    def same_patients(self, other: MetricRow) -> bool:
+        """Whether two values of one set are of the same patients, not only of as many."""
+        if self.judged is None or other.judged is None:
+            whole = self.judged if other.judged is None else other.judged
+            return whole is None or bool(whole.all())
+        return bool(np.array_equal(self.judged, other.judged))
 
 
 def resample_counts(

@@ -23,7 +23,7 @@ from pipeline.metrics.evaluated_models import (
     require_outcomes,
     survival_outcome,
 )
-from pipeline.metrics.pairs import compare_pairs
+from pipeline.metrics.pairs import compare_pairs, uncompared_pairs
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.probability_tables import as_columns, probability_tables
 from pipeline.metrics.risk_groups import (
@@ -36,6 +36,7 @@ from pipeline.metrics.risk_groups import (
 )
 from pipeline.metrics.scores import score
 from pipeline.metrics.subgroups import subgroup_rows
+from pipeline.metrics.time_curves import time_curves
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.outcomes import groups_of, has_outcomes, read_outcomes
 from pipeline.tables.splits import read_splits
@@ -79,6 +80,7 @@ COLUMNS = {
         "patients",
     ),
     "calibration_curve": ("model", "set", "horizon", "predicted", "observed", "ci_low", "ci_high"),
+    "time_curves": ("model", "set", "metric", "time", "value", "ci_low", "ci_high", "patients"),
     "decision_curves": ("model", "set", "horizon", "threshold", "net_benefit", "treat_all"),
 }
 """Header of each CSV file that :func:`evaluate` writes."""
@@ -104,8 +106,8 @@ def evaluate(
             or model_a's log hazard ratio per SD given model_b's risk; family: what the p-values are
             adjusted over),
             risk_groups.csv (group 1 = lowest risk), km.csv, observed.csv (Kaplan–Meier of
-            all patients of a set), calibration.csv, calibration_curve.csv and
-            decision_curves.csv.
+            all patients of a set), calibration.csv, calibration_curve.csv,
+            decision_curves.csv and time_curves.csv (AUC and Brier score over follow-up).
 
     Raises:
         ModelError: A model lacks a patient of the splits, or `compare_with` is not one of them.
@@ -135,7 +137,9 @@ def evaluate(
             rows["comparisons"].extend(compare(members, with_risk, counts, settings))
         if has_outcomes(outcomes) and not part.subset:
             outcome = survival_outcome(outcomes.loc[list(fold_of)])
-            rows["observed"].extend(observed_rows(which, outcome, settings.confidence))
+            rows["observed"].extend(observed_rows(which, outcome, counts, settings.confidence))
+    parts = {model.name: model.subset for model in everything}
+    rows["comparisons"].extend(uncompared_pairs(rows["comparisons"], settings.comparisons, parts))
     with stage_folder("evaluate", out) as folder:
         for name, columns in COLUMNS.items():
             _write(folder / f"{name}.csv", columns, rows[name])
@@ -152,8 +156,9 @@ def _add_model(
     """Append a model's rows of every table but the comparisons and subgroups."""
     rows["metrics"].extend(_metric_row(predictions, row) for row in scored)
     if isinstance(predictions, RiskPredictions):
-        _add_risk_groups(rows, model, predictions, settings)
+        _add_risk_groups(rows, model, predictions, counts, settings)
         _add_probabilities(rows, predictions, counts, settings.confidence)
+        _add_time_curves(rows, predictions, counts, settings.confidence)
 
 
 def _metric_row(predictions: Predictions, row: MetricRow) -> dict[str, object]:
@@ -173,7 +178,11 @@ def _add_subgroups(
 
 
 def _add_risk_groups(
-    rows: Rows, model: EvaluatedModel, predictions: RiskPredictions, settings: EvaluationSettings
+    rows: Rows,
+    model: EvaluatedModel,
+    predictions: RiskPredictions,
+    counts: Array,
+    settings: EvaluationSettings,
 ) -> None:
     """Append risk groups, their curves and test."""
     outcome = predictions.outcome
@@ -191,7 +200,7 @@ def _add_risk_groups(
     for metric, value in (("logrank_chi2", test.chi_square), ("logrank_p", test.p_value)):
         rows["metrics"].append({**shared, "metric": metric, "value": value})
     if not outcome.few_events_reason():
-        rows["km"].extend(curve_rows(predictions, group, settings.confidence))
+        rows["km"].extend(curve_rows(predictions, group, counts, settings.confidence))
     rows["risk_groups"].extend(
         {
             **common,
@@ -226,6 +235,15 @@ def _add_probabilities(rows: Rows, predictions: RiskPredictions, counts: Array, 
         rows["calibration"].extend({**at_horizon, **row} for row in tables.bins)
         rows["calibration_curve"].extend({**at_horizon, **row} for row in tables.curve)
         rows["decision_curves"].extend({**at_horizon, **row} for row in tables.decisions)
+
+
+def _add_time_curves(rows: Rows, predictions: RiskPredictions, counts: Array, confidence: float) -> None:
+    """Append the AUC and the Brier score over follow-up, and the AUC's weighted mean."""
+    curves = time_curves(predictions, counts, confidence)
+    common: dict[str, object] = {"model": predictions.model, "set": predictions.set}
+    for row in curves.metrics:
+        rows["metrics"].append(_metric_row(predictions, row))
+    rows["time_curves"].extend({**common, **point} for point in curves.points)
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

@@ -158,13 +158,20 @@ def predictions_of(
     )
     if "risk" not in table:
         return predictions
-    survival = {
-        days: table[survival_column(days)].to_numpy(float)
-        for days in sorted(settings.horizons_days)
-        if survival_column(days) in table
-    }
+    survival, further = (
+        {
+            days: table[survival_column(days)].to_numpy(float)
+            for days in times
+            if survival_column(days) in table
+        }
+        for times in (
+            sorted(settings.horizons_days),
+            sorted(set(settings.curve_days) - set(settings.horizons_days)),
+        )
+    )
     risk = table["risk"].to_numpy(float)
-    return RiskPredictions.of(predictions, survival_outcome(outcomes), risk, survival)
+    with_risk = RiskPredictions.of(predictions, survival_outcome(outcomes), risk, survival)
+    return replace(with_risk, further_survival=further)
 
 
 def _caveats_of(model: EvaluatedModel) -> list[str]:
@@ -191,7 +198,7 @@ def on_same_patients(predictions: Sequence[Predictions]) -> list[Predictions]:
     common: dict[float, NDArray[np.bool_]] = {}
     with_risk = [each for each in predictions if isinstance(each, RiskPredictions)]
     for each in with_risk:
-        for days, survival in each.survival.items():
+        for days, survival in each.all_survival().items():
             known = np.isfinite(survival)
             if known.any():
                 common[days] = common.get(days, np.ones(len(known), dtype=bool)) & known
@@ -200,8 +207,11 @@ def on_same_patients(predictions: Sequence[Predictions]) -> list[Predictions]:
 
 def _restricted(predictions: RiskPredictions, common: Mapping[float, NDArray[np.bool_]]) -> RiskPredictions:
     """Predictions without the probabilities of patients who are not common to all models."""
-    survival = {
-        days: np.where(common[days], values, np.nan) if days in common else values
-        for days, values in predictions.survival.items()
-    }
-    return replace(predictions, survival=survival)
+    survival, further = (
+        {
+            days: np.where(common[days], values, np.nan) if days in common else values
+            for days, values in times.items()
+        }
+        for times in (predictions.survival, predictions.further_survival)
+    )
+    return replace(predictions, survival=survival, further_survival=further)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.bootstrap import NO_VALUE, Interval
+from pipeline.metrics.bootstrap import NO_VALUE, Interval, percentile_interval
 
 Array = NDArray[np.float64]
 
@@ -20,7 +20,9 @@ class SurvivalCurve:
     Attributes:
         time: (k,) 0 and then every distinct time of the group, ascending.
         survival: (k,) probability in [0, 1].
-        ci_low: (k,) log-log interval (Borgan and Liestøl, Scand J Stat 1990; 17: 35).
+        ci_low: (k,) log-log interval (Borgan and Liestøl, Scand J Stat 1990; 17: 35), or of rows that
+            depend on one another the percentile interval of resampled groups; NaN where most resamples
+            were not followed so long.
         ci_high: (k,) its upper bound.
         at_risk: (k,) patients under observation just before each time.
     """
@@ -57,13 +59,20 @@ class LogRankTest:
     note: str = ""
 
 
-def kaplan_meier(time: Array, event: Array, confidence: float = 0.95) -> SurvivalCurve:
-    """Kaplan–Meier estimate with log-log intervals.
+def kaplan_meier(
+    time: Array, event: Array, confidence: float = 0.95, counts: Array | None = None
+) -> SurvivalCurve:
+    """Kaplan–Meier estimate with log-log intervals, or intervals of resamples.
+
+    Greenwood's variance takes rows for independent. Where several rows are of one patient (slices of a
+    volume, lesions) whole groups are resampled instead (cluster bootstrap; Davison and Hinkley 1997,
+    section 3.8), and the interval is of the resampled curves.
 
     Args:
         time: (n,) time to event or censoring, n ≥ 1.
         event: (n,) 1 = the event occurred.
         confidence: Confidence level of the interval.
+        counts: (B, n) how often each row is in each resample of groups; None: rows are independent.
     """
     from sksurv.nonparametric import kaplan_meier_estimator
 
@@ -74,6 +83,8 @@ def kaplan_meier(time: Array, event: Array, confidence: float = 0.95) -> Surviva
         )
     # Where no patient or every patient had the event the log-log interval does not exist.
     low, high = np.where(np.isfinite(low), low, survival), np.where(np.isfinite(high), high, survival)
+    if counts is not None:
+        low, high = _resampled_band(time, occurred, counts, times, survival, confidence)
     at_risk = (time[None, :] >= times[:, None]).sum(axis=1)
     return SurvivalCurve(
         np.concatenate([[0.0], times]),
@@ -82,6 +93,39 @@ def kaplan_meier(time: Array, event: Array, confidence: float = 0.95) -> Surviva
         np.concatenate([[1.0], high]),
         np.concatenate([[len(time)], at_risk]).astype(np.int64),
     )
+
+
+def survival_in_resamples(time: Array, event: NDArray[np.bool_], counts: Array, at: Array) -> Array:
+    """(B, k) Kaplan–Meier survival at ascending times in B resamples given as (B, n) counts.
+
+    It is NaN where no patient of a resample was followed to a time and not all had the event.
+    """
+    steps = np.unique(time[event & (time <= at[-1])])
+    deaths = counts @ ((time[:, None] == steps) & event[:, None]).astype(float)
+    at_risk = counts @ (time[:, None] >= steps).astype(float)
+    share = np.divide(deaths, at_risk, out=np.zeros_like(deaths), where=at_risk > 0)
+    curve = np.concatenate([np.ones((len(counts), 1)), np.cumprod(1.0 - share, axis=1)], axis=1)
+    survival = curve[:, np.searchsorted(steps, at, side="right")]
+    followed = counts @ (time[:, None] >= at).astype(float) > 0
+    known: Array = np.where(followed | (survival == 0), survival, np.nan)
+    return known
+
+
+def _resampled_band(
+    time: Array,
+    event: NDArray[np.bool_],
+    counts: Array,
+    at: Array,
+    survival: Array,
+    confidence: float,
+) -> tuple[Array, Array]:
+    """Lower and upper ends (k,) of the percentile interval at each time."""
+    samples = survival_in_resamples(time, event, counts[counts.sum(axis=1) > 0], at)
+    band = [
+        percentile_interval(float(value), of_time, confidence)
+        for value, of_time in zip(survival, samples.T, strict=True)
+    ]
+    return np.array([each.low for each in band]), np.array([each.high for each in band])
 
 
 def logrank(time: Array, event: Array, group: NDArray[np.int64]) -> LogRankTest:

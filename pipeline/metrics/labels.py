@@ -101,7 +101,7 @@ def label_scores(label: Label, counts: Array, confidence: float, fold: Array | N
         value = float(function(np.ones((1, n)))[0])
         interval = percentile_interval(value, function(drawn), confidence)
         note = "" if np.isfinite(value) else "only one class occurs"
-        yield MetricRow(f"{label.name}_{metric}", interval, n, note=note)
+        yield MetricRow(f"{label.name}_{metric}", interval, n, note=note, judged=rows)
 
 
 def _auc_pairs(positive: NDArray[np.bool_], probability: Array, fold: Array | None) -> Pairs:

@@ -88,9 +88,8 @@ def _aggregated(metric: str, overlaps: Sequence[ClassOverlap], counts: Array, co
     if not np.isfinite(value):
         return MetricRow(metric, NO_VALUE, int(known.sum()), note="no patient has a voxel of a class")
     samples = np.mean([_ratio(each, counts[:, known], known) for each in overlaps], axis=0)
-    return MetricRow(
-        metric, percentile_interval(value, samples, confidence), int(known.sum()), note=AGGREGATED
-    )
+    interval = percentile_interval(value, samples, confidence)
+    return MetricRow(metric, interval, int(known.sum()), note=AGGREGATED, judged=known)
 
 
 def _ratio(overlap: ClassOverlap, counts: Array, known: NDArray[np.bool_]) -> Array:

@@ -31,7 +31,8 @@ def mean_dice(dice: Array, counts: Array, confidence: float, metric: str = "dice
     # A resample without any of them has no value, and keeps its place: models are compared resample by resample.
     samples = np.full(len(counts), np.nan)
     samples[drawn] = weighted_mean(dice[known], resamples[drawn])
-    return MetricRow(metric, percentile_interval(float(dice[known].mean()), samples, confidence), n)
+    interval = percentile_interval(float(dice[known].mean()), samples, confidence)
+    return MetricRow(metric, interval, n, judged=known)
 
 
 def median_distances(distances: Mapping[str, Array], counts: Array, confidence: float) -> Iterator[MetricRow]:
@@ -64,4 +65,4 @@ def median_distances(distances: Mapping[str, Array], counts: Array, confidence: 
         samples = np.where(running[:, -1] > 0, values[order][middle], np.nan)
         note = "median" + (f"; one mask is empty in {empty} patients" if empty else "")
         interval = percentile_interval(float(np.median(values)), samples, confidence)
-        yield MetricRow(metric, interval, n, note=note)
+        yield MetricRow(metric, interval, n, note=note, judged=known)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.metrics.bootstrap import NO_VALUE, Interval, MetricRow, holm, percentile_interval, two_sided_p
+from pipeline.metrics.bootstrap import NO_VALUE, MetricRow, holm, percentile_interval, two_sided_p
+from pipeline.metrics.comparisons import Comparison
 
-Array = NDArray[np.float64]
 FAMILY = "listed pairs"
 """Name of the family of tests that Holm's correction of these comparisons is over, within a metric and set."""
+OTHER_PATIENTS = "not compared: the two values are of different patients"
+NO_COMMON_METRIC = "not compared: the two models have no metric in common"
 Scores = Mapping[str, Sequence[MetricRow]]
 
 
@@ -30,7 +31,8 @@ def compare_pairs(
         confidence: Confidence level of the intervals.
 
     Returns:
-        Rows of `comparisons.csv`: difference = a − b in the metric, whichever direction is better.
+        Rows of `comparisons.csv`: difference = a − b in the metric, whichever direction is better; `note`
+        says why there is none.
     """
     metrics = dict.fromkeys(
         row.metric for rows in scores.values() for row in rows if len(row.interval.samples) or _unknown(row)
@@ -47,6 +49,33 @@ def compare_pairs(
     return compared
 
 
+def uncompared_pairs(
+    rows: Sequence[Mapping[str, object]], pairs: Sequence[tuple[str, str]], part_of: Mapping[str, str]
+) -> list[dict[str, object]]:
+    """A row for each listed pair that no row speaks of, with the reason, so that none vanishes unseen.
+
+    Args:
+        rows: Rows of `comparisons.csv` of all sets.
+        pairs: Models a and b.
+        part_of: Model → the part of the cohort that it is judged on; empty or absent: the whole.
+    """
+    compared = {(row["model_a"], row["model_b"]) for row in rows if row["family"] == FAMILY}
+    missing = []
+    for a, b in pairs:
+        if (a, b) in compared:
+            continue
+        parts = [part_of.get(name, "") for name in (a, b)]
+        reason = NO_COMMON_METRIC
+        if parts[0] != parts[1]:
+            shown = [
+                f"{name} on {part or 'the whole cohort'}" for name, part in zip((a, b), parts, strict=True)
+            ]
+            reason = f"not compared: they are judged on different patients ({', '.join(shown)})"
+        unknown = dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "p_holm"), float("nan"))
+        missing.append({"model_a": a, "model_b": b, "family": FAMILY, **unknown, "note": reason})
+    return missing
+
+
 def _unknown(row: MetricRow) -> bool:
     return not np.isfinite(row.interval.value)
 
@@ -58,30 +87,34 @@ def _row(scores: Scores, model: str, metric: str) -> MetricRow | None:
 def _difference(scores: Scores, pair: tuple[str, str], metric: str, confidence: float) -> dict[str, object]:
     first, second = (_row(scores, name, metric) for name in pair)
     assert first is not None and second is not None  # asked for before
-    interval, p_value = paired_difference(first, second, confidence)
+    compared = paired_difference(first, second, confidence)
+    same = first.same_patients(second)
     return {
         "model_a": pair[0],
         "model_b": pair[1],
         "family": FAMILY,
         "metric": metric,
-        "difference": interval.value,
-        "ci_low": interval.low,
-        "ci_high": interval.high,
-        "p_value": p_value,
-        "patients": first.patients,
-        "events": "" if first.events is None else first.events,
+        "difference": compared.difference.value,
+        "ci_low": compared.difference.low,
+        "ci_high": compared.difference.high,
+        "p_value": compared.p_value,
+        "patients": first.patients if same else "",
+        "events": "" if first.events is None or not same else first.events,
+        "note": compared.note,
     }
 
 
-def paired_difference(first: MetricRow, second: MetricRow, confidence: float) -> tuple[Interval, float]:
+def paired_difference(first: MetricRow, second: MetricRow, confidence: float) -> Comparison:
     """Difference of a metric of two models with interval and p-value.
 
     Both unknown where a model has no value, or where the two are not of the same patients: a difference
     would then compare patients and not models.
     """
     a, b = first.interval, second.interval
-    same = first.patients == second.patients and a.samples.shape == b.samples.shape
-    if not same or not np.isfinite(a.value - b.value):
-        return NO_VALUE, float("nan")
+    for row in (first, second):
+        if _unknown(row):
+            return Comparison(NO_VALUE, float("nan"), row.note)
+    if not first.same_patients(second) or a.samples.shape != b.samples.shape:
+        return Comparison(NO_VALUE, float("nan"), OTHER_PATIENTS)
     samples = a.samples - b.samples
-    return percentile_interval(a.value - b.value, samples, confidence), two_sided_p(samples)
+    return Comparison(percentile_interval(a.value - b.value, samples, confidence), two_sided_p(samples))

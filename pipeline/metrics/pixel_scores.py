@@ -78,4 +78,5 @@ def pixel_scores(pixels: Mapping[str, Array], counts: Array, confidence: float) 
             yield MetricRow(metric, NO_VALUE, slices, note="no pixel that it is a share of")
             continue
         note = OF_THRESHOLDED if metric == "pixel_auc" else POOLED
-        yield MetricRow(metric, percentile_interval(value, function(drawn), confidence), slices, note=note)
+        interval = percentile_interval(value, function(drawn), confidence)
+        yield MetricRow(metric, interval, slices, note=note, judged=known)

@@ -67,11 +67,14 @@ class RiskPredictions(Predictions):
         outcome: Times, events and their censoring distribution.
         risk: (n,) higher = worse.
         survival: Horizon in days → (n,) probabilities, NaN where unknown.
+        further_survival: The same at further times (`evaluation.curve_days`), which only curves over
+            follow-up and the integrated Brier score use.
     """
 
     outcome: SurvivalOutcome
     risk: Array
     survival: dict[float, Array]
+    further_survival: dict[float, Array] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -80,6 +83,10 @@ class RiskPredictions(Predictions):
         """Predictions with the risks beside them."""
         shared = {each.name: getattr(predictions, each.name) for each in fields(predictions)}
         return cls(**shared, outcome=outcome, risk=risk, survival=survival)
+
+    def all_survival(self) -> dict[float, Array]:
+        """Every time in days → (n,) probabilities, ascending."""
+        return dict(sorted({**self.survival, **self.further_survival}.items()))
 
     def headline_pairs(self) -> Pairs:
         """Pairs of the headline concordance: within folds in development, else all."""

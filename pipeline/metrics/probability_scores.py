@@ -27,8 +27,6 @@ class BootstrappedValue:
 def probability_scores(predictions: RiskPredictions, counts: Array, confidence: float) -> Iterator[MetricRow]:
     """Brier scores, their skill against Kaplan–Meier, observed/expected, and the IBS."""
     survival = predictions.survival
-    complete = np.all([np.isfinite(s) for s in survival.values()], axis=0) if survival else None
-    brier: dict[float, Array] = {}
     for days, probability in survival.items():
         known = np.isfinite(probability)
         n, events = int(known.sum()), int(predictions.outcome.event[known].sum())
@@ -46,11 +44,23 @@ def probability_scores(predictions: RiskPredictions, counts: Array, confidence: 
         )
         for each in _scores_at_horizon(outcome, probability[known], days, counts[:, known]):
             interval = percentile_interval(each.value, each.samples, confidence)
-            yield MetricRow(f"{each.metric}_{days:g}d", interval, n, events, note)
-        if complete is not None and complete.all():
-            brier[days] = brier_terms(outcome, probability, days)
+            yield MetricRow(f"{each.metric}_{days:g}d", interval, n, events, note, known)
+    brier = brier_over_time(predictions)
     if len(brier) > 1:
         yield _integrated_brier(predictions, brier, counts, confidence)
+
+
+def brier_over_time(predictions: RiskPredictions) -> dict[float, Array]:
+    """Time in days → (n,) terms of the Brier score, of the times at which it is of all patients.
+
+    These are horizons and `evaluation.curve_days` within follow-up at which every patient has a probability.
+    """
+    outcome = predictions.outcome
+    return {
+        days: brier_terms(outcome, probability, days)
+        for days, probability in predictions.all_survival().items()
+        if np.isfinite(probability).all() and not outcome.no_value_reason(days)
+    }
 
 
 def _scores_at_horizon(
@@ -83,11 +93,14 @@ def _scores_at_horizon(
 def _integrated_brier(
     predictions: RiskPredictions, brier: Mapping[float, Array], counts: Array, confidence: float
 ) -> MetricRow:
-    """Integrated Brier score: trapezoid over the horizons, divided by their range."""
+    """Integrated Brier score: trapezoid over the times, divided by their range (Graf et al., Stat Med 1999; 18: 2529).
+
+    As scikit-survival's `integrated_brier_score` on the same times.
+    """
     days = np.array(sorted(brier))
     terms = np.stack([brier[day] for day in sorted(brier)], axis=1)
     integral = np.trapezoid(terms, days, axis=1) / (days.max() - days.min())
     value = float(integral.mean())
     interval = percentile_interval(value, weighted_mean(integral, counts), confidence)
-    note = f"trapezoid over {len(brier)} horizons, {days.min():g} to {days.max():g} days"
+    note = f"trapezoid over {len(brier)} times, {days.min():g} to {days.max():g} days"
     return MetricRow("ibs", interval, len(integral), int(predictions.outcome.event.sum()), note)

@@ -72,7 +72,9 @@ def probability_tables(
             reason = f"{by_then} event{'s' * (by_then != 1)} by {days:g} days: not estimated"
         else:
             calibration, reason = calibrate(outcome, of_known, days, counts[:, known], confidence), ""
-        bins: Rows = [dict(row) for row in calibration_bins(outcome, of_known, days, confidence)]
+        bins: Rows = [
+            dict(row) for row in calibration_bins(outcome, of_known, days, counts[:, known], confidence)
+        ]
         columns = (calibration.predicted, calibration.observed, calibration.low, calibration.high)
         yield ProbabilityTables(
             days,

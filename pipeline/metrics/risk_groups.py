@@ -56,20 +56,39 @@ def assign_groups(predictions: RiskPredictions, cuts: Mapping[int, Array]) -> ND
 
 
 def curve_rows(
-    predictions: RiskPredictions, group: NDArray[np.int64], confidence: float
+    predictions: RiskPredictions, group: NDArray[np.int64], counts: Array, confidence: float
 ) -> Iterator[dict[str, object]]:
-    """Rows of `km.csv`: one per group and distinct time, beginning at 0."""
+    """Rows of `km.csv`: one per group and distinct time, beginning at 0.
+
+    Args:
+        predictions: Predictions and outcomes of n patients.
+        group: (n,) risk group of each.
+        counts: (B, n) bootstrap counts, for the intervals of rows that depend on one another.
+        confidence: Confidence level of the intervals.
+    """
     outcome = predictions.outcome
+    dependent = bool(outcome.dependent_rows_reason())
     for number in np.unique(group):
         members = group == number
-        curve = kaplan_meier(outcome.time[members], outcome.event[members], confidence)
+        resamples = counts[:, members] if dependent else None
+        curve = kaplan_meier(outcome.time[members], outcome.event[members], confidence, resamples)
         for row in _curve_rows(curve):
             yield {"model": predictions.model, "set": predictions.set, "group": int(number), **row}
 
 
-def observed_rows(which: str, outcome: SurvivalOutcome, confidence: float) -> Iterator[dict[str, object]]:
-    """Rows of `observed.csv`: the survival of all patients of a set, whatever the model."""
-    for row in _curve_rows(kaplan_meier(outcome.time, outcome.event, confidence)):
+def observed_rows(
+    which: str, outcome: SurvivalOutcome, counts: Array, confidence: float
+) -> Iterator[dict[str, object]]:
+    """Rows of `observed.csv`: the survival of all patients of a set, whatever the model.
+
+    Args:
+        which: Name of the set.
+        outcome: Outcomes of its n patients.
+        counts: (B, n) bootstrap counts, for the intervals of rows that depend on one another.
+        confidence: Confidence level of the intervals.
+    """
+    resamples = counts if outcome.dependent_rows_reason() else None
+    for row in _curve_rows(kaplan_meier(outcome.time, outcome.event, confidence, resamples)):
         yield {"set": which, **row}
 
 

@@ -15,6 +15,7 @@ from pipeline.metrics.labels import Label
 from pipeline.metrics.mask_classes import ClassOverlap
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.scores import score
+from pipeline.tables.cohort_rows import means_missing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,10 +25,11 @@ Members = NDArray[np.bool_]
 
 
 def level_name(value: Any) -> str:
-    """A level of a column as text: whole numbers without a decimal point, a missing value empty."""
+    """A level of a column as text: whole numbers without a decimal point; empty where it is not known."""
     if value is None or value != value:
         return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    text = f"{value:g}" if isinstance(value, float) else str(value).strip()
+    return "" if means_missing(text) else text
 
 
 def subgroup_rows(
@@ -36,7 +38,8 @@ def subgroup_rows(
     """Scores of a model within each level of each column.
 
     The resamples are those of the whole set: a subgroup's size varies in them as it would in other samples of
-    patients. Patients without a level belong to no subgroup of that column.
+    patients. Patients whose level is not known, or written as a word for that (`NA`, `unknown`, `-`), belong to no
+    subgroup of that column.
 
     Args:
         predictions: Predictions of n patients.
@@ -91,6 +94,7 @@ def of_members(predictions: Predictions, members: Members) -> Predictions:
         outcome=predictions.outcome.of_members(members),
         risk=predictions.risk[members],
         survival={days: values[members] for days, values in predictions.survival.items()},
+        further_survival={days: values[members] for days, values in predictions.further_survival.items()},
     )
 
 

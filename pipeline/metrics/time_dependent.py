@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.metrics.concordance import Pairs, concordant
-from pipeline.metrics.kaplan_meier import kaplan_meier, uncensored_probability
+from pipeline.metrics.kaplan_meier import kaplan_meier, survival_in_resamples, uncensored_probability
 from pipeline.tables.splits import groups_with_event
 
 Array = NDArray[np.float64]
@@ -146,23 +146,25 @@ def survival_at(time: Array, event: Array, horizon: float, counts: Array) -> Arr
     It is NaN where no patient of a resample was followed to the horizon and not all had the event.
     """
     time, occurred = np.asarray(time, dtype=float), np.asarray(event) == 1
-    steps = np.unique(time[occurred & (time <= horizon)])
-    deaths = counts @ ((time[:, None] == steps) & occurred[:, None]).astype(float)
-    at_risk = counts @ (time[:, None] >= steps).astype(float)
-    share = np.divide(deaths, at_risk, out=np.zeros_like(deaths), where=at_risk > 0)
-    curve = np.prod(1.0 - share, axis=1)
-    followed = counts @ (time >= horizon).astype(float) > 0
-    known: Array = np.where(followed | (curve == 0), curve, np.nan)
-    return known
+    at_horizon: Array = survival_in_resamples(time, occurred, counts, np.array([horizon]))[:, 0]
+    return at_horizon
 
 
 def calibration_bins(
-    outcome: SurvivalOutcome, survival: Array, horizon: float, confidence: float
+    outcome: SurvivalOutcome, survival: Array, horizon: float, counts: Array, confidence: float
 ) -> list[dict[str, float]]:
     """Predicted against observed survival in bins of equal size of predicted survival.
 
     There is one bin per ten patients, at least 2 and at most 5. The observed survival is that of
-    Kaplan–Meier at the horizon with its log-log interval, NaN where the bin's follow-up ends earlier.
+    Kaplan–Meier at the horizon with its log-log interval (of rows of one group: that of resampled groups),
+    NaN where the bin's follow-up ends earlier.
+
+    Args:
+        outcome: Outcomes of n patients.
+        survival: (n,) predicted survival probabilities.
+        horizon: Time in the unit of the outcomes.
+        counts: (B, n) bootstrap counts.
+        confidence: Confidence level of the intervals.
 
     Returns:
         A row per bin: bin (1 = worst prognosis), predicted, observed, ci_low, ci_high,
@@ -170,11 +172,13 @@ def calibration_bins(
     """
     order = np.argsort(survival, kind="stable")
     number = int(np.clip(len(order) // 10, 2, 5))
+    dependent = bool(outcome.dependent_rows_reason())
     rows = []
     for i, members in enumerate(np.array_split(order, number), start=1):
         if not len(members):
             continue
-        curve = kaplan_meier(outcome.time[members], outcome.event[members], confidence)
+        resamples = counts[:, members] if dependent else None
+        curve = kaplan_meier(outcome.time[members], outcome.event[members], confidence, resamples)
         observed = curve.at(horizon)
         rows.append(
             {

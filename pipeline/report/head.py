@@ -10,6 +10,7 @@ from pipeline.report.formatting import display_name, is_known
 from pipeline.report.page import Fact
 from pipeline.report.tables import training_sizes
 from pipeline.report.verdict import Evaluated, Verdict, verdict
+from pipeline.tables.outcomes import resampled_unit
 
 if TYPE_CHECKING:
     from pipeline.report.sections import StudyResults
@@ -56,5 +57,6 @@ def study_verdict(study: StudyResults, flow: Flow) -> Verdict | None:
         len(study.splits.folds),
         sum(flow.excluded.values()),
         flow.listed,
+        resampled_unit(study.cohort),
     )
     return verdict(study.job, evaluated)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.metrics.pairs import FAMILY as LISTED_PAIRS
 from pipeline.report.formatting import MISSING, display_name, format_interval, is_known
-from pipeline.report.page import ReportContent, Table
+from pipeline.report.page import ReportContent
+from pipeline.report.page_table import Table
 from pipeline.report.tables import print_differences
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 PAIRED_ON_PAGE = ("c_index", "dice", "label_")
 """Beginnings of the metrics whose paired differences the page shows."""
 PAIRS_NOTE = (
-    "listed pairs, each in every metric that both models have, on the same resamples of patients; p, Holm: adjusted "
+    "listed pairs, each in every metric that both models have, on the same resamples of {resampled}; p, Holm: adjusted "
     "over the listed pairs within a metric and set. The CSV has every metric."
 )
 SUBGROUPS_NOTE = (
@@ -35,7 +36,7 @@ def pairs_and_subgroups(study: StudyResults, canvas: FigureCanvas, content: Repo
     if settings.comparisons:
         comparisons = pd.read_csv(folder / "comparisons.csv")
         listed = comparisons[comparisons["family"] == LISTED_PAIRS]
-        note = f"{len(settings.comparisons)} {PAIRS_NOTE}"
+        note = f"{len(settings.comparisons)} {PAIRS_NOTE.format(resampled=content.resampled)}{_uncompared(listed)}"
         shown = pairs_on_page(comparisons)
         content.add_table("pairs", Table("Listed pairs", listed, shown, note=note, caveats=content.caveats))
     if settings.subgroups:
@@ -45,11 +46,20 @@ def pairs_and_subgroups(study: StudyResults, canvas: FigureCanvas, content: Repo
         content.add_table("subgroups", entry)
 
 
+def _uncompared(listed: pd.DataFrame) -> str:
+    """A sentence on each pair that could not be compared in any metric."""
+    without = listed[listed["metric"].isna()].to_dict("records")
+    return "".join(
+        f" {display_name(str(row['model_a']))} and {display_name(str(row['model_b']))}: {row['note']}."
+        for row in without
+    )
+
+
 def pairs_on_page(comparisons: pd.DataFrame) -> pd.DataFrame:
     """Differences of the listed pairs in the headline metrics, as printed; the CSV has every metric."""
     import pandas as pd
 
-    listed = comparisons[comparisons["family"] == LISTED_PAIRS]
+    listed = comparisons[(comparisons["family"] == LISTED_PAIRS) & comparisons["metric"].notna()]
     shown = [name for name in dict.fromkeys(listed["metric"]) if str(name).startswith(PAIRED_ON_PAGE)]
     parts = [
         print_differences(listed, metric, ("Compared with", "Difference")).assign(Metric=metric)

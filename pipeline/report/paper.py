@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.report import paper_tables
 from pipeline.report.formatting import display_name
 from pipeline.report.learning_curves import read_histories
-from pipeline.report.page import PaperPage, PaperPicture, ReportContent, Table
+from pipeline.report.page import PaperPage, PaperPicture, ReportContent
+from pipeline.report.page_table import Table, latex
 from pipeline.report.paper_cells import read_tables
 from pipeline.report.style import COLOURS, WIDTH, FigureCanvas
 from pipeline.settings.paper import HistoryPanel, PaperFigure, PaperSettings
@@ -21,7 +22,7 @@ STYLES = {"train": "-", "validation": "--"}
 SETS = {"train": "training", "validation": "validation"}
 TERMS = {"loss": "Loss", "cox": "Survival loss (Cox)", "dice": "Segmentation loss (Dice)"}
 P_NOTE = (
-    "Ours: difference of the two models on the same resamples of patients; Holm: adjusted for all pairs that the "
+    "Ours: difference of the two models on the same resamples of {resampled}; Holm: adjusted for all pairs that the "
     "study lists, within a metric and set. Published p-values are as printed, unadjusted."
 )
 FIGURES = {
@@ -55,15 +56,16 @@ def _tables(study: StudyResults, settings: PaperSettings, page: PaperPage, conte
         of_table = cells[cells["table"] == key]
         shown = paper_tables.printed_table(table, of_table)
         name = f"paper_{key}"
-        note = paper_tables.table_note(table, of_table, confidence)
+        note = paper_tables.table_note(table, of_table, confidence, content.resampled)
         entry = Table(table.title, of_table, paper_tables.flat(shown), note=note, caveats=content.caveats)
         content.add_table(name, entry)
-        content.latex[name] = paper_tables.latex(shown)
+        content.latex[name] = latex(shown)
         page.tables.append(name)
         if table.p_values:
             frame = paper_tables.p_value_table(table.p_values, comparisons)
             on_page = paper_tables.p_values_on_page(frame)
-            content.add_table(f"{name}_p", Table("P-values", frame, on_page, note=P_NOTE))
+            p_note = P_NOTE.format(resampled=content.resampled)
+            content.add_table(f"{name}_p", Table("P-values", frame, on_page, note=p_note))
             page.tables.append(f"{name}_p")
 
 

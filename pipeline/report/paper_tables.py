@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 EMPTY = "/"
 """A cell that the paper leaves empty."""
 PUBLISHED, OURS, COUNTED = "published", "ours", "Patients (events) of ours"
-LATEX = {"−": "$-$", "±": r"$\pm$", "–": "--", "≥": r"$\geq$", "≤": r"$\leq$"}
-"""Characters that LaTeX's usual fonts lack."""
 SPREADS = {
     "sd_of_runs": "SD over runs",
     "se_of_runs": "standard error over runs",
@@ -87,12 +85,12 @@ def _counted(cells: pd.DataFrame) -> str:
     return ", ".join(dict.fromkeys(pairs)) or MISSING
 
 
-def table_note(table: PaperTable, cells: pd.DataFrame, confidence: float) -> str:
+def table_note(table: PaperTable, cells: pd.DataFrame, confidence: float, resampled: str = "patients") -> str:
     """What stands behind our numbers, which cells have none and why."""
     known = cells[cells["ours"].notna()]
     parts = [table.note] if table.note else []
     if known["ci_low"].notna().any():
-        parts.append(f"Ours in brackets: {confidence:.0%} bootstrap interval over patients.")
+        parts.append(f"Ours in brackets: {confidence:.0%} bootstrap interval over {resampled}.")
     with_spread = known[known["ours_spread"].notna()]
     for name in dict.fromkeys(with_spread["spread"]):
         runs = int(with_spread.loc[with_spread["spread"] == name, "runs"].max())
@@ -100,14 +98,6 @@ def table_note(table: PaperTable, cells: pd.DataFrame, confidence: float) -> str
     for line in cells[cells["ours"].isna()].to_dict("records"):
         parts.append(f"{line['row']}, {table.columns[line['column']].title}: {line['note'] or 'no value'}.")
     return " ".join(parts)
-
-
-def latex(frame: pd.DataFrame) -> str:
-    """A table of :func:`printed_table` as a LaTeX tabular (packages booktabs, multirow)."""
-    text: str = frame.to_latex(index=False, escape=True, multicolumn_format="c")
-    for character, command in LATEX.items():
-        text = text.replace(character, command)
-    return text
 
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:

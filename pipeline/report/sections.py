@@ -22,12 +22,14 @@ from pipeline.report import (
     qc_tables,
     survival_figures,
     tables,
+    time_curves,
 )
 from pipeline.report.formatting import display_name, format_number
 from pipeline.report.job import ReportJob
-from pipeline.report.page import ExplainedNetwork, ReportContent, Table
+from pipeline.report.page import ExplainedNetwork, ReportContent
+from pipeline.report.page_table import Table
 from pipeline.report.style import FigureCanvas
-from pipeline.tables.outcomes import has_outcomes, read_outcomes
+from pipeline.tables.outcomes import has_outcomes, read_outcomes, resampled_unit
 from pipeline.tables.parquet import read_frame
 from pipeline.tables.splits import Splits, read_splits
 
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 DISCRIMINATION_NOTE = (
     "0.5 = chance, 1 = every pair in the right order. Pooled, and Uno’s C of development patients: pairs "
     "across folds too, by Z-scores. Uno’s C: pairs weighted for censoring. AUC: patients with an event by that "
-    "time against those still without."
+    "time against those still without; over follow-up: its mean weighted by events (Lambert and Chevret 2016)."
 )
 CALIBRATION_NOTE = (
     "Brier: mean squared error of the predicted survival, lower is better. Skill: 1 − Brier / Brier of the "
@@ -120,6 +122,7 @@ def cohort(study: StudyResults, canvas: FigureCanvas, content: ReportContent) ->
     patients = tables.cohort_table(study.cohort, job.settings.cohort.time_unit)
     content.add_table("cohort", Table("Patients", patients))
     content.add_table("problems", Table("Patients with problems", problems))
+    content.resampled = resampled_unit(study.cohort)
     content.facts = head.facts(study)
     content.verdict = head.study_verdict(study, counted)
 
@@ -187,6 +190,8 @@ def _survival_figures(study: StudyResults, canvas: FigureCanvas, content: Report
     content.add_figure("differences", forests.draw_differences(comparisons, canvas))
     curves = pd.read_csv(folder / "km.csv")
     content.add_figure("kaplan_meier", survival_figures.draw_kaplan_meier(curves, metrics, job, canvas))
+    over_time = pd.read_csv(folder / "time_curves.csv")
+    content.add_figure("auc_over_time", time_curves.draw_auc_over_time(over_time, job, canvas))
     bins = pd.read_csv(folder / "calibration.csv")
     smooth = pd.read_csv(folder / "calibration_curve.csv")
     content.add_figure("calibration", probability_figures.draw_calibration(bins, smooth, job, canvas))

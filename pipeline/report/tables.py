@@ -161,6 +161,7 @@ def performance(
     concordance = {"C-index": "c_index", "C-index, pooled": "c_index_pooled", "Uno’s C": "c_index_uno"}
     spread = {"Royston’s D": "royston_d", "R²D": "r2_d"}
     aucs = {f"AUC, {horizon_name(d, unit)}": f"auc_{d:g}d" for d in horizons}
+    aucs["AUC, over follow-up"] = "auc_integrated"
     probabilities: dict[str, str] = {}
     for days in horizons:
         name = horizon_name(days, unit)

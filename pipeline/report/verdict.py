@@ -55,6 +55,7 @@ class Evaluated:
         folds: Number of folds and repeats.
         excluded: Patients of the cohort table that were left out.
         listed: Patients of the cohort table.
+        resampled: What the bootstrap draws: patients, or whole groups of rows.
     """
 
     metrics: pd.DataFrame
@@ -64,6 +65,7 @@ class Evaluated:
     folds: int
     excluded: int
     listed: int
+    resampled: str = "patients"
 
 
 def verdict(job: ReportJob, evaluated: Evaluated) -> Verdict | None:
@@ -196,7 +198,7 @@ def _doubts(job: ReportJob, evaluated: Evaluated, sets: list[str]) -> list[str]:
     if "external" not in sets:
         doubts.append("No patients of another source were judged: how the models do elsewhere is not shown.")
     doubts.append(
-        "Intervals are over patients; that another training would give another model is not in them. "
+        f"Intervals are over {evaluated.resampled}; that another training would give another model is not in them. "
         "Comparisons beside this one are exploratory."
     )
     return doubts

@@ -21,8 +21,8 @@ class EvaluationSettings(Section):
     )
     curve_days: tuple[Days, ...] = Field(
         (),
-        description="Further times at which survival is predicted; the report then draws each network's mean "
-        "predicted survival beside the observed one.",
+        description="Further times at which survival is predicted: the integrated Brier score takes them in, and the "
+        "report draws each network's mean predicted survival beside the observed one.",
     )
     bootstraps: int = Field(
         1000,

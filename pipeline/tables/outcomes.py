@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.tables.cohort import Patient
-from pipeline.tables.cohort_rows import MISSING
+from pipeline.tables.numbers import MISSING
 from pipeline.tables.parquet import read_frame
 
 if TYPE_CHECKING:
@@ -57,6 +57,11 @@ def groups_of(table: pd.DataFrame) -> pd.Series:
     import pandas as pd
 
     return table["group"] if "group" in table else pd.Series(table.index, index=table.index)
+
+
+def resampled_unit(table: pd.DataFrame) -> str:
+    """What a bootstrap of a table of :func:`outcome_table` draws: patients, or whole groups of its rows."""
+    return "whole groups of rows" if "group" in table else "patients"
 
 
 def has_outcomes(table: pd.DataFrame) -> bool:

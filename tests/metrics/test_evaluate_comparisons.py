@@ -1,10 +1,19 @@
 """The job `evaluate`: models compared with one another, and what each adds to a reference."""
 
+import csv
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 from sksurv.metrics import concordance_index_censored
 
 from pipeline.errors import ModelError
+from pipeline.metrics.bootstrap import resample_counts
+from pipeline.metrics.evaluate import evaluate
+from pipeline.metrics.evaluated_models import Sources
+from pipeline.metrics.kaplan_meier import kaplan_meier
+from pipeline.tables.splits import Splits, read_splits, write_splits
 from tests.metrics.evaluated_study import SETTINGS, Study
 
 
@@ -135,3 +144,82 @@ def test_added_value_of_rows_of_one_group_has_no_p_value(tmp_path):
     logrank = {r["set"]: r for r in tables["metrics"] if r["metric"] == "logrank_p" and r["model"] == "truth"}
     assert logrank["development"]["value"] == "" and reason in logrank["development"]["note"]
     assert float(logrank["external"]["value"]) < 0.05
+
+
+def test_values_of_other_patients_are_not_compared_though_they_are_as_many(tmp_path):
+    study = Study(tmp_path)
+    n = len(study.ids)
+    first, second = np.full(n, 0.8), np.full(n, 0.7)
+    first[:3], second[3:6] = np.nan, np.nan
+    models = {
+        "one": study.model("one", study.hazard, dice=first),
+        "two": study.model("two", study.hazard, dice=second),
+    }
+    rows = study.run(models, SETTINGS.model_copy(update={"comparisons": (("one", "two"),)}))["comparisons"]
+    listed = {r["set"]: r for r in rows if r["family"] == "listed pairs" and r["metric"] == "dice"}
+    refused, same = listed["development"], listed["external"]
+    assert [refused[k] for k in ("difference", "ci_low", "p_value", "patients")] == [""] * 4
+    assert refused["note"] == "not compared: the two values are of different patients"
+    assert float(same["difference"]) == pytest.approx(0.1) and same["patients"] == "40" and same["note"] == ""
+
+
+def test_a_pair_that_cannot_be_compared_is_told(tmp_path):
+    """Models of two parts of the cohort, and models without a metric in common."""
+    study = Study(tmp_path)
+    parts = {"half": tuple(study.ids[::2])}
+    splits = read_splits(tmp_path / "splits.json")
+    write_splits(tmp_path / "splits.json", Splits(splits.folds, splits.external, 0, parts))
+    in_half = np.arange(len(study.ids)) % 2 == 0
+    paths = {"risk": study.model("risk", study.hazard)}
+    for name, members in (("masks", np.ones(len(study.ids), dtype=bool)), ("half_masks", in_half)):
+        frame = pd.DataFrame(
+            {"patient_id": study.ids, "set": study.cohort["set"].to_numpy(), "fold": study.fold}
+        )
+        paths[name] = tmp_path / f"{name}.parquet"
+        frame[members].assign(dice=0.8).to_parquet(paths[name], index=False)
+        paths[name].with_suffix(".json").write_text(json.dumps({"caveats": [], "members": {}, "folds": []}))
+    pairs = (("masks", "half_masks"), ("risk", "masks"))
+    settings = SETTINGS.model_copy(update={"comparisons": pairs})
+    sources = Sources(tmp_path / "cohort.parquet", tmp_path / "splits.json", subsets={"half_masks": "half"})
+    evaluate(paths, sources, settings, 5, tmp_path / "metrics")
+    with (tmp_path / "metrics" / "comparisons.csv").open() as stream:
+        listed = [r for r in csv.DictReader(stream) if r["family"] == "listed pairs"]
+    assert [(r["model_a"], r["model_b"], r["difference"], r["note"]) for r in listed] == [
+        ("masks", "half_masks", "", "not compared: they are judged on different patients "
+         "(masks on the whole cohort, half_masks on half)"),
+        ("risk", "masks", "", "not compared: the two models have no metric in common"),
+    ]  # fmt: skip
+
+
+def test_words_for_an_unknown_level_are_no_subgroup(tmp_path):
+    study = Study(tmp_path)
+    words = ["NA", "n/a", "Unknown", "", " - ", "?", "missing"]
+    study.cohort["clinical_site"] = [
+        words[i] if i < 7 else ("none", "lung")[i % 2] for i in range(len(study.ids))
+    ]
+    study.cohort.to_parquet(tmp_path / "cohort.parquet")
+    models = {"truth": study.model("truth", study.hazard)}
+    rows = study.run(models, SETTINGS.model_copy(update={"subgroups": ("clinical_site",)}))["subgroups"]
+    sizes = {
+        r["level"]: int(r["patients"]) for r in rows if r["set"] == "development" and r["metric"] == "c_index"
+    }
+    assert sizes == {"lung": 42, "none": 41}
+
+
+def test_bands_of_rows_of_one_group_are_of_resampled_groups(tmp_path):
+    """The same study once with a row a patient and once with each row three times."""
+    study = Study(tmp_path)
+    study.cohort["group"] = [f"v{i % 3}_{i // 9}" if i < 90 else p for i, p in enumerate(study.ids)]
+    study.cohort.to_parquet(tmp_path / "cohort.parquet")
+    tables = study.run({"truth": study.model("truth", study.hazard)})
+    outcomes = study.cohort[:90]
+    counts = resample_counts(90, 200, 5, study.fold[:90], outcomes["group"].to_list())
+    time, event = outcomes["time_days"].to_numpy(), outcomes["event"].to_numpy()
+    expected = kaplan_meier(time, event, counts=counts).at(365.25)
+    rows = [r for r in tables["observed"] if r["set"] == "development" and float(r["time"]) <= 365.25]
+    assert float(rows[-1]["ci_low"]) == pytest.approx(expected.low)
+    assert float(rows[-1]["ci_high"]) == pytest.approx(expected.high)
+    assert expected.low != pytest.approx(kaplan_meier(time, event).at(365.25).low, abs=1e-3)
+    external = [r for r in tables["observed"] if r["set"] == "external" and float(r["time"]) <= 365.25][-1]
+    of_patients = kaplan_meier(study.cohort["time_days"][90:], study.cohort["event"][90:]).at(365.25)
+    assert float(external["ci_low"]) == pytest.approx(of_patients.low), "patients who are each alone"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.metrics.bootstrap import Interval
+from pipeline.metrics.bootstrap import Interval, resample_counts
 from pipeline.metrics.kaplan_meier import kaplan_meier, logrank, median_follow_up, uncensored_probability
 
 TREATED = "6 6 6 6+ 7 9+ 10 10+ 11+ 13 16 17+ 19+ 20+ 22 23 25+ 32+ 32+ 34+ 35+"
@@ -28,6 +28,30 @@ def test_kaplan_meier_of_6mp():
     assert curve.at(5.9) == Interval(1.0, 1.0, 1.0)
     assert np.isnan(curve.at(35.1).value)
     assert list(curve.at_risk[:3]) == [21, 21, 17]
+
+
+def test_the_interval_of_repeated_rows_is_that_of_patients():
+    """Each patient of the 6-MP arm four times: the curve is the same, and as uncertain as with once."""
+    time, event = arm(TREATED)
+    patient = [str(i) for i in range(21)]
+    once = kaplan_meier(time, event, counts=resample_counts(21, 2000, 1))
+    rows = np.repeat(np.arange(21), 4)
+    group = [patient[i] for i in rows]
+    # Names sort as numbers do not; groups are drawn in the order of their names.
+    counts = resample_counts(84, 2000, 1, group=group)
+    repeated = kaplan_meier(time[rows], event[rows], counts=counts)
+    naive = kaplan_meier(time[rows], event[rows])
+    for day in (10, 16, 22):
+        assert repeated.at(day).value == pytest.approx(once.at(day).value)
+        width, expected = (c.at(day).high - c.at(day).low for c in (repeated, once))
+        # Two draws of 2,000 resamples differ by little; rows taken for patients halve the width.
+        assert width == pytest.approx(expected, rel=0.12)
+        assert naive.at(day).high - naive.at(day).low < 0.65 * width
+    # Greenwood's interval of the patients, which are independent, is of the same width.
+    greenwood = kaplan_meier(time, event).at(16)
+    assert repeated.at(16).high - repeated.at(16).low == pytest.approx(
+        greenwood.high - greenwood.low, rel=0.15
+    )
 
 
 def test_log_rank_of_6mp():

@@ -1,6 +1,6 @@
 """A subgroup's predictions are those of its patients, in every field that there is."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 
@@ -44,7 +44,8 @@ def predictions():
 def risk_predictions():
     group = np.array(list("uuvvwwx"), dtype=object)
     outcome = SurvivalOutcome.of(column(1), np.ones(N), group)
-    return RiskPredictions.of(predictions(), outcome, column(130), {365.0: column(140)})
+    with_risk = RiskPredictions.of(predictions(), outcome, column(130), {365.0: column(140)})
+    return replace(with_risk, further_survival={180.0: column(150)})
 
 
 def per_patient(value):

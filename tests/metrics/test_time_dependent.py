@@ -92,9 +92,9 @@ def test_a_true_model_is_calibrated_and_a_wrong_one_is_not():
     time = generator.exponential(20 * np.exp(-risk))
     outcome = SurvivalOutcome.of(time, np.ones(4000))
     truth = np.exp(-np.exp(risk) * 10 / 20)
-    rows = calibration_bins(outcome, truth, 10.0, 0.99)
+    rows = calibration_bins(outcome, truth, 10.0, np.ones((1, 4000)), 0.99)
     assert [r["bin"] for r in rows] == [1, 2, 3, 4, 5]
     assert all(r["ci_low"] <= r["predicted"] <= r["ci_high"] for r in rows)
     assert rows[0]["predicted"] < rows[-1]["predicted"]
-    wrong = calibration_bins(outcome, truth**3, 10.0, 0.99)
+    wrong = calibration_bins(outcome, truth**3, 10.0, np.ones((1, 4000)), 0.99)
     assert not all(r["ci_low"] <= r["predicted"] <= r["ci_high"] for r in wrong)

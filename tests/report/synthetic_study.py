@@ -117,6 +117,7 @@ def _metrics(folder: Path, full: bool) -> None:
     calibration = ["model,set,horizon,bin,predicted,observed,ci_low,ci_high,patients"]
     curve = ["model,set,horizon,predicted,observed,ci_low,ci_high"]
     decisions = ["model,set,horizon,threshold,net_benefit,treat_all"]
+    over_time = ["model,set,metric,time,value,ci_low,ci_high,patients"]
     scale = 400 if full else 1
     for name, (n, events) in sets.items():
         for i, model in enumerate(models):
@@ -138,6 +139,7 @@ def _metrics(folder: Path, full: bool) -> None:
             calibration.append(f"{model},{name},365.25,1,0.6,0.5,0.2,0.8,3")
             curve += [f"{model},{name},365.25,{p},{p},{p / 2},{p + 0.2}" for p in (0.3, 0.5)]
             decisions += [f"{model},{name},365.25,{p},{0.3 - p / 2},{0.4 - p}" for p in (0.2, 0.4)]
+            over_time += [f"{model},{name},auc,{t * scale},0.7,0.5,0.8,{n}" for t in (1, 2, 3)]
             if model != "both" and full:
                 comparisons.append(
                     f"{model},both,all against both,{name},c_index,-0.05,-0.2,0.1,0.25,0.5,{n},{events}"
@@ -145,6 +147,7 @@ def _metrics(folder: Path, full: bool) -> None:
     for name, lines in {
         "metrics": metrics, "km": km, "risk_groups": groups, "comparisons": comparisons,
         "calibration": calibration, "calibration_curve": curve, "decision_curves": decisions,
+        "time_curves": over_time,
     }.items():  # fmt: skip
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
