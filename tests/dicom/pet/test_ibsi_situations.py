@@ -1,9 +1,9 @@
 """What the seventeen IBSI-SUV reference objects try, on headers of our own: for places where the objects are not.
 
-The objects themselves are not part of the repository; where they are, `test_ibsi_suv.py` reads them. The names are theirs;
-each factor is a literal from the formula in the comment. Base header: `suv_cases.py` (70 kg, 350 MBq of F-18 at 09:00,
-corrected to 10:00); the average of a frame of 300 s of F-18 is reached after 149.605 s, of 603 s after 299.906 s. DRO_1_0,
-slopes of every slice, is tried on files (`tests/dicom/series/test_acquisitions.py`, `tests/dicom/volume`).
+The objects themselves are not part of the repository; where they are, `test_ibsi_suv.py` reads them. The names are
+theirs; each factor is a literal from the formula in the comment. Base header: `suv_cases.py` (70 kg, 350 MBq of F-18 at
+09:00, corrected to 10:00); the average of a frame of 300 s of F-18 is reached after 149.605 s, of 603 s at 299.906 s.
+DRO_1_0, slopes of every slice, is tried on files (`tests/dicom/series/test_acquisitions.py`, `tests/dicom/volume`).
 """
 
 from __future__ import annotations
