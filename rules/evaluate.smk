@@ -3,6 +3,7 @@ rule evaluate:
         ensembles=[paths.ensemble(name) for name in study.ensembles],
         info=[paths.ensemble_info(name) for name in study.ensembles],
         permutations=[paths.permutations(name) for name in study.classical],
+        validations=[paths.validation(name) for name in study.classical],
         boxes=paths.folds(*study.detectors),
         cohort=paths.cohort,
         splits=paths.splits,
@@ -23,6 +24,7 @@ rule evaluate:
         detectors={name: paths.folds(name) for name in study.detectors},
         subsets=study.subsets,
         permutations={name: paths.permutations(name) for name in study.classical},
+        validations={name: paths.validation(name) for name in study.classical},
         seed=settings.study.seed,
     message:
         "Evaluate: concordance, calibration, Kaplan–Meier, with confidence intervals"

@@ -17,6 +17,15 @@ from pipeline.metrics.stability import PerturbedFeatures
 from pipeline.settings.classical import ClassicalModel
 from pipeline.survival.deep_feature_blocks import DeepSource, fit_estimator, with_deep_features
 from pipeline.survival.estimator import Context, FittedModel, Learner
+from pipeline.survival.internal_validation import (
+    ColumnImportance,
+    Fit,
+    InternalValidation,
+    bootstrap_optimism,
+    not_refitted_reason,
+    permutation_importance,
+    repeated,
+)
 from pipeline.survival.patients import Patients, load_patients, with_features
 from pipeline.survival.permutation_test import PermutationTest, no_test_reason, permutation_test
 from pipeline.survival.survival_probabilities import SurvivalProbabilities, recalibrate
@@ -51,6 +60,8 @@ class ModelJob:
         deep: Cross-fitted deep features, for models that name a network.
         permutations: Largest number of permutations of the test of cross-validated risk groups.
         risk_groups: Number of risk groups that this test compares.
+        optimism_bootstraps: Number of resamples of Harrell's bootstrap.
+        importance_permutations: Number of permutations of each column.
     """
 
     name: str
@@ -67,6 +78,8 @@ class ModelJob:
     deep: DeepSource | None = None
     permutations: int = 0
     risk_groups: int = 2
+    optimism_bootstraps: int = 0
+    importance_permutations: int = 0
 
     @property
     def needs_features(self) -> bool:
@@ -95,7 +108,8 @@ def fit_model(job: ModelJob, out: Path) -> None:
     Writes `out/fold{k}/predictions.parquet` (train, validation, test, external; predictions
     of train are in-sample) and `out/fold{k}/model.json` (chosen features, coefficients,
     penalty, baseline hazard and its source, C-indices of train and test, warnings), and
-    `out/permutations.json`, the test of the risk groups of all held-out patients.
+    `out/permutations.json`, the test of the risk groups of all held-out patients, and
+    `out/validation.json`, further repeats, optimism and importance of columns, where they are asked for.
 
     Raises:
         ModelError: A patient lacks features, or the model cannot be fitted; names the fold.
@@ -121,6 +135,18 @@ def fit_model(job: ModelJob, out: Path) -> None:
             raise
     test = _test_risk_groups(job, study)
     write_text(out / "permutations.json", json.dumps(test.plain(), indent=1) + "\n")
+    validation = _validate(job, study)
+    write_text(out / "validation.json", json.dumps(validation.plain(), indent=1) + "\n")
+
+
+def _fitter(job: ModelJob, study: StudyData) -> Fit:
+    """Fits the whole model on given patients of a fold."""
+
+    def fit(fold: int, train: Patients, validation: Patients) -> FittedModel:
+        context = Context(job.seed + fold, job.threads, validation, study.perturbed, job.learner)
+        return fit_estimator(job.model, train, context)
+
+    return fit
 
 
 def _test_risk_groups(job: ModelJob, study: StudyData) -> PermutationTest:
@@ -129,14 +155,39 @@ def _test_risk_groups(job: ModelJob, study: StudyData) -> PermutationTest:
     reason = no_test_reason(job.model, study.patients, study.splits, job.permutations)
     if reason:
         return PermutationTest(None, None, 0, job.risk_groups, reason)
-
-    def fit(fold: int, train: Patients, validation: Patients) -> FittedModel:
-        return fit_estimator(job.model, train, Context(job.seed + fold, job.threads, validation))
-
     with threadpool_limits(job.threads):
         return permutation_test(
-            fit, study.patients, study.splits, job.risk_groups, job.permutations, job.seed
+            _fitter(job, study), study.patients, study.splits, job.risk_groups, job.permutations, job.seed
         )
+
+
+def _validate(job: ModelJob, study: StudyData) -> InternalValidation:
+    """Repeats, optimism and importance, as far as the study asks for them."""
+    from threadpoolctl import threadpool_limits
+
+    splits = study.splits
+    held_out = any(fold.test for fold in splits.folds)
+    if not (splits.repeats or job.optimism_bootstraps or job.importance_permutations):
+        return InternalValidation()
+    if reason := not_refitted_reason(job.model):
+        return InternalValidation(reason=reason)
+    fit, patients = _fitter(job, study), study.patients
+    first = splits.folds[0]
+    development = patients.select([*first.train, *first.validation, *first.test])
+    try:
+        with threadpool_limits(job.threads):
+            repeats = repeated(fit, patients, splits.repeats)
+            optimism = None
+            if job.optimism_bootstraps:
+                optimism = bootstrap_optimism(fit, development, job.optimism_bootstraps, job.seed)
+            importance: tuple[ColumnImportance, ...] = ()
+            if job.importance_permutations and held_out:
+                importance = permutation_importance(
+                    fit, patients, splits, job.importance_permutations, job.seed
+                )
+    except ModelError as error:
+        return InternalValidation(reason=f"the model cannot be refitted: {error.problem}")
+    return InternalValidation(repeats, optimism, importance, job.importance_permutations)
 
 
 def _patients_of_fold(job: ModelJob, study: StudyData, fold: int) -> Patients:

@@ -156,6 +156,10 @@ class StudyPaths:
         """Test of a classical model's cross-validated risk groups."""
         return f"{self.results}/models/{model}/permutations.json"
 
+    def validation(self, model: str = MODEL) -> str:
+        """Repeats, optimism and importance of columns of a classical model."""
+        return f"{self.results}/models/{model}/validation.json"
+
     def ensemble(self, name: str = "{ensemble}") -> str:
         """Risks of an ensemble, averaged over folds and models."""
         return f"{self.results}/ensemble/{name}.parquet"
