@@ -43,6 +43,8 @@ def cited_keys(settings: Settings, *, survival: bool) -> list[str]:
         keys.add("paszke2019")
     if any(model.needs.radiomics for model in models):
         keys |= {"zwanenburg2020", "vangriethuysen2017"}
+    if any(model.needs.radiomics or isinstance(model, Network) for model in models):
+        keys |= {"kocak2023", "kocak2024"}
     if settings.registration.method == "template" and settings.cohort.source in ("dicom", "nifti"):
         keys.add("avants2011")
     if settings.explain.models:
