@@ -5,50 +5,21 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.report.formatting import display_name, format_cell
+from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
+from pipeline.report.page_table import LONG_CELL, PATIENT_COLUMNS, Table, cell_parts
 from pipeline.report.verdict import Verdict
+from pipeline.tables.time_units import horizon_name
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 WIDE_IMAGE_PIXELS = 560
-LONG_CELL = 40
-"""Letters from which a table's cell may break into lines."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the report.
-
-    Attributes:
-        title: Its heading.
-        frame: Written as CSV, with all digits.
-        page: Shown on the page instead, where the CSV's form is not suitable for reading.
-        note: A sentence under the heading.
-        caveats: What has to be known to read the numbers.
-    """
-
-    title: str
-    frame: pd.DataFrame
-    page: pd.DataFrame | None = None
-    note: str = ""
-    caveats: tuple[str, ...] = ()
-
-    def header(self) -> list[str]:
-        """Column titles on the page."""
-        return [display_name(str(column)) for column in self._shown().columns]
-
-    def rows(self) -> list[list[str]]:
-        """Cells on the page, as text."""
-        return [[format_cell(value) for value in row] for row in self._shown().itertuples(index=False)]
-
-    def _shown(self) -> pd.DataFrame:
-        return self.frame if self.page is None else self.page
 
 
 @dataclass(frozen=True)
@@ -130,7 +101,8 @@ class ReportContent:
         crop_sheets: Figures of the page with all crops.
         registration_overlays: Figures of the patients that overlap least with the template.
         paper: The page of the paper that the study repeats; None where it repeats none.
-        latex: Table → the same as LaTeX, for tables that are meant to be printed.
+        patient_pages: Patient → the address of the patient's own page, of patients who have one.
+        latex: Table → LaTeX, of tables whose printed form is not the one on the page.
         resampled: What the bootstrap draws: patients, or whole groups of rows.
     """
 
@@ -148,6 +120,7 @@ class ReportContent:
     crop_sheets: list[str] = field(default_factory=list)
     registration_overlays: list[str] = field(default_factory=list)
     paper: PaperPage | None = None
+    patient_pages: dict[str, str] = field(default_factory=dict)
     latex: dict[str, str] = field(default_factory=dict)
     resampled: str = "patients"
 
@@ -208,7 +181,7 @@ class Texts:
 
 
 def render(job: ReportJob, content: ReportContent, texts: Texts, figures: Path, name: str) -> str:
-    """Fill a page's template.
+    """Fill a page's template; style and script are embedded, so that nothing is fetched.
 
     Args:
         job: The study.
@@ -217,16 +190,28 @@ def render(job: ReportJob, content: ReportContent, texts: Texts, figures: Path, 
         figures: Folder of the figures, for their sizes.
         name: File name of the page, `index.html`, `quality.html` or `paper.html`.
     """
+    times, unit = job.settings.evaluation.horizons_days, job.settings.cohort.time_unit
+    return page_templates().get_template(f"{name}.j2").render(
+        job=job, settings=job.settings, content=content, figures=content.figures, tables=content.tables,
+        methods=texts.methods, provenance=texts.provenance,
+        page_image=lambda file: page_image(figures, file),
+        horizons=[horizon_name(days, unit) for days in sorted(times)],
+        confidence=f"{job.settings.evaluation.confidence:.0%}",
+    )  # fmt: skip
+
+
+@cache
+def page_templates() -> Environment:
+    """The templates of pages, which escape every value, with what all of them need."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    return environment.get_template(f"{name}.j2").render(
-        job=job, settings=job.settings, content=content, figures=content.figures, tables=content.tables,
-        methods=texts.methods, provenance=texts.provenance, display_name=display_name,
-        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"), long=LONG_CELL,
-        page_image=lambda file: page_image(figures, file),
-        confidence=f"{job.settings.evaluation.confidence:.0%}",
+    environment.globals.update(
+        display_name=display_name, cell_parts=cell_parts, long=LONG_CELL, patient_columns=PATIENT_COLUMNS,
+        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        script=(TEMPLATES / "tables.js").read_text(encoding="utf-8"),
     )  # fmt: skip
+    return environment

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.metrics.pairs import FAMILY as LISTED_PAIRS
 from pipeline.report.formatting import MISSING, display_name, format_interval, is_known
-from pipeline.report.page import ReportContent, Table
+from pipeline.report.page import ReportContent
+from pipeline.report.page_table import Table
 from pipeline.report.tables import print_differences
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.report import paper_tables
 from pipeline.report.formatting import display_name
 from pipeline.report.learning_curves import read_histories
-from pipeline.report.page import PaperPage, PaperPicture, ReportContent, Table
+from pipeline.report.page import PaperPage, PaperPicture, ReportContent
+from pipeline.report.page_table import Table, latex
 from pipeline.report.paper_cells import read_tables
 from pipeline.report.style import COLOURS, WIDTH, FigureCanvas
 from pipeline.settings.paper import HistoryPanel, PaperFigure, PaperSettings
@@ -58,7 +59,7 @@ def _tables(study: StudyResults, settings: PaperSettings, page: PaperPage, conte
         note = paper_tables.table_note(table, of_table, confidence, content.resampled)
         entry = Table(table.title, of_table, paper_tables.flat(shown), note=note, caveats=content.caveats)
         content.add_table(name, entry)
-        content.latex[name] = paper_tables.latex(shown)
+        content.latex[name] = latex(shown)
         page.tables.append(name)
         if table.p_values:
             frame = paper_tables.p_value_table(table.p_values, comparisons)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 EMPTY = "/"
 """A cell that the paper leaves empty."""
 PUBLISHED, OURS, COUNTED = "published", "ours", "Patients (events) of ours"
-LATEX = {"−": "$-$", "±": r"$\pm$", "–": "--", "≥": r"$\geq$", "≤": r"$\leq$"}
-"""Characters that LaTeX's usual fonts lack."""
 SPREADS = {
     "sd_of_runs": "SD over runs",
     "se_of_runs": "standard error over runs",
@@ -100,14 +98,6 @@ def table_note(table: PaperTable, cells: pd.DataFrame, confidence: float, resamp
     for line in cells[cells["ours"].isna()].to_dict("records"):
         parts.append(f"{line['row']}, {table.columns[line['column']].title}: {line['note'] or 'no value'}.")
     return " ".join(parts)
-
-
-def latex(frame: pd.DataFrame) -> str:
-    """A table of :func:`printed_table` as a LaTeX tabular (packages booktabs, multirow)."""
-    text: str = frame.to_latex(index=False, escape=True, multicolumn_format="c")
-    for character, command in LATEX.items():
-        text = text.replace(character, command)
-    return text
 
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:

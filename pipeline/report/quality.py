@@ -11,7 +11,8 @@ import numpy.typing as npt
 from pipeline.report import slices
 from pipeline.report.formatting import format_number
 from pipeline.report.outliers import MEASURES, rank_outliers
-from pipeline.report.page import ReportContent, Table
+from pipeline.report.page import ReportContent
+from pipeline.report.page_table import Table
 from pipeline.report.qc_tables import read_json
 from pipeline.report.sections import StudyResults
 from pipeline.report.slices import Example, Image, Mask, SlicePlane

@@ -10,7 +10,8 @@ from pipeline.console import progress
 from pipeline.report import methods, pairs_and_subgroups, paper, predicted_survival, quality, sections, slices
 from pipeline.report.checklist import StudyKind, tripod_ai
 from pipeline.report.job import ReportJob, provenance
-from pipeline.report.page import ReportContent, Table, Texts, render
+from pipeline.report.page import ReportContent, Texts, render
+from pipeline.report.page_table import Table
 from pipeline.report.radiomics_checklists import RadiomicsKind, clear, metrics_items
 from pipeline.report.references import bibliography
 from pipeline.report.sections import StudyResults
@@ -138,5 +139,5 @@ def _write_tables(content: ReportContent, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in content.tables.items():
         table.frame.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-    for name, text in content.latex.items():
+        text = content.latex[name] if name in content.latex else table.latex()
         (folder / f"{name}.tex").write_text(text, encoding="utf-8")

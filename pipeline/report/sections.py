@@ -26,7 +26,8 @@ from pipeline.report import (
 )
 from pipeline.report.formatting import display_name, format_number
 from pipeline.report.job import ReportJob
-from pipeline.report.page import ExplainedNetwork, ReportContent, Table
+from pipeline.report.page import ExplainedNetwork, ReportContent
+from pipeline.report.page_table import Table
 from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes, read_outcomes, resampled_unit
 from pipeline.tables.parquet import read_frame

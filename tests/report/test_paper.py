@@ -12,6 +12,7 @@ from pipeline.errors import SettingsError
 from pipeline.report import paper_tables
 from pipeline.report.job import ReportJob
 from pipeline.report.page import ReportContent
+from pipeline.report.page_table import latex
 from pipeline.report.paper import draw_histories
 from pipeline.report.paper_cells import CellReader, read_tables
 from pipeline.report.sections import StudyResults
@@ -130,7 +131,7 @@ def test_the_table_is_printed_as_the_papers(study: StudyResults) -> None:
     assert shown.loc["Net", "C-index of the mean, ours"] == "0.750 (0.50–0.90)"
     assert shown.loc["Plain_1", "Dice, test, ours"] == "/", "the paper prints none"
     assert shown.loc["Patients (events) of ours", "C-index, test, ours"] == "3 (3)"
-    text = paper_tables.latex(paper_tables.printed_table(table, cells))
+    text = latex(paper_tables.printed_table(table, cells))
     assert r"Plain\_1" in text and r"0.952 $\pm$ 0.050" in text and r"\multicolumn{2}{c}{Dice, test}" in text
     note = paper_tables.table_note(table, cells, 0.95)
     assert "95% bootstrap" in note and "SD over patients (2 runs)" in note
