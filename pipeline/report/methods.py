@@ -26,6 +26,10 @@ CLASSICAL = {
     "signed_bagging": "Mean of {members} standardised features with signs, over resamples of patients and features.",
     "deepsurv": "DeepSurv, a network on columns with the Cox loss: the best of {trials} drawn at random, by "
     "inner cross-validation; the mean log-hazard of {members} trainings.",
+    "logistic": "Logistic regression of {label} ({penalty} penalty); its strength by inner cross-validated log loss.",
+    "label_forest": "Random forest of {trees} trees for {label}.",
+    "label_boosting": "Gradient boosting of the logistic loss for {label}, at most {rounds} rounds, chosen by inner "
+    "cross-validated log loss.",
 }
 """Kind of classical model → what it is, with its settings' values."""
 PREPARATION = (

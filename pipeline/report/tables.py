@@ -188,13 +188,21 @@ def performance(
 
 def _label_columns(metrics: pd.DataFrame) -> dict[str, str]:
     """Title → metric of every class outcome: accuracy, AUC and F1."""
-    titles = {"accuracy": "accuracy", "auc": "AUC", "f1": "F1"}
+    titles = {
+        "accuracy": "accuracy",
+        "auc": "AUC",
+        "f1": "F1",
+        "brier": "Brier",
+        "calibration_slope": "slope",
+    }
     columns = {}
     for metric in metrics["metric"].unique():
-        name, _, score = str(metric).rpartition("_")
-        if name.startswith("label_") and score in titles:
-            label = display_name(name.removeprefix("label_")).capitalize()
-            columns[f"{label}, {titles[score]}"] = str(metric)
+        for score, title in titles.items():
+            if str(metric).startswith("label_") and str(metric).endswith(f"_{score}"):
+                label = display_name(
+                    str(metric).removeprefix("label_").removesuffix(f"_{score}")
+                ).capitalize()
+                columns[f"{label}, {title}"] = str(metric)
     return columns
 
 

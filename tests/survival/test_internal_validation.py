@@ -16,8 +16,9 @@ from pipeline.survival.internal_validation import (
     permutation_importance,
     repeated,
 )
+from pipeline.survival.model_job import ModelJob
 from pipeline.survival.patients import Patients
-from pipeline.survival.survival import ModelJob, fit_model
+from pipeline.survival.survival import fit_model
 from pipeline.tables.splits import Splits, read_splits, write_splits
 
 
