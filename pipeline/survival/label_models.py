@@ -30,7 +30,8 @@ LEAST_OF_A_CLASS = 2
 
 def classes_of(patients: Patients, label: str) -> Classes:
     """(n,) whether each patient is of class 1; all of them have a known class."""
-    return np.asarray(patients.table[label].to_numpy(float) == 1)
+    positive: Classes = np.equal(patients.table[label].to_numpy(float), 1)
+    return positive
 
 
 def known_class(patients: Patients, label: str) -> NDArray[np.bool_]:
