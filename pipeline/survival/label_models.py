@@ -36,7 +36,8 @@ def classes_of(patients: Patients, label: str) -> Classes:
 
 def known_class(patients: Patients, label: str) -> NDArray[np.bool_]:
     """(n,) whether the class of a patient is known."""
-    return np.isfinite(patients.table[label].to_numpy(float))
+    known: NDArray[np.bool_] = np.isfinite(patients.table[label].to_numpy(float))
+    return known
 
 
 def fit_logistic(settings: LogisticModel, train: Patients, context: Context) -> FittedModel:
