@@ -1,4 +1,4 @@
-"""The papers' studies that CI runs with a few iterations: every printed cell has a number of ours, or the reason why not.
+"""The papers' studies of a few iterations that CI runs: each printed cell has a number of ours, or the reason.
 
 Reads `results/{paper}_ci` of this checkout; their numbers say nothing of the papers.
 """
