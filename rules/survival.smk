@@ -8,8 +8,8 @@ rule survival:
         cross_splits=lambda wildcards: paths.cross_splits_of(wildcards.model),
     output:
         [directory(folder) for folder in paths.folds("{model}")],
-        test=paths.permutations(),
-        validation=paths.validation(),
+        test=paths.refits("permutations"),
+        validation=paths.refits("validation"),
     log:
         paths.log("survival/{model}"),
     benchmark:

@@ -187,23 +187,14 @@ def performance(
 
 
 def _label_columns(metrics: pd.DataFrame) -> dict[str, str]:
-    """Title → metric of every class outcome: accuracy, AUC and F1."""
-    titles = {
-        "accuracy": "accuracy",
-        "auc": "AUC",
-        "f1": "F1",
-        "brier": "Brier",
-        "calibration_slope": "slope",
-    }
-    columns = {}
-    for metric in metrics["metric"].unique():
-        for score, title in titles.items():
-            if str(metric).startswith("label_") and str(metric).endswith(f"_{score}"):
-                label = display_name(
-                    str(metric).removeprefix("label_").removesuffix(f"_{score}")
-                ).capitalize()
-                columns[f"{label}, {title}"] = str(metric)
-    return columns
+    """Title → metric of every class outcome: accuracy, AUC, F1, Brier score and slope of the calibration."""
+    titles = {"accuracy": "accuracy", "auc": "AUC", "f1": "F1"}
+    titles |= {"brier": "Brier", "calibration_slope": "slope"}
+    names = [name for name in map(str, metrics["metric"].unique()) if name.startswith("label_")]
+    return {
+        f"{display_name(name[6:].removesuffix(f'_{score}')).capitalize()}, {title}": name
+        for name in names for score, title in titles.items() if name.endswith(f"_{score}")
+    }  # fmt: skip
 
 
 def _wide(metrics: pd.DataFrame, columns: dict[str, str], trained_on: str = "") -> pd.DataFrame:
