@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 PINS := envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
 CORES ?= all
 
-.PHONY: help setup demo test nightly faults lint settings cohort forget container clean
+.PHONY: help setup docs demo test nightly faults lint settings cohort forget container clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,14 @@ cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=mine.csv;
 	fi
 	test -n "$(DICOM)" -a -n "$(OUT)" || { echo "error: say where the DICOM lies and where the table goes: make cohort DICOM=folder OUT=config/cohorts/mine.csv" >&2; exit 1; }
 	$(BIN)/python -m pipeline draft "$(DICOM)" "$(OUT)"
+
+docs: ## Build the pages of docs/ as a site with search, results/site/index.html; a broken link fails
+	@if [ -z "$(PYTHON)" ]; then echo "error: no Python 3.11 to 3.13 found; call make docs PYTHON=/path/to/python" >&2; exit 1; fi
+	if [ ! -x .venv-docs/bin/mkdocs ]; then $(PYTHON) -m venv .venv-docs; fi
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -c envs/constraints.txt -r envs/requirements-docs.txt
+	# Without --quiet, by which MkDocs would pass over its warnings.
+	.venv-docs/bin/mkdocs build
+	echo "open $$PWD/results/site/index.html in a browser"
 
 container: ## Build the container image suvival from envs/Containerfile, where podman or docker is there
 	@engine=$$(command -v podman || command -v docker || true)
