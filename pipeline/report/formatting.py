@@ -46,6 +46,9 @@ class TimeAxis:
         return [i * step for i in range(int(end / step + 1e-9) + 1)]
 
 
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def display_name(name: str) -> str:
     """A model's or column's name with spaces instead of underscores."""
     return name.replace("_", " ")
@@ -103,5 +106,8 @@ def format_cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
+        if 0 < abs(value) < 1e-4:
+            mantissa, exponent = f"{value:.2e}".split("e")
+            return f"{mantissa} × 10".replace("-", "−") + str(int(exponent)).translate(SUPERSCRIPTS)
         return (f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}").replace("-", "−")
     return str(value)

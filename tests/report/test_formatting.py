@@ -23,6 +23,7 @@ def test_numbers_as_printed() -> None:
         "1.00",
         "–",
     ]
+    assert [format_cell(v) for v in (9.478e-05, -1.2e-12)] == ["9.48 × 10⁻⁵", "−1.20 × 10⁻¹²"]
     assert [format_cell(v) for v in (None, float("nan"), "", 3, 0.000537291, 12345.6)] == [
         "–", "–", "–", "3", "0.0005373", "12346",
     ]  # fmt: skip
