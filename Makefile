@@ -18,7 +18,7 @@ help: ## Show this list
 
 setup: $(STAMP) ## Make .venv with pinned dependencies, in the order that installs
 
-$(STAMP): $(PINS)
+$(STAMP): $(PINS) pyproject.toml setup.py
 	@if [ -z "$(PYTHON)" ]; then echo "error: no Python 3.11 to 3.13 found; install one (Debian: apt-get install python3 python3-venv) or call make PYTHON=/path/to/python" >&2; exit 1; fi
 	if ! command -v $${CC:-gcc} >/dev/null; then echo "error: no C compiler found, and pyradiomics compiles one file; install one (Debian: apt-get install gcc python3-dev)" >&2; exit 1; fi
 	if ! $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then echo "error: this Python has no venv module; install it (Debian: apt-get install python3-venv)" >&2; exit 1; fi
@@ -30,6 +30,8 @@ $(STAMP): $(PINS)
 	quiet $$pip torch==2.13.0
 	quiet $$pip wheel -c envs/constraints.txt -r envs/requirements.txt -r envs/requirements-dev.txt
 	PYTHONPATH=$$PWD/envs/build quiet $$pip --no-build-isolation -c envs/constraints.txt pyradiomics==3.0.1
+	# The command `suvival`, which runs this checkout.
+	quiet $$pip --no-build-isolation --no-deps -e .
 	$(BIN)/python -m pip check --disable-pip-version-check
 	touch $(STAMP)
 
@@ -62,10 +64,10 @@ settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/co
 cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=mine.csv; of a release: LAYOUT=hecktor2022 DATA=folder OUT=mine.csv
 	@if [ -n "$(LAYOUT)" ]; then
 		test -n "$(DATA)" -a -n "$(OUT)" || { echo "error: say where the release lies and where the table goes: make cohort LAYOUT=$(LAYOUT) DATA=folder OUT=config/cohorts/mine.csv" >&2; exit 1; }
-		exec $(BIN)/python -m pipeline.releases.draft_release "$(LAYOUT)" "$(DATA)" "$(OUT)" $(TIME_UNIT)
+		exec $(BIN)/python -m pipeline draft --layout "$(LAYOUT)" $(if $(TIME_UNIT),--time-unit $(TIME_UNIT)) "$(DATA)" "$(OUT)"
 	fi
 	test -n "$(DICOM)" -a -n "$(OUT)" || { echo "error: say where the DICOM lies and where the table goes: make cohort DICOM=folder OUT=config/cohorts/mine.csv" >&2; exit 1; }
-	$(BIN)/python -m pipeline.dicom.series.cohort_draft "$(DICOM)" "$(OUT)"
+	$(BIN)/python -m pipeline draft "$(DICOM)" "$(OUT)"
 
 forget: $(STAMP) ## Remove what is left of a patient who withdrew: make forget PATIENT=P001 STUDY=config/studies/mine.yaml
 	@test -n "$(PATIENT)" || { echo "error: say who withdrew, after taking the row out of the cohort table: make forget PATIENT=P001 STUDY=config/studies/mine.yaml (the embedded study without STUDY)" >&2; exit 1; }

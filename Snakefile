@@ -51,6 +51,9 @@ rule all:
     input:
         paths.report,
         paths.radiomics_tables(),
+        # Asked for by themselves: a failed --forcerun removes them, and the report alone would not miss them.
+        paths.metrics,
+        paths.folds(*settings.models),
 
 
 rule preprocess:

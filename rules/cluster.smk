@@ -92,7 +92,7 @@ def check_cluster(command):
         MOST[request.rule] = most_granted(request, nodes)
     groups = grouped(requests, command.groups, command.group_components)
     if problems := never_started([*groups, *requests], nodes):
-        raise WorkflowError(str(ClusterError("\n".join(problems))))
+        refuse(ClusterError("\n".join(problems)))
 
 
 COMMAND = command_line()

@@ -7,9 +7,9 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).resolve()
 STARTED = time.time()
 sys.path.insert(0, str(ROOT))
-from snakemake.exceptions import WorkflowError
 from snakemake.persistence.file import FilePersistence
 
+from pipeline.check.beforehand import require_possible
 from pipeline.console import ON_BAD_PATIENT, accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.spread import CLUSTER
@@ -17,6 +17,7 @@ from pipeline.workflow.announcements import (
     announce,
     end_lines,
     failure_lines,
+    refuse,
     start_lines,
 )
 from pipeline.workflow.dependencies import Dependencies
@@ -37,9 +38,10 @@ try:
         study = load_study(config, workflow.configfiles)
         paths = StudyPaths(study)
         if workflow.is_main_process:
+            require_possible(study)
             require_images(paths)
 except PipelineError as error:
-    raise WorkflowError(str(error)) from None
+    refuse(error)
 
 settings, cohort = study.settings, study.cohort
 depends = Dependencies(study)
@@ -54,7 +56,7 @@ if workflow.is_main_process and not {"--touch", "-t"} & set(sys.argv):
         announce(correct_future_times(paths, STARTED))
         announce(mark_results_without_record(paths, FilePersistence()))
     except PipelineError as error:
-        raise WorkflowError(str(error)) from None
+        refuse(error)
 
 
 def any_of(names):

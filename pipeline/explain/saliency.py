@@ -30,7 +30,7 @@ class Target:
     """What is explained.
 
     Attributes:
-        name: `risk`, `label`, the label's own name, or `mask`.
+        name: `risk`, `label`, the label's own name, `mask`, or `mask_` and the name of a class.
         value: Outputs of the network → (B,) what is explained.
     """
 
@@ -71,9 +71,10 @@ def choose_target(name: str, outputs: set[str], losses: LossSettings) -> Target:
     """The target of this name; of `auto` the first that the network has.
 
     Args:
-        name: `auto`, `risk`, `label`, `mask`, or a label's name, that of a class with its number behind it.
+        name: `auto`, `risk`, `label`, `mask`, a label's name, that of a class with its number behind it, or
+            `mask_` and the name of a class of the mask.
         outputs: Names of the network's outputs.
-        losses: Loss settings, with the intervals of a discrete-time network and the names of labels.
+        losses: Loss settings, with the intervals of a discrete-time network and the names of labels and classes.
 
     Raises:
         TrainingError: The network has no such output.
@@ -84,12 +85,16 @@ def choose_target(name: str, outputs: set[str], losses: LossSettings) -> Target:
         "mask": "mask" in outputs,
     }
     columns = label_logits(losses) if available["label"] else {}
+    classes = [f"mask_{name}" for name in losses.mask_classes] if "class_masks" in outputs else []
     chosen = next((k for k, there in available.items() if there), "") if name == "auto" else name
     if chosen in columns:
         column = columns[chosen]
         return Target(chosen, lambda tensors: tensors["labels"][:, column])
+    if chosen in classes:
+        channel = classes.index(chosen)
+        return Target(chosen, lambda tensors: tensors["class_masks"][:, channel].flatten(1).mean(1))
     if not available.get(chosen, False):
-        offered = [*(k for k, there in available.items() if there), *columns]
+        offered = [*(k for k, there in available.items() if there), *columns, *classes]
         raise TrainingError(
             "the network has no such output to explain",
             where="explain.target",

@@ -111,7 +111,7 @@ def paint_ct(patient: PhantomPatient, field: TumourField, grid: Grid, rigid: Flo
     for gland in PAROTIDS:
         canvas.paint(gland, 5.0)
     for node in patient.nodes:
-        canvas.paint(Ellipsoid(node.centre_mm, (node.radius_mm,) * 3), 55.0)
+        canvas.paint(node.solid(), 55.0)
     canvas.paint(TumourSolid(field), 75.0)
     return canvas.array
 
@@ -132,7 +132,7 @@ def paint_pet(patient: PhantomPatient, field: TumourField, grid: Grid, rigid: Fl
     for airway in (NASAL, AIRWAY):
         canvas.paint(airway, 0.05)
     for node in patient.nodes:
-        canvas.paint(Ellipsoid(node.centre_mm, (node.radius_mm,) * 3), node.suv)
+        canvas.paint(node.solid(), node.suv)
     canvas.raise_to(Rim(field), field.tumour.rim_suv)
     _tumour_uptake(canvas, field)
     return canvas.array

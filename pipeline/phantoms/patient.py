@@ -9,6 +9,7 @@ from math import log, sqrt
 import numpy as np
 
 from pipeline.errors import TableError
+from pipeline.phantoms.canvas import Ellipsoid
 from pipeline.phantoms.tumour import RIM_MM, RIPPLES, Tumour, TumourField
 from pipeline.settings.phantom import PhantomSettings
 
@@ -37,6 +38,10 @@ class Node:
     centre_mm: tuple[float, float, float]
     radius_mm: float
     suv: float
+
+    def solid(self) -> Ellipsoid:
+        """The sphere."""
+        return Ellipsoid(self.centre_mm, (self.radius_mm,) * 3)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pipeline.tables.status import patient_stage
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.volume import Grid, Volume
 
-TUMOUR_ROI, DISTRACTOR_ROI = "GTVp", "BRAIN"
+TUMOUR_ROI, NODES_ROI, DISTRACTOR_ROI = "GTVp", "GTVn", "BRAIN"
 SUPERSAMPLING = 5
 COLUMNS = (
     "patient_id",
@@ -79,7 +79,8 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
     """Write DICOM and truth of a patient; the same settings always give the same bytes.
 
     Files: `dicom/CT/*.dcm`, `dicom/PET/*.dcm`, `dicom/RTSTRUCT/rs.dcm` (drawn on the CT, or on the PET
-    where `phantom.images` leaves the CT out); `truth/truth.json`, `truth/pet_suvbw.nii.gz` (g/mL, the
+    where `phantom.images` leaves the CT out; `GTVp`, `BRAIN`, with `phantom.contour_nodes` `GTVn`);
+    `truth/truth.json`, `truth/pet_suvbw.nii.gz` (g/mL, the
     result of a correct conversion of the 16 bits), `truth/mask_ct.nii.gz` or `mask_pet.nii.gz` (voxels
     of that image more than half inside the tumour).
 
@@ -114,6 +115,9 @@ def write_patient(patient_id: str, settings: PhantomSettings, out: Path) -> None
             DISTRACTOR_ROI: contours(BRAIN, drawn_on.grid, rigid, step_mm=4.0),
             TUMOUR_ROI: contours(TumourSolid(field), drawn_on.grid, rigid),
         }
+        if settings.contour_nodes:
+            nodes = [contours(node.solid(), drawn_on.grid, rigid) for node in patient.nodes]
+            rois[NODES_ROI] = [contour for drawn in nodes for contour in drawn]
         write_structures(drawn_on, rois, work.folder / "dicom/RTSTRUCT/rs.dcm")
         mask = Volume(tumour_mask(field, drawn_on.grid, rigid), drawn_on.grid, "mask")
         name = "ct" if drawn_on.modality == "CT" else "pet"

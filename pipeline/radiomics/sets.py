@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.errors import SettingsError
-from pipeline.provenance import ROOT, versions
+from pipeline.provenance import versions
 from pipeline.radiomics.standard_features import standard_columns
 from pipeline.settings.radiomics import (
     PERTURBATION_KEYS,
@@ -19,8 +19,9 @@ from pipeline.settings.radiomics import (
     Modality,
     RadiomicsSettings,
 )
+from pipeline.settings.shipped import shipped
 
-FOLDER = ROOT / "config" / "radiomics"
+FOLDER = shipped("radiomics")
 # Decompositions of a 3D wavelet, low (L) or high (H) pass along x, y and z, in PyRadiomics' order.
 DECOMPOSITIONS = ("LLH", "LHL", "LHH", "HLL", "HLH", "HHL", "HHH", "LLL")
 

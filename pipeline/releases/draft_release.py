@@ -1,13 +1,8 @@
-"""A cohort table and a study file drafted from a public release.
-
-Usage: ``python -m pipeline.releases.draft_release LAYOUT DATA OUT [TIME_UNIT]``
-(``make cohort LAYOUT=… DATA=… OUT=…``).
-"""
+"""A cohort table and a study file drafted from a public release: `suvival draft --layout LAYOUT DATA OUT`."""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +11,12 @@ from typing import Any
 
 import yaml
 
-from pipeline.console import configure_logging
-from pipeline.errors import PipelineError, TableError
-from pipeline.provenance import ROOT
+from pipeline.errors import TableError
 from pipeline.releases.hecktor import read_hecktor2021, read_hecktor2022, read_hecktor_by_patient
 from pipeline.releases.release import Release, ReleasedPatient
 from pipeline.releases.slices import read_slices
 from pipeline.releases.tcia_hnpetct import read_tcia_hnpetct
+from pipeline.settings.shipped import shipped
 from pipeline.tables.drafts import beside, link_files, path_in_table, require_new, write_rows
 
 FIRST = ("patient_id", "set", "centre", "image_path", "roi", "time_days", "event")
@@ -92,11 +86,17 @@ def draft_release(layout: str, data: Path, out: Path, time_unit: str = "") -> tu
         TableError: The layout is unknown, the release cannot be read as it, or a file exists already.
     """
     if layout not in LAYOUTS:
-        raise TableError("there is no such layout", where="LAYOUT", expected=", ".join(LAYOUTS), got=layout)
+        raise TableError("there is no such layout", where="--layout", expected=", ".join(LAYOUTS), got=layout)
     if time_unit not in UNITS:
-        raise TableError("there is no such unit", where="TIME_UNIT", expected="days or months", got=time_unit)
+        raise TableError(
+            "there is no such unit", where="--time-unit", expected="days or months", got=time_unit
+        )
     if not data.is_dir():
-        raise TableError("the release's folder does not exist", where=str(data), action="give DATA=folder")
+        raise TableError(
+            "the release's folder does not exist",
+            where=str(data),
+            action="give the folder that it was unpacked into",
+        )
     require_new(out, "yaml", "boxes.csv", "links")
     release = LAYOUTS[layout].read(data.absolute(), time_unit)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def study_text(release: Release, layout: str, out: Path, image_root: Path, boxes
         image_root: The folder that the table's paths start from.
         boxes: Its table of boxes; None where it has none.
     """
-    path = ROOT / "config" / "studies" / f"{release.base}.yaml"
+    path = shipped("studies") / f"{release.base}.yaml"
     study: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     name = re.sub(r"[^a-z0-9_-]", "_", out.stem.lower())
     if not STUDY_NAME.match(name):
@@ -176,7 +176,7 @@ def study_text(release: Release, layout: str, out: Path, image_root: Path, boxes
         places["crop"] = {"boxes": path_in_table(boxes.absolute())}
     changed = merged(merged(study, release.changes), places)
     head = (
-        f"# Drafted by make cohort LAYOUT={layout} from config/studies/{release.base}.yaml, where the reasons stand.\n"
+        f"# Drafted by suvival draft --layout {layout}; the reasons stand in config/studies/{release.base}.yaml.\n"
         f"# Check: .venv/bin/snakemake -n --configfile {path_in_table(beside(out, 'yaml').absolute())}\n"
     )
     return head + yaml.safe_dump(changed, sort_keys=False, allow_unicode=True, width=110)
@@ -211,23 +211,3 @@ def describe(release: Release, files: DraftedFiles) -> str:
     lines.append(f"each of them by name: {files.notes}")
     lines.append(f"next: snakemake -n --configfile {files.study}")
     return "\n".join(lines)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run the command line; returns the exit code."""
-    if len(arguments) not in (3, 4):
-        print(f"usage: make cohort LAYOUT={'|'.join(LAYOUTS)} DATA=folder OUT=table.csv", file=sys.stderr)
-        return 2
-    configure_logging()
-    layout, data, out = arguments[0], Path(arguments[1]), Path(arguments[2])
-    try:
-        release, files = draft_release(layout, data, out, *arguments[3:])
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(describe(release, files))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from pipeline.errors import TableError
-from pipeline.tables.cohort_rows import MISSING
+from pipeline.tables.numbers import MISSING
 
 ENDINGS = (".csv", ".xlsx")
 MAX_BYTES = 64 << 20

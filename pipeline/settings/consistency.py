@@ -38,25 +38,31 @@ def require_names(settings: Settings) -> None:
     for name in settings.explain.models:
         if name not in settings.networks():
             raise ValueError(f"explain.models names {name!r}, which is no network of this study")
-        _require_explained_label(settings, name)
+        _require_explained_output(settings, name)
     for name in settings.resources.seconds_per_step:
         if name not in settings.networks():
             raise ValueError(f"resources.seconds_per_step names {name!r}, which is no network of this study")
 
 
-def _require_explained_label(settings: Settings, name: str) -> None:
-    """A label that is explained by its name is one of the network's."""
+def _require_explained_output(settings: Settings, name: str) -> None:
+    """A label or class of the mask that is explained by its name is one of the network's."""
     target, network = settings.explain.target, settings.networks()[name]
-    if not target.startswith("label_"):
+    kind = target.partition("_")[0]
+    if "_" not in target:
         return
-    losses = network.losses if "labels" in network.gives() else None
-    names: list[str] = list(losses.labels) if losses else []
-    if losses and losses.classes > 2:
+    losses = network.losses if {"label": "labels", "mask": "mask"}[kind] in network.gives() else None
+    names: list[str] = []
+    if losses and kind == "mask":
+        names = [f"mask_{mask_class}" for mask_class in losses.mask_classes]
+    elif losses:
+        names = list(losses.labels)
+    if losses and kind == "label" and losses.classes > 2:
         names = [f"{label}_{number}" for label in names for number in range(losses.classes)]
     if target not in names:
+        predicts = ", ".join(names) or {"label": "no label", "mask": "no class of a mask"}[kind]
         raise ValueError(
-            f"explain.target is {target!r}, and model {name!r} predicts {', '.join(names) or 'no label'}; name "
-            "one of these, risk, label or mask"
+            f"explain.target is {target!r}, and model {name!r} predicts {predicts}; name one of these, risk, "
+            "label or mask"
         )
 
 

@@ -28,11 +28,12 @@ class ExplainSettings(Section):
     )
     target: str = Field(
         "auto",
-        pattern=r"^(auto|risk|label|mask|label_[A-Za-z0-9_]+)$",
+        pattern=r"^(auto|risk|label|mask|(label|mask)_[A-Za-z0-9_]+)$",
         description="What is explained: `risk`, the log-hazard (of a discrete-time network 1 − S(36 months)); "
         "`label_outcome`, the logit of this label (`label_diagnosis_2`: that of class 2 of several); `label`, that "
         "of the first label (of several classes: of the predicted one); `mask`, the mean tumour probability; "
-        "`auto`: risk, label or mask, the first of these that the network has.",
+        "`mask_gtvn`, the mean probability of this class of the mask; `auto`: risk, label or mask, the first of "
+        "these that the network has.",
     )
     occlusion_voxels: int = Field(
         8, ge=1, le=64, description="Side of the cube that covers a part of the image."

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import SettingsError
 from pipeline.settings.base import Section
+from pipeline.settings.study_file import Places
 
 _WORDS = {
     "tuple_type": "must be a list, e.g. [a, b]",
@@ -23,6 +25,16 @@ _WORDS = {
     "too_long": "has too many entries",
     "string_type": "must be text (put it in quotes)",
 }
+_PATTERNS = {
+    r"^[a-z][a-z0-9_-]{1,39}$": "2 to 40 lower-case letters, digits, - and _, beginning with a letter",
+    r"^([a-z][a-z0-9_]*)?$": "lower-case letters, digits and _, beginning with a letter, or nothing",
+    r"^([a-z][A-Za-z0-9_]*=.+)?$": "a column and its level, such as label_cancer=lung, or nothing",
+    r"^(auto|risk|label|mask|label_[A-Za-z0-9_]+)$": "auto, risk, label, mask, or the name of a label_* column",
+    r"^(local|(tcp|tls|ws|wss|ucx|inproc)://\S+)$": "local, or the address of a dask scheduler such as tcp://host:8786",
+    r"^[<>]? ?0?\.\d+$": "a p-value as printed, such as 0.016 or < 0.05",
+    r"^[A-Za-z0-9.]*$": "letters, digits and full stops",
+}
+"""What texts of a pattern are, in words."""
 
 RENAMED_KEYS = {
     "contours.draw": "contours.auto_segment",
@@ -48,15 +60,23 @@ RENAMED_VALUES = {
 MAX_NODES = 100_000
 
 
-def explain(error: ValidationError, model: type[Section], section: str = "") -> str:
+def explain(
+    error: ValidationError, model: type[Section], section: str = "", places: Places | None = None
+) -> str:
     """Every problem of a validation in one readable line each.
 
     Args:
         error: What pydantic found.
         model: The class that was validated.
         section: Name of the section where `model` is not the whole of a study.
+        places: Where the study's keys stand; each line ends with the place of its key.
     """
-    return "\n".join(_line(item, model, section) for item in error.errors())
+    lines = []
+    for item in error.errors():
+        line, keys = _line(item, model, section), _as_written(item["loc"])
+        place = "" if places is None else places.at(keys) if keys else places.of_text(line)
+        lines.append(f"{line} ({place})" if place else line)
+    return "\n".join(lines)
 
 
 def _line(item: Any, model: type[Section], section: str) -> str:
@@ -74,10 +94,26 @@ def _line(item: Any, model: type[Section], section: str) -> str:
     if kind == "missing":
         return f"settings: {where} is missing" + _described(model, location)
     got = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
+    if kind == "string_pattern_mismatch":
+        return f"settings: {where} must be {_PATTERNS[item['ctx']['pattern']]}{got}"
+    if kind in ("model_type", "dict_type", "model_attributes_type") and ":" in str(item["input"]):
+        got += "; write a space after the colon"
     text = _WORDS.get(kind, ": " + item["msg"].removeprefix("Value error, ")).removeprefix(": ")
     joint = " " if kind in _WORDS else ": "
     # Pydantic's text of these speaks of Python's types, and its last clause of what is got.
     return f"settings: {where}{joint}{text}{got}" if where else f"settings: {text}{got}"
+
+
+def not_finite(values: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Keys whose value is infinite or not a number, which no setting may be (`.inf` and `.nan` in YAML)."""
+    if isinstance(values, float) and not math.isfinite(values):
+        yield above
+    elif isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from not_finite(value, (*above, str(key)))
+    elif isinstance(values, list):
+        for value in values:
+            yield from not_finite(value, above)
 
 
 def _as_written(location: tuple[int | str, ...]) -> list[str]:

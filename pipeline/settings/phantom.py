@@ -42,6 +42,10 @@ class PhantomSettings(Section):
         min_length=1,
         description="Images that are written; contours are drawn on the CT, or on the PET where there is no CT.",
     )
+    contour_nodes: bool = Field(
+        False,
+        description="Draw the hot lymph nodes as a region of their own, `GTVn`, beside the tumour's `GTVp`.",
+    )
     ct_shape: tuple[int, int, int] = Field((80, 112, 112), description="Number of CT voxels (z, y, x).")
     ct_spacing_mm: tuple[float, float, float] = Field((3.0, 2.5, 2.5), description="CT voxel size (z, y, x).")
     pet_shape: tuple[int, int, int] = Field((60, 70, 70), description="Number of PET voxels (z, y, x).")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pipeline.settings.geometry import CropSettings, RegistrationSettings
 from pipeline.settings.image_channels import require_channels
 from pipeline.settings.ingest import IngestSettings
 from pipeline.settings.kinds import ModelEntry, ranking
-from pipeline.settings.messages import explain
+from pipeline.settings.messages import explain, not_finite
 from pipeline.settings.network import Network
 from pipeline.settings.paper import PaperSettings, with_named_paper
 from pipeline.settings.paper_consistency import require_paper
@@ -28,6 +28,7 @@ from pipeline.settings.phantom import DiskSettings, PhantomSettings
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.radiomics import RadiomicsSettings
 from pipeline.settings.study import BundleSettings, ResourceSettings, StudySettings, ThreadSettings
+from pipeline.settings.study_file import Places
 from pipeline.settings.training import TrainingSettings
 
 
@@ -187,19 +188,26 @@ def merge_training(base: TrainingSettings, overrides: Mapping[str, Any]) -> Trai
         raise SettingsError(explain(error, TrainingSettings, "training")) from None
 
 
-def load_settings(config: Mapping[str, Any]) -> Settings:
+def load_settings(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Settings:
     """Validate a study's configuration.
 
     Args:
         config: A study file as plain values.
+        files: Files that it was read from, for the lines in messages.
 
     Raises:
         SettingsError: Naming each wrong key, what was expected, and the nearest valid key.
     """
+    if endless := list(not_finite(config)):
+        places = Places(files)
+        lines = (
+            f"settings: {'.'.join(keys)} must be a finite number ({places.at(keys)})" for keys in endless
+        )
+        raise SettingsError("\n".join(line.replace(" ()", "") for line in lines))
     try:
         settings = Settings.model_validate(with_named_paper(config))
     except ValidationError as error:
-        raise SettingsError(explain(error, Settings)) from None
+        raise SettingsError(explain(error, Settings, places=Places(files))) from None
     consistency.require_checkpoint_selection(settings)
     consistency.require_pretrained(settings)
     return settings

@@ -26,7 +26,7 @@ from pipeline.tables.cohort_rows import (
     require_once,
 )
 from pipeline.tables.label_classes import coded_labels
-from pipeline.tables.numbers import cell_number, is_number, require_time
+from pipeline.tables.numbers import SlipError, cell_number, is_blank, is_number, likeness, require_time
 
 PATIENT_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 REQUIRED = ("patient_id", "set", "image_path")
@@ -106,6 +106,8 @@ def read_cohort(settings: CohortSettings, policy: Policy = "stop") -> Cohort:
     Raises:
         TableError: The table is missing, lacks a column, has an unknown one, or (policy
             `stop`) has an invalid value.
+        SlipError: A time or an event is filled in and is no number (whatever the policy: a blank one
+            may leave a patient out, a slip of the pen may not).
     """
     path = Path(settings.table)
     if not path.is_file() and (ROOT / path).is_file():
@@ -123,6 +125,7 @@ def read_cohort(settings: CohortSettings, policy: Policy = "stop") -> Cohort:
     _check_whole(rows, settings, path)
     patients: list[Patient] = []
     problems: dict[str, str] = {}
+    slips: list[str] = []
     for row in rows:
         patient_id = row.values["patient_id"]
         try:
@@ -130,7 +133,11 @@ def read_cohort(settings: CohortSettings, policy: Policy = "stop") -> Cohort:
         except TableError as error:
             if not PATIENT_ID.match(patient_id) or policy == "stop":
                 raise
+            if isinstance(error, SlipError):
+                slips.append(str(error).rstrip("."))
             problems[patient_id] = str(error)
+    if slips:
+        raise SlipError("\n".join(slips))
     if not patients:
         raise TableError(
             f"no row of the cohort table can be used; the first: {next(iter(problems.values()))}"
@@ -281,12 +288,14 @@ def _parse(row: dict[str, str], settings: CohortSettings, where: str) -> Patient
 def _parse_outcome(row: dict[str, str], columns: OutcomeColumns, days: float, where: str) -> Outcome:
     time = days * cell_number(row[columns.time], columns.time, where)
     require_time(time, columns.time, where)
-    if row[columns.event] not in ("0", "1", "0.0", "1.0"):
-        raise TableError(
+    event = row[columns.event]
+    if event not in ("0", "1", "0.0", "1.0"):
+        kind = TableError if is_blank(event) or is_number(event) else SlipError
+        raise kind(
             f"column {columns.event!r} must be 0 or 1",
             where=where,
             expected="1 = the event occurred, 0 = censored",
-            got=repr(row[columns.event]),
+            got=repr(event) + likeness(event),
             action="correct this row",
         )
     return Outcome(time, int(float(row[columns.event])))

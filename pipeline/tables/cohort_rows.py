@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import TableError
-from pipeline.tables.numbers import is_number
+from pipeline.tables.numbers import MISSING, is_number
 
-MISSING = frozenset({"na", "n/a", "nan", "null"})
-"""Words that other programs write for an unknown number (R, pandas, SQL)."""
 DOUBTFUL = frozenset({"none", "missing", "unknown", ".", "-", "?"})
 """Words that people write for it, and that may also be meant as a level."""
 NO_LEVEL = (MISSING | DOUBTFUL) - {"none"}
@@ -66,7 +64,7 @@ def read_rows(path: Path) -> TableText:
             "the cohort table does not exist",
             where=str(path),
             expected="a CSV with a row per patient",
-            action="set cohort.table, or draft one: make cohort DICOM=folder OUT=table.csv",
+            action="set cohort.table, or draft one: suvival draft DICOM_FOLDER TABLE.csv",
         )
     try:
         text = path.read_text(encoding="utf-8-sig")

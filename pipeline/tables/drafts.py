@@ -25,7 +25,9 @@ def require_new(table: Path, *endings: str) -> None:
         TableError: The table has not the ending of a CSV, or one of the paths exists.
     """
     if not table.name.endswith(".csv"):
-        raise TableError("the cohort table must be a CSV", where=str(table), action="give OUT=….csv")
+        raise TableError(
+            "the cohort table must be a CSV", where=str(table), action="give a name that ends in .csv"
+        )
     for path in (table, *(beside(table, ending) for ending in endings)):
         if path.exists():
             raise TableError(

@@ -13,7 +13,8 @@ from pipeline.errors import SettingsError, TableError
 from pipeline.settings.losses import LossSettings
 from pipeline.settings.models import Model
 from pipeline.settings.network import Network
-from pipeline.tables.cohort_rows import MISSING, Row
+from pipeline.tables.cohort_rows import Row
+from pipeline.tables.numbers import is_blank
 
 Codes = Mapping[str, Mapping[str, int]]
 FEWEST_SHOWN = 6
@@ -41,7 +42,7 @@ def coded_labels(rows: Sequence[Row], codes: Codes, path: Path) -> list[Row]:
             )
         for row in rows:
             text = row.values[column]
-            if not is_unknown(text) and plain_number(text) not in classes:
+            if not is_blank(text) and plain_number(text) not in classes:
                 raise TableError(
                     f"column {column!r} has a value without a code",
                     where=f"{path}, line {row.line}",
@@ -55,14 +56,9 @@ def coded_labels(rows: Sequence[Row], codes: Codes, path: Path) -> list[Row]:
 def _coded(values: Mapping[str, str], codes: Codes) -> dict[str, str]:
     texts = {column: values[column] for column in codes}
     return {
-        column: "" if is_unknown(text) else str(codes[column][plain_number(text)])
+        column: "" if is_blank(text) else str(codes[column][plain_number(text)])
         for column, text in texts.items()
     }
-
-
-def is_unknown(text: str) -> bool:
-    """Whether a field says that the value is not known: blank, or a program's word for it."""
-    return not text or text.lower() in MISSING
 
 
 def plain_number(text: str) -> str:
@@ -94,7 +90,7 @@ def require_label_classes(models: Mapping[str, Model], values: Mapping[str, Sequ
 
 
 def _require_classes(where: str, label: str, texts: Sequence[str], losses: LossSettings) -> None:
-    known = sorted({plain_number(text) for text in texts if not is_unknown(text)})
+    known = sorted({plain_number(text) for text in texts if not is_blank(text)})
     classes = [str(number) for number in range(losses.classes)]
     example = ", ".join(f"{text}: {number}" for number, text in enumerate(known[: losses.classes]))
     expected = f"{', '.join(classes[:-1])} and {classes[-1]}, blank where it is not known"

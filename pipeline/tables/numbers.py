@@ -14,9 +14,17 @@ from pipeline.errors import TableError
 
 LONGEST_DAYS = 54_787.0
 """150 years: no patient is followed for longer; a longer time is a date, another unit, or a slip."""
+MISSING = frozenset({"na", "n/a", "nan", "null"})
+"""Words that other programs write for an unknown number (R, pandas, SQL)."""
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}", re.ASCII)
+
+
+class SlipError(TableError):
+    """A cell holds something that was meant as a number and is none: no patient is left out for a slip of the pen."""
+
+    lists_problems = True
 
 
 def is_number(text: str) -> bool:
@@ -37,13 +45,19 @@ def cell_number(text: str, column: str, where: str) -> float:
     """
     if is_number(text):
         return float(text)
-    raise TableError(
+    kind = TableError if is_blank(text) else SlipError
+    raise kind(
         f"column {column!r} must be a number",
         where=where,
         expected="digits with a decimal point, such as 730.5",
-        got=repr(text) + _likeness(text.strip()),
+        got=repr(text) + likeness(text.strip()),
         action="correct this row or remove the patient",
     )
+
+
+def is_blank(text: str) -> bool:
+    """Whether a cell says that the value is not known: nothing, or a program's word for it."""
+    return not text.strip() or text.strip().lower() in MISSING
 
 
 def require_time(days: float, column: str, where: str) -> None:
@@ -68,9 +82,14 @@ def require_time(days: float, column: str, where: str) -> None:
         )
 
 
-def _likeness(text: str) -> str:
+def likeness(text: str) -> str:
+    """What a text that is no number looks like, to be said after it; empty where it looks like nothing known."""
     if _COMMA.fullmatch(text):
         return ", a decimal comma"
     if _DATE.fullmatch(text):
         return ", a date"
+    if "_" in text and is_number(text.replace("_", "")):
+        return ", a number with an underscore"
+    if any(c.isdigit() and not c.isascii() for c in text):
+        return ", digits of another script"
     return ""

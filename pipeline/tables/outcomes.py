@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.tables.cohort import Patient
-from pipeline.tables.cohort_rows import MISSING
+from pipeline.tables.numbers import MISSING
 from pipeline.tables.parquet import read_frame
 
 if TYPE_CHECKING:

@@ -7,17 +7,19 @@ import fcntl
 import hashlib
 import io
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import CheckpointError, TrainingError
+from pipeline.errors import CheckpointError, DamageError, TrainingError
 from pipeline.tables.failures import own_result
 
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
 FORMAT = 1
 LOCK = "lock"
 Fingerprint = Mapping[str, str]
@@ -77,6 +79,22 @@ def unpack(path: Path) -> dict[str, Any]:
             "a checkpoint has another format", where=str(path), expected=str(FORMAT), action="delete it"
         )
     return content
+
+
+def whole_or_removed(path: Path) -> dict[str, Any] | None:
+    """The content of the checkpoint of a stopped run; None, and the file is gone, where the disk damaged it.
+
+    Only time is lost: the same settings, data and seed give the same weights from the beginning.
+
+    Raises:
+        CheckpointError: It is of another format.
+    """
+    try:
+        return unpack(path)
+    except DamageError as error:
+        log.warning("the training starts from the beginning, as its checkpoint is damaged (%s)", error)
+        path.unlink()
+        return None
 
 
 def check_fingerprint(path: Path, saved: Fingerprint, expected: Fingerprint) -> None:

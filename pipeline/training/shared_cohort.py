@@ -23,6 +23,8 @@ from pipeline.training.cohort_file import HEADER, CohortFile, write_cohort
 from pipeline.training.crops import StandardisedCrop
 
 log = logging.getLogger(__name__)
+WHOLE = "whole"
+"""Stands in the lock file once its holder has written the cohort's file or found it whole."""
 ReadCrops = Callable[[], Iterable[StandardisedCrop]]
 
 
@@ -72,15 +74,43 @@ def open_shared(parent: Path, key: str, precision: str, read_crops: ReadCrops) -
             if not _alone(lock):
                 log.info("another fold reads or uses the same crops: its file is used (%s)", folder)
             elif _is_current(lock):
+                lock.truncate(0)
                 _keep_or_write(folder, precision, read_crops)
+                lock.write(WHOLE)
+                lock.flush()
             # For a moment between the two locks another process may have it, and even remove the file.
             fcntl.flock(lock, fcntl.LOCK_SH)
-            if _is_current(lock) and (folder / HEADER).exists():
+            # Without the word whoever had the lock was killed before the file was found whole: begin again.
+            if _is_current(lock) and (folder / HEADER).exists() and _says_whole(lock):
+                remove_left(parent, folder)
                 return SharedCohort(folder, lock)
         except BaseException:
             lock.close()
             raise
         lock.close()
+
+
+def remove_left(parent: Path, used: Path) -> None:
+    """Remove what killed runs with other patients, crops or settings left behind: files nobody has locked.
+
+    Args:
+        parent: Folder of the study's cohort files.
+        used: The cohort's file that is in use now.
+    """
+    for path in sorted(parent.glob("cohort_*.lock")):
+        folder = path.with_suffix("")
+        if folder == used:
+            continue
+        with contextlib.suppress(FileNotFoundError), path.open("r+", encoding="utf-8") as lock:
+            if _alone(lock) and _is_current(lock):
+                log.info("removed the cohort's file of a run that was killed (%s)", folder)
+                remove(folder)
+                path.unlink()
+
+
+def _says_whole(lock: IO[str]) -> bool:
+    lock.seek(0)
+    return lock.read() == WHOLE
 
 
 def _alone(lock: IO[str]) -> bool:

@@ -23,7 +23,7 @@ from pipeline.training.checkpoint import (
     pack,
     random_states,
     restore_random_states,
-    unpack,
+    whole_or_removed,
 )
 from pipeline.training.context import TrainContext
 from pipeline.training.graph import StepGraph, step_graph
@@ -115,18 +115,18 @@ class TrainState:
 def start_run(
     context: TrainContext, monitored: dict[str, list[int]], fingerprint: Fingerprint, work: Path
 ) -> TrainState:
-    """A run from its checkpoint in `work` if there is one, else from the beginning.
+    """A run from its checkpoint in `work` if there is a whole one, else from the beginning.
 
     Raises:
-        CheckpointError: The checkpoint is broken or belongs to other settings, data or code.
+        CheckpointError: The checkpoint belongs to other settings, data or code.
     """
     device, training = context.device_config.device, context.training
     optimizer = Optimizer(context.net, training, scaled=context.device_config.fp16)
     risk_bank, graph = RiskBank(training.risk_bank_size, device), step_graph(context)
     run = TrainState(context, monitored, fingerprint, work, optimizer, risk_bank, Progress(), graph)
     path = work / CHECKPOINT
-    if path.exists():
-        content = unpack(path)
+    content = whole_or_removed(path) if path.exists() else None
+    if content is not None:
         check_fingerprint(path, content["fingerprint"], fingerprint)
         context.net.load_state_dict(content["net"])
         optimizer.restore(content["optimizer"])

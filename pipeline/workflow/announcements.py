@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
+from pipeline.errors import PipelineError
 from pipeline.planning.folds import infeasible_plan_reason
 from pipeline.tables.files import orphan_folders
 from pipeline.tables.preflight import describe_outcomes, preflight_warnings
@@ -22,6 +24,16 @@ def announce(lines: Iterable[str]) -> None:
     """Print lines on standard error, where Snakemake prints too."""
     for line in lines:
         print(line, file=sys.stderr)
+
+
+def refuse(error: PipelineError) -> NoReturn:
+    """End the workflow with a message and nothing around it.
+
+    An exception of Snakemake's own would begin with the line of the file that raised it, which is not
+    where the mistake is.
+    """
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    raise SystemExit(error.exit_code)
 
 
 def start_lines(paths: StudyPaths) -> list[str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import SettingsError
 from pipeline.settings.messages import require_single_keys
 from pipeline.settings.models import Model
 from pipeline.settings.network import Network
 from pipeline.settings.root import Settings, load_settings
-from pipeline.tables.cohort import Cohort, read_cohort
+from pipeline.settings.study_file import Places
+from pipeline.tables.cohort import OPTIONAL, REQUIRED, Cohort, endpoint_columns, read_cohort
 from pipeline.tables.preflight import (
     require_columns,
     require_outcomes,
@@ -33,8 +35,17 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> S
         SettingsError: A key is unknown, missing or wrong, or a model needs what the table lacks.
         TableError: The cohort table cannot be read.
     """
-    require_single_keys(map(Path, files))
-    settings = load_settings(config)
+    paths = [Path(path) for path in files]
+    require_single_keys(paths)
+    try:
+        return _study(config, paths)
+    except SettingsError as error:
+        raise Places(paths).added(error) from None
+
+
+def _study(config: Mapping[str, Any], files: Sequence[Path]) -> Study:
+    """Settings and table, each against the other."""
+    settings = load_settings(config, files)
     cohort = read_cohort(settings.cohort, settings.study.on_bad_patient)
     require_columns(settings.models, cohort)
     require_subsets(settings.networks(), cohort)
@@ -133,6 +144,12 @@ class Study:
     def subsets(self) -> dict[str, str]:
         """Network → the part of the cohort that it is trained on, of those that have one."""
         return {name: network.subset for name, network in self.networks.items() if network.subset}
+
+    def cohort_columns(self) -> set[str]:
+        """Columns that the cohort table may have beside those of patients' own values, under its own names."""
+        cohort = self.settings.cohort
+        names = {*REQUIRED, *OPTIONAL, *endpoint_columns(cohort)}
+        return {cohort.columns.get(name, name) for name in {*names, *self.cohort.patients[0].extra}}
 
     @property
     def folds(self) -> range:

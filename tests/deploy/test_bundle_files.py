@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.deploy.__main__ import main
+from pipeline.__main__ import main
 from pipeline.deploy.bundle_files import path_inside, read_bundle
 from pipeline.deploy.manifest import IDENTITY, MANIFEST, BundleError
 from tests.deploy.synthetic_bundle import make_manifest, write_bundle_folder

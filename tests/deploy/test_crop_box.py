@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.deploy.__main__ import model_card, parser
+from pipeline.__main__ import parser
 from pipeline.deploy.bundle_files import Bundle
+from pipeline.deploy.command import model_card
 from pipeline.deploy.crop_box import BELOW_BRAIN, OTHER_RULE, box_flags, crop_settings, require_box
 from pipeline.deploy.manifest import BundleError, Manifest
 from pipeline.deploy.preprocess import NewPatient, preprocess_patient

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.deploy import __main__ as command
-from pipeline.deploy.__main__ import main
+from pipeline.__main__ import main
+from pipeline.deploy import command
 from pipeline.deploy.bundle_files import read_bundle
 from pipeline.deploy.preprocess import STAGES, NewPatient, _convert
 from pipeline.tables.status import read_status

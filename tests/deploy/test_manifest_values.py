@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.deploy.__main__ import model_card
 from pipeline.deploy.bundle_files import read_bundle
+from pipeline.deploy.command import model_card
 from pipeline.deploy.manifest import IDENTITY, MANIFEST, BundleError
 from tests.deploy.synthetic_bundle import write_bundle_folder
 

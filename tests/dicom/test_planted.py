@@ -181,8 +181,8 @@ def test_missing_folders_and_files_are_not_named(tmp_path, caplog):
 
 
 def test_the_drafted_table_and_notes(images, tmp_path):
-    patients = draft_cohort(images.parent, tmp_path / "cohort.csv")
+    draft = draft_cohort(images.parent, tmp_path / "cohort.csv")
     (tmp_path / "cohort.key.csv").rename(tmp_path / "index")  # the key file may, and the table names folders
     words = leaks(tmp_path, WORD)
     assert words <= {FOLDER_WORD}, words
-    assert {word.decode() for word in WORD.findall(describe(patients, Path("c.csv")).encode())} <= {ROI_WORD}
+    assert {word.decode() for word in WORD.findall(describe(draft, Path("c.csv")).encode())} <= {ROI_WORD}

@@ -184,3 +184,15 @@ def test_every_level_of_the_multi_scale_network_shows_the_outcome_it_is_asked_fo
     assert not any(m.reached for n, m in maps["label_pathology"].items() if n.startswith("segment"))
     first = next(n for n in levels if n.startswith("encoder"))
     assert not torch.equal(levels[first].map, maps["label_pathology"][first].map)
+
+
+def test_a_class_of_the_mask_is_a_target() -> None:
+    losses = LossSettings(mask_classes=("gtvp", "gtvn"))
+    shares = torch.rand(3, 2, 2, 3, 4)
+    outputs = {"mask": shares.amax(1), "class_masks": shares}
+    target = choose_target("mask_gtvn", set(outputs), losses)
+    assert target.name == "mask_gtvn"
+    # By hand: the mean over voxels of the second class alone.
+    assert torch.allclose(target.value(outputs), shares[:, 1].mean((1, 2, 3)))
+    with pytest.raises(TrainingError, match="mask, mask_gtvp, mask_gtvn"):
+        choose_target("mask_gtv", set(outputs), losses)

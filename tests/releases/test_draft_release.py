@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.__main__ import main
 from pipeline.errors import TableError
-from pipeline.releases.draft_release import LAYOUTS, describe, draft_release, main
+from pipeline.releases.draft_release import describe, draft_release
 from pipeline.tables.cohort import read_cohort
 from pipeline.workflow.study import load_study
 from tests.releases.made_up_releases import BOX_MM, WRITERS, draw, write_release, write_sheet
@@ -203,11 +204,11 @@ def test_what_is_no_such_release_is_refused(tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_release("hecktor2026", tmp_path / "r", 2, images=False)
-    arguments = ["hecktor2026", str(tmp_path / "r"), str(tmp_path / "a.csv")]
+    arguments = ["draft", "--layout", "hecktor2026", str(tmp_path / "r"), str(tmp_path / "a.csv")]
     assert main(arguments) == 0 and "2 patients, 1 events" in capsys.readouterr().out
     (tmp_path / "a.csv").unlink()
     assert main(arguments) == 1 and "a.yaml" in capsys.readouterr().err
-    assert main(arguments[:2]) == 2 and "|".join(LAYOUTS) in capsys.readouterr().err
+    assert main([*arguments, "--keep-ids"]) == 1 and "are its own" in capsys.readouterr().err
 
 
 def test_a_broken_reader_would_be_seen(tmp_path: Path) -> None:

@@ -79,3 +79,14 @@ def test_detected_kinds_are_the_classes():
     load_settings(study(cohort=slices, models=models))
     with pytest.raises(SettingsError, match="detects 2 kinds.*names 3"):
         load_settings(study(cohort=slices, models=models, contours={"classes": {"a": 1, "b": 2, "c": 3}}))
+
+
+def test_a_class_is_explained_by_its_name_where_the_network_gives_it():
+    contours = {"classes": {"gtvp": 1, "gtvn": 2}}
+    models = {"net": {"kind": "hecktor"}, "risk": {"kind": "hecktor", "task": "survival"}}
+    asked = {"models": ["net"], "target": "mask_gtvn"}
+    assert load_settings(study(contours=contours, models=models, explain=asked)).explain.target == "mask_gtvn"
+    with pytest.raises(SettingsError, match="'net' predicts mask_gtvp, mask_gtvn"):
+        load_settings(study(contours=contours, models=models, explain={**asked, "target": "mask_gtv"}))
+    with pytest.raises(SettingsError, match="'risk' predicts no class of a mask"):
+        load_settings(study(contours=contours, models=models, explain={**asked, "models": ["risk"]}))

@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import TableError
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import read_cohort
+from pipeline.tables.numbers import SlipError
 from pipeline.tables.outcomes import has_outcomes, outcome_table
 
 HEADER = "patient_id,set,centre,image_path,roi,time_days,event,clinical_stage\n"
@@ -80,7 +81,7 @@ def test_bad_tables_are_refused(tmp_path: Path, text: str, message: str) -> None
 
 
 def test_missing_table_says_how_to_draft_one(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="make cohort"):
+    with pytest.raises(TableError, match="suvival draft"):
         read_cohort(CohortSettings(table=str(tmp_path / "none.csv")))
 
 
@@ -176,7 +177,7 @@ def test_a_table_of_another_encoding_or_without_a_usable_row_is_refused(tmp_path
     with pytest.raises(TableError, match="not a text in UTF-8"):
         read_cohort(CohortSettings(table=str(path)))
     with pytest.raises(TableError, match=r"no row .* can be used.*must be 0 or 1"):
-        read(tmp_path, HEADER + GOOD.replace(",1,2", ",yes,2").replace(",0,", ",no,"), policy="exclude")
+        read(tmp_path, HEADER + GOOD.replace(",1,2", ",3,2").replace(",0,", ",4,"), policy="exclude")
 
 
 def test_mapping_an_absent_column_is_refused(tmp_path: Path) -> None:
@@ -217,3 +218,17 @@ def test_half_an_outcome_is_refused(tmp_path: Path, column: str, settings: dict,
 def test_blank_outcomes_are_no_study_without_outcomes(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="'time_days' must be a number"):
         read(tmp_path, HEADER + "P1,development,A,P1,,,,2\n")
+
+
+@pytest.mark.parametrize("cell", ["12,5", "2020-01-31", "1_0", "٣", "five"])
+def test_no_patient_is_left_out_for_a_slip_of_the_pen(tmp_path: Path, cell: str) -> None:
+    """A blank time leaves a patient out where the policy says so; a time that is no number stops the study."""
+    good = read(tmp_path, HEADER + GOOD)
+    first = good.patients[0]
+    time = next(
+        text for text in GOOD.splitlines()[0].split(",") if text.replace(".", "").isdigit() and len(text) > 1
+    )
+    blank = read(tmp_path, HEADER + GOOD.replace(f",{time},", ",,", 1), policy="exclude")
+    assert list(blank.problems) == [first.patient_id]
+    with pytest.raises(SlipError, match="must be a number.*line 2"):
+        read(tmp_path, HEADER + GOOD.replace(f",{time},", f',"{cell}",', 1), policy="exclude")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +151,46 @@ def test_a_process_that_is_killed_leaves_no_lock(
     assert torch.equal(image_of(after, 3), torch.from_numpy(crops[3].image))
     after.close()
     assert list(shared.iterdir()) == []
+
+
+def test_what_a_run_with_other_crops_left_is_removed(crops: list[StandardisedCrop], tmp_path: Path) -> None:
+    for key in ("left", "used"):
+        write_cohort(tmp_path / f"cohort_{key}", "float32", crops)
+        (tmp_path / f"cohort_{key}.lock").touch()
+    used = open_shared(tmp_path, "used", "float32", never)
+    shared = open_shared(tmp_path, "key", "float32", lambda: crops)
+    assert sorted(path.name for path in tmp_path.glob("cohort_*")) == [
+        "cohort_key",
+        "cohort_key.lock",
+        "cohort_used",
+        "cohort_used.lock",
+    ]
+    assert torch.equal(image_of(used, 2), torch.from_numpy(crops[2].image))
+    shared.close()
+    used.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_waited_for_a_process_that_was_killed_looks_at_the_file_itself(
+    crops: list[StandardisedCrop], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_cohort(tmp_path / "cohort_key", "float32", crops)
+    with (tmp_path / "cohort_key" / "images").open("r+b") as stream:
+        stream.seek(70_000)
+        stream.write(b"x")
+    waits = threading.Event()
+    # A process that was killed while it looked at the file: its lock is gone, and it said nothing.
+    with (tmp_path / "cohort_key.lock").open("a+") as lock, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with caplog.at_level(logging.INFO):
+            waiting = pool.submit(open_shared, tmp_path, "key", "float32", lambda: waits.set() or crops)
+            while "another fold reads or uses" not in caplog.text:
+                time.sleep(0.01)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            shared = waiting.result(timeout=60)
+    assert waits.is_set() and "written anew" in caplog.text
+    assert torch.equal(image_of(shared, 2), torch.from_numpy(crops[2].image))
+    shared.close()
 
 
 def test_folds_of_a_study_share_their_file(job: Job, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def predict_like_the_study(study: Study, image: str, out: Path) -> None:
     row = pd.read_parquet(study.results / "cohort.parquet").loc[patient]
     done = subprocess.run(
         [
-            sys.executable, "-m", "pipeline.deploy", "predict", "--bundle", str(study.results / "bundle"),
+            sys.executable, "-m", "pipeline", "predict", "--bundle", str(study.results / "bundle"),
             "--images", str(study.results / "phantom" / patient / "dicom"), "--out", str(out),
             "--clinical", f"clinical_performance={row['clinical_performance']}", "--roi", "study",
         ],

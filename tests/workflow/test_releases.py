@@ -76,7 +76,7 @@ def _predict(study: Study, drafted: dict) -> None:
     table = pd.read_csv(study.house / "mine/cohort.csv")
     name = str(table["image_path"][0])
     images = study.house / drafted["cohort"]["image_root"] / name
-    call = ["pipeline.deploy", "predict", "--bundle", str(study.results / "bundle"), "--images", str(images)]
+    call = ["pipeline", "predict", "--bundle", str(study.results / "bundle"), "--images", str(images)]
     if drafted["crop"]["position"] == "box":
         boxes = pd.read_csv(study.house / drafted["crop"]["boxes"]).set_index("patient_id")
         call.append("--box=" + ",".join(str(value) for value in boxes.loc[str(table["patient_id"][0])]))

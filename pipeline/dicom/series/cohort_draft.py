@@ -1,26 +1,27 @@
-"""A cohort table drafted from a large tree of DICOM files; its outcomes are to be filled in.
+"""A cohort table drafted from a large tree of DICOM files: `suvival draft DICOM OUT`.
 
-Usage: ``python -m pipeline.dicom.series.cohort_draft DICOM OUT`` (``make cohort DICOM=… OUT=…``).
+Outcomes are joined from another table by the DICOM Patient ID, or stay blank, to be filled in.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.console import configure_logging
 from pipeline.dicom.header.rtstruct import read_roi_names
 from pipeline.dicom.series.archives import Limits
 from pipeline.dicom.series.scan import Instance, scan_folder
-from pipeline.errors import DicomError, PipelineError, printable
+from pipeline.errors import DicomError, printable
+from pipeline.tables.cohort import PATIENT_ID
 from pipeline.tables.drafts import beside, link_files, path_in_table, require_new, write_rows
 from pipeline.tables.files import is_zip, list_files
+from pipeline.tables.numbers import is_number
+from pipeline.tables.outcome_join import JoinedOutcomes, OutcomeSource, join_outcomes
 
 log = logging.getLogger(__name__)
 # A dump of many patients, unpacked into a folder that goes again.
@@ -34,7 +35,8 @@ class DraftPatient:
     """One patient of a tree of DICOM files.
 
     Attributes:
-        patient_id: Running number, `P0001`; it says nothing about the person.
+        patient_id: Running number, `P0001`, which says nothing about the person; or, on request, the DICOM
+            Patient ID where it can name files.
         key: (0010,0020) *Patient ID*, written to the private key table only.
         files: DICOM files, or the archives that hold them.
         structures: Those of the files that are RTSTRUCTs.
@@ -50,12 +52,27 @@ class DraftPatient:
     note: str
 
 
-def draft_cohort(dicom: Path, out: Path) -> list[DraftPatient]:
-    """Draft a cohort table from a tree of DICOM files; outcomes stay blank.
+@dataclass(frozen=True)
+class Draft:
+    """What was drafted.
+
+    Attributes:
+        patients: All patients of the tree, in the order of the table.
+        outcomes: What was joined from a table of outcomes; None where none was given.
+    """
+
+    patients: tuple[DraftPatient, ...]
+    outcomes: JoinedOutcomes | None = None
+
+
+def draft_cohort(
+    dicom: Path, out: Path, source: OutcomeSource | None = None, *, keep_ids: bool = False
+) -> Draft:
+    """Draft a cohort table from a tree of DICOM files; outcomes stay blank where no table gives them.
 
     Writes three files into one folder:
-        - `out`: a row per patient with PET or CT, `set` development, outcomes blank. A patient
-          whose files share folders with those of others gets a folder of links, `{stem}.links/`.
+        - `out`: a row per patient with PET or CT, `set` development. A patient whose
+          files share folders with those of others gets a folder of links, `{stem}.links/`.
         - `{stem}.notes.csv`: the series of each patient, and what to check (several studies, no
           PET, no CT, no contours).
         - `{stem}.key.csv`: patient_id ↔ DICOM Patient ID, readable by its owner only.
@@ -63,27 +80,25 @@ def draft_cohort(dicom: Path, out: Path) -> list[DraftPatient]:
     Args:
         dicom: The tree of files; members of ZIP archives are read, too.
         out: The CSV to write; never overwritten.
-
-    Returns:
-        All patients of the tree, in the order of the table.
+        source: Table whose rows are joined by (0010,0020) *Patient ID*.
+        keep_ids: Whether a Patient ID that can name files is the patient's id in the table, too.
 
     Raises:
         DicomError: There is no DICOM file with a Patient ID.
-        TableError: `out` exists already; filled-in outcomes are never overwritten.
+        TableError: `out` exists already (filled-in outcomes are never overwritten), or the table of
+            outcomes cannot be joined.
     """
     require_new(out, "key.csv", "links")
     groups = _scan(dicom)
-    patients = [
-        _patient(f"P{n:04d}", key, scanned) for n, (key, scanned) in enumerate(groups.items(), start=1)
-    ]
+    names = _names(list(groups), keep_ids=keep_ids)
+    patients = [_patient(names[key], key, scanned) for key, scanned in groups.items()]
+    joined = None if source is None else join_outcomes(source, list(groups))
     out.parent.mkdir(parents=True, exist_ok=True)
     usable = [p for p in patients if p.counts["pet_series"] or p.counts["ct_series"]]
     owners = _owners(patients)
-    write_rows(
-        out,
-        COLUMNS,
-        ((p.patient_id, "development", "", _image_path(p, owners, out), "", "", "") for p in usable),
-    )
+    columns = [*COLUMNS, *(name for name in (joined.columns if joined else ()) if name not in COLUMNS)]
+    given = joined or JoinedOutcomes()
+    write_rows(out, columns, (_row(p, _image_path(p, owners, out), given.of(p.key), columns) for p in usable))
     write_rows(
         beside(out, "notes.csv"),
         NOTES,
@@ -94,7 +109,32 @@ def draft_cohort(dicom: Path, out: Path) -> list[DraftPatient]:
     write_rows(
         private, ("patient_id", "dicom_patient_id"), ((p.patient_id, _as_text(p.key)) for p in patients)
     )
-    return patients
+    return Draft(tuple(patients), joined)
+
+
+def _names(keys: Sequence[str], *, keep_ids: bool) -> dict[str, str]:
+    """(0010,0020) *Patient ID* → the patient's id in the table.
+
+    An id is kept where it can name files on any system, alone among ids that differ by case only, and
+    is not one of the running numbers that the others get.
+    """
+    lower = Counter(key.lower() for key in keys)
+    numbers = {key: f"P{n:04d}" for n, key in enumerate(keys, start=1)}
+    taken = {number.lower() for number in numbers.values()}
+    safe = {
+        key for key in keys if PATIENT_ID.match(key) and lower[key.lower()] == 1 and key.lower() not in taken
+    }
+    return {key: key if keep_ids and key in safe else numbers[key] for key in keys}
+
+
+def _row(
+    patient: DraftPatient, image_path: str, given: Mapping[str, str], columns: Sequence[str]
+) -> list[str]:
+    """The patient's row: what another table gives, and `development` where it gives no set."""
+    values = {name: text if is_number(text) else _as_text(text) for name, text in given.items()}
+    values |= {"patient_id": patient.patient_id, "image_path": image_path}
+    values["set"] = values.get("set") or "development"
+    return [values.get(name, "") for name in columns]
 
 
 def _as_text(cell: str) -> str:
@@ -119,7 +159,7 @@ class ScannedFile:
 def _scan(dicom: Path) -> dict[str, list[ScannedFile]]:
     """Files by Patient ID, in the order of their folders."""
     if not dicom.is_dir():
-        raise DicomError("the DICOM folder does not exist", where=str(dicom), action="give DICOM=folder")
+        raise DicomError("the DICOM folder does not exist", where=str(dicom), action="name a folder there is")
     root = dicom.absolute()
     archives = [path for path in list_files(root).files if is_zip(path)]
     groups: dict[str, list[ScannedFile]] = {}
@@ -234,8 +274,9 @@ def roi_names(patients: Sequence[DraftPatient]) -> Counter[str]:
     return patients_by_name
 
 
-def describe(patients: Sequence[DraftPatient], out: Path) -> str:
+def describe(draft: Draft, out: Path) -> str:
     """What was drafted and what to do next, as text for the terminal."""
+    patients = draft.patients
     left_out = sum(not (p.counts["pet_series"] or p.counts["ct_series"]) for p in patients)
     lines = [f"{len(patients) - left_out} patients drafted in {out}"]
     if left_out:
@@ -249,25 +290,29 @@ def describe(patients: Sequence[DraftPatient], out: Path) -> str:
     lines.append(
         f"which patient is which (private, keep it out of version control): {beside(out, 'key.csv')}"
     )
-    lines.append("next: fill in time_days and event, and set external patients' set")
+    lines += _describe_outcomes(draft)
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command line; returns the exit code."""
-    if len(arguments) != 2:
-        print("usage: python -m pipeline.dicom.series.cohort_draft DICOM OUT", file=sys.stderr)
-        return 2
-    configure_logging()
-    out = Path(arguments[1])
-    try:
-        patients = draft_cohort(Path(arguments[0]), out)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(describe(patients, out))
-    return 0
+def _describe_outcomes(draft: Draft) -> list[str]:
+    """What was joined, who has no row and which rows nobody has; and what to do next."""
+    joined = draft.outcomes
+    if joined is None:
+        return ["next: fill in time_days and event, and set external patients' set"]
+    lines = [f"joined by DICOM Patient ID: {', '.join(joined.columns) or 'no column'}"]
+    if lacking := [p.patient_id for p in draft.patients if not joined.of(p.key)]:
+        lines.append(f"{len(lacking)} patients have no row in the table of outcomes: {_few(lacking)}")
+    if joined.without_images:
+        lines.append(f"{len(joined.without_images)} rows have no images: {_few(joined.without_images)}")
+    if joined.unused:
+        lines.append(f"columns that nothing was taken from (--take NAME=COLUMN): {', '.join(joined.unused)}")
+    wanted = [name for name in ("time_days", "event") if name not in joined.columns]
+    return [
+        *lines,
+        f"next: {f'fill in {chr(32).join(wanted)}, and ' if wanted else ''}set external patients' set",
+    ]
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(map(printable, names[:5]))
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

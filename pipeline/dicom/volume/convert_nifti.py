@@ -77,11 +77,17 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: NiftiSettings, pol
             _write_pet(pet, work.folder, work.warnings, "alone" if ct is None else "same_frame")
 
 
-def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int) -> Volume | None:
-    """The volume of the single file that fits a pattern; None where the pattern is empty."""
-    if not pattern:
-        return None
-    folder = patient.folder
+def file_of(folder: Path, pattern: str, name: str) -> Path:
+    """The single file of a patient's folder that fits a pattern.
+
+    Args:
+        folder: The patient's folder.
+        pattern: `cohort.nifti_ct` or `cohort.nifti_pet`; upper and lower case are the same.
+        name: CT or PET, for the message.
+
+    Raises:
+        DicomError: There is no folder, no such file, or several.
+    """
     if not folder.is_dir():
         raise DicomError("the images are no folder", where="image_path", action="correct image_path")
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
@@ -94,7 +100,14 @@ def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int) -> Volum
             got=f"{len(matching)} such files" if matching else f"{len(names)} files, none of that name",
             action=f"set cohort.nifti_{name.lower()} to a pattern that fits one file",
         )
-    path = folder / matching[0]
+    return folder / matching[0]
+
+
+def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int) -> Volume | None:
+    """The volume of the single file that fits a pattern; None where the pattern is empty."""
+    if not pattern:
+        return None
+    path = file_of(patient.folder, pattern, name)
     return read_nifti(path, max_bytes=max_mib << 20, label=f"the {name} file of image_path")
 
 

@@ -11,10 +11,12 @@ import pytest
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pipeline.dicom.series.cohort_draft import describe, draft_cohort, main
-from pipeline.errors import DicomError, TableError
+from pipeline.__main__ import main
+from pipeline.dicom.series.cohort_draft import _names, describe, draft_cohort
+from pipeline.errors import DicomError, SettingsError, TableError
 from pipeline.settings.cohort import CohortSettings
 from pipeline.tables.cohort import read_cohort
+from pipeline.tables.outcome_join import OutcomeSource, named_columns
 
 CLASSES = {"CT": "1.2.840.10008.5.1.4.1.1.2", "PT": "1.2.840.10008.5.1.4.1.1.128"}
 KINDS = ("CT", "PT", "RTSTRUCT", "MR")
@@ -88,11 +90,11 @@ def test_the_table_is_valid_once_outcomes_are_filled_in(dump, tmp_path):
 
 def test_identifiers_are_in_the_private_key_table_alone(dump, tmp_path, capsys):
     out = tmp_path / "mine.csv"
-    patients = draft_cohort(dump, out)
+    draft = draft_cohort(dump, out)
     key = tmp_path / "mine.key.csv"
     assert [row["dicom_patient_id"] for row in rows(key)] == ["11", "22", "33", "44"]
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    text = describe(patients, out)
+    text = describe(draft, out)
     assert "'GTV 1' (1)" in text and "3 patients drafted" in text
     for shown in (text, out.read_text(), (tmp_path / "mine.notes.csv").read_text(), key.read_text()):
         assert "DOE" not in shown and "1.7.1" not in shown
@@ -125,9 +127,9 @@ def test_archives_are_looked_into(tmp_path):
 
 def test_nothing_is_overwritten_and_nothing_found_is_told(dump, tmp_path, capsys):
     out = tmp_path / "mine.csv"
-    assert main([str(dump), str(out)]) == 0
+    assert main(["draft", str(dump), str(out)]) == 0
     before = out.read_text()
-    assert main([str(dump), str(out)]) == 1
+    assert main(["draft", str(dump), str(out)]) == 1
     assert "would overwrite" in capsys.readouterr().err and out.read_text() == before
     (tmp_path / "empty").mkdir()
     with pytest.raises(DicomError, match="no DICOM file"):
@@ -136,7 +138,6 @@ def test_nothing_is_overwritten_and_nothing_found_is_told(dump, tmp_path, capsys
         draft_cohort(tmp_path / "nowhere", tmp_path / "b.csv")
     with pytest.raises(TableError, match="must be a CSV"):
         draft_cohort(dump, tmp_path / "table.xlsx")
-    assert main([]) == 2
 
 
 @pytest.mark.parametrize(
@@ -154,3 +155,45 @@ def test_no_cell_of_the_key_file_is_a_formula(tmp_path, key, cell):
     draft_cohort(tmp_path / "dump", tmp_path / "c.csv")
     (row,) = rows(tmp_path / "c.key.csv")
     assert row["dicom_patient_id"].startswith(cell)
+
+
+def test_ids_that_can_name_files_are_kept_on_request(dump, tmp_path):
+    """Ids that differ by case only, or that cannot name files, get running numbers."""
+    keys = ["STS_001", "a/b", "x", "X", "P0001"]
+    assert _names(keys, keep_ids=True) == {
+        "STS_001": "STS_001", "a/b": "P0002", "x": "P0003", "X": "P0004", "P0001": "P0005",
+    }  # fmt: skip
+    assert set(_names(keys, keep_ids=False).values()) == {f"P000{n}" for n in range(1, 6)}
+
+
+def outcomes(path, *rows):
+    path.write_text("\n".join(("mrn,followup,event,clinical_change,sex", *rows)) + "\n")
+    return OutcomeSource(path, "mrn", named_columns(["time_days=followup"]))
+
+
+def test_outcomes_are_joined_by_the_id_of_the_images(tmp_path):
+    for patient in ("A1", "B2"):
+        instance(tmp_path / f"dump/{patient}/ct.dcm", patient, "CT")
+    source = outcomes(tmp_path / "o.csv", "B2,700.5,0,-3,m", "C3,9,1,1,f", "A1,55,1,=1+1,f")
+    draft = draft_cohort(tmp_path / "dump", tmp_path / "mine.csv", source)
+    rows = list(csv.DictReader((tmp_path / "mine.csv").open()))
+    taken = [(row["patient_id"], row["time_days"], row["event"], row["clinical_change"]) for row in rows]
+    # A negative number stays one; what a spreadsheet would compute does not.
+    assert taken == [("P0001", "55", "1", "'=1+1"), ("P0002", "700.5", "0", "-3")]
+    text = describe(draft, tmp_path / "mine.csv")
+    assert "1 rows have no images: C3" in text and "nothing was taken from (--take NAME=COLUMN): sex" in text
+
+
+def test_outcomes_that_cannot_be_joined_are_refused(tmp_path):
+    instance(tmp_path / "dump/a/ct.dcm", "A1", "CT")
+    for rows, message in (
+        (("A1,5,1,0,m", "A1,6,1,0,m"), "two rows have the same mrn"),
+        (("a1,5,1,0,m",), "no row has the DICOM Patient ID"),
+    ):
+        with pytest.raises(TableError, match=message):
+            draft_cohort(tmp_path / "dump", tmp_path / "mine.csv", outcomes(tmp_path / "o.csv", *rows))
+        assert not (tmp_path / "mine.csv").exists()
+    with pytest.raises(TableError, match="has no column 'nr'"):
+        draft_cohort(tmp_path / "dump", tmp_path / "m.csv", OutcomeSource(tmp_path / "o.csv", "nr", {}))
+    with pytest.raises(SettingsError, match="once as NAME=COLUMN"):
+        named_columns(["days=followup"])

@@ -1,82 +1,35 @@
-"""The command line: `python -m pipeline.deploy predict --bundle B --images FOLDER --out OUT`."""
+"""The commands `suvival show` and `suvival predict`: what they print, and how they end."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.console import configure_logging, prepare_environment
 from pipeline.deploy.bundle_files import Bundle, read_bundle
 from pipeline.deploy.manifest import BundleError, Manifest
 from pipeline.deploy.networks import ComputeOptions
 from pipeline.deploy.outputs import PAGE, write_prediction
 from pipeline.deploy.predict import predict_patient
 from pipeline.deploy.preprocess import NewPatient
-from pipeline.errors import PipelineError
-from pipeline.provenance import ROOT
-
-BOX_HELP = (
-    "where the study's crops lie in boxes: corners of the patient's box (LPS mm; write --box=-48,…), or "
-    "brain_anchored to place the crop below the brain, which is flagged"
-)
-EXPECT_HELP = "identity that the bundle must have (its file ID), whole or its first 12 digits or more"
 
 
-def parser() -> argparse.ArgumentParser:
-    """The arguments."""
-    top = argparse.ArgumentParser(prog="python -m pipeline.deploy", description=__doc__)
-    commands = top.add_subparsers(dest="command", required=True)
-    show = commands.add_parser("show", help="verify a bundle and print what it needs")
-    show.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
-    show.add_argument("--expect", default="", metavar="ID", help=EXPECT_HELP)
-    predict = commands.add_parser("predict", help="predict a new patient")
-    predict.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
-    predict.add_argument("--expect", default="", metavar="ID", help=EXPECT_HELP)
-    predict.add_argument("--images", type=Path, required=True, help="one patient's DICOM (or NIfTI) files")
-    predict.add_argument("--out", type=Path, required=True, help="new folder for the prediction")
-    predict.add_argument(
-        "--name", default="patient", help="name of the patient in the outputs; not the real one"
-    )
-    predict.add_argument(
-        "--clinical", action="append", default=[], metavar="NAME=VALUE", help="NAME= declares it unknown"
-    )
-    predict.add_argument(
-        "--roi", default="", help="contour: ROI pattern, mask file, sphere(x, y, z, r), or study"
-    )
-    predict.add_argument("--box", default="", metavar="X1,X2,Y1,Y2,Z1,Z2", help=BOX_HELP)
-    predict.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    predict.add_argument("--threads", type=int, default=1, help="CPU threads")
-    predict.add_argument(
-        "--identity", action="store_true", help="keep patient and study attributes in the DICOM SEG"
-    )
-    predict.add_argument(
-        "--keep-work", type=Path, help="keep the stages' files (they hold UIDs) in this folder"
-    )
-    return top
+def show(given: argparse.Namespace) -> int:
+    """Print what a bundle is and needs, once its files proved to be those that were packed."""
+    print(model_card(read_bundle(given.bundle, given.expect)))
+    return 0
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command line; returns the exit code."""
-    given = parser().parse_args(arguments)
-    prepare_environment(ROOT)
-    configure_logging(logging.WARNING)
-    try:
-        bundle = read_bundle(given.bundle, given.expect)
-        if given.command == "show":
-            print(model_card(bundle))
-            return 0
-        return _predict(given, bundle)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+def predict(given: argparse.Namespace) -> int:
+    """Predict a new patient; returns the exit code.
 
-
-def _predict(given: argparse.Namespace, bundle: Bundle) -> int:
+    Raises:
+        PipelineError: The bundle, the images or what was given beside them cannot be used.
+    """
+    bundle = read_bundle(given.bundle, given.expect)
     _require_new(given.out)
     # The end of a job must not leave the patient's images behind: SystemExit removes the temporary folder.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -138,7 +91,3 @@ def model_card(bundle: Bundle) -> str:
 def _events(manifest: Manifest) -> str:
     events = manifest.cohort.events
     return ", no outcomes" if events is None else f", {events} events"
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

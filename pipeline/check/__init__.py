@@ -1,0 +1,1 @@
+"""What can be known of a study before its first job: settings, tables and images against one another."""
