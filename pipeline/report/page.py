@@ -95,9 +95,11 @@ class ReportContent:
         few_events: Warning of sets with few events, at the head; empty where all have enough.
         facts: Numbers at the head of the page.
         verdict: What the numbers allow to say; None where nothing predicts survival.
+        new_patient: What the headline model needs of a new patient; empty without such a model.
         no_survival_reason: Why nothing predicts survival; empty where a model does.
         remarks: Warnings of models and ensembles.
         predicted_curves: What the figure of predicted survival shows; None where there is none.
+        lowest_dice: Patient → Dice of those whose predicted masks are the worst, worst first.
         learning_curves: Figures, one per network.
         explanations: Networks with saliency maps.
         pictures: Patient → picture of the crop.
@@ -115,9 +117,11 @@ class ReportContent:
     few_events: str = ""
     facts: list[Fact] = field(default_factory=list)
     verdict: Verdict | None = None
+    new_patient: str = ""
     no_survival_reason: str = ""
     remarks: list[str] = field(default_factory=list)
     predicted_curves: PredictedCurves | None = None
+    lowest_dice: dict[str, float] = field(default_factory=dict)
     learning_curves: list[str] = field(default_factory=list)
     explanations: list[ExplainedNetwork] = field(default_factory=list)
     pictures: dict[str, PatientPicture] = field(default_factory=dict)

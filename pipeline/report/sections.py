@@ -68,6 +68,8 @@ ADDED_VALUE_NOTE = (
     "Cox models on held-out risks: the risk of this model together with that of the other one, compared "
     "with that of the other one alone."
 )
+WORST_MASKS = 5
+"""Patients that are named below the figure of Dice."""
 EXPLAINED_OUTPUTS = {"risk": "risk", "label": "first label", "mask": "tumour probability"}
 
 
@@ -127,6 +129,7 @@ def cohort(study: StudyResults, canvas: FigureCanvas, content: ReportContent) ->
     content.resampled = resampled_unit(study.cohort)
     content.facts = head.facts(study)
     content.verdict = head.study_verdict(study, counted)
+    content.new_patient = head.new_patient(job)
 
 
 def problem_table(problems: pd.DataFrame) -> Table:
@@ -246,6 +249,9 @@ def training(study: StudyResults, canvas: FigureCanvas, content: ReportContent) 
         table = read_frame(job.results / "ensemble" / f"{model}.parquet")
         if "dice" in table and table["dice"].notna().any():
             masks[model] = table
+            lowest = table.dropna(subset=["dice"]).nsmallest(WORST_MASKS, "dice")
+            found = zip(lowest["patient_id"].astype(str), lowest["dice"].astype(float), strict=True)
+            content.lowest_dice = content.lowest_dice or dict(found)
     content.add_table("training", Table("Cost of training", learning_curves.training_cost(job)))
     content.add_figure("dice", learning_curves.draw_dice(masks, canvas))
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pipeline.report.formatting import TimeAxis, format_cell, format_interval, format_number, format_p_value
+from pipeline.report.formatting import (
+    TimeAxis,
+    display_name,
+    format_cell,
+    format_interval,
+    format_number,
+    format_p_value,
+    isolated,
+)
 from pipeline.tables.time_units import horizon_name
 
 
@@ -38,3 +46,9 @@ def test_time_axes() -> None:
     assert [horizon_name(d, "days") for d in (365.25, 730.5, 182.625)] == ["1 year", "2 years", "6 months"]
     assert [horizon_name(d, "days") for d in (365, 730, 548)] == ["1 year", "2 years", "1.5 years"]
     assert horizon_name(2.0, "none") == "time 2"
+
+
+def test_text_that_turns_what_follows_is_isolated() -> None:
+    assert isolated("Event-free survival") == "Event-free survival"
+    assert isolated("\u202esurvival") == "\u2068survival\u2069"
+    assert display_name("label_\u05d0\u2069\u202e") == "\u2068label \u05d0\u2069"
