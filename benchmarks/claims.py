@@ -113,8 +113,7 @@ def make_cohort(fixed: dict[str, Any], seed: int, root: Path) -> None:
 
 def train(fixed: dict[str, Any], run: Run, out: Path) -> None:
     """Train a network and keep the C-indices of its validation and external patients."""
-    from pydantic import TypeAdapter
-
+    from pipeline.settings.kinds import read_models
     from pipeline.settings.network import Network
     from pipeline.training.context import FoldJob
     from pipeline.training.train_fold import train_fold
@@ -124,7 +123,8 @@ def train(fixed: dict[str, Any], run: Run, out: Path) -> None:
         return
     schedule = {"kind": "cosine", "learning_rate": run.learning_rate}
     training = TrainingSettings(**{**fixed["training"], "schedule": schedule})
-    network = TypeAdapter(Network).validate_python(fixed["models"][run.model])
+    network = read_models(fixed["models"])[run.model]
+    assert isinstance(network, Network)
     job = FoldJob(
         model=run.model, network=network, training=training, crops=root / "crops", outcomes=root / "cohort.parquet",
         splits=root / "splits.json", fold=0, horizons_days=(730.5,), seed=run.seed, threads=1,

@@ -110,8 +110,13 @@ def time_text(entry: dict[str, Any]) -> str:
     name = next((text for start, text in _TIME_NAMES.items() if element.startswith(start)), element)
     minutes = "?" if entry["minutes"] is None else f"{entry['minutes']:.1f}"
     percent = float(entry["suv_percent"])
-    change = f" ({percent:+.1f} %)" if abs(percent) > 0.5 and not entry["chosen"] else ""
+    change = f" ({changed_suv(percent)})" if abs(percent) > 0.5 and not entry["chosen"] else ""
     return ("▸ " if entry["chosen"] else "") + f"{name} {minutes}{change}"
+
+
+def changed_suv(percent: float) -> str:
+    """A change of SUV in percent; from eleven times as high on, the number says nothing more."""
+    return f"{percent:+.1f} %" if percent < 1000 else "more than ten times"
 
 
 def plain(value: Any) -> Any:

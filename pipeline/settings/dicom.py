@@ -93,6 +93,11 @@ class ConvertSettings(Section):
         description="What happens to a series with fewer slices than (0054,0081) *Number of Slices* says: refuse, "
         "or use it with a warning.",
     )
+    alternating_slices: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="What happens to a PET whose neighbouring slices differ more than every second one, as those of "
+        "two scans or reconstructions in one series do: refuse, or use it with a warning.",
+    )
     gantry_tilt: Literal["refuse", "resample"] = Field(
         "refuse",
         description="What happens to slices that shift sideways evenly: refuse, or move each slice back by linear "
@@ -155,9 +160,9 @@ class SuvSettings(Section):
     )
     reference_time: Literal["refuse", "header", "frames"] = Field(
         "refuse",
-        description="What happens where the frames' times, by (0054,1300) or (0054,1321), contradict the "
-        "reference time of the headers by more than `reference_time_percent`: refuse, or use that of the "
-        "`header` or of the `frames`, which is noted in `suv.json`.",
+        description="What happens where the frames' times, by (0054,1300), (0054,1321) or their acquisition, "
+        "contradict the reference time of the headers by more than `reference_time_percent`: refuse, or use that of "
+        "the `header` or of the `frames`, which is noted in `suv.json`.",
     )
     reference_time_percent: float = Field(
         5.0,
@@ -254,6 +259,12 @@ class ContourSettings(MaskClassSettings):
     )
     max_contours_per_plane: int = Field(
         200, ge=1, description="Largest number of contours of an ROI in one axial plane; more are refused."
+    )
+    max_comparisons: int = Field(
+        40_000_000,
+        ge=1,
+        description="Largest number of comparisons of an ROI's contours, which is that of points in a plane times that "
+        "of contours in it, added up over planes with several; more are refused (40 million take some 12 s).",
     )
     max_outside_percent: float = Field(
         5.0,

@@ -148,6 +148,25 @@ def _doubtful(rois: MergedRois, patient: RoiSearch, settings: ContourSettings) -
     return list(dict.fromkeys(doubtful))
 
 
+def _empty(labelled: LabelMask, modality: Modality) -> ContourError:
+    """Why a mask is empty: contours too small for the voxels, or ones that cancel each other."""
+    problem = f"the mask on the {modality.upper()} is empty"
+    hollow = sum(int(roi.facts.get("hollow_planes", 0)) for roi in labelled.rois)
+    if not hollow:
+        return ContourError(
+            problem,
+            got="contours that fill no voxel by more than half",
+            action="check the contours, or draw them on the finer image",
+        )
+    return ContourError(
+        problem,
+        where="(3006,0050) Contour Data",
+        expected="each outline once: a contour inside another is a hole",
+        got=f"contours of one plane that cancel each other, on {hollow} planes",
+        action="export the structure again: it is stored twice, a little apart",
+    )
+
+
 def _write_image_mask(
     out: Path, labelled: LabelMask, image: ImageSeries, settings: ContourSettings
 ) -> dict[str, Any]:
@@ -155,11 +174,7 @@ def _write_image_mask(
     rois, labels = labelled.rois, labelled.labels
     modality = rois[0].match.modality
     if not labels.any():
-        raise ContourError(
-            f"the mask on the {modality.upper()} is empty",
-            got="contours that fill no voxel by more than half",
-            action="check the contours, or draw them on the finer image",
-        )
+        raise _empty(labelled, modality)
     entry: dict[str, Any] = {"file": f"gtv_{modality}.nii.gz", "rois": []}
     for number, roi in enumerate(rois, start=1):
         facts = _facts(roi, image)

@@ -19,6 +19,9 @@ MAX_PLANE_GAP_MM = 12.0
 GAP_FACTOR = 1.5
 """Planes further apart than this times the usual distance are not joined either."""
 
+TWICE_SLICES = 0.3
+"""Planes closer than this may be one plane stored twice."""
+
 
 @dataclass(frozen=True)
 class Planes:
@@ -72,9 +75,19 @@ def _with_slabs(positions: FloatArray, polygons: tuple[tuple[FloatArray, ...], .
     """Planes with slabs that reach half way to neighbours no further than the widest gap (slices)."""
     distances = np.diff(positions)
     close = distances[distances <= max(widest, 1.0 + 1e-6)]
-    step = float(np.median(close)) if close.size else 1.0
+    step = _usual_distance(close)
     joined = distances <= max(GAP_FACTOR * step, step + 1e-6)
     half = np.where(joined, distances / 2, step / 2)
     lower = positions - np.concatenate([[step / 2], half])
     upper = positions + np.concatenate([half, [step / 2]])
     return Planes(positions, lower, upper, polygons, step, gaps=int((~joined).sum()))
+
+
+def _usual_distance(distances: FloatArray) -> float:
+    """The median distance of planes (slices); of planes stored twice, a little apart, that of the pairs."""
+    if not distances.size:
+        return 1.0
+    wide = distances[distances > TWICE_SLICES]
+    # Planes that are dense everywhere make up most of the ROI's height, the twins of doubled ones little of it.
+    doubled = wide.size and float(wide.sum()) > float(distances.sum()) / 2
+    return float(np.median(wide if doubled else distances))

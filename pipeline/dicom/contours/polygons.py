@@ -16,26 +16,35 @@ _ANGLES = np.arange(8) * np.pi / 8 + 0.1
 """Directions to sweep along; none is an axis, since contours along pixel edges have many edges of one place."""
 
 
-def xor_area(polygons: Sequence[FloatArray]) -> float:
-    """Area of polygons (n, 2) under the even-odd rule, from their corners (shoelace).
+@dataclass(frozen=True)
+class PlaneAreas:
+    """Areas of one plane's polygons, from their corners (shoelace).
 
-    A polygon inside an odd number of others is a hole. Exact for nested and separate
-    polygons and for keyholes, not for ones that cross.
+    Attributes:
+        even_odd: Under the even-odd rule: a polygon inside an odd number of others is a hole. Exact for
+            nested and separate polygons and for keyholes, not for ones that cross.
+        outer: Of the polygons that lie in no other one, whatever lies inside them.
     """
-    total = 0.0
+
+    even_odd: float
+    outer: float
+
+
+def plane_areas(polygons: Sequence[FloatArray]) -> PlaneAreas:
+    """Areas that polygons (n, 2) of one plane enclose."""
+    low = np.array([polygon.min(axis=0) for polygon in polygons]).reshape(-1, 2)
+    high = np.array([polygon.max(axis=0) for polygon in polygons]).reshape(-1, 2)
+    even_odd = outer = 0.0
     for number, polygon in enumerate(polygons):
-        depth = sum(_inside(polygon, other) for i, other in enumerate(polygons) if i != number)
-        total += (-1.0) ** depth * _shoelace(polygon)
-    return abs(total)
-
-
-def outer_area(polygons: Sequence[FloatArray]) -> float:
-    """Area of the polygons that lie in no other one, whatever lies inside them."""
-    return sum(
-        _shoelace(polygon)
-        for number, polygon in enumerate(polygons)
-        if not any(_inside(polygon, other) for i, other in enumerate(polygons) if i != number)
-    )
+        # What reaches beyond another's box by more than half of its own is not inside it.
+        centre = (low[number] + high[number]) / 2
+        near = ((low <= centre) & (centre <= high)).all(axis=1)
+        near[number] = False
+        depth = sum(_inside(polygon, polygons[i]) for i in np.flatnonzero(near))
+        area = _shoelace(polygon)
+        even_odd += (-1.0) ** depth * area
+        outer += 0.0 if depth else area
+    return PlaneAreas(abs(even_odd), outer)
 
 
 def without_repeats(polygons: Sequence[FloatArray], tolerance: float) -> tuple[FloatArray, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.dicom.contours.planes import Planes, group_planes
-from pipeline.dicom.contours.polygons import any_cross, areas_differ, outer_area, without_repeats, xor_area
+from pipeline.dicom.contours.polygons import any_cross, areas_differ, plane_areas, without_repeats
 from pipeline.errors import ContourError
 from pipeline.volumes.grids import Slices
 from pipeline.volumes.volume import FloatArray, Grid
@@ -99,8 +99,9 @@ def rasterise(contours: Sequence[FloatArray], grid: Grid, lines: int) -> Rasteri
     # A slab's rim beyond the first or last slice is not lost tissue where its plane is on it.
     total = float((solid.plane_areas * _thickness_inside(planes, grid.shape[0])).sum())
     pixel_ml = grid.spacing_mm[1] * grid.spacing_mm[2] * grid.spacing_mm[0] / 1000.0
-    areas = np.array([xor_area(polygons) for polygons in planes.polygons])
-    outer = np.array([outer_area(polygons) for polygons in planes.polygons])
+    by_plane = [plane_areas(polygons) for polygons in planes.polygons]
+    areas = np.array([plane.even_odd for plane in by_plane])
+    outer = np.array([plane.outer for plane in by_plane])
     thickness = planes.upper - planes.lower
     return Rasterised(
         mask=solid.mask,

@@ -54,7 +54,11 @@ def rtstruct_rois(
             more than the allowed share of it lies outside.
     """
     limits = ContourLimits(
-        settings.max_file_mib, settings.max_contours, settings.max_points, settings.max_contours_per_plane
+        settings.max_file_mib,
+        settings.max_contours,
+        settings.max_points,
+        settings.max_contours_per_plane,
+        settings.max_comparisons,
     )
     structures = read_rtstruct(file.path, patterns, file.label, limits, settings.free_text)
     masks: list[RoiMask] = []
@@ -135,6 +139,7 @@ def _roi_mask(
             "volume_outer_ml": round(rasterised.outer_ml, 4),
             "mask_to_polygons_percent": _mask_difference_percent(rasterised, image),
             "outside_percent": round(100 * rasterised.outside_share, 3),
+            "hollow_planes": rasterised.hollow_planes,
         },
         warnings=(*_match_warnings(roi, match, image), *_shape_warnings(roi, match, image, rasterised)),
         content_time=structures.content_time,

@@ -6,16 +6,12 @@ from dataclasses import dataclass, replace
 
 from pipeline.dicom.header.dicom_time import PetTimes
 from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
+from pipeline.dicom.pet.agreement import agreed_reference
 from pipeline.dicom.pet.decay_timing import ReferenceTime, reference_time
+from pipeline.dicom.pet.given_measures import dose_flags, measure_flags, philips_flags
 from pipeline.dicom.pet.injection_time import injection_time, uptake_time
 from pipeline.dicom.pet.normalisation import normalising_mass_g
-from pipeline.dicom.pet.plausibility import (
-    dose_flags,
-    measure_flags,
-    philips_flags,
-    reference_flags,
-    uptake_flags,
-)
+from pipeline.dicom.pet.plausibility import reference_flags, uptake_flags
 from pipeline.dicom.pet.prerequisites import (
     DecayFields,
     dose_as_read,
@@ -26,7 +22,7 @@ from pipeline.dicom.pet.prerequisites import (
     usable_weight,
 )
 from pipeline.dicom.pet.radionuclide import average_time, decay_fraction, nuclide_of, usable_half_life
-from pipeline.dicom.pet.time_evidence import TimeEvidence, agreed_reference, time_evidence
+from pipeline.dicom.pet.time_evidence import TimeEvidence, time_evidence
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
@@ -214,9 +210,7 @@ def _from_counts(header: PetHeader, settings: SuvSettings) -> _Factors:
 
 def _from_philips_suv(header: PetHeader, settings: SuvSettings, direct: float) -> _Factors:
     audit = require_corrected_counts(_decay_fields(header))
-    derived = _derived_suvbw_factor(header, settings)
-    if derived is not None:
-        audit += SuvAudit(flags=philips_flags(direct, derived))
+    audit += SuvAudit(flags=philips_flags(direct, _derived_suvbw_factor(header, settings)))
     ratio = _other_normalisation(header, "bw", settings)
     return _Factors((direct * ratio.values[0],), audit + ratio.audit)
 

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.dicom.header.dicom_time import DAY_S, PetTimes
+from pipeline.dicom.header.readable import duration, percent_of_suv
 from pipeline.dicom.pet.decay_timing import ReferenceTime
 from pipeline.dicom.pet.normalisation import suv_scale
-from pipeline.dicom.pet.prerequisites import LEAST_DOSE_BQ
 from pipeline.dicom.pet.time_evidence import (
     UNSUPPORTED_PERCENT,
     SecondOpinion,
     contradicts,
+    first_frame_s,
     second_opinions,
     suv_percent,
 )
@@ -26,14 +27,8 @@ LEAST_SUV, MOST_SUV = 0.1, 1000.0
 """No patient's image stays below the one (g/mL), or holds a thousandth of its voxels above the other."""
 Flags = tuple[str, ...]
 _LATE_REFERENCE_S, _LATE_ACQUISITION_S = 60.0, 3600.0
-_HEIGHT_CM, _HEIGHT_M = (30.0, 260.0), (0.3, 2.6)
-_BODY_MASS_INDEX = (9.0, 90.0)
-# FDG is given at 2 to 7 MBq/kg (EANM 2.0, SNMMI 1.0); long fields of view ask for a tenth.
-_F18_MBQ_KG = (0.2, 20.0)
 # Values are stored in whole steps; a thousandth of the body's uptake is far more than such a step.
 _ROUNDED_SUV = 0.001
-# A real scanner's two factors agree to 0.06 %.
-_FACTORS_APART = 0.05
 
 
 def reference_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float) -> Flags:
@@ -44,25 +39,56 @@ def reference_flags(times: PetTimes, reference: ReferenceTime, half_life_s: floa
         for opinion in opinions
         if contradicts(opinion.worst_s, half_life_s)
     )
+    flags += _late_frame_flags(times, reference, half_life_s)
     if reference.source == "decay_correction":
-        return (*_named_flags(times, reference, half_life_s, bool(opinions)), *flags)
-    if reference.source == "injection":
+        flags = (*_named_flags(times, reference, half_life_s, bool(opinions)), *flags)
+        if not reference.element.startswith(
+            "GE"
+        ):  # GE's is the scan's time, the others the decay correction's
+            return flags
+    elif reference.source == "injection":
         return flags
-    if reference.source == "series":
-        return (*_series_flags(times, reference, half_life_s, bool(opinions)), *flags)
-    return (*_scan_flags(times), *flags)
+    elif reference.source == "series":
+        flags = (*_series_flags(times, reference, half_life_s, bool(opinions)), *flags)
+    else:
+        flags = (*_scan_flags(times), *flags)
+    return flags if opinions else (*flags, *_bed_flags(times, half_life_s))
+
+
+def _late_frame_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float) -> Flags:
+    """A first frame long after the acquisition time that all slices share: a crop, or a dynamic scan's late frame."""
+    acquired = times.first_acquisition
+    if reference.source == "injection" or acquired is None:
+        return ()
+    late_s = first_frame_s(times, half_life_s)
+    start_s = acquired.seconds_since(reference.time) - late_s  # if the acquisition time is the frame's own
+    if not contradicts(late_s, half_life_s) or not contradicts(start_s, half_life_s):
+        return ()
+    return (
+        f"the first frame begins {duration(late_s)} after the acquisition time by (0054,1300), as in a crop of later "
+        f"beds; if it was acquired at that time, SUV is {percent_of_suv(suv_percent(start_s, half_life_s))}",
+    )
+
+
+def _bed_flags(times: PetTimes, half_life_s: float) -> Flags:
+    """Beds that nothing says of whether they were corrected to the scan's start or each to its own."""
+    acquired = [frame.acquired for frame in times.frames if frame.acquired is not None]
+    first = times.first_acquisition
+    span_s = 0.0 if first is None else max((time.seconds_since(first) for time in acquired), default=0.0)
+    if not contradicts(span_s, half_life_s, UNSUPPORTED_PERCENT):
+        return ()
+    return (
+        f"beds were acquired over {duration(span_s)}, and neither (0054,1300) nor (0054,1321) says that decay was "
+        f"corrected to one time: the last one's SUV may be {percent_of_suv(suv_percent(-span_s, half_life_s))}",
+    )
 
 
 def _opinion_flag(opinion: SecondOpinion, half_life_s: float) -> str:
     order = "later" if opinion.worst_s > 0 else "earlier"
     return (
-        f"{opinion.element} speaks for a reference time {_duration(opinion.worst_s)} {order}: "
-        f"SUV {suv_percent(opinion.worst_s, half_life_s):+.1f} %"
+        f"{opinion.element} speaks for a reference time {duration(opinion.worst_s)} {order}: "
+        f"SUV {percent_of_suv(suv_percent(opinion.worst_s, half_life_s))}"
     )
-
-
-def _duration(seconds: float) -> str:
-    return f"{abs(seconds) / 60:.0f} min" if abs(seconds) >= 120 else f"{abs(seconds):.0f} s"
 
 
 def _named_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float, seconded: bool) -> Flags:
@@ -71,13 +97,13 @@ def _named_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float, 
     acquired = times.first_acquisition
     late_s = 0.0 if acquired is None else reference.time.seconds_since(acquired)
     if late_s > _LATE_REFERENCE_S or (not seconded and contradicts(max(0.0, late_s), half_life_s)):
-        flags = (f"{reference.element} is {_duration(late_s)} after the first acquisition",)
+        flags = (f"{reference.element} is {duration(late_s)} after the first acquisition",)
     series_s = 0.0 if times.series is None else times.series.seconds_since(reference.time)
     if not seconded and contradicts(series_s, half_life_s) and abs(series_s) < DAY_S / 2:
         order = "after" if series_s > 0 else "before"
         flags = (
             *flags,
-            f"the series time is {_duration(series_s)} {order} {reference.element}, which is used",
+            f"the series time is {duration(series_s)} {order} {reference.element}, which is used",
         )
     return flags
 
@@ -89,7 +115,7 @@ def _series_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float,
     unsupported = not seconded and contradicts(wait_s, half_life_s, UNSUPPORTED_PERCENT)
     if wait_s <= _LATE_ACQUISITION_S and not unsupported:
         return ()
-    return (f"the first acquisition is {_duration(wait_s)} after the series time",)
+    return (f"the first acquisition is {duration(wait_s)} after the series time",)
 
 
 def _scan_flags(times: PetTimes) -> Flags:
@@ -98,59 +124,6 @@ def _scan_flags(times: PetTimes) -> Flags:
         return ()
     days = abs(times.series.seconds_since(times.first_acquisition)) / DAY_S
     return (f"series and acquisitions are dated {days:.1f} days apart",) if days >= 0.5 else ()
-
-
-def philips_flags(direct: float, derived: float) -> Flags:
-    """Flag an SUV factor that weight, dose and times of the same headers contradict.
-
-    Weight or dose was then corrected after the reconstruction, or not written into it.
-
-    Args:
-        direct: (7053,xx00) SUV scale factor.
-        derived: The factor by body weight that weight, dose and times give.
-    """
-    apart = derived / direct - 1.0
-    if abs(apart) <= _FACTORS_APART:
-        return ()
-    return (
-        f"weight, dose and times make an SUV that differs by {100 * apart:+.0f} % from (7053,xx00), "
-        "which is used",
-    )
-
-
-def measure_flags(weight_kg: float | None, height_m: float | None) -> Flags:
-    """Flag a weight that the height contradicts: SUVbw needs no height, so that it is no reason to refuse.
-
-    Args:
-        weight_kg: (0010,1030) Patient's Weight.
-        height_m: (0010,1020) Patient's Size; one in cm is read as such.
-    """
-    if not weight_kg or weight_kg <= 0 or height_m is None:
-        return ()
-    if _HEIGHT_CM[0] <= height_m <= _HEIGHT_CM[1]:
-        height_m /= 100.0
-    if not _HEIGHT_M[0] <= height_m <= _HEIGHT_M[1]:
-        return ()
-    index = weight_kg / height_m**2
-    if _BODY_MASS_INDEX[0] <= index <= _BODY_MASS_INDEX[1]:
-        return ()
-    return (f"weight {weight_kg:g} kg and height {height_m:g} m make a body mass index of {index:.1f}",)
-
-
-def dose_flags(weight_kg: float | None, dose_bq: float | None, nuclide: str) -> Flags:
-    """Flag a dose per kg that nobody gives: a digit lost in weight or dose shows here and nowhere else.
-
-    Args:
-        weight_kg: (0010,1030) Patient's Weight.
-        dose_bq: Activity as it was read, in Bq.
-        nuclide: The radionuclide; doses of `F-18` only are looked at.
-    """
-    if not weight_kg or weight_kg <= 0 or nuclide != "F-18" or dose_bq is None or dose_bq < LEAST_DOSE_BQ:
-        return ()
-    mbq_per_kg = dose_bq / 1e6 / weight_kg
-    if _F18_MBQ_KG[0] <= mbq_per_kg <= _F18_MBQ_KG[1]:
-        return ()
-    return (f"dose of {dose_bq / 1e6:g} MBq is {mbq_per_kg:.3g} MBq per kg of body weight",)
 
 
 def uptake_flags(minutes: float | None, settings: SuvSettings) -> Flags:

@@ -160,7 +160,12 @@ def _of_unknown_nuclide(written_s: float, codes: Sequence[str]) -> HalfLife:
             action="correct the half-life, or name the radionuclide",
         )
     assumption = f"half-life {written_s:g} s taken as written: it is that of {likely[0]}"
-    return HalfLife(written_s, SuvAudit(assumptions=(assumption,)))
+    flags = (
+        ()
+        if likely[0] == "F-18"
+        else (f"no radionuclide is named, and the half-life is that of {likely[0]}",)
+    )
+    return HalfLife(written_s, SuvAudit(assumptions=(assumption,), flags=flags))
 
 
 def _require_same(written_s: float, known_s: float, nuclide: str) -> None:

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.dicom.header.dicom_time import DicomTime, FrameTimes, PetTimes
-from pipeline.dicom.header.pet_header import SuvAudit
 from pipeline.dicom.pet.decay_timing import ReferenceTime
 from pipeline.dicom.pet.radionuclide import average_time
-from pipeline.errors import SuvError
-from pipeline.settings.dicom import SuvSettings
 
 FLAGGED_PERCENT = 0.5
 """An SUV that another reading of the times would change by more is flagged."""
 UNSUPPORTED_PERCENT = 1.0
 """Without any frame's word, a first acquisition that would change SUV by more is flagged."""
 _SAME_OFFSET_MS = 500.0
+_LONGEST_SCAN_S = 2400.0
+"""Of a shared acquisition time, no bed begins later; what does is a frame of a longer, dynamic scan."""
 _CLOCK_S = 1.5
 """Clock readings are rounded to a second, and series and first acquisition differ by about one."""
 
@@ -35,11 +34,17 @@ class SecondOpinion:
         element: The element that says so.
         worst_s: Seconds from the time in question to the slice's that disagrees most.
         median_s: The same, median over the slices.
+        against_s: The same, of the slice that a quarter of them disagree more than.
+        spread_s: Largest less smallest: slices that were not corrected to one time.
+        own_start: Whether every bed counts from its own start, which says little where a bed's factor does not.
     """
 
     element: str
     worst_s: float
     median_s: float
+    against_s: float
+    spread_s: float = 0.0
+    own_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,32 +84,73 @@ def second_opinions(
     Vendors fill these in differently, and a reading that fits the time speaks for it: (0054,1300)
     counts to the frame's average count rate, with GE to its start; slices whose acquisition time
     differs carry their own bed's, slices that share one may carry the scan's start and the bed's
-    offset in (0054,1300).
+    offset in (0054,1300), if that is no longer than a whole-body scan.
     """
     by_factor = _opinion("(0054,1321) Decay Factor", _factor_readings(times, reference.time, half_life_s))
     by_frame = None
     if reference.source != "injection":
         readings = _frame_readings(times, reference.time, half_life_s)
         by_frame = _opinion("(0054,1300) Frame Reference Time", readings)
+        if by_frame is not None:
+            by_frame = replace(by_frame, own_start=_each_from_its_own_start(times))
     return tuple(opinion for opinion in (by_frame, by_factor) if opinion is not None)
 
 
 def _opinion(element: str, readings: Iterator[list[float]]) -> SecondOpinion | None:
     """Of several readings the one that comes nearest."""
-    opinions = [
-        SecondOpinion(element, max(seconds, key=abs), sorted(seconds)[len(seconds) // 2])
-        for seconds in readings
-        if seconds
-    ]
+    opinions = [_summary(element, seconds) for seconds in readings if seconds]
     return min(opinions, key=lambda opinion: abs(opinion.worst_s), default=None)
 
 
-def _frame_readings(times: PetTimes, reference: DicomTime, half_life_s: float) -> Iterator[list[float]]:
+def _summary(element: str, seconds: list[float]) -> SecondOpinion:
+    by_size = sorted(seconds, key=abs)
+    return SecondOpinion(
+        element,
+        worst_s=by_size[-1],
+        median_s=sorted(seconds)[len(seconds) // 2],
+        against_s=by_size[3 * (len(seconds) - 1) // 4],
+        spread_s=max(seconds) - min(seconds),
+    )
+
+
+def _counted_ms(times: PetTimes) -> list[float]:
+    """(0054,1300) of all slices; none where 0 in every slice says that it was not filled in."""
     counted = [frame.reference_ms for frame in times.frames if frame.reference_ms is not None]
-    if not counted or (max(counted) <= 0 and not times.counts_to_frame_start):
-        return  # 0 in every slice is an element that was not filled in
-    if times.acquisitions_differ and max(counted) - min(counted) < _SAME_OFFSET_MS:
-        return  # the same in beds of different times: counted from each frame, not from the scan's start
+    return [] if not counted or (not any(counted) and not times.counts_to_frame_start) else counted
+
+
+def _each_from_its_own_start(times: PetTimes) -> bool:
+    """Whether (0054,1300) is the same in beds of different times."""
+    counted = _counted_ms(times)
+    return bool(counted) and times.acquisitions_differ and max(counted) - min(counted) < _SAME_OFFSET_MS
+
+
+def first_frame_s(times: PetTimes, half_life_s: float) -> float:
+    """Seconds from an acquisition time that all slices share to the start of the first frame, by (0054,1300).
+
+    About 0 in a whole scan. Later in a crop that holds later beds only, and in a late frame of a dynamic scan, whose
+    acquisition time is its own and which was corrected to the scan's start: headers don't tell the two apart.
+    """
+    if times.acquisitions_differ or not _counted_ms(times):
+        return 0.0
+    to_start = times.counts_to_frame_start or _shorter_than_average(times, half_life_s)
+    starts = [
+        frame.reference_ms / 1000.0
+        - (0.0 if to_start else average_time((frame.duration_ms or 0.0) / 1000.0, half_life_s))
+        for frame in times.frames
+        if frame.reference_ms is not None
+    ]
+    return max(0.0, min(starts))
+
+
+def _carry_the_scans_start(times: PetTimes, half_life_s: float) -> bool:
+    """Whether slices may carry the scan's start as their acquisition time, and their bed's offset in (0054,1300)."""
+    return not times.acquisitions_differ and first_frame_s(times, half_life_s) <= _LONGEST_SCAN_S
+
+
+def _frame_readings(times: PetTimes, reference: DicomTime, half_life_s: float) -> Iterator[list[float]]:
+    if not _counted_ms(times):
+        return
     ms = 1e-3
 
     def start_by_average(frame: FrameTimes) -> float | None:
@@ -118,7 +164,7 @@ def _frame_readings(times: PetTimes, reference: DicomTime, half_life_s: float) -
     yield _since(times, reference, start_by_average)
     if times.counts_to_frame_start or _shorter_than_average(times, half_life_s):
         yield _since(times, reference, start_by_frame)
-    if not times.acquisitions_differ:
+    if _carry_the_scans_start(times, half_life_s):
         yield _since(times, reference, lambda frame: 0.0)
 
 
@@ -156,7 +202,7 @@ def _factor_readings(times: PetTimes, reference: DicomTime, half_life_s: float) 
         return frame.reference_ms / 1000.0 + average_s - seconds
 
     yield _since(times, reference, by_own_time)
-    if not times.acquisitions_differ:
+    if _carry_the_scans_start(times, half_life_s):
         yield _since(times, reference, lambda frame: by_offset(frame, to_start=False))
         yield _since(times, reference, lambda frame: by_offset(frame, to_start=True))
 
@@ -171,45 +217,6 @@ def _since(
         if frame.acquired is not None and shift is not None:
             seconds.append(frame.acquired.seconds_since(reference) + shift)
     return seconds
-
-
-def agreed_reference(
-    times: PetTimes, reference: ReferenceTime, half_life_s: float, settings: SuvSettings
-) -> ReferenceTime:
-    """The reference time, unless the frames contradict it by more than the settings bear.
-
-    The series time, an acquisition and `ADMIN` are outvoted by any of the frames' elements; a time
-    that says of itself that it is the decay correction's only by both of them together.
-
-    Raises:
-        SuvError: They do, and `suv.reference_time` does not say whom to believe.
-    """
-    opinions = second_opinions(times, reference, half_life_s)
-    against = [
-        opinion
-        for opinion in opinions
-        if contradicts(opinion.median_s, half_life_s, settings.reference_time_percent)
-    ]
-    explicit = reference.source == "decay_correction"
-    if not against or settings.reference_time == "header" or (explicit and len(against) < 2):
-        return reference
-    opinion = against[0]
-    if settings.reference_time == "frames":
-        audit = SuvAudit(
-            path=(f"reference time by {opinion.element}, {opinion.median_s:+.0f} s",),
-            assumptions=(f"{opinion.element} believed by suv.reference_time, not {reference.element}",),
-        )
-        shifted = reference.time.shifted(opinion.median_s)
-        return ReferenceTime(shifted, "scan", opinion.element, reference.audit + audit)
-    percent = suv_percent(opinion.median_s, half_life_s)
-    order = "later" if opinion.median_s > 0 else "earlier"
-    raise SuvError(
-        "the frames contradict the time that decay was corrected to",
-        where=f"{reference.element}, {' and '.join(o.element for o in against)}",
-        expected=f"times that change SUV by at most {settings.reference_time_percent:g} %",
-        got=f"{abs(opinion.median_s) / 60:.1f} min {order} by the frames, {percent:+.1f} % of SUV",
-        action="find out which is right, and set suv.reference_time: header or frames",
-    )
 
 
 def time_evidence(

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from pipeline.dicom.header.dicom_time import DAY_S, HALF_DAY_S, parse_date, parse_datetime, parse_time
 from pipeline.dicom.header.geometry import Plane, depths_of
-from pipeline.dicom.series.scan import Instance
+from pipeline.dicom.series.instance import Instance
 from pipeline.dicom.series.series import Series
+from pipeline.dicom.series.stacks import two_stacks
 from pipeline.volumes.volume import FloatArray
 
 # Spread of the scan's start, as acquisition and reference times of slices imply it, that one scan may have.
@@ -123,7 +124,7 @@ def several_acquisitions(series: Series, gap_minutes: float, pet: bool) -> str:
     """
     parts = acquisitions_of(series, gap_minutes)
     if len(parts) < 2:
-        return _two_stacks(series) if pet else ""
+        return two_stacks(series, _by_position(series)) if pet else ""
     extents = sorted(part.extent(series) for part in parts)
     seen = ", ".join(
         f"{len(part.planes)} slices"
@@ -142,6 +143,16 @@ def several_acquisitions(series: Series, gap_minutes: float, pet: bool) -> str:
     return ""
 
 
+def _by_position(series: Series) -> FloatArray | None:
+    """Acquisition times of all planes in the order of their positions, in seconds after the first."""
+    images = _images(series)
+    times = _seconds([image.acquired for image in images])
+    if times is None:
+        return None
+    order = np.argsort(depths_of([image.plane for image in images]), kind="stable")
+    return np.asarray(times[order] - times.min())
+
+
 def _one_start(series: Series) -> bool:
     """Whether slices that are corrected to the scan's start imply one and the same start."""
     if {instance.decay_correction for instance in series.instances} <= {"ADMIN", "NONE"}:
@@ -154,37 +165,6 @@ def _one_start(series: Series) -> bool:
         return False
     starts = times - np.array(reference) / 1000.0
     return bool(np.ptp(starts) <= _SAME_START_S)
-
-
-def _two_stacks(series: Series) -> str:
-    """Why slices belong to two stacks that were put into one series; empty if they don't."""
-    announced = max(instance.number_of_slices for instance in series.instances)
-    if (
-        not series.note
-        and announced > 1
-        and series.slices >= 2 * announced
-        and series.slices % announced == 0
-    ):
-        return (
-            f"{series.slices // announced} stacks in one series: {series.slices} slices, where (0054,0081) "
-            f"Number of Slices says {announced}"
-        )
-    traits: dict[str, Sequence[Hashable]] = {
-        "(0028,0051) Corrected Image": [i.corrected for i in series.instances],
-        "(0008,0008) Image Type": [i.image_type for i in series.instances],
-        "(0054,1001) Units": [i.units for i in series.instances],
-        "(0008,0031) Series Time": [i.series_datetime for i in series.instances],
-    }
-    for name, values in traits.items():
-        if _alternate(values):
-            return f"two stacks in one series: {name} alternates from slice to slice"
-    return ""
-
-
-def _alternate(values: Sequence[Hashable]) -> bool:
-    """Whether values change from slice to slice more often than stacks side by side would."""
-    changes = sum(first != second for first, second in itertools.pairwise(values))
-    return changes > max(len(set(values)) - 1, len(values) // 4)
 
 
 def one_acquisition(series: Series, which: Literal["first", "last"], gap_minutes: float) -> Series:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pipeline.dicom.header.rtstruct import read_roi_names
 from pipeline.dicom.series.archives import Limits
-from pipeline.dicom.series.scan import Instance, scan_folder
+from pipeline.dicom.series.instance import Instance
+from pipeline.dicom.series.scan import scan_folder
 from pipeline.errors import DicomError, printable
 from pipeline.tables.cohort import PATIENT_ID
 from pipeline.tables.drafts import beside, link_files, path_in_table, require_new, write_rows

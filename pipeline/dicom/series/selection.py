@@ -24,11 +24,14 @@ PET_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.130": "Enhanced PET",
 }
 # Words in (0008,103E) that mean no attenuation correction where (0028,0051) is absent.
+# In English, German, French, Italian, Spanish, Portuguese, Dutch and the Nordic languages.
+_NEGATED = r"(un|not|non?|nicht|niet|ej|ikke|icke|pas|n[aã]o)"
+_WITHOUT = r"(w/o|wo|without|ohne|o\.|sans|senza|sin|sem|zonder|uden|uten|utan)"
+_CORRECTION = r"((ct|mr)?[ _.-]*ac|att\w*|g?e?[ck]orr\w*|schw[aäk]\w*|sk|ca|verzw\w*|d[aä]mp\w*)"
 _NAC = re.compile(
-    r"(?<![a-z])("
-    r"nac|non?[ _-]*(ct)?ac|non?[ _-]*att\w*|(not|non?|un)[ _-]*corr\w*|unkorr\w*|nicht[ _-]*korr\w*|"
-    r"(w/o|wo|without|ohne|sans|senza|sin)[ _-]*((ct)?ac|att\w*|corr\w*|korr\w*|schw\w*)"
-    r")(?![a-z])",
+    rf"(?<![^\W\d_])(nac|({_NEGATED}|{_WITHOUT})[ _.-]*{_CORRECTION}"
+    r"|okorr\w*|(ct)?ac([ _]*[:=-])?[ _]*(off|none|aus|nein)|(ct)?ac[ _]*[:=][ _]*no)"
+    r"(?![^\W\d_])",
     re.IGNORECASE,
 )
 _NOT_VOLUMES = ("LOCALIZER", "MIP", "PROJECTION IMAGE", "FUSION", "SCREEN SAVE", "DOSE")

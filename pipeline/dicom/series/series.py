@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.dicom.header.geometry import depths_of, slice_order
-from pipeline.dicom.series.scan import Instance
+from pipeline.dicom.series.instance import Instance
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pipeline.dicom.header.undated import undated
 from pipeline.dicom.header.values import integer_of, number_of, text_of
 from pipeline.dicom.series.index_file import Index, files_of, find_chosen, read_index
 from pipeline.dicom.volume.read import SeriesVolume, read_series
+from pipeline.dicom.volume.stacks_seen import stack_warnings
 from pipeline.errors import DicomError, MachineError
 from pipeline.settings.base import FreeText, Policy
 from pipeline.settings.dicom import ConvertSettings
@@ -142,7 +143,11 @@ def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: W
 
     try:
         series = read_series(_files(index, "pet"), "pet_stored", settings, header)
-        notes = (*series.notes, *announced.check(len(series.order), "PET series", settings))
+        notes = (
+            *series.notes,
+            *announced.check(len(series.order), "PET series", settings),
+            *stack_warnings(series.volume.array, settings),
+        )
     except DicomError as error:
         # A refusal that names all that is wrong spares a second export from the archive.
         add_missing_values(error, headers[0].series if headers else None)

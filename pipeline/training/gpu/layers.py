@@ -54,19 +54,31 @@ def _learns(norm: nn.Module) -> bool:
     )
 
 
-def half_type(image: Tensor) -> torch.dtype | None:
-    """bf16 or float16 where this image is computed in it by a kernel; None: PyTorch's own operators run."""
+def half_type(image: Tensor, channels: int = 0) -> torch.dtype | None:
+    """bf16 or float16 where this image is computed in it by a kernel; None: PyTorch's own operators run.
+
+    Args:
+        image: (B, C, Z, Y, X).
+        channels: Channels of what comes out, where these may be more than the image's.
+    """
     device = image.device.type
-    if device not in DEVICES or image.dim() != 5 or not WORTHWHILE <= image.numel() < LARGEST:
+    if device not in DEVICES or image.dim() != 5 or image.numel() < WORTHWHILE:
+        return None
+    if _reach(image, channels) >= LARGEST:
         return None
     if torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
     return image.dtype if image.dtype in (torch.bfloat16, torch.float16) else None
 
 
+def _reach(image: Tensor, channels: int) -> int:
+    """Elements that 32-bit places must count: of an image that may be part of a wider one, or of what comes out."""
+    return image.numel() // image.shape[1] * max(image.shape[1], image.stride(4), channels)
+
+
 def _conv_norm_relu(module: ConvNormRelu, x: Tensor, added: Tensor | None = None) -> Tensor:
     conv, norm = module[0], module[1]
-    dtype = half_type(x)
+    dtype = half_type(x, norm.num_features) if isinstance(norm, nn.BatchNorm3d) else None
     if dtype is None or not module.training or not isinstance(conv, nn.Conv3d):
         return type(module).forward(module, x, added)
     assert isinstance(norm, nn.BatchNorm3d)
@@ -101,7 +113,7 @@ def _keeps_size(conv: nn.Conv3d) -> bool:
 
 
 def _convolution(module: Conv3d, x: Tensor) -> Tensor:
-    dtype = half_type(x)
+    dtype = half_type(x, module.out_channels)
     strict = torch.are_deterministic_algorithms_enabled()
     learns = torch.is_grad_enabled() and module.weight.requires_grad
     if dtype is None or not strict or not learns or module.out_channels > MOST_FILTERS:
@@ -116,7 +128,7 @@ def _norm_relu(module: NormRelu, x: Tensor) -> Tensor:
 
 
 def _upsample_and_join(module: UpsampleAndJoin, x: Tensor, fine: Tensor) -> Tensor:
-    if half_type(fine) is None or x.dtype != fine.dtype:
+    if half_type(fine, x.shape[1] + fine.shape[1]) is None or x.dtype != fine.dtype:
         return type(module).forward(module, x, fine)
     return upsample_and_join(x, fine)
 

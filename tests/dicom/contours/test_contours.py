@@ -103,6 +103,14 @@ def test_a_lesion_smaller_than_a_voxel_is_refused_not_empty(tmp_path):
     refused(tmp_path, patient(tmp_path, [path]), "mask on the PET is empty")
 
 
+def test_contours_that_cancel_each_other_are_called_so(tmp_path):
+    twice = [*LESION, *(contour + np.array([0.4, 0.0, 0.0]) for contour in LESION)]
+    sources = patient(tmp_path, [rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", twice)])])
+    assert "stored twice" in refused(
+        tmp_path, sources, "mask on the CT is empty.*cancel each other, on 3 planes"
+    )
+
+
 def test_no_uid_and_no_file_name_leaves_the_index(tmp_path):
     path = rtstruct(tmp_path / "secret-name.dcm", [RoiSpec("GTV", LESION)], ())
     run(patient(tmp_path, [path]), tmp_path / "out")

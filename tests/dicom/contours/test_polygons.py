@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from pipeline.dicom.contours import polygons as module
-from pipeline.dicom.contours.polygons import any_cross, xor_area
+from pipeline.dicom.contours.polygons import any_cross, plane_areas
 
 UNIT = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
 
 
 def test_areas_by_corners():
-    assert xor_area([UNIT * 4, UNIT * 2 + 1, UNIT * 0.5 + 1.5, UNIT + 9]) == pytest.approx(16 - 4 + 0.25 + 1)
+    areas = plane_areas([UNIT * 4, UNIT * 2 + 1, UNIT * 0.5 + 1.5, UNIT + 9])
+    assert (areas.even_odd, areas.outer) == pytest.approx((16 - 4 + 0.25 + 1, 16 + 1))
 
 
 def test_polygons_cross_where_neither_contains_the_other():

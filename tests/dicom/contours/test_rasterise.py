@@ -231,3 +231,30 @@ def test_planes_that_cancel_most_of_themselves_are_counted():
     assert result.hollow_planes == 5
     assert result.outer_ml == pytest.approx(24.33, abs=0.01)  # what the contours were drawn around
     assert result.polygon_ml < 16
+
+
+@pytest.mark.parametrize("apart_mm", [0.15, 0.3, 0.5])
+def test_planes_that_are_all_stored_twice_a_little_apart_are_one_solid(apart_mm):
+    # A ball of 12 mm on slices of 2 mm: 4/3 π 12³ = 7.24 mL; its planes’ areas × 2 mm make 7.18 mL.
+    grid = Grid((20, 40, 40), (2.0, 1.0, 1.0), (-19.5, -19.5, 0.0))
+    angle = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+
+    def ball(shift):
+        radii = {z: np.sqrt(144.0 - (z - 20.0) ** 2) for z in np.arange(10.0, 31.0, 2.0)}
+        return [
+            np.stack([r * np.cos(angle), r * np.sin(angle), np.full(90, z + shift)], 1)
+            for z, r in radii.items()
+        ]
+
+    doubled = rasterise(ball(0.0) + ball(apart_mm), grid, 15)
+    for measured in (doubled.mask.sum() * 0.002, doubled.polygon_ml):
+        assert measured == pytest.approx(7.18, rel=0.01)
+    assert doubled.planes.gaps == 0
+
+
+def test_planes_dense_everywhere_with_one_gap_are_not_joined_over_it():
+    # Squares of 8 × 8 mm every 0.6 mm (a fifth of a slice) from 0 to 6 and from 12 to 15 mm: 11 and 6 slabs.
+    heights = [*np.arange(0, 6.1, 0.6), *np.arange(12, 15.1, 0.6)]
+    rasterised = rasterise([square(2.5, 10.5, z) for z in heights], GRID, 15)
+    assert rasterised.planes.gaps == 1
+    assert rasterised.polygon_ml == pytest.approx(17 * 0.6 * 64 / 1000)

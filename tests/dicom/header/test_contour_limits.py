@@ -25,6 +25,8 @@ def ring(z, n):
         (ContourLimits(contours=9), "max_contours"),
         (ContourLimits(points=500), "max_points"),
         (ContourLimits(per_plane=4), "max_contours_per_plane"),
+        # Five squares of 4 points in one plane: 5 × 20.
+        (ContourLimits(comparisons=99), "max_comparisons"),
     ],
 )
 def test_each_limit_names_its_setting(tmp_path, limits, setting):
@@ -44,3 +46,12 @@ def test_two_thousand_contours_over_one_another_are_refused_in_seconds(tmp_path)
     with pytest.raises(ContourError, match="2000"):
         read_rtstruct(path, ["g"])
     assert time.perf_counter() - start < 20
+
+
+def test_nested_contours_of_many_points_are_refused_at_once():
+    circles = [ring(0, 20_000) * radius for radius in range(10, 70)]
+    with pytest.raises(ContourError, match="72000000"):  # 60 contours × 60 × 20,000 points
+        ContourLimits().require_points(circles, "ROI")
+    ContourLimits().require_points(
+        [ring(z, 20_000) for z in range(200)], "ROI"
+    )  # one a plane: nothing to compare

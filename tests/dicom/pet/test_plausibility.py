@@ -21,6 +21,13 @@ def test_uptake_time_is_flagged_outside_45_to_90_minutes(start, flagged):
         ({"weight_kg": 7.0, "height_m": 175.0}, ["body mass index of 2.3"]),
         # 3.5 / 70 = 0.05 MBq/kg
         ({"total_dose_bq": 3.5e6}, ["0.05 MBq per kg"]),
+        # Four times too much: 1400 / 70 = 20 MBq/kg (FDG: 370 to 740 MBq, SNMMI).
+        ({"total_dose_bq": 1.4e9}, ["20 MBq per kg", "0.2 to 10"]),
+        # Ga-68 as FDG is given: 350 / 70 = 5, twice that is too much (PSMA: 2 MBq/kg).
+        (
+            {"total_dose_bq": 7e8, "radionuclide": ("C-131A3",), "half_life_s": 4062.6},
+            ["10 MBq per kg", "0.3 to 6"],
+        ),
     ],
 )
 def test_measures_that_contradict_each_other_are_flagged(changes, words):
@@ -35,8 +42,8 @@ def test_measures_of_people_are_not_flagged():
 
 
 def test_a_decay_time_after_the_first_acquisition_is_flagged():
-    # 10:30 against slices from 10:00 on: decay is corrected to the start of the scan, not to its end.
-    assert "30 min after the first acquisition" in flags_of(siemens_decay_datetime="20200310103000")
+    # 10:05 against slices from 10:00 on: decay is corrected to the start of the scan, not to its end.
+    assert "5 min after the first acquisition" in flags_of(siemens_decay_datetime="20200310100500")
     assert "first acquisition" not in flags_of(siemens_decay_datetime="20200310100000")
 
 
@@ -49,7 +56,8 @@ def test_a_decay_time_after_the_first_acquisition_is_flagged():
 def test_a_philips_factor_that_weight_and_dose_contradict_is_flagged(direct, words):
     changes = {"units": "CNTS", "philips_suv_factor": direct, "philips_activity_factor": 1.602563}
     assert ("(7053,xx00)" in flags_of(**changes)) == bool(words) and words in flags_of(**changes)
-    assert "(7053,xx00)" not in flags_of(**changes, weight_kg=None)
+    assert "nothing checks (7053,xx00)" in flags_of(**changes, weight_kg=None)
+    assert "nothing checks (7053,xx00)" in flags_of(**{**changes, "philips_activity_factor": None})
 
 
 def test_series_and_slices_of_different_days_are_flagged():
@@ -67,3 +75,9 @@ def test_stored_suv_that_says_not_to_be_decay_corrected_is_flagged():
 def test_a_type_of_suv_beside_units_of_activity_is_flagged():
     assert "SUV Type BW beside units BQML" in flags_of(suv_type="BW")
     assert "SUV Type" not in flags_of(units="GML", suv_type="BW")
+
+
+def test_an_unnamed_nuclide_that_is_not_fdgs_is_flagged():
+    unnamed = {"radionuclide": (), "radiopharmaceutical": "Solution"}
+    assert "the half-life is that of Ga-68" in flags_of(**unnamed, half_life_s=4062.6)
+    assert "half-life" not in flags_of(**unnamed, half_life_s=6586.2)

@@ -38,11 +38,6 @@ RIGHT = {
         "manufacturer": GE,
         "slices": frames(*[("100000", 243e3 * b, 240e3, decayed(243 * b + 119.75)) for b in BEDS]),
     },
-    # One later bed of such a series, as crops of it hold (Soft-tissue-Sarcoma collection).
-    "GE, one acquisition time, the last bed only": {
-        "manufacturer": GE,
-        "slices": frames(("100000", 1098e3, 180e3, decayed(1098 + 89.86))),
-    },
     "GE, each bed's own acquisition time": {
         "manufacturer": GE,
         "slices": frames(("100000", 0, 240e3, decayed(119.75)), ("100403", 243e3, 240e3, decayed(362.75))),
@@ -108,8 +103,24 @@ FLAGGED = {
         "5 min before Siemens private",
     ),
     "GE private time against the frames": (
-        {"ge_scan_datetime": "20200310100000", "slices": frames(("102000", 59.94e3, 120e3))},
-        "20 min later",
+        {"ge_scan_datetime": "20200310100000", "slices": frames(("100500", 59.94e3, 120e3))},
+        "5 min later",
+    ),
+    # One later bed of a scan whose beds share one acquisition time, as crops hold it (Soft-tissue-Sarcoma
+    # collection) - or a late frame, whose values would refer to 9:41:42: 2 ** (-1098 / 6586.2) = -10.9 %.
+    "GE, one acquisition time, the last bed only": (
+        {"manufacturer": GE, "slices": frames(("100000", 1098e3, 180e3, decayed(1098 + 89.86)))},
+        "SUV is -10.9 %",
+    ),
+    # Beds from 10:00 to 10:12, and nothing else: 2 ** (-720 / 6586.2) = -7.3 % of the last one's SUV.
+    "beds of which no frame says anything": (
+        {"slices": frames(("100000",), ("100400",), ("100800",), ("101200",))},
+        "nor (0054,1321) says that decay was corrected to one time: the last one's SUV may be -7.3 %",
+    ),
+    # The beds' (0054,1300) count from each bed, which the factors of the scan's start outvote.
+    "beds counted from their own start, corrected to the scan's": (
+        {"slices": frames(*[(f"10{4 * b:02d}00", 59.9e3, 120e3, decayed(59.9 + 240 * b)) for b in BEDS])},
+        "(0054,1300) Frame Reference Time speaks for a reference time 12 min later: SUV +7.9 %",
     ),
 }
 
@@ -190,3 +201,61 @@ def test_a_scan_days_later_is_right_where_the_limit_allows_it():
     }  # fmt: skip
     # 70000 / 37e6 * 2 ** (71 * 3600 / 282280)
     assert factors_of(header, {"max_uptake_minutes": 10000.0}) == (pytest.approx(0.00354384024, rel=1e-6),)
+
+
+LATE = frames(("100000", 3059.94e3, 120e3, decayed(3059.94)))
+# Beds of which each was corrected to its own start, by (0054,1300) alone.
+OWN_START = frames(*[(f"10{4 * b:02d}00", 59.94e3, 120e3) for b in range(6)])
+REFUSED = {
+    "a late frame of a dynamic scan: frame time and factor speak of 9:00": (
+        {"slices": LATE},
+        "50 min earlier",
+    ),
+    "its frame time alone": ({"slices": frames(("100000", 3059.94e3, 120e3))}, "50 min earlier"),
+    "the same beside GE's private time": (
+        {"ge_scan_datetime": "20200310100000", "slices": LATE},
+        "50 min earlier",
+    ),
+    "GE private time an hour after the frames'": (
+        {"ge_scan_datetime": "20200310110000", "slices": frames(("100000", 59.94e3, 120e3))},
+        "60 min earlier",
+    ),
+    "Siemens private time an hour before series and acquisition": (
+        {"siemens_decay_datetime": "20200310090500", "slices": frames(("100000",))},
+        "55 min later",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_any_evidence_against_the_time_is_refused_above_the_limit_and_a_setting_chooses(name):
+    header, words = REFUSED[name]
+    with pytest.raises(SuvError, match=words):
+        result_of(**header)
+    for choice in ("header", "frames"):
+        assert result_of({"reference_time": choice}, **header).audit.flags or choice == "frames"
+
+
+def test_the_frames_that_a_setting_chooses_give_their_time():
+    # Corrected to 9:10, ten minutes after the injection: 70000 / 350e6 * 2 ** (600 / 6586.2).
+    header = {"slices": LATE}
+    assert result_of({"reference_time": "frames"}, **header).factors == (
+        pytest.approx(0.000213042, rel=1e-4),
+    )
+    assert result_of({"reference_time": "header"}, **header).factors == (pytest.approx(AT_TEN, rel=1e-9),)
+
+
+def test_beds_corrected_each_to_its_own_start_have_no_time_to_choose():
+    for setting in ("refuse", "frames"):
+        with pytest.raises(SuvError, match="not corrected for decay to one time.*20 min apart"):
+            result_of({"reference_time": setting}, slices=OWN_START)
+    assert result_of({"reference_time": "header"}, slices=OWN_START).audit.flags
+
+
+def test_hostile_times_are_readable():
+    # log2(1e-300) = -996.6 half-lives of 6586.2 s are 76 days.
+    flags = result_of(
+        {"reference_time": "header"}, slices=frames(("100000", 60e3, 120e3, 1e-300))
+    ).audit.flags
+    assert "76 days later: SUV more than ten times as high" in " ".join(flags)
+    assert "e+" not in " ".join(flags)

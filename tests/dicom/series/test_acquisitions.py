@@ -103,6 +103,88 @@ def test_two_stacks_in_one_series_are_refused(tmp_path, edit, words):
         index(with_pet(tmp_path / "in", edit), tmp_path / "index")
 
 
+def alternating(keyword, first, second, beds=1):
+    """Every second slice another value, each value in steps from bed to bed."""
+
+    def edit(ds, number):
+        stack, bed = number % 2, (number // 2) * beds // 9
+        setattr(ds, keyword, (first, second)[stack](bed))
+
+    return edit
+
+
+INTERLEAVED = {
+    "a scan 15 min later": alternating("AcquisitionTime", lambda b: "100000", lambda b: "101500"),
+    "beds that run on": alternating(
+        "AcquisitionTime", lambda b: f"10{3 * b:02d}00", lambda b: f"10{9 + 3 * b:02d}00", beds=3
+    ),
+    "two frames of a dynamic scan": alternating("FrameReferenceTime", lambda b: "60000", lambda b: "180000"),
+    "frames of two durations": alternating("ActualFrameDuration", lambda b: "120000", lambda b: "180000"),
+    "two decay factors": alternating("DecayFactor", lambda b: "1.0063", lambda b: "1.0192"),
+    "one corrected, one not": alternating("DecayCorrection", lambda b: "START", lambda b: "NONE"),
+    "two stacks numbered apart": lambda ds, n: setattr(ds, "InstanceNumber", n // 2 + 1 + 9 * (n % 2)),
+    "two stacks numbered alike": lambda ds, n: setattr(ds, "InstanceNumber", n // 2 + 1),
+}
+
+
+@pytest.mark.parametrize("name", INTERLEAVED)
+def test_two_scans_frames_or_reconstructions_shifted_by_half_a_slice_are_refused(tmp_path, name):
+    with pytest.raises(DicomError, match="two stacks in one series.* alternates from slice to slice"):
+        index(with_pet(tmp_path / "in", INTERLEAVED[name]), tmp_path / "index")
+
+
+ONE_SCAN = {
+    "slopes of every slice, alternating": lambda ds, n: setattr(ds, "RescaleSlope", 2.5 if n % 2 else 2.0),
+    "beds of their own times, durations and factors": lambda ds, n: (
+        setattr(ds, "AcquisitionTime", f"10{3 * (n // 6):02d}00"),
+        setattr(ds, "FrameReferenceTime", str(60000 + 180000 * (n // 6))),
+        setattr(ds, "ActualFrameDuration", str((120000, 180000, 120000)[n // 6])),
+        setattr(ds, "DecayFactor", str((1.0063, 1.0253, 1.0446)[n // 6])),
+    ),
+    "a time for every slice, as the bed moves": lambda ds, n: (
+        setattr(ds, "AcquisitionTime", f"1000{n:02d}.5"),
+        setattr(ds, "FrameReferenceTime", str(60000 + 1013 * n)),
+        setattr(ds, "ActualFrameDuration", str(74324 + 676 * (7 * n * n % 11))),
+    ),
+    "numbered from the other end": lambda ds, n: setattr(ds, "InstanceNumber", 18 - n),
+    "not numbered": lambda ds, n: delattr(ds, "InstanceNumber"),
+}
+
+
+@pytest.mark.parametrize("name", ONE_SCAN)
+def test_slices_that_differ_in_one_scan_are_not_refused(tmp_path, name):
+    folder = with_pet(tmp_path / "in", ONE_SCAN[name])
+    assert chosen(index(folder, tmp_path / "index"), "pet").instances == 18
+
+
+def two_reconstructions():
+    """A smooth body, in every second slice half as active."""
+    values = np.round(800 + 400 * np.cos(np.arange(18) / 6)[:, None, None] + np.arange(42).reshape(1, 7, 6))
+    values[::2] //= 2
+    return values.astype(np.uint16)
+
+
+def test_two_reconstructions_that_only_their_values_tell_apart_are_refused_unless_asked_for(tmp_path):
+    index(with_pet(tmp_path / "in", lambda ds, n: None, two_reconstructions()), tmp_path / "index")
+    with pytest.raises(
+        DicomError, match=r"two scans or reconstructions in one series.*alternating_slices: warn"
+    ):
+        convert_patient(tmp_path / "index", tmp_path / "convert", ConvertSettings(), "stop")
+    settings = ConvertSettings(alternating_slices="warn")
+    convert_patient(tmp_path / "index", tmp_path / "convert", settings, "stop")
+    assert "two scans or reconstructions" in read_status(tmp_path / "convert").problem
+
+
+def test_slopes_that_undo_each_others_values_make_one_scan(tmp_path):
+    # Stored values halve in every second slice, and its slope doubles: one smooth body.
+    def edit(ds, number):
+        ds.RescaleSlope = 2.5 if number % 2 else 5.0
+
+    index(with_pet(tmp_path / "in", edit, two_reconstructions()), tmp_path / "index")
+    convert_patient(tmp_path / "index", tmp_path / "convert", ConvertSettings(), "stop")
+    assert read_status(tmp_path / "convert").state == "ok"
+
+
 def in_two_series(folder, edit=lambda ds, n: None):
     """The pair whose PET was exported as series of 11 and 7 slices, each shorter than the CT."""
     with_pet(folder, lambda ds, n: None)

@@ -107,7 +107,8 @@ def test_of_two_tracers_fdg_is_taken_and_both_are_named(tmp_path):
 @pytest.mark.parametrize(
     "description",
     ["PET WB w/o AC", "WB uncorr", "WB NAC", "PET no AC", "WB non-AC", "WB_noCTAC", "PET ohne Schwächungskorr",
-     "unkorrigiert", "NOT CORRECTED", "WB WITHOUT ATTEN", "WO_AC"],
+     "unkorrigiert", "NOT CORRECTED", "WB WITHOUT ATTEN", "WO_AC", "WB ohne SK", "nicht schwächungskorrigiert",
+     "sans correction", "PET AC off", "non corretto", "WB o. SK", "okorrigerad"],
 )  # fmt: skip
 def test_words_for_no_attenuation_correction_count_where_no_tag_says(tmp_path, description):
     def edit(ds, _):
@@ -119,7 +120,19 @@ def test_words_for_no_attenuation_correction_count_where_no_tag_says(tmp_path, d
     assert chosen(index(folder, tmp_path / "index"), "pet").description == "pet"
 
 
-@pytest.mark.parametrize("description", ["PET AC", "WB CTAC 4mm", "Nacken PET", "PET corrected", "Snack"])
+@pytest.mark.parametrize(
+    "description",
+    [
+        "PET AC",
+        "WB CTAC 4mm",
+        "Nacken PET",
+        "PET corrected",
+        "Snack",
+        "WB SK ohne KM",
+        "PET o.k.",
+        "WB no coronals",
+    ],
+)
 def test_other_words_do_not(tmp_path, description):
     def edit(ds, _):
         del ds.CorrectedImage

@@ -112,6 +112,16 @@ def test_impossible_values_are_refused(tmp_path):
     refused(tmp_path, GeometryError, "not numbers", folder(tmp_path / "b", pet=pet))
     ct = np.random.default_rng(0).random(CT_GRID.shape).astype(np.float32)
     refused(tmp_path, DicomError, "not in Hounsfield", folder(tmp_path / "c", ct=ct))
+    # A changed slope: air at -8,000, bone at 7,200.
+    ct = 8.0 * np.random.default_rng(0).integers(-1000, 900, CT_GRID.shape).astype(np.float32)
+    refused(tmp_path, DicomError, "not in Hounsfield.*-3100 to 5000", folder(tmp_path / "d", ct=ct))
+
+
+def test_padding_and_metal_are_no_other_unit(tmp_path):
+    ct = np.random.default_rng(0).integers(-1000, 900, CT_GRID.shape).astype(np.int16)
+    ct[:, :9], ct[0, 20, 20] = -32768, 30000
+    convert_nifti(folder(tmp_path / "a", ct=ct), tmp_path / "out", SETTINGS, "stop")
+    assert np.array_equal(read_nifti(tmp_path / "out" / "ct_hu.nii.gz").array, ct)
 
 
 def test_images_that_lie_apart_are_refused(tmp_path):

@@ -113,3 +113,12 @@ def test_without_triton_nothing_is_replaced(
     assert "cannot run here" in caplog.text and "triton" in caplog.text
     assert not [module for module in net.modules() if "forward" in vars(module)]
     gpu._can_run.cache_clear()
+
+
+def test_more_elements_than_32_bits_count_are_left_to_pytorch() -> None:
+    """64 patients of 128³: with 8 channels 2³⁰ elements, with 16 filters 2³¹, one more than the largest place."""
+    layers = pytest.importorskip("pipeline.training.gpu.layers")
+    image = torch.empty(64, 8, 128, 128, 128, dtype=torch.bfloat16, device="meta")
+    assert layers._reach(image, 8) == 1 << 30 and layers._reach(image, 16) == layers.LARGEST
+    last = image.to(memory_format=torch.channels_last_3d)
+    assert layers._reach(last[:, :2], 0) == 1 << 30  # a part of a wider image reaches as far as all of it
