@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 PINS := envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
 CORES ?= all
 
-.PHONY: help setup demo test nightly faults lint settings cohort forget report-zip clean
+.PHONY: help setup demo test nightly faults lint settings cohort forget report-zip container clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,11 @@ cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=mine.csv;
 	fi
 	test -n "$(DICOM)" -a -n "$(OUT)" || { echo "error: say where the DICOM lies and where the table goes: make cohort DICOM=folder OUT=config/cohorts/mine.csv" >&2; exit 1; }
 	$(BIN)/python -m pipeline draft "$(DICOM)" "$(OUT)"
+
+container: ## Build the container image suvival from envs/Containerfile, where podman or docker is there
+	@engine=$$(command -v podman || command -v docker || true)
+	test -n "$$engine" || { echo "error: neither podman nor docker found; install one (Debian: apt-get install podman)" >&2; exit 1; }
+	"$$engine" build --file envs/Containerfile --tag suvival:$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' pipeline/__init__.py) .
 
 forget: $(STAMP) ## Remove what is left of a patient who withdrew: make forget PATIENT=P001 STUDY=config/studies/mine.yaml
 	@test -n "$(PATIENT)" || { echo "error: say who withdrew, after taking the row out of the cohort table: make forget PATIENT=P001 STUDY=config/studies/mine.yaml (the embedded study without STUDY)" >&2; exit 1; }
