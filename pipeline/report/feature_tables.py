@@ -82,6 +82,29 @@ def radiomics_overview(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+IMPORTANCE_NOTE = (
+    "Fall of the held-out C-index within folds where a column is dealt anew among test patients, mean and SD over "
+    "permutations; the ten most important columns of each model. Columns that say the same stand in for one another."
+)
+
+
+def importance_on_page(importance: pd.DataFrame) -> pd.DataFrame:
+    """The most important columns of each model, as printed, from `importance.csv`."""
+    import pandas as pd
+
+    rows = [
+        {
+            "Model": display_name(str(row["model"])),
+            "Column": row["column"],
+            "Fall of the C-index": format_number(row["drop"], 3),
+            "SD": format_number(row["sd"], 3),
+        }
+        for _, part in importance.groupby("model", sort=False)
+        for row in part.head(10).to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
 def stability_summary(table: pd.DataFrame) -> pd.DataFrame:
     """Agreement by image, filter and class, all features first.
 

@@ -231,6 +231,10 @@ def models(study: StudyResults, canvas: FigureCanvas, content: ReportContent) ->
     content.add_table("variables", Table("Variables of the linear models", chosen, shown, note=note))
     if (path := study.job.features) is not None:
         content.add_table("radiomics", Table("Radiomics features", feature_tables.radiomics_overview(path)))
+    importance = pd.read_csv(study.job.results / "metrics" / "importance.csv")
+    shown = feature_tables.importance_on_page(importance)
+    note = feature_tables.IMPORTANCE_NOTE
+    content.add_table("importance", Table("Importance of columns", importance, shown, note=note))
     measured = pd.DataFrame() if study.job.stability is None else pd.read_csv(study.job.stability)
     if len(measured):
         shown = feature_tables.stability_summary(measured)

@@ -179,15 +179,14 @@ def performance(
 
 
 def _label_columns(metrics: pd.DataFrame) -> dict[str, str]:
-    """Title → metric of every class outcome: accuracy, AUC and F1."""
+    """Title → metric of every class outcome: accuracy, AUC, F1, Brier score and slope of the calibration."""
     titles = {"accuracy": "accuracy", "auc": "AUC", "f1": "F1"}
-    columns = {}
-    for metric in metrics["metric"].unique():
-        name, _, score = str(metric).rpartition("_")
-        if name.startswith("label_") and score in titles:
-            label = display_name(name.removeprefix("label_")).capitalize()
-            columns[f"{label}, {titles[score]}"] = str(metric)
-    return columns
+    titles |= {"brier": "Brier", "calibration_slope": "slope"}
+    names = [name for name in map(str, metrics["metric"].unique()) if name.startswith("label_")]
+    return {
+        f"{display_name(name[6:].removesuffix(f'_{score}')).capitalize()}, {title}": name
+        for name in names for score, title in titles.items() if name.endswith(f"_{score}")
+    }  # fmt: skip
 
 
 def _wide(metrics: pd.DataFrame, columns: dict[str, str], trained_on: str = "") -> pd.DataFrame:
