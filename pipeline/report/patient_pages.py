@@ -106,7 +106,7 @@ def write_pages(study: StudyResults, content: ReportContent, out: Path) -> None:
             flags=_flags(content.flags[patient_id], suv, problems[problems["patient_id"] == patient_id]),
             predictions=[p for name, t in tables.items() if (p := _prediction(name, t, patient_id, days))],
             horizons=[horizon_name(day, job.settings.cohort.time_unit) for day in days],
-            suv=_suv_facts(suv), steps=[without_dates(str(step)) for step in suv.get("path") or ()],
+            suv=_suv_facts(suv), steps=_steps(suv),
             times=[time_text(entry) for entry in suv.get("time_evidence") or ()],
             alignment=_alignment(read_json(job.results / "registration" / patient_id / "quality.json")),
             overlay=f"registration_{patient_id}.png" in content.registration_overlays,
@@ -178,6 +178,12 @@ def _suv_facts(suv: dict[str, Any]) -> list[tuple[str, str]]:
         if value not in (None, "", []):
             facts.append((title, f"{value:.5g}" if isinstance(value, float) else without_dates(str(value))))
     return facts
+
+
+def _steps(suv: dict[str, Any]) -> list[str]:
+    """Every step from stored values to SUV; dates are days since the first one of all steps."""
+    steps = [str(step) for step in suv.get("path") or ()]
+    return without_dates("\n".join(steps)).split("\n") if steps else []
 
 
 def _alignment(quality: dict[str, Any]) -> list[tuple[str, str, str]]:
