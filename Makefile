@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 PINS := envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
 CORES ?= all
 
-.PHONY: help setup docs demo test nightly faults lint settings cohort forget container clean
+.PHONY: help setup docs demo test nightly faults lint settings cohort forget report-zip container clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,9 @@ container: ## Build the container image suvival from envs/Containerfile, where p
 forget: $(STAMP) ## Remove what is left of a patient who withdrew: make forget PATIENT=P001 STUDY=config/studies/mine.yaml
 	@test -n "$(PATIENT)" || { echo "error: say who withdrew, after taking the row out of the cohort table: make forget PATIENT=P001 STUDY=config/studies/mine.yaml (the embedded study without STUDY)" >&2; exit 1; }
 	$(BIN)/python -m pipeline.workflow.forget "$(PATIENT)" --configfile "$(or $(STUDY),config/config.yaml)"
+
+report-zip: $(STAMP) ## One file of a report to send: make report-zip STUDY=phantom OUT=report.zip; VOLUMES=1 adds the viewer's images
+	@exec $(BIN)/python -m pipeline.report.report_zip "results/$(or $(STUDY),phantom)" "$(or $(OUT),report.zip)" $(if $(VOLUMES),volumes)
 
 clean: ## Remove what the demo made (results/phantom), nothing of yours
 	rm -rf results/phantom
