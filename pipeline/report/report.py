@@ -7,7 +7,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.console import progress
-from pipeline.report import methods, pairs_and_subgroups, paper, predicted_survival, quality, sections, slices
+from pipeline.report import (
+    methods,
+    pairs_and_subgroups,
+    paper,
+    patient_pages,
+    predicted_survival,
+    quality,
+    sections,
+    slices,
+)
 from pipeline.report.checklist import StudyKind, tripod_ai
 from pipeline.report.job import ReportJob, provenance
 from pipeline.report.page import ReportContent, Texts, render
@@ -80,9 +89,10 @@ def _write(job: ReportJob, out: Path) -> None:
     _write_tables(content, out / "tables")
     survival = not content.no_survival_reason
     (out / "references.bib").write_text(bibliography(job.settings, survival=survival), encoding="utf-8")
-    pages = {"index.html": True, "quality.html": content.crop_sheets, "paper.html": content.paper}
+    pages = {"index.html": True, "quality.html": content.pictures, "paper.html": content.paper}
     for name in (name for name, there_is in pages.items() if there_is):
         (out / name).write_text(render(job, content, texts, canvas.folder, name), encoding="utf-8")
+    patient_pages.write_pages(study, content, out)
 
 
 def _kind_of(study: StudyResults, *, external: bool) -> StudyKind:

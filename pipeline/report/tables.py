@@ -21,7 +21,7 @@ from pipeline.report.formatting import (
     is_known,
 )
 from pipeline.report.job import ReportJob
-from pipeline.report.mask_classes import class_columns
+from pipeline.report.mask_classes import MASK_COLUMNS, class_columns
 from pipeline.report.survival_figures import group_name, survival_at
 from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.splits import Splits
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
 
 NOT_ESTIMATED = ": not estimated"
 """Ends the note of a score that a set has too few events for."""
-MASK_COLUMNS = {
-    "Dice": "dice",
-    "HD95, mm": "hd95_mm",
-    "ASSD, mm": "assd_mm",
-    "F1 of all pixels": "pixel_f1",
-    "IoU of all pixels": "pixel_iou",
-}
-"""Title → metric of masks; the last two only of slices."""
 MOST_LEVELS = 6
 """Distinct values up to which a clinical column is counted rather than summarised."""
 

@@ -98,3 +98,9 @@ class ReportSettings(Section):
     """What the report shows."""
 
     examples: int = Field(6, ge=1, le=24, description="Number of patients shown with slices and contours.")
+    viewer: Literal["off", "crop"] = Field(
+        "crop",
+        description="Whether each patient's page holds the crop as volumes for a viewer (`crop`), or pictures only "
+        "(`off`). A head in three dimensions can be recognised as a face: `off` where crops show one and the "
+        "report is passed on.",
+    )
