@@ -108,10 +108,15 @@ def time_text(entry: dict[str, Any]) -> str:
     """One element's time: `▸ series 60.0`, or `decay factors 72.0 (+7.9 %)` where it would change SUV."""
     element = str(entry["element"])
     name = next((text for start, text in _TIME_NAMES.items() if element.startswith(start)), element)
-    minutes = "?" if entry["minutes"] is None else f"{entry['minutes']:.1f}"
+    minutes = "?" if entry["minutes"] is None else clock_minutes(float(entry["minutes"]))
     percent = float(entry["suv_percent"])
     change = f" ({changed_suv(percent)})" if abs(percent) > 0.5 and not entry["chosen"] else ""
     return ("▸ " if entry["chosen"] else "") + f"{name} {minutes}{change}"
+
+
+def clock_minutes(minutes: float) -> str:
+    """Minutes after the injection; a damaged time lies years away, and the number says nothing more."""
+    return f"{minutes:.1f}" if abs(minutes) < 1e6 else "years away"
 
 
 def changed_suv(percent: float) -> str:
