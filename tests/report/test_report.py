@@ -180,7 +180,7 @@ def test_what_else_lies_in_the_folder_is_not_read(full: Path, tmp_path: Path) ->
     assert digests(tmp_path / "report") == digests(full)
     build_report(dataclasses.replace(job, features=None, stability=None), tmp_path / "plain")
     page = (tmp_path / "plain" / "index.html").read_text(encoding="utf-8")
-    assert "Radiomics features" not in page and "Stability of features" not in page
+    assert "<h3>Radiomics features" not in page and "<h3>Stability of features" not in page
     assert "fold0 to fold1" in page, "the report says what it used"
 
 
