@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 PINS := envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
 CORES ?= all
 
-.PHONY: help setup demo test nightly faults lint settings cohort forget clean
+.PHONY: help setup docs demo test nightly faults lint settings cohort forget report-zip container clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,9 +69,25 @@ cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=mine.csv;
 	test -n "$(DICOM)" -a -n "$(OUT)" || { echo "error: say where the DICOM lies and where the table goes: make cohort DICOM=folder OUT=config/cohorts/mine.csv" >&2; exit 1; }
 	$(BIN)/python -m pipeline draft "$(DICOM)" "$(OUT)"
 
+docs: ## Build the pages of docs/ as a site with search, results/site/index.html; a broken link fails
+	@if [ -z "$(PYTHON)" ]; then echo "error: no Python 3.11 to 3.13 found; call make docs PYTHON=/path/to/python" >&2; exit 1; fi
+	if [ ! -x .venv-docs/bin/mkdocs ]; then $(PYTHON) -m venv .venv-docs; fi
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -c envs/constraints.txt -r envs/requirements-docs.txt
+	# Without --quiet, by which MkDocs would pass over its warnings.
+	.venv-docs/bin/mkdocs build
+	echo "open $$PWD/results/site/index.html in a browser"
+
+container: ## Build the container image suvival from envs/Containerfile, where podman or docker is there
+	@engine=$$(command -v podman || command -v docker || true)
+	test -n "$$engine" || { echo "error: neither podman nor docker found; install one (Debian: apt-get install podman)" >&2; exit 1; }
+	"$$engine" build --file envs/Containerfile --tag suvival:$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' pipeline/__init__.py) .
+
 forget: $(STAMP) ## Remove what is left of a patient who withdrew: make forget PATIENT=P001 STUDY=config/studies/mine.yaml
 	@test -n "$(PATIENT)" || { echo "error: say who withdrew, after taking the row out of the cohort table: make forget PATIENT=P001 STUDY=config/studies/mine.yaml (the embedded study without STUDY)" >&2; exit 1; }
 	$(BIN)/python -m pipeline.workflow.forget "$(PATIENT)" --configfile "$(or $(STUDY),config/config.yaml)"
+
+report-zip: $(STAMP) ## One file of a report to send: make report-zip STUDY=phantom OUT=report.zip; VOLUMES=1 adds the viewer's images
+	@exec $(BIN)/python -m pipeline.report.report_zip "results/$(or $(STUDY),phantom)" "$(or $(OUT),report.zip)" $(if $(VOLUMES),volumes)
 
 clean: ## Remove what the demo made (results/phantom), nothing of yours
 	rm -rf results/phantom

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python -m benchmarks.noise_studies --studies 400
 
 A study has 40 patients, three standard normal columns that say nothing of the outcome, exponential times,
-uniform censoring, and five Cox models of one, two or all columns, each cross-validated in five folds
+uniform censoring, and five Cox models of one or two columns, each cross-validated in five folds
 stratified by event. The p-value of each model's risk groups is what a study's report shows: that of
 permuting the whole procedure (`pipeline.survival.permutation_test`), at most 199 times, adjusted over the
 models (Holm), as `logrank_p_holm` of `metrics.csv`. A study in which no model can be tested is not
@@ -17,15 +17,16 @@ import argparse
 import numpy as np
 import pandas as pd
 
+from pipeline.errors import ModelError
 from pipeline.metrics.bootstrap import holm
-from pipeline.survival.cox import fit_cox
+from pipeline.metrics.weighted_cox import RiskSets, fit_resamples
 from pipeline.survival.estimator import FittedModel
 from pipeline.survival.patients import Patients
 from pipeline.survival.permutation_test import Fit, permutation_test
 from pipeline.tables.splits import Fold, Splits, stratified_folds
 
 PATIENTS, COLUMNS, FOLDS, PERMUTATIONS = 40, 3, 5, 199
-MODELS = ((0,), (1,), (2,), (0, 1), (0, 1, 2))
+MODELS = ((0,), (1,), (2,), (0, 1), (1, 2))
 """Columns of each model."""
 
 
@@ -48,12 +49,15 @@ def folds_of(patients: Patients, seed: int) -> Splits:
 
 
 def cox_on(columns: tuple[int, ...]) -> Fit:
-    """The fit of a Cox model on some columns."""
+    """The fit of a Cox model on some columns, by the fitter of resamples: a tenth of the time of another."""
     chosen = list(columns)
 
     def fit(fold: int, train: Patients, validation: Patients) -> FittedModel:
-        model = fit_cox(train.features[:, chosen], train.time, train.event, ridge=0.01)
-        return FittedModel(lambda patients: patients.features[:, chosen] @ model.coefficients)
+        sets = RiskSets.of(train.time, train.event.astype(float))
+        coefficients = fit_resamples(train.features[:, chosen], sets, np.ones((1, len(train))))[0]
+        if not np.isfinite(coefficients).all():
+            raise ModelError("a Cox model has no finite maximum")
+        return FittedModel(lambda patients: patients.features[:, chosen] @ coefficients)
 
     return fit
 

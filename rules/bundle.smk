@@ -21,7 +21,7 @@ rule bundle:
     benchmark:
         paths.benchmark("bundle")
     conda:
-        "../envs/training.yaml"
+        "../envs/survival.yaml"
     threads: 1
     resources:
         **stage_resources(4000, 30),

@@ -30,6 +30,7 @@ from pipeline.workflow.guards import (
 from pipeline.workflow.paths import StudyPaths
 from pipeline.workflow.records import correct_future_times, mark_results_without_record
 from pipeline.workflow.study import load_study
+from pipeline.workflow.terminal import gather_messages
 
 prepare_environment(ROOT)
 
@@ -38,6 +39,7 @@ try:
         study = load_study(config, workflow.configfiles)
         paths = StudyPaths(study)
         if workflow.is_main_process:
+            gather_messages(workflow.output_settings)
             require_possible(study)
             require_images(paths)
 except PipelineError as error:

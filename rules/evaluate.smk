@@ -2,7 +2,8 @@ rule evaluate:
     input:
         ensembles=[paths.ensemble(name) for name in study.ensembles],
         info=[paths.ensemble_info(name) for name in study.ensembles],
-        permutations=[paths.permutations(name) for name in study.classical],
+        permutations=[paths.refits("permutations", name) for name in study.classical],
+        validations=[paths.refits("validation", name) for name in study.classical],
         boxes=paths.folds(*study.detectors),
         cohort=paths.cohort,
         splits=paths.splits,
@@ -22,7 +23,10 @@ rule evaluate:
         names=list(study.ensembles),
         detectors={name: paths.folds(name) for name in study.detectors},
         subsets=study.subsets,
-        permutations={name: paths.permutations(name) for name in study.classical},
+        permutations={
+            name: paths.refits("permutations", name) for name in study.classical
+        },
+        validations={name: paths.refits("validation", name) for name in study.classical},
         seed=settings.study.seed,
     message:
         "Evaluate: concordance, calibration, Kaplan–Meier, with confidence intervals"

@@ -1,4 +1,4 @@
-# What jobs ask a scheduler for.
+# What jobs ask a scheduler for, and the image they run in.
 from snakemake.io import apply_wildcards
 
 from pipeline.attempts import MEMORY, TIME
@@ -6,6 +6,10 @@ from pipeline.workflow.resources import fold_memory_mb, fold_minutes, grown
 
 # What the cluster grants a rule at most, (minutes, MiB), where rules/cluster.smk has asked it.
 MOST = {}
+
+if settings.resources.container:
+
+    container: settings.resources.container
 
 
 def stage_resources(mem_mb, minutes):

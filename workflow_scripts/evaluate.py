@@ -17,6 +17,7 @@ with job(snakemake.log[0], snakemake.params.items()):
             snakemake.params.detectors,
             snakemake.params.permutations,
             snakemake.params.subsets,
+            snakemake.params.validations,
         ),
         EvaluationSettings.model_validate(snakemake.params.settings),
         snakemake.params.seed,

@@ -3,7 +3,8 @@ from pathlib import Path
 from pipeline.console import job
 from pipeline.settings.models import read_model
 from pipeline.survival.deep_feature_blocks import DeepSource
-from pipeline.survival.survival import ModelJob, fit_model
+from pipeline.survival.model_job import ModelJob
+from pipeline.survival.survival import fit_model
 from pipeline.training.tabular import learn_columns
 
 with job(snakemake.log[0], snakemake.params.items()):

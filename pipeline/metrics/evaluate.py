@@ -26,6 +26,8 @@ from pipeline.metrics.evaluated_models import (
 from pipeline.metrics.pairs import compare_pairs, uncompared_pairs
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.probability_tables import as_columns, probability_tables
+from pipeline.metrics.proportional_hazards import proportional_hazards
+from pipeline.metrics.refitted import importance_rows, refitted_rows
 from pipeline.metrics.risk_groups import (
     assign_groups,
     cross_validated_logrank,
@@ -80,6 +82,7 @@ COLUMNS = {
         "patients",
     ),
     "calibration_curve": ("model", "set", "horizon", "predicted", "observed", "ci_low", "ci_high"),
+    "importance": ("model", "column", "drop", "sd", "permutations"),
     "time_curves": ("model", "set", "metric", "time", "value", "ci_low", "ci_high", "patients"),
     "decision_curves": ("model", "set", "horizon", "threshold", "net_benefit", "treat_all"),
 }
@@ -107,7 +110,8 @@ def evaluate(
             adjusted over),
             risk_groups.csv (group 1 = lowest risk), km.csv, observed.csv (Kaplan–Meier of
             all patients of a set), calibration.csv, calibration_curve.csv,
-            decision_curves.csv and time_curves.csv (AUC and Brier score over follow-up).
+            decision_curves.csv, time_curves.csv (AUC and Brier score over follow-up) and
+            importance.csv (of columns to classical models).
 
     Raises:
         ModelError: A model lacks a patient of the splits, or `compare_with` is not one of them.
@@ -159,6 +163,11 @@ def _add_model(
         _add_risk_groups(rows, model, predictions, counts, settings)
         _add_probabilities(rows, predictions, counts, settings.confidence)
         _add_time_curves(rows, predictions, counts, settings.confidence)
+        rows["metrics"].append(_metric_row(predictions, proportional_hazards(predictions)))
+        if model.validation is not None and predictions.fold is not None:
+            refitted = refitted_rows(predictions, model.validation)
+            rows["metrics"].extend(_metric_row(predictions, row) for row in refitted)
+            rows["importance"].extend(importance_rows(model.name, model.validation))
 
 
 def _metric_row(predictions: Predictions, row: MetricRow) -> dict[str, object]:

@@ -37,6 +37,7 @@ class Sources:
         detectors: Detecting network → the folders of its folds, in fold order.
         permutations: Classical model → its `permutations.json`.
         subsets: Network → the part of the cohort that it is judged on, of those that have one.
+        validations: Classical model → its `validation.json`.
     """
 
     cohort: Path
@@ -44,6 +45,7 @@ class Sources:
     detectors: Mapping[str, Sequence[str | Path]] = field(default_factory=dict)
     permutations: Mapping[str, str | Path] = field(default_factory=dict)
     subsets: Mapping[str, str] = field(default_factory=dict)
+    validations: Mapping[str, str | Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class EvaluatedModel:
         boxes: Fold → `detections.parquet`; empty unless it is a detecting network.
         permutations: Test of its cross-validated risk groups; None where it is no classical model.
         subset: Part of the cohort that it is judged on; empty: the whole.
+        validation: Its repeats, optimism and importance of columns; None where it is no classical model.
     """
 
     name: str
@@ -65,16 +68,19 @@ class EvaluatedModel:
     boxes: Mapping[int, pd.DataFrame]
     permutations: Mapping[str, Any] | None = None
     subset: str = ""
+    validation: Mapping[str, Any] | None = None
 
 
 def read_model(name: str, path: Path, sources: Sources) -> EvaluatedModel:
     """Read what the stage `ensemble` wrote of a model; its JSON lies beside its table."""
     info = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     boxes = read_folds(sources.detectors.get(name, ()))
-    test = sources.permutations.get(name)
-    permutations = json.loads(Path(test).read_text(encoding="utf-8")) if test else None
+    permutations, validation = (
+        json.loads(Path(files[name]).read_text(encoding="utf-8")) if name in files else None
+        for files in (sources.permutations, sources.validations)
+    )
     table, subset = read_frame(path).set_index("patient_id"), sources.subsets.get(name, "")
-    return EvaluatedModel(name, table, info, boxes, permutations, subset)
+    return EvaluatedModel(name, table, info, boxes, permutations, subset, validation)
 
 
 def require_outcomes(models: Sequence[EvaluatedModel], outcomes: pd.DataFrame) -> None:

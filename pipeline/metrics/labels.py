@@ -1,4 +1,4 @@
-"""Class outcomes: accuracy, area under the ROC curve and F1 of predicted probabilities."""
+"""Class outcomes: accuracy, area under the ROC curve, F1 and calibration of predicted probabilities."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.metrics.bootstrap import NO_VALUE, MetricRow, percentile_interval
 from pipeline.metrics.concordance import Pairs, concordant
+from pipeline.metrics.label_calibration import METRICS as CALIBRATION
+from pipeline.metrics.label_calibration import label_calibration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +66,8 @@ def label_scores(label: Label, counts: Array, confidence: float, fold: Array | N
 
     The predicted class is the most probable one. Of more than two classes AUC and F1 are
     means over the classes that occur, each against the rest (macro average), and the F1 of each is
-    given as well.
+    given as well. Of two classes also `{label}_brier`, `{label}_calibration_intercept` and
+    `{label}_calibration_slope` (:mod:`pipeline.metrics.label_calibration`).
 
     Args:
         label: Truth and probabilities of n patients.
@@ -97,11 +100,20 @@ def label_scores(label: Label, counts: Array, confidence: float, fold: Array | N
     }
     if not two_classes:
         metrics |= {f"f1_{k}": partial(_f1_of_class, truth, predicted, k) for k in classes}
+    else:
+        metrics |= {name: partial(_calibration, truth, probability[:, 1], name) for name in CALIBRATION}
     for metric, function in metrics.items():
         value = float(function(np.ones((1, n)))[0])
         interval = percentile_interval(value, function(drawn), confidence)
-        note = "" if np.isfinite(value) else "only one class occurs"
+        note = "" if np.isfinite(value) else _no_value_note(metric)
         yield MetricRow(f"{label.name}_{metric}", interval, n, note=note, judged=rows)
+
+
+def _no_value_note(metric: str) -> str:
+    """Why a metric has no value."""
+    if metric in CALIBRATION:
+        return "only one class occurs, or the probabilities part the classes completely"
+    return "only one class occurs"
 
 
 def _auc_pairs(positive: NDArray[np.bool_], probability: Array, fold: Array | None) -> Pairs:
@@ -122,6 +134,11 @@ def _f1(positive: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: Arra
 def _f1_of_class(truth: Array, predicted: NDArray[np.int64], number: int, weights: Array) -> Array:
     """(B,) F1 of one class against the rest."""
     return _f1(truth == number, predicted == number, weights)
+
+
+def _calibration(truth: Array, probability: Array, name: str, weights: Array) -> Array:
+    """(B,) one of the calibration measures."""
+    return label_calibration(truth, probability, weights)[name]
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

@@ -13,7 +13,9 @@ from pipeline.settings.plan import PlanSettings
 from pipeline.tables.splits import Fold
 
 
-def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tuple[Fold, ...]:
+def divide(
+    patients: Sequence[Member], settings: PlanSettings, seed: int, repeat: int = 0
+) -> tuple[Fold, ...]:
     """Divide development patients into folds, each with training, validation and test patients.
 
     Where the cohort table has a column `split` it decides: with `folds: 1` between training and
@@ -28,18 +30,20 @@ def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tup
         patients: Development patients that are usable, in any order.
         settings: Number of folds, share of validation patients, by centre or not.
         seed: Seed of the study.
+        repeat: Number of a further division of the same patients; 0: the study's own.
 
     Raises:
         TrainingError: Too few patients, events or centres for this many folds; or the column
             `split` does not fit them.
     """
+    salt = f"{seed}:repeat{repeat}" if repeat else str(seed)
     given = any(p.split for p in patients)
     if given and settings.folds == 1:
         folds = (_given_fold(patients),) * settings.repeats
     else:
-        tests = _given_tests(patients, settings) if given else _drawn_tests(patients, settings, seed)
+        tests = _given_tests(patients, settings) if given else _drawn_tests(patients, settings, salt)
         folds = tuple(
-            _fold(patients, test, settings.validation_fraction, f"{seed}:{number}")
+            _fold(patients, test, settings.validation_fraction, f"{salt}:{number}")
             for number, test in enumerate(tests)
         )
     has_outcomes = any(p.event is not None for p in patients)
@@ -47,6 +51,35 @@ def divide(patients: Sequence[Member], settings: PlanSettings, seed: int) -> tup
     for number, fold in enumerate(folds):
         check_fold(number, fold, with_event, settings)
     return folds
+
+
+def further_divisions(
+    patients: Sequence[Member], settings: PlanSettings, seed: int
+) -> tuple[tuple[Fold, ...], ...]:
+    """The folds of each further cross-validation (`plan.repeats`); none where there is one fold or one repeat.
+
+    They are drawn as the study's own folds, stratified by event, without cutting groups, and by centre
+    where that is asked for: then centres are dealt in a random order instead of the largest first.
+
+    Raises:
+        TrainingError: The folds are given, or each repeat would hold out the same centres.
+    """
+    if settings.folds == 1 or settings.repeats == 1:
+        return ()
+    centres = len({p.centre for p in patients})
+    reason = ""
+    if any(p.split for p in patients):
+        reason = "the cohort table's column 'split' gives the folds"
+    elif settings.by_centre and centres <= settings.folds:
+        reason = f"there are {centres} centres for {settings.folds} folds"
+    if reason:
+        raise TrainingError(
+            "repeated cross-validation would have the same folds each time",
+            where=f"plan.repeats: {settings.repeats}",
+            got=reason,
+            action="set plan.repeats: 1, or use fewer folds",
+        )
+    return tuple(divide(patients, settings, seed, repeat) for repeat in range(1, settings.repeats))
 
 
 def infeasible_plan_reason(patients: Sequence[Member], settings: PlanSettings, seed: int) -> str:
@@ -61,6 +94,7 @@ def infeasible_plan_reason(patients: Sequence[Member], settings: PlanSettings, s
     """
     try:
         divide(patients, settings, seed)
+        further_divisions(patients, settings, seed)
     except TrainingError as error:
         return str(error)
     return ""
@@ -99,16 +133,16 @@ def _given_tests(patients: Sequence[Member], settings: PlanSettings) -> list[set
     return tests
 
 
-def _drawn_tests(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
+def _drawn_tests(patients: Sequence[Member], settings: PlanSettings, salt: str) -> list[set[str]]:
     """Test patients of each fold; none where there is a single fold, however often it is repeated."""
     if settings.folds == 1:
         return [set() for _ in range(settings.repeats)]
     if settings.by_centre:
-        return _by_centre(patients, settings, seed)
-    return deal(blocks_of(patients), settings.folds, str(seed))
+        return _by_centre(patients, settings, salt)
+    return deal(blocks_of(patients), settings.folds, salt)
 
 
-def _by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) -> list[set[str]]:
+def _by_centre(patients: Sequence[Member], settings: PlanSettings, salt: str) -> list[set[str]]:
     """Test patients of each fold, whole centres at a time.
 
     Raises:
@@ -133,7 +167,8 @@ def _by_centre(patients: Sequence[Member], settings: PlanSettings, seed: int) ->
             got=", ".join(f"{name} ({len(centres[name])})" for name in sorted(centres)),
             action="lower plan.folds, or set plan.by_centre: false",
         )
-    order = sorted(centres, key=lambda name: (-len(centres[name]), random_key(str(seed), name)))
+    largest_first = "repeat" not in salt
+    order = sorted(centres, key=lambda name: (-len(centres[name]) * largest_first, random_key(salt, name)))
     tests: list[set[str]] = [set() for _ in range(settings.folds)]
     events = [0] * settings.folds
     for name in order:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.errors import TrainingError
 from pipeline.planning.exclusions import excluded_patients, read_problems
-from pipeline.planning.folds import divide
+from pipeline.planning.folds import divide, further_divisions
 from pipeline.settings.plan import PlanSettings
 from pipeline.tables.cohort import Patient
 from pipeline.tables.outcomes import outcome_table
@@ -92,7 +92,8 @@ def make_plan(job: PlanJob, out: PlanPaths) -> Splits:
             where="plan.folds: 1 without usable external patients",
             action="set plan.folds to 2 or more, or give the cohort table external patients",
         )
-    splits = Splits(folds, external, job.seed, _subsets(usable))
+    repeats = further_divisions(development, job.settings, job.seed)
+    splits = Splits(folds, external, job.seed, _subsets(usable), repeats)
     write_splits(out.splits, splits)
     write_frame(out.cohort, outcome_table(sorted(usable, key=lambda p: p.patient_id)), index=True)
     log.info("%d of %d patients usable, %d folds", len(usable), len(job.patients), len(folds))

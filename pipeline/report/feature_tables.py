@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.report.formatting import display_name
+from pipeline.report.formatting import display_name, format_number
 from pipeline.report.job import ReportJob
 from pipeline.tables.parquet import read_frame
 
@@ -81,6 +82,29 @@ def radiomics_overview(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+IMPORTANCE_NOTE = (
+    "Fall of the held-out C-index within folds where a column is dealt anew among test patients, mean and SD over "
+    "permutations; the ten most important columns of each model. Columns that say the same stand in for one another."
+)
+
+
+def importance_on_page(importance: pd.DataFrame) -> pd.DataFrame:
+    """The most important columns of each model, as printed, from `importance.csv`."""
+    import pandas as pd
+
+    rows = [
+        {
+            "Model": display_name(str(row["model"])),
+            "Column": row["column"],
+            "Fall of the C-index": format_number(row["drop"], 3),
+            "SD": format_number(row["sd"], 3),
+        }
+        for _, part in importance.groupby("model", sort=False)
+        for row in part.head(10).to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
 def stability_summary(table: pd.DataFrame) -> pd.DataFrame:
     """Agreement by image, filter and class, all features first.
 
@@ -139,6 +163,32 @@ def chosen_variables(job: ReportJob) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+CLASS_NAMES = {"firstorder": "first order", "shape": "shape"}
+"""Class of features → its name, where that is no abbreviation."""
+
+
+def feature_title(name: str) -> str:
+    """A variable in words: `pet_original_glcm_Contrast` → `PET, GLCM: Contrast`; others without underscores."""
+    parts = name.split("_", 3)
+    if parts[1:2] == ["index"]:
+        return f"{parts[0].upper()}: {display_name('_'.join(parts[2:]))}"
+    if len(parts) == 4 and parts[0] in ("pet", "ct"):
+        filtered = "" if parts[1] == "original" else f", {parts[1]}"
+        kind = CLASS_NAMES.get(parts[2], parts[2].upper())
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", parts[3])
+        return f"{parts[0].upper()}{filtered}, {kind}: {words}"
+    return display_name(name.removeprefix("clinical_"))
+
+
+def variables_on_page(chosen: pd.DataFrame) -> pd.DataFrame:
+    """The table of :func:`chosen_variables` with names in words and three decimals."""
+    if chosen.empty:
+        return chosen
+    numbers = ("Mean log-hazard ratio", "Lowest", "Highest")
+    shown = {name: [format_number(value, 3) for value in chosen[name]] for name in numbers}
+    return chosen.assign(Variable=[feature_title(name) for name in chosen["Variable"]], **shown)
 
 
 def _coefficients(fold: Path) -> dict[str, float] | None:

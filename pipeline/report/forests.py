@@ -61,11 +61,12 @@ def draw_concordance(metrics: pd.DataFrame, truths: Collection[str], canvas: Fig
     return canvas.save(figure, "concordance")
 
 
-def draw_differences(comparisons: pd.DataFrame, canvas: FigureCanvas) -> str | None:
+def draw_differences(comparisons: pd.DataFrame, truths: Collection[str], canvas: FigureCanvas) -> str | None:
     """Each model's C-index less that of the model compared with, with interval and p-values.
 
     Args:
         comparisons: `comparisons.csv`.
+        truths: Models that read a simulated truth; drawn as diamonds.
         canvas: Saves the figure.
 
     Returns:
@@ -89,7 +90,8 @@ def draw_differences(comparisons: pd.DataFrame, canvas: FigureCanvas) -> str | N
             if "p_holm" in row and is_known(row["p_holm"]):
                 text += f" (Holm {format_p_value(row['p_holm'])})"
             estimate = Estimate(row["difference"], row["ci_low"], row["ci_high"])
-            _draw_estimate(axis, order.index(row["model_a"]), estimate, text, COLOURS[0])
+            colour = INK if row["model_a"] in truths else COLOURS[0]
+            _draw_estimate(axis, order.index(row["model_a"]), estimate, text, colour)
         axis.set_title(name.capitalize())
         axis.locator_params(axis="x", nbins=5)
         axis.set(

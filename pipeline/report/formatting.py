@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,9 +47,28 @@ class TimeAxis:
         return [i * step for i in range(int(end / step + 1e-9) + 1)]
 
 
+TURNING = frozenset({"R", "AL", "RLE", "RLO", "RLI", "LRE", "LRO", "LRI", "FSI"})
+"""Unicode's classes of letters and marks that change the direction of what stands beside them."""
+CONTROLS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+"""Marks that embed, override or isolate a direction (Unicode Standard Annex 9)."""
+
+
+def isolated(text: str) -> str:
+    """A user's text for a sentence: between isolates where it would turn the letters after it round.
+
+    Marks within it that could end the isolate are left out.
+    """
+    if not any(unicodedata.bidirectional(letter) in TURNING for letter in text):
+        return text
+    return f"\u2068{text.translate(CONTROLS)}\u2069"
+
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def display_name(name: str) -> str:
     """A model's or column's name with spaces instead of underscores."""
-    return name.replace("_", " ")
+    return isolated(name.replace("_", " "))
 
 
 def is_known(value: Any) -> bool:
@@ -103,5 +123,8 @@ def format_cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
+        if 0 < abs(value) < 1e-4:
+            mantissa, exponent = f"{value:.2e}".split("e")
+            return f"{mantissa} × 10".replace("-", "−") + str(int(exponent)).translate(SUPERSCRIPTS)
         return (f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}").replace("-", "−")
     return str(value)

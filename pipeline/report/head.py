@@ -13,6 +13,7 @@ from pipeline.report.verdict import Evaluated, Verdict, verdict
 from pipeline.tables.outcomes import resampled_unit
 
 if TYPE_CHECKING:
+    from pipeline.report.job import ReportJob
     from pipeline.report.sections import StudyResults
 
 
@@ -60,3 +61,23 @@ def study_verdict(study: StudyResults, flow: Flow) -> Verdict | None:
         resampled_unit(study.cohort),
     )
     return verdict(study.job, evaluated)
+
+
+def new_patient(job: ReportJob) -> str:
+    """What the headline model would have to be given of a new patient, in a sentence; empty without such a model."""
+    settings, headline = job.settings, job.headline
+    if not headline:
+        return ""
+    members = [settings.models[name] for name in settings.ensembles.get(headline, (headline,))]
+    given = []
+    if any(model.is_network or model.needs.radiomics for model in members):
+        images = " and ".join(channel.upper() for channel in settings.crop.channels)
+        given.append("the image" if settings.cohort.source in ("slices", "generated") else images)
+    drawn = any(model.needs.radiomics and model.needs.contour != "predicted" for model in members)
+    if drawn or any(model.needs.manual_mask for model in members):
+        given.append("a contour of the lesion")
+    columns = dict.fromkeys(column for model in members for _, column in model.columns())
+    if columns:
+        named = ", ".join(display_name(name.removeprefix("clinical_")) for name in columns)
+        given.append(f"of the cohort table: {named}")
+    return f"For a new patient {display_name(headline)} needs {'; '.join(given)}."

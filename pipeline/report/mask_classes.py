@@ -1,4 +1,4 @@
-"""Classes of the mask in the report: columns of the table of masks, outlines in distinct colours, their legend."""
+"""Masks in the report: columns of their table, outlines of classes in distinct colours, their legend."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ from pipeline.report.style import COLOURS, INK
 if TYPE_CHECKING:
     import pandas as pd
 
+HD95 = "HD95, mm"
+MASK_COLUMNS = {
+    "Dice": "dice",
+    HD95: "hd95_mm",
+    "ASSD, mm": "assd_mm",
+    "F1 of all pixels": "pixel_f1",
+    "IoU of all pixels": "pixel_iou",
+}
+"""Title → metric of masks; the last two only of slices."""
 Labels = npt.NDArray[np.uint8]
 CLASS_COLOURS = tuple(COLOURS[k] for k in (2, 1, 0, 3, 4, 5, 6, 7))
 """Colours of labels 1, 2, …, which colour-blind people tell apart; the ninth class begins again."""
@@ -31,6 +40,15 @@ def class_columns(metrics: pd.DataFrame) -> dict[str, str]:
     columns |= {f"Aggregated Dice, {display_name(name)}": f"dice_agg_{name}" for name in classes}
     means = {"Aggregated Dice": "dice_agg", "Mean of classes": "dice_agg_mean"}
     return {**columns, **means} if classes else {}
+
+
+def unresolved_distances(masks: pd.DataFrame, voxel_mm: float) -> pd.DataFrame:
+    """The table of masks as printed: a median HD95 of one voxel or less says so in place of a number."""
+    if HD95 not in masks:
+        return masks
+    words = f"one voxel ({voxel_mm:g} mm) or less"
+    values = masks[HD95].str.extract(r"^([\d.]+)", expand=False).astype(float)
+    return masks.assign(**{HD95: masks[HD95].where(~(values <= voxel_mm), words)})
 
 
 def class_colour(label: int) -> str:

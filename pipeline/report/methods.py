@@ -26,6 +26,10 @@ CLASSICAL = {
     "signed_bagging": "Mean of {members} standardised features with signs, over resamples of patients and features.",
     "deepsurv": "DeepSurv, a network on columns with the Cox loss: the best of {trials} drawn at random, by "
     "inner cross-validation; the mean log-hazard of {members} trainings.",
+    "logistic": "Logistic regression of {label} ({penalty} penalty); its strength by inner cross-validated log loss.",
+    "label_forest": "Random forest of {trees} trees for {label}.",
+    "label_boosting": "Gradient boosting of the logistic loss for {label}, at most {rounds} rounds, chosen by inner "
+    "cross-validated log loss.",
 }
 """Kind of classical model → what it is, with its settings' values."""
 PREPARATION = (
@@ -250,6 +254,26 @@ def _ensembles(job: ReportJob) -> str:
     return text + (f" Averages of several models: {averages}." if averages else "")
 
 
+def _refits(settings: Settings) -> str:
+    """Sentences on what refits classical models; empty where the study asks for none."""
+    plan, evaluation, text = settings.plan, settings.evaluation, ""
+    if not settings.classical():
+        return text
+    if plan.folds > 1 and plan.repeats > 1:
+        text += f" Classical models were cross-validated {plan.repeats} times in other folds."
+    if evaluation.optimism_bootstraps:
+        text += (
+            " The C-index of classical models of all development patients was corrected for optimism by refitting in "
+            f"{evaluation.optimism_bootstraps} bootstrap resamples (Harrell et al. 1996)."
+        )
+    if evaluation.importance_permutations:
+        text += (
+            " Importance of columns: fall of the held-out C-index over "
+            f"{evaluation.importance_permutations} permutations of each (Breiman 2001)."
+        )
+    return text
+
+
 def _statistics(settings: Settings, *, survival: bool, grouped: bool) -> str:
     evaluation = settings.evaluation
     drawn = "whole groups (a patient without one is a group alone)" if grouped else "patients"
@@ -272,7 +296,8 @@ def _statistics(settings: Settings, *, survival: bool, grouped: bool) -> str:
         "(of an event at T: of being uncensored just before T). Survival probabilities were recalibrated: a slope of "
         "out-of-sample risks, and a baseline hazard of the fold's own training and validation patients. Their "
         "calibration was judged by intercept, slope and a smooth curve (Austin et al. 2020), their use by net benefit "
-        "(Vickers et al. 2008), separation by Royston's D. Sets with "
+        "(Vickers et al. 2008), separation by Royston's D; proportional hazards of each risk by scaled Schoenfeld "
+        f"residuals (Grambsch and Therneau 1994).{_refits(settings)} Sets with "
         f"fewer than {LEAST_EVENTS} events were not estimated. "
         f"{evaluation.risk_groups} risk groups were cut at values of training patients and compared by the "
         f"log-rank test{permuted}; groups in reversed order are not significant."

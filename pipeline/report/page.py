@@ -18,6 +18,8 @@ from pipeline.tables.time_units import horizon_name
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from pipeline.report.patient_pictures import PatientPicture
+
 TEMPLATES = Path(__file__).parent / "templates"
 WIDE_IMAGE_PIXELS = 560
 
@@ -93,12 +95,15 @@ class ReportContent:
         few_events: Warning of sets with few events, at the head; empty where all have enough.
         facts: Numbers at the head of the page.
         verdict: What the numbers allow to say; None where nothing predicts survival.
+        new_patient: What the headline model needs of a new patient; empty without such a model.
         no_survival_reason: Why nothing predicts survival; empty where a model does.
         remarks: Warnings of models and ensembles.
         predicted_curves: What the figure of predicted survival shows; None where there is none.
+        lowest_dice: Patient → Dice of those whose predicted masks are the worst, worst first.
         learning_curves: Figures, one per network.
         explanations: Networks with saliency maps.
-        crop_sheets: Figures of the page with all crops.
+        pictures: Patient → picture of the crop.
+        flags: Patient → what is unusual about the crop, those to inspect first on top; empty: nothing.
         registration_overlays: Figures of the patients that overlap least with the template.
         paper: The page of the paper that the study repeats; None where it repeats none.
         patient_pages: Patient → the address of the patient's own page, of patients who have one.
@@ -112,12 +117,15 @@ class ReportContent:
     few_events: str = ""
     facts: list[Fact] = field(default_factory=list)
     verdict: Verdict | None = None
+    new_patient: str = ""
     no_survival_reason: str = ""
     remarks: list[str] = field(default_factory=list)
     predicted_curves: PredictedCurves | None = None
+    lowest_dice: dict[str, float] = field(default_factory=dict)
     learning_curves: list[str] = field(default_factory=list)
     explanations: list[ExplainedNetwork] = field(default_factory=list)
-    crop_sheets: list[str] = field(default_factory=list)
+    pictures: dict[str, PatientPicture] = field(default_factory=dict)
+    flags: dict[str, str] = field(default_factory=dict)
     registration_overlays: list[str] = field(default_factory=list)
     paper: PaperPage | None = None
     patient_pages: dict[str, str] = field(default_factory=dict)
@@ -213,5 +221,6 @@ def page_templates() -> Environment:
         display_name=display_name, cell_parts=cell_parts, long=LONG_CELL, patient_columns=PATIENT_COLUMNS,
         style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
         script=(TEMPLATES / "tables.js").read_text(encoding="utf-8"),
+        viewer=(TEMPLATES / "viewer.js").read_text(encoding="utf-8"),
     )  # fmt: skip
     return environment

@@ -36,7 +36,7 @@ def pairs_and_subgroups(study: StudyResults, canvas: FigureCanvas, content: Repo
     if settings.comparisons:
         comparisons = pd.read_csv(folder / "comparisons.csv")
         listed = comparisons[comparisons["family"] == LISTED_PAIRS]
-        note = f"{len(settings.comparisons)} {PAIRS_NOTE.format(resampled=content.resampled)}{_uncompared(listed)}"
+        note = f"{len(settings.comparisons)} {PAIRS_NOTE.format(resampled=content.resampled)}"
         shown = pairs_on_page(comparisons)
         content.add_table("pairs", Table("Listed pairs", listed, shown, note=note, caveats=content.caveats))
     if settings.subgroups:
@@ -46,26 +46,32 @@ def pairs_and_subgroups(study: StudyResults, canvas: FigureCanvas, content: Repo
         content.add_table("subgroups", entry)
 
 
-def _uncompared(listed: pd.DataFrame) -> str:
-    """A sentence on each pair that could not be compared in any metric."""
-    without = listed[listed["metric"].isna()].to_dict("records")
-    return "".join(
-        f" {display_name(str(row['model_a']))} and {display_name(str(row['model_b']))}: {row['note']}."
-        for row in without
-    )
-
-
 def pairs_on_page(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Differences of the listed pairs in the headline metrics, as printed; the CSV has every metric."""
+    """Differences of the listed pairs in the headline metrics, as printed; the CSV has every metric.
+
+    A pair that could be compared in no metric has a row with the reason.
+    """
     import pandas as pd
 
-    listed = comparisons[(comparisons["family"] == LISTED_PAIRS) & comparisons["metric"].notna()]
+    listed = comparisons[comparisons["family"] == LISTED_PAIRS]
+    without = listed[listed["metric"].isna()].to_dict("records")
+    listed = listed[listed["metric"].notna()]
     shown = [name for name in dict.fromkeys(listed["metric"]) if str(name).startswith(PAIRED_ON_PAGE)]
     parts = [
         print_differences(listed, metric, ("Compared with", "Difference")).assign(Metric=metric)
         for metric in shown
     ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if without:
+        rows = [
+            {
+                "Model": display_name(str(row["model_a"])),
+                "Compared with": display_name(str(row["model_b"])),
+                "Difference": row["note"],
+            }
+            for row in without
+        ]
+        parts.append(pd.DataFrame(rows))
+    return pd.concat(parts, ignore_index=True).fillna(MISSING) if parts else pd.DataFrame()
 
 
 def subgroups_on_page(subgroups: pd.DataFrame) -> pd.DataFrame:

@@ -41,6 +41,8 @@ SUV_COLUMNS = {
 the one that was taken marked. `body` is the median SUV of all voxels that are body by uptake, `region`
 the mean in the ROI of `contours.reference_roi`, where the study has one.
 """
+ON_PATIENT_PAGE = ("Dose (MBq)", "Weight (kg)", "Units", "Decay", "Times", "Factor")
+"""Columns of the CSV that the page's table leaves to the patients' own pages."""
 DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 REGISTRATION_COLUMNS = {
     "rotation_deg": "Rotation (°)",
@@ -77,7 +79,7 @@ def suv_table(job: ReportJob) -> pd.DataFrame:
             continue
         record["body"] = (record.get("reference") or {}).get("median")
         contours = read_json(job.results / "contours" / patient_id / "contours.json")
-        record["times"] = [_time_text(entry) for entry in record.get("time_evidence") or ()]
+        record["times"] = [time_text(entry) for entry in record.get("time_evidence") or ()]
         record["region"] = (contours.get("reference") or {}).get("mean")
         row = {"Patient": patient_id}
         row.update({title: plain(record.get(key)) for key, title in SUV_COLUMNS.items()})
@@ -102,14 +104,19 @@ _TIME_NAMES = {
 }
 
 
-def _time_text(entry: dict[str, Any]) -> str:
+def time_text(entry: dict[str, Any]) -> str:
     """One element's time: `▸ series 60.0`, or `decay factors 72.0 (+7.9 %)` where it would change SUV."""
     element = str(entry["element"])
     name = next((text for start, text in _TIME_NAMES.items() if element.startswith(start)), element)
-    minutes = "?" if entry["minutes"] is None else f"{entry['minutes']:.1f}"
+    minutes = "?" if entry["minutes"] is None else clock_minutes(float(entry["minutes"]))
     percent = float(entry["suv_percent"])
     change = f" ({changed_suv(percent)})" if abs(percent) > 0.5 and not entry["chosen"] else ""
     return ("▸ " if entry["chosen"] else "") + f"{name} {minutes}{change}"
+
+
+def clock_minutes(minutes: float) -> str:
+    """Minutes after the injection; a damaged time lies years away, and the number says nothing more."""
+    return f"{minutes:.1f}" if abs(minutes) < 1e6 else "years away"
 
 
 def changed_suv(percent: float) -> str:
@@ -141,7 +148,8 @@ def without_dates(text: str) -> str:
 
 
 def suv_on_page(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of SUV with a short path: how activity was converted to g/mL, not each header value."""
+    """The table of SUV as shown: what differs between patients, and a short path; each patient's page has the rest."""
+    table = table.drop(columns=[title for title in ON_PATIENT_PAGE if title in table])
     return table.assign(**{"Path taken": [_short_path(str(text)) for text in table["Path taken"].fillna("")]})
 
 
@@ -208,19 +216,28 @@ def draw_registration(registration: pd.DataFrame, canvas: FigureCanvas) -> str |
         (axes[0, 0], "rotation_deg", "Rotation (°)"),
         (axes[0, 1], "translation_mm", "Translation at the scanner's origin (mm)"),
     ):
-        axis.scatter(rows[key], rows["overlap_after"], s=20, color=COLOURS[0], alpha=0.7, lw=0)
+        axis.scatter(rows[key], rows["overlap_after"], s=20, color=COLOURS[0], alpha=0.7, lw=0, clip_on=False)
         axis.axhline(float(rows["min_overlap"].iloc[0]), color=COLOURS[1], lw=1, ls="--")
         axis.set(xlabel=label)
     axes[0, 0].axvline(float(rows["max_rotation_deg"].iloc[0]), color=COLOURS[1], lw=1, ls="--")
     for axis in axes[0]:
         axis.set_xlim(left=0)
-    axes[0, 0].set(ylabel="Overlap with the template (Dice)", ylim=(None, 1.005))
+    axes[0, 0].set(ylabel="Overlap with the template (Dice)", ylim=(None, 1.02))
+    least = rows.nsmallest(3, "overlap_after")
+    for axis, key in ((axes[0, 0], "rotation_deg"), (axes[0, 1], "translation_mm")):
+        axis.scatter(
+            least[key],
+            least["overlap_after"],
+            s=70,
+            facecolors="none",
+            edgecolors=COLOURS[1],
+            lw=1,
+            clip_on=False,
+        )
+    # Named above the axes: beside points that lie together, names would cover one another.
+    names = ", ".join(str(patient_id) for patient_id in least["patient_id"])
+    axes[0, 0].set_title(f"ringed: {names}", fontsize=8, weight="normal", color=FAINT)
     axes[0, 1].set_title("dashed: limits", fontsize=8, weight="normal", color=FAINT)
-    for row in rows.nsmallest(3, "overlap_after").to_dict("records"):
-        axes[0, 0].annotate(
-            row["patient_id"], (row["rotation_deg"], row["overlap_after"]), xytext=(4, -2),
-            textcoords="offset points", fontsize=7, color=FAINT,
-        )  # fmt: skip
     figure.tight_layout()
     return canvas.save(figure, "registration")
 

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parent / "references.bib"
 ALWAYS = ("collins2024tripod", "molder2021", "davison1997")
 SURVIVAL = (
     "kaplan1958", "harrell1982", "uno2011", "uno2007", "hung2010", "lambert2016", "graf1999", "royston2004",
-    "austin2020", "vickers2006", "vickers2008", "holm1979", "cox1972", "efron1977", "polsterl2020",
+    "austin2020", "grambsch1994", "vickers2006", "vickers2008", "holm1979", "cox1972", "efron1977", "polsterl2020",
 )  # fmt: skip
 BY_KIND = {
     "lasso_cox": ("tibshirani1997",),
@@ -31,6 +31,10 @@ def cited_keys(settings: Settings, *, survival: bool) -> list[str]:
     keys = {*ALWAYS, *(SURVIVAL if survival else ())}
     if survival and settings.evaluation.permutations:
         keys |= {"simon2011", "besag1991"}
+    if settings.classical() and settings.evaluation.optimism_bootstraps:
+        keys.add("harrell1996")
+    if settings.classical() and settings.evaluation.importance_permutations:
+        keys.add("breiman2001")
     models = settings.models.values()
     for model in models:
         keys |= set(BY_KIND.get(model.kind, ()))
@@ -39,6 +43,8 @@ def cited_keys(settings: Settings, *, survival: bool) -> list[str]:
         keys.add("paszke2019")
     if any(model.needs.radiomics for model in models):
         keys |= {"zwanenburg2020", "vangriethuysen2017"}
+    if any(model.needs.radiomics or isinstance(model, Network) for model in models):
+        keys |= {"kocak2023", "kocak2024"}
     if settings.registration.method == "template" and settings.cohort.source in ("dicom", "nifti"):
         keys.add("avants2011")
     if settings.explain.models:

@@ -7,14 +7,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.console import progress
-from pipeline.report import methods, pairs_and_subgroups, paper, predicted_survival, quality, sections, slices
+from pipeline.report import (
+    methods,
+    pairs_and_subgroups,
+    paper,
+    patient_pages,
+    predicted_survival,
+    quality,
+    sections,
+    slices,
+)
 from pipeline.report.checklist import StudyKind, tripod_ai
 from pipeline.report.job import ReportJob, provenance
 from pipeline.report.page import ReportContent, Texts, render
 from pipeline.report.page_table import Table
+from pipeline.report.radiomics_checklists import RadiomicsKind, clear, metrics_items
 from pipeline.report.references import bibliography
 from pipeline.report.sections import StudyResults
 from pipeline.report.style import FigureCanvas
+from pipeline.settings.classical import FeatureSelecting
 from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.status import read_whole
 from pipeline.tables.whole import whole_folder
@@ -72,12 +83,16 @@ def _write(job: ReportJob, out: Path) -> None:
         provenance(job),
     )
     content.add_table("tripod_ai", Table(CHECKLIST_TITLE, tripod_ai(_kind_of(study, external=external))))
+    if (radiomics := _radiomics_kind(study, external=external)) is not None:
+        content.add_table("clear", Table("CLEAR, item by item", clear(radiomics)))
+        content.add_table("metrics_score", Table("METRICS, item by item", metrics_items(radiomics)))
     _write_tables(content, out / "tables")
     survival = not content.no_survival_reason
     (out / "references.bib").write_text(bibliography(job.settings, survival=survival), encoding="utf-8")
-    pages = {"index.html": True, "quality.html": content.crop_sheets, "paper.html": content.paper}
+    pages = {"index.html": True, "quality.html": content.pictures, "paper.html": content.paper}
     for name in (name for name, there_is in pages.items() if there_is):
         (out / name).write_text(render(job, content, texts, canvas.folder, name), encoding="utf-8")
+    patient_pages.write_pages(study, content, out)
 
 
 def _kind_of(study: StudyResults, *, external: bool) -> StudyKind:
@@ -89,6 +104,27 @@ def _kind_of(study: StudyResults, *, external: bool) -> StudyKind:
         images=settings.cohort.source in ("dicom", "nifti"),
         several_centres=study.cohort["centre"].nunique() > 1,
         clinical=any(model.clinical for model in settings.models.values()),
+    )
+
+
+def _radiomics_kind(study: StudyResults, *, external: bool) -> RadiomicsKind | None:
+    """What decides which items of the radiomics checklists are answered; None without features and networks."""
+    job, settings = study.job, study.job.settings
+    models = settings.models.values()
+    features = any(model.needs.radiomics for model in models)
+    networks = settings.networks().values()
+    if not (features or networks):
+        return None
+    return RadiomicsKind(
+        study=_kind_of(study, external=external),
+        features=features,
+        networks=bool(networks),
+        masks=any("mask" in network.gives() for network in networks),
+        stability=any(model.needs.min_icc > 0 for model in models),
+        redundant=any(isinstance(model, FeatureSelecting) and model.spearman < 1 for model in models),
+        explained=bool(settings.explain.models),
+        simple=bool(job.baseline),
+        one_modality=len(settings.crop.channels) == 1 or settings.cohort.source not in ("dicom", "nifti"),
     )
 
 

@@ -26,6 +26,7 @@ from pipeline.report import (
 )
 from pipeline.report.formatting import display_name, format_number
 from pipeline.report.job import ReportJob
+from pipeline.report.mask_classes import unresolved_distances
 from pipeline.report.page import ExplainedNetwork, ReportContent
 from pipeline.report.page_table import Table
 from pipeline.report.style import FigureCanvas
@@ -62,10 +63,13 @@ MASKS_NOTE = (
     "Dice: mean over patients, 1 = the same mask. HD95 (95th percentile of surface distance) and ASSD (mean "
     "surface distance): median over patients, lower is better."
 )
+VOXEL_NOTE = "A distance of one voxel of the crop or less is not resolved, and no result."
 ADDED_VALUE_NOTE = (
     "Cox models on held-out risks: the risk of this model together with that of the other one, compared "
     "with that of the other one alone."
 )
+WORST_MASKS = 5
+"""Patients that are named below the figure of Dice."""
 EXPLAINED_OUTPUTS = {"risk": "risk", "label": "first label", "mask": "tumour probability"}
 
 
@@ -121,10 +125,20 @@ def cohort(study: StudyResults, canvas: FigureCanvas, content: ReportContent) ->
     content.add_figure("flow", flow.draw_flow(counted, canvas))
     patients = tables.cohort_table(study.cohort, job.settings.cohort.time_unit)
     content.add_table("cohort", Table("Patients", patients))
-    content.add_table("problems", Table("Patients with problems", problems))
+    content.add_table("problems", problem_table(problems))
     content.resampled = resampled_unit(study.cohort)
     content.facts = head.facts(study)
     content.verdict = head.study_verdict(study, counted)
+    content.new_patient = head.new_patient(job)
+
+
+def problem_table(problems: pd.DataFrame) -> Table:
+    """Patients with problems, by severity: those left out first, then those used with a warning."""
+    left_out = problems["state"].eq("excluded")
+    counted = [problems.loc[rows, "patient_id"].nunique() for rows in (left_out, ~left_out)]
+    note = f"{counted[0]} left out, which come first; {counted[1]} with a warning."
+    ordered = problems.assign(_used=~left_out).sort_values(["_used", "patient_id"], kind="stable")
+    return Table("Patients with problems", ordered.drop(columns="_used"), note=note)
 
 
 def survival(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
@@ -138,7 +152,9 @@ def survival(study: StudyResults, canvas: FigureCanvas, content: ReportContent) 
     trained_on = tables.training_sizes(study.splits, study.cohort)
     times = (settings.evaluation.horizons_days, settings.cohort.time_unit)
     scores = tables.performance(metrics, *times, trained_on)
-    content.add_table("masks", Table("Masks of the networks", scores.masks, note=MASKS_NOTE, caveats=shared))
+    masks = unresolved_distances(scores.masks, max(settings.crop.spacing_mm))
+    note = MASKS_NOTE if settings.cohort.source in ("slices", "generated") else f"{MASKS_NOTE} {VOXEL_NOTE}"
+    content.add_table("masks", Table("Masks of the networks", scores.masks, masks, note=note, caveats=shared))
     content.add_table("boxes", Table("Boxes of the networks", scores.boxes, caveats=shared))
     content.add_table("labels", Table("Class outcomes", scores.labels, caveats=shared))
     # Without outcomes the column of events is empty.
@@ -187,7 +203,7 @@ def _survival_figures(study: StudyResults, canvas: FigureCanvas, content: Report
     concordance = forests.draw_concordance(metrics, job.simulated_truths(), canvas)
     content.add_figure("concordance", concordance)
     comparisons = pd.read_csv(folder / "comparisons.csv")
-    content.add_figure("differences", forests.draw_differences(comparisons, canvas))
+    content.add_figure("differences", forests.draw_differences(comparisons, job.simulated_truths(), canvas))
     curves = pd.read_csv(folder / "km.csv")
     content.add_figure("kaplan_meier", survival_figures.draw_kaplan_meier(curves, metrics, job, canvas))
     over_time = pd.read_csv(folder / "time_curves.csv")
@@ -211,9 +227,14 @@ def models(study: StudyResults, canvas: FigureCanvas, content: ReportContent) ->
 
     chosen = feature_tables.chosen_variables(study.job)
     note = feature_tables.VARIABLES_NOTE
-    content.add_table("variables", Table("Variables of the linear models", chosen, note=note))
+    shown = feature_tables.variables_on_page(chosen)
+    content.add_table("variables", Table("Variables of the linear models", chosen, shown, note=note))
     if (path := study.job.features) is not None:
         content.add_table("radiomics", Table("Radiomics features", feature_tables.radiomics_overview(path)))
+    importance = pd.read_csv(study.job.results / "metrics" / "importance.csv")
+    shown = feature_tables.importance_on_page(importance)
+    note = feature_tables.IMPORTANCE_NOTE
+    content.add_table("importance", Table("Importance of columns", importance, shown, note=note))
     measured = pd.DataFrame() if study.job.stability is None else pd.read_csv(study.job.stability)
     if len(measured):
         shown = feature_tables.stability_summary(measured)
@@ -232,6 +253,9 @@ def training(study: StudyResults, canvas: FigureCanvas, content: ReportContent) 
         table = read_frame(job.results / "ensemble" / f"{model}.parquet")
         if "dice" in table and table["dice"].notna().any():
             masks[model] = table
+            lowest = table.dropna(subset=["dice"]).nsmallest(WORST_MASKS, "dice")
+            found = zip(lowest["patient_id"].astype(str), lowest["dice"].astype(float), strict=True)
+            content.lowest_dice = content.lowest_dice or dict(found)
     content.add_table("training", Table("Cost of training", learning_curves.training_cost(job)))
     content.add_figure("dice", learning_curves.draw_dice(masks, canvas))
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 CT_WINDOW = (-160.0, 240.0)
 MANUAL, PREDICTED = COLOURS[2], COLOURS[1]
-TILE_PIXELS = 128
-"""Size of a slice in the sheets of all crops, at most."""
 Mask = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.float32]
 
@@ -297,11 +295,3 @@ def _legend(figure: Any, examples: list[Example]) -> None:
             handles.append(Line2D([], [], color=PREDICTED, ls="--", label="predicted, out of sample"))
     if handles:
         figure.legend(handles=handles, loc="lower right", ncols=max(2, len(handles)), fontsize=8)
-
-
-def block_means(image: Image) -> Image:
-    """A slice (y, x) that is larger than a tile, reduced by the mean of square blocks."""
-    step = max(1, -(-max(image.shape) // TILE_PIXELS))
-    y, x = (n // step for n in image.shape)
-    blocks = image[: y * step, : x * step].reshape(y, step, x, step)
-    return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)

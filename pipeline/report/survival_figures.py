@@ -12,6 +12,9 @@ from pipeline.report.style import COLOURS, FAINT, WIDTH, FigureCanvas
 if TYPE_CHECKING:
     import pandas as pd
 
+LEAST_AT_RISK = 0.1
+"""Share of a group's patients below which its curve rests on too few to be read."""
+
 
 def group_name(group: int, count: int) -> str:
     """Name of a risk group, 1 = lowest risk, of `count` groups."""
@@ -30,6 +33,8 @@ def draw_kaplan_meier(
 ) -> str | None:
     """Kaplan–Meier curves of the headline model's risk groups, numbers at risk below, a panel per set.
 
+    All panels have one axis of time. Where fewer than a tenth of a group are at risk, its curve is thin and grey.
+
     Args:
         curves: `km.csv`.
         metrics: `metrics.csv`, for the log-rank p-values.
@@ -47,14 +52,15 @@ def draw_kaplan_meier(
     time_axis = TimeAxis.of(job.settings.cohort.time_unit, float(curves["time"].max()))
     width = WIDTH if len(sets) > 1 else 0.6 * WIDTH
     shape = {"height_ratios": [4.4, 0.35 + 0.3 * count]}
-    figure, axes = canvas.new(width, 3.7 + 0.25 * count, 2, len(sets), sharex="col", gridspec_kw=shape)
+    figure, axes = canvas.new(width, 3.7 + 0.25 * count, 2, len(sets), sharex=True, gridspec_kw=shape)
+    ticks = time_axis.ticks(float(curves["time"].max()))
     for column, name in enumerate(sets):
         part = curves[curves["set"] == name]
         _survival_panel(axes[0, column], part, count, time_axis)
         logrank = value_of(metrics, model, name, "logrank_p")
         test = "" if logrank is None else f", log-rank p {format_p_relation(logrank)}"
         axes[0, column].set_title(f"{name.capitalize()}{test}")
-        _at_risk_panel(axes[1, column], part, count, time_axis)
+        _at_risk_panel(axes[1, column], part, count, time_axis, ticks)
     figure.tight_layout()
     return canvas.save(figure, f"kaplan_meier_{model}")
 
@@ -64,13 +70,19 @@ def _survival_panel(axis: Any, part: pd.DataFrame, count: int, time_axis: TimeAx
         curve = curve.sort_values("time")
         time, colour = curve["time"] / time_axis.days, COLOURS[(int(group) - 1) % len(COLOURS)]
         label = group_name(int(group), count)
-        axis.step(time, curve["survival"], where="post", color=colour, lw=1.8, label=label)
-        axis.fill_between(
-            time, curve["ci_low"], curve["ci_high"], step="post", color=colour, alpha=0.13, lw=0
-        )
+        axis.step(time, curve["survival"], where="post", color=FAINT, lw=0.8)
+        sure = well_followed(curve)
+        axis.step(time[:sure], curve["survival"][:sure], where="post", color=colour, lw=1.8, label=label)
+        low, high = curve["ci_low"][:sure], curve["ci_high"][:sure]
+        axis.fill_between(time[:sure], low, high, step="post", color=colour, alpha=0.13, lw=0)
     axis.set(ylim=(0, 1.02), ylabel="Event-free probability")
     axis.set_xlim(left=0)
     axis.legend(loc="best", fontsize=8)
+
+
+def well_followed(curve: pd.DataFrame) -> int:
+    """Rows of a group's curve, sorted by time, at which a tenth of its patients or more are at risk."""
+    return int((curve["at_risk"] >= LEAST_AT_RISK * float(curve["at_risk"].max())).sum())
 
 
 def at_risk(curve: pd.DataFrame, time: float) -> int:
@@ -83,9 +95,10 @@ def at_risk(curve: pd.DataFrame, time: float) -> int:
     return int(later["at_risk"].iloc[0]) if len(later) else 0
 
 
-def _at_risk_panel(axis: Any, part: pd.DataFrame, count: int, time_axis: TimeAxis) -> None:
+def _at_risk_panel(
+    axis: Any, part: pd.DataFrame, count: int, time_axis: TimeAxis, ticks: list[float]
+) -> None:
     groups = sorted(int(g) for g in part["group"].unique())
-    ticks = time_axis.ticks(float(part["time"].max()))
     for row, group in enumerate(groups):
         curve, colour = part[part["group"] == group], COLOURS[(group - 1) % len(COLOURS)]
         for tick in ticks:

@@ -21,7 +21,7 @@ from pipeline.report.formatting import (
     is_known,
 )
 from pipeline.report.job import ReportJob
-from pipeline.report.mask_classes import class_columns
+from pipeline.report.mask_classes import MASK_COLUMNS, class_columns
 from pipeline.report.survival_figures import group_name, survival_at
 from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.splits import Splits
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
 
 NOT_ESTIMATED = ": not estimated"
 """Ends the note of a score that a set has too few events for."""
-MASK_COLUMNS = {
-    "Dice": "dice",
-    "HD95, mm": "hd95_mm",
-    "ASSD, mm": "assd_mm",
-    "F1 of all pixels": "pixel_f1",
-    "IoU of all pixels": "pixel_iou",
-}
-"""Title → metric of masks; the last two only of slices."""
 MOST_LEVELS = 6
 """Distinct values up to which a clinical column is counted rather than summarised."""
 
@@ -187,15 +179,14 @@ def performance(
 
 
 def _label_columns(metrics: pd.DataFrame) -> dict[str, str]:
-    """Title → metric of every class outcome: accuracy, AUC and F1."""
+    """Title → metric of every class outcome: accuracy, AUC, F1, Brier score and slope of the calibration."""
     titles = {"accuracy": "accuracy", "auc": "AUC", "f1": "F1"}
-    columns = {}
-    for metric in metrics["metric"].unique():
-        name, _, score = str(metric).rpartition("_")
-        if name.startswith("label_") and score in titles:
-            label = display_name(name.removeprefix("label_")).capitalize()
-            columns[f"{label}, {titles[score]}"] = str(metric)
-    return columns
+    titles |= {"brier": "Brier", "calibration_slope": "slope"}
+    names = [name for name in map(str, metrics["metric"].unique()) if name.startswith("label_")]
+    return {
+        f"{display_name(name[6:].removesuffix(f'_{score}')).capitalize()}, {title}": name
+        for name in names for score, title in titles.items() if name.endswith(f"_{score}")
+    }  # fmt: skip
 
 
 def _wide(metrics: pd.DataFrame, columns: dict[str, str], trained_on: str = "") -> pd.DataFrame:

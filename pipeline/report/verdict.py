@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.metrics.time_dependent import LEAST_EVENTS
 from pipeline.report.flow import SetSize
 from pipeline.report.forests import Estimate, sets_in
-from pipeline.report.formatting import display_name, format_interval, format_number, is_known
+from pipeline.report.formatting import display_name, format_interval, format_number, is_known, isolated
 from pipeline.report.job import ReportJob
 from pipeline.tables.time_units import horizon_name
 
@@ -79,7 +79,7 @@ def verdict(job: ReportJob, evaluated: Evaluated) -> Verdict | None:
     sets = sets_in(evaluated.metrics[evaluated.metrics["metric"] == "c_index"])
     if not model or not sets:
         return None
-    endpoint = job.settings.cohort.endpoint_name
+    endpoint = isolated(job.settings.cohort.endpoint_name)
     name = display_name(model)
     question = f"Does {name} rank patients by {endpoint} better than chance?"
     if against:

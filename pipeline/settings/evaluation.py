@@ -37,6 +37,20 @@ class EvaluationSettings(Section):
         description="Largest number of permutations, each a refit of everything, that test the risk groups of "
         "cross-validated patients (classical models that are quick to fit); 0: none, and no p-value.",
     )
+    optimism_bootstraps: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Number of bootstrap resamples in which each classical model is refitted, selection and tuning "
+        "included, to correct the C-index of a model of all development patients for its optimism (Harrell); 0: none.",
+    )
+    importance_permutations: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Number of permutations of each column among test patients that measure its importance to each "
+        "classical model; 0: none.",
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of the intervals.")
     compare_with: str = Field(
         "", description="Model or ensemble that the others are compared with; empty: the first ensemble."
@@ -84,3 +98,9 @@ class ReportSettings(Section):
     """What the report shows."""
 
     examples: int = Field(6, ge=1, le=24, description="Number of patients shown with slices and contours.")
+    viewer: Literal["off", "crop"] = Field(
+        "crop",
+        description="Whether each patient's page holds the crop as volumes for a viewer (`crop`), or pictures only "
+        "(`off`). A head in three dimensions can be recognised as a face: `off` where crops show one and the "
+        "report is passed on.",
+    )

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field
 
-from pipeline.settings import classical, deepsurv
+from pipeline.settings import classical, deepsurv, label_models
 from pipeline.settings.models import REGISTERED, Model, read_model
 from pipeline.settings.network import Network
 from pipeline.settings.networks import chest_ct, deepmts, disks, hecktor, pet_multiscale
 
-MODULES = (deepmts, hecktor, pet_multiscale, disks, chest_ct, classical, deepsurv)
+MODULES = (deepmts, hecktor, pet_multiscale, disks, chest_ct, classical, deepsurv, label_models)
 """Modules whose classes register themselves as they are imported; a module of new networks joins here."""
 
 

@@ -22,7 +22,8 @@ class PlanSettings(Section):
         ge=1,
         le=20,
         description="With `folds: 1`: how often training is repeated, each time with other validation patients and "
-        "other initial weights.",
+        "other initial weights. With more folds: how often classical models are cross-validated, each time in other "
+        "folds, of which the metrics give the spread of the C-index; networks are trained in the first ones only.",
     )
     validation_fraction: float = Field(
         0.2,
@@ -48,8 +49,6 @@ class PlanSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> PlanSettings:
-        if self.folds > 1 and self.repeats > 1:
-            raise ValueError("repeats are for folds: 1; with more folds every fold is one run")
         if self.folds == 1 and self.by_centre:
             raise ValueError("by_centre holds out centres, and folds: 1 holds out nobody")
         if self.folds == 1 and self.validation_fraction == 0:

@@ -44,6 +44,12 @@ class ResourceSettings(Section):
         description="Where the parts of large steps are computed: `local`, or the address of a dask scheduler "
         "(`tcp://host:8786`) whose workers can import this checkout and read its files. Tables are the same.",
     )
+    container: str = Field(
+        "",
+        description="Container image that jobs run in with `--software-deployment-method apptainer`: an OCI address "
+        "such as `docker://registry/suvival:0.1.0`, or the path of a `.sif` file; empty: none. `make container` "
+        "builds one from `envs/Containerfile`.",
+    )
     seconds_per_step: dict[str, float] = Field(
         default_factory=dict,
         description="Seconds of one optimiser step by network, `{model: seconds}`: `ms_per_step` of a finished "

@@ -9,6 +9,7 @@ from pipeline.survival.cox_models import fit_clinical_cox, fit_column, fit_featu
 from pipeline.survival.deepsurv import fit_deepsurv
 from pipeline.survival.estimator import Context, FittedModel, Fitter
 from pipeline.survival.harmonise import Harmoniser
+from pipeline.survival.label_models import fit_label_boosting, fit_label_forest, fit_logistic
 from pipeline.survival.patients import Patients
 from pipeline.survival.penalised import fit_lasso
 from pipeline.survival.signatures import fit_hecktor, fit_signed_bagging, fit_univariate
@@ -27,8 +28,11 @@ FITTERS: dict[str, Fitter] = {
     "survival_svm": fit_svm,
     "signed_bagging": fit_signed_bagging,
     "deepsurv": fit_deepsurv,
+    "logistic": fit_logistic,
+    "label_forest": fit_label_forest,
+    "label_boosting": fit_label_boosting,
 }
-"""Kind of a model in `pipeline/settings/classical.py` → the function that fits it."""
+"""Kind of a classical model → the function that fits it."""
 
 
 def fit_preprocessed(model: ClassicalModel, train: Patients, context: Context) -> FittedModel:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +13,26 @@ import numpy as np
 from pipeline.errors import ModelError
 from pipeline.metrics.concordance import concordance_index
 from pipeline.metrics.stability import PerturbedFeatures
-from pipeline.settings.classical import ClassicalModel
-from pipeline.survival.deep_feature_blocks import DeepSource, fit_estimator, with_deep_features
-from pipeline.survival.estimator import Context, FittedModel, Learner
-from pipeline.survival.patients import Patients, load_patients, with_features
+from pipeline.settings.label_models import LabelModel
+from pipeline.survival.deep_feature_blocks import fit_estimator
+from pipeline.survival.estimator import Context, FittedModel
+from pipeline.survival.internal_validation import (
+    ColumnImportance,
+    Fit,
+    InternalValidation,
+    bootstrap_optimism,
+    not_refitted_reason,
+    permutation_importance,
+    repeated,
+)
+from pipeline.survival.label_job import fit_label_model
+from pipeline.survival.model_job import ModelJob, StudyData, patients_of_fold
+from pipeline.survival.patients import Patients, load_patients
 from pipeline.survival.permutation_test import PermutationTest, no_test_reason, permutation_test
 from pipeline.survival.survival_probabilities import SurvivalProbabilities, recalibrate
-from pipeline.tables.predicted_features import contour_caveats, read_predicted_features
+from pipeline.tables.predicted_features import contour_caveats
 from pipeline.tables.predictions import OUT_OF_SAMPLE, survival_column, write_predictions
-from pipeline.tables.splits import FoldSet, Splits, read_splits
+from pipeline.tables.splits import FoldSet, read_splits
 from pipeline.tables.status import stage_folder
 from pipeline.tables.whole import write_text
 
@@ -32,70 +42,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ModelJob:
-    """A classical model to be fitted in every fold.
-
-    Attributes:
-        name: The model's name in the study.
-        model: Its settings.
-        features: `features.parquet`; None for models without features.
-        outcomes: `cohort.parquet`.
-        splits: `splits.json`.
-        horizons_days: Times of the survival probabilities.
-        seed: The study's seed.
-        threads: CPU threads.
-        predicted: Features on predicted contours, a table per fold, in place of `features`.
-        stability: `stability.parquet`, for models with `min_icc`.
-        learner: Trains networks on columns; only DeepSurv needs it.
-        deep: Cross-fitted deep features, for models that name a network.
-        permutations: Largest number of permutations of the test of cross-validated risk groups.
-        risk_groups: Number of risk groups that this test compares.
-    """
-
-    name: str
-    model: ClassicalModel
-    features: Path | None
-    outcomes: Path
-    splits: Path
-    horizons_days: tuple[float, ...]
-    seed: int
-    threads: int = 1
-    predicted: tuple[Path, ...] = ()
-    stability: Path | None = None
-    learner: Learner | None = None
-    deep: DeepSource | None = None
-    permutations: int = 0
-    risk_groups: int = 2
-
-    @property
-    def needs_features(self) -> bool:
-        """Whether the model reads a feature table at all."""
-        return self.model.needs.radiomics
-
-
-@dataclass(frozen=True)
-class StudyData:
-    """What all folds of a model are fitted from.
-
-    Attributes:
-        patients: All usable patients.
-        splits: The folds.
-        perturbed: Features under perturbed contours, where the model needs them.
-    """
-
-    patients: Patients
-    splits: Splits
-    perturbed: PerturbedFeatures | None
-
-
 def fit_model(job: ModelJob, out: Path) -> None:
     """Fit a classical model in every fold, each within its training patients only.
 
     Writes `out/fold{k}/predictions.parquet` (train, validation, test, external; predictions
     of train are in-sample) and `out/fold{k}/model.json` (chosen features, coefficients,
     penalty, baseline hazard and its source, C-indices of train and test, warnings), and
-    `out/permutations.json`, the test of the risk groups of all held-out patients.
+    `out/permutations.json`, the test of the risk groups of all held-out patients, and
+    `out/validation.json`, further repeats, optimism and importance of columns, where they are asked for.
+    A model of a class outcome writes probabilities of its class instead (:mod:`pipeline.survival.label_job`).
 
     Raises:
         ModelError: A patient lacks features, or the model cannot be fitted; names the fold.
@@ -111,6 +66,9 @@ def fit_model(job: ModelJob, out: Path) -> None:
     table = job.features if job.needs_features and not job.predicted else None
     perturbed = PerturbedFeatures.read(job.stability) if job.stability else None
     study = StudyData(load_patients(job.outcomes, table), read_splits(job.splits), perturbed)
+    if isinstance(job.model, LabelModel):
+        fit_label_model(job, job.model, study, out)
+        return
     for fold in range(len(study.splits.folds)):
         try:
             # Several jobs share a machine; a BLAS that uses all cores makes each of them slower.
@@ -121,6 +79,18 @@ def fit_model(job: ModelJob, out: Path) -> None:
             raise
     test = _test_risk_groups(job, study)
     write_text(out / "permutations.json", json.dumps(test.plain(), indent=1) + "\n")
+    validation = _validate(job, study)
+    write_text(out / "validation.json", json.dumps(validation.plain(), indent=1) + "\n")
+
+
+def _fitter(job: ModelJob, study: StudyData) -> Fit:
+    """Fits the whole model on given patients of a fold."""
+
+    def fit(fold: int, train: Patients, validation: Patients) -> FittedModel:
+        context = Context(job.seed + fold, job.threads, validation, study.perturbed, job.learner)
+        return fit_estimator(job.model, train, context)
+
+    return fit
 
 
 def _test_risk_groups(job: ModelJob, study: StudyData) -> PermutationTest:
@@ -129,29 +99,43 @@ def _test_risk_groups(job: ModelJob, study: StudyData) -> PermutationTest:
     reason = no_test_reason(job.model, study.patients, study.splits, job.permutations)
     if reason:
         return PermutationTest(None, None, 0, job.risk_groups, reason)
-
-    def fit(fold: int, train: Patients, validation: Patients) -> FittedModel:
-        return fit_estimator(job.model, train, Context(job.seed + fold, job.threads, validation))
-
     with threadpool_limits(job.threads):
         return permutation_test(
-            fit, study.patients, study.splits, job.risk_groups, job.permutations, job.seed
+            _fitter(job, study), study.patients, study.splits, job.risk_groups, job.permutations, job.seed
         )
 
 
-def _patients_of_fold(job: ModelJob, study: StudyData, fold: int) -> Patients:
-    """Patients with the features that differ between folds: of predicted contours, deep features."""
-    patients = study.patients
-    if job.needs_features and job.predicted:
-        frame = read_predicted_features(job.predicted, study.splits, fold)
-        patients = with_features(patients.table, frame, str(job.predicted[fold]))
-    if job.deep is not None:
-        patients = with_deep_features(patients, job.deep, fold, study.splits)
-    return patients
+def _validate(job: ModelJob, study: StudyData) -> InternalValidation:
+    """Repeats, optimism and importance, as far as the study asks for them."""
+    from threadpoolctl import threadpool_limits
+
+    splits = study.splits
+    held_out = any(fold.test for fold in splits.folds)
+    if not (splits.repeats or job.optimism_bootstraps or job.importance_permutations):
+        return InternalValidation()
+    if reason := not_refitted_reason(job.model):
+        return InternalValidation(reason=reason)
+    fit, patients = _fitter(job, study), study.patients
+    first = splits.folds[0]
+    development = patients.select([*first.train, *first.validation, *first.test])
+    try:
+        with threadpool_limits(job.threads):
+            repeats = repeated(fit, patients, splits.repeats)
+            optimism = None
+            if job.optimism_bootstraps:
+                optimism = bootstrap_optimism(fit, development, job.optimism_bootstraps, job.seed)
+            importance: tuple[ColumnImportance, ...] = ()
+            if job.importance_permutations and held_out:
+                importance = permutation_importance(
+                    fit, patients, splits, job.importance_permutations, job.seed
+                )
+    except ModelError as error:
+        return InternalValidation(reason=f"the model cannot be refitted: {error.problem}")
+    return InternalValidation(repeats, optimism, importance, job.importance_permutations)
 
 
 def _fit_fold(job: ModelJob, study: StudyData, fold: int, out: Path) -> None:
-    patients = _patients_of_fold(job, study, fold)
+    patients = patients_of_fold(job, study, fold)
     sets = {name: patients.select(ids) for name, ids in study.splits.sets(fold).items()}
     train, validation = sets["train"], sets["validation"]
     context = Context(job.seed + fold, job.threads, validation, study.perturbed, job.learner)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import SettingsError, TableError
+from pipeline.settings.label_models import LabelModel
 from pipeline.settings.losses import LossSettings
 from pipeline.settings.models import Model
 from pipeline.settings.network import Network
@@ -67,7 +68,7 @@ def plain_number(text: str) -> str:
 
 
 def require_label_classes(models: Mapping[str, Model], values: Mapping[str, Sequence[str]]) -> None:
-    """Refuse labels of networks whose values are not their classes 0, 1, …, or of which a class has nobody.
+    """Refuse labels of models whose values are not their classes 0, 1, …, or of which a class has nobody.
 
     Args:
         models: Models of the study.
@@ -77,6 +78,8 @@ def require_label_classes(models: Mapping[str, Model], values: Mapping[str, Sequ
         SettingsError: Naming the model, the label, its values, and the setting that gives them classes.
     """
     for name, model in models.items():
+        if isinstance(model, LabelModel):
+            _require_two_classes(f"models.{name}", model.label, values[model.label])
         if not isinstance(model, Network) or "labels" not in model.gives():
             continue
         if not model.losses.labels:
@@ -87,6 +90,20 @@ def require_label_classes(models: Mapping[str, Model], values: Mapping[str, Sequ
             )
         for label in model.losses.labels:
             _require_classes(f"models.{name}.losses", label, values[label], model.losses)
+
+
+def _require_two_classes(where: str, label: str, texts: Sequence[str]) -> None:
+    """Refuse a label that does not have the classes 0 and 1, each of somebody."""
+    known = sorted({plain_number(text) for text in texts if not is_blank(text)})
+    if known != ["0", "1"]:
+        example = ", ".join(f"{text}: {number}" for number, text in enumerate(known[:2]))
+        raise SettingsError(
+            f"label {label!r} has not the two classes 0 and 1",
+            where=f"{where}.label",
+            expected="0 and 1, each of a patient at least, blank where it is not known",
+            got=", ".join(map(repr, known[:FEWEST_SHOWN])) or "no patient with a known value",
+            action=f"state the class of each value, e.g. cohort.labels: {{{label}: {{{example}}}}}",
+        )
 
 
 def _require_classes(where: str, label: str, texts: Sequence[str], losses: LossSettings) -> None:

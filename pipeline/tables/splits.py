@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -44,12 +44,15 @@ class Splits:
         external: Patients that every fold predicts and none learns from.
         seed: Seed of the draw.
         subsets: Name of a subset of the cohort → its patients.
+        repeats: Folds of each further cross-validation of the same patients, by which only the spread of
+            classical models is judged.
     """
 
     folds: tuple[Fold, ...]
     external: tuple[str, ...]
     seed: int
     subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    repeats: tuple[tuple[Fold, ...], ...] = ()
 
     def of_subset(self, name: str) -> Splits:
         """The same sets without the patients who are not of a subset; empty name: all patients."""
@@ -86,11 +89,14 @@ def read_splits(path: Path) -> Splits:
     """Read folds from JSON."""
     with own_result(path, "JSON with the patients of every fold"):
         raw = json.loads(path.read_text(encoding="utf-8"))
-        folds = tuple(
-            Fold(*(tuple(fold[name]) for name in ("train", "validation", "test"))) for fold in raw["folds"]
-        )
         subsets = {name: tuple(ids) for name, ids in raw["subsets"].items()}
-        return Splits(folds, tuple(raw["external"]), raw["seed"], subsets)
+        repeats = tuple(_folds(division) for division in raw.get("repeats", ()))
+        return Splits(_folds(raw["folds"]), tuple(raw["external"]), raw["seed"], subsets, repeats)
+
+
+def _folds(rows: Sequence[Mapping[str, Sequence[str]]]) -> tuple[Fold, ...]:
+    """Folds from plain values."""
+    return tuple(Fold(*(tuple(row[name]) for name in ("train", "validation", "test"))) for row in rows)
 
 
 def stratified_folds(event: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.int64]:

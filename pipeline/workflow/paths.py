@@ -152,9 +152,9 @@ class StudyPaths:
         """Checkpoints of a training: no output, as Snakemake removes the outputs of a stopped job."""
         return f"{self.results}/checkpoints/{model}_{fold}"
 
-    def permutations(self, model: str = MODEL) -> str:
-        """Test of a classical model's cross-validated risk groups."""
-        return f"{self.results}/models/{model}/permutations.json"
+    def refits(self, what: str, model: str = MODEL) -> str:
+        """What refits of a classical model say: `permutations` of its risk groups, or its `validation`."""
+        return f"{self.results}/models/{model}/{what}.json"
 
     def ensemble(self, name: str = "{ensemble}") -> str:
         """Risks of an ensemble, averaged over folds and models."""

@@ -126,7 +126,8 @@ def shared_outputs(paths: StudyPaths) -> Iterable[str]:
     for network in study.settings.contour_networks():
         yield from (paths.predicted_features(network, fold) for fold in study.folds)
     yield from paths.folds(*study.settings.models)
-    yield from (paths.permutations(model) for model in study.classical)
+    yield from (paths.refits("permutations", model) for model in study.classical)
+    yield from (paths.refits("validation", model) for model in study.classical)
     for network in study.networks:
         yield from (paths.cross(network, number) for number in study.cross_folds)
         yield paths.explanation(network)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,11 @@ pytestmark = [needs_browser, pytest.mark.xdist_group("browser")]
 
 WIDTHS = (390, 768, 1400)
 # Pages and the least number of images on them.
-PAGES = {"index.html": 9, "quality.html": 1}
-LOADED = "Promise.all([...document.images].map(i => i.decode().then(() => i.src, () => null)))"
+PAGES = {"index.html": 9, "quality.html": 8, "patients/A1.html": 0}
+LOADED = """Promise.all([...document.images].map(i => {
+  i.loading = 'eager';
+  return i.decode().then(() => i.src, () => null);
+}))"""
 STRETCHED = """[...document.images].filter(i => Math.abs(i.width / i.height
   - i.getAttribute('width') / i.getAttribute('height')) > 0.02).map(i => i.src)"""
 TABLE = "document.querySelector('[aria-label=Discrimination]')"
@@ -95,6 +99,33 @@ def test_a_table_is_searched(browser: Chromium, report: Path) -> None:
     assert found == [row for row in everything if "auc" in row.lower()] and found
     count = browser.evaluate(f"{box}.querySelector('.count').textContent")
     assert count == f"{len(found)} of {len(everything)}"
+
+
+def test_the_viewer_shows_volumes_and_blends(browser: Chromium, report: Path) -> None:
+    browser.open(report / "patients" / "A1.html", 1400)
+    status = "document.querySelector('#viewer [role=status]').textContent"
+    browser.evaluate("document.querySelector('#viewer button').click()")
+    browser.wait_for(f"!['', 'loading …'].includes({status})")
+    assert browser.evaluate(status).startswith("Scroll")
+    viewer = "document.getElementById('viewer').viewer"
+    names = browser.evaluate(f"{viewer}.volumes.map(v => v.name)")
+    assert names == ["ct.nii.gz", "pet.nii.gz", "manual.nii.gz", "predicted.nii.gz"]
+    browser.evaluate("document.querySelector('.controls input').value = 0.9")
+    browser.evaluate("document.querySelector('.controls input').dispatchEvent(new Event('input'))")
+    assert browser.evaluate(f"{viewer}.volumes[1].opacity") == pytest.approx(0.9)
+    before = browser.evaluate(f"[...{viewer}.scene.crosshairPos]")
+    browser.evaluate("document.querySelector('canvas').scrollIntoView({ behavior: 'instant' })")
+    box = browser.evaluate(
+        "(r => [r.x + r.width / 8, r.y + r.height / 2])(document.querySelector('canvas').getBoundingClientRect())"
+    )
+    browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=box[0], y=box[1])
+    scroll = {"type": "mouseWheel", "x": box[0], "y": box[1], "deltaX": 0, "deltaY": 120}
+    browser.call("Input.dispatchMouseEvent", **scroll)
+    browser.wait_for(
+        f"JSON.stringify([...{viewer}.scene.crosshairPos]) !== '{json.dumps(before, separators=(',', ':'))}'"
+    )
+    assert browser.complaints() == []
+    assert not [url for url in browser.requested() if not url.startswith(("file:", "data:", "blob:"))]
 
 
 def test_print_opens_what_is_closed_and_cuts_nothing(browser: Chromium, report: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.__main__ import main
@@ -106,6 +107,27 @@ def test_a_spoilt_bundle_is_refused(
     assert main(["show", "--bundle", str(bundle)]) == 1
     output = capsys.readouterr().err
     assert output.startswith("error: ") and output.count("\n") == 1
+
+
+def test_500_bundles_with_one_byte_changed_are_refused(bundle: Path) -> None:
+    """Any file, any place, any other byte: refused each time, in a message that names the file."""
+    chance = np.random.default_rng(500)
+    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path.stat().st_size)
+    accepted = []
+    for _ in range(500):
+        path = files[chance.integers(len(files))]
+        content = path.read_bytes()
+        place, step = int(chance.integers(len(content))), int(chance.integers(1, 256))
+        changed = bytes([(content[place] + step) % 256])
+        path.write_bytes(content[:place] + changed + content[place + 1 :])
+        try:
+            read_bundle(bundle)
+            accepted.append((path.name, place, changed))
+        except BundleError as error:
+            assert path.name in str(error), (path.name, str(error))
+        path.write_bytes(content)
+    assert not accepted
+    read_bundle(bundle)
 
 
 def test_only_the_expected_bundle_is_used(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

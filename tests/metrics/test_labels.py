@@ -88,3 +88,35 @@ def test_labels_are_matched_by_name():
         ("label_b", (2, 3)),
     ]
     assert rows[0].probability[:, 1] == pytest.approx([0.1, 0.8])
+
+
+def test_calibration_of_two_classes_agrees_with_an_unpenalised_logistic_regression():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import brier_score_loss
+
+    label = made(2, seed=3)
+    probability = label.probability[:, 1]
+    logit = np.log(probability / (1 - probability))
+    rows = scores(label)
+    model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(logit[:, None], label.truth)
+    assert rows["label_x_calibration_slope"].interval.value == pytest.approx(model.coef_[0, 0], abs=1e-5)
+    assert rows["label_x_brier"].interval.value == pytest.approx(brier_score_loss(label.truth, probability))
+    # The intercept at a slope of 1: predicted and observed numbers of the class agree there.
+    shift = rows["label_x_calibration_intercept"].interval.value
+    assert (1 / (1 + np.exp(-logit - shift))).sum() == pytest.approx(label.truth.sum())
+    # Patients twice as sure as they should be: the slope is half of what it was.
+    sure = Label(
+        "label_x",
+        label.truth,
+        np.column_stack([1 - 1 / (1 + np.exp(-2 * logit)), 1 / (1 + np.exp(-2 * logit))]),
+    )
+    halved = scores(sure)["label_x_calibration_slope"].interval.value
+    assert halved == pytest.approx(model.coef_[0, 0] / 2, abs=1e-5)
+
+
+def test_probabilities_that_part_the_classes_have_no_slope():
+    truth = np.repeat([0.0, 1.0], 30)
+    label = Label("label_x", truth, np.column_stack([0.9 - 0.8 * truth, 0.1 + 0.8 * truth]))
+    row = scores(label)["label_x_calibration_slope"]
+    assert np.isnan(row.interval.value) and "part the classes completely" in row.note
+    assert "label_x_calibration_slope" not in scores(made(3))

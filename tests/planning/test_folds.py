@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.errors import TrainingError
-from pipeline.planning.folds import divide, infeasible_plan_reason
+from pipeline.planning.folds import divide, further_divisions, infeasible_plan_reason
 from pipeline.settings.plan import PlanSettings
 from tests.planning.made_up import cohort, without_outcomes
 
@@ -47,6 +47,40 @@ def test_one_fold_holds_out_nobody_and_repeats_draw_other_validation_patients() 
         assert set(fold.train) | set(fold.validation) == {p.patient_id for p in people}
         assert not set(fold.train) & set(fold.validation) and len(fold.validation) == 10
     assert len({f.validation for f in made}) == 3
+
+
+def test_further_cross_validations_are_stratified_keep_groups_and_differ() -> None:
+    people = [replace(p, group=f"g{i // 2}") for i, p in enumerate(cohort(60))]
+    settings = PlanSettings(folds=4, repeats=3)
+    divisions = further_divisions(people, settings, 3)
+    assert len(divisions) == 2 and divisions == further_divisions(people[::-1], settings, 3)
+    held = [tuple(fold.test for fold in division) for division in (divide(people, settings, 3), *divisions)]
+    assert len(set(held)) == 3
+    group = {p.patient_id: p.group for p in people}
+    for division in divisions:
+        assert sorted(p for fold in division for p in fold.test) == sorted(group)
+        for fold in division:
+            assert not {group[p] for p in fold.test} & {group[p] for p in (*fold.train, *fold.validation)}
+    assert further_divisions(people, PlanSettings(folds=4), 3) == ()
+    assert further_divisions(people, PlanSettings(folds=1, repeats=3), 3) == ()
+
+
+def test_further_cross_validations_by_centre_hold_out_other_centres_or_are_refused() -> None:
+    people = cohort(90, centres=9)
+    settings = PlanSettings(folds=3, repeats=4, by_centre=True, validation_fraction=0.2)
+    centre = {p.patient_id: p.centre for p in people}
+    divisions = [divide(people, settings, 3), *further_divisions(people, settings, 3)]
+    held = [frozenset(frozenset(centre[p] for p in fold.test) for fold in folds) for folds in divisions]
+    assert len(set(held)) == 4, "the same centres are together in no two repeats"
+    for folds in held:
+        assert sum(map(len, folds)) == 9 == len(frozenset.union(*folds)), "no fold cuts a centre"
+    few = cohort(90, centres=3)
+    with pytest.raises(TrainingError, match="the same folds each time.*3 centres for 3 folds"):
+        further_divisions(few, settings, 3)
+    assert "the same folds each time" in infeasible_plan_reason(few, settings, 3)
+    given = [replace(p, split=str(1 + i % 3)) for i, p in enumerate(people)]
+    with pytest.raises(TrainingError, match="column 'split' gives the folds"):
+        further_divisions(given, PlanSettings(folds=3, repeats=2), 3)
 
 
 def test_order_of_the_table_changes_nothing_and_the_seed_does() -> None:

@@ -117,6 +117,10 @@ def _metrics(folder: Path, full: bool) -> None:
     calibration = ["model,set,horizon,bin,predicted,observed,ci_low,ci_high,patients"]
     curve = ["model,set,horizon,predicted,observed,ci_low,ci_high"]
     decisions = ["model,set,horizon,threshold,net_benefit,treat_all"]
+    importance = [
+        "model,column,drop,sd,permutations",
+        *(["volume,pet_index_volume_ml,0.1,0.02,9"] if full else []),
+    ]
     over_time = ["model,set,metric,time,value,ci_low,ci_high,patients"]
     scale = 400 if full else 1
     for name, (n, events) in sets.items():
@@ -147,7 +151,7 @@ def _metrics(folder: Path, full: bool) -> None:
     for name, lines in {
         "metrics": metrics, "km": km, "risk_groups": groups, "comparisons": comparisons,
         "calibration": calibration, "calibration_curve": curve, "decision_curves": decisions,
-        "time_curves": over_time,
+        "time_curves": over_time, "importance": importance,
     }.items():  # fmt: skip
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.report.feature_tables import (
     chosen_variables,
+    feature_title,
     radiomics_overview,
     stability_summary,
 )
@@ -56,3 +57,14 @@ def test_variables_of_linear_models(job: ReportJob) -> None:
     row = chosen_variables(job).iloc[0]
     assert (row["Variable"], row["Folds"]) == ("volume_ml", "2 of 2")
     assert row["Mean log-hazard ratio"] == pytest.approx(0.3)
+
+
+def test_features_are_named_in_words() -> None:
+    titles = {
+        "pet_original_glcm_Contrast": "PET, GLCM: Contrast",
+        "ct_wavelet-LLH_firstorder_90Percentile": "CT, wavelet-LLH, first order: 90Percentile",
+        "ct_original_shape_MeshVolume": "CT, shape: Mesh Volume",
+        "clinical_performance": "performance",
+        "pet_index_volume_ml": "PET: volume ml",
+    }
+    assert {name: feature_title(name) for name in titles} == titles

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pipeline.report.formatting import TimeAxis, format_cell, format_interval, format_number, format_p_value
+from pipeline.report.formatting import (
+    TimeAxis,
+    display_name,
+    format_cell,
+    format_interval,
+    format_number,
+    format_p_value,
+    isolated,
+)
 from pipeline.tables.time_units import horizon_name
 
 
@@ -23,6 +31,7 @@ def test_numbers_as_printed() -> None:
         "1.00",
         "–",
     ]
+    assert [format_cell(v) for v in (9.478e-05, -1.2e-12)] == ["9.48 × 10⁻⁵", "−1.20 × 10⁻¹²"]
     assert [format_cell(v) for v in (None, float("nan"), "", 3, 0.000537291, 12345.6)] == [
         "–", "–", "–", "3", "0.0005373", "12346",
     ]  # fmt: skip
@@ -37,3 +46,9 @@ def test_time_axes() -> None:
     assert [horizon_name(d, "days") for d in (365.25, 730.5, 182.625)] == ["1 year", "2 years", "6 months"]
     assert [horizon_name(d, "days") for d in (365, 730, 548)] == ["1 year", "2 years", "1.5 years"]
     assert horizon_name(2.0, "none") == "time 2"
+
+
+def test_text_that_turns_what_follows_is_isolated() -> None:
+    assert isolated("Event-free survival") == "Event-free survival"
+    assert isolated("\u202esurvival") == "\u2068survival\u2069"
+    assert display_name("label_\u05d0\u2069\u202e") == "\u2068label \u05d0\u2069"

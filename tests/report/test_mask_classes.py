@@ -11,6 +11,7 @@ from pipeline.report.mask_classes import (
     class_colour,
     class_columns,
     class_handles,
+    unresolved_distances,
     voted_labels,
 )
 from pipeline.store.attributes import CropAttributes
@@ -63,3 +64,11 @@ def test_every_class_is_outlined_in_its_own_colour():
     labels = [handle.get_label() for handle in class_handles(example.classes, True, False)]
     assert len(labels) == 3 and labels[-1] == "contour of the study"
     assert len(set(CLASS_COLOURS)) == len(CLASS_COLOURS)
+
+
+def test_a_distance_of_one_voxel_is_no_result() -> None:
+    printed = pd.DataFrame(
+        {"Model": list("abc"), "HD95, mm": ["4.000 (4.00–4.00)", "5.657 (4.00–8.00)", "–"]}
+    )
+    shown = unresolved_distances(printed, 4.0)
+    assert shown["HD95, mm"].tolist() == ["one voxel (4 mm) or less", "5.657 (4.00–8.00)", "–"]

@@ -20,7 +20,9 @@ def test_methods_name_every_kind_of_classical_model() -> None:
     classical = {str(kind.model_fields["kind"].default): kind for kind in KINDS if not kind.is_network}
     assert set(classical) == set(CLASSICAL)
     for name, model in classical.items():
-        values = {"column": "c"} if name == "column" else {}
+        values = {"column": {"column": "c"}}.get(
+            name, {"label": "label_x"} if "labels" in model.GIVES else {}
+        )
         assert "{" not in _classical(model(**values))
 
 

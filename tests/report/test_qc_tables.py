@@ -73,3 +73,8 @@ def test_registration_is_ranked_after_alignment(job: ReportJob, tmp_path: Path) 
     assert qc_tables.copy_least_overlapping(job.results, registration, tmp_path, 1) == ["registration_A2.png"]
     for patient_id in ("A1", "A2"):
         (job.results / "registration" / patient_id / "quality.png").unlink()
+
+
+def test_what_damaged_times_make_of_suv_stays_readable():
+    assert (qc_tables.clock_minutes(72.04), qc_tables.clock_minutes(-6.6e10)) == ("72.0", "years away")
+    assert (qc_tables.changed_suv(7.93), qc_tables.changed_suv(5.8e14)) == ("+7.9 %", "more than ten times")

@@ -83,6 +83,22 @@ def test_hostile_text_is_text(full: Path) -> None:
         assert not any(e.tag.endswith("script") for e in ElementTree.parse(svg).iter()), svg.name
 
 
+def test_every_patient_has_a_page_that_tables_and_tiles_lead_to(full: Path) -> None:
+    patients = ["A1", "A2", "A3", "A4", "A5", "A6", "E1", "E2"]
+    assert sorted(path.stem for path in (full / "patients").glob("*.html")) == patients
+    for patient in patients:
+        page = page_of(full, f"patients/{patient}.html")
+        for link in page.links:
+            assert link.startswith(("#", "data:,")) or (full / "patients" / link).is_file(), link
+        assert "Predictions" in page.text and "deepmts" in page.text and "volume" in page.text
+    assert {f"patients/{patient}.html" for patient in patients} <= set(page_of(full, "quality.html").links)
+    assert "patients/A2.html" in page_of(full).links
+    flagged = page_of(full, "patients/A1.html").text
+    assert "warning, crop: cut: used" in flagged and "warning, suv: late: used" in flagged
+    # The scanner's name is shown as it was written, dates are days.
+    assert flagged.count(HOSTILE) >= 2 and "day 1 09:20:37" in flagged and "2019" not in flagged
+
+
 def test_note_and_warning_stand_on_the_figures(full: Path) -> None:
     assert list((full / "figures").glob("*.svg"))
     for svg in (full / "figures").glob("*.svg"):
@@ -107,7 +123,7 @@ def test_everything_is_there(full: Path) -> None:
     names = {path.stem for path in (full / "figures").glob("*.svg")}
     assert names == {
         "flow", "concordance", "differences", "kaplan_meier_both", "auc_over_time_both", "calibration_both",
-        "decision_curves_both", "dice", "examples", "crops_1", "training_deepmts", "registration",
+        "decision_curves_both", "dice", "examples", "training_deepmts", "registration",
     }  # fmt: skip
     assert names == {path.stem for path in (full / "figures").glob("*.png")}
     for path in (full / "tables").glob("*.csv"):
@@ -127,7 +143,6 @@ def test_a_study_without_the_rest_says_nothing_of_it(bare: Path) -> None:
         "calibration_volume",
         "decision_curves_volume",
         "examples",
-        "crops_1",
     }
     page = page_of(bare)
     assert "External:" not in page.text.replace("External: the mean", "")

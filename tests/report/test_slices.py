@@ -69,13 +69,3 @@ def test_focus_is_the_largest_slice_or_the_peak() -> None:
 def test_excluded_patients_have_no_picture(job: ReportJob) -> None:
     stored = slices.stored_patients(StudyResults.read(job))
     assert "X1" in job.patients and stored == ["A1", "A2", "A3", "A4", "A5", "A6", "E1", "E2"]
-
-
-def test_tiles_of_a_sheet_are_block_means() -> None:
-    fine = np.arange(260 * 390, dtype=np.float32).reshape(260, 390)
-    thin = slices.block_means(fine)
-    # 390 pixels in tiles of at most 128: blocks of 4 (97 of them), of 3 would leave 130.
-    assert thin.shape == (65, 97)
-    assert thin[1, 2] == pytest.approx(fine[4:8, 8:12].mean())
-    small = fine[:20, :30]
-    np.testing.assert_array_equal(slices.block_means(small), small)

@@ -30,6 +30,11 @@ def test_survival_is_read_off_the_step_before() -> None:
     assert survival_figures.survival_at(died, 3.1)[0] == 0, "known where the last patient had the event"
 
 
+def test_a_curve_ends_where_a_tenth_is_left() -> None:
+    curve = pd.DataFrame({"time": [0, 1, 2, 3, 4], "at_risk": [30, 30, 4, 3, 2]})
+    assert survival_figures.well_followed(curve) == 4
+
+
 def test_group_names() -> None:
     assert [survival_figures.group_name(g, 2) for g in (1, 2)] == ["low risk", "high risk"]
     assert survival_figures.group_name(1, 4) == "risk group 1 of 4"

@@ -73,7 +73,7 @@ def test_embedded_yaml_is_the_embedded_study() -> None:
         ),
         ({"models": {"net": {"kind": "deepmts", "training": {"iteration": 3}}}}, "did you mean 'iterations'"),
         ({"plan": {"folds": 0}}, "plan.folds.*greater than or equal to 1, got 0"),
-        ({"plan": {"repeats": 2}}, "repeats are for folds: 1"),
+        ({"plan": {"repeats": 0}}, "plan.repeats.*greater than or equal to 1, got 0"),
         ({"plan": {"folds": 1, "by_centre": True}}, "folds: 1 holds out nobody"),
         ({"plan": {"folds": 1, "validation_fraction": 0}}, "validation_fraction must be above 0"),
         (

@@ -17,8 +17,9 @@ from pipeline.survival.deep_feature_blocks import (
     select_block,
     with_deep_features,
 )
+from pipeline.survival.model_job import ModelJob
 from pipeline.survival.patients import load_patients
-from pipeline.survival.survival import ModelJob, fit_model
+from pipeline.survival.survival import fit_model
 from pipeline.tables.splits import read_splits, write_splits
 from pipeline.tables.status import Status, write_status
 from tests.settings.minimal import study as minimal_study

@@ -16,8 +16,9 @@ from pipeline.settings.models import read_model
 from pipeline.survival.cox import efron_log_likelihood, fit_cox
 from pipeline.survival.deepsurv import fit_deepsurv, sample_networks
 from pipeline.survival.estimator import Context
+from pipeline.survival.model_job import ModelJob
 from pipeline.survival.patients import Patients
-from pipeline.survival.survival import ModelJob, fit_model
+from pipeline.survival.survival import fit_model
 from pipeline.training.tabular import learn_columns
 
 QUICK = {"trials": 2, "epochs": [10, 20], "inner_folds": 2, "members": 1, "layers": [1]}

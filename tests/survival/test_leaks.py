@@ -11,9 +11,10 @@ from pipeline.settings.models import read_model
 from pipeline.survival import survival_probabilities
 from pipeline.survival.deep_feature_blocks import fit_estimator
 from pipeline.survival.estimator import Context
+from pipeline.survival.model_job import ModelJob
 from pipeline.survival.patients import Patients, load_patients
 from pipeline.survival.selection import univariate_concordance
-from pipeline.survival.survival import ModelJob, fit_model
+from pipeline.survival.survival import fit_model
 from pipeline.tables.splits import stratified_folds
 from pipeline.training.tabular import learn_columns
 

@@ -12,7 +12,8 @@ from pipeline.metrics.evaluated_models import Sources
 from pipeline.report.tables import added_value_on_page, comparisons_on_page
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.settings.models import read_model
-from pipeline.survival.survival import ModelJob, fit_model
+from pipeline.survival.model_job import ModelJob
+from pipeline.survival.survival import fit_model
 
 MODELS = {
     "clinical": {"kind": "clinical_cox", "clinical": ["clinical_age"]},

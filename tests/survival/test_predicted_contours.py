@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.errors import TableError
 from pipeline.settings.models import read_model
-from pipeline.survival.survival import ModelJob, fit_model
+from pipeline.survival.model_job import ModelJob
+from pipeline.survival.survival import fit_model
 
 
 def settings(**given):

@@ -12,8 +12,9 @@ from pipeline.metrics.stability import PerturbedFeatures
 from pipeline.settings.models import read_model
 from pipeline.survival.deep_feature_blocks import fit_estimator
 from pipeline.survival.estimator import Context
+from pipeline.survival.model_job import ModelJob
 from pipeline.survival.patients import load_patients
-from pipeline.survival.survival import ModelJob, fit_model
+from pipeline.survival.survival import fit_model
 
 UNSTABLE = [f"pet_f{i}" for i in range(1, 20, 2)]
 

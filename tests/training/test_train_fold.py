@@ -23,7 +23,8 @@ from pipeline.planning.cross_splits import write_cross_splits
 from pipeline.settings.classical import LassoCox
 from pipeline.settings.networks.deepmts import MtHs, SegBackbone
 from pipeline.survival.deep_feature_blocks import DeepSource
-from pipeline.survival.survival import ModelJob, fit_model
+from pipeline.survival.model_job import ModelJob
+from pipeline.survival.survival import fit_model
 from pipeline.tables.predictions import read_predictions
 from pipeline.tables.splits import read_splits
 from pipeline.training import step, trainer

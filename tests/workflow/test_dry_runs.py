@@ -112,7 +112,9 @@ def test_boxes_of_every_fold_reach_the_evaluation(house: Path) -> None:
     boxes = {"boxes": {"kind": "chest_ct", "tasks": ["detection"], "lesions": 1}}
     models = {**tiny_config()["models"], **boxes}
     detecting = study(house, cohort={"source": "slices", "image_root": "images"}, models=models)
-    inputs = detecting.snakemake("-n").split(": Evaluate: ")[1].splitlines()[1]  # reason: inputs to come
+    inputs = (
+        detecting.snakemake("-n", "-p").split(": Evaluate: ")[1].splitlines()[1]
+    )  # reason: inputs to come
     assert all(f"models/boxes/fold{fold}" in inputs for fold in (0, 1))
     assert "models/deepmts" not in inputs
 

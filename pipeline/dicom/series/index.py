@@ -241,7 +241,7 @@ def _require(role: str, candidates: Candidates, settings: IndexSettings) -> None
     own = [s for s in candidates.series if role_of(s) == role]
     reasons = sorted({candidates.rejected[s.uid] for s in own if candidates.rejected[s.uid]})
     others = sorted({named_modality(s) for s in candidates.series})
-    action = "send the missing series"
+    action = "mend what is named, or send a usable series" if reasons else "send the missing series"
     if role == "pet" and not own:
         action += "; without a PET there is no SUV, and no crop"
     error = DicomError(

@@ -14,8 +14,8 @@ from pipeline.volumes.volume import FloatArray
 
 # Times of beds, or of every slice as the bed moves, stay below; those of two stacks lie far above.
 _ALTERNATING = 2.0
-# Share of steps at which the numbers of images turn round, or stay, in two stacks that were numbered one by one.
-_TURNS, _STAYS = 0.9, 0.4
+# Share of steps at which the numbers of images stay in two stacks that were numbered alike.
+_STAYS = 0.4
 
 
 def two_stacks(series: Series, acquired_s: FloatArray | None) -> str:
@@ -86,10 +86,8 @@ def _by_order(series: Series) -> str:
     numbers = np.array([i.acquisition_order.instance_number for i in series.instances])
     if len(numbers) < FEWEST_SLICES or series.note or _multi_frame(series.instances):
         return ""
-    steps = np.sign(np.diff(numbers))
-    turns = float((steps[1:] * steps[:-1] < 0).mean())
-    stays = float((steps == 0).mean())
-    if turns >= _TURNS or (stays >= _STAYS and len(set(numbers)) > 1):
+    stays = float((np.diff(numbers) == 0).mean())
+    if alternation(numbers) > _ALTERNATING or (stays >= _STAYS and len(set(numbers)) > 1):
         return _refusal("(0020,0013) Instance Number")
     return ""
 

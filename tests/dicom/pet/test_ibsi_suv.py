@@ -29,7 +29,7 @@ OBJECTS = [
 # Minimum, median and maximum in each object's mask (IBSI-SUV manual).
 EXPECTED = (0.2, 1.0, 4.0)
 # A setting where the default refuses, as the refusal says.
-SETTINGS = {"3_0": {"dose_in_mbq": "convert"}}
+SETTINGS = {"3_0": {"dose_in_mbq": "convert"}, "3_3": {"reference_time": "header"}}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,10 @@ def test_reference_object(objects, tmp_path, name):
     np.testing.assert_allclose(measured, EXPECTED, rtol=2e-3, atol=step)
 
 
-def test_a_dose_in_mbq_is_refused_by_default_and_names_its_setting(objects, tmp_path):
-    with pytest.raises(SuvError, match=r"suv\.dose_in_mbq: convert"):
-        suv_of(objects / "DRO_3_0", tmp_path)
+@pytest.mark.parametrize(
+    ("name", "setting"), [("3_0", r"suv\.dose_in_mbq: convert"), ("3_3", r"suv\.reference_time: header")]
+)
+def test_what_is_refused_by_default_names_its_setting(objects, tmp_path, name, setting):
+    # 3_0: a dose in MBq; 3_3: frames acquired half an hour after GE's private time.
+    with pytest.raises(SuvError, match=setting):
+        suv_of(objects / f"DRO_{name}", tmp_path)

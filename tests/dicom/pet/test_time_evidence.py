@@ -117,6 +117,14 @@ FLAGGED = {
         {"slices": frames(("100000",), ("100400",), ("100800",), ("101200",))},
         "nor (0054,1321) says that decay was corrected to one time: the last one's SUV may be -7.3 %",
     ),
+    # GE's private time is the scan's, not the decay correction's.
+    "the same beds beside GE's private time": (
+        {
+            "ge_scan_datetime": "20200310100000",
+            "slices": frames(("100000",), ("100400",), ("100800",), ("101200",)),
+        },
+        "the last one's SUV may be -7.3 %",
+    ),
     # The beds' (0054,1300) count from each bed, which the factors of the scan's start outvote.
     "beds counted from their own start, corrected to the scan's": (
         {"slices": frames(*[(f"10{4 * b:02d}00", 59.9e3, 120e3, decayed(59.9 + 240 * b)) for b in BEDS])},

@@ -123,6 +123,7 @@ INTERLEAVED = {
     "two decay factors": alternating("DecayFactor", lambda b: "1.0063", lambda b: "1.0192"),
     "one corrected, one not": alternating("DecayCorrection", lambda b: "START", lambda b: "NONE"),
     "two stacks numbered apart": lambda ds, n: setattr(ds, "InstanceNumber", n // 2 + 1 + 9 * (n % 2)),
+    "three stacks numbered apart": lambda ds, n: setattr(ds, "InstanceNumber", n // 3 + 1 + 6 * (n % 3)),
     "two stacks numbered alike": lambda ds, n: setattr(ds, "InstanceNumber", n // 2 + 1),
 }
 
