@@ -29,7 +29,9 @@ _PATTERNS = {
     r"^[a-z][a-z0-9_-]{1,39}$": "2 to 40 lower-case letters, digits, - and _, beginning with a letter",
     r"^([a-z][a-z0-9_]*)?$": "lower-case letters, digits and _, beginning with a letter, or nothing",
     r"^([a-z][A-Za-z0-9_]*=.+)?$": "a column and its level, such as label_cancer=lung, or nothing",
-    r"^(auto|risk|label|mask|label_[A-Za-z0-9_]+)$": "auto, risk, label, mask, or the name of a label_* column",
+    r"^(auto|risk|label|mask|(label|mask)_[A-Za-z0-9_]+)$": "auto, risk, label, mask, or one label or class by its "
+    "name: label_… or mask_…",
+    r"^label_\w+$": "the name of a column beginning label_",
     r"^(local|(tcp|tls|ws|wss|ucx|inproc)://\S+)$": "local, or the address of a dask scheduler such as tcp://host:8786",
     r"^[<>]? ?0?\.\d+$": "a p-value as printed, such as 0.016 or < 0.05",
     r"^[A-Za-z0-9.]*$": "letters, digits and full stops",
