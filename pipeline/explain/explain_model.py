@@ -142,6 +142,7 @@ def explain_model(job: ExplainJob, out: Path) -> None:
 def choose_patients(risks: pd.DataFrame, count: int, target: str = "auto") -> list[ExplainedPatient]:
     """The test patients of highest and of lowest risk, without repetition.
 
+    With one fold, which has no test patients of its own, the external ones, by its first run.
     Of a label that is explained by its name: of its probability. For a network that does not predict
     survival: of its first label's probability, else of Dice.
 
@@ -155,8 +156,9 @@ def choose_patients(risks: pd.DataFrame, count: int, target: str = "auto") -> li
     """
     labels = [str(c) for c in risks.columns if str(c).startswith("label_")]
     by = next(name for name in (target, "risk", *labels, "dice") if name in risks)
-    candidates = risks[(risks["set"] == "development") & risks[by].notna()]
-    candidates = candidates.sort_values([by, "patient_id"], ascending=[False, True])
+    in_folds = risks["set"] == "development"
+    held_out = risks[in_folds] if in_folds.any() else risks.assign(fold=0)
+    candidates = held_out[held_out[by].notna()].sort_values([by, "patient_id"], ascending=[False, True])
     columns = (
         candidates["patient_id"].astype(str),
         candidates["fold"].astype(int),

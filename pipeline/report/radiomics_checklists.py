@@ -122,7 +122,7 @@ def _clear_data(kind: RadiomicsKind) -> list[Row]:
 
 
 def _clear_features(kind: RadiomicsKind) -> list[Row]:
-    of_features = "Models: Radiomics features"
+    of_features = "Models: table of features"
     return [
         ("25", "How features were extracted", DONE, "Methods"),
         ("26", "Classes of features", *_when(kind.features, of_features, NOT_APPLICABLE)),

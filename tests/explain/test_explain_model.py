@@ -154,7 +154,21 @@ def test_choice_of_patients() -> None:
     assert chosen_ids(1) == ["b", "c"]
     assert chosen_ids(2) == chosen_ids(9) == ["b", "a", "d", "c"]
     with pytest.raises(TrainingError, match="too few test patients"):
-        choose_patients(risks[risks["set"] == "external"], 1)
+        choose_patients(risks[:1], 1)
+
+
+def test_one_fold_is_explained_by_the_external_patients() -> None:
+    """A locked test set, as the PET multi-scale paper has: nobody is a test patient of a fold."""
+    risks = pd.DataFrame(
+        {
+            "patient_id": ["a", "b", "c"],
+            "set": ["external"] * 3,
+            "fold": [-1] * 3,
+            "risk": [0.5, 2.0, -1.0],
+        }
+    )
+    chosen = [(patient.patient_id, patient.end, patient.fold) for patient in choose_patients(risks, 1)]
+    assert chosen == [("b", "highest", 0), ("c", "lowest", 0)]
 
 
 def test_without_risk_patients_are_chosen_by_label_or_dice() -> None:
