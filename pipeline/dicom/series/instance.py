@@ -7,7 +7,12 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from pipeline.dicom.header.frames import corrections_of, functional_group, planes_of
+from pipeline.dicom.header.frames import (
+    corrections_of,
+    functional_group,
+    planes_of,
+    without_attenuation_correction,
+)
 from pipeline.dicom.header.geometry import Plane
 from pipeline.dicom.header.values import integer_of, items_of, number_of, text_of, texts_of
 
@@ -72,6 +77,7 @@ class Instance:
         number_of_slices: (0054,0081) Number of Slices; 0 where it is absent.
         frames_acquired: (0018,9074) Frame Acquisition DateTime of each frame; empty for one image a file.
         timing: Frame times and decay factor of a PET slice.
+        unattenuated: Whether (0054,1101) Attenuation Correction Method says that there was none.
     """
 
     path: Path
@@ -97,6 +103,7 @@ class Instance:
     number_of_slices: int = 0
     frames_acquired: tuple[str, ...] = ()
     timing: SliceTiming = SliceTiming()
+    unattenuated: bool = False
 
 
 def instance_of(path: Path, dataset: Dataset) -> Instance:
@@ -126,6 +133,7 @@ def instance_of(path: Path, dataset: Dataset) -> Instance:
         number_of_slices=integer_of(dataset, "NumberOfSlices") or 0,
         frames_acquired=_frames_acquired(dataset),
         timing=_timing(dataset) if modality == "PT" else SliceTiming(),
+        unattenuated=without_attenuation_correction(dataset),
     )
 
 
