@@ -13,8 +13,9 @@ _LOOKED_AT = 1_000_000
 # Soft tissue, fat and water; a slope that is ten times too small or too large leaves nothing there.
 _SOFT_HU = (-200.0, 200.0)
 _LEAST_SOFT = 0.005
-# As dense as compact bone, which fills 0 to 2 % of an image; air: nothing of a body but lung and bowel is below.
-_DENSE_HU, _MOST_DENSE = 700.0, 0.1
+# As dense as compact bone, which fills 0 to 2 % of an image, and has more of spongy bone around it; air: nothing of a
+# body but lung and bowel is below.
+_SPONGY_HU, _DENSE_HU, _MOST_DENSE = 300.0, 700.0, 0.1
 _AIR_HU, _LEAST_AIR = -200.0, 0.001
 # Below air there is only padding, whose one value is set aside, and some noise.
 _BELOW_AIR_HU, _MOST_BELOW_AIR = -1150.0, 0.25
@@ -59,7 +60,8 @@ def _problem(image: FloatArray, least: float, most: float) -> str:
         return f"99.8 % of values from {POSSIBLE_HU[0]:g} to {POSSIBLE_HU[1]:g}, padding left aside"
     if _share(image, *_SOFT_HU) < _LEAST_SOFT:
         return "soft tissue or water, from -200 to 200"
-    if _share(image, -np.inf, _AIR_HU) < _LEAST_AIR and _share(image, _DENSE_HU, np.inf) > _MOST_DENSE:
+    dense, spongy = _share(image, _DENSE_HU, np.inf), _share(image, _SPONGY_HU, _DENSE_HU)
+    if _share(image, -np.inf, _AIR_HU) < _LEAST_AIR and dense > max(_MOST_DENSE, spongy):
         return "air near -1000 where much is as dense as bone"
     if _share(image, -np.inf, _BELOW_AIR_HU) > _MOST_BELOW_AIR:
         return "no values below air, -1000, but padding and noise"

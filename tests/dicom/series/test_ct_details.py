@@ -66,4 +66,4 @@ def test_two_phases_interleaved_in_one_ct_are_refused(tmp_path, keyword, values)
 def test_a_ct_of_two_tube_voltages_is_told(tmp_path):
     folder = write_pair(tmp_path / "in", ct_edit=lambda ds, n: setattr(ds, "KVP", "80" if n > 5 else "120"))
     index(folder, tmp_path / "index")
-    assert any("2 values of (0018,0060) KVP" in text for text in read_status(tmp_path / "index").warnings)
+    assert "2 values of (0018,0060) KVP" in read_status(tmp_path / "index").problem

@@ -132,6 +132,6 @@ def test_images_that_lie_apart_are_refused(tmp_path):
 
 
 def test_a_ct_without_air_is_told(tmp_path):
-    ct = np.random.default_rng(0).integers(-150, 600, CT_GRID.shape).astype(np.int16)
+    ct = np.random.default_rng(0).integers(0, 900, CT_GRID.shape).astype(np.int16)
     convert_nifti(folder(tmp_path / "p", ct=ct), tmp_path / "out", SETTINGS, "stop")
     assert "no air" in read_status(tmp_path / "out").problem
