@@ -107,7 +107,8 @@ def _regions(planes: Planes, number: int) -> Iterator[_Region]:
 
 def _boxes_overlap(boxes: FloatArray, box: FloatArray) -> npt.NDArray[np.bool_]:
     """Which boxes (n, 4) overlap one."""
-    overlap: npt.NDArray[np.bool_] = ((boxes[:, :2] <= box[2:]) & (boxes[:, 2:] >= box[:2])).all(axis=1)
+    within = (boxes[:, :2] <= box[2:]) & (boxes[:, 2:] >= box[:2])
+    overlap: npt.NDArray[np.bool_] = np.logical_and.reduce(within, axis=1)
     return overlap
 
 
