@@ -18,6 +18,7 @@ from pipeline.dicom.header.dicom_time import (
     parse_date_and_time,
     parse_local_datetime,
     parse_time,
+    past_midnight,
 )
 from pipeline.errors import PipelineError
 
@@ -99,6 +100,10 @@ class PetHeader:
         written = [entry.acquired(self.timezone) for entry in self.slices]
         series = parse_date_and_time(self.series_date, self.series_time)
         acquired = [on_the_series_day(time, series, self.series_date) for time in written]
+        if series is None:
+            acquired = past_midnight(
+                acquired, [time is not None and time.day is not None for time in written]
+            )
         frames = (
             FrameTimes(time, entry.frame_reference_ms, entry.frame_duration_ms, entry.decay_factor)
             for time, entry in zip(acquired, self.slices, strict=True)

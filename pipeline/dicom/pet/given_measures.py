@@ -9,7 +9,7 @@ Flags = tuple[str, ...]
 _HEIGHT_CM, _HEIGHT_M = (30.0, 260.0), (0.3, 2.6)
 _BODY_MASS_INDEX = (9.0, 90.0)
 # A real scanner's two factors agree to 0.06 %.
-_FACTORS_APART = 0.05
+_FACTORS_APART = 0.005
 # Usual doses per kg, lowest and highest, of adults' and children's protocols.
 _MBQ_KG = {
     # FDG: 2 to 7 (EANM 2.0, Boellaard 2015), 370 to 740 MBq (SNMMI, Delbeke 2006); long fields of view a tenth.
@@ -50,7 +50,7 @@ def philips_flags(direct: float, derived: float | None) -> Flags:
     if abs(apart) <= _FACTORS_APART:
         return ()
     return (
-        f"weight, dose and times make an SUV that differs by {percent_of_suv(100 * apart, 0)} from (7053,xx00), "
+        f"weight, dose and times make an SUV that differs by {percent_of_suv(100 * apart)} from (7053,xx00), "
         "which is used",
     )
 
