@@ -22,7 +22,7 @@ SAME_SLAB = 0.05
 
 
 @dataclass(frozen=True)
-class _Region:
+class _PlanePart:
     """Contours of one plane that overlap, such as an outline with its holes.
 
     Attributes:
@@ -84,7 +84,7 @@ def with_own_slabs(planes: Planes, slice_mm: float) -> Planes:
     )
 
 
-def _regions(planes: Planes, number: int) -> Iterator[_Region]:
+def _regions(planes: Planes, number: int) -> Iterator[_PlanePart]:
     """Regions of a plane."""
     polygons = planes.polygons[number]
     boxes = np.array([[*polygon.min(axis=0), *polygon.max(axis=0)] for polygon in polygons])
@@ -102,7 +102,7 @@ def _regions(planes: Planes, number: int) -> Iterator[_Region]:
     for group in groups:
         widest_first = sorted(group, key=lambda j: -float(extent[j]))
         box = np.concatenate([boxes[group, :2].min(axis=0), boxes[group, 2:].max(axis=0)])
-        yield _Region(number, tuple(group), tuple(polygons[j] for j in widest_first), box)
+        yield _PlanePart(number, tuple(group), tuple(polygons[j] for j in widest_first), box)
 
 
 def _boxes_overlap(boxes: FloatArray, box: FloatArray) -> npt.NDArray[np.bool_]:
@@ -113,7 +113,7 @@ def _boxes_overlap(boxes: FloatArray, box: FloatArray) -> npt.NDArray[np.bool_]:
 
 
 def _nearest(
-    number: int, regions: Sequence[_Region], boxes: FloatArray, positions: FloatArray, side: int
+    number: int, regions: Sequence[_PlanePart], boxes: FloatArray, positions: FloatArray, side: int
 ) -> _Neighbours | None:
     """The overlapping regions of the nearest plane above (side 1) or below (-1)."""
     region = regions[number]
@@ -157,7 +157,7 @@ def _steps(above: Sequence[_Neighbours | None], widest: float, usual: float) -> 
 
 
 def _slab(
-    region: _Region, step: float, above: _Neighbours | None, below: _Neighbours | None, planes: Planes
+    region: _PlanePart, step: float, above: _Neighbours | None, below: _Neighbours | None, planes: Planes
 ) -> tuple[float, float]:
     """Where a region's slab begins and ends."""
     middle = float(planes.positions[region.plane])
@@ -187,7 +187,7 @@ def _open_gaps(planes: Planes, lower: FloatArray, upper: FloatArray) -> int:
 
 
 def _bridged_gaps(
-    regions: Sequence[_Region],
+    regions: Sequence[_PlanePart],
     above: Sequence[_Neighbours | None],
     below: Sequence[_Neighbours | None],
     steps: FloatArray,
