@@ -124,7 +124,7 @@ def several_acquisitions(series: Series, gap_minutes: float, pet: bool) -> str:
     """
     parts = acquisitions_of(series, gap_minutes)
     if len(parts) < 2:
-        return two_stacks(series, _by_position(series)) if pet else ""
+        return two_stacks(series, _by_position(series))
     extents = sorted(part.extent(series) for part in parts)
     seen = ", ".join(
         f"{len(part.planes)} slices"

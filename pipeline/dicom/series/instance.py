@@ -63,6 +63,8 @@ class Instance:
         image_type: (0008,0008).
         corrected: (0028,0051) Corrected Image; for enhanced PET, derived from its flags.
         kernel: (0018,1210).
+        kvp: (0018,0060), in kV; None where it is absent.
+        rescale_types: (0028,1054), of each frame's transformation in a multi-frame object; empty where absent.
         units: (0054,1001).
         series_type: (0054,1000).
         planes: One per frame.
@@ -97,6 +99,8 @@ class Instance:
     number_of_slices: int = 0
     frames_acquired: tuple[str, ...] = ()
     timing: SliceTiming = SliceTiming()
+    kvp: float | None = None
+    rescale_types: tuple[str, ...] = ()
 
 
 def instance_of(path: Path, dataset: Dataset) -> Instance:
@@ -126,7 +130,17 @@ def instance_of(path: Path, dataset: Dataset) -> Instance:
         number_of_slices=integer_of(dataset, "NumberOfSlices") or 0,
         frames_acquired=_frames_acquired(dataset),
         timing=_timing(dataset) if modality == "PT" else SliceTiming(),
+        kvp=number_of(dataset, "KVP"),
+        rescale_types=_rescale_types(dataset) if modality == "CT" else (),
     )
+
+
+def _rescale_types(dataset: Dataset) -> tuple[str, ...]:
+    shared = items_of(dataset, "SharedFunctionalGroupsSequence")
+    groups = items_of(dataset, "PerFrameFunctionalGroupsSequence")
+    name = "PixelValueTransformationSequence"
+    where = [dataset, *(functional_group(group, shared, name) for group in groups)]
+    return tuple(sorted({text_of(each, "RescaleType").upper() for each in where} - {""}))
 
 
 def _timing(dataset: Dataset) -> SliceTiming:

@@ -53,7 +53,7 @@ _TAGS = [int(Tag(name)) for name in (
     "ReferencedFrameOfReferenceSequence", "AttenuationCorrected", "DecayCorrected",
     "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "TriggerTime",
     "DecayCorrection", "NumberOfSlices", "FrameReferenceTime", "InstanceNumber",
-    "ActualFrameDuration", "DecayFactor",
+    "ActualFrameDuration", "DecayFactor", "KVP", "RescaleType",
 )]  # fmt: skip
 _TAG_OF = {number: BaseTag(number) for number in _TAGS}
 _FRAME_TAGS = [0x52009229, 0x52009230]  # Shared and Per-Frame Functional Groups Sequence

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.dicom.header.geometry import axes_of, depths_of
+from pipeline.dicom.series.ct_details import not_hounsfield
 from pipeline.dicom.series.pet_details import PetDetails, PetRules
 from pipeline.dicom.series.series import Series
 
@@ -34,7 +35,17 @@ _NAC = re.compile(
     r"(?![^\W\d_])",
     re.IGNORECASE,
 )
-_NOT_VOLUMES = ("LOCALIZER", "MIP", "PROJECTION IMAGE", "FUSION", "SCREEN SAVE", "DOSE")
+_NOT_VOLUMES = (
+    "LOCALIZER",
+    "MIP",
+    "MINIP",
+    "MIN_IP",
+    "MINIMUM",
+    "PROJECTION IMAGE",
+    "FUSION",
+    "SCREEN SAVE",
+    "DOSE",
+)
 # CT kernels made for bone or lung: Siemens B/Br/H 50 and up, GE and Philips names.
 _SHARP = re.compile(r"^(b[rlv]?|h[rv]?|i|j)(5|6|7|8)\d|bone|lung|edge|detail|sharp|^y[bcde]", re.IGNORECASE)
 
@@ -64,7 +75,7 @@ def exclusion_reason(series: Series, role: str, min_slices: int, dynamic: bool =
             return f"files of {len(values)} {name} UIDs in one series"
     if _repeats(series):
         return "several images at one position: gated, dynamic or repeated"
-    return _pet_exclusion_reason(series, dynamic) if role == "pet" else ""
+    return _pet_exclusion_reason(series, dynamic) if role == "pet" else not_hounsfield(series)
 
 
 def _repeats(series: Series) -> bool:
@@ -134,7 +145,7 @@ def _pet_key(series: Series, patterns: Sequence[str], rank: tuple[int, int]) -> 
 
 
 def best_ct(candidates: Sequence[Series], patterns: Sequence[str], pet: Series | None) -> Choice:
-    """The CT: by pattern, then the PET's frame and study, its coverage, a soft kernel, slices, voxels.
+    """The CT: by pattern, then the PET's frame and study, its coverage, original, a soft kernel, slices, voxels.
 
     Among series that are equal by all of these, the earliest is taken.
     """
@@ -147,6 +158,7 @@ def _ct_key(series: Series, patterns: Sequence[str], pet: Series | None) -> tupl
         pet is not None and series.frame != pet.frame,
         pet is not None and series.study != pet.study,
         -round(coverage(series, pet), 2) if pet else 0.0,
+        any("ORIGINAL" not in instance.image_type for instance in series.instances),
         bool(_SHARP.search(series.first.kernel)),
         -series.slices,
         series.first.planes[0].spacing_mm[0],

@@ -20,6 +20,7 @@ from pipeline.dicom.header.pet_header_reading import (
 from pipeline.dicom.header.undated import undated
 from pipeline.dicom.header.values import integer_of, number_of, text_of
 from pipeline.dicom.series.index_file import Index, files_of, find_chosen, read_index
+from pipeline.dicom.volume.hounsfield import require_hounsfield
 from pipeline.dicom.volume.read import SeriesVolume, read_series
 from pipeline.dicom.volume.stacks_seen import stack_warnings
 from pipeline.errors import DicomError, MachineError
@@ -124,7 +125,13 @@ def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Wa
         scanners.append(_ct_header(dataset, settings.free_text))
 
     series = read_series(_files(index, "ct"), "ct_hu", settings, header)
-    for note in (*series.notes, *announced.check(len(series.order), "CT series", settings)):
+    require_hounsfield(series.volume, series.imaged)
+    notes = (
+        *series.notes,
+        *announced.check(len(series.order), "CT series", settings),
+        *stack_warnings(series.volume.array, "CT series", settings),
+    )
+    for note in notes:
         warnings.warn(note)
     write_nifti(out / CT_FILE, series.volume, settings.compression_level)
     _write_imaged(out / CT_IMAGED, series, settings)
@@ -146,7 +153,7 @@ def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: W
         notes = (
             *series.notes,
             *announced.check(len(series.order), "PET series", settings),
-            *stack_warnings(series.volume.array, settings),
+            *stack_warnings(series.volume.array, "PET series", settings),
         )
     except DicomError as error:
         # A refusal that names all that is wrong spares a second export from the archive.

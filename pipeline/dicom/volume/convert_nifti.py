@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.dicom.header.pet_header import PetHeader
 from pipeline.dicom.series.index_file import PetToCt
+from pipeline.dicom.volume.hounsfield import require_hounsfield
 from pipeline.errors import DicomError, GeometryError, SettingsError, SuvError
 from pipeline.settings.base import Policy
 from pipeline.settings.cohort import NiftiSettings
@@ -25,9 +26,6 @@ MOST_SUV = 1000.0
 """Any SUV (g/mL) lies far below this value, while a PET in Bq/mL exceeds it."""
 AIR_HU = -200.0
 """A CT whose lowest value lies above this shows no air."""
-POSSIBLE_HU = (-3100.0, 5000.0)
-"""All but a few voxels of a CT lie between: air of old scanners is -3024, metal above 3071 fills few voxels."""
-_LOOKED_AT = 1_000_000
 _NO_SCANNER: dict[str, Any] = {"manufacturer": "", "model": "", "kernel": "", "patient_position": ""}
 
 
@@ -135,29 +133,12 @@ def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:
             got=f"{low:g} to {high:g}",
             action="give the CT before any normalisation",
         )
-    _require_hounsfield(volume, low)
+    require_hounsfield(volume)
     if low > AIR_HU:
         warnings.warn(f"the CT holds no air (lowest value {low:g}): make sure that it is in HU")
     integers = low >= -32768 and high <= 32767 and bool((volume.array == np.round(volume.array)).all())
     array = volume.array.astype(np.int16 if integers else np.float32)
     _write(out, "ct_hu.nii.gz", "ct.json", Volume(array, volume.grid, "ct_hu"), {"header": _NO_SCANNER})
-
-
-def _require_hounsfield(volume: Volume, low: float) -> None:
-    """Refuse values that no CT has; what is padded with one value, such as -32768, counts without it."""
-    some = volume.array.ravel()[:: max(1, volume.array.size // _LOOKED_AT)]
-    image = some[some > low]
-    if not image.size:
-        return
-    least, most = (float(value) for value in np.percentile(image, (0.1, 99.9)))
-    if least >= POSSIBLE_HU[0] and most <= POSSIBLE_HU[1]:
-        return
-    raise DicomError(
-        "the CT is not in Hounsfield units",
-        expected=f"99.8 % of values from {POSSIBLE_HU[0]:g} to {POSSIBLE_HU[1]:g}, padding left aside",
-        got=f"{least:.4g} to {most:.4g}",
-        action="give the CT as the scanner rescaled it",
-    )
 
 
 def _write_pet(volume: Volume, out: Path, warnings: Warnings, pet_to_ct: PetToCt) -> None:
