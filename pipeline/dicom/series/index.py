@@ -21,6 +21,7 @@ from pipeline.dicom.series.rows import NAMES, named_modality, role_of, row_of
 from pipeline.dicom.series.scan import BROKEN, Scan, scan_folder
 from pipeline.dicom.series.selection import (
     Choice,
+    attenuation_warnings,
     best_ct,
     best_pet,
     exclusion_reason,
@@ -129,6 +130,7 @@ def _pick_pet(pets: Sequence[Series], settings: IndexSettings, warnings: Warning
         s for s in pets if s is not choice.series and pattern_rank(s.first.description, patterns) == rank
     ]
     warnings.extend(pet_warnings(choice.series, rivals, details, rules))
+    warnings.extend(attenuation_warnings(choice.series))
     return choice.series
 
 

@@ -52,7 +52,7 @@ _TAGS = [int(Tag(name)) for name in (
     "CorrectedImage", "Units", "SeriesType", "BurnedInAnnotation", "ReferencedSeriesSequence",
     "ReferencedFrameOfReferenceSequence", "AttenuationCorrected", "DecayCorrected",
     "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "TriggerTime",
-    "DecayCorrection", "NumberOfSlices", "FrameReferenceTime", "InstanceNumber",
+    "DecayCorrection", "AttenuationCorrectionMethod", "NumberOfSlices", "FrameReferenceTime", "InstanceNumber",
     "ActualFrameDuration", "DecayFactor", "KVP", "RescaleType",
 )]  # fmt: skip
 _TAG_OF = {number: BaseTag(number) for number in _TAGS}

@@ -14,6 +14,7 @@ from pipeline.dicom.header.pet_header import add_missing_values
 from pipeline.dicom.header.pet_header_reading import (
     SliceHeader,
     dose_unit_warning,
+    lossy_warning,
     merge_headers,
     slice_header,
 )
@@ -153,7 +154,7 @@ def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: W
     def header(dataset: Dataset) -> None:
         announced.read(dataset)
         headers.append(slice_header(dataset))
-        doubts.add(dose_unit_warning(dataset))
+        doubts.update((dose_unit_warning(dataset), lossy_warning(dataset)))
 
     try:
         series = read_series(_files(index, "pet"), "pet_stored", settings, header)
@@ -213,6 +214,7 @@ def _ct_header(dataset: Dataset, free_text: FreeText) -> dict[str, Any]:
         "kernel": shown("ConvolutionKernel"),
         "slice_thickness_mm": number_of(dataset, "SliceThickness"),
         "contrast_agent": shown("ContrastBolusAgent"),
+        "weight_kg": number_of(dataset, "PatientWeight"),
         "patient_position": shown("PatientPosition"),
     }
 
