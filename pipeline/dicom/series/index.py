@@ -61,7 +61,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         _require_whole_phantom(patient.folder.absolute(), out.absolute().parent.parent)
         scan = _scan(patient, work.folder, settings)
         _warn_of_broken_files(scan, warnings)
-        whole = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
+        whole = [_with_one_frame(s, settings) for s in series_of(scan.as_one_series())]
         joined = joined_parts(whole)
         series = [joined[s.uid] if s.uid in joined and joined[s.uid].uid == s.uid else s for s in whole]
         rejected = {s.uid: _rejection(s, settings) for s in series}

@@ -70,6 +70,7 @@ class Instance:
         kernel: (0018,1210).
         kvp: (0018,0060), in kV; None where it is absent.
         rescale_types: (0028,1054), of each frame's transformation in a multi-frame object; empty where absent.
+        sent_as: Other series UIDs under which the series of the instance was sent again.
         units: (0054,1001).
         series_type: (0054,1000).
         planes: One per frame.
@@ -107,6 +108,7 @@ class Instance:
     timing: SliceTiming = SliceTiming()
     kvp: float | None = None
     rescale_types: tuple[str, ...] = ()
+    sent_as: tuple[str, ...] = ()
     unattenuated: bool = False
 
 
