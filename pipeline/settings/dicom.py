@@ -95,8 +95,8 @@ class ConvertSettings(Section):
     )
     alternating_slices: Literal["refuse", "warn"] = Field(
         "refuse",
-        description="What happens to a PET whose neighbouring slices differ more than every second one, as those of "
-        "two scans or reconstructions in one series do: refuse, or use it with a warning.",
+        description="What happens to a PET or CT whose neighbouring slices differ more than every second one, as those "
+        "of two scans or reconstructions in one series do: refuse, or use it with a warning.",
     )
     gantry_tilt: Literal["refuse", "resample"] = Field(
         "refuse",

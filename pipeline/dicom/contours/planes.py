@@ -28,7 +28,7 @@ class Planes:
     """An ROI's contours by plane, in index space.
 
     Attributes:
-        positions: Ascending slice index of each plane (continuous).
+        positions: Ascending slice index of each plane (continuous); twice where parts of it have other slabs.
         lower: Where each plane's slab begins (slice index).
         upper: Where it ends.
         polygons: Per plane its contours, each (n, 2): x and y index.
@@ -75,15 +75,24 @@ def _with_slabs(positions: FloatArray, polygons: tuple[tuple[FloatArray, ...], .
     """Planes with slabs that reach half way to neighbours no further than the widest gap (slices)."""
     distances = np.diff(positions)
     close = distances[distances <= max(widest, 1.0 + 1e-6)]
-    step = _usual_distance(close)
-    joined = distances <= max(GAP_FACTOR * step, step + 1e-6)
+    step = usual_distance(close)
+    joined = distances <= _longest_joined(step)
     half = np.where(joined, distances / 2, step / 2)
     lower = positions - np.concatenate([[step / 2], half])
     upper = positions + np.concatenate([half, [step / 2]])
     return Planes(positions, lower, upper, polygons, step, gaps=int((~joined).sum()))
 
 
-def _usual_distance(distances: FloatArray) -> float:
+def is_joined(distance: float, step: float) -> bool:
+    """Whether planes of a distance (slices) belong together where they are usually a step apart."""
+    return distance <= _longest_joined(step)
+
+
+def _longest_joined(step: float) -> float:
+    return max(GAP_FACTOR * step, step + 1e-6)
+
+
+def usual_distance(distances: FloatArray) -> float:
     """The median distance of planes (slices); of planes stored twice, a little apart, that of the pairs."""
     if not distances.size:
         return 1.0

@@ -12,6 +12,8 @@ from pipeline.volumes.volume import FloatArray
 
 PAIRS_AT_ONCE = 500_000
 """Pairs of edges that are held at a time: below 100 MiB."""
+MAX_CORNERS_ASKED = 64
+"""Corners of a polygon that are asked whether they lie inside another one."""
 _ANGLES = np.arange(8) * np.pi / 8 + 0.1
 """Directions to sweep along; none is an axis, since contours along pixel edges have many edges of one place."""
 
@@ -101,6 +103,35 @@ def _inside(polygon: FloatArray, other: FloatArray) -> bool:
     # Several corners are asked, because one may lie on the other's edge.
     corners = polygon[:: max(1, len(polygon) // 5)]
     return sum(_contains(other, corner) for corner in corners) > len(corners) / 2
+
+
+def outlines_overlap(first: FloatArray, second: FloatArray) -> bool:
+    """Whether two polygons (n, 2), of whatever planes, have area in common.
+
+    Told by corners of the one inside the other, at most `MAX_CORNERS_ASKED` of each: what overlaps by
+    less than their distance may be missed, which matters only to polygons that hardly touch.
+    """
+    first_box, second_box = (np.array([p.min(axis=0), p.max(axis=0)]) for p in (first, second))
+    if (first_box[0] >= second_box[1]).any() or (second_box[0] >= first_box[1]).any():
+        return False
+    if np.allclose(first_box, second_box, rtol=0, atol=1e-3):
+        return True  # nearly the same outline: corners lie on edges
+    return _holds_corner(first, second) or _holds_corner(second, first)
+
+
+def _holds_corner(polygon: FloatArray, other: FloatArray) -> bool:
+    """Whether a polygon holds one of another's corners, of which the lowest is always asked."""
+    asked = other[:: -(-len(other) // MAX_CORNERS_ASKED)]
+    lowest = other[np.lexsort((other[:, 0], other[:, 1]))[:1]]
+    # A little up and to the right of a corner that lies on an edge is what is inside, if anything is.
+    points = np.concatenate([lowest, asked]) + 1e-6
+    x0, y0 = polygon[:, 0], polygon[:, 1]
+    x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
+    px, py = points[:, :1], points[:, 1:]
+    spans = (y0 <= py) != (y1 <= py)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        meets = x0 + (py - y0) * (x1 - x0) / (y1 - y0)
+    return bool((np.count_nonzero(spans & (px < meets), axis=1) % 2).any())
 
 
 def _shoelace(polygon: FloatArray) -> float:

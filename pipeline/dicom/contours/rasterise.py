@@ -5,9 +5,9 @@ special case; voxel `i` spans `[i - 1/2, i + 1/2]` on each axis. All contours of
 are combined by the even-odd rule (XOR): a contour inside another one is a hole, and the
 coinciding edges of a keyhole cancel (DICOM PS3.3 C.8.8.6.3). Along x the covered length is
 exact; along y it is sampled by `lines` scan lines per voxel. Each plane stands for a slab that
-reaches half way to its neighbours, and a voxel's covered volume is the sum over slabs: where
-contours lie on the slices this is the slice's own contour, where they lie between slices, or
-more densely or sparsely than slices, it is what the voxel holds of the solid.
+reaches half way to the next contours above and below it, and a voxel's covered volume is the sum
+over slabs: where contours lie on the slices this is the slice's own contour, where they lie between
+slices, or more densely or sparsely than slices, it is what the voxel holds of the solid.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.dicom.contours.chains import with_own_slabs
 from pipeline.dicom.contours.planes import Planes, group_planes
 from pipeline.dicom.contours.polygons import any_cross, areas_differ, plane_areas, without_repeats
 from pipeline.errors import ContourError
@@ -93,7 +94,9 @@ def rasterise(contours: Sequence[FloatArray], grid: Grid, lines: int) -> Rasteri
         ContourError: A contour is not parallel to the grid's slices, or metres away.
     """
     _require_near(contours, grid)
-    planes = group_planes([grid.indices(points)[:, ::-1] for points in contours], grid.spacing_mm[0])
+    slice_mm = grid.spacing_mm[0]
+    planes = group_planes([grid.indices(points)[:, ::-1] for points in contours], slice_mm)
+    planes = with_own_slabs(planes, slice_mm)
     planes = replace(planes, polygons=tuple(without_repeats(p, REPEAT_PIXELS) for p in planes.polygons))
     solid = _solid_of(planes, grid.shape, lines)
     # A slab's rim beyond the first or last slice is not lost tissue where its plane is on it.

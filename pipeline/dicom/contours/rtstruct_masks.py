@@ -133,7 +133,7 @@ def _roi_mask(
         file_label=structures.label,
         facts={
             "contours": len(roi.contours),
-            "planes": len(planes.positions),
+            "planes": len(set(planes.positions.tolist())),
             "plane_distance_slices": round(planes.step, 4),
             "volume_polygons_ml": round(rasterised.polygon_ml, 4),
             "volume_outer_ml": round(rasterised.outer_ml, 4),

@@ -284,6 +284,23 @@ def on_the_series_day(
     return acquired.nearest_to(series) if series else replace(acquired, day=parse_date(series_date))
 
 
+def past_midnight(acquired: Sequence[DicomTime | None], dated: Sequence[bool]) -> list[DicomTime | None]:
+    """Acquisitions of which no date and no series time tells the day: small hours beside an evening are the day after.
+
+    Args:
+        acquired: The acquisitions.
+        dated: Which of them have a date of their own, and stay.
+    """
+    loose = [time for time, known in zip(acquired, dated, strict=True) if time is not None and not known]
+    clocks = [time.seconds for time in loose]
+    if not clocks or max(clocks) - min(clocks) <= HALF_DAY_S:
+        return list(acquired)
+    return [
+        time.shifted(DAY_S) if time is not None and not known and time.seconds < HALF_DAY_S else time
+        for time, known in zip(acquired, dated, strict=True)
+    ]
+
+
 def earliest(times: Sequence[DicomTime | None]) -> DicomTime | None:
     """The earliest of some times, whatever their order.
 

@@ -18,6 +18,7 @@ from pipeline.dicom.header.dicom_time import (
     parse_date_and_time,
     parse_local_datetime,
     parse_time,
+    past_midnight,
 )
 from pipeline.errors import PipelineError
 
@@ -40,6 +41,7 @@ class PetHeader:
         suv_type: (0054,1006) SUV Type.
         decay_correction: (0054,1102) Decay Correction.
         corrected_image: (0028,0051) Corrected Image.
+        unattenuated: Whether (0054,1101) Attenuation Correction Method says that there was no correction.
         manufacturer: (0008,0070).
         model: (0008,1090).
         series_date: (0008,0021).
@@ -70,6 +72,7 @@ class PetHeader:
     suv_type: str = ""
     decay_correction: str = ""
     corrected_image: tuple[str, ...] = ()
+    unattenuated: bool = False
     manufacturer: str = ""
     model: str = ""
     series_date: str = ""
@@ -99,6 +102,10 @@ class PetHeader:
         written = [entry.acquired(self.timezone) for entry in self.slices]
         series = parse_date_and_time(self.series_date, self.series_time)
         acquired = [on_the_series_day(time, series, self.series_date) for time in written]
+        if series is None:
+            acquired = past_midnight(
+                acquired, [time is not None and time.day is not None for time in written]
+            )
         frames = (
             FrameTimes(time, entry.frame_reference_ms, entry.frame_duration_ms, entry.decay_factor)
             for time, entry in zip(acquired, self.slices, strict=True)

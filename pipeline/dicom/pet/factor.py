@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pipeline.dicom.header.dicom_time import PetTimes
 from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
 from pipeline.dicom.pet.agreement import agreed_reference
+from pipeline.dicom.pet.decay_by_slice import Decay, decay_by_slice
 from pipeline.dicom.pet.decay_timing import ReferenceTime, reference_time
 from pipeline.dicom.pet.given_measures import dose_flags, measure_flags, philips_flags
 from pipeline.dicom.pet.injection_time import injection_time, uptake_time
@@ -17,11 +18,12 @@ from pipeline.dicom.pet.prerequisites import (
     dose_as_read,
     require_consistent_decay,
     require_corrected_counts,
+    require_possible_frames,
     require_usable,
     usable_dose,
     usable_weight,
 )
-from pipeline.dicom.pet.radionuclide import average_time, decay_fraction, nuclide_of, usable_half_life
+from pipeline.dicom.pet.radionuclide import decay_fraction, nuclide_of, usable_half_life
 from pipeline.dicom.pet.time_evidence import TimeEvidence, time_evidence
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
@@ -58,15 +60,6 @@ class _Factors:
     """Factors of one series, or one per slice, and how they came about."""
 
     values: tuple[float, ...]
-    audit: SuvAudit
-    evidence: tuple[TimeEvidence, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Decay:
-    """Shares of the dose that were left at the time values refer to: one, or one per slice."""
-
-    fractions: tuple[float, ...]
     audit: SuvAudit
     evidence: tuple[TimeEvidence, ...] = ()
 
@@ -234,6 +227,7 @@ def _from_activity(header: PetHeader, settings: SuvSettings, bqml: float) -> _Fa
     mass = normalising_mass_g(settings.normalisation, weight, header.height_m, header.sex)
     audit = dose.audit + _sex_audit(header, (settings.normalisation,))
     audit += require_consistent_decay(_decay_fields(header))
+    require_possible_frames(header.times)
     undecayed = bqml * mass / dose.bq
     if header.decay_correction == "ADMIN":
         decay = _decay_of_injection(header, settings)
@@ -243,7 +237,7 @@ def _from_activity(header: PetHeader, settings: SuvSettings, bqml: float) -> _Fa
     else:
         half_life = usable_half_life(header.half_life_s, header.radionuclide, header.radiopharmaceutical)
         audit += half_life.audit
-        decay_of = _decay_by_slice if header.decay_correction == "NONE" else _decay_of_series
+        decay_of = decay_by_slice if header.decay_correction == "NONE" else _decay_of_series
         decay = decay_of(header.times, half_life.seconds, settings)
     factors = tuple(undecayed / fraction for fraction in decay.fractions)
     return _Factors(factors, audit + decay.audit, decay.evidence)
@@ -254,7 +248,7 @@ def _decay_fields(header: PetHeader) -> DecayFields:
     return DecayFields(header.decay_correction, header.corrected_image, factors)
 
 
-def _decay_of_series(times: PetTimes, half_life_s: float, settings: SuvSettings) -> _Decay:
+def _decay_of_series(times: PetTimes, half_life_s: float, settings: SuvSettings) -> Decay:
     """Decay from injection to the time that all slices were corrected to."""
     reference = agreed_reference(times, reference_time(times, half_life_s), half_life_s, settings)
     injection = injection_time(times, reference.time, settings, half_life_s)
@@ -263,10 +257,10 @@ def _decay_of_series(times: PetTimes, half_life_s: float, settings: SuvSettings)
     odd = SuvAudit(flags=reference_flags(times, reference, half_life_s))
     audit = reference.audit + odd + injection.audit + SuvAudit(path=(step,))
     evidence = time_evidence(times, reference, injection.time, half_life_s)
-    return _Decay((decay_fraction(seconds, half_life_s),), audit, evidence)
+    return Decay((decay_fraction(seconds, half_life_s),), audit, evidence)
 
 
-def _decay_of_injection(header: PetHeader, settings: SuvSettings) -> _Decay | None:
+def _decay_of_injection(header: PetHeader, settings: SuvSettings) -> Decay | None:
     """Values that refer to the injection, checked against (0054,1321); None where nothing can be checked."""
     times = header.times
     scan = times.first_acquisition or times.series
@@ -285,30 +279,4 @@ def _decay_of_injection(header: PetHeader, settings: SuvSettings) -> _Decay | No
     odd = SuvAudit(flags=reference_flags(times, reference, half_life.seconds))
     evidence = time_evidence(times, reference, injection.time, half_life.seconds)
     fraction = 1.0 if reference is administered else decay_fraction(seconds, half_life.seconds)
-    return _Decay((fraction,), reference.audit + odd, evidence)
-
-
-def _decay_by_slice(times: PetTimes, half_life_s: float, settings: SuvSettings) -> _Decay:
-    """Decay from injection to the average time of each slice's own frame."""
-    timed = [
-        (frame.acquired, frame.duration_ms)
-        for frame in times.frames
-        if frame.acquired is not None and frame.duration_ms
-    ]
-    if times.first_acquisition is None or len(timed) < len(times.frames):
-        raise SuvError(
-            "values without decay correction need each slice's own times",
-            where="(0008,0032) Acquisition Time, (0018,1242) Actual Frame Duration",
-            expected="both in every slice",
-            got="missing in some",
-        )
-    injection = injection_time(times, times.first_acquisition, settings, half_life_s)
-    step = "decay correction NONE: each slice decayed to the average time of its frame"
-    fractions = tuple(
-        decay_fraction(
-            acquired.seconds_since(injection.time) + average_time(duration_ms / 1000.0, half_life_s),
-            half_life_s,
-        )
-        for acquired, duration_ms in timed
-    )
-    return _Decay(fractions, injection.audit + SuvAudit(path=(step,)))
+    return Decay((fraction,), reference.audit + odd, evidence)

@@ -9,8 +9,9 @@ from pipeline.dicom.header.pet_header import SuvAudit
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
-# A nuclide that lives for a day or longer (Zr-89, I-124) is scanned days after its injection.
-_SCANNED_DAYS_LATER_S = 86_400.0
+# A nuclide with a half-life from here on (Cu-64, Y-86, Br-76, Zr-89, I-124) leaves a measurable dose a day
+# later, and is scanned then.
+_SCANNED_DAYS_LATER_S = 6 * 3600.0
 # Two clock readings of one injection: rounding below, a contradiction above.
 _ROUNDED_S, _SAME_MINUTE_S = 0.5, 60.0
 
@@ -45,7 +46,7 @@ def injection_time(
         times: The series' times.
         scan: The scan's reference time.
         settings: The longest uptake time, and what is done where dates contradict each other.
-        half_life_s: half-life of the radionuclide (s); with one of days, a time of day without its date is not enough.
+        half_life_s: half-life of the radionuclide (s); from 6 h on, a time of day without its date is not enough.
 
     Raises:
         SuvError: Missing, contradictory, after the scan, or too long before it.
@@ -58,6 +59,12 @@ def injection_time(
         return replace(injection, audit=agreement + related.audit + injection.audit)
     if clock_s is not None:
         _require_known_day(half_life_s, "(0018,1072) Radiopharmaceutical Start Time")
+        if scan.offset_min is not None:
+            raise _unrelated_clocks(
+                f"injection {DicomTime(None, clock_s).text()}, scan {_with_offset(scan)}, and no (0008,0201)",
+                "(0018,1072) Radiopharmaceutical Start Time, (0008,0032) or (0008,002A) Acquisition Time, "
+                "(0008,0201) Timezone Offset From UTC",
+            )
         return _injection_by_clock(clock_s, scan, settings, "(0018,1072) Radiopharmaceutical Start Time")
     raise SuvError(
         "missing or unreadable injection time",
@@ -85,27 +92,38 @@ def _agreement(dated: DicomTime, clock_s: float | None) -> SuvAudit:
 
 
 def _on_the_scans_clock(dated: DicomTime, clock_s: float | None, scan: DicomTime) -> InjectionTime:
-    """Refuse an offset from UTC that cannot be related to the scan's times, unless (0018,1072) does."""
-    if dated.offset_min is None or scan.offset_min is not None:
+    """Refuse an offset from UTC of one side that cannot be related to the other's, unless (0018,1072) does."""
+    if (dated.offset_min is None) == (scan.offset_min is None):
         return InjectionTime(dated, SuvAudit())
-    if clock_s is None:
-        raise SuvError(
-            "the injection's time zone cannot be related to the scan's",
-            where="(0018,1078) Radiopharmaceutical Start DateTime, (0008,0201) Timezone Offset From UTC",
-            expected="a time zone of the scan, or no offset in the injection's",
-            got=f"{dated.text()} with {dated.offset_min / 60:+g} h, and no (0008,0201)",
-            action="write (0008,0201) into the DICOM, or (0018,1072) Radiopharmaceutical Start Time",
+    if dated.offset_min is None or clock_s is None:
+        raise _unrelated_clocks(
+            f"injection {_with_offset(dated)}, scan {_with_offset(scan)}, and no (0008,0201)",
+            "(0018,1078) Radiopharmaceutical Start DateTime, (0008,0201) Timezone Offset From UTC",
         )
     assumption = "(0018,1078) is on the clock of (0018,1072), with which its reading agrees"
     return InjectionTime(replace(dated, offset_min=None), SuvAudit(assumptions=(assumption,)))
 
 
+def _with_offset(time: DicomTime) -> str:
+    return time.text() if time.offset_min is None else f"{time.text()} with {time.offset_min / 60:+g} h"
+
+
+def _unrelated_clocks(got: str, where: str) -> SuvError:
+    return SuvError(
+        "the injection's time zone cannot be related to the scan's",
+        where=where,
+        expected="an offset from UTC in both times or in neither, or (0008,0201)",
+        got=got,
+        action="write (0008,0201) into the DICOM, or (0018,1072) Radiopharmaceutical Start Time on the scan's clock",
+    )
+
+
 def _require_known_day(half_life_s: float | None, where: str) -> None:
-    """Refuse a time of day of a nuclide that is scanned days after its injection."""
+    """Refuse a time of day of a nuclide that may be scanned a day or more after its injection."""
     if half_life_s is None or half_life_s < _SCANNED_DAYS_LATER_S:
         return
     raise SuvError(
-        "the day of the injection is not known, and the radionuclide lives for days",
+        "the day of the injection is not known, and the radionuclide can be scanned a day later",
         where=where,
         expected="(0018,1078) Radiopharmaceutical Start DateTime, dated on the scan's clock",
         got=f"a time of day, and a half-life of {half_life_s / 3600:.0f} h",

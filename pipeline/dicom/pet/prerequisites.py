@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.dicom.header.dicom_time import PetTimes
 from pipeline.dicom.header.pet_header import PetHeader, SuvAudit
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
@@ -16,6 +17,8 @@ _DOSE_MBQ = (1.0, 1e5)
 _DOSE_UNITS_BQ = {"MBq": 1e6, "mCi": 37e6, "µCi": 37e3}
 _GIVEN_MBQ_KG = (0.5, 30.0)
 _WEIGHT_KG = (1.0, 500.0)
+# Of a nuclide that lives for days, a scan may count from the injection.
+_LONGEST_MS = 30 * 86_400e3
 # A weight of at most so many kg beside a height of at least so many m.
 _SWAPPED = (2.5, 25.0)
 
@@ -73,6 +76,14 @@ def require_usable(header: PetHeader) -> None:
             expected=", ".join(KNOWN_UNITS),
             got=header.units,
         )
+    if header.unattenuated:
+        raise SuvError(
+            "the PET is not corrected for attenuation",
+            where="(0054,1101) Attenuation Correction Method",
+            expected="a method, where (0028,0051) Corrected Image has ATTN or is absent",
+            got="none",
+            action="use the attenuation-corrected reconstruction, or correct (0054,1101)",
+        )
     if header.corrected_image and "ATTN" not in header.corrected_image:
         raise SuvError(
             "the PET is not corrected for attenuation",
@@ -81,6 +92,30 @@ def require_usable(header: PetHeader) -> None:
             got="\\".join(header.corrected_image),
             action="use the attenuation-corrected reconstruction",
         )
+
+
+def require_possible_frames(times: PetTimes) -> None:
+    """Refuse offsets and durations of frames that no scan has: whatever is computed of them is wrong.
+
+    Raises:
+        SuvError: A frame reference time of weeks, or a duration below 0 or of weeks.
+    """
+    for frame in times.frames:
+        reference, lasts = frame.reference_ms, frame.duration_ms
+        for milliseconds, least, where in (
+            (reference, -_LONGEST_MS, "(0054,1300) Frame Reference Time"),
+            (lasts, 0.0, "(0018,1242) Actual Frame Duration"),
+        ):
+            if milliseconds is not None and not least <= milliseconds <= _LONGEST_MS:
+                raise SuvError(
+                    "impossible duration of a frame"
+                    if milliseconds is lasts
+                    else "impossible offset of a frame",
+                    where=where,
+                    expected=f"{least:g} to {_LONGEST_MS:g} ms",
+                    got=f"{milliseconds:g} ms",
+                    action="correct it",
+                )
 
 
 def usable_weight(weight_kg: float | None, height_m: float | None) -> float:

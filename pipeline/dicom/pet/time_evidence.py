@@ -113,7 +113,7 @@ def _summary(element: str, seconds: list[float]) -> SecondOpinion:
     )
 
 
-def _counted_ms(times: PetTimes) -> list[float]:
+def counted_ms(times: PetTimes) -> list[float]:
     """(0054,1300) of all slices; none where 0 in every slice says that it was not filled in."""
     counted = [frame.reference_ms for frame in times.frames if frame.reference_ms is not None]
     return [] if not counted or (not any(counted) and not times.counts_to_frame_start) else counted
@@ -121,7 +121,7 @@ def _counted_ms(times: PetTimes) -> list[float]:
 
 def _each_from_its_own_start(times: PetTimes) -> bool:
     """Whether (0054,1300) is the same in beds of different times."""
-    counted = _counted_ms(times)
+    counted = counted_ms(times)
     return bool(counted) and times.acquisitions_differ and max(counted) - min(counted) < _SAME_OFFSET_MS
 
 
@@ -131,9 +131,9 @@ def first_frame_s(times: PetTimes, half_life_s: float) -> float:
     About 0 in a whole scan. Later in a crop that holds later beds only, and in a late frame of a dynamic scan, whose
     acquisition time is its own and which was corrected to the scan's start: headers don't tell the two apart.
     """
-    if times.acquisitions_differ or not _counted_ms(times):
+    if times.acquisitions_differ or not counted_ms(times):
         return 0.0
-    to_start = times.counts_to_frame_start or _shorter_than_average(times, half_life_s)
+    to_start = counts_to_start(times, half_life_s)
     starts = [
         frame.reference_ms / 1000.0
         - (0.0 if to_start else average_time((frame.duration_ms or 0.0) / 1000.0, half_life_s))
@@ -149,7 +149,7 @@ def _carry_the_scans_start(times: PetTimes, half_life_s: float) -> bool:
 
 
 def _frame_readings(times: PetTimes, reference: DicomTime, half_life_s: float) -> Iterator[list[float]]:
-    if not _counted_ms(times):
+    if not counted_ms(times):
         return
     ms = 1e-3
 
@@ -162,10 +162,15 @@ def _frame_readings(times: PetTimes, reference: DicomTime, half_life_s: float) -
         return None if frame.reference_ms is None else -frame.reference_ms * ms
 
     yield _since(times, reference, start_by_average)
-    if times.counts_to_frame_start or _shorter_than_average(times, half_life_s):
+    if counts_to_start(times, half_life_s):
         yield _since(times, reference, start_by_frame)
     if _carry_the_scans_start(times, half_life_s):
         yield _since(times, reference, lambda frame: 0.0)
+
+
+def counts_to_start(times: PetTimes, half_life_s: float) -> bool:
+    """Whether (0054,1300) counts to the frame's start: with GE, and where it is too short otherwise."""
+    return times.counts_to_frame_start or _shorter_than_average(times, half_life_s)
 
 
 def _shorter_than_average(times: PetTimes, half_life_s: float) -> bool:

@@ -124,7 +124,7 @@ def several_acquisitions(series: Series, gap_minutes: float, pet: bool) -> str:
     """
     parts = acquisitions_of(series, gap_minutes)
     if len(parts) < 2:
-        return two_stacks(series, _by_position(series)) if pet else ""
+        return two_stacks(series, _by_position(series))
     extents = sorted(part.extent(series) for part in parts)
     seen = ", ".join(
         f"{len(part.planes)} slices"
@@ -204,7 +204,7 @@ def _join_key(series: Series) -> Hashable:
     plane = first.planes[0]
     return (
         *(series.study, series.frame, first.series_datetime, first.sop_class_uid, first.units),
-        *(first.corrected, first.image_type, first.series_type, plane.shape),
+        *(frozenset(first.corrected), first.image_type, first.series_type, plane.shape),
         *(round(value, 3) for value in (*plane.spacing_mm, *plane.orientation)),
     )
 

@@ -10,9 +10,12 @@ from pipeline.dicom.series.series import Series
 from pipeline.errors import DicomError
 from pipeline.settings.dicom import IndexSettings
 
+# A CT for attenuation correction covers the whole PET, and lacks at most a slice at each end.
+_LEAST_CT_COVERAGE = 0.9
 
-def warn_of_a_short_pet(picked: Mapping[str, Series], settings: IndexSettings, warnings: list[str]) -> None:
-    """Warn of a PET much shorter than the CT: part of it may have been exported as another series."""
+
+def warn_of_short_images(picked: Mapping[str, Series], settings: IndexSettings, warnings: list[str]) -> None:
+    """Warn of a PET much shorter than the CT, or a CT that ends within the PET: a part may be missing."""
     if len(picked) < 2 or picked["pet"].frame != picked["ct"].frame:
         return
     share = coverage(picked["pet"], picked["ct"])
@@ -20,6 +23,12 @@ def warn_of_a_short_pet(picked: Mapping[str, Series], settings: IndexSettings, w
         warnings.append(
             f"PET: it covers {100 * share:.0f} % of the length of the CT (index.min_pet_coverage); part of it "
             "may be missing, or be another series"
+        )
+    share = coverage(picked["ct"], picked["pet"])
+    if share < _LEAST_CT_COVERAGE:
+        warnings.append(
+            f"CT: it covers {100 * share:.0f} % of the length of the PET; part of it may be missing, or be "
+            "another series"
         )
 
 

@@ -12,14 +12,16 @@ from pipeline.dicom.header.pet_header import add_missing_values
 from pipeline.dicom.header.pet_header_reading import slice_header
 from pipeline.dicom.header.values import quiet_reading
 from pipeline.dicom.series.acquisitions import joined_parts, one_acquisition, several_acquisitions
-from pipeline.dicom.series.alignment import alignment, warn_of_a_short_pet
+from pipeline.dicom.series.alignment import alignment, warn_of_short_images
 from pipeline.dicom.series.archives import Limits
+from pipeline.dicom.series.ct_details import mixed_acquisition
 from pipeline.dicom.series.index_file import Index, write_index
 from pipeline.dicom.series.pet_details import PetRules, details_of, pet_warnings
 from pipeline.dicom.series.rows import NAMES, named_modality, role_of, row_of
 from pipeline.dicom.series.scan import BROKEN, Scan, scan_folder
 from pipeline.dicom.series.selection import (
     Choice,
+    attenuation_warnings,
     best_ct,
     best_pet,
     exclusion_reason,
@@ -59,7 +61,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         _require_whole_phantom(patient.folder.absolute(), out.absolute().parent.parent)
         scan = _scan(patient, work.folder, settings)
         _warn_of_broken_files(scan, warnings)
-        whole = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
+        whole = [_with_one_frame(s, settings) for s in series_of(scan.as_one_series())]
         joined = joined_parts(whole)
         series = [joined[s.uid] if s.uid in joined and joined[s.uid].uid == s.uid else s for s in whole]
         rejected = {s.uid: _rejection(s, settings) for s in series}
@@ -69,7 +71,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         picked = _pick(Candidates(series, rejected, study), settings, warnings)
         warnings.extend(f"{NAMES[role]}: {s.note}" for role, s in picked.items() if s.note)
         aligned = alignment(picked, settings, warnings)
-        warn_of_a_short_pet(picked, settings, warnings)
+        warn_of_short_images(picked, settings, warnings)
         rows = tuple(row_of(s, picked, rejected[s.uid], study) for s in series)
         in_use = {row.series_uid for row in rows if row.chosen}.union(*(s.uids for s in picked.values()))
         _require_one_content(in_use, scan)
@@ -112,6 +114,7 @@ def _pick(candidates: Candidates, settings: IndexSettings, warnings: Warnings) -
         choice = best_ct(cts, settings.prefer_ct, picked.get("pet"))
         _warn_of_ties("ct", choice, warnings)
         picked["ct"] = choice.series
+        warnings.extend(mixed_acquisition(choice.series))
     else:
         _require("ct", candidates, settings)
     return picked
@@ -127,6 +130,7 @@ def _pick_pet(pets: Sequence[Series], settings: IndexSettings, warnings: Warning
         s for s in pets if s is not choice.series and pattern_rank(s.first.description, patterns) == rank
     ]
     warnings.extend(pet_warnings(choice.series, rivals, details, rules))
+    warnings.extend(attenuation_warnings(choice.series))
     return choice.series
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.dicom.header.geometry import axes_of, depths_of
+from pipeline.dicom.series.ct_details import not_hounsfield
 from pipeline.dicom.series.pet_details import PetDetails, PetRules
 from pipeline.dicom.series.series import Series
 
@@ -34,7 +35,17 @@ _NAC = re.compile(
     r"(?![^\W\d_])",
     re.IGNORECASE,
 )
-_NOT_VOLUMES = ("LOCALIZER", "MIP", "PROJECTION IMAGE", "FUSION", "SCREEN SAVE", "DOSE")
+_NOT_VOLUMES = (
+    "LOCALIZER",
+    "MIP",
+    "MINIP",
+    "MIN_IP",
+    "MINIMUM",
+    "PROJECTION IMAGE",
+    "FUSION",
+    "SCREEN SAVE",
+    "DOSE",
+)
 # CT kernels made for bone or lung: Siemens B/Br/H 50 and up, GE and Philips names.
 _SHARP = re.compile(r"^(b[rlv]?|h[rv]?|i|j)(5|6|7|8)\d|bone|lung|edge|detail|sharp|^y[bcde]", re.IGNORECASE)
 
@@ -64,7 +75,7 @@ def exclusion_reason(series: Series, role: str, min_slices: int, dynamic: bool =
             return f"files of {len(values)} {name} UIDs in one series"
     if _repeats(series):
         return "several images at one position: gated, dynamic or repeated"
-    return _pet_exclusion_reason(series, dynamic) if role == "pet" else ""
+    return _pet_exclusion_reason(series, dynamic) if role == "pet" else not_hounsfield(series)
 
 
 def _repeats(series: Series) -> bool:
@@ -77,6 +88,8 @@ def _pet_exclusion_reason(series: Series, dynamic: bool) -> str:
     corrected = [set(i.corrected) for i in series.instances]
     if any(flags and "ATTN" not in flags for flags in corrected):
         return "not corrected for attenuation: (0028,0051) Corrected Image lacks ATTN"
+    if any(instance.unattenuated for instance in series.instances):
+        return "not corrected for attenuation: (0054,1101) Attenuation Correction Method says so"
     if not any(corrected) and _NAC.search(series.first.description):
         return "not corrected for attenuation, by its (0008,103E) Series Description"
     kinds = {kind for instance in series.instances for kind in instance.series_type}
@@ -84,6 +97,16 @@ def _pet_exclusion_reason(series: Series, dynamic: bool) -> str:
         if kind in kinds and not dynamic:
             return f"{kind.lower()} acquisition by (0054,1000) Series Type"
     return ""
+
+
+def attenuation_warnings(series: Series) -> list[str]:
+    """Warn of a PET that is called uncorrected and says that it is corrected."""
+    if not _NAC.search(series.first.description):
+        return []
+    return [
+        "PET: its (0008,103E) Series Description says that it is not corrected for attenuation, (0028,0051) Corrected "
+        "Image says that it is; look at it, and name another series by index.prefer_pet"
+    ]
 
 
 def pattern_rank(description: str, patterns: Sequence[str]) -> int:
@@ -110,7 +133,7 @@ class Choice:
 def best_pet(
     candidates: Sequence[Series], patterns: Sequence[str], details: Mapping[str, PetDetails], rules: PetRules
 ) -> Choice:
-    """The PET: by pattern, expected tracer, uptake window, original before derived, slices, finer voxels.
+    """The PET: by pattern, expected tracer, uptake window, name, original before derived, slices, finer voxels.
 
     Among series that are equal by all of these, the earliest is taken.
 
@@ -127,6 +150,7 @@ def _pet_key(series: Series, patterns: Sequence[str], rank: tuple[int, int]) -> 
     return (
         pattern_rank(series.first.description, patterns),
         *rank,
+        bool(attenuation_warnings(series)),
         "ORIGINAL" not in series.first.image_type,
         -series.slices,
         series.first.planes[0].spacing_mm[0],
@@ -134,7 +158,7 @@ def _pet_key(series: Series, patterns: Sequence[str], rank: tuple[int, int]) -> 
 
 
 def best_ct(candidates: Sequence[Series], patterns: Sequence[str], pet: Series | None) -> Choice:
-    """The CT: by pattern, then the PET's frame and study, its coverage, a soft kernel, slices, voxels.
+    """The CT: by pattern, then the PET's frame and study, its coverage, original, a soft kernel, slices, voxels.
 
     Among series that are equal by all of these, the earliest is taken.
     """
@@ -147,6 +171,7 @@ def _ct_key(series: Series, patterns: Sequence[str], pet: Series | None) -> tupl
         pet is not None and series.frame != pet.frame,
         pet is not None and series.study != pet.study,
         -round(coverage(series, pet), 2) if pet else 0.0,
+        any("ORIGINAL" not in instance.image_type for instance in series.instances),
         bool(_SHARP.search(series.first.kernel)),
         -series.slices,
         series.first.planes[0].spacing_mm[0],

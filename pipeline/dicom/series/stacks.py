@@ -1,4 +1,4 @@
-"""Two stacks of PET slices in one series: two scans, frames or reconstructions, shifted by a part of a slice."""
+"""Two stacks of slices in one series: two scans, frames or reconstructions, shifted by a part of a slice."""
 
 from __future__ import annotations
 
@@ -25,21 +25,34 @@ def two_stacks(series: Series, acquired_s: FloatArray | None) -> str:
     trait counts where it comes back at every second (third, fourth) slice.
 
     Args:
-        series: A PET series with geometry, in the order of its positions.
+        series: A PET or CT series with geometry, in the order of its positions.
         acquired_s: Acquisition time of each plane in that order, in seconds; None where one is missing.
     """
-    return _by_count(series) or _by_words(series) or _by_numbers(series, acquired_s) or _by_order(series)
+    return (
+        _by_count(series, acquired_s)
+        or _by_words(series)
+        or _by_numbers(series, acquired_s)
+        or _by_order(series)
+    )
 
 
-def _by_count(series: Series) -> str:
+def _by_count(series: Series, acquired_s: FloatArray | None) -> str:
     announced = max(instance.number_of_slices for instance in series.instances)
     whole = announced > 1 and series.slices >= 2 * announced and series.slices % announced == 0
-    if series.note or not whole:
+    if series.note or not whole or _beds_side_by_side(acquired_s, announced):
         return ""
     return (
         f"{series.slices // announced} stacks in one series: {series.slices} slices, where (0054,0081) "
         f"Number of Slices says {announced}"
     )
+
+
+def _beds_side_by_side(acquired_s: FloatArray | None, slices: int) -> bool:
+    """Whether each run of so many neighbouring slices has an acquisition time of its own: then it is a bed."""
+    if acquired_s is None:
+        return False
+    beds = acquired_s.reshape(-1, slices)
+    return bool((beds == beds[:, :1]).all()) and len(set(beds[:, 0])) == len(beds)
 
 
 def _by_words(series: Series) -> str:
@@ -49,6 +62,8 @@ def _by_words(series: Series) -> str:
         "(0054,1001) Units": [i.units for i in series.instances],
         "(0008,0031) Series Time": [i.series_datetime for i in series.instances],
         "(0054,1102) Decay Correction": [i.decay_correction for i in series.instances],
+        "(0018,0060) KVP": [i.kvp for i in series.instances],
+        "(0018,1210) Convolution Kernel": [i.kernel for i in series.instances],
     }
     for name, values in traits.items():
         if _alternate(values):

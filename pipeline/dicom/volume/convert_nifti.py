@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from fnmatch import fnmatchcase
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,20 @@ import numpy as np
 
 from pipeline.dicom.header.pet_header import PetHeader
 from pipeline.dicom.series.index_file import PetToCt
-from pipeline.errors import DicomError, GeometryError, SettingsError, SuvError
+from pipeline.dicom.volume.hounsfield import require_hounsfield
+from pipeline.errors import DicomError, SettingsError, SuvError
 from pipeline.settings.base import Policy
 from pipeline.settings.cohort import NiftiSettings
 from pipeline.tables.files import PatientFiles, images_in_place
 from pipeline.tables.status import Warnings, patient_stage
+from pipeline.volumes.grids import require_overlap
 from pipeline.volumes.nifti import read_nifti, write_nifti
-from pipeline.volumes.volume import FloatArray, Grid, Volume
+from pipeline.volumes.volume import Volume
 
 MOST_SUV = 1000.0
 """Any SUV (g/mL) lies far below this value, while a PET in Bq/mL exceeds it."""
 AIR_HU = -200.0
 """A CT whose lowest value lies above this shows no air."""
-POSSIBLE_HU = (-3100.0, 5000.0)
-"""All but a few voxels of a CT lie between: air of old scanners is -3024, metal above 3071 fills few voxels."""
-_LOOKED_AT = 1_000_000
 _NO_SCANNER: dict[str, Any] = {"manufacturer": "", "model": "", "kernel": "", "patient_position": ""}
 
 
@@ -67,13 +65,8 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: NiftiSettings, pol
             raise DicomError(
                 "neither CT nor PET is asked for", where="cohort.nifti_ct, cohort.nifti_pet", got="empty"
             )
-        if ct is not None and pet is not None and not _overlap(ct.grid, pet.grid):
-            raise GeometryError(
-                "CT and PET do not overlap in space",
-                expected=ct.grid.describe(),
-                got=pet.grid.describe(),
-                action="check the headers that the files were written with",
-            )
+        if ct is not None and pet is not None:
+            require_overlap(ct.grid, pet.grid, "check the headers that the files were written with")
         if ct is not None:
             _write_ct(ct, work.folder, work.warnings)
         if pet is not None:
@@ -114,18 +107,6 @@ def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int) -> Volum
     return read_nifti(path, max_bytes=max_mib << 20, label=f"the {name} file of image_path")
 
 
-def _overlap(first: Grid, second: Grid) -> bool:
-    """Whether the bounding boxes of two grids (along the patient's axes) share space."""
-    corners = [_corners(first), _corners(second)]
-    low = np.max([points.min(axis=0) for points in corners], axis=0)
-    high = np.min([points.max(axis=0) for points in corners], axis=0)
-    return bool((low < high).all())
-
-
-def _corners(grid: Grid) -> FloatArray:
-    return grid.points(list(product(*[(-0.5, n - 0.5) for n in grid.shape])))
-
-
 def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:
     low, high = float(volume.array.min()), float(volume.array.max())
     if high - low < 50:
@@ -135,29 +116,12 @@ def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:
             got=f"{low:g} to {high:g}",
             action="give the CT before any normalisation",
         )
-    _require_hounsfield(volume, low)
+    require_hounsfield(volume)
     if low > AIR_HU:
         warnings.warn(f"the CT holds no air (lowest value {low:g}): make sure that it is in HU")
     integers = low >= -32768 and high <= 32767 and bool((volume.array == np.round(volume.array)).all())
     array = volume.array.astype(np.int16 if integers else np.float32)
     _write(out, "ct_hu.nii.gz", "ct.json", Volume(array, volume.grid, "ct_hu"), {"header": _NO_SCANNER})
-
-
-def _require_hounsfield(volume: Volume, low: float) -> None:
-    """Refuse values that no CT has; what is padded with one value, such as -32768, counts without it."""
-    some = volume.array.ravel()[:: max(1, volume.array.size // _LOOKED_AT)]
-    image = some[some > low]
-    if not image.size:
-        return
-    least, most = (float(value) for value in np.percentile(image, (0.1, 99.9)))
-    if least >= POSSIBLE_HU[0] and most <= POSSIBLE_HU[1]:
-        return
-    raise DicomError(
-        "the CT is not in Hounsfield units",
-        expected=f"99.8 % of values from {POSSIBLE_HU[0]:g} to {POSSIBLE_HU[1]:g}, padding left aside",
-        got=f"{least:.4g} to {most:.4g}",
-        action="give the CT as the scanner rescaled it",
-    )
 
 
 def _write_pet(volume: Volume, out: Path, warnings: Warnings, pet_to_ct: PetToCt) -> None:

@@ -1,4 +1,4 @@
-"""Two scans or reconstructions in one PET series, shifted by half a slice, where only the values show it."""
+"""Two scans or reconstructions in one series, shifted by half a slice, where only the values show it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from pipeline.settings.dicom import ConvertSettings
 _PIXELS = 4096
 
 
-def stack_warnings(array: npt.NDArray[Any], settings: ConvertSettings) -> list[str]:
-    """Warnings of a PET whose neighbouring slices differ more than every second one.
+def stack_warnings(array: npt.NDArray[Any], where: str, settings: ConvertSettings) -> list[str]:
+    """Warnings of a series whose neighbouring slices differ more than every second one.
 
     Values are compared with each slice's rescale applied: slopes may differ from slice to slice as they like.
     In one scan the ratio is below 1 (0.5 to 0.95 in whole-body and cropped scans, 1 in pure noise).
 
     Args:
         array: Stored values (z, y, x) after the rescale.
+        where: Names the series.
         settings: Whether it is refused.
 
     Raises:
@@ -35,10 +36,10 @@ def stack_warnings(array: npt.NDArray[Any], settings: ConvertSettings) -> list[s
     seen = "neighbouring slices differ" + (f" {ratio:.1f} times as much as" if ratio < 100 else ", not")
     seen += " slices further apart"
     if settings.alternating_slices == "warn":
-        return [f"PET series: {seen}; it may hold two scans or reconstructions"]
+        return [f"{where}: {seen}; it may hold two scans or reconstructions"]
     raise DicomError(
         "two scans or reconstructions in one series, shifted by a part of a slice",
-        where="PET series, pixel values",
+        where=f"{where}, pixel values",
         expected="slices that resemble their neighbours most",
         got=seen,
         action="separate them, or set convert.alternating_slices: warn if it is one scan",

@@ -40,6 +40,25 @@ def test_the_factor_stays_and_the_dates_go(name):
     assert "2020" not in text and "20000101" in text
 
 
+@pytest.mark.parametrize("dates", [{"series_date": ""}, {"series_date": "20200310"}], ids=str)
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0)], ids=str)
+def test_undated_beds_past_midnight_give_the_same_with_their_dates_kept(dates, order):
+    clocks = ("235600", "235800", "000000", "000200")
+    header = dataclasses.replace(
+        BASE,
+        **dates,
+        series_time="",
+        decay_correction="NONE",
+        corrected_image=("ATTN",),
+        injection_time="225600",
+        slices=tuple(PetSlice("", clocks[n], None, 120e3) for n in order),
+    )
+    # 0.0002 * 2 ** ((3600 + 120 n + 59.94) / 6586.2)
+    right = [2e-4 * 2 ** ((3600 + 120 * n + 59.94) / 6586.2) for n in order]
+    for each in (header, undated(header)):
+        assert suv_factor(each, SuvSettings()).factors == pytest.approx(right, rel=1e-5)
+
+
 def test_a_refusal_names_the_days_between_and_no_date():
     header = undated(dataclasses.replace(BASE, injection_datetime="20200307090000"))
     with pytest.raises(SuvError, match="too long before") as refusal:

@@ -9,10 +9,39 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.dicom.header.dicom_time import PetSlice
 from pipeline.errors import SuvError
 from tests.dicom.pet.suv_cases import audit_of, clock, factors_of
 
+
+def nuclide(name, half_life_s):
+    return {"radionuclide": (name,), "half_life_s": half_life_s}
+
+
 FACTORS = [
+    # 70000 / 350e6 * 2 ** (90000 / 45725): 25 h before the scan
+    (
+        "Cu-64 of the day before, dated",
+        {
+            **nuclide("C-127A2", 45725.0),
+            "injection_time": "",
+            "injection_datetime": "20200309090000",
+        },
+        {"max_uptake_minutes": 2000},
+        0.000782607362316,
+    ),
+    # 70000 / 350e6 * 2 ** (7200 / 6586.2): 09:00 in UTC is 10:00 in +0100
+    (
+        "scan in UTC, the file's zone known",
+        {
+            "series_time": "",
+            "slices": (PetSlice("20200310", "090000", None, None, None, "+0000"),),
+            "timezone": "+0100",
+            "injection_time": "080000",
+        },
+        {},
+        0.000426691940883,
+    ),
     # 70000 / 350e6 * 2 ** (3600 / 6586.2)
     (
         "injection with its date",
@@ -136,7 +165,24 @@ FACTORS = [
     ),
 ]
 
+UTC_SCAN = {"series_time": "", "slices": (PetSlice("20200310", "090000", None, None, None, "+0000"),)}
 REFUSED = [
+    ("scan in UTC, injection by the clock", {**UTC_SCAN, "injection_time": "080000"}, {}, "time zone"),
+    (
+        "scan in UTC, injection without offset",
+        {**UTC_SCAN, "injection_time": "080000", "injection_datetime": "20200310080000"},
+        {},
+        r"time zone.*0008,0201",
+    ),
+    (
+        "enhanced: decay correction time in UTC, injection by the clock",
+        {"decay_datetime": "20200310090000+0000", "series_time": "", "injection_time": "080000"},
+        {},
+        "time zone",
+    ),
+    ("Cu-64 by its time of day", nuclide("C-127A2", 45725.0), {}, "a day later"),
+    ("Y-86 by its time of day", nuclide("Yttrium-86", 53064.0), {}, "a day later"),
+    ("Br-76 by its time of day", nuclide("Bromine-76", 58320.0), {}, "a day later"),
     (
         "injection in UTC, scan's zone unknown",
         {"injection_time": "", "injection_datetime": "20200310090000+0000"},

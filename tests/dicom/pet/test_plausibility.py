@@ -51,7 +51,8 @@ def test_a_decay_time_after_the_first_acquisition_is_flagged():
     ("direct", "words"),
     # By weight, dose and times: 1.602563 * 70000 / 350e6 * 2 ** (3600 / 6586.2) = 0.000468152481187098.
     # 0.000468152 / 0.000551 - 1 = -15.04 %
-    [(0.000468, ""), (0.000551, "differs by -15 %")],
+    # 0.000468152 / 0.000446 - 1 = 4.97 %
+    [(0.000468, ""), (0.000551, "differs by -15.0 %"), (0.000446, "differs by +5.0 %")],
 )
 def test_a_philips_factor_that_weight_and_dose_contradict_is_flagged(direct, words):
     changes = {"units": "CNTS", "philips_suv_factor": direct, "philips_activity_factor": 1.602563}

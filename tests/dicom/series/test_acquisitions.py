@@ -231,3 +231,11 @@ def test_parts_that_do_not_fit_are_told_by_the_length_they_cover(tmp_path, edit)
 def test_a_pet_as_long_as_the_ct_is_not_told(tmp_path):
     index(write_pair(tmp_path / "in"), tmp_path / "index")
     assert read_status(tmp_path / "index").state == "ok"
+
+
+def test_beds_side_by_side_whose_number_of_slices_counts_one_bed_are_one_scan(tmp_path):
+    def beds(ds, number):
+        ds.NumberOfSlices, bed = 9, number // 9
+        ds.AcquisitionTime, ds.FrameReferenceTime = f"10{3 * bed:02d}00", str(60000 + 180000 * bed)
+
+    assert chosen(index(with_pet(tmp_path / "in", beds), tmp_path / "index"), "pet").instances == 18

@@ -2,6 +2,7 @@
 
 from pipeline.dicom.series.index import index_patient
 from pipeline.dicom.volume.convert import convert_patient
+from pipeline.dicom.volume.read import read_series
 from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.volumes.nifti import read_nifti
@@ -17,6 +18,11 @@ def convert(folder, out, index=CT_ONLY, settings=None):
 
 def ct_of(folder):
     return read_nifti(folder / "ct_hu.nii.gz", "ct_hu")
+
+
+def read_as_ct(folder):
+    """The volume of a folder's files, whether or not its values are a patient's."""
+    return read_series(sorted(folder.iterdir()), "ct_hu", ConvertSettings(), lambda dataset: None).volume
 
 
 def drop(numbers):

@@ -17,7 +17,7 @@ from pydicom.uid import (
 
 from pipeline.errors import DicomError
 from tests.dicom.volume import jpeg_lossless
-from tests.dicom.volume.convert_helpers import convert, ct_of
+from tests.dicom.volume.convert_helpers import convert, ct_of, read_as_ct
 from tests.dicom.write_dicom import Recipe, voxels, write_series
 
 
@@ -48,7 +48,7 @@ def test_whole_numbers_stay_whole_where_they_fit(tmp_path, slope, intercept, dty
     values[2, 0, 0] = 3000  # × 20 leaves int16 in the third slice, after two that fit
     values[:2] //= 2
     folder = write_series(tmp_path / "in", values, Recipe(slope=slope, intercept=intercept))
-    volume = ct_of(convert(folder, tmp_path))
+    volume = read_as_ct(folder)
     assert str(volume.array.dtype) == dtype
     assert np.array_equal(volume.array, values.astype(np.float64) * slope + intercept)
 
@@ -76,7 +76,7 @@ def test_jpeg_lossless_of_an_encoder_of_our_own(tmp_path, syntax, selection):
         jpeg_lossless.compress(ds, syntax, selection)
 
     folder = write_series(tmp_path / "in", values, Recipe(intercept=0.0), edit)
-    volume = ct_of(convert(folder, tmp_path))
+    volume = read_as_ct(folder)
     assert np.array_equal(volume.array, values)
 
 

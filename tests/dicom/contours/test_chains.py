@@ -1,0 +1,96 @@
+"""Lesions of one ROI that are drawn on planes of their own: solids of known volume."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.dicom.contours.rasterise import rasterise
+from pipeline.volumes.volume import Grid
+from tests.dicom.contours.contour_helpers import RoiSpec, patient, rtstruct, run, square
+
+EVERY = tuple(16.0 + 4.0 * n for n in range(9))
+EVEN, ODD = EVERY[::2], EVERY[1::2]
+CIRCLE = np.linspace(0, 2 * np.pi, 180, endpoint=False)
+
+
+def grid():
+    """Slices of 4 mm at z = 0, 4, …; voxels of 1 mm."""
+    return Grid((20, 60, 60), (4.0, 1.0, 1.0), (-30.0, -30.0, 0.0))
+
+
+def cylinder(heights, x, y=0.0, radius=6.0):
+    """Circles at heights, all of one radius."""
+    return [
+        np.stack([x + radius * np.cos(CIRCLE), y + radius * np.sin(CIRCLE), np.full(180, z)], axis=1)
+        for z in heights
+    ]
+
+
+def ml(height, radius=6.0):
+    """Volume of a cylinder: π r² h."""
+    return np.pi * radius**2 * height / 1000
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "volume"),
+    [
+        (cylinder(EVERY, -8), cylinder(EVERY, 8), 2 * ml(36)),
+        (cylinder(EVEN, -8), cylinder(ODD, 8), ml(40) + ml(32)),
+        (cylinder(EVEN, -8), cylinder((12.0, *ODD), 8), 2 * ml(40)),
+        (cylinder(EVERY, -8), cylinder(EVEN, 8), ml(36) + ml(40)),
+        # Beside each other with boxes that overlap: centres 14 mm apart along the diagonal.
+        (cylinder(EVERY, -5, -5), cylinder(EVEN, 5, 5), ml(36) + ml(40)),
+        # One above the other, each with its own distance, 24 mm between them.
+        (cylinder((4.0, 8.0, 12.0, 16.0), 0), cylinder((40.0, 48.0, 56.0, 64.0), 2), ml(16) + ml(32)),
+    ],
+    ids=["alike", "even and odd", "even and odd, as long", "every and every second", "diagonal", "above"],
+)
+def test_each_lesion_of_an_roi_has_its_own_distance_of_planes(first, second, volume):
+    both = rasterise(first + second, grid(), 15)
+    assert both.polygon_ml == pytest.approx(volume, rel=2e-3)
+    assert both.shares.values.sum() * 0.004 == pytest.approx(volume, rel=2e-3)
+    alone = [rasterise(contours, grid(), 15).mask for contours in (first, second)]
+    assert np.array_equal(both.mask, alone[0] | alone[1])
+    assert both.outside_share < 1e-12 and both.crossing_planes == 0
+
+
+def test_holes_keep_the_slab_of_their_outline():
+    # A ring on every second slice beside a disc on every slice: π (8² - 4²) 40 and π 6² 36 mm³.
+    ring = cylinder(EVEN, -9, radius=8.0) + cylinder(EVEN, -9, radius=4.0)
+    rasterised = rasterise(ring + cylinder(EVERY, 10), grid(), 15)
+    assert rasterised.polygon_ml == pytest.approx(ml(40, 8.0) - ml(40, 4.0) + ml(36), rel=2e-3)
+    assert rasterised.crossing_planes == 0 and rasterised.planes.gaps == 0
+
+
+def test_a_missing_plane_is_told_where_another_lesion_has_a_contour_at_its_height():
+    missing = [z for z in EVERY if z != 28.0]
+    rasterised = rasterise(cylinder(missing, -8) + cylinder(EVERY, 8), grid(), 15)
+    assert rasterised.planes.gaps == 1
+    assert rasterised.polygon_ml == pytest.approx(ml(32) + ml(36), rel=2e-3)  # nothing is filled in
+
+
+def test_two_planes_of_a_small_lesion_are_not_joined_over_a_slice_that_the_large_one_has():
+    rasterised = rasterise(cylinder(EVERY, -8) + cylinder((28.0, 36.0), 8), grid(), 15)
+    assert rasterised.planes.gaps == 1
+    assert rasterised.polygon_ml == pytest.approx(ml(36) + ml(8), rel=2e-3)
+
+
+def test_a_lobe_that_ends_below_a_bulge_misses_no_plane():
+    # The body widens over where the lobe was, one slice after the lobe has ended.
+    body = [*cylinder(EVERY[:5], -8), *cylinder(EVERY[5:], 0, radius=16.0)]
+    rasterised = rasterise(body + cylinder(EVERY[:4], 8), grid(), 15)
+    assert rasterised.planes.gaps == 0
+    assert rasterised.polygon_ml == pytest.approx(ml(20) + ml(16, 16.0) + ml(16), rel=2e-3)
+
+
+def test_the_mask_of_a_patient_with_two_lesions_on_planes_of_their_own(tmp_path):
+    # CT voxels of 1 × 1 × 3 mm, squares of 64 voxels: five slices of 3 mm, and three that stand for 6 mm each, of
+    # whose outermost slices just one half is inside, which is out.
+    every = [square(-18.5, -10.5, 100.0 + 3.0 * n, -24.5, -16.5) for n in range(1, 6)]
+    second = [square(-4.5, 3.5, 100.0 + 3.0 * n, -14.5, -6.5) for n in (1, 3, 5)]
+    path = rtstruct(tmp_path / "rs.dcm", [RoiSpec("GTV", every + second)])
+    report = run(patient(tmp_path, [path]), tmp_path / "out")
+    entry = report["masks"]["ct"]["rois"][0]
+    assert entry["volume_polygons_ml"] == pytest.approx((5 * 3 + 3 * 6) * 64 / 1000)
+    assert entry["voxels"] == 10 * 64 and entry["planes"] == 5
