@@ -97,8 +97,11 @@ def test_native_features_need_no_crop(house: Path) -> None:
     assert not any(f"\n{name} " in output for name in ("crop", "register", "template"))
 
 
+DECLARED = {"nifti_pet_quantity": "suvbw"}
+
+
 def test_nifti_has_no_index(house: Path) -> None:
-    jobs = study(house, cohort={"source": "nifti", "image_root": "images"}).planned()
+    jobs = study(house, cohort={"source": "nifti", "image_root": "images", **DECLARED}).planned()
     assert "index" not in jobs and jobs["convert_nifti"] == 14
 
 
@@ -237,8 +240,8 @@ def test_the_table_of_dependencies_is_the_graph_that_snakemake_builds(house: Pat
     graphs = [
         edges(study(house, models=models, **explained)),
         edges(study(house, models=models, radiomics={"images": "native"}, index={"different_frames": "register"})),
-        edges(study(house, cohort={**other, "source": "nifti"}, **explained)),
-        edges(study(house, cohort={**other, "source": "nifti"}, radiomics={"images": "native"}, models=models)),
+        edges(study(house, cohort={**other, "source": "nifti", **DECLARED}, **explained)),
+        edges(study(house, cohort={**other, "source": "nifti", **DECLARED}, radiomics={"images": "native"}, models=models)),
         edges(study(house, cohort={**other, "source": "slices"}, models={**tiny_config()["models"], **boxes},
                     **explained)),
         edges(Study(house, disks | {"explain": {"models": ["sr_net"]}})),
