@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import GeometryError
 from pipeline.volumes.volume import FloatArray, Grid
 
 Slices = tuple[slice, slice, slice]
@@ -37,6 +39,26 @@ def in_field(source: Grid, target: Grid, to_source: FloatArray) -> npt.NDArray[n
         )
         inside &= (position > -0.5 + 1e-6) & (position < size - 0.5 - 1e-6)
     return inside
+
+
+def require_overlap(ct: Grid, pet: Grid, action: str) -> None:
+    """Refuse a CT and a PET whose bounding boxes, along the patient's axes, share no space.
+
+    Args:
+        ct: The CT's grid.
+        pet: The PET's grid, in the same frame of reference.
+        action: What the message tells to do.
+
+    Raises:
+        GeometryError: With both grids.
+    """
+    corners = [grid.points(list(product(*[(-0.5, n - 0.5) for n in grid.shape]))) for grid in (ct, pet)]
+    low = np.max([points.min(axis=0) for points in corners], axis=0)
+    high = np.min([points.max(axis=0) for points in corners], axis=0)
+    if not (low < high).all():
+        raise GeometryError(
+            "CT and PET do not overlap in space", expected=ct.describe(), got=pet.describe(), action=action
+        )
 
 
 def needed_region(

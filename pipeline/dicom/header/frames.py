@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 
 from pydicom.dataset import Dataset
@@ -14,6 +15,7 @@ from pipeline.tables.failures import raise_machine_failure
 # Where legacy converted objects keep what has no place of its own.
 CONVERTED_FRAME = "UnassignedPerFrameConvertedAttributesSequence"
 _CONVERTED_SHARED = "UnassignedSharedConvertedAttributesSequence"
+_NO_METHOD = re.compile(r"(none|no|nac|off|uncorrected|not corrected)\b", re.IGNORECASE)
 _BULK = {0x7FE00010, 0x52009229, 0x52009230}  # pixels, Shared and Per-Frame Functional Groups
 
 
@@ -98,6 +100,11 @@ def corrections_of(dataset: Dataset) -> tuple[str, ...]:
         return listed
     # Both flags are of type 1; an object without any correction still says something.
     return tuple(name for name, value in flags.items() if value == "YES") or ("NONE",)
+
+
+def without_attenuation_correction(dataset: Dataset) -> bool:
+    """Whether (0054,1101) Attenuation Correction Method says that there was none."""
+    return bool(_NO_METHOD.match(text_of(dataset, "AttenuationCorrectionMethod").strip()))
 
 
 def _plane(position: Dataset, orientation: Dataset, measures: Dataset, shape: tuple[int, int]) -> Plane:

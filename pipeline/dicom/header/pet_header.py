@@ -41,6 +41,7 @@ class PetHeader:
         suv_type: (0054,1006) SUV Type.
         decay_correction: (0054,1102) Decay Correction.
         corrected_image: (0028,0051) Corrected Image.
+        unattenuated: Whether (0054,1101) Attenuation Correction Method says that there was no correction.
         manufacturer: (0008,0070).
         model: (0008,1090).
         series_date: (0008,0021).
@@ -71,6 +72,7 @@ class PetHeader:
     suv_type: str = ""
     decay_correction: str = ""
     corrected_image: tuple[str, ...] = ()
+    unattenuated: bool = False
     manufacturer: str = ""
     model: str = ""
     series_date: str = ""

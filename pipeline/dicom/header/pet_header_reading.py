@@ -13,7 +13,12 @@ from pipeline.dicom.header.dicom_time import (
     read_frame,
     read_slice,
 )
-from pipeline.dicom.header.frames import corrections_of, frame_values, with_converted_attributes
+from pipeline.dicom.header.frames import (
+    corrections_of,
+    frame_values,
+    with_converted_attributes,
+    without_attenuation_correction,
+)
 from pipeline.dicom.header.pet_header import GE_NAMES, PetHeader
 from pipeline.dicom.header.values import (
     items_of,
@@ -92,6 +97,7 @@ def _series_part(dataset: Dataset, drug: Dataset) -> PetHeader:
         suv_type=one_text_of(dataset, "SUVType").upper(),
         decay_correction=one_text_of(dataset, "DecayCorrection").upper(),
         corrected_image=corrections_of(dataset),
+        unattenuated=without_attenuation_correction(dataset),
         manufacturer=text_of(dataset, "Manufacturer"),
         model=text_of(dataset, "ManufacturerModelName"),
         series_date=one_text_of(dataset, "SeriesDate"),
@@ -134,6 +140,13 @@ def dose_unit_warning(dataset: Dataset) -> str:
     if dose is None or dose < _DOSES_MBQ[1]:
         return ""
     return "(0018,1074) of this Enhanced PET is taken as Bq; the standard has MBq there (PS3.3 C.8.22.4)"
+
+
+def lossy_warning(dataset: Dataset) -> str:
+    """What to tell of an image whose values a lossy compression changed; else empty."""
+    if text_of(dataset, "LossyImageCompression").strip() != "01":
+        return ""
+    return "PET series: (0028,2110) says that a lossy compression changed its values; SUV may be off by some percent"
 
 
 def _distinct(drugs: Sequence[Dataset]) -> int:
@@ -182,7 +195,7 @@ def merge_headers(headers: Sequence[SliceHeader]) -> PetHeader:
         name
         for name in (entry.name for entry in fields(PetHeader))
         if name not in _MAY_DIFFER
-        and any(getattr(header.series, name) != getattr(first, name) for header in headers[1:])
+        and any(_value(header.series, name) != _value(first, name) for header in headers[1:])
     ]
     return replace(
         first,
@@ -192,6 +205,11 @@ def merge_headers(headers: Sequence[SliceHeader]) -> PetHeader:
         siemens_decay_datetime=_earliest([h.series.siemens_decay_datetime for h in headers]),
         differing=tuple(dict.fromkeys((*first.differing, *differing))),
     )
+
+
+def _value(header: PetHeader, name: str) -> object:
+    """A value to compare; corrections count in any order."""
+    return frozenset(header.corrected_image) if name == "corrected_image" else getattr(header, name)
 
 
 def _earliest(texts: Sequence[str]) -> str:

@@ -10,6 +10,8 @@ _HEIGHT_CM, _HEIGHT_M = (30.0, 260.0), (0.3, 2.6)
 _BODY_MASS_INDEX = (9.0, 90.0)
 # A real scanner's two factors agree to 0.06 %.
 _FACTORS_APART = 0.005
+# Weights of one examination that are rounded differently, or with and without clothes.
+_WEIGHTS_APART = 0.03
 # Usual doses per kg, lowest and highest, of adults' and children's protocols.
 _MBQ_KG = {
     # FDG: 2 to 7 (EANM 2.0, Boellaard 2015), 370 to 740 MBq (SNMMI, Delbeke 2006); long fields of view a tenth.
@@ -72,6 +74,20 @@ def measure_flags(weight_kg: float | None, height_m: float | None) -> Flags:
     if _BODY_MASS_INDEX[0] <= index <= _BODY_MASS_INDEX[1]:
         return ()
     return (f"weight {weight_kg:g} kg and height {height_m:g} m make a body mass index of {index:.1f}",)
+
+
+def ct_weight_flags(weight_kg: float | None, ct_kg: float | None) -> Flags:
+    """Flag a weight that the CT of the same examination contradicts.
+
+    Args:
+        weight_kg: (0010,1030) Patient's Weight of the PET.
+        ct_kg: The CT's; 0 or None where it has none.
+    """
+    if not weight_kg or weight_kg <= 0 or not ct_kg or ct_kg < 1:
+        return ()
+    if abs(ct_kg / weight_kg - 1.0) <= _WEIGHTS_APART:
+        return ()
+    return (f"weight {weight_kg:g} kg in the PET, {ct_kg:g} kg in the CT of the same examination",)
 
 
 def dose_flags(weight_kg: float | None, dose_bq: float | None, nuclide: str) -> Flags:

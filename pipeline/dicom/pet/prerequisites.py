@@ -76,6 +76,14 @@ def require_usable(header: PetHeader) -> None:
             expected=", ".join(KNOWN_UNITS),
             got=header.units,
         )
+    if header.unattenuated:
+        raise SuvError(
+            "the PET is not corrected for attenuation",
+            where="(0054,1101) Attenuation Correction Method",
+            expected="a method, where (0028,0051) Corrected Image has ATTN or is absent",
+            got="none",
+            action="use the attenuation-corrected reconstruction, or correct (0054,1101)",
+        )
     if header.corrected_image and "ATTN" not in header.corrected_image:
         raise SuvError(
             "the PET is not corrected for attenuation",

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.dicom.header.pet_header import PetHeader
 from pipeline.dicom.pet.factor import SuvFactor, suv_factor
+from pipeline.dicom.pet.given_measures import ct_weight_flags
 from pipeline.dicom.pet.plausibility import image_flags, image_values, require_possible
 from pipeline.dicom.pet.prerequisites import dose_as_read
 from pipeline.dicom.pet.radionuclide import nuclide_of
@@ -24,7 +25,7 @@ from pipeline.volumes.nifti import read_nifti, write_nifti
 from pipeline.volumes.volume import Volume
 
 SUV_JSON = "suv.json"
-_HEADER, _STORED = "pet.json", "pet_stored.nii.gz"
+_HEADER, _CT_HEADER, _STORED = "pet.json", "ct.json", "pet_stored.nii.gz"
 
 
 def suv_file(settings: SuvSettings) -> str:
@@ -67,13 +68,14 @@ def suv_patient(
         values = image_values(volume.array, reference.median, settings.normalisation)
         require_possible(values, settings)
         write_nifti(work.folder / suv_file(settings), volume, compression_level=1)
+        odd = (*ct_weight_flags(header.weight_kg, _ct_weight_kg(convert)), *image_flags(values, settings))
         content = {
             **_account(header, result, settings),
             "suvmax": values.suv_max,
             "suv_999": values.high,
             "reference": asdict(reference),
             "reference_by_uptake": asdict(by_uptake),
-            "flags": [*result.audit.flags, *image_flags(values, settings)],
+            "flags": [*result.audit.flags, *odd],
         }
         (work.folder / SUV_JSON).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -89,6 +91,16 @@ def _read_header(path: Path) -> PetHeader:
         )
     with own_result(path, "JSON with a PET header"):
         return PetHeader.from_json(json.loads(path.read_text(encoding="utf-8"))["header"])
+
+
+def _ct_weight_kg(convert: Path) -> float | None:
+    """Weight that the CT of the PET's examination (the one in its frame of reference) writes; None without."""
+    path = convert / _CT_HEADER
+    pet = json.loads((convert / _HEADER).read_text(encoding="utf-8"))
+    if not path.is_file() or pet.get("pet_to_ct") != "same_frame":
+        return None
+    weight = json.loads(path.read_text(encoding="utf-8"))["header"].get("weight_kg")
+    return None if weight is None else float(weight)
 
 
 def _scaled(stored: Volume, result: SuvFactor) -> Volume:

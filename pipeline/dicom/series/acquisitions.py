@@ -204,7 +204,7 @@ def _join_key(series: Series) -> Hashable:
     plane = first.planes[0]
     return (
         *(series.study, series.frame, first.series_datetime, first.sop_class_uid, first.units),
-        *(first.corrected, first.image_type, first.series_type, plane.shape),
+        *(frozenset(first.corrected), first.image_type, first.series_type, plane.shape),
         *(round(value, 3) for value in (*plane.spacing_mm, *plane.orientation)),
     )
 

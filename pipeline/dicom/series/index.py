@@ -21,6 +21,7 @@ from pipeline.dicom.series.rows import NAMES, named_modality, role_of, row_of
 from pipeline.dicom.series.scan import BROKEN, Scan, scan_folder
 from pipeline.dicom.series.selection import (
     Choice,
+    attenuation_warnings,
     best_ct,
     best_pet,
     exclusion_reason,
@@ -60,7 +61,7 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         _require_whole_phantom(patient.folder.absolute(), out.absolute().parent.parent)
         scan = _scan(patient, work.folder, settings)
         _warn_of_broken_files(scan, warnings)
-        whole = [_with_one_frame(s, settings) for s in series_of(scan.instances)]
+        whole = [_with_one_frame(s, settings) for s in series_of(scan.as_one_series())]
         joined = joined_parts(whole)
         series = [joined[s.uid] if s.uid in joined and joined[s.uid].uid == s.uid else s for s in whole]
         rejected = {s.uid: _rejection(s, settings) for s in series}
@@ -129,6 +130,7 @@ def _pick_pet(pets: Sequence[Series], settings: IndexSettings, warnings: Warning
         s for s in pets if s is not choice.series and pattern_rank(s.first.description, patterns) == rank
     ]
     warnings.extend(pet_warnings(choice.series, rivals, details, rules))
+    warnings.extend(attenuation_warnings(choice.series))
     return choice.series
 
 

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from pipeline.dicom.header.frames import corrections_of, functional_group, planes_of
+from pipeline.dicom.header.frames import (
+    corrections_of,
+    functional_group,
+    planes_of,
+    without_attenuation_correction,
+)
 from pipeline.dicom.header.geometry import Plane
 from pipeline.dicom.header.values import integer_of, items_of, number_of, text_of, texts_of
 
@@ -65,6 +70,7 @@ class Instance:
         kernel: (0018,1210).
         kvp: (0018,0060), in kV; None where it is absent.
         rescale_types: (0028,1054), of each frame's transformation in a multi-frame object; empty where absent.
+        sent_as: Other series UIDs under which the series of the instance was sent again.
         units: (0054,1001).
         series_type: (0054,1000).
         planes: One per frame.
@@ -74,6 +80,7 @@ class Instance:
         number_of_slices: (0054,0081) Number of Slices; 0 where it is absent.
         frames_acquired: (0018,9074) Frame Acquisition DateTime of each frame; empty for one image a file.
         timing: Frame times and decay factor of a PET slice.
+        unattenuated: Whether (0054,1101) Attenuation Correction Method says that there was none.
     """
 
     path: Path
@@ -101,6 +108,8 @@ class Instance:
     timing: SliceTiming = SliceTiming()
     kvp: float | None = None
     rescale_types: tuple[str, ...] = ()
+    sent_as: tuple[str, ...] = ()
+    unattenuated: bool = False
 
 
 def instance_of(path: Path, dataset: Dataset) -> Instance:
@@ -132,6 +141,7 @@ def instance_of(path: Path, dataset: Dataset) -> Instance:
         timing=_timing(dataset) if modality == "PT" else SliceTiming(),
         kvp=number_of(dataset, "KVP"),
         rescale_types=_rescale_types(dataset) if modality == "CT" else (),
+        unattenuated=without_attenuation_correction(dataset),
     )
 
 

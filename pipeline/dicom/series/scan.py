@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -52,7 +52,7 @@ _TAGS = [int(Tag(name)) for name in (
     "CorrectedImage", "Units", "SeriesType", "BurnedInAnnotation", "ReferencedSeriesSequence",
     "ReferencedFrameOfReferenceSequence", "AttenuationCorrected", "DecayCorrected",
     "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "TriggerTime",
-    "DecayCorrection", "NumberOfSlices", "FrameReferenceTime", "InstanceNumber",
+    "DecayCorrection", "AttenuationCorrectionMethod", "NumberOfSlices", "FrameReferenceTime", "InstanceNumber",
     "ActualFrameDuration", "DecayFactor", "KVP", "RescaleType",
 )]  # fmt: skip
 _TAG_OF = {number: BaseTag(number) for number in _TAGS}
@@ -69,11 +69,13 @@ class Scan:
         instances: All readable instances, duplicates left out.
         skipped: How many files were passed over, by reason.
         conflicts: By series, elements in which files of one SOP Instance UID differ.
+        sent_again: Pairs of CT or PET series that share a file by its SOP Instance UID.
     """
 
     instances: list[Instance] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     conflicts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sent_again: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, instance: Instance, first: Instance | None) -> None:
         """Take an instance; a second file of one (0008,0018) only where the first is its copy."""
@@ -81,9 +83,31 @@ class Scan:
             self.instances.append(instance)
             return
         self.skipped["duplicate of another file by (0008,0018) SOP Instance UID"] += 1
+        if first.series_uid != instance.series_uid and instance.modality in ("CT", "PT"):
+            self.sent_again.add((first.series_uid, instance.series_uid))
         differing = differing_elements(first.path, instance.path)
         for uid in {first.series_uid, instance.series_uid} if differing else ():
             self.conflicts[uid] = tuple(dict.fromkeys((*self.conflicts.get(uid, ()), *differing)))
+
+    def as_one_series(self) -> list[Instance]:
+        """The instances, those of a CT or PET series that was sent under several UIDs with one of these.
+
+        A SOP Instance UID belongs to one series, so series that share one are exports of the same. What one of
+        them lacks another may hold. The UID that contours name is kept, where they name one.
+        """
+        named = {uid for instance in self.instances for uid in instance.references}
+        groups: dict[str, frozenset[str]] = {}
+        for pair in self.sent_again:
+            whole = frozenset(pair).union(*(groups.get(uid, frozenset()) for uid in pair))
+            groups |= dict.fromkeys(whole, whole)
+        return [_of_group(i, groups.get(i.series_uid, frozenset()), named) for i in self.instances]
+
+
+def _of_group(instance: Instance, uids: frozenset[str], named: set[str]) -> Instance:
+    if not uids:
+        return instance
+    first, *others = sorted(uids, key=lambda uid: (uid not in named, uid))
+    return replace(instance, series_uid=first, sent_as=tuple(others))
 
 
 def scan_folder(folder: Path, unpacked: Path, limits: Limits | None = None, workers: int = 1) -> Scan:

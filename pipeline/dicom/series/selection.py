@@ -88,6 +88,8 @@ def _pet_exclusion_reason(series: Series, dynamic: bool) -> str:
     corrected = [set(i.corrected) for i in series.instances]
     if any(flags and "ATTN" not in flags for flags in corrected):
         return "not corrected for attenuation: (0028,0051) Corrected Image lacks ATTN"
+    if any(instance.unattenuated for instance in series.instances):
+        return "not corrected for attenuation: (0054,1101) Attenuation Correction Method says so"
     if not any(corrected) and _NAC.search(series.first.description):
         return "not corrected for attenuation, by its (0008,103E) Series Description"
     kinds = {kind for instance in series.instances for kind in instance.series_type}
@@ -95,6 +97,16 @@ def _pet_exclusion_reason(series: Series, dynamic: bool) -> str:
         if kind in kinds and not dynamic:
             return f"{kind.lower()} acquisition by (0054,1000) Series Type"
     return ""
+
+
+def attenuation_warnings(series: Series) -> list[str]:
+    """Warn of a PET that is called uncorrected and says that it is corrected."""
+    if not _NAC.search(series.first.description):
+        return []
+    return [
+        "PET: its (0008,103E) Series Description says that it is not corrected for attenuation, (0028,0051) Corrected "
+        "Image says that it is; look at it, and name another series by index.prefer_pet"
+    ]
 
 
 def pattern_rank(description: str, patterns: Sequence[str]) -> int:
@@ -121,7 +133,7 @@ class Choice:
 def best_pet(
     candidates: Sequence[Series], patterns: Sequence[str], details: Mapping[str, PetDetails], rules: PetRules
 ) -> Choice:
-    """The PET: by pattern, expected tracer, uptake window, original before derived, slices, finer voxels.
+    """The PET: by pattern, expected tracer, uptake window, name, original before derived, slices, finer voxels.
 
     Among series that are equal by all of these, the earliest is taken.
 
@@ -138,6 +150,7 @@ def _pet_key(series: Series, patterns: Sequence[str], rank: tuple[int, int]) -> 
     return (
         pattern_rank(series.first.description, patterns),
         *rank,
+        bool(attenuation_warnings(series)),
         "ORIGINAL" not in series.first.image_type,
         -series.slices,
         series.first.planes[0].spacing_mm[0],

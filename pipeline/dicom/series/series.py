@@ -36,8 +36,8 @@ class Series:
 
     @property
     def uids(self) -> frozenset[str]:
-        """UIDs of all series that the instances were exported in."""
-        return frozenset(instance.series_uid for instance in self.instances)
+        """UIDs of all series that the instances were exported in, or sent again."""
+        return frozenset(uid for i in self.instances for uid in (i.series_uid, *i.sent_as))
 
     @property
     def study(self) -> str:

@@ -14,6 +14,7 @@ from pipeline.dicom.header.pet_header import add_missing_values
 from pipeline.dicom.header.pet_header_reading import (
     SliceHeader,
     dose_unit_warning,
+    lossy_warning,
     merge_headers,
     slice_header,
 )
@@ -27,6 +28,7 @@ from pipeline.errors import DicomError, MachineError
 from pipeline.settings.base import FreeText, Policy
 from pipeline.settings.dicom import ConvertSettings
 from pipeline.tables.status import Warnings, patient_stage, propagate_exclusion
+from pipeline.volumes.grids import require_overlap
 from pipeline.volumes.nifti import write_nifti
 from pipeline.volumes.stage_files import CT_IMAGED, PET_IMAGED
 from pipeline.volumes.volume import Grid
@@ -62,15 +64,20 @@ def convert_patient(index: Path, out: Path, settings: ConvertSettings, policy: P
     Raises:
         DicomError: (policy `stop`) slices missing, uneven, sheared, repeated, of mixed
             sizes, or undecodable.
+        GeometryError: (policy `stop`) CT and PET do not overlap.
     """
     if propagate_exclusion(index, out):
         return
     series_index = read_index(index)
     with patient_stage("convert", series_index.patient_id, out, policy) as work:
+        grids: list[Grid] = []
         if find_chosen(series_index, "ct") is not None:
-            _convert_ct(series_index, work.folder, settings, work.warnings)
+            grids.append(_convert_ct(series_index, work.folder, settings, work.warnings))
         if find_chosen(series_index, "pet") is not None:
-            _convert_pet(series_index, work.folder, settings, work.warnings)
+            grids.append(_convert_pet(series_index, work.folder, settings, work.warnings))
+        if len(grids) == 2 and series_index.pet_to_ct != "register":
+            ct, pet = grids
+            require_overlap(ct, pet, "send the CT and the PET of one examination as the scanner wrote them")
 
 
 @dataclass
@@ -116,7 +123,7 @@ class AnnouncedSlices:
         ]
 
 
-def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Warnings) -> None:
+def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Warnings) -> Grid:
     scanners: list[dict[str, Any]] = []
     announced = AnnouncedSlices()
 
@@ -136,9 +143,10 @@ def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Wa
     write_nifti(out / CT_FILE, series.volume, settings.compression_level)
     _write_imaged(out / CT_IMAGED, series, settings)
     _write_json(out / CT_HEADER, {**_described(series), "header": scanners[0]})
+    return series.volume.grid
 
 
-def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: Warnings) -> None:
+def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: Warnings) -> Grid:
     headers: list[SliceHeader] = []
     doubts: set[str] = set()
     announced = AnnouncedSlices()
@@ -146,7 +154,7 @@ def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: W
     def header(dataset: Dataset) -> None:
         announced.read(dataset)
         headers.append(slice_header(dataset))
-        doubts.add(dose_unit_warning(dataset))
+        doubts.update((dose_unit_warning(dataset), lossy_warning(dataset)))
 
     try:
         series = read_series(_files(index, "pet"), "pet_stored", settings, header)
@@ -169,6 +177,7 @@ def _convert_pet(index: Index, out: Path, settings: ConvertSettings, warnings: W
     _write_imaged(out / PET_IMAGED, series, settings)
     content = {**_described(series), "pet_to_ct": index.pet_to_ct, "header": merged.as_json()}
     _write_json(out / PET_HEADER, content)
+    return series.volume.grid
 
 
 def _write_imaged(path: Path, series: SeriesVolume, settings: ConvertSettings) -> None:
@@ -205,6 +214,7 @@ def _ct_header(dataset: Dataset, free_text: FreeText) -> dict[str, Any]:
         "kernel": shown("ConvolutionKernel"),
         "slice_thickness_mm": number_of(dataset, "SliceThickness"),
         "contrast_agent": shown("ContrastBolusAgent"),
+        "weight_kg": number_of(dataset, "PatientWeight"),
         "patient_position": shown("PatientPosition"),
     }
 

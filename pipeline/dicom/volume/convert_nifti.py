@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from fnmatch import fnmatchcase
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,14 @@ import numpy as np
 from pipeline.dicom.header.pet_header import PetHeader
 from pipeline.dicom.series.index_file import PetToCt
 from pipeline.dicom.volume.hounsfield import require_hounsfield
-from pipeline.errors import DicomError, GeometryError, SettingsError, SuvError
+from pipeline.errors import DicomError, SettingsError, SuvError
 from pipeline.settings.base import Policy
 from pipeline.settings.cohort import NiftiSettings
 from pipeline.tables.files import PatientFiles, images_in_place
 from pipeline.tables.status import Warnings, patient_stage
+from pipeline.volumes.grids import require_overlap
 from pipeline.volumes.nifti import read_nifti, write_nifti
-from pipeline.volumes.volume import FloatArray, Grid, Volume
+from pipeline.volumes.volume import Volume
 
 MOST_SUV = 1000.0
 """Any SUV (g/mL) lies far below this value, while a PET in Bq/mL exceeds it."""
@@ -65,13 +65,8 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: NiftiSettings, pol
             raise DicomError(
                 "neither CT nor PET is asked for", where="cohort.nifti_ct, cohort.nifti_pet", got="empty"
             )
-        if ct is not None and pet is not None and not _overlap(ct.grid, pet.grid):
-            raise GeometryError(
-                "CT and PET do not overlap in space",
-                expected=ct.grid.describe(),
-                got=pet.grid.describe(),
-                action="check the headers that the files were written with",
-            )
+        if ct is not None and pet is not None:
+            require_overlap(ct.grid, pet.grid, "check the headers that the files were written with")
         if ct is not None:
             _write_ct(ct, work.folder, work.warnings)
         if pet is not None:
@@ -110,18 +105,6 @@ def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int) -> Volum
         return None
     path = file_of(patient.folder, pattern, name)
     return read_nifti(path, max_bytes=max_mib << 20, label=f"the {name} file of image_path")
-
-
-def _overlap(first: Grid, second: Grid) -> bool:
-    """Whether the bounding boxes of two grids (along the patient's axes) share space."""
-    corners = [_corners(first), _corners(second)]
-    low = np.max([points.min(axis=0) for points in corners], axis=0)
-    high = np.min([points.max(axis=0) for points in corners], axis=0)
-    return bool((low < high).all())
-
-
-def _corners(grid: Grid) -> FloatArray:
-    return grid.points(list(product(*[(-0.5, n - 0.5) for n in grid.shape])))
 
 
 def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:

@@ -241,15 +241,28 @@ class Padding:
         """Voxels of a frame that are padding; None where there are none, or the value is not believed.
 
         Some programs write a value that tissue has, 0 in a CT without intercept, or the greatest
-        one of a PET scaled slice by slice. So the value counts where it stands for air, or
-        where the frame's corners, outside the round field of view, hold it.
+        one of a PET scaled slice by slice. So the value counts where it stands for air. Another one counts
+        where the frame's corners, outside the round field of view, hold it, and there as far as it reaches
+        from the frame's border: within the body it is tissue.
         """
         mask: npt.NDArray[np.bool_] = (frame >= self.low) & (frame <= self.high)
         if not mask.any():
             return None
         real = max(value * rescale.slope + rescale.intercept for value in (self.low, self.high))
         corners = mask[[0, 0, -1, -1], [0, -1, 0, -1]]
-        return mask if real <= _AIR_LIMIT[quantity] or corners.all() else None
+        if real <= _AIR_LIMIT[quantity]:
+            return mask
+        return _from_the_border(mask) if corners.all() else None
+
+
+def _from_the_border(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Voxels of a frame's mask that are connected to its border."""
+    from scipy import ndimage
+
+    parts, _ = ndimage.label(mask)
+    edge = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    reached: npt.NDArray[np.bool_] = np.isin(parts, edge[edge > 0])
+    return reached
 
 
 def padding_of(dataset: Dataset) -> Padding | None:

@@ -273,3 +273,28 @@ def test_many_files_in_parallel_give_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.dicom.series.scan._PARALLEL_FROM", 5)
     parallel = scan_folder(folder, tmp_path / "unpacked", workers=2)
     assert parallel == scan_folder(folder, tmp_path / "unpacked", workers=1)
+
+
+@pytest.mark.parametrize("kept", [5, 12], ids=["a part", "all"])
+def test_a_series_sent_again_under_another_uid_is_one_series(tmp_path, kept):
+    folder = write_pair(tmp_path / "in")
+    paths = sorted((folder / "ct").iterdir())
+    (folder / "again").mkdir()
+    for path in paths:
+        ds = pydicom.dcmread(path)
+        ds.SeriesInstanceUID = "1.2.3.4"
+        ds.save_as(folder / "again" / path.name)
+    for path in paths[kept:]:
+        path.unlink()
+    series_index = index(folder, tmp_path / "index")
+    assert chosen(series_index, "ct").instances == 12
+    assert [row.role for row in series_index.series] == ["ct", "pet"]
+    assert read_status(tmp_path / "index").state == "ok"
+
+
+def test_a_ct_that_ends_within_the_pet_is_told(tmp_path):
+    folder = write_pair(tmp_path / "in")
+    for number in range(3):
+        (folder / "ct" / f"{number:03d}.dcm").unlink()
+    index(folder, tmp_path / "index")
+    assert "CT: it covers 72 % of the length of the PET" in read_status(tmp_path / "index").problem

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.dicom.series.index import index_patient
 from pipeline.dicom.volume.convert import convert_patient
-from pipeline.errors import DicomError, MachineError
+from pipeline.errors import DicomError, GeometryError, MachineError
 from pipeline.settings.dicom import ConvertSettings, IndexSettings
 from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import read_status
@@ -68,3 +68,12 @@ def test_names_of_files_stay_out_of_messages(tmp_path):
         convert_patient(tmp_path / "index", tmp_path / "convert", ConvertSettings(), "stop")
     assert "1.2.826" not in str(refusal.value)
     assert str(tmp_path) not in str(refusal.value)
+
+
+def test_a_pet_beside_the_ct_in_one_frame_is_refused(tmp_path):
+    def aside(ds, _):
+        x, y, z = ds.ImagePositionPatient
+        ds.ImagePositionPatient = [float(x) + 300, y, z]
+
+    with pytest.raises(GeometryError, match="do not overlap in space"):
+        convert(write_pair(tmp_path / "in", pet_edit=aside), tmp_path, IndexSettings())

@@ -97,3 +97,15 @@ def test_the_hottest_voxel_of_a_scaled_slice_is_no_padding(tmp_path):
 
     out = convert(write_pair(tmp_path / "in", pet_edit=edit), tmp_path, IndexSettings())
     assert (read_nifti(out / "pet_stored.nii.gz").array[:, 3, 3] == 32767 * 2.5).all()
+
+
+def test_water_within_the_body_is_no_padding_where_the_corners_hold_its_value(tmp_path):
+    values = (voxels().astype(int) % 900 + 1).astype(np.int16)
+    values[:, :3] -= 1000
+    values[:, CIRCLE], values[:, 4:7, 3:6] = 0, 0
+
+    def edit(ds, _):
+        ds.add_new(0x00280120, "SS", 0)
+
+    _, ct = padded_ct(tmp_path, values, edit, intercept=0.0)
+    assert (ct.array[:, 4:7, 3:6] == 0).all() and (ct.array[:, CIRCLE] == -1024).all()
