@@ -40,7 +40,11 @@ def enhanced(path, values, recipe, units=""):
         PlaneOrientationSequence=[item(ImageOrientationPatient=[*row, *column])],
         PixelMeasuresSequence=[item(PixelSpacing=list(recipe.spacing[1:]), SliceThickness=recipe.spacing[0])],
         PixelValueTransformationSequence=[
-            item(RescaleSlope=str(recipe.slope), RescaleIntercept=str(recipe.intercept), RescaleType="US")
+            item(
+                RescaleSlope=str(recipe.slope),
+                RescaleIntercept=str(recipe.intercept),
+                RescaleType="HU" if recipe.modality[-2:] == "CT" else "US",
+            )
         ],
     )
     if units:
