@@ -237,11 +237,12 @@ def test_the_table_of_dependencies_is_the_graph_that_snakemake_builds(house: Pat
     chest = yaml.safe_load((ROOT / "config" / "studies" / "papers" / "chest_ct_small.yaml").read_text())
     explained = {"explain": {"models": ["deepmts"]}}
     other = {"image_root": "images"}
+    nifti = {**other, "source": "nifti", **DECLARED}
     graphs = [
         edges(study(house, models=models, **explained)),
         edges(study(house, models=models, radiomics={"images": "native"}, index={"different_frames": "register"})),
-        edges(study(house, cohort={**other, "source": "nifti", **DECLARED}, **explained)),
-        edges(study(house, cohort={**other, "source": "nifti", **DECLARED}, radiomics={"images": "native"}, models=models)),
+        edges(study(house, cohort=nifti, **explained)),
+        edges(study(house, cohort=nifti, radiomics={"images": "native"}, models=models)),
         edges(study(house, cohort={**other, "source": "slices"}, models={**tiny_config()["models"], **boxes},
                     **explained)),
         edges(Study(house, disks | {"explain": {"models": ["sr_net"]}})),
