@@ -39,7 +39,12 @@ FACTORS = [
     # 70000 / 150e6 * 2 ** (3600 / 45725)
     (
         "copper named in words",
-        {"radionuclide": ("^64^Copper",), "half_life_s": 45725.0, "total_dose_bq": 150e6},
+        {
+            "radionuclide": ("^64^Copper",),
+            "injection_datetime": "20200310090000",
+            "half_life_s": 45725.0,
+            "total_dose_bq": 150e6,
+        },
         {},
         0.000492841576699432,
     ),
