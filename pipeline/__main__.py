@@ -146,7 +146,7 @@ def _check(given: argparse.Namespace) -> int:
     for finding in findings:
         print(finding.line(), file=sys.stderr if finding.is_error else sys.stdout)
     errors = sum(finding.is_error for finding in findings)
-    print(f"{given.study}: {errors} errors, {len(findings) - errors} warnings")
+    print(f"{given.study}: errors: {errors}, warnings: {len(findings) - errors}")
     return 1 if errors else 0
 
 
