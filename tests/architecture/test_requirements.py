@@ -167,4 +167,4 @@ from pipeline.__main__ import main
 sys.exit(main(["check", "config/config.yaml"]))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "0 errors" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "errors: 0" in done.stdout, done.stdout + done.stderr
