@@ -54,6 +54,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 def test_page_is_quiet_and_fits(browser: Chromium, page: str, width: int) -> None:
     browser.open(REPORT / page, width)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    overprinted = browser.evaluate(
+        "[...document.querySelectorAll('th, td')].filter(c => c.scrollWidth > c.clientWidth + 1)"
+        ".map(c => c.textContent)"
+    )
+    assert overprinted == [], "text that leaves its cell lies on its neighbour"
     assert browser.complaints() == []
     assert not [url for url in browser.requested() if not url.startswith(("file:", "data:"))]
     if width >= 1400:
