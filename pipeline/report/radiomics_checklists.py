@@ -129,7 +129,11 @@ def _clear_features(kind: RadiomicsKind) -> list[Row]:
         ("27", "Number of features", *_when(kind.features, of_features, NOT_APPLICABLE)),
         ("28", "What kept its default", AUTHORS, "the settings' defaults: docs/configuration.md"),
         ("29", "Missing data", DONE, "Cohort; Methods: Preparation of columns"),
-        ("30", "Imbalance of classes", DONE, "events of every set: Cohort"),
+        (
+            "30",
+            "Imbalance of classes",
+            *((DONE, "events of every set: Cohort") if kind.study.survival else (AUTHORS, "")),
+        ),
         (
             "31",
             "Reliability of segmentations",
@@ -245,7 +249,7 @@ def _metrics_features(kind: RadiomicsKind) -> list[Row]:
             "16",
             "Dimensions that fit the number of patients",
             AUTHORS,
-            "events per variable: remarks of models",
+            "events per variable: remarks of models" if kind.study.survival else "",
         ),
         (
             "17",
