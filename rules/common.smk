@@ -25,6 +25,7 @@ from pipeline.workflow.guards import (
     machine_failures_told,
     record_absent,
     require_images,
+    require_workflow_profile,
     stops_at_exclusions,
 )
 from pipeline.workflow.paths import StudyPaths
@@ -39,6 +40,7 @@ try:
         study = load_study(config, workflow.configfiles)
         paths = StudyPaths(study)
         if workflow.is_main_process:
+            require_workflow_profile(sys.argv[1:], ROOT)
             gather_messages(workflow.output_settings)
             require_possible(study)
             require_images(paths)
