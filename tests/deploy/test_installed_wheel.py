@@ -128,7 +128,7 @@ def test_the_installed_wheel_predicts_the_same(tmp_path: Path) -> None:
     wheel = build_wheel(tmp_path)
     (about,) = metadata.distributions(path=[str(wheel)])
     asked = [str(one).split(";")[0] for one in fulfilled(about, ["predict"])]
-    assert len(asked) > 20, "a wheel that declares nothing proves nothing"
+    assert len(asked) > 15, "a wheel that declares nothing proves nothing"
     link_libraries(closure([*asked, RADIOMICS]).values(), packages)
     # Without an index: what the wheel declares and the environment lacks ends this with an error.
     install = ["--isolated", "--python", str(fresh / "bin" / "python"), "install", "--no-index", "--quiet"]
