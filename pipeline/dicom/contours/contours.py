@@ -133,6 +133,8 @@ def _reference_region(
     modality: Modality = "pet" if "pet" in rois.by_image else "ct"
     group = rois.by_image[modality]
     names = tuple(roi.label for roi in group)
+    if len(group) > 1:
+        warnings.warn(f"the reference region unites {', '.join(map(repr, names))} (contours.reference_roi)")
     return roi_reference(patient.suv, names, union_mask(group), patient.images[modality].grid)
 
 

@@ -32,6 +32,11 @@ MASK_DIFFERENCE_PERCENT = 3.0
 """A mask whose volume differs by more from its contours' is told of."""
 # Nobody draws planes that are a third of a slice apart; a program that does draws on no slices of ten times the place.
 _FEWEST_PLANES, _DENSE_SLICES, _ON_SLICES = 3, 0.3, 0.9
+OTHER_FRAME = (
+    "has coordinates of another frame of reference than the image, (3006,0024), and is left out: they are of "
+    "another image"
+)
+"""Of an ROI of another frame, in words."""
 _BY_FRAME = "frame of reference and slice positions"
 
 
@@ -73,11 +78,24 @@ def rtstruct_rois(
                 f"ROI {roi.label!r} refers neither to the CT or PET nor to their frame of reference"
             )
             continue
+        if _of_another_frame(roi, structures, images[match.modality]):
+            unused.append(f"ROI {roi.label!r} of {file.label} {OTHER_FRAME}")
+            continue
         if match.drawn_elsewhere and settings.other_image == "leave_out":
             unused.append(f"ROI {roi.label!r} of {file.label} {LEFT_OUT}")
             continue
         masks.append(_roi_mask(roi, structures, match, images[match.modality], settings))
     return FileRois(tuple(masks), structures.names, tuple(unused))
+
+
+def _of_another_frame(roi: Roi, structures: StructureSet, image: ImageSeries) -> bool:
+    """Whether an ROI names another frame than the image's, of which the RTSTRUCT knows, too.
+
+    Where the RTSTRUCT does not know the image's frame its frames are broken, and the series counts.
+    """
+    return bool(
+        roi.frame_uid and roi.frame_uid != image.frame_uid and image.frame_uid in structures.frame_uids
+    )
 
 
 def _skipped_types(roi: Roi) -> str:
@@ -141,9 +159,21 @@ def _roi_mask(
             "outside_percent": round(100 * rasterised.outside_share, 3),
             "hollow_planes": rasterised.hollow_planes,
         },
-        warnings=(*_match_warnings(roi, match, image), *_shape_warnings(roi, match, image, rasterised)),
+        warnings=(
+            *_rejected(roi, structures),
+            *_match_warnings(roi, match, image),
+            *_shape_warnings(roi, match, image, rasterised),
+        ),
         content_time=structures.content_time,
     )
+
+
+def _rejected(roi: Roi, structures: StructureSet) -> list[str]:
+    if not structures.rejected:
+        return []
+    return [
+        f"ROI {roi.label!r} is of {structures.label}, whose reviewer rejected it ((300E,0002) Approval Status)"
+    ]
 
 
 def _require_millimetres(roi: Roi, match: ImageMatch, image: ImageSeries) -> None:

@@ -41,6 +41,27 @@ class SegFrame:
         return None
 
 
+def frames_of(dataset: Dataset, where: str) -> list[SegFrame]:
+    """The frames of a SEG, in the order of its pixels."""
+    shared = dataset.get("SharedFunctionalGroupsSequence") or [None]
+    own = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    return [SegFrame(item, shared[0], where) for item in own]
+
+
+def segment_of(frame: SegFrame) -> int:
+    """(0062,000B) *Referenced Segment Number* of a frame.
+
+    Raises:
+        ContourError: It names none.
+    """
+    item = frame.item("SegmentIdentificationSequence")
+    if item is None:
+        raise ContourError(
+            "a frame names no segment", where=f"{frame.where}, (0062,000A) Segment Identification Sequence"
+        )
+    return int(item.ReferencedSegmentNumber)
+
+
 @dataclass(frozen=True)
 class PixelLattice:
     """Where the pixels of a frame lie.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from pipeline.dicom.contours.roi import (
     images_in_frame,
     names_no_image,
 )
-from pipeline.dicom.contours.seg_lattice import SegFrame, off_grid, voxels_of
+from pipeline.dicom.contours.seg_lattice import SegFrame, frames_of, off_grid, segment_of, voxels_of
 from pipeline.dicom.header.free_text import shown_name
 from pipeline.dicom.header.rtstruct import content_time_of, matches, reading
 from pipeline.errors import ContourError, GeometryError
@@ -48,7 +49,7 @@ def seg_rois(
     images: Mapping[Modality, ImageSeries],
     settings: ContourSettings,
 ) -> FileRois:
-    """Masks of a SEG's segments whose label, description or tracking identifier matches.
+    """Masks of a SEG's segments whose label, or where none does description or tracking identifier, matches.
 
     Args:
         file: The SEG object.
@@ -73,10 +74,12 @@ def _matching_segments(
 ) -> FileRois:
     segments = list(dataset.get("SegmentSequence") or ())
     labels = tuple(_called(item, settings) for item in segments)
+    _require_declared(dataset, segments, label)
+    by_label = any(matches(_name(item), patterns) for item in segments)
     chosen = {
         int(item.SegmentNumber): (_name(item), called)
         for item, called in zip(segments, labels, strict=True)
-        if _name_matches(item, patterns)
+        if (matches(_name(item), patterns) if by_label else _described(item, patterns))
     }
     if not chosen:
         return FileRois(names=labels)
@@ -97,7 +100,7 @@ def _matching_segments(
             source="seg",
             file_label=label,
             facts={"segment": number},
-            warnings=_segment_warnings(called, match, masks[number]),
+            warnings=_segment_warnings(called, match, masks[number], by_label),
             content_time=content_time_of(dataset, "ContentDate", "ContentTime"),
         )
         for number, (name, called) in chosen.items()
@@ -114,10 +117,52 @@ def _called(item: Dataset, settings: ContourSettings) -> str:
     return shown_name(_name(item), settings.free_text, f"no. {item.get('SegmentNumber', '?')}")
 
 
-def _segment_warnings(called: str, match: ImageMatch, mask: Mask) -> tuple[str, ...]:
-    elsewhere = f"segment {called!r} was drawn on a series that is not in use (contours.other_image: place)"
-    empty = f"segment {called!r} is empty"
-    return ((elsewhere,) if match.drawn_elsewhere else ()) + (() if mask.any() else (empty,))
+def _segment_warnings(called: str, match: ImageMatch, mask: Mask, by_label: bool) -> tuple[str, ...]:
+    warnings = []
+    if match.drawn_elsewhere:
+        warnings.append(
+            f"segment {called!r} was drawn on a series that is not in use (contours.other_image: place)"
+        )
+    if match.by_frame:
+        warnings.append(
+            f"segment {called!r} names no image; it is placed on the {match.modality.upper()} by its frame of reference"
+        )
+    if not by_label:
+        warnings.append(f"segment {called!r} was chosen by its description; its label is no name looked for")
+    if not mask.any():
+        warnings.append(f"segment {called!r} is empty")
+    if missing := _missing_slices(mask):
+        warnings.append(
+            f"segment {called!r}: {missing} slices between filled ones are empty; nothing was filled in"
+        )
+    return tuple(warnings)
+
+
+def _missing_slices(mask: Mask) -> int:
+    """Empty slices (the first axis) whose filled neighbours below and above share a pixel."""
+    filled = np.flatnonzero(mask.any(axis=(1, 2)))
+    return sum(
+        int(high - low - 1)
+        for low, high in pairwise(filled)
+        if high - low > 1 and (mask[low] & mask[high]).any()
+    )
+
+
+def _require_declared(dataset: Dataset, segments: Sequence[Dataset], where: str) -> None:
+    """Refuse segments of one number, and frames of segments that there are not: whose pixels they are is unknown."""
+    numbers = [int(item.SegmentNumber) for item in segments]
+    double = sorted({number for number in numbers if numbers.count(number) > 1})
+    stray: list[int] = []
+    if dataset.get("SegmentationType") in ("BINARY", "FRACTIONAL"):
+        stray = sorted({segment_of(frame) for frame in frames_of(dataset, where)} - set(numbers))
+    if double or stray:
+        raise ContourError(
+            "the segments of a DICOM SEG cannot be told apart",
+            where=f"{where}, (0062,0004) Segment Number",
+            expected="a number for each segment, and frames of these alone",
+            got=f"several segments of number {double[0]}" if double else f"frames of segment {stray[0]}",
+            action="export the SEG again",
+        )
 
 
 def segment_masks(dataset: Dataset, numbers: Sequence[int], grid: Grid, where: str = "") -> dict[int, Mask]:
@@ -147,7 +192,7 @@ def segment_masks(dataset: Dataset, numbers: Sequence[int], grid: Grid, where: s
         if kind == "LABELMAP":
             marked = {number: pixels == number for number in numbers}
         else:
-            number = _segment_of(frame)
+            number = segment_of(frame)
             marked = {number: pixels > half} if number in masks else {}
         for number, segment in marked.items():
             if segment.any():
@@ -169,8 +214,9 @@ def _full_fraction(dataset: Dataset, where: str) -> float:
     return float(value)
 
 
-def _name_matches(item: Dataset, patterns: Sequence[str]) -> bool:
-    names = (str(item.get(key, "") or "") for key in ("SegmentLabel", "SegmentDescription", "TrackingID"))
+def _described(item: Dataset, patterns: Sequence[str]) -> bool:
+    """Whether a segment's description or tracking identifier matches; asked where no label of the file does."""
+    names = (str(item.get(key, "") or "") for key in ("SegmentDescription", "TrackingID"))
     return any(matches(name, patterns) for name in names if name)
 
 
@@ -201,19 +247,13 @@ def _image_of(dataset: Dataset, images: Mapping[Modality, ImageSeries]) -> Image
     if match is not None and not elsewhere:
         return match
     candidates = images_in_frame(images, frozenset({str(dataset.get("FrameOfReferenceUID", ""))}))
-    frames, by_frame = _frames(dataset, ""), names_no_image(images, *references)
+    frames, by_frame = frames_of(dataset, ""), names_no_image(images, *references)
     for candidate in candidates:
         if frames and voxels_of(frames[0], images[candidate].grid) is not None:
             return ImageMatch(candidate, "frame of reference and voxels", elsewhere, by_frame)
     if not candidates:
         return None
     return ImageMatch(candidates[0], "frame of reference", elsewhere, by_frame)
-
-
-def _frames(dataset: Dataset, where: str) -> list[SegFrame]:
-    shared = dataset.get("SharedFunctionalGroupsSequence") or [None]
-    own = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    return [SegFrame(item, shared[0], where) for item in own]
 
 
 def _require_size(dataset: Dataset, where: str) -> None:
@@ -240,7 +280,7 @@ def _pixels_by_frame(dataset: Dataset, where: str) -> Iterator[tuple[npt.NDArray
             "the pixels of a DICOM SEG cannot be decoded", where=where, got=type(error).__name__
         ) from None
     pixels = pixels[None] if pixels.ndim == 2 else pixels
-    frames = _frames(dataset, where)
+    frames = frames_of(dataset, where)
     if len(frames) != len(pixels):
         raise ContourError(
             "a DICOM SEG has another number of frames than positions",
@@ -249,15 +289,6 @@ def _pixels_by_frame(dataset: Dataset, where: str) -> Iterator[tuple[npt.NDArray
             got=str(len(frames)),
         )
     yield from zip(pixels, frames, strict=True)
-
-
-def _segment_of(frame: SegFrame) -> int:
-    item = frame.item("SegmentIdentificationSequence")
-    if item is None:
-        raise ContourError(
-            "a frame names no segment", where=f"{frame.where}, (0062,000A) Segment Identification Sequence"
-        )
-    return int(item.ReferencedSegmentNumber)
 
 
 def _mark(segment: Mask, frame: SegFrame, grid: Grid, mask: Mask) -> None:

@@ -11,13 +11,17 @@ from pipeline.dicom.header.rtstruct import matches
 
 OBSERVERS_DICE = 0.5
 """Two ROIs that overlap more than this draw one lesion twice; neighbouring lesions hardly overlap."""
+ENCLOSED = 0.5
+"""An ROI that holds more of a smaller one was drawn around it, or is another version of it."""
 _SUPERSEDED = re.compile(
     r"(?:^|[^a-z])(?:old|prev(?:ious)?|copy|backup|bak|draft|tmp|temp|test|delete|dnu|do[ _-]?not[ _-]?use)"
     r"(?:$|[^a-z])",
     re.IGNORECASE,
 )
-_PRIMARY = re.compile(r"^gtv[ _-]?(?:p|t|prim\w*|tumou?r)(?:$|[^a-z])", re.IGNORECASE)
-_NODAL = re.compile(r"^gtv[ _-]?(?:n|ln|node\w*|nodal)(?:$|[^a-z])", re.IGNORECASE)
+_NODAL = re.compile(
+    r"(?:^(?:gtv)?[ _-]?n|(?:^gtv|^|[ _-])(?:nd|lns?|nodes?|nodal|lymph\w*))(?:$|[^a-z])", re.IGNORECASE
+)
+"""Names of lymph nodes; whatever else is united with them is not, or may not be, one."""
 
 
 def doubtful_unions(rois: Sequence[RoiMask], patterns: Sequence[str]) -> list[str]:
@@ -37,9 +41,8 @@ def doubtful_unions(rois: Sequence[RoiMask], patterns: Sequence[str]) -> list[st
         warnings.append(f"the mask unites {_listed(rois)}; {_quoted(superseded)} may be superseded")
     for pattern in patterns:
         fitting = [roi for roi in rois if matches(roi.name, [pattern])]
-        primary, nodal = (
-            [roi.label for roi in fitting if kind.match(roi.name)] for kind in (_PRIMARY, _NODAL)
-        )
+        nodal = [roi.label for roi in fitting if _NODAL.search(roi.name)]
+        primary = [roi.label for roi in fitting if not _NODAL.search(roi.name)]
         if primary and nodal:
             warnings.append(
                 f"the pattern {pattern!r} unites primary tumour and lymph nodes: {_quoted(primary + nodal)}"
@@ -48,12 +51,24 @@ def doubtful_unions(rois: Sequence[RoiMask], patterns: Sequence[str]) -> list[st
         if first.name.lower() == second.name.lower() or not {id(first), id(second)} & unnamed:
             continue
         overlap = dice(first.mask, second.mask)
+        shared = _share_of_smaller(first, second)
+        if overlap <= OBSERVERS_DICE and shared > ENCLOSED:
+            warnings.append(
+                f"the mask unites {first.label!r} and {second.label!r}, of which one holds {100 * shared:.0f} % of the "
+                "other: a margin, a sum of others or an older version"
+            )
         if overlap > OBSERVERS_DICE:
             warnings.append(
                 f"the mask unites {first.label!r} and {second.label!r}, which overlap with a Dice of {overlap:.2f}: "
                 "one lesion of two observers or versions, or a sum of others"
             )
     return warnings
+
+
+def _share_of_smaller(first: RoiMask, second: RoiMask) -> float:
+    """Overlap over the smaller ROI's voxels."""
+    size = min(int(first.mask.sum()), int(second.mask.sum()))
+    return int((first.mask & second.mask).sum()) / size if size else 0.0
 
 
 def _is_plain(pattern: str, name: str) -> bool:

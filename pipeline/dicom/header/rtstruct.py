@@ -63,6 +63,7 @@ class StructureSet:
         series_uids: Series it says it was drawn on.
         frame_uids: Frames of reference it refers to.
         content_time: (3006,0008) Structure Set Date and (3006,0009) Time as written.
+        rejected: (300E,0002) *Approval Status* is REJECTED.
     """
 
     label: str
@@ -71,6 +72,7 @@ class StructureSet:
     series_uids: frozenset[str]
     frame_uids: frozenset[str]
     content_time: str = ""
+    rejected: bool = False
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -156,6 +158,7 @@ def read_rtstruct(
             frozenset(series - {""}),
             frozenset(frames - {""}),
             content_time_of(dataset, "StructureSetDate", "StructureSetTime"),
+            text_of(dataset, "ApprovalStatus").strip().upper() == "REJECTED",
         )
 
 

@@ -6,10 +6,11 @@ offset of (0054,1300) Frame Reference Time from it. Where the two contradict eac
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.dicom.header.dicom_time import DicomTime, FrameTimes, PetTimes
+from pipeline.dicom.header.dicom_time import HALF_DAY_S, DicomTime, FrameTimes, PetTimes
 from pipeline.dicom.header.pet_header import SuvAudit
 from pipeline.dicom.header.readable import duration, percent_of_suv
 from pipeline.dicom.pet.injection_time import injection_time
@@ -45,11 +46,13 @@ class _Frame:
 
     Attributes:
         acquired: Its acquisition time.
+        lasts_s: Its duration.
         average_s: Time after the frame's start at which the activity equals the frame's mean.
         begins_s: Start of the frame by (0054,1300), counted from the scan's start; None where it is not filled in.
     """
 
     acquired: DicomTime
+    lasts_s: float
     average_s: float
     begins_s: float | None
 
@@ -87,9 +90,10 @@ def _frames(times: PetTimes, half_life_s: float) -> list[_Frame]:
     for frame in times.frames:
         if frame.acquired is None or not frame.duration_ms:
             continue
-        average_s = average_time(_usable_duration_s(frame.duration_ms), half_life_s)
+        lasts_s = _usable_duration_s(frame.duration_ms)
+        average_s = average_time(lasts_s, half_life_s)
         begins_s = _begins_s(frame, 0.0 if to_start else average_s) if told else None
-        frames.append(_Frame(frame.acquired, average_s, begins_s))
+        frames.append(_Frame(frame.acquired, lasts_s, average_s, begins_s))
     return frames
 
 
@@ -127,14 +131,15 @@ def _starts(
     beds_s = max(known) - min(known)
     apart_s = _apart_s(frames, times)
     if len(known) == len(frames) and not times.acquisitions_differ and contradicts(beds_s, half_life_s, 0.0):
-        if not contradicts(min(known), half_life_s):
+        if not contradicts(min(known), half_life_s) and not _overlap(frames):
             told = (
                 "the acquisition time is the scan's start: several beds share it, and differ by (0054,1300)"
             )
-            return _by_offset(frames), SuvAudit(assumptions=(told,))
+            flags = _series_flags(own, times, half_life_s)
+            return _by_offset(frames), SuvAudit(assumptions=(told,), flags=flags)
         apart_s = max(known)
     if not contradicts(apart_s, half_life_s):
-        return own, SuvAudit()
+        return own, SuvAudit(flags=_series_flags(_scan_starts(frames), times, half_life_s))
     percent = percent_of_suv(suv_percent(apart_s, half_life_s))
     if (
         not contradicts(apart_s, half_life_s, settings.reference_time_percent)
@@ -177,6 +182,33 @@ def _apart_s(frames: Sequence[_Frame], times: PetTimes) -> float:
         return late_s
     since_series_s = min(frame.acquired.seconds_since(times.series) for frame in counted)
     return 0.0 if abs(since_series_s - late_s) <= 2.0 else late_s
+
+
+def _overlap(frames: Sequence[_Frame]) -> bool:
+    """Whether frames of different starts overlap in time, as no two beds of a scanner do."""
+    spans = sorted({(frame.begins_s or 0.0, frame.lasts_s) for frame in frames})
+    return any(
+        later[0] - earlier[0] > 1.0 and later[0] < earlier[0] + earlier[1] - 1.0
+        for earlier, later in itertools.pairwise(spans)
+    )
+
+
+def _scan_starts(frames: Sequence[_Frame]) -> list[DicomTime]:
+    """The scan's start, counted back by (0054,1300) from each frame's own acquisition time."""
+    return [frame.acquired.shifted(-frame.begins_s) for frame in frames if frame.begins_s is not None]
+
+
+def _series_flags(starts: Sequence[DicomTime], times: PetTimes, half_life_s: float) -> tuple[str, ...]:
+    """Flag a series time before the scan's start that the frames tell."""
+    if times.series is None:
+        return ()
+    wait_s = min(start.seconds_since(times.series) for start in starts)
+    if not 0 < wait_s < HALF_DAY_S or not contradicts(wait_s, half_life_s):
+        return ()
+    return (
+        f"by (0054,1300) the scan began {duration(wait_s)} after the series time; frames are taken at their "
+        f"acquisition times, SUV {percent_of_suv(suv_percent(-wait_s, half_life_s))} by the series time",
+    )
 
 
 def _unsupported(frames: Sequence[_Frame], times: PetTimes) -> SuvAudit:

@@ -89,6 +89,28 @@ def test_a_series_reference_outweighs_a_broken_frame_with_a_warning(tmp_path):
     assert "another frame of reference" in report["warnings"][0]
 
 
+def test_an_roi_of_another_frame_is_left_out_where_the_structure_set_knows_the_images(tmp_path):
+    # United, the mask would hold 300 + 300 voxels.
+    moved = [points + np.array([-14.0, 0.0, 0.0]) for points in LESION]
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", LESION), RoiSpec("GTV_MR", moved)])
+    dataset = dcmread(path)
+    dataset.StructureSetROISequence[1].ReferencedFrameOfReferenceUID = "8.9"
+    dataset.save_as(path)
+    report = run(patient(tmp_path, [path]), tmp_path / "out")
+    assert report["masks"]["ct"]["voxels"] == 300
+    assert any("'GTV_MR'" in text and "another frame" in text for text in report["warnings"])
+
+
+def test_a_rejected_structure_set_is_told(tmp_path):
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", LESION)])
+    dataset = dcmread(path)
+    for status, told in (("APPROVED", False), ("REJECTED", True)):
+        dataset.ApprovalStatus = status
+        dataset.save_as(path)
+        report = run(patient(tmp_path, [path]), tmp_path / status)
+        assert any("rejected" in text for text in report["warnings"]) == told
+
+
 def test_where_both_series_are_named_the_instances_decide(tmp_path):
     for uid, expected in (("ct", ["ct"]), ("pet", ["pet"])):
         slices = {}

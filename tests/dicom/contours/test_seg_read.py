@@ -196,6 +196,51 @@ def test_damaged_objects_are_refused(tmp_path):
         )
 
 
+def with_segments(path, segments, heights=(6.0, 3.0)):
+    """Masks of GTV* of a file with the object above; segments by (number, label, description)."""
+    dataset = made()
+    dataset.SegmentSequence = []
+    for number, label, description in segments:
+        item = Dataset()
+        item.SegmentNumber, item.SegmentLabel, item.SegmentDescription = number, label, description
+        dataset.SegmentSequence.append(item)
+    for frame, z in zip(dataset.PerFrameFunctionalGroupsSequence, heights, strict=True):
+        frame.PlanePositionSequence[0].ImagePositionPatient = [10.0, 20.0, z]
+    pixels = np.full((2, 4, 5), 200, np.uint8)
+    dataset.PixelData, dataset.FrameOfReferenceUID = pixels.tobytes(), "1.1"
+    dataset.save_as(path, implicit_vr=False, little_endian=True)
+    grid = Grid((4, 4, 5), (3.0, 2.0, 1.0), (10.0, 20.0, 0.0))
+    images = {"ct": ImageSeries(grid, "", "1.1")}
+    return seg_rois(ContourFile(path, "SEG 1 of 1"), ["GTV*"], images, ContourSettings())
+
+
+@pytest.mark.parametrize(
+    ("segments", "got"),
+    [
+        ([(1, "Liver", ""), (1, "GTV", "")], "several segments of number 1"),
+        ([(2, "GTV", "")], "frames of segment 1"),
+    ],
+)
+def test_segments_that_cannot_be_told_apart_are_refused(tmp_path, segments, got):
+    with pytest.raises(ContourError, match=got):
+        with_segments(tmp_path / "a.dcm", segments)
+
+
+def test_a_description_counts_only_where_no_label_matches(tmp_path):
+    both = with_segments(tmp_path / "a.dcm", [(1, "GTV", "tumour"), (2, "Liver", "GTV excluded")])
+    assert [roi.name for roi in both.masks] == ["GTV"]
+    (roi,) = with_segments(tmp_path / "b.dcm", [(1, "Segment 1", "GTV")]).masks
+    assert any("by its description" in text for text in roi.warnings)
+
+
+def test_empty_slices_between_filled_ones_and_a_segment_without_image_are_told(tmp_path):
+    (whole,) = with_segments(tmp_path / "a.dcm", [(1, "GTV", "")]).masks
+    assert not any("are empty" in text for text in whole.warnings)
+    assert any("names no image" in text for text in whole.warnings)
+    (torn,) = with_segments(tmp_path / "b.dcm", [(1, "GTV", "")], (9.0, 3.0)).masks
+    assert any("1 slices between filled ones are empty" in text for text in torn.warnings)
+
+
 def test_segments_become_a_patients_mask(tmp_path):
     dataset = made()
     series, segment = Dataset(), Dataset()

@@ -20,6 +20,13 @@ def roi(name, first, last):
         (("GTV", "GTV_old"), ("GTV*",), ["'GTV_old' may be superseded"]),
         (("GTVp", "GTVn1"), ("GTV*",), ["primary tumour and lymph nodes: 'GTVp', 'GTVn1'"]),
         (("GTV-T", "GTV-LN"), ("GTV*",), ["primary tumour and lymph nodes"]),
+        (("GTV", "GTVn"), ("GTV*",), ["primary tumour and lymph nodes: 'GTV', 'GTVn'"]),
+        (("GTV1", "GTV_LN"), ("GTV*",), ["primary tumour and lymph nodes"]),
+        (("GTVp", "GTV_Lymph"), ("GTV*",), ["primary tumour and lymph nodes"]),
+        (("GTVp", "GTVnd"), ("GTV*",), ["primary tumour and lymph nodes"]),
+        (("GTVtumor", "GTVnode"), ("GTV*",), ["primary tumour and lymph nodes"]),
+        (("GTVn1", "GTVn2"), ("GTV*",), []),
+        (("GTV_lung", "GTV_north"), ("GTV*",), []),
         (("GTVp", "GTVn"), ("GTVp", "GTVn"), []),
         (("GTVp", "GTVn"), ("GTVp*", "GTVn*"), []),
         (("GTV1", "GTV2"), ("GTV*",), []),
@@ -38,6 +45,21 @@ def test_two_observers_of_one_lesion():
     (warning,) = doubtful_unions([roi("GTV_obs1", 0, 10), roi("GTV_obs2", 2, 12)], ["GTV*"])
     assert "'GTV_obs1' and 'GTV_obs2'" in warning and "0.80" in warning
     assert doubtful_unions([roi("GTV_obs1", 0, 10), roi("GTV_obs2", 2, 12)], ["GTV_obs1", "GTV_obs2"]) == []
+
+
+def test_an_roi_inside_another_is_told_of():
+    # 4 of 20 voxels: a Dice of 0.33 between a GTV and the GTV with a margin.
+    (warning,) = doubtful_unions([roi("GTV", 8, 12), roi("GTV+10mm", 0, 20)], ["GTV*"])
+    assert "100 %" in warning and "'GTV+10mm'" in warning
+
+
+def test_a_reference_region_of_several_rois_is_told_of(tmp_path):
+    moved = [points + np.array([-12.0, 0, 0]) for points in LESION]
+    rois = [RoiSpec("GTV", LESION), RoiSpec("Liver", moved), RoiSpec("Liver_mets", LESION)]
+    report = run(
+        patient(tmp_path, [rtstruct(tmp_path / "a.dcm", rois)]), tmp_path / "out", reference_roi=["Liver*"]
+    )
+    assert any("'Liver', 'Liver_mets'" in text for text in report["warnings"])
 
 
 def test_a_patient_is_told_of_it(tmp_path):

@@ -85,6 +85,16 @@ def test_refused(name):
         factors_of(header, {})
 
 
+def test_beds_that_would_overlap_are_flagged():
+    # 0 in one slice only: the others would count to the frame's start, and lie a minute apart of 2 min each
+    assert "apart from their acquisition times" in flags_of(**shared(59940, 239940, 0))
+
+
+def test_a_series_time_long_before_the_frames_is_flagged():
+    late = frames(("102000", 59940, 120e3), ("102500", 359940, 120e3))
+    assert "20 min after the series time" in flags_of(**NONE, slices=late)
+
+
 def test_the_settings_say_when_a_late_frame_was():
     # 0.0002 * 2 ** ((3600 + 1800 + 59.94) / 6586.2), and without the 1800 s
     late = shared(1859940)

@@ -1,4 +1,4 @@
-"""One legal value after the other in five vendors' headers: right, refused or flagged, never 1 % off in silence.
+"""One legal value after the other in eleven scanners' headers: right, refused or flagged, never 1 % off in silence.
 
 The right factor is computed here from what the scan was: the weight, dose, half-life and injection that
 the header states, and the start of the scan, which stays the same whatever a single element says of it. That
@@ -34,6 +34,11 @@ def clock(seconds: float) -> str:
     return f"{int(minutes // 60):02d}{int(minutes % 60):02d}{rest:09.6f}"
 
 
+def seconds_of(text: str) -> float:
+    """Seconds since midnight of a TM value."""
+    return int(text[:2]) * 3600 + int(text[2:4]) * 60 + float(text[4:] or 0)
+
+
 def mean_s(duration_s: float, half_life_s: float = 6586.2) -> float:
     x = math.log(2) / half_life_s * duration_s
     return math.log(x / (1 - math.exp(-x))) * half_life_s / math.log(2)
@@ -56,6 +61,8 @@ def beds(own_times: bool, to_start: bool, factors: bool, step: float = 180.0) ->
 
 GE = {"manufacturer": "GE MEDICAL SYSTEMS", "injection_datetime": "20200310090000"}
 PHILIPS = {"manufacturer": "Philips Medical Systems", "slices": beds(False, False, True)}
+SIX = ("GE", "GE, no private time", "Siemens", "Philips", "Philips, counts", "United Imaging")
+NONE = {"decay_correction": "NONE", "corrected_image": ("ATTN", "SCAT")}
 VENDORS = {
     "GE": replace(BASE, **GE, ge_scan_datetime="20200310100000.00", slices=beds(False, True, True)),
     "GE, no private time": replace(BASE, **GE, slices=beds(True, True, True)),
@@ -63,6 +70,27 @@ VENDORS = {
     "Philips": replace(BASE, **PHILIPS),
     "Philips, counts": replace(BASE, **PHILIPS, units="CNTS", philips_activity_factor=1.6),
     "United Imaging": replace(BASE, manufacturer="UIH", slices=beds(True, False, False)),
+    "Philips, SUV factor": replace(
+        BASE, **PHILIPS, units="CNTS", philips_activity_factor=1.6, philips_suv_factor=4.6740376e-4
+    ),
+    "Siemens, offset from UTC": replace(
+        BASE,
+        manufacturer="SIEMENS",
+        timezone="+0100",
+        slices=tuple(
+            replace(e, acquisition_time=clock(seconds_of(e.acquisition_time) - 3600), utc_offset="+0000")
+            for e in beds(True, False, True)
+        ),
+    ),
+    "Cu-64": replace(
+        BASE,
+        half_life_s=45725.0,
+        radionuclide=("C-127A2", "^64^Copper"),
+        injection_datetime="20200310090000",
+        slices=beds(True, False, False),
+    ),
+    "no decay correction": replace(BASE, **NONE, slices=beds(False, False, False)),
+    "no decay correction, own times": replace(BASE, **NONE, slices=beds(True, False, False)),
 }
 
 
@@ -88,11 +116,6 @@ def on_slices(header: PetHeader, every: bool, draw: random.Random, **change) -> 
 
 def acquired(seconds):
     return lambda entry: clock(seconds_of(entry.acquisition_time) + seconds)
-
-
-def seconds_of(text: str) -> float:
-    """Seconds since midnight of a TM value."""
-    return int(text[:2]) * 3600 + int(text[2:4]) * 60 + float(text[4:] or 0)
 
 
 CHANGES = {
@@ -151,7 +174,10 @@ CHANGES = {
     "Siemens private": lambda h, d, s, day: replace(
         h, siemens_decay_datetime=f"20200310{clock(START_S + s)}"
     ),
-    "Philips private": lambda h, d, s, day: replace(h, philips_suv_factor=d.choice([0.0, 3e-4, 6e-4])),
+    "Philips private": lambda h, d, s, day: replace(
+        h, philips_suv_factor=d.choice([0.0, 3e-4, 6e-4, 4.53e-4, 4.85e-4])
+    ),
+    "offset from UTC": lambda h, d, s, day: on_slices(h, True, d, utc_offset=lambda e: "+0000"),
     "time zone": lambda h, d, s, day: replace(h, timezone=d.choice(["+0100", "-0500"])),
     "manufacturer": lambda h, d, s, day: replace(
         h, manufacturer=d.choice(["GE MEDICAL SYSTEMS", "SIEMENS", ""])
@@ -159,22 +185,38 @@ CHANGES = {
 }
 
 
+def half_life_of(header: PetHeader) -> float:
+    return header.half_life_s or (45725.0 if "C-127A2" in header.radionuclide else 6586.2)
+
+
 def injection_s(header: PetHeader) -> float:
     return seconds_of(header.injection_datetime[8:] or header.injection_time)
 
 
-def truth(header: PetHeader, name: str) -> float:
-    """The factor of the scan that the header states, its start at 10:00.
+def acquired_s(header: PetHeader, entry: PetSlice) -> float:
+    """The acquisition on the clock of the file, in seconds since midnight."""
+    to_local = 3600 if entry.utc_offset == "+0000" and header.timezone == "+0100" else 0
+    return seconds_of(entry.acquisition_time) + to_local
+
+
+def truths(header: PetHeader, name: str) -> list[float]:
+    """The factor of the scan that the header states, its start at 10:00; without decay correction one per slice.
 
     All acquisitions before the series time say together that the scan started earlier (QIBA's
     decision tree), and a header without decay factors that says ADMIN means it.
     """
-    half_life = header.half_life_s or 6586.2
+    half_life = half_life_of(header)
     bqml = header.philips_activity_factor if header.units == "CNTS" else 1.0
-    acquired = [seconds_of(entry.acquisition_time) for entry in header.slices if entry.acquisition_time]
+    acquired = [acquired_s(header, entry) for entry in header.slices if entry.acquisition_time]
     start = min([START_S, *acquired]) if name == "acquisitions" else START_S
     seconds = 0.0 if header.decay_correction == "ADMIN" else start - injection_s(header)
-    return (bqml or 1.0) * header.weight_kg * 1000 / header.total_dose_bq * 2 ** (seconds / half_life)
+    whole = (bqml or 1.0) * header.weight_kg * 1000 / header.total_dose_bq
+    if header.decay_correction == "NONE":
+        bed_s = [180.0 * bed + mean_s(120.0, half_life) for bed in range(4)]
+        if name == "beds to their own start":
+            bed_s = [each - START_S + mean_s(120.0, half_life) for each in acquired]
+        return [whole * 2 ** ((seconds + each) / half_life) for each in bed_s]
+    return [whole * 2 ** (seconds / half_life)]
 
 
 def named_times(header: PetHeader, to_start: bool) -> list[float]:
@@ -183,7 +225,7 @@ def named_times(header: PetHeader, to_start: bool) -> list[float]:
     Slices of different acquisition times are taken by their own; of ones that share a time the first begins
     with it, and (0054,1300) of the others is the offset to which their factor belongs.
     """
-    half_life = header.half_life_s or 6586.2
+    half_life = half_life_of(header)
     private = (header.ge_scan_datetime, header.siemens_decay_datetime)
     said = [seconds_of(text[8:]) for text in private if text]
     timed = [entry for entry in header.slices if entry.acquisition_time]
@@ -191,30 +233,30 @@ def named_times(header: PetHeader, to_start: bool) -> list[float]:
     counted = [entry for entry in timed if entry.frame_reference_ms is not None]
     if not to_start and not any(entry.frame_reference_ms for entry in counted):
         counted = []  # 0 in all of them: not filled in
-    averages = {entry: mean_s(entry.frame_duration_ms / 1000) for entry in timed if entry.frame_duration_ms}
+    averages = {
+        entry: mean_s(entry.frame_duration_ms / 1000, half_life) for entry in timed if entry.frame_duration_ms
+    }
     first = [min(counted, key=lambda entry: entry.frame_reference_ms)] if counted else []
     for entry in counted if own else first:
         if to_start or entry in averages:
             average = 0.0 if to_start else averages[entry]
-            said.append(seconds_of(entry.acquisition_time) + average - entry.frame_reference_ms / 1000)
+            said.append(acquired_s(header, entry) + average - entry.frame_reference_ms / 1000)
     for entry in averages:
         if entry.decay_factor not in (None, 0.0, 1.0) and (own or entry in counted):
             offset = averages[entry]
             if not own:
                 offset = entry.frame_reference_ms / 1000 + (averages[entry] if to_start else 0.0)
-            said.append(
-                seconds_of(entry.acquisition_time) + offset - math.log2(entry.decay_factor) * half_life
-            )
+            said.append(acquired_s(header, entry) + offset - math.log2(entry.decay_factor) * half_life)
     return said
 
 
 def contradicted(header: PetHeader, factor: float, to_start: bool) -> bool:
     """Whether some element's time would change a factor by more than 1 %."""
-    if header.decay_correction != "START":
-        return False
+    if header.decay_correction != "START" or (header.units == "CNTS" and header.philips_suv_factor):
+        return False  # Philips' SUV factor holds the time
     bqml = header.philips_activity_factor if header.units == "CNTS" else 1.0
     whole = (bqml or 1.0) * header.weight_kg * 1000 / header.total_dose_bq
-    half_life = header.half_life_s or 6586.2
+    half_life = half_life_of(header)
     factors = [
         whole * 2 ** ((time - injection_s(header)) / half_life) for time in named_times(header, to_start)
     ]
@@ -233,7 +275,9 @@ def outcome(header: PetHeader, name: str, to_start: bool = False) -> str:
     # What is an image of SUV by its units and no SUV by its values is refused later, by the image.
     if header.units in ("GML", "CM2ML"):
         return "refused by the image"
-    apart = max(abs(factor / truth(header, name) - 1) for factor in result.factors)
+    right = truths(header, name)
+    right = right if len(right) > 1 else right * len(result.factors)
+    apart = max(abs(factor / each - 1) for factor, each in zip(result.factors, right, strict=True))
     if apart > SILENT:
         return "wrong"
     return "contradicted in silence" if contradicted(header, result.factors[0], to_start) else "right"
@@ -253,7 +297,10 @@ def test_no_single_value_makes_a_wrong_suv_in_silence(vendor):
                        if getattr(header, f.name) != getattr(VENDORS[vendor], f.name)]  # fmt: skip
             wrong.append((seed, name, [getattr(header, field) for field in changed]))
     assert not wrong, wrong[:5]
-    assert min(outcomes["refused"], outcomes["flagged"], outcomes["right"]) > 30
+    # Philips' SUV factor needs few of the values.
+    assert min(outcomes[kind] for kind in ("refused", "flagged", "right")) > (
+        10 if "factor" in vendor else 30
+    )
 
 
 def test_the_vendors_own_headers_are_right_in_silence():
@@ -261,7 +308,7 @@ def test_the_vendors_own_headers_are_right_in_silence():
     assert outcomes == dict.fromkeys(VENDORS, "right")
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("vendor", SIX)
 @pytest.mark.parametrize("name", ["late frame", "beds to their own start"])
 def test_elements_that_agree_against_the_rest_are_never_silent(vendor, name):
     for seed in range(12):
