@@ -181,13 +181,14 @@ def converted_images(convert: Path, index: Index | None) -> dict[Modality, Image
 def image_by_reference(
     images: Mapping[Modality, ImageSeries], series_uids: frozenset[str], sop_uids: frozenset[str]
 ) -> ImageMatch | None:
-    """The image that a contour object refers to: by series, or by instances if it names both series or none."""
+    """The image that a contour object refers to: by series, or by instances if it names both series or none in use.
+
+    A series that was joined to another, or sent twice, is in use under the other's UID: its instances tell.
+    """
     series_uids = series_uids - {""}
     named = [m for m, image in images.items() if image.series_uid and image.series_uid in series_uids]
     if len(named) == 1:
         return ImageMatch(named[0], BY_SERIES)
-    if series_uids and not named:
-        return None
     counts = {m: len(sop_uids & images[m].sop_uids) for m in named or images} if sop_uids else {}
     holding = [modality for modality, count in counts.items() if count]
     return ImageMatch(holding[0], BY_SERIES if named else BY_INSTANCES) if len(holding) == 1 else None
@@ -204,7 +205,7 @@ def drawn_elsewhere(
     series_uids = series_uids - {""}
     in_use = {image.series_uid for image in images.values() if image.series_uid}
     if series_uids and not series_uids & in_use:
-        return bool(in_use)
+        return bool(in_use) and not any(sop_uids & image.sop_uids for image in images.values() if sop_uids)
     if not sop_uids or (series_uids and series_uids <= in_use):
         return False
     named = series_uids & in_use or in_use

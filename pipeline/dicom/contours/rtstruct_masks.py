@@ -221,7 +221,7 @@ def _match_warnings(roi: Roi, match: ImageMatch, image: ImageSeries) -> list[str
             "coordinates (contours.other_image)"
         ]
     if match.matched_by == BY_INSTANCES:
-        return [f"ROI {roi.label!r} refers to no series; its instances are those of the {modality}"]
+        return [f"ROI {roi.label!r} refers to no series in use; its instances are those of the {modality}"]
     if match.matched_by != BY_SERIES:
         return [
             f"ROI {roi.label!r} refers to no series in use; it shares the {modality}'s frame of reference and "

@@ -172,6 +172,14 @@ def test_contours_that_do_not_name_an_image_in_use_are_not_united_with_ones_that
     assert any("'GTV_MR'" in text and why in text and "left out" in text for text in report["warnings"])
 
 
+def test_contours_of_a_series_that_is_in_use_under_another_uid_are_known_by_their_instances(tmp_path):
+    # A series that was joined to another one, or sent twice.
+    sources = with_instances(tmp_path, [("GTV", (OTHER,), "own", LESION)])
+    report = run(sources, tmp_path / "out")
+    assert report["masks"]["ct"]["voxels"] == 300
+    assert report["masks"]["ct"]["rois"][0]["matched_by"] == "referenced instances"
+
+
 def test_contours_of_instances_that_are_not_in_use_alone_are_refused_unless_asked_for(tmp_path):
     sources = with_instances(tmp_path, [("GTV", (), "7.7.7", LESION)])
     assert "contours.other_image: place" in refused(tmp_path, sources, "no contour can be used")
