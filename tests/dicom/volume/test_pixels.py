@@ -158,3 +158,13 @@ def test_a_packed_object_counts_as_the_memory_that_it_takes():
         require_size(ds, 1, ConvertSettings(), "PET series")
     ds.NumberOfFrames = 400  # 2,000 MiB
     require_size(ds, 1, ConvertSettings(), "PET series")
+
+
+def test_a_ct_from_head_to_foot_is_not_too_large():
+    # 2 m in slices of 0.7 mm, and of 0.6 mm.
+    ds = Dataset()
+    ds.Rows = ds.Columns = 512
+    ds.BitsAllocated = 16
+    require_size(ds, 2858, ConvertSettings(), "CT series")
+    with pytest.raises(DicomError, match="a series is too large.*convert.max_series_mib"):
+        require_size(ds, 3334, ConvertSettings(), "CT series")
