@@ -18,7 +18,7 @@ from pipeline.deploy.covariate_shift import StageFolders, patient_covariates, sc
 from pipeline.deploy.crop_box import box_flags
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.inputs import inputs_of
-from pipeline.deploy.linear import linear_risk, survival, z_score
+from pipeline.deploy.linear import class_probabilities, linear_risk, survival, z_score
 from pipeline.deploy.manifest import BundleError, Manifest
 from pipeline.deploy.manifest_members import LinearMember, NetworkFold, NetworkMember
 from pipeline.deploy.networks import ComputeOptions, NetworkInputs, NetworkResult, run_network
@@ -63,7 +63,7 @@ class Prediction:
     Attributes:
         patient_id: The name given.
         estimate: Risk and survival; None where no member predicts survival.
-        labels: Probability by label, mean over folds and networks.
+        labels: Probability by label, mean over folds and models.
         members: Mean Z by member that predicts survival.
         probability: (Z, Y, X) mean tumour probability on the crop without margin, or None.
         contour: `given`, `predicted` (features were taken from it) or `none`.
@@ -98,12 +98,14 @@ class MemberScores:
         survival: Survival of these members, networks first.
         results: Predictions of networks.
         boxes: Boxes by network that detects.
+        labels: Probabilities by label of logistic regressions, one dictionary a fold.
     """
 
     z: dict[str, list[float]] = field(default_factory=dict)
     survival: list[list[float]] = field(default_factory=list)
     results: list[NetworkResult] = field(default_factory=list)
     boxes: dict[str, list[list[Box]]] = field(default_factory=dict)
+    labels: list[dict[str, float]] = field(default_factory=list)
 
     def mean_probability(self) -> Probability | None:
         """(Z, Y, X) tumour probability, mean over folds and networks; None where none segments."""
@@ -116,9 +118,10 @@ class MemberScores:
         return np.stack(maps).mean(axis=0, dtype=np.float64).astype(np.float32) if maps else None
 
     def mean_labels(self) -> dict[str, float]:
-        """Probability by label, mean over folds and networks."""
-        names = sorted({name for result in self.results for name in result.labels})
-        values = {n: [r.labels[n] for r in self.results if n in r.labels] for n in names}
+        """Probability by label, mean over folds and models."""
+        predicted = [*(result.labels for result in self.results), *self.labels]
+        names = sorted({name for labels in predicted for name in labels})
+        values = {n: [labels[n] for labels in predicted if n in labels] for n in names}
         return {name: float(np.mean(probabilities)) for name, probabilities in values.items()}
 
 
@@ -156,6 +159,10 @@ def predict_patient(bundle: Bundle, patient: NewPatient, work: Path, compute: Co
         features = radiomics_features(bundle, patient.patient_id, folders, masks)
     for name, linear in manifest.linear_models().items():
         _add_linear(scores, name, linear, features, inputs.clinical, manifest.horizons_days)
+    for member in manifest.logistic_models().values():
+        scores.labels += [
+            class_probabilities(member, fold, features, inputs.clinical) for fold in member.folds
+        ]
     boxes = boxes_table(patient.patient_id, scores.boxes, folders.crop)
     estimate, covariates = estimate_risk(manifest, scores), patient_covariates(folders)
     flags += _image_flags(manifest, patient, covariates, probability, boxes)
