@@ -24,8 +24,7 @@ from pipeline.workflow.dependencies import Dependencies
 from pipeline.workflow.guards import (
     machine_failures_told,
     record_absent,
-    require_images,
-    require_workflow_profile,
+    require_present,
     stops_at_exclusions,
 )
 from pipeline.workflow.paths import StudyPaths
@@ -40,10 +39,9 @@ try:
         study = load_study(config, workflow.configfiles)
         paths = StudyPaths(study)
         if workflow.is_main_process:
-            require_workflow_profile(sys.argv[1:], ROOT)
             gather_messages(workflow.output_settings)
             require_possible(study)
-            require_images(paths)
+            require_present(paths, sys.argv[1:], ROOT)
 except PipelineError as error:
     refuse(error)
 

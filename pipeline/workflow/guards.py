@@ -41,6 +41,22 @@ def machine_failures_told() -> Iterator[None]:
         raise
 
 
+def require_present(paths: StudyPaths, arguments: Sequence[str], root: Path) -> None:
+    """Refuse to run where the profile or the images that were named are not there.
+
+    Args:
+        paths: The study's paths.
+        arguments: Words of Snakemake's command line.
+        root: Folder of the Snakefile.
+
+    Raises:
+        SettingsError: See :func:`require_workflow_profile`.
+        MachineError: See :func:`require_images`.
+    """
+    require_workflow_profile(arguments, root)
+    require_images(paths)
+
+
 def require_workflow_profile(arguments: Sequence[str], root: Path) -> None:
     """Refuse to run where the profile that was asked for is not there, since Snakemake would run without it.
 
