@@ -13,14 +13,16 @@ from pipeline.report.mask_classes import Labels
 from pipeline.report.outliers import MEASURES, rank_outliers
 from pipeline.report.page import ReportContent
 from pipeline.report.page_table import Table
-from pipeline.report.patient_pictures import PatientPicture, draw_picture, side_letters
+from pipeline.report.patient_flags import PatientFlags, patient_flags, worst_first
+from pipeline.report.patient_pictures import PatientPicture, draw_picture
 from pipeline.report.patient_volumes import ViewedCrop, write_volumes
 from pipeline.report.qc_tables import read_json
 from pipeline.report.sections import StudyResults
 from pipeline.report.style import FigureCanvas
-from pipeline.store.crops import Crop, read_crop, read_status
+from pipeline.store.crops import Crop, read_crop
 from pipeline.tables.parquet import read_frame
 from pipeline.volumes.grids import sub_grid
+from pipeline.volumes.sides import side_letters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,14 +50,33 @@ def quality(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -
         content.pictures[patient_id] = _picture(study, crop, mask, folder)
         alignment = read_json(job.results / "registration" / patient_id / "quality.json")
         rows.append(
-            {"patient_id": patient_id, "problem": read_status(path).problem, **crop_measures(crop)}
+            {"patient_id": patient_id, **crop_measures(crop)}
             | {name: alignment.get(key) for name, key in ALIGNMENT.items()}
             | {"dice": dice.get(patient_id)}
         )
     table = _table(rows)
     content.patient_pages = {patient_id: f"{PATIENTS}/{patient_id}.html" for patient_id in stored}
-    content.flags = {str(patient_id): str(text) for patient_id, text in table["flags"].items()}
+    content.flags = worst_first(_flags(study, table))
+    table = table.loc[list(content.flags)].assign(flags=[_worded(flags) for flags in content.flags.values()])
     content.add_table("crops", Table("Crops, outliers first", table.reset_index(), _on_page(table)))
+
+
+def _flags(study: StudyResults, table: pd.DataFrame) -> dict[str, PatientFlags]:
+    """What has to be known of each patient of the table of crops."""
+    import pandas as pd
+
+    problems = pd.read_csv(study.job.results / "problems.csv", keep_default_na=False, dtype=str)
+    flags = {}
+    for patient_id, unusual in table["flags"].items():
+        rows = problems[problems["patient_id"] == patient_id].to_dict("records")
+        suv = read_json(study.job.results / "suv" / str(patient_id) / "suv.json")
+        flags[str(patient_id)] = patient_flags(rows, suv, filter(None, str(unusual).split("; ")))
+    return flags
+
+
+def _worded(flags: PatientFlags) -> str:
+    """The reasons in one text."""
+    return "; ".join(f"{flag.severity}, {flag.stage}: {flag.text}" for flag in flags.reasons)
 
 
 def _picture(study: StudyResults, crop: Crop, mask: Labels | None, folder: Path) -> PatientPicture:
@@ -97,7 +118,7 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
     frame = pd.DataFrame(rows).set_index("patient_id")
     measured = [name for name in MEASURES if name in frame and frame[name].notna().any()]
-    return rank_outliers(frame[["problem", *measured]].astype(dict.fromkeys(measured, float)))
+    return rank_outliers(frame[measured].astype(float))
 
 
 def _on_page(table: pd.DataFrame) -> pd.DataFrame:
