@@ -17,6 +17,7 @@ rule report:
         plan=paths.training_plan,
         problems=paths.exclusions,
         cohort=paths.cohort,
+        bundle=paths.bundle if settings.bundle.in_report else [],
     output:
         report(
             directory(paths.report),
