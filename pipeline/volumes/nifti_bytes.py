@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from pipeline.errors import GeometryError
+from pipeline.volumes.nifti_forms import NIFTI1, NIFTI2, FormFields, require_one_place
 
 MAX_BYTES = 2 << 30
 """Values of more bytes than this are refused where no setting says otherwise."""
@@ -155,10 +156,11 @@ class _Layout:
     offset: tuple[int, str]
     scale: tuple[int, str]
     units: tuple[int, str]
+    forms: FormFields
 
 
-_NIFTI1 = _Layout(352, (40, "8h"), 70, (76, "8f"), (108, "f"), (112, "2f"), (123, "B"))
-_NIFTI2 = _Layout(544, (16, "8q"), 12, (104, "8d"), (168, "q"), (176, "2d"), (500, "i"))
+_NIFTI1 = _Layout(352, (40, "8h"), 70, (76, "8f"), (108, "f"), (112, "2f"), (123, "B"), NIFTI1)
+_NIFTI2 = _Layout(544, (16, "8q"), 12, (104, "8d"), (168, "q"), (176, "2d"), (500, "i"), NIFTI2)
 
 
 def _checked(order: str, head: bytes, layout: _Layout, name: str, max_bytes: int) -> NiftiHeader:
@@ -179,6 +181,7 @@ def _checked(order: str, head: bytes, layout: _Layout, name: str, max_bytes: int
     spacing = tuple(abs(float(v)) * unit for v in field(layout.pixdim)[1:4])
     if not all(MIN_SPACING_MM <= value <= MAX_SPACING_MM for value in spacing):
         _refuse_value("pixdim", f"{MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm", spacing, name)
+    require_one_place(order, head, layout.forms, shape, name)
     offset = float(field(layout.offset)[0])
     if not (layout.size <= offset <= _MAX_EXTENSION and offset == int(offset)):
         _refuse_value("vox_offset", f"a whole number from {layout.size}", (offset,), name)

@@ -184,3 +184,21 @@ def test_a_compressed_file_of_zeros_only_is_read_in_pieces(tmp_path):
             sink.write(packer.compress(bytes(1 << 20)))
         sink.write(packer.flush())
     refused(path, "longer than its header")
+
+
+@pytest.mark.parametrize(("aside", "fine"), [(0.0, True), (0.9, True), (40.0, False)])
+def test_two_forms_must_give_one_place(tmp_path, aside, fine):
+    # ITK writes both forms, of an oblique and flipped image, too.
+    turned = sitk.VersorTransform((0.2, -0.5, 0.7), 0.6).GetMatrix()
+    image = to_itk(Volume(values(), GRID))
+    image.SetDirection([v * (-1 if i % 3 == 2 else 1) for i, v in enumerate(turned)])
+    sitk.WriteImage(image, str(tmp_path / "a.nii"))
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    struct.pack_into("<2h", raw, 252, 1, 1)
+    (x,) = struct.unpack_from("<f", raw, 280 + 12)
+    struct.pack_into("<f", raw, 280 + 12, x + aside)
+    (tmp_path / "a.nii").write_bytes(raw)
+    if fine:
+        read_nifti(tmp_path / "a.nii")
+    else:
+        refused(tmp_path / "a.nii", "two places.*40 apart")

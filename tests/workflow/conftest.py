@@ -28,13 +28,18 @@ def local_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs all tests that share the finished study, which takes a minute to make."""
+    """One worker runs all tests that share a study, which takes up to a minute and a half to make.
+
+    Before pytest-xdist's own hook, which reads the groups: after it, they say nothing.
+    """
     for item in items:
-        if "finished_study" in getattr(item, "fixturenames", ()) or "spoilt" in getattr(
-            item, "fixturenames", ()
-        ):
+        needed = set(getattr(item, "fixturenames", ()))
+        if needed & {"finished_study", "spoilt"}:
             item.add_marker(pytest.mark.xdist_group("finished_study"))
+        elif needed & {"study", "local_study"} and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.dicom.contours.rasterise import VoxelShares
-from pipeline.dicom.series.index_file import Index, files_of, find_chosen
+from pipeline.dicom.series.index_file import Index, find_chosen
 from pipeline.errors import ContourError
 from pipeline.volumes.nifti import read_grid
 from pipeline.volumes.volume import FloatArray, Grid
@@ -25,7 +24,7 @@ SAME_MM = 0.05
 ON_SLICE = 0.1
 """A contour lies on a slice where it is no further from it than this share of the distance of slices."""
 LEFT_OUT = (
-    "was drawn on a series that is not in use and is left out (contours.other_image: place puts such "
+    "was drawn on images that are not in use and is left out (contours.other_image: place puts such "
     "contours where their coordinates say)"
 )
 """Of a contour of another image, in words; the images in use never get one that was drawn elsewhere."""
@@ -46,23 +45,16 @@ class ImageSeries:
         grid: Grid of the converted volume.
         series_uid: (0020,000E), empty for NIfTI.
         frame_uid: (0020,0052), empty for NIfTI.
-        files: Its DICOM files.
+        sop_uids: (0008,0018) of its instances, empty for NIfTI.
+        unused_uids: (0008,0018) of the patient's instances that are of no image in use: other series, and what
+            the index left out of this one.
     """
 
     grid: Grid
     series_uid: str = ""
     frame_uid: str = ""
-    files: tuple[Path, ...] = ()
-
-    @cached_property
-    def sop_uids(self) -> frozenset[str]:
-        """(0008,0018) of its files; read only where the series do not decide."""
-        from pydicom import dcmread
-
-        return frozenset(
-            str(dcmread(path, specific_tags=["SOPInstanceUID"], stop_before_pixels=True).SOPInstanceUID)
-            for path in self.files
-        )
+    sop_uids: frozenset[str] = frozenset()
+    unused_uids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -85,14 +77,17 @@ class ImageMatch:
     Attributes:
         modality: The image.
         matched_by: The rule that assigned the ROI to it, in words.
-        drawn_elsewhere: The ROI says that it was drawn on a series that is not in use.
+        drawn_elsewhere: The ROI says that it was drawn on images that are not in use.
         by_frame: It names no image; only its frame of reference is that of the image.
+        unknown_instances: It names instances that are nowhere among the patient's files, as after a removal of
+            identifiers that renamed those of images alone; the series tells the image.
     """
 
     modality: Modality
     matched_by: str
     drawn_elsewhere: bool = False
     by_frame: bool = False
+    unknown_instances: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,6 +157,7 @@ def converted_images(convert: Path, index: Index | None) -> dict[Modality, Image
         ContourError: Neither a CT nor a PET was converted.
     """
     images: dict[Modality, ImageSeries] = {}
+    unused = index.unused_sop_uids() if index is not None else frozenset()
     for modality, name in VOLUMES.items():
         path = convert / name
         if not path.is_file():
@@ -171,54 +167,15 @@ def converted_images(convert: Path, index: Index | None) -> dict[Modality, Image
             images[modality] = ImageSeries(read_grid(path))
         else:
             images[modality] = ImageSeries(
-                read_grid(path), row.series_uid, row.frame_of_reference_uid, files_of(index, row)
+                read_grid(path),
+                row.series_uid,
+                row.frame_of_reference_uid,
+                frozenset(index.sop_uids.get(row.series_uid, ())),
+                unused,
             )
     if not images:
         raise ContourError("there is no converted image to draw on", where="stage convert")
     return images
-
-
-def image_by_reference(
-    images: Mapping[Modality, ImageSeries], series_uids: frozenset[str], sop_uids: frozenset[str]
-) -> ImageMatch | None:
-    """The image that a contour object refers to: by series, or by instances if it names both series or none."""
-    series_uids = series_uids - {""}
-    named = [m for m, image in images.items() if image.series_uid and image.series_uid in series_uids]
-    if len(named) == 1:
-        return ImageMatch(named[0], BY_SERIES)
-    if series_uids and not named:
-        return None
-    counts = {m: len(sop_uids & images[m].sop_uids) for m in named or images} if sop_uids else {}
-    holding = [modality for modality, count in counts.items() if count]
-    return ImageMatch(holding[0], BY_SERIES if named else BY_INSTANCES) if len(holding) == 1 else None
-
-
-def drawn_elsewhere(
-    images: Mapping[Modality, ImageSeries], series_uids: frozenset[str], sop_uids: frozenset[str]
-) -> bool:
-    """Whether a contour object refers to series or instances of which none is in use.
-
-    Where it names series in use beside others, or no series, the instances that its contours refer to
-    decide; a contour that names none belongs to the series in use.
-    """
-    series_uids = series_uids - {""}
-    in_use = {image.series_uid for image in images.values() if image.series_uid}
-    if series_uids and not series_uids & in_use:
-        return bool(in_use)
-    if not sop_uids or (series_uids and series_uids <= in_use):
-        return False
-    named = series_uids & in_use or in_use
-    known = [image.sop_uids for image in images.values() if image.series_uid in named]
-    return bool(known) and all(known) and not any(sop_uids & instances for instances in known)
-
-
-def names_no_image(
-    images: Mapping[Modality, ImageSeries], series_uids: frozenset[str], sop_uids: frozenset[str]
-) -> bool:
-    """Whether a contour object says nothing of the image it was drawn on but its frame of reference."""
-    return not series_uids - {""} and not any(
-        sop_uids & image.sop_uids for image in images.values() if sop_uids
-    )
 
 
 def images_in_frame(images: Mapping[Modality, ImageSeries], frame_uids: frozenset[str]) -> list[Modality]:

@@ -7,6 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.dicom.contours.rasterise import Rasterised, rasterise
+from pipeline.dicom.contours.references import (
+    References,
+    drawn_elsewhere,
+    image_by_reference,
+    names_no_image,
+    of_other_images,
+)
 from pipeline.dicom.contours.roi import (
     BY_INSTANCES,
     BY_SERIES,
@@ -17,10 +24,7 @@ from pipeline.dicom.contours.roi import (
     ImageSeries,
     Modality,
     RoiMask,
-    drawn_elsewhere,
-    image_by_reference,
     images_in_frame,
-    names_no_image,
     share_on_slices,
 )
 from pipeline.dicom.header.contour_limits import ContourLimits
@@ -38,6 +42,8 @@ OTHER_FRAME = (
 )
 """Of an ROI of another frame, in words."""
 _BY_FRAME = "frame of reference and slice positions"
+OTHER_IMAGES = "that name images which are not in use"
+"""Of contours within an ROI of an image in use, in words."""
 
 
 def rtstruct_rois(
@@ -84,7 +90,9 @@ def rtstruct_rois(
         if match.drawn_elsewhere and settings.other_image == "leave_out":
             unused.append(f"ROI {roi.label!r} of {file.label} {LEFT_OUT}")
             continue
-        masks.append(_roi_mask(roi, structures, match, images[match.modality], settings))
+        foreign = of_other_images(roi.contours, roi.contour_sops, match.modality, images)
+        own = roi.without(foreign, OTHER_IMAGES)
+        masks.append(_roi_mask(own, structures, match, images[match.modality], settings))
     return FileRois(tuple(masks), structures.names, tuple(unused))
 
 
@@ -109,14 +117,15 @@ def _image_of(
 ) -> ImageMatch | None:
     """The image an ROI was drawn on, and how that is known.
 
-    By the series the RTSTRUCT refers to; where it names both images or none, by the instances its
-    contours refer to; else by the frame of reference, (0020,0052), and the slices that the
+    By the instances that its contours refer to, where they are of one image in use; else by the series the RTSTRUCT
+    refers to; else by the frame of reference, (0020,0052), and the slices that the
     contours lie on. One that refers to other series or instances only was drawn elsewhere. In a shared frame
     a contour is right on either image; it is assigned to the one whose slices it lies on, to the
     CT where it lies on slices of both.
     """
-    elsewhere = drawn_elsewhere(images, structures.series_uids, roi.sops)
-    match = image_by_reference(images, structures.series_uids, roi.sops)
+    references = References(structures.series_uids, roi.sops, structures.sop_uids)
+    elsewhere = drawn_elsewhere(images, references)
+    match = image_by_reference(images, references)
     if match is not None and not elsewhere:
         return match
     frames = frozenset({roi.frame_uid}) if roi.frame_uid else structures.frame_uids
@@ -125,9 +134,7 @@ def _image_of(
         return None
     shares = {m: round(share_on_slices(images[m].grid, roi.contours), 2) for m in candidates}
     modality = max(candidates, key=lambda m: (shares[m], m == "ct"))
-    return ImageMatch(
-        modality, _BY_FRAME, elsewhere, by_frame=names_no_image(images, structures.series_uids, roi.sops)
-    )
+    return ImageMatch(modality, _BY_FRAME, elsewhere, by_frame=names_no_image(images, references))
 
 
 def _roi_mask(
@@ -158,6 +165,7 @@ def _roi_mask(
             "mask_to_polygons_percent": _mask_difference_percent(rasterised, image),
             "outside_percent": round(100 * rasterised.outside_share, 3),
             "hollow_planes": rasterised.hollow_planes,
+            "unknown_instances": match.unknown_instances,
         },
         warnings=(
             *_rejected(roi, structures),
@@ -217,11 +225,14 @@ def _match_warnings(roi: Roi, match: ImageMatch, image: ImageSeries) -> list[str
     modality = match.modality.upper()
     if match.drawn_elsewhere:
         return [
-            f"ROI {roi.label!r} was drawn on a series that is not in use; it is placed on the {modality} by its "
+            f"ROI {roi.label!r} was drawn on images that are not in use; it is placed on the {modality} by its "
             "coordinates (contours.other_image)"
         ]
     if match.matched_by == BY_INSTANCES:
-        return [f"ROI {roi.label!r} refers to no series; its instances are those of the {modality}"]
+        return [
+            f"ROI {roi.label!r} does not refer to the series of the {modality} in use; its instances are those of the "
+            f"{modality}"
+        ]
     if match.matched_by != BY_SERIES:
         return [
             f"ROI {roi.label!r} refers to no series in use; it shares the {modality}'s frame of reference and "

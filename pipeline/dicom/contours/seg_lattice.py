@@ -40,6 +40,12 @@ class SegFrame:
                 return sequence[0]  # type: ignore[no-any-return]
         return None
 
+    def source_uids(self) -> frozenset[str]:
+        """(0008,1155) of the images that the frame was derived from; empty if it names none."""
+        item = self.item("DerivationImageSequence")
+        images = (item.get("SourceImageSequence") if item is not None else None) or ()
+        return frozenset(str(image.get("ReferencedSOPInstanceUID", "")) for image in images) - {""}
+
 
 def frames_of(dataset: Dataset, where: str) -> list[SegFrame]:
     """The frames of a SEG, in the order of its pixels."""

@@ -23,11 +23,8 @@ from pipeline.dicom.contours.roi import (
     Mask,
     Modality,
     RoiMask,
-    drawn_elsewhere,
-    image_by_reference,
-    images_in_frame,
-    names_no_image,
 )
+from pipeline.dicom.contours.seg_image import image_of, require_one_image, sources_of
 from pipeline.dicom.contours.seg_lattice import SegFrame, frames_of, off_grid, segment_of, voxels_of
 from pipeline.dicom.header.free_text import shown_name
 from pipeline.dicom.header.rtstruct import content_time_of, matches, reading
@@ -83,13 +80,15 @@ def _matching_segments(
     }
     if not chosen:
         return FileRois(names=labels)
-    match = _image_of(dataset, images)
+    sources = sources_of(dataset, chosen, label)
+    match = image_of(dataset, sources, images)
     if match is None:
         reason = f"segments of {label} refer neither to the CT or PET nor to their frame of reference"
         return FileRois(names=labels, unused=(reason,))
     if match.drawn_elsewhere and settings.other_image == "leave_out":
         left_out = tuple(f"segment {called!r} of {label} {LEFT_OUT}" for _, called in chosen.values())
         return FileRois(names=labels, unused=left_out)
+    require_one_image(sources, images[match.modality], label)
     masks = segment_masks(dataset, list(chosen), images[match.modality].grid, label)
     rois = tuple(
         RoiMask(
@@ -121,7 +120,7 @@ def _segment_warnings(called: str, match: ImageMatch, mask: Mask, by_label: bool
     warnings = []
     if match.drawn_elsewhere:
         warnings.append(
-            f"segment {called!r} was drawn on a series that is not in use (contours.other_image: place)"
+            f"segment {called!r} was drawn on images that are not in use (contours.other_image: place)"
         )
     if match.by_frame:
         warnings.append(
@@ -231,29 +230,6 @@ def _read(file: ContourFile) -> Dataset:
             got=str(dataset.get("Modality")),
         )
     return dataset
-
-
-def _image_of(dataset: Dataset, images: Mapping[Modality, ImageSeries]) -> ImageMatch | None:
-    """The image a SEG belongs to: by series, then instances, then frame and grid."""
-    series: set[str] = set()
-    sops: set[str] = set()
-    for item in dataset.get("ReferencedSeriesSequence") or ():
-        series.add(str(item.get("SeriesInstanceUID", "")))
-        for instance in item.get("ReferencedInstanceSequence") or ():
-            sops.add(str(instance.get("ReferencedSOPInstanceUID", "")))
-    references = frozenset(series), frozenset(sops)
-    elsewhere = drawn_elsewhere(images, *references)
-    match = image_by_reference(images, *references)
-    if match is not None and not elsewhere:
-        return match
-    candidates = images_in_frame(images, frozenset({str(dataset.get("FrameOfReferenceUID", ""))}))
-    frames, by_frame = frames_of(dataset, ""), names_no_image(images, *references)
-    for candidate in candidates:
-        if frames and voxels_of(frames[0], images[candidate].grid) is not None:
-            return ImageMatch(candidate, "frame of reference and voxels", elsewhere, by_frame)
-    if not candidates:
-        return None
-    return ImageMatch(candidates[0], "frame of reference", elsewhere, by_frame)
 
 
 def _require_size(dataset: Dataset, where: str) -> None:

@@ -77,7 +77,13 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         _require_one_content(in_use, scan)
         files = {s.uid: tuple(i.path for i in s.instances) for s in series}
         folder = patient.folder.absolute()
-        write_index(work.folder, Index(patient.patient_id, folder, rows, files, dict(scan.skipped), aligned))
+        sop_uids = {s.uid: tuple(i.sop_instance_uid for i in s.instances) for s in series}
+        scanned = {i.sop_instance_uid for i in scan.instances}
+        left_out = tuple(sorted(scanned.difference(*sop_uids.values()) - {""}))
+        index = Index(
+            patient.patient_id, folder, rows, files, dict(scan.skipped), aligned, sop_uids, left_out
+        )
+        write_index(work.folder, index)
 
 
 @dataclass(frozen=True)

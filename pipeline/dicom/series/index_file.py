@@ -76,6 +76,9 @@ class Index:
         files: By series UID, the files in order along the image normal.
         skipped: Files passed over, by reason.
         pet_to_ct: How the chosen PET and CT are aligned.
+        sop_uids: By series UID, (0008,0018) of the instances in `files`.
+        left_out_uids: (0008,0018) of instances that are in no series' `files`: other acquisitions or frames of a
+            series of which one is used.
     """
 
     patient_id: str
@@ -84,6 +87,15 @@ class Index:
     files: dict[str, tuple[Path, ...]]
     skipped: dict[str, int] = field(default_factory=dict)
     pet_to_ct: PetToCt = "same_frame"
+    sop_uids: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out_uids: tuple[str, ...] = ()
+
+    def unused_sop_uids(self) -> frozenset[str]:
+        """(0008,0018) of all instances that the chosen PET and CT do not hold."""
+        images = {row.series_uid for row in (*of_role(self, "ct"), *of_role(self, "pet"))}
+        others = (uids for series, uids in self.sop_uids.items() if series not in images)
+        in_use = (self.sop_uids.get(series, ()) for series in images)
+        return frozenset(self.left_out_uids).union(*others).difference(*in_use)
 
 
 def of_role(index: Index, role: Role) -> tuple[SeriesRow, ...]:
@@ -129,6 +141,8 @@ def write_index(folder: Path, index: Index) -> None:
         "files": files,
         "skipped": index.skipped,
         "pet_to_ct": index.pet_to_ct,
+        "sop_uids": index.sop_uids,
+        "left_out_uids": index.left_out_uids,
     }
     (folder / FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -153,6 +167,8 @@ def read_index(folder: Path) -> Index:
             },
             skipped=content["skipped"],
             pet_to_ct=content["pet_to_ct"],
+            sop_uids={uid: tuple(uids) for uid, uids in content["sop_uids"].items()},
+            left_out_uids=tuple(content["left_out_uids"]),
         )
 
 

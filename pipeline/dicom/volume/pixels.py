@@ -48,7 +48,9 @@ def require_size(dataset: Dataset, files: int, settings: ConvertSettings, where:
     """
     rows, columns, bits = (integer_of(dataset, n) or 0 for n in ("Rows", "Columns", "BitsAllocated"))
     frame = rows * columns * max(bits, 8) // 8 * (integer_of(dataset, "SamplesPerPixel") or 1)
-    series = frame * max(1, integer_of(dataset, "NumberOfFrames") or 1) * files
+    frames = max(1, integer_of(dataset, "NumberOfFrames") or 1)
+    # The volume as float32, and beside it one file's pixels as they were decoded.
+    series = rows * columns * 4 * frames * files + frame * frames
     for size, limit, name, what in (
         (frame, settings.max_frame_mib, "max_frame_mib", "an image"),
         (series, settings.max_series_mib, "max_series_mib", "a series"),

@@ -50,6 +50,8 @@ def test_a_structure_set_of_another_frame_is_not_used(tmp_path):
     assert "neither to the CT or PET" in message
 
 
+OWN, NEXT, OF_PET, LEFT_OUT, NOWHERE = "7.1", "7.2", "7.3", "7.4", "7.7.7"
+"""Instances: two of the CT, one of the PET, one that the index left out, one of an image that is not there."""
 OTHER = "8.8.8"
 """A series that is not in use, such as an MR in the same frame of reference."""
 
@@ -124,17 +126,20 @@ def test_where_both_series_are_named_the_instances_decide(tmp_path):
         pet = SeriesRow("PT", PET, "1.2", FRAME, "", 10, SeriesGeometry(), "pet", True, "")
         contours = SeriesRow("RTSTRUCT", "1.9", "1.2", FRAME, "", 1, SeriesGeometry(), "rtstruct", True, "")
         files = {CT: (slices["ct"],), PET: (slices["pet"],), "1.9": (path,)}
-        write_index(sources.index, Index("P1", tmp_path / uid, (row, pet, contours), files))
+        sops = {
+            series: (str(dcmread(slices[kind]).SOPInstanceUID),)
+            for series, kind in ((CT, "ct"), (PET, "pet"))
+        }
+        index = Index("P1", tmp_path / uid, (row, pet, contours), files, sop_uids=sops)
+        write_index(sources.index, index)
         write_status(sources.index, Status("ok", "index"))
         assert list(run(sources, tmp_path / uid / "out")["masks"]) == expected
 
 
-def with_instances(folder, rois):
-    """A patient with a CT of one instance and an RTSTRUCT each of (name, series, instance, contours)."""
-    image = rtstruct(folder / "image.dcm", [])  # any DICOM object does: only its SOP Instance UID is read
-    own = str(dcmread(image).SOPInstanceUID)
+def with_instances(folder, rois, left_out=()):
+    """A patient with a CT of instances OWN and NEXT and an RTSTRUCT each of (name, series, instance, contours)."""
     paths = [
-        rtstruct(folder / f"{n}.dcm", [RoiSpec(name, drawn, sop=own if sop == "own" else sop)], series)
+        rtstruct(folder / f"{n}.dcm", [RoiSpec(name, drawn, sop=sop)], series)
         for n, (name, series, sop, drawn) in enumerate(rois)
     ]
     sources = patient(folder, paths)
@@ -143,9 +148,11 @@ def with_instances(folder, rois):
     drawn = [
         replace(row, modality="RTSTRUCT", series_uid=f"1.9.{n}", role="rtstruct") for n in range(len(paths))
     ]
-    files = {CT: (image,), PET: (image.with_name("0.dcm"),)}
+    files = {CT: (), PET: ()}
     files |= {f"1.9.{n}": (path,) for n, path in enumerate(paths)}
-    write_index(sources.index, Index("P1", folder, (row, pet, *drawn), files))
+    sops = {CT: (OWN, NEXT), PET: (OF_PET,)}
+    index = Index("P1", folder, (row, pet, *drawn), files, sop_uids=sops, left_out_uids=tuple(left_out))
+    write_index(sources.index, index)
     write_status(sources.index, Status("ok", "index"))
     return sources
 
@@ -156,10 +163,10 @@ MOVED = [points + np.array([-14.0, 0.0, 0.0]) for points in LESION]
 
 @pytest.mark.parametrize(
     ("sop", "why"),
-    [("7.7.7", "a series that is not in use"), ("", "names no image")],
+    [(NOWHERE, "images that are not in use"), ("", "names no image")],
     ids=["instances", "none"],
 )
-@pytest.mark.parametrize("reference", [((CT,), ""), ((), "own")], ids=["beside series", "beside instances"])
+@pytest.mark.parametrize("reference", [((CT,), ""), ((), OWN)], ids=["beside series", "beside instances"])
 def test_contours_that_do_not_name_an_image_in_use_are_not_united_with_ones_that_do(
     tmp_path, reference, sop, why
 ):
@@ -172,8 +179,96 @@ def test_contours_that_do_not_name_an_image_in_use_are_not_united_with_ones_that
     assert any("'GTV_MR'" in text and why in text and "left out" in text for text in report["warnings"])
 
 
+def test_contours_of_a_series_that_is_in_use_under_another_uid_are_known_by_their_instances(tmp_path):
+    # A series that was joined to another one, or sent twice.
+    sources = with_instances(tmp_path, [("GTV", (OTHER,), OWN, LESION)])
+    report = run(sources, tmp_path / "out")
+    assert report["masks"]["ct"]["voxels"] == 300
+    assert report["masks"]["ct"]["rois"][0]["matched_by"] == "referenced instances"
+
+
+@pytest.mark.parametrize(
+    ("sop", "left_out", "matched"),
+    [(LEFT_OUT, (LEFT_OUT,), False), (NEXT, (LEFT_OUT,), True), (NOWHERE, (LEFT_OUT,), True)],
+)
+def test_contours_of_the_scan_of_a_series_that_was_not_chosen_are_not_laid_on_the_other(
+    tmp_path, sop, left_out, matched
+):
+    # index.several_acquisitions: first, or index.repeated_frames: first; the contours are of the other scan or frame.
+    sources = with_instances(tmp_path, [("GTV", (CT,), sop, LESION)], left_out)
+    if not matched:
+        assert "images that are not in use" in refused(tmp_path, sources, "no contour can be used")
+        report = run(sources, tmp_path / "placed", other_image="place")
+        assert "placed on the CT by its coordinates" in report["warnings"][0]
+        return
+    report = run(sources, tmp_path / "out")
+    assert report["masks"]["ct"]["voxels"] == 300
+    assert report["masks"]["ct"]["rois"][0]["unknown_instances"] == (sop == NOWHERE)
+
+
+def parted_roi(path, sops, series=(CT,), contours=(*LESION, *MOVED)):
+    """An RTSTRUCT of one ROI, each contour of an instance of its own; empty: of none."""
+    rtstruct(path, [RoiSpec("GTV", contours, sop=NOWHERE)], series)
+    dataset = dcmread(path)
+    for item, sop in zip(dataset.ROIContourSequence[0].ContourSequence, sops, strict=True):
+        if sop:
+            item.ContourImageSequence[0].ReferencedSOPInstanceUID = sop
+        else:
+            del item.ContourImageSequence
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize(
+    ("others", "series", "voxels"),
+    [
+        (NOWHERE, (CT,), 300),  # of an image that is not there
+        (NOWHERE, (CT, OTHER), 300),
+        (LEFT_OUT, (CT,), 300),  # of the other scan of the series
+        (OF_PET, (CT, PET), 600),  # in use, in the CT's frame of reference: right on both
+        ("", (CT,), 600),  # of the series in use, by the object
+    ],
+)
+def test_contours_of_one_roi_that_are_of_another_image_are_not_united_with_the_rest(
+    tmp_path, others, series, voxels
+):
+    # The lesion's three contours name the CT's instances, those beside it another image's: 300 + 300 voxels.
+    sources = with_instances(tmp_path, [("GTV", series, OWN, LESION)], (LEFT_OUT,))
+    parted_roi(tmp_path / "0.dcm", [OWN, NEXT, OWN, *[others] * 3], series)
+    report = run(sources, tmp_path / "out")
+    assert report["masks"]["ct"]["voxels"] == voxels
+    told = any("3 that name images which are not in use" in text for text in report["warnings"])
+    assert told == (voxels == 300)
+
+
+def test_contours_of_missing_slices_at_the_ends_of_the_image_still_count_as_outside_it(tmp_path):
+    # The CT ends at z = 127 mm; three more slices with contours were lost, and their instances are not in use.
+    lost = [square(-4.5, 5.5, z, -14.5, -4.5) for z in (130.0, 133.0, 136.0)]
+    kept = [square(-4.5, 5.5, z, -14.5, -4.5) for z in (121.0, 124.0, 127.0)]
+    sources = with_instances(tmp_path, [("GTV", (CT,), OWN, LESION)])
+    parted_roi(tmp_path / "0.dcm", [OWN] * 3 + [NOWHERE] * 3, contours=(*kept, *lost))
+    refused(tmp_path, sources, "lies outside the CT")
+
+
+def test_contours_of_a_series_whose_instances_all_have_new_names_are_used_as_they_are(tmp_path):
+    # As in a public collection of sarcomas: 267 instances are listed, the CT has 267, and none is the same.
+    sources = with_instances(tmp_path, [("GTV", (CT,), "9.1", LESION)])
+    parted_roi(tmp_path / "0.dcm", ["9.1", "9.2", "9.1"], contours=LESION)
+    report = run(sources, tmp_path / "out")
+    assert report["masks"]["ct"]["voxels"] == 300 and not report["warnings"]
+
+
+def test_an_roi_of_unknown_instances_beside_ones_of_instances_in_use_is_left_out(tmp_path):
+    # One RTSTRUCT that names the CT's series alone, and whose second ROI was drawn on an MR all the same.
+    sources = with_instances(tmp_path, [("GTV", (CT,), OWN, LESION)])
+    rois = [RoiSpec("GTV", LESION, sop=OWN), RoiSpec("GTV_MR", MOVED, sop=NOWHERE)]
+    rtstruct(tmp_path / "0.dcm", rois)
+    report = run(sources, tmp_path / "out")
+    assert report["masks"]["ct"]["voxels"] == 300
+    assert any("'GTV_MR'" in text and "not in use" in text for text in report["warnings"])
+
+
 def test_contours_of_instances_that_are_not_in_use_alone_are_refused_unless_asked_for(tmp_path):
-    sources = with_instances(tmp_path, [("GTV", (), "7.7.7", LESION)])
+    sources = with_instances(tmp_path, [("GTV", (), NOWHERE, LESION)])
     assert "contours.other_image: place" in refused(tmp_path, sources, "no contour can be used")
     report = run(sources, tmp_path / "placed", other_image="place")
     assert report["masks"]["ct"]["voxels"] == 300 and "not in use" in report["warnings"][0]

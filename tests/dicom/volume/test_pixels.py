@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     ExplicitVRBigEndian,
     JPEG2000Lossless,
@@ -15,7 +16,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from pipeline.dicom.volume.pixels import require_size
 from pipeline.errors import DicomError
+from pipeline.settings.dicom import ConvertSettings
 from tests.dicom.volume import jpeg_lossless
 from tests.dicom.volume.convert_helpers import convert, ct_of, read_as_ct
 from tests.dicom.write_dicom import Recipe, voxels, write_series
@@ -144,3 +147,24 @@ def test_pixels_that_no_memory_should_be_given_to_are_refused_before_they_are_un
     folder = write_series(tmp_path / "in", voxels(), Recipe(), edit)
     with pytest.raises(DicomError, match=f"too large.*convert.{name}"):
         convert(folder, tmp_path)
+
+
+def test_a_packed_object_counts_as_the_memory_that_it_takes():
+    # 900 frames of 1024 × 1024 in 8 bits: 900 MiB as decoded, and 3,600 MiB as float32 beside them.
+    ds = Dataset()
+    ds.Rows = ds.Columns = 1024
+    ds.BitsAllocated, ds.NumberOfFrames = 8, 900
+    with pytest.raises(DicomError, match="a series is too large.*4500 MiB"):
+        require_size(ds, 1, ConvertSettings(), "PET series")
+    ds.NumberOfFrames = 400  # 2,000 MiB
+    require_size(ds, 1, ConvertSettings(), "PET series")
+
+
+def test_a_ct_from_head_to_foot_is_not_too_large():
+    # 2 m in slices of 0.7 mm, and of 0.6 mm.
+    ds = Dataset()
+    ds.Rows = ds.Columns = 512
+    ds.BitsAllocated = 16
+    require_size(ds, 2858, ConvertSettings(), "CT series")
+    with pytest.raises(DicomError, match="a series is too large.*convert.max_series_mib"):
+        require_size(ds, 3334, ConvertSettings(), "CT series")
