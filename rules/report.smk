@@ -10,6 +10,7 @@ rule report:
             paths.stage(stage, patient)
             for patient in cohort.ids()
             for stage in ("suv", "contours", "registration")
+            + (("convert",) if settings.report.viewer == "full" else ())
             if study.from_scanner
         ],
         features=paths.features_in_report(),

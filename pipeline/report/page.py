@@ -226,5 +226,6 @@ def page_templates() -> Environment:
         style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
         script=(TEMPLATES / "tables.js").read_text(encoding="utf-8"),
         viewer=(TEMPLATES / "viewer.js").read_text(encoding="utf-8"),
+        blinking=(TEMPLATES / "blink.js").read_text(encoding="utf-8"),
     )  # fmt: skip
     return environment

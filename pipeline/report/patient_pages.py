@@ -11,6 +11,7 @@ from pipeline.report.job import ReportJob
 from pipeline.report.page import ReportContent, page_templates
 from pipeline.report.patient_volumes import NIIVUE, write_viewer
 from pipeline.report.qc_tables import REGISTRATION_COLUMNS, read_json, time_text, without_dates
+from pipeline.report.registration_blink import write_blink
 from pipeline.report.sections import StudyResults
 from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.parquet import read_frame
@@ -91,6 +92,9 @@ def write_pages(study: StudyResults, content: ReportContent, out: Path) -> None:
             suv=_suv_facts(suv), steps=_steps(suv),
             times=[time_text(entry) for entry in suv.get("time_evidence") or ()],
             alignment=_alignment(read_json(job.results / "registration" / patient_id / "quality.json")),
+            blink=write_blink(
+                job.results / "registration" / patient_id, out / "patients" / f"{patient_id}_registration.png"
+            ),
             overlay=f"registration_{patient_id}.png" in content.registration_overlays,
             volumes=(out / "patients" / f"{patient_id}.js").is_file(), library=f"../{VIEWER}/{NIIVUE}",
         )  # fmt: skip

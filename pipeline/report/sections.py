@@ -125,28 +125,12 @@ def cohort(study: StudyResults, canvas: FigureCanvas, content: ReportContent) ->
     content.add_figure("flow", flow.draw_flow(counted, canvas))
     patients = tables.cohort_table(study.cohort, job.settings.cohort.time_unit)
     content.add_table("cohort", Table("Patients", patients))
-    for name, table in problem_tables(problems).items():
+    for name, table in flow.problem_tables(problems).items():
         content.add_table(name, table)
     content.resampled = resampled_unit(study.cohort)
     content.facts = head.facts(study)
     content.verdict = head.study_verdict(study, counted)
     content.new_patient = head.new_patient(job)
-
-
-def problem_tables(problems: pd.DataFrame) -> dict[str, Table]:
-    """Patients who were left out, and apart from them those used with a warning, which the page folds.
-
-    A patient who was left out stands with everything that was said of them in the first table.
-    """
-    left_out = problems["patient_id"].isin(problems.loc[problems["state"].eq("excluded"), "patient_id"])
-    parts = {
-        "problems": ("Patients who were left out", problems[left_out]),
-        "warnings": ("Patients who were used with a warning", problems[~left_out]),
-    }
-    return {
-        name: Table(title, part.sort_values("patient_id", kind="stable"))
-        for name, (title, part) in parts.items()
-    }
 
 
 def survival(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:
