@@ -1,21 +1,29 @@
 """How often any of five models seems to predict where nothing does: simulated studies of noise.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.noise_studies --studies 400
+    OMP_NUM_THREADS=1 python -m benchmarks.noise_studies --studies 400 --out noise_studies.csv
 
 A study has 40 patients, three standard normal columns that say nothing of the outcome, exponential times,
 uniform censoring, and five Cox models of one or two columns, each cross-validated in five folds
 stratified by event. The p-value of each model's risk groups is what a study's report shows: that of
 permuting the whole procedure (`pipeline.survival.permutation_test`), at most 199 times, adjusted over the
 models (Holm), as `logrank_p_holm` of `metrics.csv`. A study in which no model can be tested is not
-significant. Printed are the shares of studies of which the smallest p-value is below 0.05.
+significant. Printed are the shares of studies of which the smallest p-value is below 0.05, with exact intervals.
+
+With `--out` every study is a line of a CSV file as soon as it is simulated (`seed`, and the p-value of each model,
+empty where there is no test). A run that was stopped goes on with the seeds that the file lacks; the first of those
+that it has is simulated again before, and must give the same p-values.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from pipeline.errors import ModelError
 from pipeline.metrics.bootstrap import holm
@@ -28,6 +36,9 @@ from pipeline.tables.splits import Fold, Splits, stratified_folds
 PATIENTS, COLUMNS, FOLDS, PERMUTATIONS = 40, 3, 5, 199
 MODELS = ((0,), (1,), (2,), (0, 1), (1, 2))
 """Columns of each model."""
+LEVEL = 0.05
+HEADER = ("seed", *(f"p_{number}" for number in range(len(MODELS))))
+"""First line of the file of studies."""
 
 
 def noise_patients(seed: int) -> Patients:
@@ -70,23 +81,68 @@ def p_values_of_study(seed: int) -> np.ndarray:
     return np.array([np.nan if test.p_value is None else test.p_value for test in tests])
 
 
+def read_studies(path: Path | None) -> dict[int, np.ndarray]:
+    """Seed → (5,) p-values of the studies that a file holds; a line that a stopped run left unfinished is dropped."""
+    if path is None or not path.is_file():
+        return {}
+    whole = path.read_text(encoding="utf-8")
+    whole = whole[: whole.rfind("\n") + 1]
+    path.write_text(whole, encoding="utf-8")
+    rows = list(csv.reader(whole.splitlines()))
+    if rows and tuple(rows[0]) != HEADER:
+        raise SystemExit(f"{path} is no file of this benchmark: its first line is {rows[0]}")
+    return {int(row[0]): np.array([float(p or "nan") for p in row[1:]]) for row in rows[1:]}
+
+
+def require_same(known: dict[int, np.ndarray], path: Path | None) -> None:
+    """Stop where the first study of the file is simulated with other p-values than it has."""
+    if known:
+        seed = min(known)
+        if not np.allclose(p_values_of_study(seed), known[seed], atol=1e-9, equal_nan=True):
+            raise SystemExit(f"{path} is of other code: seed {seed} gives other p-values now; remove it")
+
+
+def append_study(path: Path, seed: int, p_values: np.ndarray) -> None:
+    """Add a line, after the header where the file is new."""
+    new = not path.is_file() or not path.stat().st_size
+    with path.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        if new:
+            writer.writerow(HEADER)
+        writer.writerow([seed, *("" if np.isnan(p) else f"{p:.10g}" for p in p_values)])
+
+
+def summary(studies: Sequence[np.ndarray]) -> str:
+    """Shares of studies with any significant model, after and before Holm's correction."""
+    parts = []
+    for name, adjust in (("any model significant", holm), ("without Holm", np.asarray)):
+        significant = sum(bool((adjust(p_values) < LEVEL).any()) for p_values in studies)
+        interval = binomtest(significant, len(studies)).proportion_ci(0.95, "exact")
+        share = significant / len(studies)
+        parts.append(f"{name} {significant}, {share:.1%} ({interval.low:.1%} to {interval.high:.1%})")
+    return f"{len(studies)} studies: {'; '.join(parts)}"
+
+
 def main() -> None:
     """Simulate the studies and print how many have a significant model."""
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--first", type=int, default=0, help="Seed of the first study.")
     arguments.add_argument("--studies", type=int, default=400, help="Number of studies.")
+    arguments.add_argument("--out", type=Path, help="CSV file of the studies, which is added to.")
     options = arguments.parse_args()
-    adjusted, unadjusted = [], []
-    for number, seed in enumerate(range(options.first, options.first + options.studies), start=1):
-        p_values = p_values_of_study(seed)
-        adjusted.append(np.nanmin([*holm(p_values), 1.0]))
-        unadjusted.append(np.nanmin([*p_values, 1.0]))
-        if number % 20 == 0 or number == options.studies:
-            shares = [np.mean(np.array(values) < 0.05) for values in (adjusted, unadjusted)]
-            print(
-                f"{number} studies: any model significant {shares[0]:.3f}, without Holm {shares[1]:.3f}",
-                flush=True,
-            )
+    known = read_studies(options.out)
+    require_same(known, options.out)
+    studies: list[np.ndarray] = []
+    for seed in range(options.first, options.first + options.studies):
+        p_values = known.get(seed)
+        if p_values is None:
+            p_values = p_values_of_study(seed)
+            if options.out is not None:
+                append_study(options.out, seed, p_values)
+        studies.append(p_values)
+        if seed not in known and len(studies) % 20 == 0:
+            print(summary(studies), flush=True)
+    print(summary(studies), flush=True)
 
 
 if __name__ == "__main__":

@@ -79,12 +79,14 @@ class MemberScores:
         survival: Survival at the times of :func:`survival_times` by fold, of the same members.
         results: Predictions of networks.
         boxes: Boxes by network that detects.
+        labels: Probabilities by label of logistic regressions, one dictionary a fold.
     """
 
     z: dict[str, list[float]] = field(default_factory=dict)
     survival: dict[str, list[list[float]]] = field(default_factory=dict)
     results: list[NetworkResult] = field(default_factory=list)
     boxes: dict[str, list[list[Box]]] = field(default_factory=dict)
+    labels: list[dict[str, float]] = field(default_factory=list)
 
     def mean_probability(self) -> Probability | None:
         """(Z, Y, X) tumour probability, mean over folds and networks; None where none segments."""
@@ -97,16 +99,18 @@ class MemberScores:
         return np.stack(maps).mean(axis=0, dtype=np.float64).astype(np.float32) if maps else None
 
     def mean_labels(self) -> dict[str, float]:
-        """Probability by label, mean over folds and networks."""
-        names = sorted({name for result in self.results for name in result.labels})
-        values = {n: [r.labels[n] for r in self.results if n in r.labels] for n in names}
+        """Probability by label, mean over folds and models."""
+        predicted = [*(result.labels for result in self.results), *self.labels]
+        names = sorted({name for labels in predicted for name in labels})
+        values = {n: [labels[n] for labels in predicted if n in labels] for n in names}
         return {name: float(np.mean(probabilities)) for name, probabilities in values.items()}
 
 
 def curve_days(manifest: Manifest) -> tuple[float, ...]:
     """Times of the survival curve, to the shortest follow-up of a fold; empty where a member has no hazard."""
-    members = [member for member in manifest.members.values() if member.predicts_survival()]
-    hazards = [fold.hazard for member in members for fold in member.folds]
+    linear = [fold.hazard for member in manifest.linear_models().values() for fold in member.folds]
+    networks = [member for member in manifest.networks().values() if member.predicts_survival()]
+    hazards = [*linear, *(fold.hazard for member in networks for fold in member.folds)]
     last = [hazard.last_days for hazard in hazards if hazard is not None]
     if not last or len(last) < len(hazards):
         return ()

@@ -1,4 +1,4 @@
-"""The risk of a linear member, from coefficients alone."""
+"""The risk of a linear member and the probabilities of a logistic one, from coefficients alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import expit, softmax
 
-from pipeline.deploy.manifest_members import BaselineHazard, LinearFold, ZScale
+from pipeline.deploy.manifest_members import (
+    BaselineHazard,
+    LinearFold,
+    LogisticFold,
+    LogisticMember,
+    ZScale,
+)
 from pipeline.errors import ModelError
 from pipeline.metrics.baseline import Baseline
 
@@ -31,13 +38,47 @@ def linear_risk(
     Raises:
         ModelError: A feature is absent, or has no logarithm.
     """
+    columns = _columns(fold, features, clinical, log=log)
+    return float(sum(fold.coefficients[name] * value for name, value in columns.items()))
+
+
+def class_probabilities(
+    member: LogisticMember, fold: LogisticFold, features: Mapping[str, float], clinical: pd.DataFrame
+) -> dict[str, float]:
+    """Column of the predictions → probability: `label_x` of class 1, or `label_x_0`, `label_x_1`, … of each class.
+
+    Args:
+        member: The model that the fold is of.
+        fold: Coefficients, scaling and encoder.
+        features: Value by column of the feature table; NaN where unknown (median taken).
+        clinical: One row with the clinical columns.
+
+    Raises:
+        ModelError: A feature is absent.
+    """
+    columns = _columns(fold, features, clinical, log=False)
+    logits = np.array(
+        [
+            intercept + sum(fold.log_odds_ratios[number][name] * value for name, value in columns.items())
+            for number, intercept in fold.intercepts.items()
+        ]
+    )
+    if len(logits) == 1:
+        return {member.label: float(expit(logits[0]))}
+    return {f"{member.label}_{number}": float(p) for number, p in enumerate(softmax(logits))}
+
+
+def _columns(
+    fold: LinearFold | LogisticFold, features: Mapping[str, float], clinical: pd.DataFrame, *, log: bool
+) -> dict[str, float]:
+    """Encoded clinical columns and standardised features, by name."""
     encoded = fold.clinical.transform(clinical).iloc[0]
-    total = sum(fold.coefficients[str(name)] * float(value) for name, value in encoded.items())
+    columns = {str(name): float(value) for name, value in encoded.items()}
     for feature in fold.features:
         value = _value(feature.name, features, log=log)
         value = feature.median if math.isnan(value) else value
-        total += fold.coefficients[feature.name] * (value - feature.mean) / feature.sd
-    return float(total)
+        columns[feature.name] = (value - feature.mean) / feature.sd
+    return columns
 
 
 def _value(name: str, features: Mapping[str, float], *, log: bool) -> float:

@@ -7,13 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.deploy.manifest_members import (
+from pipeline.deploy.manifest_members import LinearMember, LogisticMember, Member, NetworkMember
+from pipeline.deploy.manifest_values import (
     Channels,
     Finite,
-    LinearMember,
-    Member,
     Names,
-    NetworkMember,
     Shape,
     Spacing,
     require_ascending,
@@ -250,6 +248,10 @@ class Manifest(Finite):
     def linear_models(self) -> dict[str, LinearMember]:
         """Members that are linear."""
         return {name: m for name, m in self.members.items() if isinstance(m, LinearMember)}
+
+    def logistic_models(self) -> dict[str, LogisticMember]:
+        """Members that are logistic regressions of a class outcome."""
+        return {name: m for name, m in self.members.items() if isinstance(m, LogisticMember)}
 
     def needs_box(self) -> bool:
         """Whether a new patient must bring the box that the crop is cut at."""

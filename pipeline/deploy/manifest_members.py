@@ -1,4 +1,4 @@
-"""The members of a bundle as typed values: networks and linear models, fold by fold.
+"""The members of a bundle as typed values: networks, linear and logistic models, fold by fold.
 
 Every value is checked where it is read, so that a number which no study can have produced is refused
 before a risk is computed from it. What is wrong is raised as `ValueError`, which pydantic reports
@@ -8,71 +8,22 @@ with the place of the value.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from pipeline.deploy.manifest_values import (
+    Encoder,
+    Finite,
+    NetworkChannels,
+    Shape,
+    Spacing,
+    require_ascending,
+)
 from pipeline.settings.base import Section
 from pipeline.settings.models import read_model
 from pipeline.settings.training import TrainingSettings
 from pipeline.tables.clinical import ClinicalEncoder
-
-
-class Finite(Section):
-    """A section without NaN and infinity."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-
-def require_ascending(values: Sequence[float], name: str, *, equal_allowed: bool = False) -> None:
-    """Refuse numbers that do not rise.
-
-    Raises:
-        ValueError: A value is below the one before it, or, unless `equal_allowed`, equal to it.
-    """
-    if any(
-        later < earlier or (later == earlier and not equal_allowed) for earlier, later in pairwise(values)
-    ):
-        raise ValueError(f"{name} must {'not fall' if equal_allowed else 'rise, each value once'}")
-
-
-def unique_names(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse names that are empty or stand twice."""
-    if len(set(values)) != len(values) or not all(values):
-        raise ValueError("names must be given once each, and none may be empty")
-    return values
-
-
-def require_encoder(encoder: ClinicalEncoder) -> ClinicalEncoder:
-    """Refuse an encoder whose columns are not each a number or a text, or whose SD is negative."""
-    unique_names(encoder.order)
-    both = set(encoder.numbers) & set(encoder.levels)
-    if both or set(encoder.order) != set(encoder.numbers) | set(encoder.levels):
-        raise ValueError("order must name each column of numbers and levels once")
-    if any(not all(abs(v) < float("inf") for v in triple) for triple in encoder.numbers.values()):
-        raise ValueError("median, mean and SD of a clinical column must be finite")
-    if any(deviation < 0 for _, _, deviation in encoder.numbers.values()):
-        raise ValueError("the SD of a clinical column must not be negative")
-    for name, levels in encoder.levels.items():
-        require_sorted_levels(levels, name)
-    return encoder
-
-
-def require_sorted_levels(levels: tuple[str, ...], name: str) -> None:
-    """Refuse levels that are not sorted, or stand twice."""
-    if list(levels) != sorted(set(levels)):
-        raise ValueError(f"levels of {name} must be sorted, each once")
-
-
-Names = Annotated[tuple[str, ...], AfterValidator(unique_names)]
-Encoder = Annotated[ClinicalEncoder, AfterValidator(require_encoder)]
-Channels = Annotated[tuple[Literal["pet", "ct"], ...], Field(min_length=1), AfterValidator(unique_names)]
-# A network may have been trained on images of other kinds; a bundle's own are those above.
-NetworkChannels = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(unique_names)]
-Shape = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
-Spacing = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
 class ZScale(Finite):
@@ -240,6 +191,62 @@ class LinearMember(Section):
         return [fold.clinical for fold in self.folds]
 
 
+class LogisticFold(Finite):
+    """A logistic regression of one fold: of class 1 against class 0, or of each of more than two classes.
+
+    Attributes:
+        intercepts: Class → its intercept: `1` alone, or all classes from `0`.
+        log_odds_ratios: Class → β of every feature and every encoded clinical column, 0 where it has no part.
+        features: Features with their scaling.
+        clinical: Encoder of the clinical columns.
+    """
+
+    intercepts: dict[str, float]
+    log_odds_ratios: dict[str, dict[str, float]]
+    features: tuple[ScaledFeature, ...]
+    clinical: Encoder
+
+    @model_validator(mode="after")
+    def _each_class_has_each_column(self) -> LogisticFold:
+        classes = list(self.intercepts)
+        if classes != ["1"] and (len(classes) < 3 or classes != [str(k) for k in range(len(classes))]):
+            raise ValueError("classes must be 1 alone, or 0, 1, 2 and so on")
+        if list(self.log_odds_ratios) != classes:
+            raise ValueError("intercepts and log_odds_ratios must be of the same classes")
+        columns = [*(feature.name for feature in self.features), *self.clinical.names()]
+        if len(set(columns)) != len(columns):
+            raise ValueError("a column stands twice among features and clinical columns")
+        for of_class in self.log_odds_ratios.values():
+            if differing := sorted(set(columns) ^ set(of_class)):
+                raise ValueError(
+                    f"log_odds_ratios must be those of features and clinical columns; differing: {differing[:3]}"
+                )
+        return self
+
+
+class LogisticMember(Section):
+    """A logistic regression of a class outcome, fold by fold."""
+
+    type: Literal["logistic"] = "logistic"
+    kind: Literal["logistic"] = "logistic"
+    label: str = Field(pattern=r"^label_\w+$")
+    folds: tuple[LogisticFold, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_of_one_label(self) -> LogisticMember:
+        if len({tuple(fold.intercepts) for fold in self.folds}) != 1:
+            raise ValueError("every fold must have the same classes")
+        return self
+
+    def predicts_survival(self) -> bool:
+        """A class is not survival."""
+        return False
+
+    def encoders(self) -> list[ClinicalEncoder]:
+        """Encoders of the clinical columns, by fold."""
+        return [fold.clinical for fold in self.folds]
+
+
 def require_kind(kind: str, *, network: bool) -> None:
     """Refuse a kind of model that this software does not have.
 
@@ -272,4 +279,4 @@ def require_network_settings(kind: str, values: dict[str, Any]) -> None:
         raise ValueError(f"settings of the network, {place}: {first['msg']}") from None
 
 
-Member = Annotated[NetworkMember | LinearMember, Field(discriminator="type")]
+Member = Annotated[NetworkMember | LinearMember | LogisticMember, Field(discriminator="type")]

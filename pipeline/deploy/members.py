@@ -13,6 +13,8 @@ from pipeline.deploy.manifest_members import (
     BaselineHazard,
     LinearFold,
     LinearMember,
+    LogisticFold,
+    LogisticMember,
     Member,
     NetworkDescription,
     NetworkFold,
@@ -22,6 +24,7 @@ from pipeline.deploy.manifest_members import (
 )
 from pipeline.settings.classical import FeatureModel, FeatureSelecting
 from pipeline.settings.kinds import KINDS
+from pipeline.settings.label_models import LogisticModel
 from pipeline.settings.models import Model
 from pipeline.tables.clinical import ClinicalEncoder
 from pipeline.training.checkpoint import unpack
@@ -59,7 +62,8 @@ def require_packable(models: Mapping[str, Model]) -> None:
             "members of the ensemble cannot be bundled",
             where="bundle.ensemble",
             expected="networks, and, of the drawn contour's radiomics and without harmonisation, "
-            + ", ".join(kind.model_fields["kind"].default for kind in KINDS if kind.is_linear),
+            + ", ".join(kind.model_fields["kind"].default for kind in KINDS if kind.is_linear)
+            + ", logistic",
             got="; ".join(reasons),
             action="set bundle.ensemble to an ensemble of models that can",
         )
@@ -69,7 +73,7 @@ def _unpackable(model: Model) -> str:
     """Why a model can be written neither as weights nor as coefficients; empty where it can."""
     if model.is_network:
         return ""
-    if not model.is_linear:
+    if not (model.is_linear or isinstance(model, LogisticModel)):
         return "is neither a network nor linear"
     if model.needs.deep:
         return "reads deep features of cross-fitted networks"
@@ -84,15 +88,12 @@ def pack_member(folds: MemberFolds, out: Path) -> Member:
     """A member for the manifest; a network's weights go to `out/weights/` as safetensors."""
     if folds.settings.is_network:
         return _pack_network(folds, out)
+    if isinstance(folds.settings, LogisticModel):
+        fitted_folds = tuple(_logistic_fold(_fitted(folder)) for folder in folds.folders)
+        return LogisticMember(label=folds.settings.label, folds=fitted_folds)
     parts = []
     for folder, scale in zip(folds.folders, folds.scales, strict=True):
-        fitted = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if "design" not in fitted:
-            raise BundleError(
-                "a fitted model does not say how its columns are scaled",
-                where=str(folder / "model.json"),
-                action="run the rule survival again: this version writes it",
-            )
+        fitted = _fitted(folder)
         baseline = fitted["baseline"]
         clinical = ClinicalEncoder.from_state(fitted["design"]["clinical"])
         hazard_keys = ("times_days", "cumulative_hazard", "centre", "last_days", "slope")
@@ -100,10 +101,7 @@ def pack_member(folds: MemberFolds, out: Path) -> Member:
             LinearFold(
                 # A fitted model leaves out what has no part in its risk.
                 coefficients=dict.fromkeys(clinical.names(), 0.0) | fitted["coefficients"],
-                features=tuple(
-                    ScaledFeature(name=name, median=median, mean=mean, sd=sd)
-                    for name, median, mean, sd in fitted["design"]["features"]
-                ),
+                features=_scaled_features(fitted),
                 clinical=clinical,
                 scale=_scale(scale),
                 hazard=BaselineHazard(**{key: baseline[key] for key in hazard_keys}),
@@ -111,6 +109,37 @@ def pack_member(folds: MemberFolds, out: Path) -> Member:
         )
     log = isinstance(folds.settings, FeatureModel) and folds.settings.log
     return LinearMember(kind=folds.settings.kind, log=log, folds=tuple(parts))
+
+
+def _fitted(folder: Path) -> dict[str, Any]:
+    """Content of a fold's `model.json`, which must say how columns are scaled."""
+    fitted: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    if "design" not in fitted:
+        raise BundleError(
+            "a fitted model does not say how its columns are scaled",
+            where=str(folder / "model.json"),
+            action="run the rule survival again: this version writes it, unless no column varied in a fold",
+        )
+    return fitted
+
+
+def _scaled_features(fitted: Mapping[str, Any]) -> tuple[ScaledFeature, ...]:
+    return tuple(
+        ScaledFeature(name=name, median=median, mean=mean, sd=sd)
+        for name, median, mean, sd in fitted["design"]["features"]
+    )
+
+
+def _logistic_fold(fitted: Mapping[str, Any]) -> LogisticFold:
+    clinical, features = ClinicalEncoder.from_state(fitted["design"]["clinical"]), _scaled_features(fitted)
+    # A fitted model leaves out what has no part in a class.
+    nothing = dict.fromkeys([*clinical.names(), *(feature.name for feature in features)], 0.0)
+    return LogisticFold(
+        intercepts=fitted["intercepts"],
+        log_odds_ratios={k: nothing | of_class for k, of_class in fitted["log_odds_ratios"].items()},
+        features=features,
+        clinical=clinical,
+    )
 
 
 def _pack_network(folds: MemberFolds, out: Path) -> NetworkMember:

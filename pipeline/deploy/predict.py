@@ -20,7 +20,7 @@ from pipeline.deploy.crop_box import box_flags
 from pipeline.deploy.estimate import MemberScores, Probability, RiskEstimate, estimate_risk, survival_times
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.inputs import inputs_of
-from pipeline.deploy.linear import linear_risk, survival, z_score
+from pipeline.deploy.linear import class_probabilities, linear_risk, survival, z_score
 from pipeline.deploy.manifest import BundleError, Manifest
 from pipeline.deploy.manifest_members import LinearMember, NetworkFold, NetworkMember
 from pipeline.deploy.networks import ComputeOptions, NetworkInputs, NetworkResult, run_network
@@ -43,7 +43,7 @@ class Prediction:
     Attributes:
         patient_id: The name given.
         estimate: Risk and survival; None where no member predicts survival.
-        labels: Probability by label, mean over folds and networks.
+        labels: Probability by label, mean over folds and models.
         members: Mean Z by member that predicts survival.
         probability: (Z, Y, X) mean tumour probability on the crop without margin, or None.
         contour: `given`, `predicted` (features were taken from it) or `none`.
@@ -104,6 +104,10 @@ def predict_patient(bundle: Bundle, patient: NewPatient, work: Path, compute: Co
         features = radiomics_features(bundle, patient.patient_id, folders, masks)
     for name, linear in manifest.linear_models().items():
         _add_linear(scores, name, linear, features, inputs.clinical, times)
+    for member in manifest.logistic_models().values():
+        scores.labels += [
+            class_probabilities(member, fold, features, inputs.clinical) for fold in member.folds
+        ]
     boxes = boxes_table(patient.patient_id, scores.boxes, folders.crop)
     estimate, covariates = estimate_risk(manifest, scores), patient_covariates(folders)
     flags += _image_flags(manifest, patient, covariates, probability, boxes)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.metrics.bootstrap import MetricRow, holm, resample_counts
+from pipeline.metrics.centres import CENTRE, pooled_rows
 from pipeline.metrics.comparisons import compare
 from pipeline.metrics.evaluated_models import (
     EvaluatedModel,
@@ -37,6 +38,7 @@ from pipeline.metrics.risk_groups import (
     logrank_of,
     observed_rows,
 )
+from pipeline.metrics.roc_curves import roc_rows
 from pipeline.metrics.scores import score
 from pipeline.metrics.subgroups import subgroup_rows
 from pipeline.metrics.time_curves import time_curves
@@ -86,6 +88,16 @@ COLUMNS = {
     "importance": ("model", "column", "drop", "sd", "permutations"),
     "time_curves": ("model", "set", "metric", "time", "value", "ci_low", "ci_high", "patients"),
     "decision_curves": ("model", "set", "horizon", "threshold", "net_benefit", "treat_all"),
+    "roc_curves": (
+        "model",
+        "set",
+        "outcome",
+        "horizon",
+        "false_positive",
+        "true_positive",
+        "area",
+        "patients",
+    ),
 }
 """Header of each CSV file that :func:`evaluate` writes."""
 Rows = dict[str, list[dict[str, object]]]
@@ -111,8 +123,8 @@ def evaluate(
             adjusted over),
             risk_groups.csv (group 1 = lowest risk), km.csv, observed.csv (Kaplan–Meier of
             all patients of a set), calibration.csv, calibration_curve.csv,
-            decision_curves.csv, time_curves.csv (AUC and Brier score over follow-up) and
-            importance.csv (of columns to classical models).
+            decision_curves.csv, time_curves.csv (AUC and Brier score over follow-up), roc_curves.csv
+            and importance.csv (of columns to classical models).
 
     Raises:
         ModelError: A model lacks a patient of the splits, or `compare_with` is not one of them.
@@ -160,15 +172,17 @@ def _add_model(
 ) -> None:
     """Append a model's rows of every table but the comparisons and subgroups."""
     rows["metrics"].extend(_metric_row(predictions, row) for row in scored)
+    named = {"model": predictions.model, "set": predictions.set}
+    rows["roc_curves"].extend({**named, **point} for point in roc_rows(predictions))
     if isinstance(predictions, RiskPredictions):
         _add_risk_groups(rows, model, predictions, counts, settings)
         _add_probabilities(rows, predictions, counts, settings.confidence)
         _add_time_curves(rows, predictions, counts, settings.confidence)
         rows["metrics"].append(_metric_row(predictions, proportional_hazards(predictions)))
-        if model.validation is not None and predictions.fold is not None:
-            refitted = refitted_rows(predictions, model.validation)
-            rows["metrics"].extend(_metric_row(predictions, row) for row in refitted)
-            rows["importance"].extend(importance_rows(model.name, model.validation))
+    if model.validation is not None and predictions.fold is not None:
+        refitted = refitted_rows(predictions, model.validation)
+        rows["metrics"].extend(_metric_row(predictions, row) for row in refitted)
+        rows["importance"].extend(importance_rows(model.name, model.validation))
 
 
 def _metric_row(predictions: Predictions, row: MetricRow) -> dict[str, object]:
@@ -180,11 +194,13 @@ def _metric_row(predictions: Predictions, row: MetricRow) -> dict[str, object]:
 def _add_subgroups(
     rows: Rows, predictions: Predictions, outcomes: pd.DataFrame, counts: Array, settings: EvaluationSettings
 ) -> None:
-    """Append a model's metrics in each level of the columns that the study names."""
-    for column, level, row in subgroup_rows(
-        predictions, outcomes, settings.subgroups, counts, settings.confidence
-    ):
+    """Append a model's metrics in each level of the columns that the study names, and pooled over centres."""
+    of_levels = list(subgroup_rows(predictions, outcomes, settings.subgroups, counts, settings.confidence))
+    for column, level, row in of_levels:
         rows["subgroups"].append({"column": column, "level": level, **_metric_row(predictions, row)})
+    of_centres = [row for column, _, row in of_levels if column == CENTRE]
+    pooled = pooled_rows(of_centres, settings.confidence)
+    rows["metrics"].extend(_metric_row(predictions, row) for row in pooled)
 
 
 def _add_risk_groups(

@@ -90,12 +90,10 @@ def label_scores(label: Label, counts: Array, confidence: float, fold: Array | N
     correct = (predicted == truth).astype(float)
     known_fold = None if fold is None else fold[rows]
     two_classes = probability.shape[1] == 2
-    classes = [1] if two_classes else [k for k in range(probability.shape[1]) if (truth == k).any()]
+    classes = judged_classes(truth, probability)
     metrics: dict[str, Callable[[Array], Array]] = {
         "accuracy": lambda weights: _ratio(weights @ correct, weights.sum(axis=1)),
-        "auc": lambda weights: np.mean(
-            [_auc_pairs(truth == k, probability[:, k], known_fold).index(weights) for k in classes], axis=0
-        ),
+        "auc": lambda weights: mean_auc(truth, probability, known_fold, weights),
         "f1": lambda weights: np.mean([_f1(truth == k, predicted == k, weights) for k in classes], axis=0),
     }
     if not two_classes:
@@ -109,6 +107,27 @@ def label_scores(label: Label, counts: Array, confidence: float, fold: Array | N
         yield MetricRow(f"{label.name}_{metric}", interval, n, note=note, judged=rows)
 
 
+def judged_classes(truth: Array, probability: Array) -> list[int]:
+    """Classes whose scores are averaged: class 1 of two, else all that occur."""
+    number = probability.shape[1]
+    return [1] if number == 2 else [k for k in range(number) if (truth == k).any()]
+
+
+def mean_auc(truth: Array, probability: Array, fold: Array | None, counts: Array) -> Array:
+    """(B,) area under the ROC curve under (B, n) counts: of class 1, or the mean over classes, each against the rest.
+
+    Args:
+        truth: (n,) class.
+        probability: (n, classes) predicted probabilities.
+        fold: (n,) given, only pairs within a fold count.
+        counts: (B, n) how often each patient counts.
+    """
+    classes = judged_classes(truth, probability)
+    areas = [auc_pairs_of_class(truth == k, probability[:, k], fold).index(counts) for k in classes]
+    mean: Array = np.mean(areas, axis=0)
+    return mean
+
+
 def _no_value_note(metric: str) -> str:
     """Why a metric has no value."""
     if metric in CALIBRATION:
@@ -116,7 +135,7 @@ def _no_value_note(metric: str) -> str:
     return "only one class occurs"
 
 
-def _auc_pairs(positive: NDArray[np.bool_], probability: Array, fold: Array | None) -> Pairs:
+def auc_pairs_of_class(positive: NDArray[np.bool_], probability: Array, fold: Array | None) -> Pairs:
     """Pairs of a patient of the class and one of another; concordant where the first has the higher probability."""
     weight = (positive[:, None] & ~positive[None, :]).astype(float)
     if fold is not None:

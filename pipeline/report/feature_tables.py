@@ -83,8 +83,9 @@ def radiomics_overview(path: Path) -> pd.DataFrame:
 
 
 IMPORTANCE_NOTE = (
-    "Fall of the held-out C-index within folds where a column is dealt anew among test patients, mean and SD over "
-    "permutations; the ten most important columns of each model. Columns that say the same stand in for one another."
+    "Fall of the held-out C-index (of a class outcome: AUC) within folds where a column is dealt anew among test "
+    "patients, mean and SD over permutations; the ten most important columns of each model. Columns that say the "
+    "same stand in for one another."
 )
 
 
@@ -96,7 +97,7 @@ def importance_on_page(importance: pd.DataFrame) -> pd.DataFrame:
         {
             "Model": display_name(str(row["model"])),
             "Column": row["column"],
-            "Fall of the C-index": format_number(row["drop"], 3),
+            "Fall of the C-index or AUC": format_number(row["drop"], 3),
             "SD": format_number(row["sd"], 3),
         }
         for _, part in importance.groupby("model", sort=False)

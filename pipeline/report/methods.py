@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.metrics.centres import CENTRE
 from pipeline.metrics.time_dependent import LEAST_EVENTS
 from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
@@ -263,15 +264,25 @@ def _refits(settings: Settings) -> str:
         text += f" Classical models were cross-validated {plan.repeats} times in other folds."
     if evaluation.optimism_bootstraps:
         text += (
-            " The C-index of classical models of all development patients was corrected for optimism by refitting in "
-            f"{evaluation.optimism_bootstraps} bootstrap resamples (Harrell et al. 1996)."
+            " The C-index (of class outcomes: AUC) of classical models of all development patients was corrected for "
+            f"optimism by refitting in {evaluation.optimism_bootstraps} bootstrap resamples (Harrell et al. 1996)."
         )
     if evaluation.importance_permutations:
         text += (
-            " Importance of columns: fall of the held-out C-index over "
+            " Importance of columns: fall of the held-out C-index (of class outcomes: AUC) over "
             f"{evaluation.importance_permutations} permutations of each (Breiman 2001)."
         )
     return text
+
+
+def _centres(settings: Settings) -> str:
+    """A sentence on values pooled over centres; empty where the study does not ask for centres."""
+    if CENTRE not in settings.evaluation.subgroups:
+        return ""
+    return (
+        " Values of centres were pooled by a random-effects meta-analysis of their logits (DerSimonian and Laird "
+        "1986), with the interval of Hartung and Knapp (2001), and the prediction interval of Higgins et al. (2009)."
+    )
 
 
 def _statistics(settings: Settings, *, survival: bool, grouped: bool) -> str:
@@ -281,8 +292,9 @@ def _statistics(settings: Settings, *, survival: bool, grouped: bool) -> str:
         f"Intervals: {evaluation.confidence:.0%} percentile bootstrap, {evaluation.bootstraps} resamples of "
         f"{drawn}; models were not refitted, so the intervals leave out the variation of training."
     )
+    further = _refits(settings) + _centres(settings)
     if not survival:
-        return intervals
+        return intervals + further
     permuted = "; of cross-validated groups no p-value is given"
     if evaluation.permutations:
         permuted = (
@@ -297,7 +309,7 @@ def _statistics(settings: Settings, *, survival: bool, grouped: bool) -> str:
         "out-of-sample risks, and a baseline hazard of the fold's own training and validation patients. Their "
         "calibration was judged by intercept, slope and a smooth curve (Austin et al. 2020), their use by net benefit "
         "(Vickers et al. 2008), separation by Royston's D; proportional hazards of each risk by scaled Schoenfeld "
-        f"residuals (Grambsch and Therneau 1994).{_refits(settings)} Sets with "
+        f"residuals (Grambsch and Therneau 1994).{further} Sets with "
         f"fewer than {LEAST_EVENTS} events were not estimated. "
         f"{evaluation.risk_groups} risk groups were cut at values of training patients and compared by the "
         f"log-rank test{permuted}; groups in reversed order are not significant."

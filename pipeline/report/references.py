@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.metrics.centres import CENTRE
+from pipeline.settings.label_models import LabelModel
 from pipeline.settings.network import Network
 from pipeline.settings.root import Settings
 
@@ -28,14 +30,8 @@ def cited_keys(settings: Settings, *, survival: bool) -> list[str]:
         settings: The study's settings.
         survival: Whether a model predicts survival.
     """
-    keys = {*ALWAYS, *(SURVIVAL if survival else ())}
-    if survival and settings.evaluation.permutations:
-        keys |= {"simon2011", "besag1991"}
-    if settings.classical() and settings.evaluation.optimism_bootstraps:
-        keys.add("harrell1996")
-    if settings.classical() and settings.evaluation.importance_permutations:
-        keys.add("breiman2001")
     models = settings.models.values()
+    keys = {*ALWAYS, *(SURVIVAL if survival else ()), *_of_evaluation(settings, survival=survival)}
     for model in models:
         keys |= set(BY_KIND.get(model.kind, ()))
         keys |= {"johnson2007"} if model.model_dump().get("harmonise") == "combat" else set()
@@ -50,6 +46,22 @@ def cited_keys(settings: Settings, *, survival: bool) -> list[str]:
     if settings.explain.models:
         keys.add("adebayo2018")
     return [key for key in entries() if key in keys]
+
+
+def _of_evaluation(settings: Settings, *, survival: bool) -> set[str]:
+    """Keys of what the section `evaluation` asks for, and of curves of class outcomes."""
+    evaluation, keys = settings.evaluation, set[str]()
+    if survival and evaluation.permutations:
+        keys |= {"simon2011", "besag1991"}
+    if settings.classical() and evaluation.optimism_bootstraps:
+        keys.add("harrell1996")
+    if settings.classical() and evaluation.importance_permutations:
+        keys.add("breiman2001")
+    if CENTRE in evaluation.subgroups:
+        keys |= {"dersimonian1986", "hartung2001", "higgins2009", "snell2018", "debray2017"}
+    if survival or any(isinstance(model, LabelModel) for model in settings.models.values()):
+        keys.add("fawcett2006")
+    return keys
 
 
 def entries() -> dict[str, str]:

@@ -20,6 +20,7 @@ from pipeline.report import (
     learning_curves,
     probability_figures,
     qc_tables,
+    roc_figures,
     survival_figures,
     tables,
     time_curves,
@@ -138,6 +139,8 @@ def survival(study: StudyResults, canvas: FigureCanvas, content: ReportContent) 
 
     All with their caveats; without a model that predicts survival, a sentence says what is left out.
     """
+    import pandas as pd
+
     job, metrics = study.job, study.metrics
     content.caveats = shared = tuple(caveats.survival_caveats(job, metrics))
     settings = job.settings
@@ -149,6 +152,8 @@ def survival(study: StudyResults, canvas: FigureCanvas, content: ReportContent) 
     content.add_table("masks", Table("Masks of the networks", scores.masks, masks, note=note, caveats=shared))
     content.add_table("boxes", Table("Boxes of the networks", scores.boxes, caveats=shared))
     content.add_table("labels", Table("Class outcomes", scores.labels, caveats=shared))
+    curves = pd.read_csv(job.results / "metrics" / "roc_curves.csv")
+    content.add_figure("class_roc", roc_figures.draw_class_roc(curves, canvas))
     # Without outcomes the column of events is empty.
     listed = metrics if has_outcomes(study.cohort) else metrics.drop(columns="events")
     content.add_table("metrics", Table("All metrics", listed, caveats=shared))
@@ -200,6 +205,8 @@ def _survival_figures(study: StudyResults, canvas: FigureCanvas, content: Report
     content.add_figure("kaplan_meier", survival_figures.draw_kaplan_meier(curves, metrics, job, canvas))
     over_time = pd.read_csv(folder / "time_curves.csv")
     content.add_figure("auc_over_time", time_curves.draw_auc_over_time(over_time, job, canvas))
+    roc = pd.read_csv(folder / "roc_curves.csv")
+    content.add_figure("roc", roc_figures.draw_event_roc(roc, job, canvas))
     bins = pd.read_csv(folder / "calibration.csv")
     smooth = pd.read_csv(folder / "calibration_curve.csv")
     content.add_figure("calibration", probability_figures.draw_calibration(bins, smooth, job, canvas))

@@ -151,6 +151,7 @@ def performance(
     """
     horizons = sorted(horizons)
     concordance = {"C-index": "c_index", "C-index, pooled": "c_index_pooled", "Uno’s C": "c_index_uno"}
+    concordance["C-index over centres"] = "c_index_centres"
     spread = {"Royston’s D": "royston_d", "R²D": "r2_d"}
     aucs = {f"AUC, {horizon_name(d, unit)}": f"auc_{d:g}d" for d in horizons}
     aucs["AUC, over follow-up"] = "auc_integrated"

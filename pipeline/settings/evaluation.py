@@ -42,7 +42,7 @@ class EvaluationSettings(Section):
         ge=0,
         le=1000,
         description="Number of bootstrap resamples in which each classical model is refitted, selection and tuning "
-        "included, to correct the C-index of a model of all development patients for its optimism (Harrell); 0: none.",
+        "included, to correct the C-index (AUC) of a model of all development patients for its optimism; 0: none.",
     )
     importance_permutations: int = Field(
         0,

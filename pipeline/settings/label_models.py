@@ -16,8 +16,14 @@ class LabelModel(FeatureSelecting):
 
     label: str = Field(
         pattern=r"^label_\w+$",
-        description="Column `label_*` of the cohort table that is predicted, with the classes 0 and 1; its values may "
+        description="Column `label_*` of the cohort table that is predicted, with the classes 0, 1, …; its values may "
         "be stated in `cohort.labels`. Patients whose class is blank are not learned from.",
+    )
+    classes: int = Field(
+        2,
+        ge=2,
+        le=20,
+        description="Number of classes of the label. The order of more than two classes is not used.",
     )
     inner_folds: int = Field(
         5, ge=2, le=10, description="Number of folds of the inner cross-validation, stratified by class."
@@ -37,7 +43,7 @@ class LabelModel(FeatureSelecting):
 
 
 class LogisticModel(LabelModel):
-    """Penalised logistic regression."""
+    """Penalised logistic regression; of more than two classes, multinomial."""
 
     kind: Literal["logistic"] = "logistic"
     penalty: Literal["ridge", "lasso"] = Field(
@@ -63,7 +69,7 @@ class LabelForest(LabelModel):
 
 
 class LabelBoosting(LabelModel):
-    """Gradient boosting of the logistic loss by small trees."""
+    """Gradient boosting of the logistic loss (of more than two classes, the multinomial one) by small trees."""
 
     kind: Literal["label_boosting"] = "label_boosting"
     rounds: int = Field(

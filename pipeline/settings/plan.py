@@ -23,7 +23,7 @@ class PlanSettings(Section):
         le=20,
         description="With `folds: 1`: how often training is repeated, each time with other validation patients and "
         "other initial weights. With more folds: how often classical models are cross-validated, each time in other "
-        "folds, of which the metrics give the spread of the C-index; networks are trained in the first ones only.",
+        "folds, of which the metrics give the spread of the C-index (AUC); networks are trained in the first ones.",
     )
     validation_fraction: float = Field(
         0.2,

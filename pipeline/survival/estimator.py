@@ -64,7 +64,7 @@ class FittedModel:
     """A model fitted on training patients.
 
     Attributes:
-        score: Patients → (n,) risk, higher = worse.
+        score: Patients → (n,) risk, higher = worse; of a class outcome (n, classes) probabilities.
         report: Chosen features, coefficients, penalty: plain values for `model.json`.
         warnings: What a reader of the model's numbers should know.
         caveats: Where the model departs from sound practice on request; printed in every table.

@@ -1,6 +1,7 @@
 """How well a classical model does beside one division into folds: repeats, optimism, importance of columns.
 
-Each of them refits the whole model, selection and tuning included, so each is a setting that is off by default.
+Measured is the C-index, of a class outcome the AUC. Each of them refits the whole model, selection and tuning
+included, so each is a setting that is off by default.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from pipeline.tables.splits import Fold, Splits
 Array = NDArray[np.float64]
 Fit = Callable[[int, Patients, Patients], FittedModel]
 """Number of a fold, its training and validation patients → its model."""
+Discrimination = Callable[[Sequence[Patients], Sequence[Array]], float]
+"""Patients of each fold and their scores → how well pairs within folds are told apart, 0.5 by chance and 1 at best."""
 log = logging.getLogger(__name__)
 
 
@@ -31,8 +34,8 @@ class Optimism:
     """Harrell's bootstrap of a model that is fitted on all development patients.
 
     Attributes:
-        apparent: C-index of the model among the patients that it was fitted on.
-        optimism: Mean over resamples of the C-index in the resample less that among all patients, of
+        apparent: C-index (AUC) of the model among the patients that it was fitted on.
+        optimism: Mean over resamples of the C-index (AUC) in the resample less that among all patients, of
             the model fitted on the resample.
         resamples: Number of resamples that could be fitted.
         asked: Number of resamples that were asked for.
@@ -50,7 +53,7 @@ class ColumnImportance:
 
     Attributes:
         column: Name of the column.
-        drop: Mean fall of the C-index within folds; about 0 or below: the model does without it.
+        drop: Mean fall of the C-index (AUC) within folds; about 0 or below: the model does without it.
         sd: Its standard deviation over permutations (n − 1).
     """
 
@@ -64,13 +67,15 @@ class InternalValidation:
     """Content of `validation.json`.
 
     Attributes:
-        repeats: C-index within folds of each further division into folds; empty where there is none.
-        optimism: Optimism of the apparent C-index; None where it was not asked for or cannot be.
+        metric: What is measured, by its name in `metrics.csv`: `c_index`, or `{label}_auc`.
+        repeats: Its value within folds of each further division into folds; empty where there is none.
+        optimism: Optimism of its apparent value; None where it was not asked for or cannot be.
         importance: Columns that the model uses, the most important first.
         permutations: Permutations of each column.
         reason: Why nothing of this could be computed; empty where it could, or was not asked for.
     """
 
+    metric: str = "c_index"
     repeats: tuple[float, ...] = ()
     optimism: Optimism | None = None
     importance: tuple[ColumnImportance, ...] = ()
@@ -90,17 +95,7 @@ def not_refitted_reason(model: ClassicalModel) -> str:
     return ""
 
 
-def concordance_within_folds(fit: Fit, patients: Patients, folds: Sequence[Fold]) -> float:
-    """C-index over pairs of patients of one fold, each predicted by the model that was fitted without them."""
-    tested = [patients.select(fold.test) for fold in folds]
-    risks = []
-    for number, (fold, test) in enumerate(zip(folds, tested, strict=True)):
-        model = fit(number, patients.select(fold.train), patients.select(fold.validation))
-        risks.append(model.score(test))
-    return _pooled_concordance(tested, risks)
-
-
-def _pooled_concordance(tested: Sequence[Patients], risks: Sequence[Array]) -> float:
+def pooled_concordance(tested: Sequence[Patients], risks: Sequence[Array]) -> float:
     """C-index over pairs within folds of patients with given risks."""
     time = np.concatenate([part.time for part in tested])
     event = np.concatenate([part.event for part in tested]).astype(float)
@@ -108,20 +103,46 @@ def _pooled_concordance(tested: Sequence[Patients], risks: Sequence[Array]) -> f
     return concordance_index(time, event, np.concatenate(risks), fold)
 
 
-def repeated(fit: Fit, patients: Patients, divisions: Sequence[Sequence[Fold]]) -> tuple[float, ...]:
-    """C-index within folds of each division into folds."""
-    return tuple(concordance_within_folds(fit, patients, folds) for folds in divisions)
+@dataclass(frozen=True)
+class Refits:
+    """A model that is fitted whole again, and the measure of how well it does.
+
+    Attributes:
+        fit: Fits the whole model.
+        measure: C-index within folds, or AUC.
+    """
+
+    fit: Fit
+    measure: Discrimination = pooled_concordance
+
+    def of_fold(self, patients: Patients, number: int, fold: Fold) -> FittedModel:
+        """The model of a fold."""
+        return self.fit(number, patients.select(fold.train), patients.select(fold.validation))
+
+    def within_folds(self, patients: Patients, folds: Sequence[Fold]) -> float:
+        """The measure over pairs of patients of one fold, predicted by the model that was fitted without them."""
+        tested = [patients.select(fold.test) for fold in folds]
+        scores = [
+            self.of_fold(patients, number, fold).score(test)
+            for number, (fold, test) in enumerate(zip(folds, tested, strict=True))
+        ]
+        return self.measure(tested, scores)
 
 
-def bootstrap_optimism(fit: Fit, patients: Patients, resamples: int, seed: int) -> Optimism:
-    """Optimism of the apparent C-index by refitting on bootstrap resamples.
+def repeated(refits: Refits, patients: Patients, divisions: Sequence[Sequence[Fold]]) -> tuple[float, ...]:
+    """The measure within folds of each division into folds."""
+    return tuple(refits.within_folds(patients, folds) for folds in divisions)
+
+
+def bootstrap_optimism(refits: Refits, patients: Patients, resamples: int, seed: int) -> Optimism:
+    """Optimism of the apparent C-index (AUC) by refitting on bootstrap resamples.
 
     Source: Harrell, Lee and Mark, Stat Med 1996; 15: 361, section 5.3. Whole groups are drawn; a patient
     who is drawn twice is one group, which no inner fold cuts. Resamples that the model cannot be fitted
     on are left out.
 
     Args:
-        fit: Fits the whole model.
+        refits: Fits the whole model, and says how well it does.
         patients: Patients that the model is fitted on.
         resamples: Number of resamples.
         seed: Seed of the resamples.
@@ -131,10 +152,10 @@ def bootstrap_optimism(fit: Fit, patients: Patients, resamples: int, seed: int) 
     """
     nobody = patients.pick(np.empty(0, dtype=np.int64))
 
-    def concordance(model: FittedModel, among: Patients) -> float:
-        return concordance_index(among.time, among.event.astype(float), model.score(among))
+    def measured(model: FittedModel, among: Patients) -> float:
+        return refits.measure([among], [model.score(among)])
 
-    apparent = concordance(fit(0, patients, nobody), patients)
+    apparent = measured(refits.fit(0, patients, nobody), patients)
     names, group_of = np.unique(patients.group.astype(str), return_inverse=True)
     members = [np.flatnonzero(group_of == number) for number in range(len(names))]
     optimism = []
@@ -142,41 +163,38 @@ def bootstrap_optimism(fit: Fit, patients: Patients, resamples: int, seed: int) 
         drawn = np.random.default_rng([seed, number]).integers(0, len(names), len(names))
         sample = patients.pick(np.concatenate([members[i] for i in drawn]))
         try:
-            model = fit(0, sample, nobody)
+            model = refits.fit(0, sample, nobody)
         except ModelError as error:
             log.warning("resample %d is left out: %s", number, error)
             continue
-        optimism.append(concordance(model, sample) - concordance(model, patients))
+        optimism.append(measured(model, sample) - measured(model, patients))
     known = np.array(optimism)[np.isfinite(optimism)] if optimism else np.empty(0)
     mean = float(known.mean()) if 2 * len(known) >= resamples else float("nan")
     return Optimism(apparent, mean, len(known), resamples)
 
 
 def permutation_importance(
-    fit: Fit, patients: Patients, splits: Splits, permutations: int, seed: int
+    refits: Refits, patients: Patients, splits: Splits, permutations: int, seed: int
 ) -> tuple[ColumnImportance, ...]:
-    """Fall of the held-out C-index where one column is dealt anew among each fold's test patients.
+    """Fall of the held-out C-index (AUC) where one column is dealt anew among each fold's test patients.
 
     Source: Breiman, Mach Learn 2001; 45: 5, section 10, on patients that the model was not fitted on. Columns
     that say nearly the same stand in for one another: each of them may then seem unimportant.
 
     Args:
-        fit: Fits the whole model.
+        refits: Fits the whole model, and says how well it does.
         patients: All usable patients.
         splits: The study's folds.
         permutations: Permutations of each column.
         seed: Seed of the permutations.
 
     Returns:
-        The columns whose permutation changes any risk, the most important first.
+        The columns whose permutation changes any score, the most important first.
     """
     tested = [patients.select(fold.test) for fold in splits.folds]
-    models = [
-        fit(number, patients.select(fold.train), patients.select(fold.validation))
-        for number, fold in enumerate(splits.folds)
-    ]
-    risks = [model.score(test) for model, test in zip(models, tested, strict=True)]
-    before = _pooled_concordance(tested, risks)
+    models = [refits.of_fold(patients, number, fold) for number, fold in enumerate(splits.folds)]
+    scores = [model.score(test) for model, test in zip(models, tested, strict=True)]
+    before = refits.measure(tested, scores)
     columns = [str(name) for name in patients.table.columns if name not in ("time_days", "event")]
     found = []
     for position, column in enumerate([*columns, *patients.names]):
@@ -187,13 +205,55 @@ def permutation_importance(
                 model.score(permute_column(test, column, generator))
                 for model, test in zip(models, tested, strict=True)
             ]
-            if number == 0 and all(np.array_equal(a, b) for a, b in zip(risks, changed, strict=True)):
+            if number == 0 and all(np.array_equal(a, b) for a, b in zip(scores, changed, strict=True)):
                 break
-            drops.append(before - _pooled_concordance(tested, changed))
+            drops.append(before - refits.measure(tested, changed))
         if drops:
             sd = float(np.std(drops, ddof=1)) if len(drops) > 1 else float("nan")
             found.append(ColumnImportance(column, float(np.mean(drops)), sd))
     return tuple(sorted(found, key=lambda each: (-each.drop, each.column)))
+
+
+@dataclass(frozen=True)
+class AskedValidation:
+    """What a study asks of its refitted models.
+
+    Attributes:
+        metric: What is measured, by its name in `metrics.csv`.
+        optimism_bootstraps: Number of resamples of Harrell's bootstrap.
+        importance_permutations: Number of permutations of each column.
+        seed: Seed of resamples and permutations.
+    """
+
+    metric: str
+    optimism_bootstraps: int
+    importance_permutations: int
+    seed: int
+
+
+def validate(
+    asked: AskedValidation, model: ClassicalModel, refits: Refits, patients: Patients, splits: Splits
+) -> InternalValidation:
+    """Repeats, optimism and importance, as far as the study asks for them."""
+    if not (splits.repeats or asked.optimism_bootstraps or asked.importance_permutations):
+        return InternalValidation(asked.metric)
+    if reason := not_refitted_reason(model):
+        return InternalValidation(asked.metric, reason=reason)
+    held_out = any(fold.test for fold in splits.folds)
+    first = splits.folds[0]
+    development = patients.select([*first.train, *first.validation, *first.test])
+    try:
+        repeats = repeated(refits, patients, splits.repeats)
+        optimism = None
+        if asked.optimism_bootstraps:
+            optimism = bootstrap_optimism(refits, development, asked.optimism_bootstraps, asked.seed)
+        importance: tuple[ColumnImportance, ...] = ()
+        permutations = asked.importance_permutations
+        if permutations and held_out:
+            importance = permutation_importance(refits, patients, splits, permutations, asked.seed)
+    except ModelError as error:
+        return InternalValidation(asked.metric, reason=f"the model cannot be refitted: {error.problem}")
+    return InternalValidation(asked.metric, repeats, optimism, importance, permutations)
 
 
 def permute_column(patients: Patients, column: str, generator: np.random.Generator) -> Patients:

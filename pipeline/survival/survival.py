@@ -16,15 +16,7 @@ from pipeline.metrics.stability import PerturbedFeatures
 from pipeline.settings.label_models import LabelModel
 from pipeline.survival.deep_feature_blocks import fit_estimator
 from pipeline.survival.estimator import Context, FittedModel
-from pipeline.survival.internal_validation import (
-    ColumnImportance,
-    Fit,
-    InternalValidation,
-    bootstrap_optimism,
-    not_refitted_reason,
-    permutation_importance,
-    repeated,
-)
+from pipeline.survival.internal_validation import AskedValidation, Fit, Refits, validate
 from pipeline.survival.label_job import fit_label_model
 from pipeline.survival.model_job import ModelJob, StudyData, patients_of_fold
 from pipeline.survival.patients import Patients, load_patients
@@ -79,7 +71,9 @@ def fit_model(job: ModelJob, out: Path) -> None:
             raise
     test = _test_risk_groups(job, study)
     write_text(out / "permutations.json", json.dumps(test.plain(), indent=1) + "\n")
-    validation = _validate(job, study)
+    asked = AskedValidation("c_index", job.optimism_bootstraps, job.importance_permutations, job.seed)
+    with threadpool_limits(job.threads):
+        validation = validate(asked, job.model, Refits(_fitter(job, study)), study.patients, study.splits)
     write_text(out / "validation.json", json.dumps(validation.plain(), indent=1) + "\n")
 
 
@@ -103,35 +97,6 @@ def _test_risk_groups(job: ModelJob, study: StudyData) -> PermutationTest:
         return permutation_test(
             _fitter(job, study), study.patients, study.splits, job.risk_groups, job.permutations, job.seed
         )
-
-
-def _validate(job: ModelJob, study: StudyData) -> InternalValidation:
-    """Repeats, optimism and importance, as far as the study asks for them."""
-    from threadpoolctl import threadpool_limits
-
-    splits = study.splits
-    held_out = any(fold.test for fold in splits.folds)
-    if not (splits.repeats or job.optimism_bootstraps or job.importance_permutations):
-        return InternalValidation()
-    if reason := not_refitted_reason(job.model):
-        return InternalValidation(reason=reason)
-    fit, patients = _fitter(job, study), study.patients
-    first = splits.folds[0]
-    development = patients.select([*first.train, *first.validation, *first.test])
-    try:
-        with threadpool_limits(job.threads):
-            repeats = repeated(fit, patients, splits.repeats)
-            optimism = None
-            if job.optimism_bootstraps:
-                optimism = bootstrap_optimism(fit, development, job.optimism_bootstraps, job.seed)
-            importance: tuple[ColumnImportance, ...] = ()
-            if job.importance_permutations and held_out:
-                importance = permutation_importance(
-                    fit, patients, splits, job.importance_permutations, job.seed
-                )
-    except ModelError as error:
-        return InternalValidation(reason=f"the model cannot be refitted: {error.problem}")
-    return InternalValidation(repeats, optimism, importance, job.importance_permutations)
 
 
 def _fit_fold(job: ModelJob, study: StudyData, fold: int, out: Path) -> None:

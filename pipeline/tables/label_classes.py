@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pipeline.errors import SettingsError, TableError
 from pipeline.settings.label_models import LabelModel
-from pipeline.settings.losses import LossSettings
 from pipeline.settings.models import Model
 from pipeline.settings.network import Network
 from pipeline.tables.cohort_rows import Row
@@ -79,7 +78,8 @@ def require_label_classes(models: Mapping[str, Model], values: Mapping[str, Sequ
     """
     for name, model in models.items():
         if isinstance(model, LabelModel):
-            _require_two_classes(f"models.{name}", model.label, values[model.label])
+            setting = (f"models.{name}.label", f"models.{name}.classes")
+            _require_classes(setting, model.label, values[model.label], model.classes)
         if not isinstance(model, Network) or "labels" not in model.gives():
             continue
         if not model.losses.labels:
@@ -89,44 +89,40 @@ def require_label_classes(models: Mapping[str, Model], values: Mapping[str, Sequ
                 expected=", ".join(sorted(values)) or "a column of the cohort table beginning label_",
             )
         for label in model.losses.labels:
-            _require_classes(f"models.{name}.losses", label, values[label], model.losses)
+            losses = f"models.{name}.losses"
+            setting = (f"{losses}.labels", f"{losses}.classes")
+            _require_classes(setting, label, values[label], model.losses.classes)
 
 
-def _require_two_classes(where: str, label: str, texts: Sequence[str]) -> None:
-    """Refuse a label that does not have the classes 0 and 1, each of somebody."""
+def _require_classes(setting: tuple[str, str], label: str, texts: Sequence[str], number: int) -> None:
+    """Refuse a label that has other values than its classes, or a class of nobody.
+
+    Args:
+        setting: Keys of the label and of its number of classes.
+        label: Column of the cohort table.
+        texts: Its values.
+        number: Number of classes.
+    """
     known = sorted({plain_number(text) for text in texts if not is_blank(text)})
-    if known != ["0", "1"]:
-        example = ", ".join(f"{text}: {number}" for number, text in enumerate(known[:2]))
-        raise SettingsError(
-            f"label {label!r} has not the two classes 0 and 1",
-            where=f"{where}.label",
-            expected="0 and 1, each of a patient at least, blank where it is not known",
-            got=", ".join(map(repr, known[:FEWEST_SHOWN])) or "no patient with a known value",
-            action=f"state the class of each value, e.g. cohort.labels: {{{label}: {{{example}}}}}",
-        )
-
-
-def _require_classes(where: str, label: str, texts: Sequence[str], losses: LossSettings) -> None:
-    known = sorted({plain_number(text) for text in texts if not is_blank(text)})
-    classes = [str(number) for number in range(losses.classes)]
-    example = ", ".join(f"{text}: {number}" for number, text in enumerate(known[: losses.classes]))
+    classes = [str(each) for each in range(number)]
+    example = ", ".join(f"{text}: {each}" for each, text in enumerate(known[:number]))
     expected = f"{', '.join(classes[:-1])} and {classes[-1]}, blank where it is not known"
     shown = ", ".join(map(repr, known[:FEWEST_SHOWN]))
     shown += f" and {len(known) - FEWEST_SHOWN} more" if len(known) > FEWEST_SHOWN else ""
     if strange := [text for text in known if text not in classes]:
         raise SettingsError(
             f"label {label!r} has values that are no class: {', '.join(map(repr, strange[:FEWEST_SHOWN]))}",
-            where=f"{where}.labels",
+            where=setting[0],
             expected=expected,
             got=shown,
             action=f"state the class of each value, e.g. cohort.labels: {{{label}: {{{example}}}}}, or correct "
-            f"{where}.classes",
+            f"{setting[1]}",
         )
     if absent := [text for text in classes if text not in known]:
         raise SettingsError(
             f"nobody has class {absent[0]} of label {label!r}",
-            where=f"{where}.labels",
+            where=setting[0],
             expected=expected,
             got=shown or "no patient with a known value",
-            action=f"check the column's codes, cohort.labels and {where}.classes, or leave the label out",
+            action=f"check the column's codes, cohort.labels and {setting[1]}, or leave the label out",
         )

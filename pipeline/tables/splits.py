@@ -99,22 +99,24 @@ def _folds(rows: Sequence[Mapping[str, Sequence[str]]]) -> tuple[Fold, ...]:
     return tuple(Fold(*(tuple(row[name]) for name in ("train", "validation", "test"))) for row in rows)
 
 
-def stratified_folds(event: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.int64]:
-    """Number of the fold of each of n patients: those with the event, then the others, are dealt out at random.
+def stratified_folds(
+    stratum: NDArray[np.bool_] | NDArray[np.int64], folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Number of the fold of each of n patients, who are dealt out at random, stratum by stratum.
 
     Args:
-        event: (n,) whether the event occurred.
+        stratum: (n,) whether the event occurred (those with it are dealt first), or a class (the highest first).
         folds: Number of folds.
         seed: Seed of the random order.
     """
     import numpy as np
 
     generator = np.random.default_rng(seed)
-    order = np.concatenate(
-        [generator.permutation(np.flatnonzero(event)), generator.permutation(np.flatnonzero(~event))]
-    )
-    assigned = np.empty(len(event), dtype=np.int64)
-    assigned[order] = np.arange(len(event)) % folds
+    strata = [np.flatnonzero(stratum == value) for value in np.unique(stratum)[::-1]]
+    assigned = np.empty(len(stratum), dtype=np.int64)
+    if strata:
+        order = np.concatenate([generator.permutation(members) for members in strata])
+        assigned[order] = np.arange(len(stratum)) % folds
     return assigned
 
 
@@ -129,15 +131,15 @@ def groups_with_event(event: NDArray[np.bool_], group: NDArray[np.object_]) -> i
 
 
 def grouped_stratified_folds(
-    event: NDArray[np.bool_], group: NDArray[np.object_], folds: int, seed: int
+    stratum: NDArray[np.bool_] | NDArray[np.int64], group: NDArray[np.object_], folds: int, seed: int
 ) -> NDArray[np.int64]:
     """Number of the fold of each of n patients, where no fold cuts a group (slices of a volume).
 
-    Whole groups are dealt out as :func:`stratified_folds` deals patients, those with an event first. Where no
-    two patients share a group, the folds are the same as without groups.
+    Whole groups are dealt out as :func:`stratified_folds` deals patients, a group by the highest stratum of its
+    patients: those with an event first. Where no two patients share a group, the folds are the same as without groups.
 
     Args:
-        event: (n,) whether the event occurred.
+        stratum: (n,) whether the event occurred, or a class from 0.
         group: (n,) group of each patient.
         folds: Number of folds.
         seed: Seed of the random order of groups.
@@ -146,6 +148,6 @@ def grouped_stratified_folds(
 
     number_of = {name: number for number, name in enumerate(dict.fromkeys(group))}
     number = np.array([number_of[name] for name in group], dtype=np.int64)
-    with_event = np.zeros(len(number_of), dtype=bool)
-    with_event[number[event]] = True
-    return stratified_folds(with_event, folds, seed)[number]
+    highest = np.zeros(len(number_of), dtype=np.int64)
+    np.maximum.at(highest, number, stratum.astype(np.int64))
+    return stratified_folds(highest, folds, seed)[number]

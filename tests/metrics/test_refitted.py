@@ -9,7 +9,14 @@ from pipeline.metrics.evaluate import evaluate
 from pipeline.metrics.evaluated_models import Sources
 from tests.metrics.evaluated_study import SETTINGS, Study, value
 
-PLAIN = {"repeats": [], "optimism": None, "importance": [], "permutations": 0, "reason": ""}
+PLAIN = {
+    "metric": "c_index",
+    "repeats": [],
+    "optimism": None,
+    "importance": [],
+    "permutations": 0,
+    "reason": "",
+}
 
 
 def tables(tmp_path, validation):

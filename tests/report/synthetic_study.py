@@ -121,6 +121,7 @@ def _metrics(folder: Path, full: bool) -> None:
         "model,column,drop,sd,permutations",
         *(["volume,pet_index_volume_ml,0.1,0.02,9"] if full else []),
     ]
+    roc = ["model,set,outcome,horizon,false_positive,true_positive,area,patients"]
     over_time = ["model,set,metric,time,value,ci_low,ci_high,patients"]
     scale = 400 if full else 1
     for name, (n, events) in sets.items():
@@ -143,6 +144,7 @@ def _metrics(folder: Path, full: bool) -> None:
             calibration.append(f"{model},{name},365.25,1,0.6,0.5,0.2,0.8,3")
             curve += [f"{model},{name},365.25,{p},{p},{p / 2},{p + 0.2}" for p in (0.3, 0.5)]
             decisions += [f"{model},{name},365.25,{p},{0.3 - p / 2},{0.4 - p}" for p in (0.2, 0.4)]
+            roc += [f"{model},{name},event,365.25,{p},{p**0.5},0.67,{n}" for p in (0, 0.25, 1)]
             over_time += [f"{model},{name},auc,{t * scale},0.7,0.5,0.8,{n}" for t in (1, 2, 3)]
             if model != "both" and full:
                 comparisons.append(
@@ -151,7 +153,7 @@ def _metrics(folder: Path, full: bool) -> None:
     for name, lines in {
         "metrics": metrics, "km": km, "risk_groups": groups, "comparisons": comparisons,
         "calibration": calibration, "calibration_curve": curve, "decision_curves": decisions,
-        "time_curves": over_time, "importance": importance,
+        "time_curves": over_time, "importance": importance, "roc_curves": roc,
     }.items():  # fmt: skip
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 

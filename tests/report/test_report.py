@@ -105,7 +105,7 @@ def test_note_and_warning_stand_on_the_figures(full: Path) -> None:
         text = " ".join("".join(ElementTree.parse(svg).getroot().itertext()).split())
         assert "Synthetic." in text, svg.name
         survival = svg.name.startswith(
-            ("concordance", "kaplan", "calibration", "decision", "differences", "auc_over_time")
+            ("concordance", "kaplan", "calibration", "decision", "differences", "auc_over_time", "roc_")
         )
         assert ("Few events" in text) == survival, svg.name
         assert ("no validation" in text) == survival, svg.name
@@ -122,7 +122,7 @@ def test_caveats_stand_beside_every_survival_table(full: Path) -> None:
 def test_everything_is_there(full: Path) -> None:
     names = {path.stem for path in (full / "figures").glob("*.svg")}
     assert names == {
-        "flow", "concordance", "differences", "kaplan_meier_both", "auc_over_time_both", "calibration_both",
+        "flow", "concordance", "differences", "kaplan_meier_both", "auc_over_time_both", "roc_both", "calibration_both",
         "decision_curves_both", "dice", "examples", "training_deepmts", "registration",
     }  # fmt: skip
     assert names == {path.stem for path in (full / "figures").glob("*.png")}
@@ -140,6 +140,7 @@ def test_a_study_without_the_rest_says_nothing_of_it(bare: Path) -> None:
         "concordance",
         "kaplan_meier_volume",
         "auc_over_time_volume",
+        "roc_volume",
         "calibration_volume",
         "decision_curves_volume",
         "examples",

@@ -11,8 +11,8 @@ from pipeline.settings.models import read_model
 from pipeline.survival.deep_feature_blocks import fit_estimator
 from pipeline.survival.estimator import Context, FittedModel
 from pipeline.survival.internal_validation import (
+    Refits,
     bootstrap_optimism,
-    concordance_within_folds,
     permutation_importance,
     repeated,
 )
@@ -24,7 +24,7 @@ from pipeline.tables.splits import Splits, read_splits, write_splits
 
 def fitter(spec):
     model = read_model(spec)
-    return lambda fold, train, validation: fit_estimator(model, train, Context(fold, 1, validation))
+    return Refits(lambda fold, train, validation: fit_estimator(model, train, Context(fold, 1, validation)))
 
 
 def test_concordance_within_folds_is_that_of_the_study(make_study):
@@ -40,7 +40,7 @@ def test_concordance_within_folds_is_that_of_the_study(make_study):
         held["fold"].to_numpy(float),
     )  # fmt: skip
     patients = Patients(study.cohort, study.table.to_numpy(), tuple(study.table.columns))
-    assert concordance_within_folds(fitter(spec), patients, study.folds.folds) == pytest.approx(expected)
+    assert fitter(spec).within_folds(patients, study.folds.folds) == pytest.approx(expected)
     assert json.loads((study.folder / "m/validation.json").read_text())["repeats"] == []
 
 
@@ -57,7 +57,7 @@ def test_optimism_by_hand():
         return FittedModel(lambda some: np.array([-t if p in known else -1e9
                            for p, t in zip(some.table.index, some.time, strict=True)]))  # fmt: skip
 
-    found = bootstrap_optimism(memorise, patients, 50, 1)
+    found = bootstrap_optimism(Refits(memorise), patients, 50, 1)
     assert found.apparent == 1 and found.resamples == found.asked == 50
     # Patients not drawn are all ranked lowest and tied: concordant with later drawn ones at random.
     values = []
@@ -89,7 +89,7 @@ def test_optimism_of_noise_is_seen_and_groups_are_drawn_whole(make_study):
         sizes.append(dict(zip(ids, times, strict=True)))
         return FittedModel(lambda some: some.features[:, 0])
 
-    bootstrap_optimism(count, grouped, 5, 3)
+    bootstrap_optimism(Refits(count), grouped, 5, 3)
     for drawn in sizes:
         assert all(drawn.get(f"P{i:03d}") == drawn.get(f"P{i + 1:03d}") for i in range(0, 60, 2))
 
