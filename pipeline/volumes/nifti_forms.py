@@ -37,7 +37,7 @@ NIFTI2 = FormFields((344, "2i"), (352, "6d"), (400, "12d"), (104, "4d"))
 
 def has_place(order: str, head: bytes, fields: FormFields) -> bool:
     """Whether a header gives the image's place and the directions of its axes, by qform or sform."""
-    return max(struct.unpack_from(order + fields.codes[1], head, fields.codes[0])) > 0
+    return bool(max(struct.unpack_from(order + fields.codes[1], head, fields.codes[0])) > 0)
 
 
 def require_one_place(order: str, head: bytes, fields: FormFields, shape: tuple[int, ...], name: str) -> None:
