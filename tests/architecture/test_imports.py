@@ -10,14 +10,15 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = {"errors", "provenance", "console", "attempts", "spread"}
+BASE = {"errors", "module_facts", "provenance", "console", "attempts", "spread"}
 DATA = BASE | {"settings", "tables"}
 IMAGES = DATA | {"volumes"}
 
 # Room → rooms it may import (beside itself), from docs/architecture.md.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "provenance": set(),
+    "module_facts": set(),
+    "provenance": {"module_facts"},
     "attempts": set(),
     "console": {"errors", "provenance", "attempts"},
     "spread": {"errors", "console"},
