@@ -86,6 +86,7 @@ def of_members(predictions: Predictions, members: Members) -> Predictions:
         "dice": None if predictions.dice is None else predictions.dice[members],
         "overlaps": tuple(_class_of_members(each, members) for each in predictions.overlaps),
         "pixels": {name: values[members] for name, values in predictions.pixels.items()},
+        "lesions": {name: values[members] for name, values in predictions.lesions.items()},
         "distances": {name: values[members] for name, values in predictions.distances.items()},
         "labels": tuple(Label(x.name, x.truth[members], x.probability[members]) for x in predictions.labels),
     }
