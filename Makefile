@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 PINS := envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
 CORES ?= all
 
-.PHONY: help setup docs demo test nightly faults lint settings cohort forget report-zip container clean
+.PHONY: help setup docs demo test nightly faults lint settings cohort forget report-zip picture container clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,10 +56,11 @@ lint: $(STAMP) ## Style, types, workflow lint
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/configuration.md, docs/papers.md, the table in docs/networks.md
+settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/configuration.md, docs/papers.md, the table in docs/networks.md, docs/images/*.svg
 	@$(BIN)/python -m pipeline.settings.export
 	$(BIN)/python -m pipeline.nets.catalogue
 	$(BIN)/python -m pipeline.report.papers_index
+	$(BIN)/python -m pipeline.pictures.pictures
 
 cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=mine.csv; of a release: LAYOUT=hecktor2022 DATA=folder OUT=mine.csv
 	@if [ -n "$(LAYOUT)" ]; then
@@ -76,6 +77,9 @@ docs: ## Build the pages of docs/ as a site with search, results/site/index.html
 	# Without --quiet, by which MkDocs would pass over its warnings.
 	.venv-docs/bin/mkdocs build
 	echo "open $$PWD/results/site/index.html in a browser"
+
+picture: $(STAMP) ## Take README's picture of the report anew from the finished demo (needs Chromium)
+	@SUVIVAL_UPDATE_PICTURE=1 $(BIN)/python -m pytest tests/browser/test_readme_picture.py -m finished -q
 
 container: ## Build the container image suvival from envs/Containerfile, where podman or docker is there
 	@engine=$$(command -v podman || command -v docker || true)

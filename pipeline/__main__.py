@@ -88,6 +88,9 @@ def _add_predict(commands: Commands) -> None:
         "--identity", action="store_true", help="keep patient and study attributes in the DICOM SEG"
     )
     predict.add_argument(
+        "--scan-date", action="store_true", help="show the dates of PET and CT, which identify a patient"
+    )
+    predict.add_argument(
         "--keep-work", type=Path, help="keep the stages' files (they hold UIDs) in this folder"
     )
 

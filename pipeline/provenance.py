@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from pipeline.module_facts import FactsFile, ModuleFacts
 
 OUTSIDE = "outside a rule of the workflow"
 # Parameters of jobs that say where files lie, not how results are made.
@@ -36,10 +38,17 @@ def code_digest(*modules: str) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(modules_behind(*modules)):
-        digest.update(f"{name}\0{_tree_text(name)}\0".encode())
+        digest.update(f"{name}\0{_facts(name).tree}\0".encode())
         for path in package_files(name):
             digest.update(f"{path.relative_to(ROOT)}\0{file_sha256(path)}\0".encode())
+    _kept(ROOT).save()
     return digest.hexdigest()[:16]
+
+
+def forget_code() -> None:
+    """Have the code read again: what is asked for once holds for the whole process."""
+    for remembered in (_facts, _kept, _imports, module_path):
+        remembered.cache_clear()
 
 
 def modules_behind(*modules: str) -> set[str]:
@@ -54,6 +63,7 @@ def modules_behind(*modules: str) -> set[str]:
     return behind
 
 
+@cache
 def module_path(name: str) -> Path | None:
     """File of a module of this package, or None if there is no such module."""
     base = ROOT.joinpath(*name.split("."))
@@ -77,64 +87,29 @@ def package_files(name: str) -> list[Path]:
     module = module_path(name)
     if module is None:
         return []
-    places = (module.parent.joinpath(*parts) for parts in _places_beside(name))
+    places = (module.parent.joinpath(*parts) for parts in _facts(name).places)
     files = (file for place in places for file in (place, *place.rglob("*")) if file.is_file())
     return sorted({file for file in files if file.suffix not in (".py", ".pyc")})
 
 
 @cache
-def _places_beside(name: str) -> tuple[tuple[str, ...], ...]:
-    """Paths that a module states relative to its own folder, part by part."""
-    divisions = [
-        node
-        for node in ast.walk(_parse(name))
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
-    ]
-    inner = {id(node.left) for node in divisions}
-    places = (_parts_beside(node) for node in divisions if id(node) not in inner)
-    return tuple(parts for parts in places if parts)
-
-
-def _parts_beside(node: ast.expr) -> tuple[str, ...]:
-    """Parts of an expression like ``Path(__file__).parent / "a" / "b"``; of any other none."""
-    parts: list[str] = []
-    while isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant):
-        parts.insert(0, str(node.right.value))
-        node = node.left
-    return tuple(parts) if ast.unparse(node) == "Path(__file__).parent" else ()
-
-
-@cache
-def _parse(name: str) -> ast.Module:
+def _facts(name: str) -> ModuleFacts:
     path = module_path(name)
     if path is None:
         raise ModuleNotFoundError(f"no module {name} in {PACKAGE}/")
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return _kept(ROOT).of(path)
 
 
 @cache
-def _tree_text(name: str) -> str:
-    # Stripped in place: what else reads the parsed module, its imports, is not in texts.
-    tree = _parse(name)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [statement for statement in node.body if not _is_text(statement)]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
-            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
-    return ast.dump(tree)
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    """Whether a statement is a text alone: a docstring, or the text below an attribute."""
-    value = statement.value if isinstance(statement, ast.Expr) else None
-    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+def _kept(root: Path) -> FactsFile:
+    return FactsFile(root / PACKAGE / "__pycache__" / f"module_facts.{sys.implementation.cache_tag}.json")
 
 
 @cache
 def _imports(name: str) -> tuple[str, ...]:
     """Modules of this package that a module imports, with the packages they lie in."""
     imported: set[str] = set()
-    for target in _import_targets(name):
+    for target in _facts(name).targets:
         parts = target.split(".")
         if parts[0] != PACKAGE:
             continue
@@ -144,15 +119,6 @@ def _imports(name: str) -> tuple[str, ...]:
                 imported.add(candidate)
     imported.discard(name)
     return tuple(sorted(imported))
-
-
-def _import_targets(name: str) -> Iterator[str]:
-    for node in ast.walk(_parse(name)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def file_sha256(path: Path) -> str:

@@ -10,6 +10,7 @@ rule report:
             paths.stage(stage, patient)
             for patient in cohort.ids()
             for stage in ("suv", "contours", "registration")
+            + (("convert",) if settings.report.viewer == "full" else ())
             if study.from_scanner
         ],
         features=paths.features_in_report(),
@@ -17,6 +18,7 @@ rule report:
         plan=paths.training_plan,
         problems=paths.exclusions,
         cohort=paths.cohort,
+        bundle=paths.bundle if settings.bundle.in_report else [],
     output:
         report(
             directory(paths.report),

@@ -14,5 +14,6 @@ with job(snakemake.log[0], snakemake.params.items()):
         features=Path(snakemake.input.features) if snakemake.input.features else None,
         stability=Path(snakemake.input.stability) if snakemake.input.stability else None,
         split_given=snakemake.params.split_given,
+        bundle=Path(snakemake.input.bundle) if snakemake.input.bundle else None,
     )
     build_report(study, Path(snakemake.output[0]))

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.crops.crop_position import read_position
 from pipeline.crops.lesion import Lesion, MaskFrom, coverage, read_lesion
+from pipeline.crops.metal import metal_ml, metal_warning
 from pipeline.crops.placement import Placement, at_box, at_lesion, below_brain, in_template
 from pipeline.errors import CropError, PatientError, PipelineError
 from pipeline.settings.base import Policy
@@ -136,6 +137,10 @@ def resample_crop(
     for note in placement.notes:
         warnings.warn(note)
     grid, to_scanner = placement.stored_grid(settings.margin), placement.to_patient
+    if "ct" in natives:
+        metal = metal_ml(natives["ct"].volume, placement.grid, to_scanner, settings.metal_hu)
+        if warning := metal_warning(metal, settings):
+            warnings.warn(warning)
     image = np.empty((len(natives), *grid.shape), dtype=np.float32)
     inside = np.ones(grid.shape, dtype=bool)
     for channel, native in enumerate(natives.values()):

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.deploy.bundle_files import Bundle, read_bundle
 from pipeline.deploy.manifest import BundleError, Manifest
 from pipeline.deploy.networks import ComputeOptions
-from pipeline.deploy.outputs import PAGE, write_prediction
+from pipeline.deploy.outputs import PAGE, PageOptions, write_prediction
 from pipeline.deploy.predict import predict_patient
 from pipeline.deploy.preprocess import NewPatient
 
@@ -33,13 +33,16 @@ def predict(given: argparse.Namespace) -> int:
     _require_new(given.out)
     # The end of a job must not leave the patient's images behind: SystemExit removes the temporary folder.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    patient = NewPatient(given.name, given.images, given.roi, _pairs(given.clinical), given.box)
+    patient = NewPatient(
+        given.name, given.images, given.roi, _pairs(given.clinical), given.box, given.scan_date
+    )
     with tempfile.TemporaryDirectory(prefix="suvival-") as temporary:
         work = given.keep_work or Path(temporary)
         _require_new(work)
         compute = ComputeOptions(given.device, given.threads)
         prediction = predict_patient(bundle, patient, work, compute)
-        write_prediction(bundle, prediction, given.out, identity=given.identity)
+        shown = PageOptions(identity=given.identity, expected=bool(given.expect))
+        write_prediction(bundle, prediction, given.out, shown)
     for flag in prediction.flags:
         if flag.level == "warning":
             print(f"warning: {flag.about}: {flag.text}", file=sys.stderr)

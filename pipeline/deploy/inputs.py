@@ -41,7 +41,8 @@ def inputs_of(manifest: Manifest, patient: NewPatient, folders: StageFolders) ->
         folders: What the stages wrote.
 
     Returns:
-        `clinical`, `series`, `suv`, `contour`, `box` and `software`.
+        `clinical`, `series`, `suv`, `contour`, `box`, `scan_dates` and `software`; `scan_dates` is empty
+        unless the patient's `scan_date` asks for it.
     """
     return {
         "clinical": clinical_inputs(manifest, patient.clinical),
@@ -49,6 +50,7 @@ def inputs_of(manifest: Manifest, patient: NewPatient, folders: StageFolders) ->
         "suv": suv_inputs(manifest, folders),
         "contour": contour_inputs(patient, folders),
         "box": patient.box or None,
+        "scan_dates": scan_dates(manifest, patient, folders) if patient.scan_date else {},
         "software": {
             "version": __version__,
             "code": digest_of(manifest.members),
@@ -122,6 +124,35 @@ def _series_number(path: Path) -> int | None:
         ) from None
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def scan_dates(manifest: Manifest, patient: NewPatient, folders: StageFolders) -> dict[str, str]:
+    """Role of each chosen image → (0008,0022) Acquisition Date, else (0008,0021) Series Date, as YYYY-MM-DD.
+
+    Raises:
+        DicomError: The images have no date that could be shown.
+    """
+    if manifest.source == "nifti":
+        raise DicomError(
+            "the scan's date was asked for, and NIfTI images do not have one",
+            where="--scan-date",
+            action="leave out --scan-date",
+        )
+    from pydicom import dcmread
+
+    from pipeline.dicom.series.index_file import files_of, read_index
+
+    index, dates = read_index(folders.convert.parents[1] / "index" / patient.patient_id), dict[str, str]()
+    for row in index.series:
+        if row.chosen and row.role in ("ct", "pet"):
+            names = ["AcquisitionDate", "SeriesDate"]
+            header = dcmread(
+                files_of(index, row)[0], stop_before_pixels=True, specific_tags=names, force=True
+            )
+            written = [str(header.get(name) or "") for name in names]
+            day = next((text for text in written if re.fullmatch(r"\d{8}", text)), "")
+            dates[row.role] = f"{day[:4]}-{day[4:6]}-{day[6:]}" if day else "not written"
+    return dates
 
 
 def suv_inputs(manifest: Manifest, folders: StageFolders) -> dict[str, Any]:

@@ -42,10 +42,12 @@ class NetworkInputs:
     Attributes:
         crop: The crop store, `{patient_id}.zarr`.
         clinical: One row with the clinical columns, indexed by patient_id.
+        times_days: Times at which survival is wanted.
     """
 
     crop: Path
     clinical: pd.DataFrame
+    times_days: tuple[float, ...]
 
 
 @dataclass
@@ -54,7 +56,7 @@ class NetworkResult:
 
     Attributes:
         risk: Higher = worse; None of a network that does not predict survival.
-        survival: Probability at the manifest's horizons; NaN beyond follow-up; None without risk.
+        survival: Probability at the times that are wanted; NaN beyond follow-up; None without risk.
         probability: (Z, Y, X) tumour probability on the crop without margin; None without mask.
         class_probability: (K, Z, Y, X) the same of each class of the mask; None where it tells none apart.
         labels: Probability by label column.
@@ -110,7 +112,7 @@ def run_network(
         net = device_config.to_device(restored.net).eval()
         predictor = Predictor(net, device_config, restored.network.losses, 1, training.tta_flip)
         (_, outputs) = next(iter(predictor.predict(cohort, [0])))
-        return _result(outputs, restored, fold, bundle.manifest.horizons_days)
+        return _result(outputs, restored, fold, inputs.times_days)
 
 
 def _restore(bundle: Bundle, fold: NetworkFold) -> TrainedNetwork:
@@ -128,16 +130,14 @@ def _restore(bundle: Bundle, fold: NetworkFold) -> TrainedNetwork:
 
 
 def _result(
-    outputs: dict, restored: TrainedNetwork, fold: NetworkFold, horizons_days: tuple[float, ...]
+    outputs: dict, restored: TrainedNetwork, fold: NetworkFold, times_days: tuple[float, ...]
 ) -> NetworkResult:
     from pipeline.training.detections import DETECTION, real_boxes
     from pipeline.training.outputs import NetworkPredictions, label_probabilities
 
     losses = restored.network.losses
     risk = _risk(outputs, losses, fold)
-    result = NetworkResult(
-        risk, None if risk is None else _survival(risk, outputs, losses, fold, horizons_days)
-    )
+    result = NetworkResult(risk, None if risk is None else _survival(risk, outputs, losses, fold, times_days))
     if "mask" in outputs:
         result.probability = outputs["mask"][0].float().cpu().numpy()
     if "class_masks" in outputs:
@@ -164,14 +164,14 @@ def _risk(outputs: dict, losses: LossSettings, fold: NetworkFold) -> float | Non
 
 
 def _survival(
-    risk: float, outputs: dict, losses: LossSettings, fold: NetworkFold, horizons_days: tuple[float, ...]
+    risk: float, outputs: dict, losses: LossSettings, fold: NetworkFold, times_days: tuple[float, ...]
 ) -> list[float]:
-    """Survival of the one patient at the horizons."""
+    """Survival of the one patient at the times that are wanted."""
     from pipeline.losses.discrete_time import survival_at
 
     if "interval_logits" in outputs:
         logits = outputs["interval_logits"].cpu()
-        return [float(survival_at(logits, days, losses.interval_edges_days)) for days in horizons_days]
+        return [float(survival_at(logits, days, losses.interval_edges_days)) for days in times_days]
     if fold.hazard is None:
         raise BundleError("a network that predicts survival has no baseline hazard", where=fold.weights)
-    return survival(fold.hazard, risk, horizons_days)
+    return survival(fold.hazard, risk, times_days)

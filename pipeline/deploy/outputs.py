@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.deploy.answerable import answerable
 from pipeline.deploy.boxes import FILE as BOXES
 from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.covariate_shift import covariate_title
+from pipeline.deploy.estimate import FoldRange, PatientCurve, RiskEstimate
+from pipeline.deploy.figures import CropView, curve_png, planes_png
 from pipeline.deploy.manifest import MODEL_CARD, Manifest
 from pipeline.deploy.predict import Prediction, predicted_labels
 from pipeline.tables.time_units import horizon_name
@@ -32,19 +33,34 @@ VOLUMES: dict[Modality, str] = {"ct": "ct_hu.nii.gz", "pet": "pet_stored.nii.gz"
 """Converted image whose grid the mask gets."""
 
 
-def write_prediction(bundle: Bundle, prediction: Prediction, out: Path, *, identity: bool = False) -> None:
+@dataclass(frozen=True)
+class PageOptions:
+    """What a prediction's files show beside the prediction.
+
+    Attributes:
+        identity: Whether the SEG keeps patient and study attributes, for an archive.
+        expected: Whether the bundle was compared with an identity that was asked for.
+    """
+
+    identity: bool = False
+    expected: bool = False
+
+
+def write_prediction(
+    bundle: Bundle, prediction: Prediction, out: Path, options: PageOptions = PageOptions()
+) -> None:
     """Write `prediction.json`, `report.html`, the mask (where a network segments), the boxes (where one detects).
 
     The mask, `mask_ct.nii.gz`, lies on the CT's grid; of a bundle that sees the PET alone,
     `mask_pet.nii.gz` lies on the PET's. It is also written as DICOM SEG (`mask_ct_seg.dcm`) where the
     images are DICOM and it is not empty. No file holds a name, number, date or UID of the patient, unless
-    `identity` asks the SEG to.
+    `options.identity` asks the SEG to, or the patient's `scan_date` the page.
 
     Args:
         bundle: The bundle that predicted.
         prediction: The prediction.
         out: Folder that receives the files.
-        identity: Whether to keep patient and study attributes in the SEG, for an archive.
+        options: What they show beside the prediction.
     """
     out.mkdir(parents=True, exist_ok=True)
     manifest, volume, of_classes = bundle.manifest, None, dict[str, float]()
@@ -55,7 +71,7 @@ def write_prediction(bundle: Bundle, prediction: Prediction, out: Path, *, ident
         write_nifti(out / f"mask_{image}.nii.gz", mask)
         if manifest.source == "dicom" and mask.array.any():
             path = out / f"mask_{image}_seg.dcm"
-            _write_seg(prediction, mask, image, path, names=tuple(of_classes), identity=identity)
+            _write_seg(prediction, mask, image, path, names=tuple(of_classes), identity=options.identity)
     if prediction.boxes is not None:
         prediction.boxes.to_csv(out / BOXES, index=False)
     content = {
@@ -65,7 +81,9 @@ def write_prediction(bundle: Bundle, prediction: Prediction, out: Path, *, ident
         "bundle": _provenance(bundle),
     }
     (out / PREDICTION).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (out / PAGE).write_text(page(bundle, prediction, volume, of_classes), encoding="utf-8")
+    (out / PAGE).write_text(
+        page(bundle, prediction, MaskVolumes(volume, of_classes), options), encoding="utf-8"
+    )
 
 
 def masked_image(manifest: Manifest) -> Modality:
@@ -139,6 +157,12 @@ def _plain(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
         "percentile": estimate and estimate.percentile,
         "risk_group": estimate and estimate.group,
         "survival": {f"{days:g}": None if math.isnan(p) else p for days, p in survival.items()},
+        "percentile_of_folds": None
+        if estimate is None or estimate.percentiles is None
+        else asdict(estimate.percentiles),
+        "survival_of_folds": _ranges(estimate),
+        "survival_curve": _curve_values(_curve(prediction)),
+        "verdict": asdict(answerable(prediction.flags, manifest.cohort.patients)),
         "survival_times": {f"{days:g}": horizon_name(days, manifest.study.time_unit) for days in survival},
         "labels": prediction.labels,
         "members": prediction.members,
@@ -151,6 +175,28 @@ def _plain(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
     }
 
 
+def _ranges(estimate: RiskEstimate | None) -> dict[str, dict[str, float | None]]:
+    """Range of the folds by horizon; None: not known."""
+    ranges = {} if estimate is None else estimate.survival_ranges
+    return {
+        f"{days:g}": {name: None if math.isnan(v) else v for name, v in asdict(known).items()}
+        for days, known in ranges.items()
+    }
+
+
+def _curve_values(curve: PatientCurve | None) -> dict[str, list[float]] | None:
+    """The survival curve as plain values: times, mean, lowest and highest fold."""
+    if curve is None:
+        return None
+    parts = {
+        "days": curve.days,
+        "mean": curve.mean,
+        "low": curve.by_fold.min(0),
+        "high": curve.by_fold.max(0),
+    }
+    return {name: [round(float(value), 6) for value in values] for name, values in parts.items()}
+
+
 def _provenance(bundle: Bundle) -> dict[str, Any]:
     manifest = bundle.manifest
     software = manifest.software.model_dump()
@@ -158,70 +204,64 @@ def _provenance(bundle: Bundle) -> dict[str, Any]:
     return {"identity": bundle.identity, "format": manifest.format, **names, "software": software}
 
 
-def page(
-    bundle: Bundle,
-    prediction: Prediction,
-    volume: float | None,
-    of_classes: Mapping[str, float] | None = None,
-) -> str:
+@dataclass(frozen=True)
+class MaskVolumes:
+    """Volumes of the predicted mask (mL): of all, None without mask; and by class, empty where it tells none apart."""
+
+    whole: float | None
+    classes: Mapping[str, float]
+
+
+def page(bundle: Bundle, prediction: Prediction, volumes: MaskVolumes, options: PageOptions) -> str:
     """The page; every value is escaped by the template engine.
 
     Args:
         bundle: The bundle that predicted.
         prediction: The prediction.
-        volume: Volume of the mask (mL), or None.
-        of_classes: Class of the mask → its volume (mL); none where it tells none apart.
+        volumes: Volumes of the predicted mask.
+        options: What the page shows beside the prediction.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    from pipeline.store.crops import read_crop
+
+    manifest, labels = bundle.manifest, None
+    if prediction.probability is not None:
+        labels = predicted_labels(prediction.probability, prediction.class_probability, manifest.threshold)
+    view, curve = CropView.of(read_crop(prediction.folders.crop), labels), _curve(prediction)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("patient.html.j2").render(
-        manifest=bundle.manifest,
+        manifest=manifest,
         identity=bundle.identity,
+        expected=options.expected,
+        verdict=answerable(prediction.flags, manifest.cohort.patients),
         card=bundle.path(MODEL_CARD).read_text(encoding="utf-8"),
         prediction=prediction,
-        volume=volume,
-        of_classes=of_classes or {},
-        image=_slice_image(bundle.manifest, prediction),
+        volume=volumes.whole,
+        of_classes=volumes.classes,
+        image=planes_png(view),
+        contours=view.drawn(),
+        curve="" if curve is None else curve_png(curve, manifest.study.time_unit),
         covariates=[(covariate_title(name), value) for name, value in prediction.covariates.items()],
         warnings=[flag for flag in prediction.flags if flag.level == "warning"],
         notes=[flag for flag in prediction.flags if flag.level == "note"],
-        survival=_survival_rows(bundle.manifest, prediction),
+        survival=_survival_rows(manifest, prediction),
     )
 
 
-def _survival_rows(manifest: Manifest, prediction: Prediction) -> list[tuple[str, float]]:
-    """Survival probabilities with their times in the study's unit."""
-    survival = {} if prediction.estimate is None else prediction.estimate.survival
-    return [(horizon_name(days, manifest.study.time_unit), value) for days, value in survival.items()]
+def _curve(prediction: Prediction) -> PatientCurve | None:
+    """The survival curve; None where nothing predicts survival, or at horizons only."""
+    return None if prediction.estimate is None else prediction.estimate.curve
 
 
-def _slice_image(manifest: Manifest, prediction: Prediction) -> str:
-    """PNG (base64) of the crop's channels in one slice, with the mask's outline; empty without mask."""
-    from matplotlib.figure import Figure
-
-    from pipeline.store.crops import read_crop
-
-    if prediction.probability is None:
-        return ""
-    crop = read_crop(prediction.folders.crop)
-    mask = prediction.probability >= manifest.threshold
-    margin = (crop.image.shape[-1] - mask.shape[-1]) // 2
-    at = int(mask.sum(axis=(1, 2)).argmax()) if mask.any() else mask.shape[0] // 2
-    figure = Figure(figsize=(3.4 * len(crop.image), 3.4), layout="constrained")
-    for axis, name, values in zip(
-        figure.subplots(1, len(crop.image), squeeze=False)[0], manifest.channels, crop.image, strict=True
-    ):
-        shown = values[at + (margin if len(values) > 1 else 0)]
-        shown = shown[margin : margin + mask.shape[1], margin : margin + mask.shape[2]]
-        low, high = (-160, 240) if name == "ct" else (0, max(float(shown.max()), 1e-3))
-        axis.imshow(shown, cmap="gray" if name == "ct" else "gray_r", vmin=low, vmax=high)
-        if mask[at].any():
-            axis.contour(mask[at], levels=[0.5], colors="red", linewidths=1)
-        axis.set_axis_off()
-        axis.set_title(name.upper(), fontsize=9)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=100, metadata={"Software": None})
-    return base64.b64encode(stream.getvalue()).decode("ascii")
+def _survival_rows(manifest: Manifest, prediction: Prediction) -> list[tuple[str, float, FoldRange | None]]:
+    """Survival probabilities with their times in the study's unit, and the range of the folds."""
+    estimate = prediction.estimate
+    if estimate is None:
+        return []
+    return [
+        (horizon_name(days, manifest.study.time_unit), value, estimate.survival_ranges.get(days))
+        for days, value in estimate.survival.items()
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.deploy import flags as flagging
+from pipeline.deploy.answerable import NO_LESION
 from pipeline.deploy.boxes import boxes_table
 from pipeline.deploy.bundle_files import Bundle, digest_of
 from pipeline.deploy.covariate_shift import StageFolders, patient_covariates, scanner_of, suv_record
 from pipeline.deploy.crop_box import box_flags
+from pipeline.deploy.estimate import MemberScores, Probability, RiskEstimate, estimate_risk, survival_times
 from pipeline.deploy.flags import Flag
 from pipeline.deploy.inputs import inputs_of
 from pipeline.deploy.linear import class_probabilities, linear_risk, survival, z_score
@@ -27,33 +29,11 @@ from pipeline.deploy.preprocess import NewPatient, preprocess_patient, radiomics
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.training.detections import Box
 
-Probability = npt.NDArray[np.float32]
 Contour = Literal["given", "predicted", "none"]
 PREDICTED_CONTOUR = Flag(
     "warning", "contour", "features were taken from the predicted contour; the study's were drawn by hand"
 )
-
-
-@dataclass(frozen=True)
-class RiskEstimate:
-    """Predicted survival of a patient.
-
-    Attributes:
-        risk: Mean over folds of the members' mean Z; higher = worse.
-        spread: SD over folds of that Z.
-        percentile: Place of the risk among the development patients' risks by the folds that held
-            them out, 0 to 100.
-        group: Risk group, 1 the lowest; cut on training patients.
-        survival: Probability by horizon in days; NaN beyond the study's follow-up.
-    """
-
-    risk: float
-    spread: float
-    percentile: float
-    group: int
-    survival: dict[float, float]
 
 
 @dataclass(frozen=True)
@@ -89,42 +69,6 @@ class Prediction:
     class_probability: Probability | None = None
 
 
-@dataclass
-class MemberScores:
-    """What members give per fold.
-
-    Attributes:
-        z: Z by member that predicts survival.
-        survival: Survival of these members, networks first.
-        results: Predictions of networks.
-        boxes: Boxes by network that detects.
-        labels: Probabilities by label of logistic regressions, one dictionary a fold.
-    """
-
-    z: dict[str, list[float]] = field(default_factory=dict)
-    survival: list[list[float]] = field(default_factory=list)
-    results: list[NetworkResult] = field(default_factory=list)
-    boxes: dict[str, list[list[Box]]] = field(default_factory=dict)
-    labels: list[dict[str, float]] = field(default_factory=list)
-
-    def mean_probability(self) -> Probability | None:
-        """(Z, Y, X) tumour probability, mean over folds and networks; None where none segments."""
-        maps = [result.probability for result in self.results if result.probability is not None]
-        return np.stack(maps).mean(axis=0, dtype=np.float64).astype(np.float32) if maps else None
-
-    def mean_class_probability(self) -> Probability | None:
-        """(K, Z, Y, X) probability of each class, mean over folds and networks that tell classes apart; else None."""
-        maps = [result.class_probability for result in self.results if result.class_probability is not None]
-        return np.stack(maps).mean(axis=0, dtype=np.float64).astype(np.float32) if maps else None
-
-    def mean_labels(self) -> dict[str, float]:
-        """Probability by label, mean over folds and models."""
-        predicted = [*(result.labels for result in self.results), *self.labels]
-        names = sorted({name for labels in predicted for name in labels})
-        values = {n: [labels[n] for labels in predicted if n in labels] for n in names}
-        return {name: float(np.mean(probabilities)) for name, probabilities in values.items()}
-
-
 def predict_patient(bundle: Bundle, patient: NewPatient, work: Path, compute: ComputeOptions) -> Prediction:
     """Predict one patient; the numbers are those the study would give an external patient, but for rounding.
 
@@ -141,7 +85,8 @@ def predict_patient(bundle: Bundle, patient: NewPatient, work: Path, compute: Co
     manifest = bundle.manifest
     flags = flagging.clinical_flags(manifest, patient.clinical) + box_flags(patient.box)
     folders = preprocess_patient(bundle, patient, work)
-    inputs, scores = NetworkInputs(folders.crop, clinical_row(manifest, patient)), MemberScores()
+    times, scores = survival_times(manifest), MemberScores()
+    inputs = NetworkInputs(folders.crop, clinical_row(manifest, patient), times)
     for name, network in manifest.networks().items():
         results = [run_network(bundle, fold, inputs, compute) for fold in network.folds]
         _add_network(scores, name, network, results)
@@ -158,7 +103,7 @@ def predict_patient(bundle: Bundle, patient: NewPatient, work: Path, compute: Co
             flags.append(PREDICTED_CONTOUR)
         features = radiomics_features(bundle, patient.patient_id, folders, masks)
     for name, linear in manifest.linear_models().items():
-        _add_linear(scores, name, linear, features, inputs.clinical, manifest.horizons_days)
+        _add_linear(scores, name, linear, features, inputs.clinical, times)
     for member in manifest.logistic_models().values():
         scores.labels += [
             class_probabilities(member, fold, features, inputs.clinical) for fold in member.folds
@@ -201,7 +146,9 @@ def _add_network(
     scores: MemberScores, name: str, network: NetworkMember, results: list[NetworkResult]
 ) -> None:
     scores.results += results
-    scores.survival += [result.survival for result in results if result.survival is not None]
+    curves = [result.survival for result in results if result.survival is not None]
+    if curves:
+        scores.survival[name] = curves
     z = [_z_of(fold, result) for fold, result in zip(network.folds, results, strict=True)]
     known = [value for value in z if value is not None]
     if known:
@@ -226,12 +173,13 @@ def _add_linear(
     member: LinearMember,
     features: Mapping[str, float],
     clinical: pd.DataFrame,
-    horizons_days: tuple[float, ...],
+    times_days: tuple[float, ...],
 ) -> None:
     risks = [linear_risk(fold, features, clinical, log=member.log) for fold in member.folds]
     scores.z[name] = [z_score(fold.scale, risk) for fold, risk in zip(member.folds, risks, strict=True)]
-    for fold, risk in zip(member.folds, risks, strict=True):
-        scores.survival.append(survival(fold.hazard, risk, horizons_days))
+    scores.survival[name] = [
+        survival(fold.hazard, risk, times_days) for fold, risk in zip(member.folds, risks, strict=True)
+    ]
 
 
 def predicted_labels(
@@ -285,7 +233,7 @@ def _image_flags(
 
 def _mask_flags(mask: npt.NDArray[np.bool_]) -> list[Flag]:
     if not mask.any():
-        return [Flag("warning", "mask", "the networks found no lesion")]
+        return [Flag("warning", "mask", NO_LESION)]
     faces = [mask.take(i, axis) for axis in range(3) for i in (0, -1) if mask.shape[axis] > 1]
     if any(face.any() for face in faces):
         return [Flag("warning", "mask", "the predicted mask touches the crop's border: part may be missing")]
@@ -297,24 +245,3 @@ def _stage_flags(manifest: Manifest, folders: StageFolders) -> list[Flag]:
     flags = flagging.unknown_scanner(manifest, scanner_of(folders))
     flags += flagging.suv_flags(suv_record(folders))
     return flags + [Flag("note", "stages", text) for text in stage_warnings(folders)]
-
-
-def estimate_risk(manifest: Manifest, scores: MemberScores) -> RiskEstimate | None:
-    """Risk and survival from the members' Z-scores; None where no member predicts survival."""
-    if not scores.z:
-        return None
-    by_fold = np.mean([scores.z[name] for name in manifest.members if name in scores.z], axis=0)
-    risk = float(by_fold.mean())
-    curve = np.mean(np.array(scores.survival, dtype=float), axis=0)
-    return RiskEstimate(
-        risk=risk,
-        spread=float(by_fold.std(ddof=1)) if len(by_fold) > 1 else 0.0,
-        percentile=percentile_of(risk, manifest.cohort.risk_percentiles),
-        group=1 + int(np.searchsorted(np.array(manifest.risk_cuts), risk, side="left")),
-        survival=dict(zip(manifest.horizons_days, curve.tolist(), strict=True)),
-    )
-
-
-def percentile_of(risk: float, percentiles: tuple[float, ...]) -> float:
-    """Place of a risk among the development patients, interpolated between every 5 %."""
-    return float(np.interp(risk, percentiles, np.linspace(0, 100, len(percentiles))))

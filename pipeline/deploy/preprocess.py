@@ -33,6 +33,7 @@ class NewPatient:
             contour is looked for unless the bundle needs one.
         clinical: Text by column; blank: unknown.
         box: Corners of the crop's box, `x1,x2,y1,y2,z1,z2` (LPS mm), or `brain_anchored`; empty: none.
+        scan_date: Whether the prediction shows the dates of the scans, which identify a patient.
     """
 
     patient_id: str
@@ -40,6 +41,7 @@ class NewPatient:
     roi: str
     clinical: dict[str, str]
     box: str = ""
+    scan_date: bool = False
 
 
 def preprocess_patient(bundle: Bundle, patient: NewPatient, work: Path) -> StageFolders:

@@ -24,6 +24,7 @@ from pipeline.metrics.evaluated_models import (
     require_outcomes,
     survival_outcome,
 )
+from pipeline.metrics.hazard_ratio import hazard_ratio
 from pipeline.metrics.pairs import compare_pairs, uncompared_pairs
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.probability_tables import as_columns, probability_tables
@@ -224,6 +225,8 @@ def _add_risk_groups(
     }
     for metric, value in (("logrank_chi2", test.chi_square), ("logrank_p", test.p_value)):
         rows["metrics"].append({**shared, "metric": metric, "value": value})
+    ratio = hazard_ratio(predictions, group, counts, settings.confidence)
+    rows["metrics"].append(_metric_row(predictions, ratio))
     if not outcome.few_events_reason():
         rows["km"].extend(curve_rows(predictions, group, counts, settings.confidence))
     rows["risk_groups"].extend(

@@ -1,4 +1,4 @@
-"""The cohort's flow chart: who was listed, who was excluded and why, who was analysed."""
+"""The cohort's flow chart and its problems: who was listed, who was excluded and why, who was analysed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.report.page_table import Table
 from pipeline.report.style import COLOURS, FAINT, INK, WIDTH, FigureCanvas
 from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.splits import Splits
@@ -72,6 +73,22 @@ def set_sizes(cohort: pd.DataFrame) -> dict[str, SetSize]:
     if not has_outcomes(cohort):
         return {str(name): SetSize(len(group), None) for name, group in groups}
     return {str(name): SetSize(len(group), int(group["event"].sum())) for name, group in groups}
+
+
+def problem_tables(problems: pd.DataFrame) -> dict[str, Table]:
+    """Patients who were left out, and apart from them those used with a warning, which the page folds.
+
+    A patient who was left out stands with everything that was said of them in the first table.
+    """
+    left_out = problems["patient_id"].isin(problems.loc[problems["state"].eq("excluded"), "patient_id"])
+    parts = {
+        "problems": ("Patients who were left out", problems[left_out]),
+        "warnings": ("Patients who were used with a warning", problems[~left_out]),
+    }
+    return {
+        name: Table(title, part.sort_values("patient_id", kind="stable"))
+        for name, (title, part) in parts.items()
+    }
 
 
 def _cross_validated(splits: Splits) -> bool:

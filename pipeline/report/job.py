@@ -36,6 +36,7 @@ class ReportJob:
             reads it.
         stability: Agreement of the features under perturbed contours; None where it was not measured.
         split_given: Whether the cohort table's column `split` gave the sets or folds.
+        bundle: The bundle, where the report prints its identity; None elsewhere.
     """
 
     results: Path
@@ -45,6 +46,7 @@ class ReportJob:
     features: Path | None = None
     stability: Path | None = None
     split_given: bool = False
+    bundle: Path | None = None
 
     @property
     def headline(self) -> str:

@@ -1,4 +1,4 @@
-"""Which crops to inspect first: those with problems, and those whose measures are outliers of the cohort."""
+"""Which crops to inspect first: those whose measures are outliers of the cohort."""
 
 from __future__ import annotations
 
@@ -93,15 +93,15 @@ def rank_outliers(facts: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         facts: Indexed by patient_id: the measures that are known (columns named as in
-            :data:`MEASURES`) and `problem`, the warning of the stage `crop`.
+            :data:`MEASURES`).
 
     Returns:
-        With `flags` (texts joined by `; `, problem first) and `furthest` (greatest modified
+        With `flags` (texts joined by `; `) and `furthest` (greatest modified
         Z-score in a tail that counts), sorted by number of flags, then by furthest.
     """
     import pandas as pd
 
-    flags: list[list[str]] = [[text] if text else [] for text in facts["problem"]]
+    flags: list[list[str]] = [[] for _ in range(len(facts))]
     furthest = np.zeros(len(facts))
     for name, measure in MEASURES.items():
         if name not in facts:

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.report.bundle import PackedBundle
 from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
 from pipeline.report.page_table import LONG_CELL, PATIENT_COLUMNS, Table, cell_parts
@@ -18,6 +19,7 @@ from pipeline.tables.time_units import horizon_name
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from pipeline.report.patient_flags import PatientFlags
     from pipeline.report.patient_pictures import PatientPicture
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -103,12 +105,13 @@ class ReportContent:
         learning_curves: Figures, one per network.
         explanations: Networks with saliency maps.
         pictures: Patient → picture of the crop.
-        flags: Patient → what is unusual about the crop, those to inspect first on top; empty: nothing.
+        flags: Patient → what has to be known of it, those to inspect first on top.
         registration_overlays: Figures of the patients that overlap least with the template.
         paper: The page of the paper that the study repeats; None where it repeats none.
         patient_pages: Patient → the address of the patient's own page, of patients who have one.
         latex: Table → LaTeX, of tables whose printed form is not the one on the page.
         resampled: What the bootstrap draws: patients, or whole groups of rows.
+        bundle: The bundle that was packed with the report; None where none was.
     """
 
     figures: dict[str, str] = field(default_factory=dict)
@@ -118,6 +121,7 @@ class ReportContent:
     facts: list[Fact] = field(default_factory=list)
     verdict: Verdict | None = None
     new_patient: str = ""
+    bundle: PackedBundle | None = None
     no_survival_reason: str = ""
     remarks: list[str] = field(default_factory=list)
     predicted_curves: PredictedCurves | None = None
@@ -125,7 +129,7 @@ class ReportContent:
     learning_curves: list[str] = field(default_factory=list)
     explanations: list[ExplainedNetwork] = field(default_factory=list)
     pictures: dict[str, PatientPicture] = field(default_factory=dict)
-    flags: dict[str, str] = field(default_factory=dict)
+    flags: dict[str, PatientFlags] = field(default_factory=dict)
     registration_overlays: list[str] = field(default_factory=list)
     paper: PaperPage | None = None
     patient_pages: dict[str, str] = field(default_factory=dict)
@@ -222,5 +226,6 @@ def page_templates() -> Environment:
         style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
         script=(TEMPLATES / "tables.js").read_text(encoding="utf-8"),
         viewer=(TEMPLATES / "viewer.js").read_text(encoding="utf-8"),
+        blinking=(TEMPLATES / "blink.js").read_text(encoding="utf-8"),
     )  # fmt: skip
     return environment

@@ -11,6 +11,7 @@ from pipeline.report.job import ReportJob
 from pipeline.report.page import ReportContent, page_templates
 from pipeline.report.patient_volumes import NIIVUE, write_viewer
 from pipeline.report.qc_tables import REGISTRATION_COLUMNS, read_json, time_text, without_dates
+from pipeline.report.registration_blink import write_blink
 from pipeline.report.sections import StudyResults
 from pipeline.tables.outcomes import has_outcomes
 from pipeline.tables.parquet import read_frame
@@ -45,21 +46,6 @@ LIMITS = {
 
 
 @dataclass(frozen=True)
-class PatientFlag:
-    """Something to know of a patient.
-
-    Attributes:
-        stage: Where it was found.
-        text: What it is.
-        warning: Whether it doubts the patient's numbers, or is a note only.
-    """
-
-    stage: str
-    text: str
-    warning: bool
-
-
-@dataclass(frozen=True)
 class PatientPrediction:
     """A model's prediction of a patient.
 
@@ -86,15 +72,12 @@ def write_pages(study: StudyResults, content: ReportContent, out: Path) -> None:
         content: Pictures, flags and pages of the patients.
         out: The report's folder.
     """
-    import pandas as pd
-
     job, patients = study.job, list(content.pictures)
     if not patients:
         return
     if any((out / "patients" / f"{patient}.js").is_file() for patient in patients):
         write_viewer(out / VIEWER)
     tables = _predictions(job)
-    problems = pd.read_csv(job.results / "problems.csv", keep_default_na=False, dtype=str)
     template = page_templates().get_template("patient.html.j2")
     days = sorted(job.settings.evaluation.horizons_days)
     for number, patient_id in enumerate(patients):
@@ -103,12 +86,15 @@ def write_pages(study: StudyResults, content: ReportContent, out: Path) -> None:
             settings=job.settings, patient_id=patient_id, picture=content.pictures[patient_id],
             described=_described(study, patient_id),
             previous=patients[number - 1] if number else "", next=(*patients[number + 1 :], "")[0],
-            flags=_flags(content.flags[patient_id], suv, problems[problems["patient_id"] == patient_id]),
+            flags=content.flags[patient_id].flags,
             predictions=[p for name, t in tables.items() if (p := _prediction(name, t, patient_id, days))],
             horizons=[horizon_name(day, job.settings.cohort.time_unit) for day in days],
             suv=_suv_facts(suv), steps=_steps(suv),
             times=[time_text(entry) for entry in suv.get("time_evidence") or ()],
             alignment=_alignment(read_json(job.results / "registration" / patient_id / "quality.json")),
+            blink=write_blink(
+                job.results / "registration" / patient_id, out / "patients" / f"{patient_id}_registration.png"
+            ),
             overlay=f"registration_{patient_id}.png" in content.registration_overlays,
             volumes=(out / "patients" / f"{patient_id}.js").is_file(), library=f"../{VIEWER}/{NIIVUE}",
         )  # fmt: skip
@@ -150,24 +136,6 @@ def _described(study: StudyResults, patient_id: str) -> str:
         event = "event" if int(row["event"]) else "followed without event"
         said += f"; {event} at {float(row['time_days']):.0f}{unit}"
     return f"{said}."
-
-
-def _flags(crop: str, suv: dict[str, Any], problems: pd.DataFrame) -> list[PatientFlag]:
-    """Warnings first: problems of stages, what is unusual about the crop, flags of SUV; then assumptions."""
-    flags = [
-        PatientFlag(
-            str(row["stage"]), f"{without_dates(str(row['problem']))}: {row['consequence']}", warning=True
-        )
-        for row in problems.to_dict("records")
-    ]
-    told = {str(row["problem"]) for row in problems.to_dict("records")}
-    flags += [
-        PatientFlag("crop", text, warning=True) for text in crop.split("; ") if text and text not in told
-    ]
-    for key, warning in (("flags", True), ("assumptions", False)):
-        texts = [str(text) for text in suv.get(key) or () if str(text) not in told]
-        flags += [PatientFlag("suv", without_dates(text), warning) for text in texts]
-    return flags
 
 
 def _suv_facts(suv: dict[str, Any]) -> list[tuple[str, str]]:

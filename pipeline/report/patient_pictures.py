@@ -12,7 +12,6 @@ import numpy.typing as npt
 from pipeline.report import slices
 from pipeline.report.mask_classes import CLASS_COLOURS, Labels, class_colour
 from pipeline.report.slices import Example, Mask
-from pipeline.store.attributes import Rows
 
 LONGEST = 250
 """Pixels of the longest side of a slice."""
@@ -28,8 +27,6 @@ PLANES = ("axial", "coronal", "sagittal")
 SHOWN_AXES = {"axial": (1, 2), "coronal": (0, 2), "sagittal": (0, 1)}
 """Plane → the volume's axes (z, y, x) along its rows and columns."""
 OUT_OF_PLANE = {"axial": 0, "coronal": 1, "sagittal": 2}
-ENDS = (("F", "H"), ("A", "P"), ("R", "L"))
-"""Letters at index 0 and at the end of z, y and x where each grows towards the head, the back, the left."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def draw_picture(example: Example, sides: tuple[tuple[str, str], ...], path: Pat
 
     Args:
         example: Images and contours without margin.
-        sides: Letters at both ends of z, y and x, as :func:`side_letters` gives them.
+        sides: Letters at both ends of z, y and x, as :func:`pipeline.volumes.sides.side_letters` gives them.
         path: The file.
     """
     from PIL import Image
@@ -115,22 +112,6 @@ def draw_picture(example: Example, sides: tuple[tuple[str, str], ...], path: Pat
         mask is not None and bool(mask.any()) for mask in (example.manual, example.predicted)
     )
     return PatientPicture(path.name, width, y - GAP, tuple(panels), high, manual, predicted)
-
-
-def side_letters(direction: Rows) -> tuple[tuple[str, str], ...]:
-    """Letters at index 0 and at the end of z, y and x: F and H, A and P, R and L.
-
-    Empty where an axis lies more than 45 degrees off.
-
-    Args:
-        direction: 3×3, columns are the unit vectors (LPS) of the x, y and z axes.
-    """
-    letters = []
-    for axis, (first, last) in zip((2, 1, 0), ENDS, strict=True):
-        along = float(direction[axis][axis])
-        known = ("", "") if abs(along) < 0.7072 else (first, last)
-        letters.append(known if along > 0 else known[::-1])
-    return tuple(letters)
 
 
 def _planes(example: Example) -> tuple[str, ...]:

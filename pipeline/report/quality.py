@@ -13,14 +13,17 @@ from pipeline.report.mask_classes import Labels
 from pipeline.report.outliers import MEASURES, rank_outliers
 from pipeline.report.page import ReportContent
 from pipeline.report.page_table import Table
-from pipeline.report.patient_pictures import PatientPicture, draw_picture, side_letters
-from pipeline.report.patient_volumes import ViewedCrop, write_volumes
+from pipeline.report.patient_flags import PatientFlags, patient_flags, worst_first
+from pipeline.report.patient_pictures import PatientPicture, draw_picture
+from pipeline.report.patient_volumes import write_volumes
 from pipeline.report.qc_tables import read_json
 from pipeline.report.sections import StudyResults
 from pipeline.report.style import FigureCanvas
-from pipeline.store.crops import Crop, read_crop, read_status
+from pipeline.report.suv_histograms import SuvHistograms, draw_suv_histograms
+from pipeline.report.viewed_volumes import viewed_volumes
+from pipeline.store.crops import Crop, read_crop
 from pipeline.tables.parquet import read_frame
-from pipeline.volumes.grids import sub_grid
+from pipeline.volumes.sides import side_letters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,21 +44,50 @@ def quality(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -
     dice = _dice(study, model)
     folder, rows = canvas.folder.parent / PATIENTS, []
     folder.mkdir(parents=True, exist_ok=True)
+    histograms = SuvHistograms()
     for patient_id in stored:
         mask = slices.predicted_mask(job.folds(model), patient_id, study.splits) if model else None
         path = job.results / "crops" / f"{patient_id}.zarr"
         crop = read_crop(path)
         content.pictures[patient_id] = _picture(study, crop, mask, folder)
+        _add_histogram(histograms, crop, read_json(job.results / "suv" / patient_id / "suv.json"))
         alignment = read_json(job.results / "registration" / patient_id / "quality.json")
         rows.append(
-            {"patient_id": patient_id, "problem": read_status(path).problem, **crop_measures(crop)}
+            {"patient_id": patient_id, **crop_measures(crop)}
             | {name: alignment.get(key) for name, key in ALIGNMENT.items()}
             | {"dice": dice.get(patient_id)}
         )
     table = _table(rows)
     content.patient_pages = {patient_id: f"{PATIENTS}/{patient_id}.html" for patient_id in stored}
-    content.flags = {str(patient_id): str(text) for patient_id, text in table["flags"].items()}
+    content.flags = worst_first(_flags(study, table))
+    table = table.loc[list(content.flags)].assign(flags=[_worded(flags) for flags in content.flags.values()])
     content.add_table("crops", Table("Crops, outliers first", table.reset_index(), _on_page(table)))
+    content.add_figure("suv_by_scanner", draw_suv_histograms(histograms, canvas))
+
+
+def _add_histogram(histograms: SuvHistograms, crop: Crop, suv: dict[str, Any]) -> None:
+    """Add a patient's PET by scanner; nothing of a patient without a PET in SUV."""
+    if "pet" in crop.attributes.channels and suv:
+        pet = crop.image[crop.attributes.channels.index("pet")]
+        histograms.add(str(suv.get("scanner") or ""), pet[crop.inside > 0])
+
+
+def _flags(study: StudyResults, table: pd.DataFrame) -> dict[str, PatientFlags]:
+    """What has to be known of each patient of the table of crops."""
+    import pandas as pd
+
+    problems = pd.read_csv(study.job.results / "problems.csv", keep_default_na=False, dtype=str)
+    flags = {}
+    for patient_id, unusual in table["flags"].items():
+        rows = problems[problems["patient_id"] == patient_id].to_dict("records")
+        suv = read_json(study.job.results / "suv" / str(patient_id) / "suv.json")
+        flags[str(patient_id)] = patient_flags(rows, suv, filter(None, str(unusual).split("; ")))
+    return flags
+
+
+def _worded(flags: PatientFlags) -> str:
+    """The reasons in one text."""
+    return "; ".join(f"{flag.severity}, {flag.stage}: {flag.text}" for flag in flags.reasons)
 
 
 def _picture(study: StudyResults, crop: Crop, mask: Labels | None, folder: Path) -> PatientPicture:
@@ -64,14 +96,8 @@ def _picture(study: StudyResults, crop: Crop, mask: Labels | None, folder: Path)
     example = slices.example_of(crop, mask, patient_id)
     scanned = settings.cohort.source in ("dicom", "nifti")
     sides = side_letters(crop.attributes.direction) if scanned else (("", ""),) * 3
-    if settings.report.viewer == "crop" and crop.image.shape[1] > 1:
-        inner = slices.without_margin(crop.image.shape[1:], crop.attributes.margin)
-        grid = sub_grid(crop.attributes.grid(crop.image.shape), (inner[0], inner[1], inner[2]))
-        masks = {"manual": example.manual, "predicted": example.predicted}
-        drawn = {name: labels for name, labels in masks.items() if labels is not None and labels.any()}
-        images = {name: image for name, image in example.images.items() if name in ("ct", "pet")}
-        if images:
-            write_volumes(ViewedCrop(images, drawn, grid, slices.focus(example)), folder / f"{patient_id}.js")
+    if (volumes := viewed_volumes(study.job, crop, example)) is not None:
+        write_volumes(volumes, folder / f"{patient_id}.js")
     return draw_picture(example, sides, folder / f"{patient_id}.png")
 
 
@@ -97,7 +123,7 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
     frame = pd.DataFrame(rows).set_index("patient_id")
     measured = [name for name in MEASURES if name in frame and frame[name].notna().any()]
-    return rank_outliers(frame[["problem", *measured]].astype(dict.fromkeys(measured, float)))
+    return rank_outliers(frame[measured].astype(float))
 
 
 def _on_page(table: pd.DataFrame) -> pd.DataFrame:

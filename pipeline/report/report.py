@@ -17,6 +17,7 @@ from pipeline.report import (
     sections,
     slices,
 )
+from pipeline.report.bundle import packed_bundle
 from pipeline.report.checklist import StudyKind, tripod_ai
 from pipeline.report.job import ReportJob, provenance
 from pipeline.report.page import ReportContent, Texts, render
@@ -86,6 +87,7 @@ def _write(job: ReportJob, out: Path) -> None:
     if (radiomics := _radiomics_kind(study, external=external)) is not None:
         content.add_table("clear", Table("CLEAR, item by item", clear(radiomics)))
         content.add_table("metrics_score", Table("METRICS, item by item", metrics_items(radiomics)))
+    content.bundle = packed_bundle(job.bundle)
     _write_tables(content, out / "tables")
     survival = not content.no_survival_reason
     (out / "references.bib").write_text(bibliography(job.settings, survival=survival), encoding="utf-8")

@@ -126,20 +126,12 @@ def cohort(study: StudyResults, canvas: FigureCanvas, content: ReportContent) ->
     content.add_figure("flow", flow.draw_flow(counted, canvas))
     patients = tables.cohort_table(study.cohort, job.settings.cohort.time_unit)
     content.add_table("cohort", Table("Patients", patients))
-    content.add_table("problems", problem_table(problems))
+    for name, table in flow.problem_tables(problems).items():
+        content.add_table(name, table)
     content.resampled = resampled_unit(study.cohort)
     content.facts = head.facts(study)
     content.verdict = head.study_verdict(study, counted)
     content.new_patient = head.new_patient(job)
-
-
-def problem_table(problems: pd.DataFrame) -> Table:
-    """Patients with problems, by severity: those left out first, then those used with a warning."""
-    left_out = problems["state"].eq("excluded")
-    counted = [problems.loc[rows, "patient_id"].nunique() for rows in (left_out, ~left_out)]
-    note = f"{counted[0]} left out, which come first; {counted[1]} with a warning."
-    ordered = problems.assign(_used=~left_out).sort_values(["_used", "patient_id"], kind="stable")
-    return Table("Patients with problems", ordered.drop(columns="_used"), note=note)
 
 
 def survival(study: StudyResults, canvas: FigureCanvas, content: ReportContent) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.forests import Estimate, sets_in
-from pipeline.report.formatting import TimeAxis, format_p_relation, is_known
+from pipeline.report.formatting import TimeAxis, format_interval, format_p_relation, is_known
 from pipeline.report.job import ReportJob
 from pipeline.report.style import COLOURS, FAINT, WIDTH, FigureCanvas
 
@@ -23,9 +23,16 @@ def group_name(group: int, count: int) -> str:
 
 def value_of(metrics: pd.DataFrame, model: str, which: str, metric: str) -> float | None:
     """A metric's value, or None where it is missing or not finite."""
+    estimate = estimate_of(metrics, model, which, metric)
+    return estimate.value if is_known(estimate.value) else None
+
+
+def estimate_of(metrics: pd.DataFrame, model: str, which: str, metric: str) -> Estimate:
+    """A metric's value with its interval; NaN where it is missing."""
     rows = metrics[(metrics["model"] == model) & (metrics["set"] == which) & (metrics["metric"] == metric)]
-    value = float(rows["value"].iloc[0]) if len(rows) else None
-    return value if is_known(value) else None
+    if rows.empty:
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    return Estimate(*(float(rows[column].iloc[0]) for column in ("value", "ci_low", "ci_high")))
 
 
 def draw_kaplan_meier(
@@ -33,11 +40,12 @@ def draw_kaplan_meier(
 ) -> str | None:
     """Kaplan–Meier curves of the headline model's risk groups, numbers at risk below, a panel per set.
 
-    All panels have one axis of time. Where fewer than a tenth of a group are at risk, its curve is thin and grey.
+    All panels have one axis of time. A panel whose groups were not cross-validated has the hazard ratio of the
+    highest against the lowest group. Where fewer than a tenth of a group are at risk, its curve is thin and grey.
 
     Args:
         curves: `km.csv`.
-        metrics: `metrics.csv`, for the log-rank p-values.
+        metrics: `metrics.csv`, for log-rank p-values and hazard ratios.
         job: The study.
         canvas: Saves the figure.
 
@@ -60,6 +68,7 @@ def draw_kaplan_meier(
         logrank = value_of(metrics, model, name, "logrank_p")
         test = "" if logrank is None else f", log-rank p {format_p_relation(logrank)}"
         axes[0, column].set_title(f"{name.capitalize()}{test}")
+        _write_hazard_ratio(axes[0, column], estimate_of(metrics, model, name, "hazard_ratio"), count)
         _at_risk_panel(axes[1, column], part, count, time_axis, ticks)
     figure.tight_layout()
     return canvas.save(figure, f"kaplan_meier_{model}")
@@ -78,6 +87,16 @@ def _survival_panel(axis: Any, part: pd.DataFrame, count: int, time_axis: TimeAx
     axis.set(ylim=(0, 1.02), ylabel="Event-free probability")
     axis.set_xlim(left=0)
     axis.legend(loc="best", fontsize=8)
+
+
+def _write_hazard_ratio(axis: Any, ratio: Estimate, count: int) -> None:
+    """The hazard ratio in the lower left corner, which curves that begin at 1 leave free; nothing without one."""
+    if not is_known(ratio.value):
+        return
+    groups = "high to low risk" if count == 2 else "highest to lowest risk"
+    text = f"Hazard ratio {format_interval(ratio.value, ratio.low, ratio.high, 2)}, {groups}"
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
+    axis.text(0.02, 0.03, text, transform=axis.transAxes, fontsize=8, va="bottom", bbox=box)
 
 
 def well_followed(curve: pd.DataFrame) -> int:

@@ -98,9 +98,9 @@ class ReportSettings(Section):
     """What the report shows."""
 
     examples: int = Field(6, ge=1, le=24, description="Number of patients shown with slices and contours.")
-    viewer: Literal["off", "crop"] = Field(
+    viewer: Literal["off", "crop", "full"] = Field(
         "crop",
-        description="Whether each patient's page holds the crop as volumes for a viewer (`crop`), or pictures only "
-        "(`off`). A head in three dimensions can be recognised as a face: `off` where crops show one and the "
-        "report is passed on.",
+        description="Whether each patient's page holds volumes for a viewer, of the crop (`crop`) or of the whole scan "
+        "in voxels of 3 mm or more (`full`), or pictures only (`off`). A head in three dimensions can be recognised as "
+        "a face: `off` where the images show one and the report is passed on.",
     )

@@ -81,3 +81,8 @@ class BundleSettings(Section):
         description="Threshold of predicted masks: a voxel whose tumour probability, averaged over folds, is "
         "not below it belongs to the tumour.",
     )
+    in_report: bool = Field(
+        False,
+        description="Whether the report packs the bundle too, and prints its identity and its model card. "
+        "Otherwise only `snakemake bundle` packs one, and the report does not know of it.",
+    )

@@ -118,7 +118,7 @@ def rules_without_jobs(study: Study) -> frozenset[str]:
         (study.uses_radiomics and bool(study.settings.contour_networks()), ("radiomics_predicted",)),
         (study.uses_stability, ("stability_patient", "stability")),
         (bool(study.settings.deep_sources()), ("cross_splits", "train_cross")),
-        # Only whoever names it as a target packs a bundle.
-        (False, ("bundle",)),
+        # Else only whoever names it as a target packs a bundle.
+        (study.settings.bundle.in_report, ("bundle",)),
     )
     return frozenset(rule for has_jobs, rules in rules_of if not has_jobs for rule in rules)

@@ -10,14 +10,15 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = {"errors", "provenance", "console", "attempts", "spread"}
+BASE = {"errors", "module_facts", "provenance", "console", "attempts", "spread"}
 DATA = BASE | {"settings", "tables"}
 IMAGES = DATA | {"volumes"}
 
 # Room → rooms it may import (beside itself), from docs/architecture.md.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "provenance": set(),
+    "module_facts": set(),
+    "provenance": {"module_facts"},
     "attempts": set(),
     "console": {"errors", "provenance", "attempts"},
     "spread": {"errors", "console"},
@@ -42,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "ensemble": DATA | {"metrics"},
     "report": IMAGES | {"metrics", "store"},
     "workflow": DATA | {"planning"},
+    "pictures": DATA | {"workflow", "planning", "dicom"},
     "check": IMAGES | {"workflow", "planning", "dicom", "radiomics"},
     "deploy": IMAGES
     | {

@@ -13,9 +13,10 @@ import pytest
 
 from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.covariate_shift import StageFolders
+from pipeline.deploy.estimate import FoldRange, MemberScores, PatientCurve, RiskEstimate, estimate_risk
 from pipeline.deploy.flags import Flag
-from pipeline.deploy.outputs import mask_on_image, write_prediction
-from pipeline.deploy.predict import MemberScores, Prediction, RiskEstimate, estimate_risk
+from pipeline.deploy.outputs import PageOptions, mask_on_image, write_prediction
+from pipeline.deploy.predict import Prediction
 from pipeline.settings.dicom import ContourSettings
 from pipeline.store.attributes import CropAttributes
 from pipeline.store.crops import Crop, read_crop, write_crop
@@ -24,6 +25,9 @@ from pipeline.volumes.volume import Grid, Volume
 from tests.deploy.synthetic_bundle import CODE, HOSTILE, IDENTITY, make_manifest
 
 SHAPE, MARGIN = (16, 20, 24), 3
+CURVE = PatientCurve(
+    np.array([0.0, 500.0, 900.0]), np.array([1.0, 0.7, 0.4]), np.array([[1.0, 0.8, 0.5], [1.0, 0.6, 0.3]])
+)
 CT = Grid((40, 50, 60), (2.5, 2.0, 2.0), (-60.0, -50.0, -45.0))
 
 
@@ -49,6 +53,7 @@ INPUTS = {
                   "volume_mask_ml": 3.8062}],
         "volume_ml": {"ct": 3.8062},
     },
+    "scan_dates": {},
     "software": {"version": "9.9", "code": CODE, "python": "3.12.1", "libraries": {"numpy": "2.0"}},
 }  # fmt: skip
 
@@ -84,7 +89,12 @@ def prediction(tmp_path: Path) -> Prediction:
         folder / "convert" / "p", folder / "suv" / "p", folder / "r" / "p", folder / "crops/p.zarr"
     )
     return Prediction(
-        "p", RiskEstimate(0.25, 0.1, 56.0, 2, {365.25: 0.7, 1000.0: math.nan}), {HOSTILE: 0.5},
+        "p",
+        RiskEstimate(
+            0.25, 0.1, 56.0, 2, {365.25: 0.7, 1000.0: math.nan}, FoldRange(51.0, 62.0),
+            {365.25: FoldRange(0.6, 0.8), 1000.0: FoldRange(math.nan, math.nan)}, CURVE,
+        ),
+        {HOSTILE: 0.5},
         {"linear": 0.25}, probability.astype(np.float32), "none", {"suvmax": 7.0, HOSTILE: 1.0},
         (Flag("warning", HOSTILE, HOSTILE), Flag("note", "SUV", "half-life assumed")), folders, INPUTS,
     )  # fmt: skip
@@ -178,6 +188,16 @@ def test_files(prediction: Prediction, tmp_path: Path) -> None:
     assert content["mask_ml"] == pytest.approx(mask.array.sum() * CT.voxel_ml())
     page = (tmp_path / "out" / "report.html").read_text()
     assert "script" not in Reader(page).tags and "{{ 7 * 7 }}" in page and page.count("&lt;script&gt;") >= 5
+    # What the folds say apart stands beside every number, and in the file.
+    assert "single folds say 51 to 62 %" in page and "0.700 (folds 0.60 to 0.80)" in page
+    assert content["percentile_of_folds"] == {"low": 51.0, "high": 62.0}
+    assert content["survival_of_folds"]["1000"] == {"low": None, "high": None}
+    curve = {"days": [0, 500, 900], "mean": [1, 0.7, 0.4], "low": [1, 0.6, 0.3], "high": [1, 0.8, 0.5]}
+    assert content["survival_curve"] == curve
+    # Who was asked about, and whether the model may be asked, stand before any number.
+    assert page.index("<h2>Who") < page.index("<h2>May the model") < page.index("<h2>Warnings")
+    assert content["verdict"]["answer"] == "doubtful" and 'class="verdict doubtful"' in page
+    assert "not compared with an expected one" in page
     # A warning stands above the number that it doubts, a note below.
     assert page.index("<h2>Warnings") < page.index("<h2>Prediction") < page.index("<h2>Notes")
     assert "Survival at 1 year<" in page and "Survival at 2.74 years<" in page and " days" not in page
@@ -188,10 +208,25 @@ def test_files(prediction: Prediction, tmp_path: Path) -> None:
         assert text in page, text
     assert f"<code>{IDENTITY}</code>" in page
     assert "<summary>Model card</summary><pre>card &lt;script&gt;" in page
-    assert "not known" in page and "1 warning:" in page and "data:image/png;base64," in page
+    assert "not known" in page and "With doubt: 1 warning (" in page
+    assert page.count("data:image/png;base64,") == 2, "three planes, and the survival curve"
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "mask_ct.nii.gz", "prediction.json", "report.html",
     ]  # fmt: skip
+
+
+def test_dates_and_the_expected_bundle_stand_where_they_were_asked_for(
+    prediction: Prediction, tmp_path: Path
+) -> None:
+    manifest = make_manifest(shape=SHAPE, source="nifti")
+    (tmp_path / "MODEL_CARD.md").write_text("card")
+    dated = replace(prediction, inputs={**INPUTS, "scan_dates": {"pet": "2017-08-23"}}, flags=())
+    write_prediction(
+        Bundle(tmp_path, manifest, IDENTITY), dated, tmp_path / "out", PageOptions(expected=True)
+    )
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "; PET of 2017-08-23" in page and "the one that was expected" in page
+    assert 'class="verdict yes"' in page and "40 development patients make plausible" in page
 
 
 def test_without_risk_the_page_shows_masks_and_labels_alone(prediction: Prediction, tmp_path: Path) -> None:

@@ -37,3 +37,18 @@ def test_flow_without_folds_says_who_was_trained_on(job: ReportJob) -> None:
     assert (once.training, once.external) == ("4 training, 2 validation", "predicted by the model")
     thrice = flow.flow_of(cohort, problems, Splits((fold,) * 3, ("E1", "E2"), 1))
     assert thrice.external == "predicted by 3 runs"
+
+
+def test_who_was_left_out_stands_apart_from_who_was_used_with_a_warning() -> None:
+    rows = [
+        ("B", "crop", "warned"),
+        ("A", "suv", "excluded"),
+        ("A", "index", "warned"),
+        ("C", "suv", "warned"),
+    ]
+    problems = pd.DataFrame(rows, columns=["patient_id", "stage", "state"]).assign(
+        problem="p", consequence="c"
+    )
+    tables = flow.problem_tables(problems)
+    assert list(tables["problems"].frame["patient_id"]) == ["A", "A"]
+    assert list(tables["warnings"].frame["patient_id"]) == ["B", "C"]

@@ -24,7 +24,6 @@ def test_modified_z_by_hand() -> None:
 def test_problems_and_outliers_come_first() -> None:
     facts = pd.DataFrame(
         {
-            "problem": ["", "", "the crop holds 50% of the lesion", "", "", ""],
             "overlap": [0.90, 0.91, 0.20, 0.92, 0.99, 0.30],
             "lesion_ml": [10.0, 11.0, 12.0, 9.0, 10.0, 10.5],
         },
@@ -32,7 +31,7 @@ def test_problems_and_outliers_come_first() -> None:
     )
     order = rank_outliers(facts)
     assert list(order.index[:2]) == ["c", "f"]
-    assert order.loc["c", "flags"] == "the crop holds 50% of the lesion; Overlap 0.200 is low"
+    assert order.loc["c", "flags"] == "Overlap 0.200 is low"
     assert order.loc["f", "flags"] == "Overlap 0.300 is low"
     # Only a low overlap counts.
     assert order.loc["e", "flags"] == ""
@@ -40,11 +39,11 @@ def test_problems_and_outliers_come_first() -> None:
 
 def test_far_in_standard_deviations_is_not_enough() -> None:
     """Images of a phantom: all but one imaged in full, one by 98.5 %; and one by 80 %."""
-    facts = pd.DataFrame({"problem": [""] * 9, "imaged": [1.0] * 7 + [0.985, 0.8]}, index=list("abcdefghi"))
+    facts = pd.DataFrame({"imaged": [1.0] * 7 + [0.985, 0.8]}, index=list("abcdefghi"))
     order = rank_outliers(facts)
     assert order.index[0] == "i" and order.loc["i", "flags"] == "Imaged 0.800 is low"
     assert order.loc["h", "flags"] == ""
     # A factor on a logarithmic scale: of 3 and 30 mL among lesions of 10 mL, 6 mL is none.
     lesions = [10.0] * 20 + [6.0, 3.0, 30.0]
-    flagged = rank_outliers(pd.DataFrame({"problem": [""] * 23, "lesion_ml": lesions}))["flags"]
+    flagged = rank_outliers(pd.DataFrame({"lesion_ml": lesions}))["flags"]
     assert set(flagged[flagged != ""].index) == {21, 22}

@@ -13,9 +13,10 @@ import pytest
 
 from pipeline.provenance import file_sha256
 from pipeline.report import patient_pictures, patient_volumes
-from pipeline.report.patient_pictures import GREYS, draw_picture, side_letters
+from pipeline.report.patient_pictures import GREYS, draw_picture
 from pipeline.report.patient_volumes import ViewedCrop, write_volumes
 from pipeline.report.slices import Example
+from pipeline.volumes.sides import side_letters
 from pipeline.volumes.volume import Grid
 
 
@@ -27,15 +28,6 @@ def example(shape: tuple[int, int, int] = (4, 8, 10)) -> Example:
     predicted[2, 3:5, 4:6] = 1
     # Voxels of 2 mm along z, 1 mm along y and x: 8 mm, 8 mm, 10 mm.
     return Example("A1", {"pet": image, "ct": image}, manual, predicted, "", (1.0, 2.0))
-
-
-def test_letters_follow_the_axes() -> None:
-    """LPS: x grows to the left, y to the back, z to the head."""
-    assert side_letters(((1, 0, 0), (0, 1, 0), (0, 0, 1))) == (("F", "H"), ("A", "P"), ("R", "L"))
-    turned = side_letters(((-1, 0, 0), (0, 1, 0), (0, 0, -1)))
-    assert turned == (("H", "F"), ("A", "P"), ("L", "R"))
-    oblique = side_letters(((0.6, 0, 0.8), (0, 1, 0), (-0.8, 0, 0.6)))
-    assert oblique == (("", ""), ("A", "P"), ("", ""))
 
 
 def test_picture_is_true_to_scale_with_contours(tmp_path: Path) -> None:

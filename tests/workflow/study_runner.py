@@ -20,7 +20,8 @@ def copy_house(target: Path) -> Path:
     for name in PARTS:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+            # Compiled files, too: a run need not compile again. What another run is writing has a name of its own.
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("*.pyc.*", "*.json.*"))
         else:
             shutil.copyfile(source, target / name)
     return target

@@ -16,12 +16,6 @@ from pipeline.workflow.study import load_study
 from study_runner import ROOT, tiny_config, tiny_rows
 
 
-def forget_code() -> None:
-    """Have the code read again."""
-    for cached in (provenance._parse, provenance._tree_text, provenance._imports, provenance._places_beside):
-        cached.cache_clear()
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -34,9 +28,9 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the package that digests are taken of."""
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
-    forget_code()
+    provenance.forget_code()
     yield tmp_path / "pipeline"
-    forget_code()
+    provenance.forget_code()
 
 
 def dependencies(**changes: Any) -> Dependencies:
@@ -84,7 +78,7 @@ def test_every_section_and_key_of_the_table_exists(here: Path) -> None:
 
 def test_code_of_a_network_is_that_of_its_own_kind(here: Path, code: Path) -> None:
     def digests() -> dict[str, str]:
-        forget_code()
+        provenance.forget_code()
         study = dependencies(**EVERYTHING)
         names = ("deepmts", "hecktor")
         return {name: study.on("train_fold")["code"](SimpleNamespace(model=name)) for name in names}
@@ -137,7 +131,7 @@ def test_an_edited_network_explanation_stability_or_style_sheet_changes_that_cod
         "report/templates/style.css",
     ):  # fmt: skip
         edit(code / path)
-        forget_code()
+        provenance.forget_code()
         digests.add(dependencies(**EVERYTHING).code_of_results())
     assert len(digests) == 5
 
@@ -146,7 +140,7 @@ def test_code_of_stages_that_a_study_does_not_have_changes_nothing(here: Path, c
     before = dependencies().code_of_results()
     for path in ("nets/hecktor.py", "explain/explain_model.py", "phantoms/disks.py", "deploy/predict.py"):
         edit(code / path)
-    forget_code()
+    provenance.forget_code()
     assert dependencies().code_of_results() == before
 
 

@@ -122,7 +122,7 @@ def test_a_bundle_holds_no_hazard_and_gives_the_mask_alone(study: Study, tmp_pat
     assert all(fold.hazard is None and fold.scale is None for fold in member.folds)
     patient = json.loads((study.results / "splits.json").read_text())["folds"][1]["test"][0]
     nothing = pd.DataFrame(index=pd.Index([patient], name="patient_id"))
-    inputs = NetworkInputs(study.results / "crops" / f"{patient}.zarr", nothing)
+    inputs = NetworkInputs(study.results / "crops" / f"{patient}.zarr", nothing, ())
     bundle = Bundle(tmp_path, make_manifest(), identity="0" * 64)
     result = run_network(bundle, member.folds[1], inputs, ComputeOptions("cpu"))
     assert result.risk is None and result.survival is None and result.labels == {}

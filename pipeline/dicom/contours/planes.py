@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.dicom.contours.polygons import widest_holders
 from pipeline.errors import ContourError
 from pipeline.volumes.volume import FloatArray
 
@@ -22,6 +23,11 @@ GAP_FACTOR = 1.5
 TWICE_SLICES = 0.3
 """Planes closer than this may be one plane stored twice."""
 
+HOLE_MM = 0.5
+"""A hole may be stored this far beside the plane of its outline."""
+SAME_OUTLINE_PIXELS = 1.0
+"""A contour that is nowhere further inside another one repeats it, and is no hole."""
+
 
 @dataclass(frozen=True)
 class Planes:
@@ -34,6 +40,8 @@ class Planes:
         polygons: Per plane its contours, each (n, 2): x and y index.
         step: Usual distance of planes, in slices.
         gaps: Places where planes are missing in between.
+        beside: Contours that lie within the outline of a plane much closer than planes usually are, and yet too far
+            beside it for a hole of it.
     """
 
     positions: FloatArray
@@ -42,6 +50,7 @@ class Planes:
     polygons: tuple[tuple[FloatArray, ...], ...]
     step: float
     gaps: int
+    beside: int = 0
 
 
 def group_planes(contours: Sequence[FloatArray], slice_mm: float) -> Planes:
@@ -67,11 +76,42 @@ def group_planes(contours: Sequence[FloatArray], slice_mm: float) -> Planes:
     first = np.flatnonzero(np.diff(heights[order], prepend=-np.inf) > tolerance)
     groups = np.split(order, first[1:])
     positions = np.array([float(heights[group].mean()) for group in groups])
-    polygons = tuple(tuple(contours[i][:, :2] for i in group) for group in groups)
-    return _with_slabs(positions, polygons, MAX_PLANE_GAP_MM / slice_mm)
+    polygons = [tuple(contours[i][:, :2] for i in group) for group in groups]
+    widest = MAX_PLANE_GAP_MM / slice_mm
+    plain = _with_slabs(positions, tuple(polygons), widest, 0)
+    return _with_holes(plain, widest, HOLE_MM / slice_mm)
 
 
-def _with_slabs(positions: FloatArray, polygons: tuple[tuple[FloatArray, ...], ...], widest: float) -> Planes:
+def _with_holes(planes: Planes, widest: float, nearest: float) -> Planes:
+    """Planes, with holes that are stored a little beside the plane of their outline put on it.
+
+    Left where they are, a hole would be a plane of its own that adds to the solid. Planes that are close together
+    everywhere are left alone: on these a lesion ends in contours ever smaller.
+
+    Args:
+        planes: As they are stored.
+        widest: Planes further apart than this are never joined (slices).
+        nearest: How far beside its outline a hole may lie (slices).
+    """
+    apart = np.flatnonzero(np.diff(planes.positions) > min(TWICE_SLICES, planes.step / 3)) + 1
+    moved: list[list[FloatArray]] = [[] for _ in planes.polygons]
+    beside = 0
+    for cluster in np.split(np.arange(len(planes.polygons)), apart):
+        plane = [number for number in cluster for _ in planes.polygons[number]]
+        contours = [polygon for number in cluster for polygon in planes.polygons[number]]
+        holders = range(len(plane)) if len(cluster) == 1 else widest_holders(contours, SAME_OUTLINE_PIXELS)
+        for contour, own, holder in zip(contours, plane, holders, strict=True):
+            near = abs(planes.positions[own] - planes.positions[plane[holder]]) <= nearest
+            moved[plane[holder] if near else own].append(contour)
+            beside += not near
+    filled = [number for number, own in enumerate(moved) if own]
+    polygons = tuple(tuple(moved[number]) for number in filled)
+    return _with_slabs(planes.positions[filled], polygons, widest, beside)
+
+
+def _with_slabs(
+    positions: FloatArray, polygons: tuple[tuple[FloatArray, ...], ...], widest: float, beside: int
+) -> Planes:
     """Planes with slabs that reach half way to neighbours no further than the widest gap (slices)."""
     distances = np.diff(positions)
     close = distances[distances <= max(widest, 1.0 + 1e-6)]
@@ -80,7 +120,7 @@ def _with_slabs(positions: FloatArray, polygons: tuple[tuple[FloatArray, ...], .
     half = np.where(joined, distances / 2, step / 2)
     lower = positions - np.concatenate([[step / 2], half])
     upper = positions + np.concatenate([half, [step / 2]])
-    return Planes(positions, lower, upper, polygons, step, gaps=int((~joined).sum()))
+    return Planes(positions, lower, upper, polygons, step, int((~joined).sum()), beside)
 
 
 def is_joined(distance: float, step: float) -> bool:

@@ -99,6 +99,29 @@ def _distances_to_edges(points: FloatArray, polygon: FloatArray) -> FloatArray:
     return least
 
 
+def widest_holders(polygons: Sequence[FloatArray], margin: float) -> list[int]:
+    """For each polygon (n, 2) the number of the widest one that it is a hole or an island in; its own if of none.
+
+    Args:
+        polygons: Of planes that lie close together.
+        margin: One that is nowhere further inside the other's outline is the same outline drawn again.
+    """
+    low = np.array([polygon.min(axis=0) for polygon in polygons]).reshape(-1, 2)
+    high = np.array([polygon.max(axis=0) for polygon in polygons]).reshape(-1, 2)
+    extent = (high - low).prod(axis=1)
+    holders = []
+    for number, polygon in enumerate(polygons):
+        around = ((low <= low[number]) & (high >= high[number])).all(axis=1)
+        around[number] = False
+        holding = [
+            i
+            for i in np.flatnonzero(around)
+            if _inside(polygon, polygons[i]) and _distances_to_edges(polygon, polygons[i]).max() > margin
+        ]
+        holders.append(max(holding, key=lambda i: (extent[i], -i), default=number))
+    return holders
+
+
 def _inside(polygon: FloatArray, other: FloatArray) -> bool:
     # Several corners are asked, because one may lie on the other's edge.
     corners = polygon[:: max(1, len(polygon) // 5)]

@@ -246,29 +246,19 @@ def _match_warnings(roi: Roi, match: ImageMatch, image: ImageSeries) -> list[str
 def _shape_warnings(roi: Roi, match: ImageMatch, image: ImageSeries, rasterised: Rasterised) -> list[str]:
     """Warnings about contours that were left out, lie outside, cross, or do not fit the slices."""
     name, modality = f"ROI {roi.label!r}", match.modality.upper()
-    planes, crossing = rasterised.planes, rasterised.crossing_planes
+    planes = rasterised.planes
     warnings = []
     if roi.skipped:
         warnings.append(f"{name}: contours were left out{_skipped_types(roi)}")
     if rasterised.outside_share > 1e-3:
         percent = 100 * rasterised.outside_share
         warnings.append(f"{name}: {percent:.1f} % of its volume lies outside the image")
-    if crossing:
-        warnings.append(f"{name}: contours cross each other or themselves on {crossing} planes (XOR taken)")
-    if planes.gaps:
-        warnings.append(f"{name}: planes are missing in {planes.gaps} places; nothing was filled in there")
+    warnings += _plane_warnings(name, rasterised)
     share = share_on_slices(image.grid, roi.contours)
     if share < 1 or abs(planes.step - 1) > 0.05:
         warnings.append(
             f"{name}: {100 * share:.0f} % of contours lie on slices of the {modality}, planes are "
             f"{planes.step:.2f} slices apart; voxels count by the volume the contours enclose"
-        )
-    if rasterised.repeated:
-        warnings.append(f"{name}: {rasterised.repeated} contours repeat another one and were counted once")
-    if rasterised.hollow_planes:
-        warnings.append(
-            f"{name}: on {rasterised.hollow_planes} planes holes or overlaps take away more than half of "
-            "the outer contours' area"
         )
     difference = _mask_difference_percent(rasterised, image)
     if rasterised.mask.any() and difference is not None and abs(difference) >= MASK_DIFFERENCE_PERCENT:
@@ -278,4 +268,27 @@ def _shape_warnings(roi: Roi, match: ImageMatch, image: ImageSeries, rasterised:
         )
     if not rasterised.mask.any():
         warnings.append(f"{name} fills no voxel of the {modality} by more than half")
+    return warnings
+
+
+def _plane_warnings(name: str, rasterised: Rasterised) -> list[str]:
+    """Warnings about planes that are missing, and contours that cross, repeat or cancel each other."""
+    crossing, planes = rasterised.crossing_planes, rasterised.planes
+    warnings = []
+    if crossing:
+        warnings.append(f"{name}: contours cross each other or themselves on {crossing} planes (XOR taken)")
+    if planes.gaps:
+        warnings.append(f"{name}: planes are missing in {planes.gaps} places; nothing was filled in there")
+    if planes.beside:
+        warnings.append(
+            f"{name}: {planes.beside} contours lie within the outline of a plane much closer than its planes are to "
+            "each other; they count as parts of the solid, and may be holes"
+        )
+    if rasterised.repeated:
+        warnings.append(f"{name}: {rasterised.repeated} contours repeat another one and were counted once")
+    if rasterised.hollow_planes:
+        warnings.append(
+            f"{name}: on {rasterised.hollow_planes} planes holes or overlaps take away more than half of "
+            "the outer contours' area"
+        )
     return warnings

@@ -26,25 +26,41 @@
       sagittalNoseLeft: true, isRadiologicalConvention: true });
     await viewer.attachToCanvas(box.querySelector("canvas"));
     viewer.setSliceType(viewer.sliceTypeMultiplanar);
-    const order = ["ct", "pet", "manual", "predicted"].filter(name => name in volumes);
+    const order = ["ct", "pet", "saliency", "manual", "predicted"].filter(name => name in volumes);
     for (const name of order) await viewer.loadFromArrayBuffer(bytes(volumes[name]), `${name}.nii.gz`);
     const place = name => order.indexOf(name);
-    const look = { ct: "gray", pet: order.includes("ct") ? "hot" : "gray", manual: "green", predicted: "red" };
-    const windows = { ct: [-160, 240], pet: [0, Number(box.dataset.suvHigh) || 10], manual: [0.5, 1], predicted: [0.5, 1] };
+    const look = { ct: "gray", pet: order.includes("ct") ? "hot" : "gray", saliency: "viridis", manual: "green", predicted: "red" };
+    const windows = { ct: [-160, 240], pet: [0, Number(box.dataset.suvHigh) || 10], saliency: [0.1, 1], manual: [0.5, 1], predicted: [0.5, 1] };
     for (const name of order) {
       const volume = viewer.volumes[place(name)];
       [volume.cal_min, volume.cal_max] = windows[name];
       viewer.setColormap(volume.id, look[name]);
     }
-    const [blend, contours] = controls.querySelectorAll("input");
+    const [blend, contours, blink, saliency] = ["blend", "contours", "blink", "saliency"].map(name => controls.querySelector(`[name=${name}]`));
+    saliency.closest("label").hidden = !order.includes("saliency");
+    blink.closest("label").hidden = !(order.includes("pet") && order.includes("ct"));
+    // Below one change in half a second: faster flashes can harm.
+    let [timer, shown] = [0, true];
+    blink.addEventListener("input", () => {
+      clearInterval(timer);
+      shown = true;
+      if (blink.checked) timer = setInterval(() => { shown = !shown; apply(); }, 800);
+      apply();
+    });
+    function petOpacity() {
+      if (!order.includes("ct")) return 1;
+      return blink.checked ? Number(shown) : Number(blend.value);
+    }
     function apply() {
-      if (order.includes("pet")) viewer.setOpacity(place("pet"), order.includes("ct") ? Number(blend.value) : 1);
+      if (order.includes("pet")) viewer.setOpacity(place("pet"), petOpacity());
+      if (order.includes("saliency")) viewer.setOpacity(place("saliency"), saliency.checked ? 0.6 : 0);
       for (const name of ["manual", "predicted"]) {
         if (order.includes(name)) viewer.setOpacity(place(name), contours.checked ? 0.4 : 0);
       }
     }
     blend.addEventListener("input", apply);
     contours.addEventListener("input", apply);
+    saliency.addEventListener("input", apply);
     apply();
     viewer.scene.crosshairPos = viewer.mm2frac(volumes.focus);
     viewer.drawScene();
