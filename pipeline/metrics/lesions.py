@@ -1,9 +1,8 @@
-"""Lesions of a mask: which are found, missed, or where there is none; and the volume that a mask is wrong by."""
+"""Lesions of masks over the patients of a set: found, missed, false; and errors of the volume."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,60 +12,7 @@ from pipeline.metrics.time_dependent import weighted_mean
 from pipeline.tables.predictions import LESIONS
 
 Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 RULE = "a lesion is found where the masks share a voxel"
-
-
-@dataclass(frozen=True)
-class LesionAgreement:
-    """Predicted against manual mask of a patient, lesion by lesion.
-
-    Attributes:
-        found: Number of manual lesions that the predicted mask touches.
-        missed: Number of those that it does not.
-        false: Number of predicted lesions that no manual one touches.
-        predicted_ml: Volume of the predicted mask, mL.
-        manual_ml: Volume of the manual mask, mL.
-    """
-
-    found: int
-    missed: int
-    false: int
-    predicted_ml: float
-    manual_ml: float
-
-    def columns(self) -> tuple[float, ...]:
-        """Values of :data:`pipeline.tables.predictions.LESIONS`."""
-        return (self.found, self.missed, self.false, self.predicted_ml, self.manual_ml)
-
-
-def lesion_agreement(predicted: Mask, manual: Mask, spacing_mm: tuple[float, ...]) -> LesionAgreement:
-    """Compare two masks of one shape by their connected components, voxels that share a corner together.
-
-    A manual lesion is found where it shares a voxel with the predicted mask, and a predicted one is false where it
-    shares none with the manual mask: the false negatives and false positives of autoPET (Gatidis et al., Nat Mach
-    Intell 2024; 6: 1396), counted by lesions.
-
-    Args:
-        predicted: Mask (Z, Y, X).
-        manual: Mask of the same shape.
-        spacing_mm: Voxel size along each axis, mm.
-    """
-    found, missed = _touched(manual, predicted)
-    false = _touched(predicted, manual)[1]
-    voxel_ml = float(np.prod(spacing_mm)) / 1000
-    return LesionAgreement(found, missed, false, predicted.sum() * voxel_ml, manual.sum() * voxel_ml)
-
-
-def _touched(mask: Mask, other: Mask) -> tuple[int, int]:
-    """How many components of a mask share a voxel with another mask, and how many do not."""
-    from scipy.ndimage import label
-
-    if not mask.any():
-        return 0, 0
-    numbers, count = label(mask, np.ones((3,) * mask.ndim))
-    touched = len(np.unique(numbers[mask & other]))
-    return touched, int(count) - touched
 
 
 def lesion_scores(lesions: Mapping[str, Array], counts: Array, confidence: float) -> Iterator[MetricRow]:

@@ -12,8 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import TrainingError
-from pipeline.metrics.lesions import LesionAgreement, lesion_agreement
-from pipeline.metrics.segmentation import SurfaceDistances, surface_distances
+from pipeline.metrics.segmentation import (
+    LesionAgreement,
+    SurfaceDistances,
+    lesion_agreement,
+    surface_distances,
+)
 from pipeline.tables.parquet import write_frame
 from pipeline.tables.predictions import DISTANCES, LESIONS, PIXELS, survival_column, write_predictions
 from pipeline.tables.whole import write_bytes

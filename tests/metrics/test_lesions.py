@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.metrics.lesions import LesionAgreement, lesion_agreement, lesion_scores
+from pipeline.metrics.lesions import lesion_scores
+from pipeline.metrics.segmentation import LesionAgreement, lesion_agreement
 from pipeline.tables.predictions import LESIONS
 
 

@@ -18,8 +18,7 @@ import zarr
 
 from pipeline.errors import CheckpointError, DamageError, TrainingError
 from pipeline.metrics.baseline import in_sample_baseline
-from pipeline.metrics.lesions import lesion_agreement
-from pipeline.metrics.segmentation import surface_distances
+from pipeline.metrics.segmentation import lesion_agreement, surface_distances
 from pipeline.planning.cross_splits import write_cross_splits
 from pipeline.settings.classical import LassoCox
 from pipeline.settings.networks.deepmts import MtHs, SegBackbone
