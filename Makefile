@@ -56,10 +56,11 @@ lint: $(STAMP) ## Style, types, workflow lint
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/configuration.md, docs/papers.md, the table in docs/networks.md
+settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/configuration.md, docs/papers.md, the table in docs/networks.md, docs/images/*.svg
 	@$(BIN)/python -m pipeline.settings.export
 	$(BIN)/python -m pipeline.nets.catalogue
 	$(BIN)/python -m pipeline.report.papers_index
+	$(BIN)/python -m pipeline.pictures.pictures
 
 cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=mine.csv; of a release: LAYOUT=hecktor2022 DATA=folder OUT=mine.csv
 	@if [ -n "$(LAYOUT)" ]; then

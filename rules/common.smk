@@ -24,7 +24,7 @@ from pipeline.workflow.dependencies import Dependencies
 from pipeline.workflow.guards import (
     machine_failures_told,
     record_absent,
-    require_images,
+    require_present,
     stops_at_exclusions,
 )
 from pipeline.workflow.paths import StudyPaths
@@ -41,7 +41,7 @@ try:
         if workflow.is_main_process:
             gather_messages(workflow.output_settings)
             require_possible(study)
-            require_images(paths)
+            require_present(paths, sys.argv[1:], ROOT)
 except PipelineError as error:
     refuse(error)
 

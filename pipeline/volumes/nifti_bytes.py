@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from pipeline.errors import GeometryError
-from pipeline.volumes.nifti_forms import NIFTI1, NIFTI2, FormFields, require_one_place
+from pipeline.volumes.nifti_forms import NIFTI1, NIFTI2, FormFields, has_place, require_one_place
 
 MAX_BYTES = 2 << 30
 """Values of more bytes than this are refused where no setting says otherwise."""
@@ -42,12 +42,16 @@ class NiftiHeader:
         shape: Sizes along x, y, z, ….
         spacing_mm: Along x, y, z.
         offset: Where the values begin.
+        has_place: qform or sform says where the image lies and how its axes run.
+        has_unit: xyzt_units names the unit of length; otherwise mm are meant.
     """
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...]
     offset: int
+    has_place: bool
+    has_unit: bool
 
     def bytes(self) -> int:
         """Bytes of all values."""
@@ -89,6 +93,21 @@ def check_nifti(path: Path, max_bytes: int = MAX_BYTES, label: str = "") -> None
         ) from None
     if non_finite:  # ITK's reader turns such values into 0 without a warning
         refuse_non_finite(non_finite, name)
+
+
+def place_warnings(path: Path, label: str) -> list[str]:
+    """Warn of a NIfTI file, checked before, that does not say where its image lies, nor which side is left."""
+    if not is_nifti(path):
+        return []
+    with _opened(path, label) as stream:
+        header = read_header(stream, label)
+    if header.has_place:
+        return []
+    unit = "" if header.has_unit else "; nor does it name a unit of length, so that mm are taken"
+    return [
+        f"{label}: its header says neither where the image lies nor how its axes run (qform_code and sform_code are "
+        f"0); left and right may be exchanged{unit}"
+    ]
 
 
 def refuse_non_finite(share: float, name: str) -> None:
@@ -188,7 +207,14 @@ def _checked(order: str, head: bytes, layout: _Layout, name: str, max_bytes: int
     scale = field(layout.scale)
     if not all(math.isfinite(value) and abs(value) < 1e12 for value in scale):
         _refuse_value("scl_slope and scl_inter", "finite numbers", scale, name)
-    header = NiftiHeader(np.dtype(order + _TYPES[code]), shape, spacing, int(offset))
+    header = NiftiHeader(
+        np.dtype(order + _TYPES[code]),
+        shape,
+        spacing,
+        int(offset),
+        has_place(order, head, layout.forms),
+        int(field(layout.units)[0]) & 7 > 0,
+    )
     if header.bytes() > max_bytes:
         raise GeometryError(
             "an image file is too large",

@@ -35,6 +35,11 @@ NIFTI1 = FormFields((252, "2h"), (256, "6f"), (280, "12f"), (76, "4f"))
 NIFTI2 = FormFields((344, "2i"), (352, "6d"), (400, "12d"), (104, "4d"))
 
 
+def has_place(order: str, head: bytes, fields: FormFields) -> bool:
+    """Whether a header gives the image's place and the directions of its axes, by qform or sform."""
+    return bool(max(struct.unpack_from(order + fields.codes[1], head, fields.codes[0])) > 0)
+
+
 def require_one_place(order: str, head: bytes, fields: FormFields, shape: tuple[int, ...], name: str) -> None:
     """Refuse a header whose qform and sform put the image more than half a voxel apart.
 

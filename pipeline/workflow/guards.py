@@ -1,4 +1,4 @@
-"""What stops a run before its first job: images that should be there and are not.
+"""What stops a run before its first job: images or a profile that should be there and are not.
 
 An archive that is not mounted looks like patients without images. Whoever then ran every stage
 again would replace a finished study by exclusions. So images that were read before must be there,
@@ -11,9 +11,10 @@ import contextlib
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
-from pipeline.errors import MachineError
+from pipeline.errors import MachineError, SettingsError
 from pipeline.tables.failures import is_machine_failure, machine_error
 from pipeline.tables.files import NO_IMAGES, is_absent, write_absent
 from pipeline.tables.manifest import FILE
@@ -21,6 +22,8 @@ from pipeline.workflow.paths import StudyPaths
 
 MOST_NAMED = 5
 """Number of patients that a message names at most."""
+PROFILE = "--workflow-profile"
+"""Snakemake's option; it passes over a folder that does not exist without a word."""
 
 
 @contextlib.contextmanager
@@ -36,6 +39,47 @@ def machine_failures_told() -> Iterator[None]:
         if is_machine_failure(error):
             raise machine_error(error) from None
         raise
+
+
+def require_present(paths: StudyPaths, arguments: Sequence[str], root: Path) -> None:
+    """Refuse to run where the profile or the images that were named are not there.
+
+    Args:
+        paths: The study's paths.
+        arguments: Words of Snakemake's command line.
+        root: Folder of the Snakefile.
+
+    Raises:
+        SettingsError: See :func:`require_workflow_profile`.
+        MachineError: See :func:`require_images`.
+    """
+    require_workflow_profile(arguments, root)
+    require_images(paths)
+
+
+def require_workflow_profile(arguments: Sequence[str], root: Path) -> None:
+    """Refuse to run where the profile that was asked for is not there, since Snakemake would run without it.
+
+    Args:
+        arguments: Words of Snakemake's command line.
+        root: Folder of the Snakefile.
+
+    Raises:
+        SettingsError: No such profile lies where Snakemake looks for one.
+    """
+    asked = [after for word, after in pairwise([*arguments, ""]) if word == PROFILE]
+    asked += [word.partition("=")[2] for word in arguments if word.startswith(f"{PROFILE}=")]
+    for profile in asked:
+        places = (Path(profile), Path("profiles", profile), root / "profiles" / profile)
+        if profile != "none" and not any(place.exists() for place in places):
+            known = sorted(folder.name for folder in (root / "config" / "profiles").iterdir())
+            raise SettingsError(
+                "there is no such profile",
+                where=PROFILE,
+                expected=f"a folder, such as {root / 'config' / 'profiles'} has: {', '.join(known)}",
+                got=profile,
+                action="correct the path; it counts from the folder in which the command is given",
+            )
 
 
 def require_images(paths: StudyPaths) -> None:

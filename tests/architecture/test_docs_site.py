@@ -1,4 +1,4 @@
-"""The pages as a site: each has its place, each link leads somewhere, the tutorial's command is that of CI."""
+"""The pages as a site: each has its place, each link leads somewhere."""
 
 from __future__ import annotations
 
@@ -51,13 +51,3 @@ def test_links_lead_to_pages_and_headings(page: str) -> None:
         if not there or (anchor and target.suffix == ".md" and anchor not in anchors_of(target)):
             wrong.append(link)
     assert not wrong
-
-
-def test_the_tutorial_runs_what_ci_runs() -> None:
-    """Its study and its command; `results/sts` is then compared by the tests of the finished study."""
-    tutorial, script = (DOCS / "tutorial.md").read_text(), (ROOT / ".ci" / "run").read_text()
-    words = {"--cores 2", "--configfile config/studies/sts.yaml", "--workflow-profile config/profiles/quiet"}
-    (told,) = [line for line in tutorial.splitlines() if line.startswith(".venv/bin/snakemake --cores")]
-    (run,) = [line.strip() for line in script.splitlines() if "config/studies/sts.yaml" in line]
-    assert all(word in told and word in run for word in words)
-    assert "results/sts/report/index.html" in tutorial

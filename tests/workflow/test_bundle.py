@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
-import venv
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +18,6 @@ from pipeline.phantoms.headers import PLANTED
 from pipeline.tables.cohort import Patient
 from pipeline.volumes.nifti import read_nifti
 from study_runner import Study
-from tests.architecture.test_wheel import build_wheel
 
 
 def predict(study: Study, patient: str, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -140,42 +136,3 @@ def test_a_bundle_without_contour_draws_its_own(finished_study: Study, external:
     predicted = json.loads((tmp_path / "out" / "prediction.json").read_text())
     assert predicted["contour"] == "predicted" and predicted["patient_id"] == "patient"
     assert any("predicted contour" in flag["text"] for flag in predicted["flags"])
-
-
-@pytest.mark.nightly
-def test_the_installed_wheel_predicts_the_same(
-    finished_study: Study, external: str, prediction: Path, tmp_path: Path
-) -> None:
-    """In a fresh environment, outside of the checkout; libraries are those of the environment of the tests."""
-    fresh = tmp_path / "fresh"
-    venv.create(fresh, with_pip=False)
-    packages = fresh / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-    (packages / "libraries.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    wheel = build_wheel(tmp_path)
-    install = ["-m", "pip", "--python", str(fresh / "bin" / "python"), "install", "--no-deps", "--no-index"]
-    subprocess.run([sys.executable, *install, "--force-reinstall", str(wheel)], check=True)
-    row = pd.read_parquet(finished_study.results / "cohort.parquet").loc[external]
-    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
-
-    def suvival(*words: str) -> str:
-        call = [str(fresh / "bin" / "suvival"), *words]
-        done = subprocess.run(
-            call, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    where = "import pipeline; print(pipeline.__file__)"
-    asked = [str(fresh / "bin" / "python"), "-c", where]
-    found = subprocess.run(asked, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert found.stdout.startswith(str(packages))
-    assert "lasso" in suvival("show", "--bundle", str(finished_study.results / "bundle"))
-    suvival(
-        "predict", "--bundle", str(finished_study.results / "bundle"), "--out", str(tmp_path / "out"),
-        "--images", str(finished_study.results / "phantom" / external / "dicom"), "--roi", "study",
-        "--clinical", f"clinical_performance={row['clinical_performance']}", "--name", "someone",
-    )  # fmt: skip
-    ours, theirs = (
-        json.loads((out / "prediction.json").read_text()) for out in (tmp_path / "out", prediction)
-    )
-    assert (ours["risk"], ours["members"]) == (theirs["risk"], theirs["members"])

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import MachineError
+from pipeline.errors import MachineError, SettingsError
 from pipeline.tables.files import NO_IMAGES, read_absent
 from pipeline.workflow.guards import (
     absent_patients,
     machine_failures_told,
     record_absent,
     require_images,
+    require_workflow_profile,
     stops_at_exclusions,
 )
 from pipeline.workflow.paths import StudyPaths
@@ -213,3 +214,19 @@ def test_the_workflow_starts_from_elsewhere(tmp_path: Path) -> None:
         cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0 and "train_fold" in done.stdout + done.stderr
+
+
+def test_a_profile_that_is_not_there_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snakemake 9.27 (`parse_args`) looks here, in profiles/ here and beside the Snakefile, and else uses none."""
+    root = tmp_path / "house"
+    for folder in ("config/profiles/quiet", "profiles/mine"):
+        (root / folder).mkdir(parents=True)
+    monkeypatch.chdir(root)
+    for words in ([], ["--workflow-profile", "config/profiles/quiet"], ["--workflow-profile=mine", "-n"]):
+        require_workflow_profile(words, root)
+    require_workflow_profile(["--workflow-profile", "none"], root)
+    monkeypatch.chdir(tmp_path)
+    require_workflow_profile(["--workflow-profile", "mine"], root)
+    for words in (["--workflow-profile", "config/profiles/quiet"], ["--workflow-profile=quite"]):
+        with pytest.raises(SettingsError, match=r"no such profile.*has: quiet; got: "):
+            require_workflow_profile(words, root)

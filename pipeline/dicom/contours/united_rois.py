@@ -18,6 +18,12 @@ _SUPERSEDED = re.compile(
     r"(?:$|[^a-z])",
     re.IGNORECASE,
 )
+_DERIVED = re.compile(
+    r"(?:^|[^a-z])(?:ring|shell|rind|wall|margin|exp(?:an(?:d|ded|sion))?|dil(?:ated)?|minus|plus|opt|eval|sum|union"
+    r"|(?:w(?:ee)?k|fx|fraction|visit|scan|tp)[ _-]*\d+)(?:$|[^a-z])|[+-]?\d+(?:\.\d+)?[ _]*[mc]m(?:$|[^a-z])",
+    re.IGNORECASE,
+)
+"""Names of what is made from another ROI, such as a ring around it or a margin, or is drawn at another time."""
 _NODAL = re.compile(
     r"(?:^(?:gtv)?[ _-]?n|(?:^gtv|^|[ _-])(?:nd|lns?|nodes?|nodal|lymph\w*))(?:$|[^a-z])", re.IGNORECASE
 )
@@ -39,6 +45,11 @@ def doubtful_unions(rois: Sequence[RoiMask], patterns: Sequence[str]) -> list[st
     superseded = [roi.label for roi in loose if _SUPERSEDED.search(roi.name)]
     if superseded:
         warnings.append(f"the mask unites {_listed(rois)}; {_quoted(superseded)} may be superseded")
+    derived = [roi.label for roi in loose if _DERIVED.search(roi.name)]
+    if derived:
+        warnings.append(
+            f"the mask unites {_listed(rois)}; {_quoted(derived)} may be made from another one, or of another time"
+        )
     for pattern in patterns:
         fitting = [roi for roi in rois if matches(roi.name, [pattern])]
         nodal = [roi.label for roi in fitting if _NODAL.search(roi.name)]

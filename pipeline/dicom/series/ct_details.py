@@ -16,17 +16,25 @@ _MATERIAL = re.compile(
 
 # Texts that messages may show; another may be anything.
 _KNOWN_TYPES = frozenset(
-    ("US", "OD", "ED", "HU_MOD", "MGML", "Z_EFF", "EDW", "PCT", "BQML", "CNTS", "GML", "NONE", "UNSPECIFIED")
+    ("OD", "ED", "HU_MOD", "MGML", "Z_EFF", "EDW", "PCT", "BQML", "CNTS", "GML", "NONE", "UNSPECIFIED")
 )
+
+UNSPECIFIED = "US"
+"""(0028,1054) *Rescale Type* of values whose unit is not said."""
+
+
+def without_unit(series: Series) -> bool:
+    """Whether a CT says of its values that their unit is unspecified."""
+    return any(UNSPECIFIED in instance.rescale_types for instance in series.instances)
 
 
 def not_hounsfield(series: Series) -> str:
     """Why the values of a CT series are not the tissue's Hounsfield units; empty if nothing says so.
 
-    (0028,1054) *Rescale Type* names the unit after the rescale; where it is absent it is HU (PS3.3 C.11.1.1.2).
-    US stands for unspecified, and is no unit that may be taken for HU.
+    (0028,1054) *Rescale Type* names the unit after the rescale; where it is absent from a CT it is HU (PS3.3 C.8.2.1).
+    US (unspecified, PS3.3 C.11.1.1.2) names none: `convert` uses such a CT only if it shows air and tissue of HU.
     """
-    types = {kind for instance in series.instances for kind in instance.rescale_types} - {"HU"}
+    types = {kind for instance in series.instances for kind in instance.rescale_types} - {"HU", UNSPECIFIED}
     if types:
         known = sorted(types & _KNOWN_TYPES)
         return f"not in Hounsfield units: (0028,1054) Rescale Type is {', '.join(known) or 'another'}"
@@ -35,6 +43,15 @@ def not_hounsfield(series: Series) -> str:
         if found:
             return f"not the tissue's Hounsfield units: (0008,0008) Image Type says {found.group()}"
     return ""
+
+
+def unit_warnings(series: Series) -> list[str]:
+    """Warn of a CT whose values are taken for Hounsfield units though it doesn't say so."""
+    if not without_unit(series):
+        return []
+    return [
+        "CT: (0028,1054) Rescale Type is US (unspecified); it is used if its values show air and tissue of HU"
+    ]
 
 
 def mixed_acquisition(series: Series) -> list[str]:

@@ -14,7 +14,7 @@ from pipeline.dicom.header.values import quiet_reading
 from pipeline.dicom.series.acquisitions import joined_parts, one_acquisition, several_acquisitions
 from pipeline.dicom.series.alignment import alignment, warn_of_short_images
 from pipeline.dicom.series.archives import Limits
-from pipeline.dicom.series.ct_details import mixed_acquisition
+from pipeline.dicom.series.ct_details import mixed_acquisition, unit_warnings
 from pipeline.dicom.series.index_file import Index, write_index
 from pipeline.dicom.series.pet_details import PetRules, details_of, pet_warnings
 from pipeline.dicom.series.rows import NAMES, named_modality, role_of, row_of
@@ -120,7 +120,7 @@ def _pick(candidates: Candidates, settings: IndexSettings, warnings: Warnings) -
         choice = best_ct(cts, settings.prefer_ct, picked.get("pet"))
         _warn_of_ties("ct", choice, warnings)
         picked["ct"] = choice.series
-        warnings.extend(mixed_acquisition(choice.series))
+        warnings.extend((*unit_warnings(choice.series), *mixed_acquisition(choice.series)))
     else:
         _require("ct", candidates, settings)
     return picked

@@ -140,12 +140,13 @@ def instance_of(path: Path, dataset: Dataset) -> Instance:
         frames_acquired=_frames_acquired(dataset),
         timing=_timing(dataset) if modality == "PT" else SliceTiming(),
         kvp=number_of(dataset, "KVP"),
-        rescale_types=_rescale_types(dataset) if modality == "CT" else (),
+        rescale_types=rescale_types(dataset) if modality == "CT" else (),
         unattenuated=without_attenuation_correction(dataset),
     )
 
 
-def _rescale_types(dataset: Dataset) -> tuple[str, ...]:
+def rescale_types(dataset: Dataset) -> tuple[str, ...]:
+    """(0028,1054) *Rescale Type* of a file or of each frame's transformation, without repeats; empty where absent."""
     shared = items_of(dataset, "SharedFunctionalGroupsSequence")
     groups = items_of(dataset, "PerFrameFunctionalGroupsSequence")
     name = "PixelValueTransformationSequence"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.dicom.header.geometry import axes_of, depths_of
-from pipeline.dicom.series.ct_details import not_hounsfield
+from pipeline.dicom.series.ct_details import not_hounsfield, without_unit
 from pipeline.dicom.series.pet_details import PetDetails, PetRules
 from pipeline.dicom.series.series import Series
 
@@ -158,7 +158,7 @@ def _pet_key(series: Series, patterns: Sequence[str], rank: tuple[int, int]) -> 
 
 
 def best_ct(candidates: Sequence[Series], patterns: Sequence[str], pet: Series | None) -> Choice:
-    """The CT: by pattern, then the PET's frame and study, its coverage, original, a soft kernel, slices, voxels.
+    """The CT: by pattern, the PET's frame and study, its coverage, a unit, original, a soft kernel, slices, voxels.
 
     Among series that are equal by all of these, the earliest is taken.
     """
@@ -171,6 +171,7 @@ def _ct_key(series: Series, patterns: Sequence[str], pet: Series | None) -> tupl
         pet is not None and series.frame != pet.frame,
         pet is not None and series.study != pet.study,
         -round(coverage(series, pet), 2) if pet else 0.0,
+        without_unit(series),
         any("ORIGINAL" not in instance.image_type for instance in series.instances),
         bool(_SHARP.search(series.first.kernel)),
         -series.slices,

@@ -20,7 +20,9 @@ from pipeline.dicom.header.pet_header_reading import (
 )
 from pipeline.dicom.header.undated import undated
 from pipeline.dicom.header.values import integer_of, number_of, text_of
+from pipeline.dicom.series.ct_details import UNSPECIFIED
 from pipeline.dicom.series.index_file import Index, files_of, find_chosen, read_index
+from pipeline.dicom.series.instance import rescale_types
 from pipeline.dicom.volume.hounsfield import require_hounsfield
 from pipeline.dicom.volume.read import SeriesVolume, read_series
 from pipeline.dicom.volume.stacks_seen import stack_warnings
@@ -126,13 +128,15 @@ class AnnouncedSlices:
 def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Warnings) -> Grid:
     scanners: list[dict[str, Any]] = []
     announced = AnnouncedSlices()
+    units: set[str] = set()
 
     def header(dataset: Dataset) -> None:
         announced.read(dataset)
+        units.update(rescale_types(dataset))
         scanners.append(_ct_header(dataset, settings.free_text))
 
     series = read_series(_files(index, "ct"), "ct_hu", settings, header)
-    require_hounsfield(series.volume, series.imaged)
+    require_hounsfield(series.volume, series.imaged, UNSPECIFIED in units)
     notes = (
         *series.notes,
         *announced.check(len(series.order), "CT series", settings),

@@ -20,6 +20,7 @@ from pipeline.tables.files import PatientFiles, images_in_place
 from pipeline.tables.status import Warnings, patient_stage
 from pipeline.volumes.grids import require_overlap
 from pipeline.volumes.nifti import read_nifti, write_nifti
+from pipeline.volumes.nifti_bytes import place_warnings
 from pipeline.volumes.volume import Volume
 
 MOST_SUV = 1000.0
@@ -59,8 +60,8 @@ def convert_nifti(patient: PatientFiles, out: Path, settings: NiftiSettings, pol
             action="convert the PET to SUVbw and declare it, or start from DICOM",
         )
     with patient_stage("convert", patient.patient_id, out, policy) as work, images_in_place(patient):
-        ct = _read(patient, settings.nifti_ct, "CT", settings.nifti_max_mib)
-        pet = _read(patient, settings.nifti_pet, "PET", settings.nifti_max_mib)
+        ct = _read(patient, settings.nifti_ct, "CT", settings.nifti_max_mib, work.warnings)
+        pet = _read(patient, settings.nifti_pet, "PET", settings.nifti_max_mib, work.warnings)
         if ct is None and pet is None:
             raise DicomError(
                 "neither CT nor PET is asked for", where="cohort.nifti_ct, cohort.nifti_pet", got="empty"
@@ -99,12 +100,14 @@ def file_of(folder: Path, pattern: str, name: str) -> Path:
     return folder / matching[0]
 
 
-def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int) -> Volume | None:
+def _read(patient: PatientFiles, pattern: str, name: str, max_mib: int, warnings: Warnings) -> Volume | None:
     """The volume of the single file that fits a pattern; None where the pattern is empty."""
     if not pattern:
         return None
-    path = file_of(patient.folder, pattern, name)
-    return read_nifti(path, max_bytes=max_mib << 20, label=f"the {name} file of image_path")
+    path, label = file_of(patient.folder, pattern, name), f"the {name} file of image_path"
+    volume = read_nifti(path, max_bytes=max_mib << 20, label=label)
+    warnings.extend(place_warnings(path, label))
+    return volume
 
 
 def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:

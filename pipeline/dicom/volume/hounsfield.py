@@ -19,9 +19,11 @@ _SPONGY_HU, _DENSE_HU, _MOST_DENSE = 300.0, 700.0, 0.1
 _AIR_HU, _LEAST_AIR = -200.0, 0.001
 # Below air there is only padding, whose one value is set aside, and some noise.
 _BELOW_AIR_HU, _MOST_BELOW_AIR = -1150.0, 0.25
+# What a CT must show whose unit is unspecified: air around the patient, and tissue in it.
+_ROUND_AIR_HU, _LEAST_OF_EITHER = (-1050.0, -900.0), 0.02
 
 
-def require_hounsfield(ct: Volume, imaged: Volume | None = None) -> None:
+def require_hounsfield(ct: Volume, imaged: Volume | None = None, unspecified: bool = False) -> None:
     """Refuse a CT whose values no patient has in Hounsfield units.
 
     Wrong intercepts (0 or -2048 for -1024) put air near 0 and tissue where bone is, or tissue near -1000; wrong
@@ -31,6 +33,7 @@ def require_hounsfield(ct: Volume, imaged: Volume | None = None) -> None:
     Args:
         ct: The CT in HU.
         imaged: Voxels that are image; None: all. The least value, if it is padding, counts for nothing either.
+        unspecified: (0028,1054) Rescale Type is US: the values alone say that they are HU, by air and by tissue.
 
     Raises:
         DicomError: With the shares of voxels by which it is seen.
@@ -44,7 +47,7 @@ def require_hounsfield(ct: Volume, imaged: Volume | None = None) -> None:
         f"{100 * _share(image, _DENSE_HU, np.inf):.0f} % above 700, "
         f"{100 * _share(image, -np.inf, _AIR_HU):.0f} % below -200, values {least:.4g} to {most:.4g}"
     )
-    problem = _problem(image, least, most)
+    problem = _problem(image, least, most) or (_doubt(image) if unspecified else "")
     if problem:
         raise DicomError(
             "the CT is not in Hounsfield units",
@@ -66,6 +69,16 @@ def _problem(image: FloatArray, least: float, most: float) -> str:
     if _share(image, -np.inf, _BELOW_AIR_HU) > _MOST_BELOW_AIR:
         return "no values below air, -1000, but padding and noise"
     return ""
+
+
+def _doubt(image: FloatArray) -> str:
+    """What a CT of unspecified unit lacks of air and tissue; a crop without air could be of any unit."""
+    if min(_share(image, *_ROUND_AIR_HU), _share(image, *_SOFT_HU)) >= _LEAST_OF_EITHER:
+        return ""
+    return (
+        "of a CT whose (0028,1054) Rescale Type is US (unspecified) both air, from -1050 to -900, and soft "
+        f"tissue, from -200 to 200, in {100 * _LEAST_OF_EITHER:g} % of voxels or more"
+    )
 
 
 def _some(ct: Volume, imaged: Volume | None) -> FloatArray:

@@ -18,6 +18,13 @@ def roi(name, first, last):
     ("names", "patterns", "words"),
     [
         (("GTV", "GTV_old"), ("GTV*",), ["'GTV_old' may be superseded"]),
+        (("GTV", "GTV_ring"), ("GTV*",), ["'GTV_ring' may be made from another one"]),
+        (("GTV", "GTV ring 5mm"), ("GTV*",), ["'GTV ring 5mm' may be made"]),
+        (("GTV", "GTV_week3"), ("GTV*",), ["'GTV_week3' may be made from another one, or of another time"]),
+        (("GTV", "GTV-margin"), ("GTV*",), ["'GTV-margin' may be made"]),
+        (("GTV", "GTV_ring"), ("GTV", "GTV_ring"), []),
+        (("GTV_optic", "GTV_wallenberg"), ("GTV*",), []),
+        (("GTV_spring", "GTV 12"), ("GTV*",), []),
         (("GTVp", "GTVn1"), ("GTV*",), ["primary tumour and lymph nodes: 'GTVp', 'GTVn1'"]),
         (("GTV-T", "GTV-LN"), ("GTV*",), ["primary tumour and lymph nodes"]),
         (("GTV", "GTVn"), ("GTV*",), ["primary tumour and lymph nodes: 'GTV', 'GTVn'"]),
@@ -49,8 +56,9 @@ def test_two_observers_of_one_lesion():
 
 def test_an_roi_inside_another_is_told_of():
     # 4 of 20 voxels: a Dice of 0.33 between a GTV and the GTV with a margin.
-    (warning,) = doubtful_unions([roi("GTV", 8, 12), roi("GTV+10mm", 0, 20)], ["GTV*"])
-    assert "100 %" in warning and "'GTV+10mm'" in warning
+    by_name, by_overlap = doubtful_unions([roi("GTV", 8, 12), roi("GTV+10mm", 0, 20)], ["GTV*"])
+    assert "100 %" in by_overlap and "'GTV+10mm'" in by_overlap
+    assert "'GTV+10mm' may be made from another one" in by_name
 
 
 def test_a_reference_region_of_several_rois_is_told_of(tmp_path):

@@ -17,13 +17,23 @@ def image_type(*values):
     return lambda ds, n: setattr(ds, "ImageType", list(values))
 
 
-@pytest.mark.parametrize("kind", ["US", "ED", "HU_MOD", "MGML", "Z_EFF"])
+@pytest.mark.parametrize("kind", ["ED", "HU_MOD", "MGML", "Z_EFF"])
 def test_another_unit_than_hu_is_no_ct(tmp_path, kind):
     folder = write_pair(tmp_path / "in", ct_edit=lambda ds, n: setattr(ds, "RescaleType", "HU"))
     write_series(folder / "more", voxels((24, 10, 8)), THIN, lambda ds, n: setattr(ds, "RescaleType", kind))
     series_index = index(folder, tmp_path / "index")
     assert f"(0028,1054) Rescale Type is {kind}" in reason_of(series_index, "other")
     assert chosen(series_index, "ct").description == "ct"
+
+
+def test_an_unspecified_unit_is_told_and_comes_after_one_that_is_hu(tmp_path):
+    # PS3.3 C.11.1.1.2: US is unspecified; C.8.2.1: where there is no Rescale Type, a CT is in HU.
+    unspecified = write_pair(tmp_path / "in", ct_edit=lambda ds, n: setattr(ds, "RescaleType", "US"))
+    assert chosen(index(unspecified, tmp_path / "index"), "ct").description == "ct"
+    assert "Rescale Type is US (unspecified)" in read_status(tmp_path / "index").problem
+    write_series(unspecified / "more", voxels(), replace(Recipe(), description="other"))
+    assert chosen(index(unspecified, tmp_path / "both"), "ct").description == "other"
+    assert read_status(tmp_path / "both").state == "ok"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -57,6 +58,26 @@ def test_values_and_grids_pass_through_to_the_suv(tmp_path):
     assert account["factor"] == 1.0 and account["units"] == "GML"
     assert json.loads((tmp_path / "convert/pet.json").read_text())["source"] == "nifti"
     assert read_status(tmp_path / "convert").state == read_status(tmp_path / "suv").state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("codes", "units", "words"),
+    [((1, 1), 0, ""), ((0, 1), 2, ""), ((0, 0), 2, "how its axes run"), ((0, 0), 0, "unit of length")],
+)
+def test_a_header_without_place_is_told(tmp_path, codes, units, words):
+    # nifti1.h: qform_code and sform_code at byte 252, xyzt_units at 123; 0: unknown.
+    patient = folder(tmp_path / "p")
+    write_nifti(patient.folder / "pet_suv.nii", read_nifti(patient.folder / "pet_suv.nii.gz"))
+    (patient.folder / "pet_suv.nii.gz").unlink()
+    raw = bytearray((patient.folder / "pet_suv.nii").read_bytes())
+    struct.pack_into("<2h", raw, 252, *codes)
+    raw[123] = units
+    (patient.folder / "pet_suv.nii").write_bytes(raw)
+    settings = SETTINGS.model_copy(update={"nifti_ct": "", "nifti_pet": "pet_suv.nii"})
+    convert_nifti(patient, tmp_path / "convert", settings, "stop")
+    status = read_status(tmp_path / "convert")
+    assert status.state == ("warned" if words else "ok")
+    assert words in status.problem and ("left and right" in status.problem) == bool(words)
 
 
 def test_contours_are_found_by_name_or_path(tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from pipeline.dicom.volume.hounsfield import require_hounsfield
 from pipeline.errors import DicomError
@@ -59,3 +60,30 @@ def test_crops_padding_and_lung_are_hounsfield_units():
     lung[:, :, :13] = np.random.default_rng(2).normal(-850, 40, (12, 20, 13))
     check(lung)
     check(np.full(grid.shape, -1000))
+
+
+def test_a_ct_of_unspecified_unit_is_used_if_it_shows_air_and_tissue_of_hu(tmp_path):
+    grid = Grid((12, 20, 20), (3.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    series = {
+        "HU": (body(), True),
+        "HU above air at 24, as stored": (body() + 1024, False),
+        "electron density in %": ((body() / 1000 + 1) * 100, False),  # air 0, water 100
+        "iodine, 0 to 5 mg/mL": (np.random.default_rng(1).uniform(0, 5, grid.shape), False),
+        "HU without air": (np.tile(body()[:, 6:14, 6:14], (1, 3, 3))[:, :20, :20], False),
+    }
+    for name, (values, fine) in series.items():
+        ct = Volume(values.astype(np.float32), grid, "ct_hu")
+        if fine:
+            require_hounsfield(ct, unspecified=True)
+            continue
+        with pytest.raises(DicomError, match="not in Hounsfield units"):
+            require_hounsfield(ct, unspecified=True)
+            pytest.fail(name)
+    folder = written(tmp_path / "in", body()[:, 6:14, 6:14])
+    assert convert(folder, tmp_path / "told")  # no unit given, a crop of HU
+    for path in folder.iterdir():
+        dataset = dcmread(path)
+        dataset.RescaleType = "US"
+        dataset.save_as(path)
+    with pytest.raises(DicomError, match="Rescale Type is US"):
+        convert(folder, tmp_path / "unspecified")
