@@ -93,5 +93,9 @@ forget: $(STAMP) ## Remove what is left of a patient who withdrew: make forget P
 report-zip: $(STAMP) ## One file of a report to send: make report-zip STUDY=phantom OUT=report.zip; VOLUMES=1 adds the viewer's images
 	@exec $(BIN)/python -m pipeline.report.report_zip "results/$(or $(STUDY),phantom)" "$(or $(OUT),report.zip)" $(if $(VOLUMES),volumes)
 
+pictures: $(STAMP) ## Draw the pictures of docs/ that need the finished demo (make demo) and Chromium
+	@$(BIN)/python -m pipeline.pictures.strip results/phantom docs/images/strip.png
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1180,760 --screenshot=docs/images/report.png "file://$$PWD/results/phantom/report/index.html" 2>/dev/null
+
 clean: ## Remove what the demo made (results/phantom), nothing of yours
 	rm -rf results/phantom

@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "ensemble": DATA | {"metrics"},
     "report": IMAGES | {"metrics", "store"},
     "workflow": DATA | {"planning"},
-    "pictures": DATA | {"workflow", "planning", "dicom"},
+    "pictures": IMAGES | {"workflow", "planning", "dicom", "store"},
     "check": IMAGES | {"workflow", "planning", "dicom", "radiomics"},
     "deploy": IMAGES
     | {
