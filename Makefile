@@ -56,10 +56,11 @@ lint: $(STAMP) ## Style, types, workflow lint
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/configuration.md, docs/papers.md, the table in docs/networks.md
+settings: $(STAMP) ## Regenerate config/config.yaml, config/schema.json, docs/configuration.md, docs/papers.md, the table in docs/networks.md, docs/images/*.svg
 	@$(BIN)/python -m pipeline.settings.export
 	$(BIN)/python -m pipeline.nets.catalogue
 	$(BIN)/python -m pipeline.report.papers_index
+	$(BIN)/python -m pipeline.pictures.pictures
 
 cohort: $(STAMP) ## Draft a cohort table: make cohort DICOM=folder OUT=mine.csv; of a release: LAYOUT=hecktor2022 DATA=folder OUT=mine.csv
 	@if [ -n "$(LAYOUT)" ]; then
@@ -91,6 +92,10 @@ forget: $(STAMP) ## Remove what is left of a patient who withdrew: make forget P
 
 report-zip: $(STAMP) ## One file of a report to send: make report-zip STUDY=phantom OUT=report.zip; VOLUMES=1 adds the viewer's images
 	@exec $(BIN)/python -m pipeline.report.report_zip "results/$(or $(STUDY),phantom)" "$(or $(OUT),report.zip)" $(if $(VOLUMES),volumes)
+
+pictures: $(STAMP) ## Draw the pictures of docs/ that need the finished demo (make demo) and Chromium
+	@$(BIN)/python -m pipeline.pictures.strip results/phantom docs/images/strip.png
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1180,760 --screenshot=docs/images/report.png "file://$$PWD/results/phantom/report/index.html" 2>/dev/null
 
 clean: ## Remove what the demo made (results/phantom), nothing of yours
 	rm -rf results/phantom

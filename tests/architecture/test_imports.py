@@ -43,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "ensemble": DATA | {"metrics"},
     "report": IMAGES | {"metrics", "store"},
     "workflow": DATA | {"planning"},
+    "pictures": IMAGES | {"workflow", "planning", "dicom", "store"},
     "check": IMAGES | {"workflow", "planning", "dicom", "radiomics"},
     "deploy": IMAGES
     | {
