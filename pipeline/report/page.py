@@ -111,6 +111,7 @@ class ReportContent:
         patient_pages: Patient → the address of the patient's own page, of patients who have one.
         latex: Table → LaTeX, of tables whose printed form is not the one on the page.
         resampled: What the bootstrap draws: patients, or whole groups of rows.
+        recalibration: What would bring probabilities into agreement with external patients, a sentence per horizon.
         bundle: The bundle that was packed with the report; None where none was.
     """
 
@@ -121,6 +122,7 @@ class ReportContent:
     facts: list[Fact] = field(default_factory=list)
     verdict: Verdict | None = None
     new_patient: str = ""
+    recalibration: tuple[str, ...] = ()
     bundle: PackedBundle | None = None
     no_survival_reason: str = ""
     remarks: list[str] = field(default_factory=list)

@@ -27,7 +27,17 @@ NOT_IMPORTED = {
     "pylibjpeg",
     "tensorboard",
 }
-TOOLS = {"pytest", "pytest-xdist", "pytest-timeout", "ruff", "mypy", "types-pyyaml", "snakefmt"}
+# axe-core-python is read as a file: its script runs in the browser.
+TOOLS = {
+    "axe-core-python",
+    "pytest",
+    "pytest-xdist",
+    "pytest-timeout",
+    "ruff",
+    "mypy",
+    "types-pyyaml",
+    "snakefmt",
+}
 
 
 def listed(name: str) -> set[str]:

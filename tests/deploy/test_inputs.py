@@ -43,6 +43,7 @@ def test_inputs_are_those_of_the_scan(tmp_path: Path) -> None:
     folders = preprocess_patient(bundle, patient, tmp_path / "work")
     inputs = inputs_of(manifest, patient, folders)
 
+    assert inputs["scan_dates"] == {}
     headers = [dcmread(path, stop_before_pixels=True) for path in (tmp_path / "dicom").rglob("*.dcm")]
     for role, modality in (("ct", "CT"), ("pet", "PT"), ("rtstruct", "RTSTRUCT")):
         (row,) = [row for row in inputs["series"] if row["role"] == role]
@@ -50,6 +51,8 @@ def test_inputs_are_those_of_the_scan(tmp_path: Path) -> None:
         assert row["number"] == own[0].SeriesNumber and row["instances"] == len(own)
     pet = next(header for header in headers if header.Modality == "PT")
     dose = pet.RadiopharmaceuticalInformationSequence[0]
+    dated = inputs_of(manifest, replace(patient, scan_date=True), folders)["scan_dates"]
+    assert set(dated) == {"ct", "pet"} and dated["pet"].replace("-", "") == pet.AcquisitionDate
     assert inputs["suv"]["weight_kg"] == pytest.approx(float(pet.PatientWeight))
     assert inputs["suv"]["dose_mbq"] == pytest.approx(float(dose.RadionuclideTotalDose) / 1e6, abs=1e-3)
     stored = read_nifti(folders.convert / "pet_stored.nii.gz").array

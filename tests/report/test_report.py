@@ -123,7 +123,7 @@ def test_everything_is_there(full: Path) -> None:
     names = {path.stem for path in (full / "figures").glob("*.svg")}
     assert names == {
         "flow", "concordance", "differences", "kaplan_meier_both", "auc_over_time_both", "roc_both", "calibration_both",
-        "decision_curves_both", "dice", "examples", "training_deepmts", "registration",
+        "decision_curves_both", "dice", "examples", "training_deepmts", "registration", "suv_by_scanner",
     }  # fmt: skip
     assert names == {path.stem for path in (full / "figures").glob("*.png")}
     for path in (full / "tables").glob("*.csv"):
