@@ -109,7 +109,7 @@ class ConvertSettings(Section):
     max_series_mib: int = Field(
         3072,
         ge=1,
-        description="Largest size of a series in memory, four bytes a voxel and the unpacked pixels of a file; a "
+        description="Largest size of a series in memory, four bytes a voxel and beside them a file as it is read; a "
         "larger one is refused. As it stands it takes 3,071 slices of 512 × 512, 2 m at 0.7 mm.",
     )
     compression_level: int = Field(

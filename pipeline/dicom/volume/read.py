@@ -21,13 +21,13 @@ from pipeline.dicom.volume.pixels import (
     AIR,
     Array,
     Padding,
-    frames_of,
     mapped_values,
     padding_of,
     put_integers,
     real_values,
     require_size,
 )
+from pipeline.dicom.volume.stored_frames import StoredFrames, frames_of
 from pipeline.errors import DicomError
 from pipeline.settings.dicom import ConvertSettings
 from pipeline.tables.failures import raise_machine_failure
@@ -120,7 +120,7 @@ def read_series(
             _require_sizes(planes, frames, where)
             if stack is None:
                 stack = _new_stack(quantity, frames, len(files))
-            for plane, frame, values in zip(planes, frames, frame_values(dataset), strict=True):
+            for plane, frame, values in zip(planes, frames.values, frame_values(dataset), strict=True):
                 _require_shape(stack, frame, where)
                 rescale = _usable_rescale(values.rescale, quantity, frame.dtype.kind in "iu", where)
                 stack.add(frame, (rescale, *values.more), plane, padding)
@@ -152,19 +152,19 @@ def _with_syntax(dataset: pydicom.FileDataset) -> Dataset:
     return dataset
 
 
-def _new_stack(quantity: Quantity, frames: Array, files: int) -> Stack:
+def _new_stack(quantity: Quantity, frames: StoredFrames, files: int) -> Stack:
     """An empty stack for the whole series, if every file holds as many frames as the first."""
-    shape = (files * len(frames), *frames.shape[1:])
+    shape = (files * frames.count, *frames.shape)
     return Stack(quantity, np.empty(shape, np.int16 if quantity == "ct_hu" else np.float32))
 
 
-def _require_sizes(planes: Sequence[Plane], frames: Array, where: str) -> None:
-    if len(planes) != len(frames):
+def _require_sizes(planes: Sequence[Plane], frames: StoredFrames, where: str) -> None:
+    if len(planes) != frames.count:
         raise DicomError(
             "frames and their positions differ in number",
             where=f"{where}, (0028,0008) Number of Frames, (5200,9230)",
             expected=str(len(planes)),
-            got=str(len(frames)),
+            got=str(frames.count),
         )
 
 

@@ -2,13 +2,15 @@
 
 import shutil
 import subprocess
+import tracemalloc
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLossless,
     JPEGLosslessSV1,
@@ -17,6 +19,7 @@ from pydicom.uid import (
 )
 
 from pipeline.dicom.volume.pixels import require_size
+from pipeline.dicom.volume.stored_frames import frames_of
 from pipeline.errors import DicomError
 from pipeline.settings.dicom import ConvertSettings
 from tests.dicom.volume import jpeg_lossless
@@ -149,15 +152,55 @@ def test_pixels_that_no_memory_should_be_given_to_are_refused_before_they_are_un
         convert(folder, tmp_path)
 
 
-def test_a_packed_object_counts_as_the_memory_that_it_takes():
-    # 900 frames of 1024 × 1024 in 8 bits: 900 MiB as decoded, and 3,600 MiB as float32 beside them.
+def sized(frames, syntax):
+    """The size of an object of 1024 × 1024 in 8 bits."""
     ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = syntax
     ds.Rows = ds.Columns = 1024
-    ds.BitsAllocated, ds.NumberOfFrames = 8, 900
-    with pytest.raises(DicomError, match="a series is too large.*4500 MiB"):
-        require_size(ds, 1, ConvertSettings(), "PET series")
-    ds.NumberOfFrames = 400  # 2,000 MiB
-    require_size(ds, 1, ConvertSettings(), "PET series")
+    ds.BitsAllocated, ds.NumberOfFrames = 8, frames
+    return ds
+
+
+def test_an_object_counts_as_the_memory_that_it_takes():
+    # 900 frames as float32 take 3,600 MiB; beside them one frame that is unpacked, or the whole file as it was read.
+    for syntax, mib in ((RLELossless, 3601), (ExplicitVRLittleEndian, 4500)):
+        with pytest.raises(DicomError, match=f"a series is too large.*{mib} MiB"):
+            require_size(sized(900, syntax), 1, ConvertSettings(), "PET series")
+    require_size(sized(767, RLELossless), 1, ConvertSettings(), "PET series")
+    require_size(sized(614, ExplicitVRLittleEndian), 1, ConvertSettings(), "PET series")
+
+
+def test_frames_of_a_packed_object_are_unpacked_one_by_one(tmp_path):
+    values = np.repeat(np.arange(60, dtype=np.uint16), 128 * 128).reshape(60, 128, 128)
+    path = write_series(tmp_path / "in", values[:1], Recipe()) / "000.dcm"
+    ds = pydicom.dcmread(path)
+    ds.NumberOfFrames, ds.PixelData = 60, values.tobytes()
+    ds.compress(RLELossless)
+    ds.save_as(path)
+    ds = pydicom.dcmread(path)
+    tracemalloc.start()
+    frames = frames_of(ds, "")
+    sums = [int(frame.sum()) for frame in frames.values]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert frames.count == 60 and frames.shape == (128, 128)
+    assert sums == [number * 128 * 128 for number in range(60)]
+    assert peak < values.nbytes / 4  # all frames at once: values.nbytes and more
+
+
+def test_a_packed_object_of_too_few_frames_is_refused():
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.SOPClassUID, ds.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2.1", "1.2"
+    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = 4, 4, 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 0
+    ds.NumberOfFrames, ds.PixelData = 2, bytes(64)
+    ds.compress(RLELossless)
+    ds.NumberOfFrames = 3
+    with pytest.raises(DicomError, match="pixels cannot be decoded"):
+        list(frames_of(ds, "").values)
 
 
 def test_a_ct_from_head_to_foot_is_not_too_large():
