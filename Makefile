@@ -95,7 +95,7 @@ report-zip: $(STAMP) ## One file of a report to send: make report-zip STUDY=phan
 
 pictures: $(STAMP) ## Draw the pictures of docs/ that need the finished demo (make demo) and Chromium
 	@$(BIN)/python -m pipeline.pictures.strip results/phantom docs/images/strip.png
-	chromium --headless --no-sandbox --hide-scrollbars --window-size=1180,760 --screenshot=docs/images/report.png "file://$$PWD/results/phantom/report/index.html" 2>/dev/null
+	$(BIN)/python -m pipeline.pictures.report_pictures results/phantom/report docs/images
 
 clean: ## Remove what the demo made (results/phantom), nothing of yours
 	rm -rf results/phantom

@@ -1,6 +1,7 @@
 """Statistics that were once wrong, on the data that showed it: what they give now.
 
-    python -m benchmarks.statistics_cases ties | few_events | z_scores | recalibration [--cohorts 40 --patients 40]
+    python -m benchmarks.statistics_cases ties | coverage | few_events | z_scores | network_baseline
+    python -m benchmarks.statistics_cases recalibration --cohorts 40 --patients 40
     python -m benchmarks.statistics_cases suvmax --results results/sts
 
 Data are simulated from fixed seeds, or those of a finished sarcoma study. `docs/testing.md` has the table of figures
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import logging
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +22,13 @@ from numpy.typing import NDArray
 
 from pipeline.ensemble.ensemble import fit_scale
 from pipeline.errors import ModelError
+from pipeline.metrics.baseline import in_sample_baseline
 from pipeline.metrics.bootstrap import resample_counts
 from pipeline.metrics.concordance import concordance_index, uno_pairs
 from pipeline.metrics.predictions import RiskPredictions
 from pipeline.metrics.scores import score
 from pipeline.metrics.time_dependent import SurvivalOutcome, brier_terms, survival_at
 from pipeline.planning.folds import divide
-from pipeline.planning.plan import patients_from
 from pipeline.settings.models import read_model
 from pipeline.settings.plan import PlanSettings
 from pipeline.survival.deep_feature_blocks import fit_estimator
@@ -37,11 +39,23 @@ from pipeline.tables.splits import Fold
 
 Array = NDArray[np.float64]
 HORIZON = 730.5
+COVERED = ("c_index", "royston_d", "auc_0.09d", "auc_0.07d", "brier_0.09d", "brier_0.07d")
 RECALIBRATED = {
     "clinical": {"kind": "clinical_cox", "clinical": ["clinical_a", "clinical_b", "clinical_c"]},
     "univariate": {"kind": "univariate"},
     "hecktor": {"kind": "hecktor_cox", "thresholds": [0.8]},
 }
+
+
+@dataclass(frozen=True)
+class Member:
+    """A patient of a simulated study, as folds are dealt."""
+
+    patient_id: str
+    event: int
+    centre: str = "A"
+    group: str = ""
+    split: str = ""
 
 
 def ties() -> None:
@@ -64,7 +78,11 @@ def ties() -> None:
     risk = np.array([-0.02, 1.2, -0.56, -1.33, -0.81, 1.02, -1.29])
     censoring = SurvivalOutcome.of(time, event).censoring
     value = float(uno_pairs(time, event, risk, censoring, 299).index()[0])
-    print(f"Uno's C of scikit-survival's issue 428: {value:.7f} (R's survAUC: 0.4129032)")
+    # By hand: weights 1 and (2/3)**-2 of the two events, 4 of 6 and 0 of 3 pairs. survAUC weights by G(T) and leaves
+    # out the pair of an event and a censoring at the same time.
+    print(
+        f"Uno's C of scikit-survival's issue 428: {value:.7f} (by hand {4 / 12.75:.7f}; R's survAUC: 0.4129032)"
+    )
 
 
 def few_events() -> None:
@@ -126,9 +144,10 @@ def recalibration(cohorts: int, patients: int) -> None:
         for seed in range(cohorts):
             everybody = _cohort(seed, patients + 400, strength)
             ids = list(everybody.table.index)
-            rows = everybody.table.iloc[:patients].reset_index().to_dict("records")
-            settings = PlanSettings(folds=3, validation_fraction=0.2)
-            fold = divide(patients_from(rows), settings, seed)[0]
+            members = [
+                Member(patient, int(event)) for patient, event in everybody.table["event"][:patients].items()
+            ]
+            fold = divide(members, PlanSettings(folds=3, validation_fraction=0.2), seed)[0]
             for name, spec in RECALIBRATED.items():
                 if (judged := _judged(everybody, fold, ids[patients:], spec, seed)) is not None:
                     found[name].append(judged)
@@ -181,6 +200,62 @@ def _judged(
     return float(skill), float((1 - observed) / (1 - survival).mean())
 
 
+def coverage() -> None:
+    """How often 95 % intervals hold the value of a cohort of 2,000, in 200 cohorts that end with their last event."""
+    for patients, events in ((40, 10), (200, 40)):
+        end = _followed(2000, 2000 * events // patients, np.random.default_rng(10**6))
+        truth = {row.metric: row.interval.value for row in score(end, np.ones((1, 2000)), 0.95)}
+        held: dict[str, list[bool]] = {}
+        for seed in range(200):
+            cohort = _followed(patients, events, np.random.default_rng(seed))
+            for row in score(cohort, resample_counts(patients, 1000, seed), 0.95):
+                if row.metric in COVERED and np.isfinite(row.interval.low):
+                    inside = row.interval.low <= truth[row.metric] <= row.interval.high
+                    held.setdefault(row.metric, []).append(bool(inside))
+        shares = ", ".join(f"{name} {np.mean(inside):.1%} of {len(inside)}" for name, inside in held.items())
+        print(f"{patients} patients, {events} events: {shares}", flush=True)
+
+
+def _followed(patients: int, events: int, generator: np.random.Generator) -> RiskPredictions:
+    """A true risk and true probabilities of patients who are followed until so many of them had the event."""
+    x = generator.normal(size=patients)
+    died = generator.exponential(np.exp(-x))
+    last = np.sort(died)[events - 1]
+    outcome = SurvivalOutcome.of(np.minimum(died, last * 1.000001), (died <= last).astype(float))
+    # Half of the time in which that share of a large cohort has the event.
+    half = 0.09 if events / patients > 0.22 else 0.07
+    return RiskPredictions(
+        model="m", set="external", patients=tuple(map(str, range(patients))), fold=None, event=outcome.event,
+        outcome=outcome, risk=x, survival={half: np.exp(-half * np.exp(x))},
+    )  # fmt: skip
+
+
+def network_baseline() -> None:
+    """Observed/expected events by two years of a network that knows the risk: its baseline hazard alone is judged."""
+    fresh = np.random.default_rng(7).normal(size=4000)
+    truth = np.exp(-730 / 900 * np.exp(fresh))
+    for patients, follow_up in ((30, 2500), (40, 3000), (100, 3000)):
+        ratios = []
+        for seed in range(300):
+            generator = np.random.default_rng(seed)
+            x = generator.normal(size=patients)
+            died, left = generator.exponential(900 * np.exp(-x)), generator.uniform(300, follow_up, patients)
+            time, event = np.minimum(died, left), (died <= left).astype(float)
+            members = [Member(f"P{i}", int(each)) for i, each in enumerate(event)]
+            fold = divide(members, PlanSettings(folds=3, validation_fraction=0.2), seed)[0]
+            rows = [int(patient[1:]) for patient in (*fold.validation, *fold.train)]
+            validation = np.arange(len(rows)) < len(fold.validation)
+            baseline = in_sample_baseline(time[rows], event[rows], x[rows], validation)
+            predicted = baseline.survival(fresh, np.array([730.0]))[:, 0]
+            ratios.append((1 - truth.mean()) / (1 - predicted.mean()))
+        known = np.array(ratios)[np.isfinite(ratios)]
+        low, high = np.quantile(known, [0.05, 0.95])
+        print(
+            f"{patients} patients: O/E median {np.median(known):.2f} (5-95 % {low:.2f} to {high:.2f}), no "
+            f"probability in {1 - len(known) / len(ratios):.0%} of studies"
+        )
+
+
 def suvmax(results: Path) -> None:
     """SUVmax of the feature table against the highest native PET voxel of the contour."""
     from pipeline.volumes.nifti import read_nifti
@@ -197,12 +272,21 @@ def suvmax(results: Path) -> None:
     print(f"{len(ratios)} patients: SUVmax / native maximum {min(ratios):.6f} to {max(ratios):.6f}")
 
 
+SIMULATED = {
+    "ties": ties,
+    "coverage": coverage,
+    "few_events": few_events,
+    "z_scores": z_scores,
+    "network_baseline": network_baseline,
+}
+
+
 def main() -> None:
     """Run one case."""
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("case", choices=["ties", "few_events", "z_scores", "recalibration", "suvmax"])
+    parser.add_argument("case", choices=[*SIMULATED, "recalibration", "suvmax"])
     parser.add_argument("--cohorts", type=int, default=40, help="Cohorts of recalibration.")
     parser.add_argument("--patients", type=int, default=40, help="Development patients of each.")
     parser.add_argument("--results", type=Path, default=Path("results/sts"), help="Finished sarcoma study.")
@@ -212,7 +296,7 @@ def main() -> None:
     elif options.case == "suvmax":
         suvmax(options.results)
     else:
-        {"ties": ties, "few_events": few_events, "z_scores": z_scores}[options.case]()
+        SIMULATED[options.case]()
 
 
 if __name__ == "__main__":

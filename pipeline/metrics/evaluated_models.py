@@ -20,11 +20,13 @@ from pipeline.metrics.time_dependent import SurvivalOutcome
 from pipeline.settings.evaluation import EvaluationSettings
 from pipeline.tables.outcomes import groups_of, has_outcomes
 from pipeline.tables.parquet import read_frame
-from pipeline.tables.predictions import DISTANCES, PIXELS, survival_column
+from pipeline.tables.predictions import DISTANCES, LESIONS, PIXELS, survival_column
 from pipeline.tables.splits import Splits
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,9 @@ def predictions_of(
         dice=table["dice"].to_numpy(float) if has_dice else None,
         caveats="; ".join(_caveats_of(model)),
         overlaps=class_overlaps(table),
-        distances={c: table[c].to_numpy(float) for c in DISTANCES if c in table and table[c].notna().any()},
-        pixels={c: table[c].to_numpy(float) for c in PIXELS if c in table and table[c].notna().any()},
+        distances=_known_columns(table, DISTANCES),
+        lesions=_known_columns(table, LESIONS),
+        pixels=_known_columns(table, PIXELS),
         labels=tuple(labels_of(table, outcomes)),
         boxes=model.boxes,
     )
@@ -178,6 +181,11 @@ def predictions_of(
     risk = table["risk"].to_numpy(float)
     with_risk = RiskPredictions.of(predictions, survival_outcome(outcomes), risk, survival)
     return replace(with_risk, further_survival=further)
+
+
+def _known_columns(table: pd.DataFrame, names: Sequence[str]) -> dict[str, Array]:
+    """Those of some columns that a table has with a value of any patient."""
+    return {c: table[c].to_numpy(float) for c in names if c in table and table[c].notna().any()}
 
 
 def _caveats_of(model: EvaluatedModel) -> list[str]:

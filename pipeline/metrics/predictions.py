@@ -34,6 +34,7 @@ class Predictions:
         caveats: What holds for every number of this model, e.g. Z-scores from test patients.
         overlaps: Voxel counts of each class of the mask, their union first; for masks with classes.
         distances: `hd95_mm`, `assd_mm` → (n,), NaN where there is none; for models with masks.
+        lesions: Column of `pipeline.tables.predictions.LESIONS` → (n,); for models with masks.
         pixels: Column of `pipeline.tables.predictions.PIXELS` → (n,); for models with masks of slices.
         labels: Class outcomes with predicted probabilities.
         boxes: Fold → `detections.parquet`; for detecting networks.
@@ -48,6 +49,7 @@ class Predictions:
     caveats: str = ""
     distances: dict[str, Array] = field(default_factory=dict)
     overlaps: tuple[ClassOverlap, ...] = ()
+    lesions: dict[str, Array] = field(default_factory=dict)
     pixels: dict[str, Array] = field(default_factory=dict)
     labels: tuple[Label, ...] = ()
     boxes: Mapping[int, pd.DataFrame] = field(default_factory=dict)

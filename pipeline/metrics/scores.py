@@ -12,6 +12,7 @@ from pipeline.metrics.bootstrap import NO_VALUE, Interval, MetricRow, percentile
 from pipeline.metrics.concordance import Pairs, harrell_pairs, uno_pairs
 from pipeline.metrics.detection import detection_scores
 from pipeline.metrics.labels import label_scores
+from pipeline.metrics.lesions import lesion_scores
 from pipeline.metrics.mask_classes import class_scores
 from pipeline.metrics.mask_scores import mean_dice, median_distances
 from pipeline.metrics.pixel_scores import pixel_scores
@@ -38,7 +39,8 @@ def score(predictions: Predictions, counts: Array, confidence: float) -> Iterato
         For a model that gives risks c_index (headline), c_index_pooled, c_index_uno, per-fold
         C-indices with mean and SD, royston_d, r2_d, auc_{days}d, brier_{days}d, brier_skill_{days}d,
         observed_expected_{days}d and ibs; dice, dice_{class}, dice_agg,
-        dice_agg_{class} and dice_agg_mean of masks with classes, hd95_mm, assd_mm, pixel_f1 and the like of slices,
+        dice_agg_{class} and dice_agg_mean of masks with classes, hd95_mm, assd_mm, lesion_sensitivity, lesion_f1,
+        false_lesions, volume_error and volume_bias_ml, pixel_f1 and the like of slices,
         {label}_accuracy, _auc, _f1 and, of more than two classes, _f1_{class}, and
         average_precision_iou50 of boxes. A metric that cannot be computed is NaN, and its note gives
         the reason: with fewer than ten events nothing of risks is estimated.
@@ -50,6 +52,7 @@ def score(predictions: Predictions, counts: Array, confidence: float) -> Iterato
         yield replace(mean_dice(predictions.dice, counts, confidence), events=with_mask)
     rows = list(class_scores(predictions.overlaps, counts, confidence))
     rows.extend(median_distances(predictions.distances, counts, confidence))
+    rows.extend(lesion_scores(predictions.lesions, counts, confidence))
     rows.extend(pixel_scores(predictions.pixels, counts, confidence))
     for label in predictions.labels:
         rows.extend(label_scores(label, counts, confidence, predictions.fold))

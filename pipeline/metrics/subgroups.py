@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from pipeline.metrics.labels import Label
 from pipeline.metrics.mask_classes import ClassOverlap
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.scores import score
-from pipeline.tables.cohort_rows import means_missing
+from pipeline.tables.cohort_rows import levels_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,12 +24,15 @@ Array = NDArray[np.float64]
 Members = NDArray[np.bool_]
 
 
-def level_name(value: Any) -> str:
-    """A level of a column as text: whole numbers without a decimal point; empty where it is not known."""
+def level_names(values: Iterable[Any]) -> list[str]:
+    """The levels of a column as text: whole numbers without a decimal point; empty where one is not known."""
+    return levels_of(_as_text(value) for value in values)
+
+
+def _as_text(value: Any) -> str:
     if value is None or value != value:
         return ""
-    text = f"{value:g}" if isinstance(value, float) else str(value).strip()
-    return "" if means_missing(text) else text
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def subgroup_rows(
@@ -60,7 +63,8 @@ def subgroup_rows(
                 f"evaluation.subgroups names {column!r}, which the cohort table lacks",
                 expected=", ".join(map(str, outcomes.columns)),
             )
-        levels = np.array([level_name(value) for value in outcomes.loc[list(predictions.patients), column]])
+        named = dict(zip(outcomes.index, level_names(outcomes[column]), strict=True))
+        levels = np.array([named[patient] for patient in predictions.patients])
         for level in sorted(set(levels) - {""}):
             members = levels == level
             part = of_members(predictions, members)
@@ -82,6 +86,7 @@ def of_members(predictions: Predictions, members: Members) -> Predictions:
         "dice": None if predictions.dice is None else predictions.dice[members],
         "overlaps": tuple(_class_of_members(each, members) for each in predictions.overlaps),
         "pixels": {name: values[members] for name, values in predictions.pixels.items()},
+        "lesions": {name: values[members] for name, values in predictions.lesions.items()},
         "distances": {name: values[members] for name, values in predictions.distances.items()},
         "labels": tuple(Label(x.name, x.truth[members], x.probability[members]) for x in predictions.labels),
     }

@@ -19,6 +19,9 @@ MASK_COLUMNS = {
     "Dice": "dice",
     HD95: "hd95_mm",
     "ASSD, mm": "assd_mm",
+    "Lesions found": "lesion_sensitivity",
+    "False lesions": "false_lesions",
+    "Volume error": "volume_error",
     "F1 of all pixels": "pixel_f1",
     "IoU of all pixels": "pixel_iou",
 }

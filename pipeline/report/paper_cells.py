@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.metrics.concordance import concordance_index
 from pipeline.metrics.evaluated_models import EvaluatedModel, predictions_of
 from pipeline.metrics.scores import score
-from pipeline.metrics.subgroups import level_name
+from pipeline.metrics.subgroups import level_names
 from pipeline.report.formatting import is_known
 from pipeline.report.predicted_survival import read_runs
 from pipeline.settings.paper import CellSource, PaperSettings
@@ -129,8 +129,9 @@ class CellReader:
         column, _, level = source.subgroup.partition("=")
         cohort = self.study.cohort.loc[part.index]
         if column:
-            levels = cohort[column].map(level_name)
-            cohort = cohort[levels == level]
+            named = zip(self.study.cohort.index, level_names(self.study.cohort[column]), strict=True)
+            of_level = {patient for patient, name in named if name == level}
+            cohort = cohort[cohort.index.isin(of_level)]
             part = part.loc[cohort.index]
         if part.empty:
             return Cell(note=f"no {source.subgroup or source.set} patient")

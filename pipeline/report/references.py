@@ -36,7 +36,7 @@ def cited_keys(settings: Settings, *, survival: bool) -> list[str]:
         keys |= set(BY_KIND.get(model.kind, ()))
         keys |= {"johnson2007"} if model.model_dump().get("harmonise") == "combat" else set()
     if any(isinstance(model, Network) for model in models):
-        keys.add("paszke2019")
+        keys |= {"paszke2019", "gatidis2024"}
     if any(model.needs.radiomics for model in models):
         keys |= {"zwanenburg2020", "vangriethuysen2017"}
     if any(model.needs.radiomics or isinstance(model, Network) for model in models):

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,14 @@ NO_LEVEL = (MISSING | DOUBTFUL) - {"none"}
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
-def means_missing(text: str) -> bool:
-    """Whether a field of a column of levels says that the level is not known: blank, or a word for it."""
-    return not text.strip() or text.strip().lower() in NO_LEVEL
+def levels_of(texts: Iterable[str]) -> list[str]:
+    """The levels of a column, field by field: empty where the level is not known, blank or written as a word for that.
+
+    A dash is a level where the column has a plus, too (HPV `+` and `-`).
+    """
+    stripped = [text.strip() for text in texts]
+    words = NO_LEVEL - {"-"} if any(text.startswith("+") for text in stripped) else NO_LEVEL
+    return ["" if text.lower() in words else text for text in stripped]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.tables.cohort import Patient
+from pipeline.tables.cohort_rows import levels_of
 from pipeline.tables.numbers import MISSING
 from pipeline.tables.parquet import read_frame
 
@@ -21,7 +22,8 @@ def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
     time_days (float64) and event (int64), neither of them in a study
     without outcomes, then the table's `clinical_*` (float64 where every entry is a number or
     missing, else text), `label_*`, `truth_*` and further endpoints. Blank entries are missing
-    values; so are `NA` and similar words among numbers.
+    values; so are `NA` and similar words among numbers, and among the levels of a `clinical_*` column also
+    `unknown`, `?` and the like (:func:`pipeline.tables.cohort_rows.levels_of`).
     """
     import pandas as pd
 
@@ -43,8 +45,18 @@ def outcome_table(patients: Sequence[Patient]) -> pd.DataFrame:
         words = text[numbers.isna() & text.notna()]
         # One `NA` must not turn all ages into text with as many levels as patients.
         known = numbers.notna().any() or not len(words)
-        frame[name] = numbers.astype("float64") if known and words.str.lower().isin(MISSING).all() else text
+        if known and words.str.lower().isin(MISSING).all():
+            frame[name] = numbers.astype("float64")
+        else:
+            frame[name] = _without_missing_words(text) if name.startswith("clinical_") else text
     return frame.set_index("patient_id")
+
+
+def _without_missing_words(text: pd.Series) -> pd.Series:
+    """Levels of a column; a word for an unknown one would be a level that a model learns from."""
+    import pandas as pd
+
+    return pd.Series([level or None for level in levels_of(text.fillna(""))], dtype="object")
 
 
 def read_outcomes(path: Path) -> pd.DataFrame:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DISTANCES = ("hd95_mm", "assd_mm")
 """Surface distances of predicted and manual mask, mm; infinite where one of them is empty."""
+LESIONS = ("lesions_found", "lesions_missed", "lesions_false", "predicted_ml", "manual_ml")
+"""Lesions of the manual mask in the predicted one and not, of the predicted one alone; volumes of both masks, mL."""
 PIXELS = ("pixels_both", "pixels_predicted", "pixels_manual", "pixels_all")
 """Pixels of a slice in the predicted and the manual mask, in the one, in the other, and all there are."""
 
@@ -50,7 +52,7 @@ def classes_of(columns: Iterable[str]) -> tuple[str, ...]:
 
 def is_of_mask(column: str) -> bool:
     """Whether a column says how far a predicted mask agrees with the manual one."""
-    return column in ("dice", *DISTANCES, *PIXELS) or column.startswith((_DICE, _OVERLAP, _SIZE))
+    return column in ("dice", *DISTANCES, *LESIONS, *PIXELS) or column.startswith((_DICE, _OVERLAP, _SIZE))
 
 
 def survival_column(days: float) -> str:
@@ -64,7 +66,8 @@ def write_predictions(path: Path, frame: pd.DataFrame) -> None:
     Columns: patient_id, set (train, validation, test, external); of models that predict survival
     risk (float64; the log-hazard, higher = worse; 1 − S(36 months) of discrete-time models), of
     classical models risk_out_of_sample, and `survival_{days}d` in [0, 1]; dice in [0, 1] or missing,
-    hd95_mm and assd_mm; with classes of the mask `dice_{class}`, and `overlap_voxels_{class}` and
+    hd95_mm and assd_mm, numbers of lesions and volumes of masks;
+    with classes of the mask `dice_{class}`, and `overlap_voxels_{class}` and
     `size_voxels_{class}` of each and of their `union`; and label probabilities: `label_x` (of the
     label being true) or `label_x_0`, `label_x_1`, … (of each class).
 

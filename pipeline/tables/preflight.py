@@ -13,7 +13,7 @@ from pipeline.settings.models import Model
 from pipeline.settings.network import Network
 from pipeline.settings.plan import PlanSettings
 from pipeline.tables.cohort import Cohort, Patient
-from pipeline.tables.cohort_rows import means_missing
+from pipeline.tables.cohort_rows import levels_of
 from pipeline.tables.label_classes import require_label_classes
 
 MOST_LEVELS = 20
@@ -75,7 +75,7 @@ def require_subgroups(columns: Sequence[str], cohort: Cohort) -> None:
                 expected=", ".join(have),
             )
         texts = {p.centre if column == "centre" else p.extra[column] for p in cohort.patients}
-        levels = {text for text in texts if not means_missing(text)}
+        levels = set(levels_of(texts)) - {""}
         if len(levels) > MOST_LEVELS:
             raise SettingsError(
                 f"column {column!r} has too many levels for subgroups",

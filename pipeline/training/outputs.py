@@ -12,8 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import TrainingError
+from pipeline.metrics.segmentation import (
+    LesionAgreement,
+    SurfaceDistances,
+    lesion_agreement,
+    surface_distances,
+)
 from pipeline.tables.parquet import write_frame
-from pipeline.tables.predictions import DISTANCES, PIXELS, survival_column, write_predictions
+from pipeline.tables.predictions import DISTANCES, LESIONS, PIXELS, survival_column, write_predictions
 from pipeline.tables.whole import write_bytes
 from pipeline.training.checkpoint import pack
 from pipeline.training.detections import PatientBoxes
@@ -25,7 +31,6 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.metrics.baseline import Baseline
-    from pipeline.metrics.segmentation import SurfaceDistances
     from pipeline.settings.losses import LossSettings
     from pipeline.training.batches import Batch
     from pipeline.training.dataset import CohortTensors
@@ -44,6 +49,7 @@ class NetworkPredictions:
         dice: (n) float64, NaN without a mask.
         distances: (n) surface distances of predicted and manual mask; None for patients whose mask
             is not kept or who have no manual mask.
+        lesions: (n) lesions and volumes of both masks; None as above.
         pixels: (n) pixels of a slice's masks, see `pipeline.training.predict.pixels_of`; empty of volumes.
         masks: uint8 (Z, Y, X), 1 = tumour or the labels of classes, by patient id, of the patients whose mask is kept.
         features: (n) deep features (F) float32; empty where they are not kept.
@@ -57,6 +63,7 @@ class NetworkPredictions:
     risk: list[float] = field(default_factory=list)
     dice: list[float] = field(default_factory=list)
     distances: list[SurfaceDistances | None] = field(default_factory=list)
+    lesions: list[LesionAgreement | None] = field(default_factory=list)
     pixels: list[tuple[float, ...]] = field(default_factory=list)
     masks: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     features: list[NDArray[np.float32]] = field(default_factory=list)
@@ -91,7 +98,11 @@ def predict_patients(
                 if patient_id in masks_of:
                     predictions.masks[patient_id] = mask
         predictions.overlaps.add(outputs, batch.targets)
-        predictions.distances.extend(_distances(batch, predictions.masks, cohort.spacing_mm))
+        for pair in _mask_pairs(batch, predictions.masks):
+            agreement = None if pair is None else lesion_agreement(*pair, cohort.spacing_mm)
+            predictions.lesions.append(agreement)
+            distances = None if pair is None else surface_distances(*pair, cohort.spacing_mm)
+            predictions.distances.append(distances)
         if features and DEEP_FEATURES in outputs:
             predictions.features.extend(outputs[DEEP_FEATURES].cpu().numpy())
         if "interval_logits" in outputs:
@@ -102,24 +113,22 @@ def predict_patients(
     return predictions
 
 
-def _distances(
-    batch: Batch, masks: dict[str, NDArray[np.uint8]], spacing_mm: tuple[float, ...]
-) -> list[SurfaceDistances | None]:
-    """Surface distances of each patient of a batch; None without a kept or without a manual mask.
+def _mask_pairs(
+    batch: Batch, masks: dict[str, NDArray[np.uint8]]
+) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]] | None]:
+    """Predicted and manual mask of each patient of a batch; None without a kept or without a manual mask.
 
-    Training patients' masks are not kept, so that no time is spent on distances that are not read.
+    Training patients' masks are not kept, so that no time is spent on what is not read.
     """
-    from pipeline.metrics.segmentation import surface_distances
-
     known = batch.targets["mask_known"].bool().tolist()
-    distances: list[SurfaceDistances | None] = []
+    pairs: list[tuple[NDArray[np.bool_], NDArray[np.bool_]] | None] = []
     for row, patient_id in enumerate(batch.ids):
         if patient_id not in masks or not known[row]:
-            distances.append(None)
+            pairs.append(None)
             continue
         manual = (batch.targets["mask"][row] > THRESHOLD).cpu().numpy()
-        distances.append(surface_distances(masks[patient_id].astype(bool), manual, spacing_mm))
-    return distances
+        pairs.append((masks[patient_id].astype(bool), manual))
+    return pairs
 
 
 def predictions_table(
@@ -129,7 +138,7 @@ def predictions_table(
     horizons_days: Sequence[float],
     losses: LossSettings,
 ) -> pd.DataFrame:
-    """`predictions.parquet`'s rows: patient_id, set, risk, survival_{days}d, dice, distances, labels.
+    """`predictions.parquet`'s rows: patient_id, set, risk, survival_{days}d, dice, distances, lesions, labels.
 
     Args:
         predictions: Predictions of all patients.
@@ -157,6 +166,9 @@ def predictions_table(
     columns[assd] = np.asarray(
         [np.nan if d is None else d.assd for d in predictions.distances], dtype=np.float64
     )
+    lesions = [[np.nan] * len(LESIONS) if each is None else each.columns() for each in predictions.lesions]
+    if lesions:
+        columns.update(zip(LESIONS, np.asarray(lesions, dtype=np.float64).T, strict=True))
     columns.update(predictions.overlaps.columns())
     if predictions.pixels:
         columns.update(zip(PIXELS, np.asarray(predictions.pixels, dtype=np.float64).T, strict=True))

@@ -9,6 +9,7 @@ from pipeline.metrics.mask_classes import ClassOverlap
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.subgroups import of_members
 from pipeline.metrics.time_dependent import SurvivalOutcome
+from pipeline.tables.predictions import LESIONS
 
 OF_ALL_PATIENTS = {"model", "set", "caveats", "boxes"}
 """Fields that are the same in a subgroup; boxes are looked up by patient."""
@@ -36,6 +37,7 @@ def predictions():
             ClassOverlap("tumour", column(50), column(60), column(70)),
         ),
         distances={"hd95_mm": column(80)},
+        lesions={name: column(80) for name in LESIONS},
         pixels={"pixels": column(90)},
         labels=(Label("label_x", column(100), np.column_stack([column(110), column(120)])),),
     )

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import TableError
 from pipeline.settings.cohort import CohortSettings
+from pipeline.tables.clinical import ClinicalEncoder
 from pipeline.tables.cohort import read_cohort
 from pipeline.tables.numbers import SlipError
 from pipeline.tables.outcomes import has_outcomes, outcome_table
@@ -38,7 +39,29 @@ def test_what_other_programs_write_for_a_missing_number_is_missing(tmp_path: Pat
     assert table["clinical_stage"].dtype == "float64"
     assert table["clinical_stage"].isna().tolist() == [False, True, True, True, False]
     words = HEADER + rows.replace("60", "II").replace("71.5", "III")
-    assert outcome_table(read(tmp_path, words).patients)["clinical_stage"].iloc[0] == "II"
+    levels = outcome_table(read(tmp_path, words).patients)["clinical_stage"]
+    assert levels.tolist() == ["II", None, None, None, "III"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "levels"),
+    [
+        (["low", "unknown", "high", "N/A", "?"], ["low", None, "high", None, None]),
+        (["none", "Missing", "some", ".", "-"], ["none", None, "some", None, None]),
+        # HPV negative is no missing value where there are positive patients.
+        (["+", "-", "", "++", "NA"], ["+", "-", None, "++", None]),
+    ],
+)
+def test_a_word_for_an_unknown_level_is_no_level_that_a_model_learns(
+    tmp_path: Path, texts: list[str], levels: list[str | None]
+) -> None:
+    rows = "".join(f"P{i},development,A,P{i},,9,1,{v}\n" for i, v in enumerate(texts))
+    table = outcome_table(read(tmp_path, HEADER + rows).patients)
+    assert table["clinical_stage"].tolist() == levels
+    encoder = ClinicalEncoder.fit(table, ["clinical_stage"])
+    known = sorted({level for level in levels if level})
+    assert len(encoder.names()) == len(known) - 1
+    assert encoder.transform(table).iloc[[levels.index(None)]].to_numpy().sum() == 0
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,14 @@ import zarr
 
 from pipeline.errors import CheckpointError, DamageError, TrainingError
 from pipeline.metrics.baseline import in_sample_baseline
-from pipeline.metrics.segmentation import surface_distances
+from pipeline.metrics.segmentation import lesion_agreement, surface_distances
 from pipeline.planning.cross_splits import write_cross_splits
 from pipeline.settings.classical import LassoCox
 from pipeline.settings.networks.deepmts import MtHs, SegBackbone
 from pipeline.survival.deep_feature_blocks import DeepSource
 from pipeline.survival.model_job import ModelJob
 from pipeline.survival.survival import fit_model
-from pipeline.tables.predictions import read_predictions
+from pipeline.tables.predictions import LESIONS, read_predictions
 from pipeline.tables.splits import read_splits
 from pipeline.training import step, trainer
 from pipeline.training.batches import Batch
@@ -51,11 +51,15 @@ def test_outputs_keep_their_contract(job: Job, study: Path, tmp_path: Path) -> N
     mask = masks[sets["test"][0]]
     assert mask.shape == (16, 16, 16) and mask.dtype == np.uint8 and set(np.unique(mask)) <= {0, 1}
     far = table.set_index("patient_id")[["hd95_mm", "assd_mm"]]
+    lesions = table.set_index("patient_id")[list(LESIONS)]
     assert far.loc[list(sets["train"])].isna().all(axis=None)
+    assert lesions.loc[list(sets["train"])].isna().all(axis=None)
     for patient in (*sets["validation"], *sets["test"], *sets["external"]):
         truth = zarr.open_group(study / "crops" / f"{patient}.zarr", mode="r")["mask"][:] > 0
         both = surface_distances(masks[patient][:] > 0, truth, (4.0, 4.0, 4.0))
         assert tuple(far.loc[patient]) == pytest.approx((both.hd95, both.assd))
+        agreement = lesion_agreement(masks[patient][:] > 0, truth, (4.0, 4.0, 4.0))
+        assert tuple(lesions.loc[patient]) == pytest.approx(agreement.columns())
     features = pd.read_parquet(tmp_path / "out" / "deep_features.parquet")
     assert list(features["patient_id"]) == list(table["patient_id"]) and features.shape[1] > 10
     history = pd.read_csv(tmp_path / "out" / "history.csv")
@@ -296,7 +300,7 @@ def test_a_network_without_survival_leaves_no_number_of_it(job: Job, study: Path
         )  # fmt: skip
         train_fold(work, tmp_path / name)
         tables.append(pd.read_parquet(tmp_path / name / "predictions.parquet"))
-        assert list(tables[-1].columns) == ["patient_id", "set", "dice", "hd95_mm", "assd_mm"]
+        assert list(tables[-1].columns) == ["patient_id", "set", "dice", "hd95_mm", "assd_mm", *LESIONS]
         about = json.loads(unpack(tmp_path / name / "checkpoint.pt")["about"])
         assert "baseline" not in about
         history = pd.read_csv(tmp_path / name / "history.csv")
