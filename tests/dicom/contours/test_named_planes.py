@@ -55,7 +55,7 @@ def drawn(tmp_path, named, shift=0.0):
 )
 def test_contours_on_or_between_the_slices_that_they_name_are_used(tmp_path, named, shift):
     report = run(drawn(tmp_path, named, shift), tmp_path / "out")
-    assert report["masks"]["ct"]["voxels"] == 300
+    assert report["masks"]["ct"]["rois"][0]["volume_polygons_ml"] == pytest.approx(0.9)
     assert not any("images they name" in text for text in report["warnings"])
 
 
