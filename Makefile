@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 PINS := envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
 CORES ?= all
 
-.PHONY: help setup docs demo test nightly faults lint settings cohort forget report-zip picture container clean
+.PHONY: help setup docs demo test nightly faults lint settings cohort forget report-zip container clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,9 +77,6 @@ docs: ## Build the pages of docs/ as a site with search, results/site/index.html
 	# Without --quiet, by which MkDocs would pass over its warnings.
 	.venv-docs/bin/mkdocs build
 	echo "open $$PWD/results/site/index.html in a browser"
-
-picture: $(STAMP) ## Take README's picture of the report anew from the finished demo (needs Chromium)
-	@SUVIVAL_UPDATE_PICTURE=1 $(BIN)/python -m pytest tests/browser/test_readme_picture.py -m finished -q
 
 container: ## Build the container image suvival from envs/Containerfile, where podman or docker is there
 	@engine=$$(command -v podman || command -v docker || true)
