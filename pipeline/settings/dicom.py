@@ -29,8 +29,13 @@ class IndexSettings(Section):
     )
     several_studies: Literal["refuse", "first", "last"] = Field(
         "refuse",
-        description="What happens to a patient with several studies that hold PET and CT: refuse, or take the "
-        "`first` or `last` one.",
+        description="What happens to a patient with several studies, or dates within a study, that hold PET and CT: "
+        "refuse, or take the `first` or `last` one.",
+    )
+    different_dates: Literal["refuse", "accept"] = Field(
+        "refuse",
+        description="What happens to a PET and a CT whose dates are more than a day apart: refuse, or `accept` them "
+        "with a warning, as where de-identification shifted the dates of each.",
     )
     different_frames: Literal["refuse", "accept", "register"] = Field(
         "refuse",
