@@ -96,7 +96,8 @@ def nuclide_of(codes: Sequence[str], tracer: str) -> str:
 
 def _named(text: str) -> str:
     """The nuclide that a text names: `^18^Fluorine`, `F-18`, `68Ga-DOTATATE`, `FDG`."""
-    lower, found = text.lower(), []
+    lower = text.lower()
+    found: list[tuple[int, str]] = []
     for name in HALF_LIFE_S:
         symbol, mass = name.split("-")
         element = rf"(?:{symbol.lower()}|{ELEMENTS[symbol]})"

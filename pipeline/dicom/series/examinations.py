@@ -100,7 +100,7 @@ def one_examination(usable: Sequence[Series], settings: IndexSettings) -> Examin
     if len(complete) <= 1:
         return complete[0] if complete else None
     if settings.several_studies == "refuse":
-        one_study = len(set().union(*(each.studies for each in complete))) == 1
+        one_study = len({study for each in complete for study in each.studies}) == 1
         raise DicomError(
             "several studies hold usable images"
             if not one_study
@@ -116,7 +116,7 @@ def one_examination(usable: Sequence[Series], settings: IndexSettings) -> Examin
 
 def _complete(groups: Iterable[Sequence[Series]], settings: IndexSettings) -> list[Examination]:
     """Of each group the dates that have all modalities that are needed, the earliest first."""
-    found = []
+    found: list[Examination] = []
     for group in groups:
         for day, part in _by_date(group):
             if {role_of(series) for series in part} >= set(settings.modalities):
