@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 PINS := envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
 CORES ?= all
 
-.PHONY: help setup docs demo test nightly faults lint settings cohort forget report-zip picture container clean
+.PHONY: help setup docs demo test nightly faults lint settings cohort forget report-zip container clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,9 +78,6 @@ docs: ## Build the pages of docs/ as a site with search, results/site/index.html
 	.venv-docs/bin/mkdocs build
 	echo "open $$PWD/results/site/index.html in a browser"
 
-picture: $(STAMP) ## Take README's picture of the report anew from the finished demo (needs Chromium)
-	@SUVIVAL_UPDATE_PICTURE=1 $(BIN)/python -m pytest tests/browser/test_readme_picture.py -m finished -q
-
 container: ## Build the container image suvival from envs/Containerfile, where podman or docker is there
 	@engine=$$(command -v podman || command -v docker || true)
 	test -n "$$engine" || { echo "error: neither podman nor docker found; install one (Debian: apt-get install podman)" >&2; exit 1; }
@@ -95,7 +92,7 @@ report-zip: $(STAMP) ## One file of a report to send: make report-zip STUDY=phan
 
 pictures: $(STAMP) ## Draw the pictures of docs/ that need the finished demo (make demo) and Chromium
 	@$(BIN)/python -m pipeline.pictures.strip results/phantom docs/images/strip.png
-	chromium --headless --no-sandbox --hide-scrollbars --window-size=1180,760 --screenshot=docs/images/report.png "file://$$PWD/results/phantom/report/index.html" 2>/dev/null
+	$(BIN)/python -m pipeline.pictures.report_pictures results/phantom/report docs/images
 
 clean: ## Remove what the demo made (results/phantom), nothing of yours
 	rm -rf results/phantom

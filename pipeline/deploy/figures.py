@@ -25,6 +25,7 @@ LEAST_SUV_WINDOW, SUV_PERCENTILE = 5.0, 99.7
 """The PET's window ends at this percentile of the crop, at least at this SUV; it begins at 0."""
 GIVEN, PREDICTED = "#1b9e77", "#d95f02"
 """Colours of the contour that was given (solid) and of the predicted one (dashed)."""
+INK = "#b30000"
 PLANES = (("axial", 0), ("coronal", 1), ("sagittal", 2))
 """Plane → the axis (z, y, x) that it is cut across."""
 PANEL_INCHES, DPI = 2.5, 110
@@ -139,9 +140,7 @@ def _draw_plane(
     axis.set(xticks=[], yticks=[])
     for place, letter in zip(((0.02, 0.5), (0.98, 0.5)), view.sides[right], strict=True):
         align = "left" if place[0] < 0.5 else "right"
-        axis.text(
-            *place, letter, transform=axis.transAxes, ha=align, va="center", color="#b30000", fontsize=9
-        )
+        _write(axis, place, letter, size=9, ha=align, va="center")
     _draw_bar(axis, cut_width=image.shape[right], mm=view.spacing_mm[right])
     return shown
 
@@ -152,10 +151,16 @@ def _draw_bar(axis: Any, *, cut_width: int, mm: float) -> None:
     if not length:
         return
     share = length / (cut_width * mm)
-    axis.plot([0.03, 0.03 + share], [0.035, 0.035], transform=axis.transAxes, color="#b30000", lw=2)
-    axis.text(
-        0.03, 0.05, f"{length / 10:g} cm", transform=axis.transAxes, color="#b30000", fontsize=7, va="bottom"
-    )
+    axis.plot([0.03, 0.03 + share], [0.035, 0.035], transform=axis.transAxes, color=INK, lw=2)
+    _write(axis, (0.03, 0.05), f"{length / 10:g} cm", size=7, va="bottom")
+
+
+def _write(axis: Any, place: tuple[float, float], text: str, *, size: int, **align: str) -> None:
+    """Write on an image, with a white border, so that it is read on dark and on light."""
+    from matplotlib.patheffects import withStroke
+
+    border = [withStroke(linewidth=2, foreground="white")]
+    axis.text(*place, text, transform=axis.transAxes, color=INK, fontsize=size, path_effects=border, **align)
 
 
 def curve_png(curve: PatientCurve, unit: TimeUnit) -> str:

@@ -6,7 +6,7 @@ read off the study's `metrics.csv`, nothing is estimated here. It identifies nob
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,14 @@ _AT_HORIZONS = {
     "calibration_slope": "calibration slope (1 is ideal)",
     "ici": "ICI, mean distance of predicted and observed probability (0 is ideal)",
 }
+_OF_CLASSES = {
+    "auc": "AUC (0.5 = chance)",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "brier": "Brier score (0 is best)",
+    "calibration_slope": "calibration slope (1 is ideal)",
+}
+"""End of a metric of a class outcome → its title; the metric begins with the label."""
 _OVERALL = {"c_index": "C-index (0.5 = chance)", "dice": "mean Dice"}
 
 
@@ -77,6 +85,9 @@ def _use(manifest: Manifest) -> Iterator[str]:
         yield f"- Endpoint: {manifest.study.endpoint_name}."
     else:
         yield "- Predicts masks, boxes or class outcomes; no survival."
+    if manifest.logistic_models():
+        labels = sorted({member.label for member in manifest.logistic_models().values()})
+        yield f"- Predicts the probability of the classes of {', '.join(labels)}."
     yield f"- Needs: {' and '.join(channel.upper() for channel in manifest.channels)} as {manifest.source.upper()}."
     if manifest.needs_contour:
         yield f"- Needs a contour: {manifest.needs_contour}."
@@ -125,6 +136,8 @@ def _performance(manifest: Manifest, facts: CardFacts) -> Iterator[str]:
     for days in manifest.horizons_days:
         when = horizon_name(days, manifest.study.time_unit)
         titles |= {f"{metric}_{days:g}d": f"{title}, {when}" for metric, title in _AT_HORIZONS.items()}
+    for label in _labels(evaluated["metric"]):
+        titles |= {f"{label}_{metric}": f"{label}: {title}" for metric, title in _OF_CLASSES.items()}
     over = "whole groups of patients" if facts.grouped else "patients"
     if facts.cross_validated:
         yield f"Development patients were predicted by the fold that held them out; intervals are over {over}."
@@ -138,6 +151,12 @@ def _performance(manifest: Manifest, facts: CardFacts) -> Iterator[str]:
         if len(rows):
             cells = [_cell(rows, name) for name in sets]
             yield f"| {title} | " + " | ".join(cells) + " |"
+
+
+def _labels(metrics: Iterable[str]) -> list[str]:
+    """Class outcomes that metrics are of, in order."""
+    aucs = [name for name in dict.fromkeys(metrics) if name.startswith("label_") and name.endswith("_auc")]
+    return [name.removesuffix("_auc") for name in aucs]
 
 
 def _cell(rows: pd.DataFrame, name: str) -> str:

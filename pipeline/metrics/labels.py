@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
+FEW_OF_A_CLASS = 10
+"""Patients of a class below which its scores carry a warning."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def label_scores(label: Label, counts: Array, confidence: float, fold: Array | N
     predicted = probability.argmax(axis=1)
     correct = (predicted == truth).astype(float)
     known_fold = None if fold is None else fold[rows]
+    few = _few_note(truth)
     two_classes = probability.shape[1] == 2
     classes = judged_classes(truth, probability)
     metrics: dict[str, Callable[[Array], Array]] = {
@@ -103,7 +106,7 @@ def label_scores(label: Label, counts: Array, confidence: float, fold: Array | N
     for metric, function in metrics.items():
         value = float(function(np.ones((1, n)))[0])
         interval = percentile_interval(value, function(drawn), confidence)
-        note = "" if np.isfinite(value) else _no_value_note(metric)
+        note = few if np.isfinite(value) else _no_value_note(metric)
         yield MetricRow(f"{label.name}_{metric}", interval, n, note=note, judged=rows)
 
 
@@ -126,6 +129,16 @@ def mean_auc(truth: Array, probability: Array, fold: Array | None, counts: Array
     areas = [auc_pairs_of_class(truth == k, probability[:, k], fold).index(counts) for k in classes]
     mean: Array = np.mean(areas, axis=0)
     return mean
+
+
+def _few_note(truth: Array) -> str:
+    """That a class has fewer than ten patients, as few events are told; empty where each that occurs has more."""
+    numbers, patients = np.unique(truth, return_counts=True)
+    rarest = int(patients.argmin())
+    few = int(patients[rarest])
+    if few >= FEW_OF_A_CLASS:
+        return ""
+    return f"{few} patient{'s' * (few != 1)} of class {numbers[rarest]:g}: uncertain"
 
 
 def _no_value_note(metric: str) -> str:

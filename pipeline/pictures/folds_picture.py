@@ -11,8 +11,8 @@ from pipeline.tables.splits import Fold
 PATIENTS, EXTERNAL, SEED = 18, 4, 1
 COLOURS = {"train": "#cfe8d5", "validation": "#ffe9a8", "test": "#bcd7f5", "external": "#e6dcf5"}
 LEARNS = {
-    "train": "weights, coefficients, scaling and choice of features, Z-scores, cut-points of risk groups",
-    "validation": "the training's best iteration, and how far survival probabilities are shrunk",
+    "train": "weights, coefficients, scaling and choice of features, cut-points of risk groups",
+    "validation": "the training's best iteration, the slope of survival probabilities",
     "test": "nothing is learned: each development patient is predicted by the fold that held it out",
     "external": "nothing is learned: predicted by all folds, whose risks are averaged",
 }
@@ -56,9 +56,11 @@ def draw_folds() -> str:
         drawing.text(LEFT + 28, y, name, 13, bold=True)
         drawing.text(LEFT + 110, y, learned, 13)
     y = TOP + 3 * (CELL + 6) + 28 + len(LEARNS) * 26
-    drawing.text(
-        LEFT, y, "Template and position of the crop come from all development patients, blind to outcome.", 13
+    lines = (
+        "Z-scores and baseline hazards come from a fold's train and validation patients together,",
+        "template and position of the crop from all development patients, blind to outcome.",
     )
+    drawing.lines(LEFT, y, lines, 13)
     return drawing.svg()
 
 

@@ -26,6 +26,7 @@ def read_study_file(path: Path) -> dict[str, Any]:
             "the study's file does not exist",
             where=str(path),
             expected="a YAML file with the settings of a study",
+            got="a folder" if path.is_dir() else "nothing of this name",
             action="correct the path, or copy config/studies/start.yaml there and change it",
         )
     try:

@@ -197,7 +197,7 @@ def _checked(order: str, head: bytes, layout: _Layout, name: str, max_bytes: int
         )
     shape = _shape(field(layout.dim), name)
     unit = _UNIT_MM.get(int(field(layout.units)[0]) & 7, 0.0)
-    spacing = tuple(abs(float(v)) * unit for v in field(layout.pixdim)[1:4])
+    spacing = tuple(float(v) * unit for v in field(layout.pixdim)[1:4])
     if not all(MIN_SPACING_MM <= value <= MAX_SPACING_MM for value in spacing):
         _refuse_value("pixdim", f"{MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm", spacing, name)
     require_one_place(order, head, layout.forms, shape, name)

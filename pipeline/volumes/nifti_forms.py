@@ -57,7 +57,10 @@ def require_one_place(order: str, head: bytes, fields: FormFields, shape: tuple[
     def field(place: tuple[int, str]) -> tuple[float, ...]:
         return struct.unpack_from(order + place[1], head, place[0])
 
-    if min(field(fields.codes)) <= 0:
+    qform_code, sform_code = field(fields.codes)
+    if sform_code > 0 >= qform_code:
+        _require_own_spacing(np.reshape(field(fields.rows), (3, 4)), field(fields.pixdim)[1:], shape, name)
+    if min(qform_code, sform_code) <= 0:
         return
     pixdim = np.abs(field(fields.pixdim)[1:])
     corners = np.array([(*corner, 1.0) for corner in product(*[(0, n - 1) for n in shape])]).T
@@ -70,6 +73,27 @@ def require_one_place(order: str, head: bytes, fields: FormFields, shape: tuple[
             expected="forms that agree within half a voxel, or one of them",
             got=f"{apart:.4g} apart, voxels of {', '.join(f'{v:.4g}' for v in pixdim)}",
             action="set the code of the wrong one to 0",
+        )
+
+
+def _require_own_spacing(
+    sform: FloatArray, pixdim: tuple[float, ...], shape: tuple[int, ...], name: str
+) -> None:
+    """Refuse a spacing that contradicts an sform which stands alone.
+
+    By method 3 the sform alone gives the place, while readers take the spacing from pixdim.
+    """
+    steps = np.linalg.norm(sform[:, :3], axis=0)
+    # Over fewer voxels, as of a cropped image, half a voxel would be more than 1 % of the spacing.
+    apart = np.abs(steps - pixdim) * np.maximum(np.array(shape) - 1, 50)
+    if not (apart <= _MOST_VOXELS * steps).all():
+        raise GeometryError(
+            "an image file's header gives two spacings",
+            where=f"{name}, pixdim and sform",
+            expected="spacings that agree within half a voxel over the volume",
+            got=f"pixdim {', '.join(f'{v:.4g}' for v in pixdim)}, "
+            f"sform {', '.join(f'{v:.4g}' for v in steps)}",
+            action="write the file again from its source",
         )
 
 

@@ -67,6 +67,9 @@ def require_workflow_profile(arguments: Sequence[str], root: Path) -> None:
     Raises:
         SettingsError: No such profile lies where Snakemake looks for one.
     """
+    # By now Snakemake has gone to another folder, and does not say from which the profile's path counted.
+    if any(word in ("--directory", "-d") or word.startswith("--directory=") for word in arguments):
+        return
     asked = [after for word, after in pairwise([*arguments, ""]) if word == PROFILE]
     asked += [word.partition("=")[2] for word in arguments if word.startswith(f"{PROFILE}=")]
     for profile in asked:

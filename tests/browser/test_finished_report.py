@@ -119,7 +119,9 @@ QUESTIONS = {
         "index.html", "verdict", r"External: C-index [\d.]+ \(.*?\), volume [\d.]+ \(.*?\); difference .*?: "
         r"(no evidence that ensemble is better|ensemble is better|ensemble is worse)",
     ),
-    "Which patients failed, and why?": ("index.html", "cohort", r"Patients with problems.*?left out.*?with a warning"),
+    "Which patients failed, and why?": (
+        "index.html", "cohort", r"(No patient was|Patients who were) left out.*? used with a warning.*?P034",
+    ),
     "Are the probabilities right?": ("index.html", "verdict", r"Probabilities at 3 years, external: observed/expected"),
     "How well are tumours found?": ("index.html", "survival", r"Masks of the networks.*?deepmts\s+0\.\d+"),
     "Whose masks are the worst?": ("index.html", "images", r"Lowest: P\d+ \(0\.\d+\)"),

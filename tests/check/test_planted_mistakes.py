@@ -104,6 +104,10 @@ MISTAKES: dict[str, tuple[Plant, str]] = {
         lambda root: (root / "mine.yaml").unlink(),
         r"study's file does not exist; where: .*mine.yaml",
     ),
+    "a folder instead of the file": (
+        lambda root: ((root / "mine.yaml").unlink(), (root / "mine.yaml").mkdir()),
+        r"study's file does not exist; where: .*mine.yaml.*got: a folder; what to do: correct the path",
+    ),
     "tab": (in_study("  title: Mine", "\ttitle: Mine"), r"mine.yaml, line 3; .*replace the tab by spaces"),
     "missing space": (
         in_study("  title: Mine", "  title:Mine"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from pipeline.deploy.manifest_members import LogisticMember
 from pipeline.deploy.model_card import CardFacts, model_card
 from tests.deploy.synthetic_bundle import make_manifest
+from tests.deploy.test_logistic import make_logistic
 
 NAN = float("nan")
 METRICS = pd.DataFrame(
@@ -56,3 +58,18 @@ def test_a_network_of_a_subset_learned_from_that_only() -> None:
     assert "Judged on 7 patients of the subset lung of the external set." in card
     assert "ranges below are of all 40 development patients" in card
     assert "intervals are over whole groups of patients" in card
+
+
+def test_class_outcomes_have_their_metrics_and_are_named() -> None:
+    member = LogisticMember(label="label_size", folds=(make_logistic(),))
+    cohort = make_manifest().cohort.model_copy(update={"risk_percentiles": ()})
+    manifest = make_manifest(model="size", members={"size": member}, risk_cuts=(), cohort=cohort)
+    rows = [
+        ("size", "development", f"label_size_{name}", 0.8, 0.7, 0.9, "")
+        for name in ("auc", "auc_repeats_mean")
+    ]
+    card = model_card(
+        manifest, CardFacts(pd.DataFrame(rows, columns=METRICS.columns), None, 1, True, (40, 20))
+    )
+    assert "| label_size: AUC (0.5 = chance) | 0.80 (0.70 to 0.90) |" in card and card.count("0.80 (") == 1
+    assert "Predicts the probability of the classes of label_size." in card

@@ -85,6 +85,11 @@ def test_below_ten_events_of_a_set_nothing_is_estimated(tmp_path, events):
     note = f"{events} event{'s' * (events > 1)}: not estimated"
     assert all(row["note"] == note and row["events"] == str(events) for row in estimates)
     assert {r["set"] for r in tables["km"]} == {r["set"] for r in tables["calibration"]} == {"development"}
+    assert (
+        {r["set"] for r in tables["roc_curves"]}
+        == {r["set"] for r in tables["time_curves"]}
+        == {"development"}
+    )
     assert len([r for r in tables["risk_groups"] if r["set"] == "external"]) == 80
     assert value(tables["metrics"], "c_index") > 0.6
 

@@ -79,6 +79,15 @@ def test_missing_labels_and_one_class_are_reported():
     assert (row.patients, row.note) == (0, "no patient has label and prediction")
 
 
+def test_a_class_of_few_patients_is_told():
+    label = made(2)
+    assert scores(label)["label_x_auc"].note == ""
+    label.truth[:] = np.arange(60) < 9
+    assert scores(label)["label_x_auc"].note == "9 patients of class 1: uncertain"
+    label.truth[9] = 1
+    assert scores(label)["label_x_accuracy"].note == ""
+
+
 def test_labels_are_matched_by_name():
     outcomes = pd.DataFrame({"label_a": [0, 1.0], "label_b": [2.0, np.nan], "label_t": ["x", "y"], "age": 1})
     table = pd.DataFrame({"label_a": [0.1, 0.8], **{f"label_b_{k}": [0.2, 0.3] for k in range(3)}, "risk": 0})

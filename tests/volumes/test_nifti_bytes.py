@@ -96,7 +96,8 @@ def test_a_changed_byte_of_a_compressed_file_is_refused(tmp_path):
         (70, "h", 0, "code 0"),
         (72, "h", 8, "8 bits"),
         (344, "i", 0, "does not begin"),
-        (288, "f", 1e12, "no image has|cannot be read"),
+        (288, "f", 1e12, "two spacings"),
+        (292, "f", 1e12, "no image has|cannot be read"),
     ],
 )
 def test_header_values_that_cannot_be_are_refused(tmp_path, place, code, value, match):
@@ -202,3 +203,23 @@ def test_two_forms_must_give_one_place(tmp_path, aside, fine):
         read_nifti(tmp_path / "a.nii")
     else:
         refused(tmp_path / "a.nii", "two places.*40 apart")
+
+
+@pytest.mark.parametrize(
+    ("pixdim", "match"),
+    [
+        ((2.0, 2.0, 3.0), ""),
+        ((2.0, 2.0, 3.004), ""),
+        ((1.0, 1.0, 1.0), "two spacings.*pixdim 1, 1, 1, sform 2, 2, 3"),  # volumes twelve times too small
+        ((2.0, 2.0, 2.7), "two spacings"),
+        ((-2.0, 2.0, 3.0), "value that cannot be.*pixdim"),  # ITK would turn the x axis round
+    ],
+)
+def test_an_sform_that_stands_alone_and_pixdim_must_give_one_spacing(tmp_path, pixdim, match):
+    raw = plain()
+    struct.pack_into("<3f", raw, 80, *pixdim)
+    (tmp_path / "a.nii").write_bytes(raw)
+    if match:
+        refused(tmp_path / "a.nii", match)
+    else:
+        assert read_nifti(tmp_path / "a.nii").grid.spacing_mm == pytest.approx(GRID.spacing_mm, rel=2e-3)

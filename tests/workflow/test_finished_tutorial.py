@@ -19,6 +19,8 @@ MADE = ("mistake.yaml", "changed.yaml")
 NETWORKS = ("deepmts", "ensemble")
 finished = [
     pytest.mark.finished,
+    # One after the other: the page's commands write studies, which another worker would take for yours.
+    pytest.mark.xdist_group("tutorial"),
     pytest.mark.skipif(
         not (ROOT / "results" / "sts" / "report" / "index.html").exists(), reason="no finished sarcoma study"
     ),

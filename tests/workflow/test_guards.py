@@ -227,6 +227,9 @@ def test_a_profile_that_is_not_there_stops(tmp_path: Path, monkeypatch: pytest.M
     require_workflow_profile(["--workflow-profile", "none"], root)
     monkeypatch.chdir(tmp_path)
     require_workflow_profile(["--workflow-profile", "mine"], root)
+    require_workflow_profile(
+        ["--directory", "elsewhere", "--workflow-profile", "config/profiles/quiet"], root
+    )
     for words in (["--workflow-profile", "config/profiles/quiet"], ["--workflow-profile=quite"]):
         with pytest.raises(SettingsError, match=r"no such profile.*has: quiet; got: "):
             require_workflow_profile(words, root)

@@ -153,6 +153,14 @@ def _doubtful(rois: MergedRois, patient: RoiSearch, settings: ContourSettings) -
 def _empty(labelled: LabelMask, modality: Modality) -> ContourError:
     """Why a mask is empty: contours too small for the voxels, or ones that cancel each other."""
     problem = f"the mask on the {modality.upper()} is empty"
+    if all(roi.source == "seg" for roi in labelled.rois):
+        return ContourError(
+            problem,
+            where="(7FE0,0010) Pixel Data of the DICOM SEG",
+            expected="marked pixels; in a fractional one above half of (0062,000E) Maximum Fractional Value",
+            got="none in " + ", ".join(repr(roi.label) for roi in labelled.rois),
+            action="export the segmentation again",
+        )
     hollow = sum(int(roi.facts.get("hollow_planes", 0)) for roi in labelled.rois)
     if not hollow:
         return ContourError(

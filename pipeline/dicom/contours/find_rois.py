@@ -252,11 +252,13 @@ def _no_roi(index: Index, patterns: Sequence[str], rois: FileRois) -> NoContourE
             got="ROIs " + ", ".join(map(repr, listed)),
             action="set contours.roi or the cohort table's roi to one of these names",
         )
-    other = sum(row.role in ("rtstruct", "seg") and not row.chosen for row in index.series)
+    other = [row for row in index.series if row.role in ("rtstruct", "seg") and not row.chosen]
+    unnamed = sum(not row.references and not row.frame_of_reference_uid for row in other)
+    found = {"that belong to other images": len(other) - unnamed, "that name no image and no frame": unnamed}
     return NoContourError(
         "there is no RTSTRUCT and no DICOM SEG for these images",
         expected=wanted,
-        got=f"{other} that belong to other images" if other else "none",
+        got=", ".join(f"{count} {which}" for which, count in found.items() if count) or "none",
         action="add one, name a mask file in the cohort table's roi, or set contours.required: false",
     )
 

@@ -10,8 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.dicom.contours.named_planes import SlicePlanes
 from pipeline.dicom.contours.rasterise import VoxelShares
-from pipeline.dicom.series.index_file import Index, find_chosen
+from pipeline.dicom.header.geometry import axes_of
+from pipeline.dicom.series.index_file import Index, SeriesRow, find_chosen
 from pipeline.errors import ContourError
 from pipeline.volumes.nifti import read_grid
 from pipeline.volumes.volume import FloatArray, Grid
@@ -48,6 +50,7 @@ class ImageSeries:
         sop_uids: (0008,0018) of its instances, empty for NIfTI.
         unused_uids: (0008,0018) of the patient's instances that are of no image in use: other series, and what
             the index left out of this one.
+        planes: Planes of its instances; None for NIfTI and multi-frame objects.
     """
 
     grid: Grid
@@ -55,6 +58,7 @@ class ImageSeries:
     frame_uid: str = ""
     sop_uids: frozenset[str] = frozenset()
     unused_uids: frozenset[str] = frozenset()
+    planes: SlicePlanes | None = None
 
 
 @dataclass(frozen=True)
@@ -172,10 +176,21 @@ def converted_images(convert: Path, index: Index | None) -> dict[Modality, Image
                 row.frame_of_reference_uid,
                 frozenset(index.sop_uids.get(row.series_uid, ())),
                 unused,
+                _planes_of(index, row),
             )
     if not images:
         raise ContourError("there is no converted image to draw on", where="stage convert")
     return images
+
+
+def _planes_of(index: Index, row: SeriesRow) -> SlicePlanes | None:
+    """Where the instances of a series lie, as the index read it."""
+    depths = index.depths_mm.get(row.series_uid)
+    if depths is None:
+        return None
+    x, y, z = (float(value) for value in axes_of(row.geometry.orientation)[:, 2])
+    by_uid = dict(zip(index.sop_uids[row.series_uid], depths, strict=True))
+    return SlicePlanes((x, y, z), row.geometry.spacing_mm[0], by_uid)
 
 
 def images_in_frame(images: Mapping[Modality, ImageSeries], frame_uids: frozenset[str]) -> list[Modality]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pipeline.dicom.contours.named_planes import plane_warnings
 from pipeline.dicom.contours.rasterise import Rasterised, rasterise
 from pipeline.dicom.contours.references import (
     References,
@@ -92,8 +93,20 @@ def rtstruct_rois(
             continue
         foreign = of_other_images(roi.contours, roi.contour_sops, match.modality, images)
         own = roi.without(foreign, OTHER_IMAGES)
-        masks.append(_roi_mask(own, structures, match, images[match.modality], settings))
+        told = _named_planes(own, structures.label, images)
+        masks.append(_roi_mask(own, structures, match, images[match.modality], settings, told))
     return FileRois(tuple(masks), structures.names, tuple(unused))
+
+
+def _named_planes(roi: Roi, label: str, images: Mapping[Modality, ImageSeries]) -> list[str]:
+    """Hold the contours' planes against those of the images that they name; see :func:`plane_warnings`."""
+    return plane_warnings(
+        np.array([points.mean(axis=0) for points in roi.contours]),
+        roi.contour_sops,
+        (image.planes for image in images.values()),
+        f"ROI {roi.label!r}",
+        f"{label}, (3006,0016) Contour Image Sequence, (3006,0050) Contour Data",
+    )
 
 
 def _of_another_frame(roi: Roi, structures: StructureSet, image: ImageSeries) -> bool:
@@ -138,7 +151,12 @@ def _image_of(
 
 
 def _roi_mask(
-    roi: Roi, structures: StructureSet, match: ImageMatch, image: ImageSeries, settings: ContourSettings
+    roi: Roi,
+    structures: StructureSet,
+    match: ImageMatch,
+    image: ImageSeries,
+    settings: ContourSettings,
+    told: Sequence[str],
 ) -> RoiMask:
     _require_millimetres(roi, match, image)
     try:
@@ -169,6 +187,7 @@ def _roi_mask(
         },
         warnings=(
             *_rejected(roi, structures),
+            *told,
             *_match_warnings(roi, match, image),
             *_shape_warnings(roi, match, image, rasterised),
         ),

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pipeline.dicom.contours.named_planes import plane_warnings
 from pipeline.dicom.contours.references import (
     References,
     drawn_elsewhere,
@@ -12,20 +15,31 @@ from pipeline.dicom.contours.references import (
     names_no_image,
 )
 from pipeline.dicom.contours.roi import ImageMatch, ImageSeries, Modality, images_in_frame
-from pipeline.dicom.contours.seg_lattice import frames_of, segment_of, voxels_of
+from pipeline.dicom.contours.seg_lattice import SegFrame, frames_of, lattice_mm, segment_of, voxels_of
 from pipeline.errors import ContourError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 
-def sources_of(dataset: Dataset, segments: Container[int], where: str) -> list[frozenset[str]]:
-    """By frame of the segments, (0008,1155) of the images it was derived from, (0008,9124) and (0008,2112)."""
+def frames_of_segments(dataset: Dataset, segments: Container[int], where: str) -> list[SegFrame]:
+    """The frames that hold some segments; of a label map all."""
+    frames = frames_of(dataset, where)
     if dataset.get("SegmentationType") == "LABELMAP":
-        frames = frames_of(dataset, where)
-    else:
-        frames = [frame for frame in frames_of(dataset, where) if segment_of(frame) in segments]
-    return [frame.source_uids() for frame in frames]
+        return frames
+    return [frame for frame in frames if segment_of(frame) in segments]
+
+
+def named_planes(frames: Sequence[SegFrame], images: Mapping[Modality, ImageSeries], where: str) -> list[str]:
+    """Hold the frames' planes against those of their source images; see :func:`plane_warnings`."""
+    naming = [frame for frame in frames if frame.source_uids()]
+    return plane_warnings(
+        np.array([lattice_mm(frame).first for frame in naming]),
+        [frame.source_uids() for frame in naming],
+        (image.planes for image in images.values()),
+        "a segmentation",
+        f"{where}, (0020,0032) Image Position (Patient), (0008,2112) Source Image Sequence",
+    )
 
 
 def require_one_image(sources: Sequence[frozenset[str]], image: ImageSeries, where: str) -> None:

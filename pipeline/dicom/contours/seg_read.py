@@ -24,7 +24,12 @@ from pipeline.dicom.contours.roi import (
     Modality,
     RoiMask,
 )
-from pipeline.dicom.contours.seg_image import image_of, require_one_image, sources_of
+from pipeline.dicom.contours.seg_image import (
+    frames_of_segments,
+    image_of,
+    named_planes,
+    require_one_image,
+)
 from pipeline.dicom.contours.seg_lattice import SegFrame, frames_of, off_grid, segment_of, voxels_of
 from pipeline.dicom.header.free_text import shown_name
 from pipeline.dicom.header.rtstruct import content_time_of, matches, reading
@@ -80,7 +85,8 @@ def _matching_segments(
     }
     if not chosen:
         return FileRois(names=labels)
-    sources = sources_of(dataset, chosen, label)
+    frames = frames_of_segments(dataset, chosen, label)
+    sources = [frame.source_uids() for frame in frames]
     match = image_of(dataset, sources, images)
     if match is None:
         reason = f"segments of {label} refer neither to the CT or PET nor to their frame of reference"
@@ -89,6 +95,7 @@ def _matching_segments(
         left_out = tuple(f"segment {called!r} of {label} {LEFT_OUT}" for _, called in chosen.values())
         return FileRois(names=labels, unused=left_out)
     require_one_image(sources, images[match.modality], label)
+    told = named_planes(frames, images, label)
     masks = segment_masks(dataset, list(chosen), images[match.modality].grid, label)
     rois = tuple(
         RoiMask(
@@ -99,7 +106,7 @@ def _matching_segments(
             source="seg",
             file_label=label,
             facts={"segment": number},
-            warnings=_segment_warnings(called, match, masks[number], by_label),
+            warnings=(*told, *_segment_warnings(called, match, masks[number], by_label)),
             content_time=content_time_of(dataset, "ContentDate", "ContentTime"),
         )
         for number, (name, called) in chosen.items()

@@ -261,10 +261,11 @@ def _roi(item: Dataset, drawn: Sequence[Dataset], label: str, where: str) -> Roi
     skipped: Counter[str] = Counter()
     for contour in (drawn[0].get("ContourSequence") if drawn else None) or ():
         kind = str(contour.get("ContourGeometricType", "none"))
-        polygon = points_of(contour, f"{where}, (3006,0050) Contour Data")
         if kind not in CLOSED:
             skipped[kind] += 1
-        elif len(polygon) < 3:
+            continue
+        polygon = points_of(contour, where)
+        if len(polygon) < 3:
             skipped["of fewer than 3 points"] += 1
         elif (corners := corners_of(polygon)) in sops:
             skipped["repeated"] += 1  # XOR of a contour with itself would be nothing

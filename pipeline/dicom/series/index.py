@@ -18,7 +18,7 @@ from pipeline.dicom.series.ct_details import mixed_acquisition, unit_warnings
 from pipeline.dicom.series.examinations import date_warnings, one_examination
 from pipeline.dicom.series.index_file import Index, write_index
 from pipeline.dicom.series.pet_details import PetRules, details_of, pet_warnings
-from pipeline.dicom.series.rows import NAMES, named_modality, role_of, row_of
+from pipeline.dicom.series.rows import NAMES, depths_by_series, named_modality, role_of, row_of
 from pipeline.dicom.series.scan import BROKEN, Scan, scan_folder
 from pipeline.dicom.series.selection import (
     Choice,
@@ -82,7 +82,15 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         scanned = {i.sop_instance_uid for i in scan.instances}
         left_out = tuple(sorted(scanned.difference(*sop_uids.values()) - {""}))
         index = Index(
-            patient.patient_id, folder, rows, files, dict(scan.skipped), aligned, sop_uids, left_out
+            patient.patient_id,
+            folder,
+            rows,
+            files,
+            dict(scan.skipped),
+            aligned,
+            sop_uids,
+            left_out,
+            depths_by_series(series),
         )
         write_index(work.folder, index)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -98,6 +98,12 @@ def _contour_verdict(series: Series, picked: Mapping[str, Series]) -> tuple[bool
     if series.frame and series.frame in {image.frame for image in picked.values()}:
         return True, "shares the frame of reference of the chosen images"
     return False, "belongs neither to the chosen images nor to their frame of reference"
+
+
+def depths_by_series(series: Sequence[Series]) -> dict[str, tuple[float, ...]]:
+    """By UID, where the instances lie along the normal of the first, mm; only of series with one plane a file."""
+    single = [s for s in series if s.has_geometry() and all(len(i.planes) == 1 for i in s.instances)]
+    return {s.uid: tuple(float(d) for d in depths_of([i.planes[0] for i in s.instances])) for s in single}
 
 
 def _geometry(series: Series) -> SeriesGeometry:

@@ -140,6 +140,11 @@ def _write_pet(volume: Volume, out: Path, warnings: Warnings, pet_to_ct: PetToCt
         )
     if low < -1.0:
         warnings.warn(f"the PET holds values down to {low:g} g/mL")
+    if volume.array.dtype.kind in "iu":
+        warnings.warn(
+            "the PET is stored in whole numbers without a slope: SUV of up to 1 g/mL may have been cut off; write it "
+            "as float32"
+        )
     header = PetHeader(slices=(), units="GML", suv_type="BW").as_json()
     stored = Volume(volume.array.astype(np.float32), volume.grid, "pet_stored")
     _write(out, "pet_stored.nii.gz", "pet.json", stored, {"pet_to_ct": pet_to_ct, "header": header})

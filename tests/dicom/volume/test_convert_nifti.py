@@ -156,3 +156,10 @@ def test_a_ct_without_air_is_told(tmp_path):
     ct = np.random.default_rng(0).integers(0, 900, CT_GRID.shape).astype(np.int16)
     convert_nifti(folder(tmp_path / "p", ct=ct), tmp_path / "out", SETTINGS, "stop")
     assert "no air" in read_status(tmp_path / "out").problem
+
+
+@pytest.mark.parametrize(("kind", "told"), [(np.int16, True), (np.float32, False)])
+def test_a_pet_of_whole_numbers_is_told(tmp_path, kind, told):
+    patient = folder(tmp_path / "p", pet=np.full(PET_GRID.shape, 2, kind))
+    convert_nifti(patient, tmp_path / "out", SETTINGS, "stop")
+    assert ("whole numbers" in read_status(tmp_path / "out").problem) == told
