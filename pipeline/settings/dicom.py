@@ -311,12 +311,8 @@ class ContourSettings(MaskClassSettings):
 
     @model_validator(mode="after")
     def _classes_are_drawn(self) -> ContourSettings:
-        acting = {
-            "auto_segment": self.auto_segment != "none",
-            "partial_volume": self.partial_volume,
-            "margin_mm": self.margin_mm != 0,
-            "shell_mm": self.shell_mm != 0,
-        }
+        acting = {"auto_segment": self.auto_segment != "none", "partial_volume": self.partial_volume}
+        acting |= {"margin_mm": self.margin_mm != 0, "shell_mm": self.shell_mm != 0}
         for name, is_set in acting.items():
             if self.classes and is_set:
                 raise ValueError(f"classes go without {name}, which knows only lesion or not")
