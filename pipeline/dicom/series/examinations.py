@@ -18,7 +18,7 @@ _MOST_DAYS = 1
 
 
 @dataclass(frozen=True)
-class Moment:
+class SeriesDate:
     """When a series was made.
 
     Attributes:
@@ -36,20 +36,20 @@ def _texts(instances: Iterable[Instance], element: int) -> list[str]:
     return [i.series_datetime if element == 1 else i.study_datetime for i in instances]
 
 
-def _moment(series: Series, element: int) -> Moment | None:
+def _earliest_date(series: Series, element: int) -> SeriesDate | None:
     """The earliest date and time of day that the slices give in one element."""
     moments = [(parse_date(text[:8]), parse_time(text[8:])) for text in _texts(series.instances, element)]
     known = sorted((day, -1.0 if time is None else time) for day, time in moments if day is not None)
-    return Moment(known[0][0], known[0][1] if known[0][1] >= 0 else None) if known else None
+    return SeriesDate(known[0][0], known[0][1] if known[0][1] >= 0 else None) if known else None
 
 
-def moments_of(series: Sequence[Series]) -> list[Moment | None]:
+def dates_of(series: Sequence[Series]) -> list[SeriesDate | None]:
     """When each of some series was made; None where no date is given.
 
     De-identification may shift or remove the dates of one element alone, so the same element is compared: the
     first of acquisition (0008,0022), series (0008,0021) and study (0008,0020) that all dated series have.
     """
-    by_element = [[_moment(each, element) for each in series] for element in range(3)]
+    by_element = [[_earliest_date(each, element) for each in series] for element in range(3)]
     dated = [any(found) for found in zip(*by_element, strict=True)]
     for moments in by_element:
         if all(moment or not any_date for moment, any_date in zip(moments, dated, strict=True)):
@@ -59,7 +59,7 @@ def moments_of(series: Sequence[Series]) -> list[Moment | None]:
 
 def hours_apart(first: Series, second: Series) -> float | None:
     """Hours between two series, of which only whole days count where a time of day is missing; None without dates."""
-    one, other = moments_of([first, second])
+    one, other = dates_of([first, second])
     if one is None or other is None:
         return None
     seconds = 0.0
@@ -70,7 +70,7 @@ def hours_apart(first: Series, second: Series) -> float | None:
 
 def days_apart(first: Series, second: Series) -> int | None:
     """Days between the dates of two series; None without dates."""
-    one, other = moments_of([first, second])
+    one, other = dates_of([first, second])
     return None if one is None or other is None else abs(other.day - one.day)
 
 
@@ -128,7 +128,7 @@ def _complete(groups: Iterable[Sequence[Series]], settings: IndexSettings) -> li
 
 def _by_date(group: Sequence[Series]) -> list[tuple[int, list[Series]]]:
     """Series whose dates follow each other within a day, by the first date; undated ones belong to each."""
-    moments = moments_of(group)
+    moments = dates_of(group)
     undated = [series for series, moment in zip(group, moments, strict=True) if moment is None]
     dated = sorted(
         ((m.day, s.uid, s) for s, m in zip(group, moments, strict=True) if m is not None),
@@ -158,7 +158,7 @@ def date_warnings(pet: Series, ct: Series, rivals: bool, settings: IndexSettings
     """
     days, hours = days_apart(pet, ct), hours_apart(pet, ct)
     if days is None or hours is None:
-        dated = sum(any(moments_of([each])) for each in (pet, ct))
+        dated = sum(any(dates_of([each])) for each in (pet, ct))
         if dated == 1 or (rivals and not dated):
             return ["PET and CT: dates are missing, so nothing says that they are of one examination"]
         return []
