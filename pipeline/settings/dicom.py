@@ -29,8 +29,13 @@ class IndexSettings(Section):
     )
     several_studies: Literal["refuse", "first", "last"] = Field(
         "refuse",
-        description="What happens to a patient with several studies that hold PET and CT: refuse, or take the "
-        "`first` or `last` one.",
+        description="What happens to a patient with several studies, or dates within a study, that hold PET and CT: "
+        "refuse, or take the `first` or `last` one.",
+    )
+    different_dates: Literal["refuse", "accept"] = Field(
+        "refuse",
+        description="What happens to a PET and a CT whose dates are more than a day apart: refuse, or `accept` them "
+        "with a warning, as where de-identification shifted the dates of each.",
     )
     different_frames: Literal["refuse", "accept", "register"] = Field(
         "refuse",
@@ -306,12 +311,8 @@ class ContourSettings(MaskClassSettings):
 
     @model_validator(mode="after")
     def _classes_are_drawn(self) -> ContourSettings:
-        acting = {
-            "auto_segment": self.auto_segment != "none",
-            "partial_volume": self.partial_volume,
-            "margin_mm": self.margin_mm != 0,
-            "shell_mm": self.shell_mm != 0,
-        }
+        acting = {"auto_segment": self.auto_segment != "none", "partial_volume": self.partial_volume}
+        acting |= {"margin_mm": self.margin_mm != 0, "shell_mm": self.shell_mm != 0}
         for name, is_set in acting.items():
             if self.classes and is_set:
                 raise ValueError(f"classes go without {name}, which knows only lesion or not")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -46,7 +47,9 @@ _PRIVATE = {
 }
 
 
-_MAY_DIFFER = {"slices", "differing", "series_time", "ge_scan_datetime", "siemens_decay_datetime"}
+_ROUNDED_HALF_LIFE = 0.0005  # 6588 for 6586.2 s, 0.02 % of SUV after an hour
+# An SUV depends on none of them; times are compared slice by slice elsewhere.
+_MAY_DIFFER = {"slices", "differing", "model", "series_time", "ge_scan_datetime", "siemens_decay_datetime"}
 
 
 @dataclass(frozen=True)
@@ -194,8 +197,7 @@ def merge_headers(headers: Sequence[SliceHeader]) -> PetHeader:
     differing = [
         name
         for name in (entry.name for entry in fields(PetHeader))
-        if name not in _MAY_DIFFER
-        and any(_value(header.series, name) != _value(first, name) for header in headers[1:])
+        if name not in _MAY_DIFFER and any(not _agree(header.series, first, name) for header in headers[1:])
     ]
     return replace(
         first,
@@ -207,9 +209,14 @@ def merge_headers(headers: Sequence[SliceHeader]) -> PetHeader:
     )
 
 
-def _value(header: PetHeader, name: str) -> object:
-    """A value to compare; corrections count in any order."""
-    return frozenset(header.corrected_image) if name == "corrected_image" else getattr(header, name)
+def _agree(header: PetHeader, first: PetHeader, name: str) -> bool:
+    """Whether two slices say the same of what an SUV depends on."""
+    if name == "corrected_image":  # scatter and others may be named in one slice alone
+        return not {"ATTN", "DECY"} & set(header.corrected_image).symmetric_difference(first.corrected_image)
+    one, other = getattr(header, name), getattr(first, name)
+    if name == "half_life_s" and one and other:  # rounded differently: 6586.2 and 6588 s of F-18
+        return math.isclose(one, other, rel_tol=_ROUNDED_HALF_LIFE)
+    return bool(one == other)
 
 
 def _earliest(texts: Sequence[str]) -> str:

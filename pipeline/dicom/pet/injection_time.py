@@ -52,6 +52,15 @@ def injection_time(
         SuvError: Missing, contradictory, after the scan, or too long before it.
     """
     dated, clock_s = times.injection, times.injection_clock_s
+    written_s = dated.seconds if dated is not None else clock_s
+    if written_s == 0 and scan.seconds == 0:
+        raise SuvError(
+            "the times of injection and scan were blanked",
+            where="(0018,1072) or (0018,1078) of the injection; the scan's reference time",
+            expected="times of day",
+            got="000000 in both",
+            action="export the series again with its times, which SUV needs",
+        )
     if dated is not None:
         agreement = _agreement(dated, clock_s)
         related = _on_the_scans_clock(dated, clock_s, scan)

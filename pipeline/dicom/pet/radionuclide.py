@@ -96,13 +96,22 @@ def nuclide_of(codes: Sequence[str], tracer: str) -> str:
 
 def _named(text: str) -> str:
     """The nuclide that a text names: `^18^Fluorine`, `F-18`, `68Ga-DOTATATE`, `FDG`."""
-    squeezed = "".join(c for c in text.lower() if c.isalnum())
+    lower = text.lower()
+    found: list[tuple[int, str]] = []
     for name in HALF_LIFE_S:
         symbol, mass = name.split("-")
-        for element in (symbol.lower(), ELEMENTS[symbol]):
-            # No digit may lie beside the number: 18F is not 118F.
-            if re.search(rf"{element}{mass}(?!\d)|(?<!\d){mass}{element}", squeezed):
-                return name
+        element = rf"(?:{symbol.lower()}|{ELEMENTS[symbol]})"
+        # No digit may lie beside the number: 18F is not 118F. After a blank the element stands alone: the 11 of
+        # PSMA-11 (compounded) is no mass of carbon.
+        forms = (
+            rf"{element}[^a-z0-9]*{mass}(?!\d)",
+            rf"(?<!\d){mass}(?:[^a-z0-9\s]*{element}|[^a-z0-9]*{element}(?![a-z]))",
+        )
+        found += [(match.start(), name) for form in forms if (match := re.search(form, lower))]
+    if found:
+        # The first in the text: what follows may be a number of the molecule, as in 68Ga-PSMA-11.
+        return min(found, key=lambda entry: entry[0])[1]
+    squeezed = "".join(c for c in lower if c.isalnum())
     return "F-18" if "fdg" in squeezed or "fluor" in squeezed else ""
 
 

@@ -15,6 +15,7 @@ from pipeline.dicom.series.acquisitions import joined_parts, one_acquisition, se
 from pipeline.dicom.series.alignment import alignment, warn_of_short_images
 from pipeline.dicom.series.archives import Limits
 from pipeline.dicom.series.ct_details import mixed_acquisition, unit_warnings
+from pipeline.dicom.series.examinations import date_warnings, one_examination
 from pipeline.dicom.series.index_file import Index, write_index
 from pipeline.dicom.series.pet_details import PetRules, details_of, pet_warnings
 from pipeline.dicom.series.rows import NAMES, depths_by_series, named_modality, role_of, row_of
@@ -27,7 +28,7 @@ from pipeline.dicom.series.selection import (
     exclusion_reason,
     pattern_rank,
 )
-from pipeline.dicom.series.series import Series, one_frame, series_of
+from pipeline.dicom.series.series import Examination, Series, one_frame, series_of
 from pipeline.errors import DicomError
 from pipeline.settings.base import Policy
 from pipeline.settings.dicom import IndexSettings
@@ -67,12 +68,12 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         rejected = {s.uid: _rejection(s, settings) for s in series}
         rejected |= {uid: _JOINED for uid, one in joined.items() if one.uid != uid}
         usable = [s for s in series if not rejected[s.uid]]
-        study = _one_study(usable, settings)
-        picked = _pick(Candidates(series, rejected, study), settings, warnings)
+        examination = one_examination(usable, settings)
+        picked = _pick(Candidates(series, rejected, examination), settings, warnings)
         warnings.extend(f"{NAMES[role]}: {s.note}" for role, s in picked.items() if s.note)
         aligned = alignment(picked, settings, warnings)
         warn_of_short_images(picked, settings, warnings)
-        rows = tuple(row_of(s, picked, rejected[s.uid], study) for s in series)
+        rows = tuple(row_of(s, picked, rejected[s.uid], examination) for s in series)
         in_use = {row.series_uid for row in rows if row.chosen}.union(*(s.uids for s in picked.values()))
         _require_one_content(in_use, scan)
         files = {s.uid: tuple(i.path for i in s.instances) for s in series}
@@ -101,19 +102,21 @@ class Candidates:
     Attributes:
         series: All of them.
         rejected: By UID, why a series cannot be used; empty if it can.
-        study: The study to use; empty: all.
+        examination: The examination to use; None: all series.
     """
 
     series: Sequence[Series]
     rejected: Mapping[str, str]
-    study: str
+    examination: Examination | None
 
     def of_role(self, role: str) -> list[Series]:
         """Those that can be the PET or the CT."""
         return [
             s
             for s in self.series
-            if not self.rejected[s.uid] and role_of(s) == role and self.study in ("", s.study)
+            if not self.rejected[s.uid]
+            and role_of(s) == role
+            and (self.examination is None or s.uid in self.examination.uids)
         ]
 
 
@@ -131,6 +134,8 @@ def _pick(candidates: Candidates, settings: IndexSettings, warnings: Warnings) -
         warnings.extend((*unit_warnings(choice.series), *mixed_acquisition(choice.series)))
     else:
         _require("ct", candidates, settings)
+    if len(picked) == 2:
+        warnings.extend(date_warnings(picked["pet"], picked["ct"], len(pets) + len(cts) > 2, settings))
     return picked
 
 
@@ -227,29 +232,6 @@ def _rejection(series: Series, settings: IndexSettings) -> str:
             series, role, settings.min_slices, settings.repeated_frames != "refuse"
         ) or several_acquisitions(series, settings.acquisition_gap_minutes, role == "pet")
     return "" if role else f"modality {series.first.modality or 'not given'} is not used"
-
-
-def _one_study(usable: Sequence[Series], settings: IndexSettings) -> str:
-    """The study to use; empty if no single study holds all that is needed (then all are used)."""
-    roles: dict[str, set[str]] = {}
-    datetimes: dict[str, str] = {}
-    for series in usable:
-        if role_of(series) in ("ct", "pet"):
-            roles.setdefault(series.study, set()).add(role_of(series))
-            datetimes.setdefault(series.study, series.first.study_datetime)
-    needed = set(settings.modalities)
-    complete = sorted((s for s in roles if roles[s] >= needed), key=lambda s: (datetimes[s], s))
-    if len(complete) <= 1:
-        return complete[0] if complete else ""
-    if settings.several_studies == "refuse":
-        raise DicomError(
-            "several studies hold usable images",
-            where="(0020,000D) Study Instance UID",
-            expected="one study",
-            got=f"{len(complete)} studies",
-            action="set index.several_studies to first or last, or name one study's folder",
-        )
-    return complete[0] if settings.several_studies == "first" else complete[-1]
 
 
 def _require(role: str, candidates: Candidates, settings: IndexSettings) -> None:

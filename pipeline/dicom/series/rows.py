@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.dicom.header.geometry import depths_of
 from pipeline.dicom.series.index_file import Role, SeriesGeometry, SeriesRow
-from pipeline.dicom.series.series import Series
+from pipeline.dicom.series.series import Examination, Series
 
 ROLES: dict[str, Role] = {"CT": "ct", "PT": "pet", "RTSTRUCT": "rtstruct", "SEG": "seg"}
 NAMES = {"ct": "CT", "pet": "PET"}
@@ -45,17 +45,19 @@ def named_modality(series: Series) -> str:
     return series.first.modality if series.first.modality in MODALITIES else "others"
 
 
-def row_of(series: Series, picked: Mapping[str, Series], rejection: str, study: str) -> SeriesRow:
+def row_of(
+    series: Series, picked: Mapping[str, Series], rejection: str, examination: Examination | None
+) -> SeriesRow:
     """A series as a row of the index, with the reason why it is used or not.
 
     Args:
         series: The series.
         picked: The chosen images by role.
         rejection: Why it cannot be used; empty if it can.
-        study: The chosen study; empty where all are used.
+        examination: The chosen examination; None where all series are candidates.
     """
     first, role = series.first, role_of(series)
-    chosen, reason = _verdict(series, picked, rejection, study)
+    chosen, reason = _verdict(series, picked, rejection, examination)
     return SeriesRow(
         modality=first.modality,
         series_uid=series.uid,
@@ -71,7 +73,9 @@ def row_of(series: Series, picked: Mapping[str, Series], rejection: str, study: 
     )
 
 
-def _verdict(series: Series, picked: Mapping[str, Series], rejection: str, study: str) -> tuple[bool, str]:
+def _verdict(
+    series: Series, picked: Mapping[str, Series], rejection: str, examination: Examination | None
+) -> tuple[bool, str]:
     role = role_of(series)
     if rejection:
         return False, rejection
@@ -80,8 +84,9 @@ def _verdict(series: Series, picked: Mapping[str, Series], rejection: str, study
     if picked.get(role) is series:
         note = f"; {series.note}" if series.note else ""
         return True, f"{NAMES[role]} with {series.slices} slices, first by the rules of choice{note}"
-    if study not in ("", series.study):
-        return False, "another study was chosen"
+    if examination is not None and series.uid not in examination.uids:
+        other = "date" if series.study in examination.studies else "study"
+        return False, f"another {other} was chosen"
     return False, f"another {NAMES[role]} comes first by the rules of choice"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.dicom.header.geometry import axes_of, depths_of
 from pipeline.dicom.series.ct_details import not_hounsfield, without_unit
+from pipeline.dicom.series.examinations import apart_rank
 from pipeline.dicom.series.pet_details import PetDetails, PetRules
 from pipeline.dicom.series.series import Series
 
@@ -158,7 +159,7 @@ def _pet_key(series: Series, patterns: Sequence[str], rank: tuple[int, int]) -> 
 
 
 def best_ct(candidates: Sequence[Series], patterns: Sequence[str], pet: Series | None) -> Choice:
-    """The CT: by pattern, the PET's frame and study, its coverage, a unit, original, a soft kernel, slices, voxels.
+    """The CT: by pattern, the PET's date, frame and study, coverage, a unit, original, soft kernel, slices, voxels.
 
     Among series that are equal by all of these, the earliest is taken.
     """
@@ -168,6 +169,7 @@ def best_ct(candidates: Sequence[Series], patterns: Sequence[str], pet: Series |
 def _ct_key(series: Series, patterns: Sequence[str], pet: Series | None) -> tuple:
     return (
         pattern_rank(series.first.description, patterns),
+        apart_rank(series, pet) if pet is not None else 0,
         pet is not None and series.frame != pet.frame,
         pet is not None and series.study != pet.study,
         -round(coverage(series, pet), 2) if pet else 0.0,

@@ -1,4 +1,4 @@
-"""A series: its instances in order, and one frame of those that have several at each position."""
+"""A series: its instances in order, its examination, and one frame of several at each position."""
 
 from __future__ import annotations
 
@@ -67,6 +67,21 @@ class Series:
     def has_geometry(self) -> bool:
         """Whether every plane has a position, an orientation and a spacing."""
         return all(i.planes and all(p.is_complete() for p in i.planes) for i in self.instances)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """CT and PET series of one date, within one study or, where no study is complete, within all.
+
+    Attributes:
+        uids: The series; those without any date belong to every examination of their study.
+        studies: Their studies.
+        began: What orders examinations: date, study date and time, study.
+    """
+
+    uids: frozenset[str]
+    studies: frozenset[str]
+    began: tuple[int, str, str]
 
 
 def series_of(instances: Sequence[Instance]) -> list[Series]:

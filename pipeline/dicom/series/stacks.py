@@ -39,7 +39,8 @@ def two_stacks(series: Series, acquired_s: FloatArray | None) -> str:
 def _by_count(series: Series, acquired_s: FloatArray | None) -> str:
     announced = max(instance.number_of_slices for instance in series.instances)
     whole = announced > 1 and series.slices >= 2 * announced and series.slices % announced == 0
-    if series.note or not whole or _beds_side_by_side(acquired_s, announced):
+    offsets_ms = _of(series, [i.timing.reference_ms for i in series.instances])
+    if series.note or not whole or any(_beds_side_by_side(t, announced) for t in (acquired_s, offsets_ms)):
         return ""
     return (
         f"{series.slices // announced} stacks in one series: {series.slices} slices, where (0054,0081) "
@@ -47,11 +48,14 @@ def _by_count(series: Series, acquired_s: FloatArray | None) -> str:
     )
 
 
-def _beds_side_by_side(acquired_s: FloatArray | None, slices: int) -> bool:
-    """Whether each run of so many neighbouring slices has an acquisition time of its own: then it is a bed."""
-    if acquired_s is None:
+def _beds_side_by_side(times: FloatArray | None, slices: int) -> bool:
+    """Whether each run of so many neighbouring slices has a time of its own: then it is a bed.
+
+    Beds that share an acquisition time carry their offset in (0054,1300).
+    """
+    if times is None or times.size % slices:
         return False
-    beds = acquired_s.reshape(-1, slices)
+    beds = times.reshape(-1, slices)
     return bool((beds == beds[:, :1]).all()) and len(set(beds[:, 0])) == len(beds)
 
 

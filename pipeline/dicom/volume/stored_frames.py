@@ -158,8 +158,25 @@ def _masked(frames: Array, dataset: Dataset, where: str) -> Array:
     spare = allocated - stored
     if spare == 0 or dataset.file_meta.TransferSyntaxUID.is_compressed or _within(frames, stored):
         return frames
+    if not _has_overlay_bits(dataset):
+        raise DicomError(
+            "stored values have more bits than (0028,0101) Bits Stored",
+            where=f"{where}, (0028,0101) Bits Stored, (7FE0,0010) Pixel Data",
+            expected=f"values of {stored} bits, or overlays declared in the bits above by (60xx,0100) and (60xx,0102)",
+            got=f"stored values from {frames.min()} to {frames.max()}",
+            action="send the series as the scanner wrote it: Bits Stored, or the values, are wrong",
+        )
     shifted: Array = np.right_shift(np.left_shift(frames, spare), spare)
     return shifted
+
+
+def _has_overlay_bits(dataset: Dataset) -> bool:
+    """Whether an overlay lies in the pixels' spare bits (PS3.5 8.1.2, retired): it has bits, a position, no data."""
+    return any(
+        value_of(dataset, group << 16 | 0x0102) is not None
+        and value_of(dataset, group << 16 | 0x3000) is None
+        for group in range(0x6000, 0x6020, 2)
+    )
 
 
 def _within(frames: Array, stored: int) -> bool:

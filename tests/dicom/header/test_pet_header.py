@@ -177,6 +177,23 @@ def test_values_that_differ_between_slices_are_refused():
         factor_of(stored(lambda ds: None), stored(heavier))
 
 
+def test_slices_may_differ_in_what_no_suv_depends_on():
+    def spelt_otherwise(ds):
+        ds.ManufacturerModelName = "biograph40"
+        ds.CorrectedImage = ["ATTN", "DECY", "SCAT"]
+        ds.RadiopharmaceuticalInformationSequence[0].RadionuclideHalfLife = "6588"
+
+    assert factor_of(stored(lambda ds: None), stored(spelt_otherwise)) == pytest.approx(
+        70000 / 350e6 * 2 ** (3600 / 6586.2), rel=1e-9
+    )
+
+    def not_decayed(ds):
+        ds.CorrectedImage = ["ATTN"]
+
+    with pytest.raises(SuvError, match="corrected_image"):
+        factor_of(stored(lambda ds: None), stored(not_decayed))
+
+
 def test_series_time_may_differ_and_the_earliest_counts():
     def later(ds):
         ds.SeriesTime = ds.AcquisitionTime = "100500"

@@ -239,3 +239,9 @@ def test_refused(header, settings, words):
 def test_an_injection_on_the_day_before_is_assumed_and_said():
     audit = audit_of(**clock("20200310", "003000"), injection_time="233000")
     assert any("day before" in assumption for assumption in audit.assumptions)
+
+
+def test_times_of_day_that_were_all_blanked_are_no_evidence():
+    """An uptake of 0 min gave a SUVmax of 5.48 where 8 was right."""
+    with pytest.raises(SuvError, match="blanked.*000000 in both"):
+        factors_of({**clock("20200310", "000000"), "injection_time": "000000"}, {})

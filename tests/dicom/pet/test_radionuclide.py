@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.dicom.pet.radionuclide import nuclide_of
 from pipeline.errors import SuvError
 from tests.dicom.pet.suv_cases import audit_of, factors_of, flags_of
 
@@ -98,3 +99,18 @@ def test_a_missing_half_life_is_assumed_and_said():
 
 def test_a_tracer_of_another_nuclide_is_flagged():
     assert "Ga-68" in flags_of(radiopharmaceutical="68Ga-DOTATATE")
+
+
+@pytest.mark.parametrize(
+    ("tracer", "nuclide"),
+    [
+        ("[68Ga]Ga-PSMA-11 (compounded)", "Ga-68"),
+        ("PSMA-11 compounded", ""),
+        ("11Ccholine", "C-11"),
+        ("Fluorine 18", "F-18"),
+        ("Na18F", "F-18"),
+        ("Cu 64 DOTATATE", "Cu-64"),
+    ],
+)
+def test_a_number_of_the_molecule_is_no_mass(tracer, nuclide):
+    assert nuclide_of((), tracer) == nuclide

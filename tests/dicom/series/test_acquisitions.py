@@ -233,9 +233,11 @@ def test_a_pet_as_long_as_the_ct_is_not_told(tmp_path):
     assert read_status(tmp_path / "index").state == "ok"
 
 
-def test_beds_side_by_side_whose_number_of_slices_counts_one_bed_are_one_scan(tmp_path):
+@pytest.mark.parametrize("shared_time", [False, True], ids=["times of their own", "offsets in (0054,1300)"])
+def test_beds_side_by_side_whose_number_of_slices_counts_one_bed_are_one_scan(tmp_path, shared_time):
     def beds(ds, number):
         ds.NumberOfSlices, bed = 9, number // 9
-        ds.AcquisitionTime, ds.FrameReferenceTime = f"10{3 * bed:02d}00", str(60000 + 180000 * bed)
+        ds.FrameReferenceTime = str(60000 + 180000 * bed)
+        ds.AcquisitionTime = "100000" if shared_time else f"10{3 * bed:02d}00"
 
     assert chosen(index(with_pet(tmp_path / "in", beds), tmp_path / "index"), "pet").instances == 18

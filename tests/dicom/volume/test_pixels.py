@@ -41,9 +41,26 @@ def test_overlay_bits_above_the_stored_ones_are_dropped(tmp_path):
 
     def edit(ds, _):
         ds.BitsStored, ds.HighBit = 12, 11
+        for group, bit in ((0x6000, 12), (0x6002, 15)):
+            ds.add_new((group, 0x0100), "US", 16)
+            ds.add_new((group, 0x0102), "US", bit)
 
     folder = write_series(tmp_path / "in", values | 0x9000, Recipe(), edit)
     assert np.array_equal(ct_of(convert(folder, tmp_path)).array, values.astype(int) - 1024)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_values_of_more_bits_than_are_stored_are_refused_where_no_overlay_is_declared(tmp_path, dtype):
+    """An implant of 3,576 HU (stored 4,600) became -520 HU by 12 bits."""
+    values = np.full((4, 10, 8), 1060, dtype)
+    values[:, :3], values[2, 5, 5] = 24, 4600
+
+    def edit(ds, _):
+        ds.BitsStored, ds.HighBit = (12, 11) if dtype == np.uint16 else (13, 12)
+
+    folder = write_series(tmp_path / "in", values, Recipe(), edit)
+    with pytest.raises(DicomError, match=r"more bits than \(0028,0101\).*to 4600"):
+        read_as_ct(folder)
 
 
 @pytest.mark.parametrize(
