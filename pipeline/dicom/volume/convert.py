@@ -23,7 +23,7 @@ from pipeline.dicom.header.values import integer_of, number_of, text_of
 from pipeline.dicom.series.ct_details import UNSPECIFIED
 from pipeline.dicom.series.index_file import Index, files_of, find_chosen, read_index
 from pipeline.dicom.series.instance import rescale_types
-from pipeline.dicom.volume.hounsfield import require_hounsfield
+from pipeline.dicom.volume.hounsfield import hounsfield_warnings, require_hounsfield
 from pipeline.dicom.volume.read import SeriesVolume, read_series
 from pipeline.dicom.volume.stacks_seen import stack_warnings
 from pipeline.errors import DicomError, MachineError
@@ -139,6 +139,7 @@ def _convert_ct(index: Index, out: Path, settings: ConvertSettings, warnings: Wa
     require_hounsfield(series.volume, series.imaged, UNSPECIFIED in units)
     notes = (
         *series.notes,
+        *hounsfield_warnings(series.volume, series.imaged),
         *announced.check(len(series.order), "CT series", settings),
         *stack_warnings(series.volume.array, "CT series", settings),
     )

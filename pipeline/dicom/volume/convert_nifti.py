@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.dicom.header.pet_header import PetHeader
 from pipeline.dicom.series.index_file import PetToCt
-from pipeline.dicom.volume.hounsfield import require_hounsfield
+from pipeline.dicom.volume.hounsfield import hounsfield_warnings, require_hounsfield
 from pipeline.errors import DicomError, SettingsError, SuvError
 from pipeline.settings.base import Policy
 from pipeline.settings.cohort import NiftiSettings
@@ -25,8 +25,6 @@ from pipeline.volumes.volume import Volume
 
 MOST_SUV = 1000.0
 """Any SUV (g/mL) lies far below this value, while a PET in Bq/mL exceeds it."""
-AIR_HU = -200.0
-"""A CT whose lowest value lies above this shows no air."""
 _NO_SCANNER: dict[str, Any] = {"manufacturer": "", "model": "", "kernel": "", "patient_position": ""}
 
 
@@ -120,8 +118,8 @@ def _write_ct(volume: Volume, out: Path, warnings: Warnings) -> None:
             action="give the CT before any normalisation",
         )
     require_hounsfield(volume)
-    if low > AIR_HU:
-        warnings.warn(f"the CT holds no air (lowest value {low:g}): make sure that it is in HU")
+    for warning in hounsfield_warnings(volume):
+        warnings.warn(warning)
     integers = low >= -32768 and high <= 32767 and bool((volume.array == np.round(volume.array)).all())
     array = volume.array.astype(np.int16 if integers else np.float32)
     _write(out, "ct_hu.nii.gz", "ct.json", Volume(array, volume.grid, "ct_hu"), {"header": _NO_SCANNER})

@@ -1,11 +1,14 @@
 """CT values that are no Hounsfield units: refused, while padding, metal and crops without air are used."""
 
+import re
+
 import numpy as np
 import pytest
 from pydicom import dcmread
 
-from pipeline.dicom.volume.hounsfield import require_hounsfield
+from pipeline.dicom.volume.hounsfield import hounsfield_warnings, require_hounsfield
 from pipeline.errors import DicomError
+from pipeline.tables.status import read_status
 from pipeline.volumes.volume import Grid, Volume
 from tests.dicom.volume.convert_helpers import convert, ct_of
 from tests.dicom.write_dicom import Recipe, write_series
@@ -87,3 +90,75 @@ def test_a_ct_of_unspecified_unit_is_used_if_it_shows_air_and_tissue_of_hu(tmp_p
         dataset.save_as(path)
     with pytest.raises(DicomError, match="Rescale Type is US"):
         convert(folder, tmp_path / "unspecified")
+
+
+def scan():
+    """HU as a scanner gives them: air, fat, muscle and bone by their published CT numbers, noise of 15 HU."""
+    rng = np.random.default_rng(4)
+    hu = np.full((10, 40, 40), -1000.0)
+    hu[:, 4:36, 4:36], hu[:, 7:33, 7:33] = -100, 50
+    hu[:, 14:22, 14:22] = rng.uniform(150, 1200, (10, 8, 8))
+    return (hu + rng.normal(0, 15, hu.shape)).round().clip(-1024)
+
+
+GRID = Grid((10, 40, 40), (3.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+CUT = {
+    # What a display window of level and width 40 and 400 leaves: from -160 to 240.
+    "window of soft tissue": (
+        scan().clip(-160, 240),
+        ["no air", "lowest value, -160 and .* highest value, 240"],
+    ),
+    "window, with padding": (np.where(scan() < -900, -1024, scan().clip(-160, 240)), ["highest value, 240"]),
+    "negatives cut": (scan().clip(0), ["no air", "lowest value, 0;"]),
+    "bone cut": (scan().clip(None, 400), ["highest value, 400;"]),
+    "window of lung": (scan().clip(-1350, 150), ["highest value, 150;"]),
+}
+WHOLE = {
+    "as scanned": scan(),
+    "inside of the body, padded": np.where(scan() < -200, -1024, scan()),
+    "another padding": np.where(scan() < -900, -3024, scan()),
+    "clipped to what the body has": scan().clip(-1000, 1000),
+    "a phantom of four materials": np.digitize(scan(), [-500, 0, 100]) * 340.0 - 1000,
+    "values in steps of 8": (scan() / 8).round() * 8,
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_values_cut_at_an_end_are_told(name):
+    hu, words = CUT[name]
+    ct = Volume(hu.astype(np.float32), GRID, "ct_hu")
+    require_hounsfield(ct)
+    told = hounsfield_warnings(ct)
+    assert len(told) == len(words) and all(re.search(w, t) for w, t in zip(words, told, strict=True)), told
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_ranges_are_not_told(name):
+    assert hounsfield_warnings(Volume(WHOLE[name].astype(np.float32), GRID, "ct_hu")) == []
+
+
+def test_a_crop_without_air_is_told_of_that_alone():
+    crop = scan()[:, 24:32, 24:32]
+    ct = Volume(crop.astype(np.int16), Grid(crop.shape, (3.0, 1.0, 1.0), (0.0, 0.0, 0.0)), "ct_hu")
+    assert [text[:20] for text in hounsfield_warnings(ct)] == ["the CT holds no air "]
+
+
+def test_padding_that_became_air_hides_no_window():
+    inside = Volume((scan() > -900).astype(np.uint8), GRID, "imaged")
+    ct = Volume(np.where(inside.array > 0, scan().clip(-160, 240), -1024), GRID, "ct_hu")
+    assert "no air" in hounsfield_warnings(ct, inside)[0]
+
+
+def test_a_ct_of_dicom_that_was_cut_is_told(tmp_path):
+    convert(written(tmp_path / "in", scan().clip(0)), tmp_path)
+    problem = read_status(tmp_path / "convert").problem
+    assert "the CT holds no air (lowest value 0)" in problem and "exactly the lowest value, 0" in problem
+    convert(written(tmp_path / "whole", scan()), tmp_path / "other")
+    assert read_status(tmp_path / "other" / "convert").state == "ok"
+
+
+def test_grey_levels_of_a_display_are_refused(tmp_path):
+    # A window of 400 HU around 40 in 8 bits, as viewers export it: 255 for 240 HU.
+    grey = ((scan() + 160) / 400 * 255).round().clip(0, 255)
+    with pytest.raises(DicomError, match="not in Hounsfield units.*grey levels of a display, 0 to 255"):
+        convert(written(tmp_path / "in", grey - 1024, intercept=0.0), tmp_path)
