@@ -113,6 +113,6 @@ def test_occupancies_above_the_whole_or_outside_the_image_are_refused(tmp_path):
         run(patient(tmp_path, segs=[above]), tmp_path / "out")
     wide = np.pad(occupancies(), ((0, 1), (0, 0), (0, 0)))
     wide[-1, 3, 3] = 80  # 40 % of a voxel beyond the last slice
-    outside = fractional_seg(tmp_path / "t.dcm", wide, "OCCUPANCY", 200)
+    outside = fractional_seg(tmp_path / "b" / "t.dcm", wide, "OCCUPANCY", 200)
     with pytest.raises(GeometryError, match="beyond its image"):
         run(patient(tmp_path / "b", segs=[outside]), tmp_path / "out")
