@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.dicom.contours.seg_read import segment_masks
+from pipeline.dicom.contours.seg_masks import segment_masks
 from pipeline.phantoms.headers import PLANTED
 from pipeline.tables.cohort import Patient
 from pipeline.volumes.nifti import read_nifti
@@ -104,7 +104,7 @@ def test_the_segmentation_is_the_mask(prediction: Path) -> None:
     mask = read_nifti(prediction / "mask_ct.nii.gz")
     assert mask.array.any(), "a mask without voxels tests nothing"
     seg = dcmread(prediction / "mask_ct_seg.dcm")
-    assert np.array_equal(segment_masks(seg, [1], mask.grid)[1], mask.array > 0)
+    assert np.array_equal(segment_masks(seg, [1], mask.grid)[1].mask, mask.array > 0)
 
 
 def test_a_zip_with_kept_relative_work_is_predicted_alike(

@@ -38,7 +38,7 @@ MAX_DISTANCE_MM = 5000.0
 
 @dataclass(frozen=True)
 class VoxelShares:
-    """Shares of voxels that lie inside contours; outside the box they are 0.
+    """Shares of voxels that lie inside contours, or that a segment fills; outside the box they are 0.
 
     Attributes:
         box: Slices (z, y, x) of the image.
@@ -53,6 +53,10 @@ class VoxelShares:
         image = np.zeros(shape, dtype=np.float32)
         image[self.box] = self.values
         return image
+
+    def volume_ml(self, grid: Grid) -> float:
+        """The volume that the shares add up to on their image's grid."""
+        return float(self.values.sum(dtype=np.float64)) * grid.voxel_ml()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ SAME_MM = 0.05
 """Two grids are the same where no corner lies further apart than this."""
 ON_SLICE = 0.1
 """A contour lies on a slice where it is no further from it than this share of the distance of slices."""
+MASK_DIFFERENCE_PERCENT = 3.0
+"""A mask whose volume differs by more from its contours', or its occupancies', is told of."""
 LEFT_OUT = (
     "was drawn on images that are not in use and is left out (contours.other_image: place puts such "
     "contours where their coordinates say)"
@@ -108,7 +110,8 @@ class RoiMask:
         facts: Further values for `contours.json`.
         warnings: What the user should know.
         content_time: Date and time of the file's content as written; empty if it has none.
-        shares: Shares of voxels that lie inside the contours, where the study asks for them.
+        shares: Shares of voxels that lie inside the contours, or that a SEG's occupancies fill, where the study
+            asks for them.
         mask_class: Class of `contours.classes` that it belongs to; empty: the study has none.
     """
 
@@ -217,7 +220,7 @@ def union_mask(rois: Sequence[RoiMask]) -> Mask:
 def union_shares(rois: Sequence[RoiMask]) -> npt.NDArray[np.float32]:
     """Shares of voxels that lie inside any of the ROIs: the largest of each voxel's, since ROIs may overlap.
 
-    An ROI that was not drawn as contours has whole voxels.
+    An ROI that was drawn neither as contours nor as occupancies has whole voxels.
     """
     shares = np.zeros(rois[0].mask.shape, dtype=np.float32)
     for roi in rois:
@@ -226,6 +229,13 @@ def union_shares(rois: Sequence[RoiMask]) -> npt.NDArray[np.float32]:
         else:
             np.maximum(shares[roi.shares.box], roi.shares.values, out=shares[roi.shares.box])
     return shares
+
+
+def mask_difference_percent(mask: Mask, grid: Grid, enclosed_ml: float) -> float | None:
+    """By how much a mask's volume differs from what was drawn (mL), in percent; None where nothing was."""
+    if enclosed_ml <= 0:
+        return None
+    return round(100.0 * (float(mask.sum()) * grid.voxel_ml() / enclosed_ml - 1.0), 2)
 
 
 def dice(first: Mask, second: Mask) -> float:

@@ -19,6 +19,7 @@ from pipeline.dicom.contours.roi import (
     BY_INSTANCES,
     BY_SERIES,
     LEFT_OUT,
+    MASK_DIFFERENCE_PERCENT,
     ContourFile,
     FileRois,
     ImageMatch,
@@ -26,6 +27,7 @@ from pipeline.dicom.contours.roi import (
     Modality,
     RoiMask,
     images_in_frame,
+    mask_difference_percent,
     share_on_slices,
 )
 from pipeline.dicom.header.contour_limits import ContourLimits
@@ -33,8 +35,6 @@ from pipeline.dicom.header.rtstruct import Roi, StructureSet, read_rtstruct
 from pipeline.errors import ContourError
 from pipeline.settings.dicom import ContourSettings
 
-MASK_DIFFERENCE_PERCENT = 3.0
-"""A mask whose volume differs by more from its contours' is told of."""
 # Nobody draws planes that are a third of a slice apart; a program that does draws on no slices of ten times the place.
 _FEWEST_PLANES, _DENSE_SLICES, _ON_SLICES = 3, 0.3, 0.9
 OTHER_FRAME = (
@@ -220,10 +220,8 @@ def _require_millimetres(roi: Roi, match: ImageMatch, image: ImageSeries) -> Non
 
 def _mask_difference_percent(rasterised: Rasterised, image: ImageSeries) -> float | None:
     """By how much the mask's volume differs from what the contours enclose inside the image."""
-    enclosed = rasterised.polygon_ml * (1.0 - rasterised.outside_share)
-    if enclosed <= 0:
-        return None
-    return round(100.0 * (float(rasterised.mask.sum()) * image.grid.voxel_ml() / enclosed - 1.0), 2)
+    enclosed_ml = rasterised.polygon_ml * (1.0 - rasterised.outside_share)
+    return mask_difference_percent(rasterised.mask, image.grid, enclosed_ml)
 
 
 def _require_inside(rasterised: Rasterised, roi: Roi, modality: Modality, settings: ContourSettings) -> None:

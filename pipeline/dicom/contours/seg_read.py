@@ -1,21 +1,16 @@
-"""DICOM SEG: segments as masks on the grid of the image that they were drawn on.
-
-Binary, fractional and label-map objects (PS3.3 C.8.20). Frames may be sparse, overlap each
-other, cover a part of the plane and lie in any order; each pixel must fall on a voxel.
-"""
+"""DICOM SEG: the segments whose names match, each with the image that it was drawn on."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.dicom.contours.roi import (
     LEFT_OUT,
+    MASK_DIFFERENCE_PERCENT,
     ContourFile,
     FileRois,
     ImageMatch,
@@ -23,6 +18,7 @@ from pipeline.dicom.contours.roi import (
     Mask,
     Modality,
     RoiMask,
+    mask_difference_percent,
 )
 from pipeline.dicom.contours.seg_image import (
     frames_of_segments,
@@ -30,19 +26,16 @@ from pipeline.dicom.contours.seg_image import (
     named_planes,
     require_one_image,
 )
-from pipeline.dicom.contours.seg_lattice import SegFrame, frames_of, off_grid, segment_of, voxels_of
+from pipeline.dicom.contours.seg_lattice import frames_of, segment_of
+from pipeline.dicom.contours.seg_masks import SegmentMask, segment_masks
 from pipeline.dicom.header.free_text import shown_name
 from pipeline.dicom.header.rtstruct import content_time_of, matches, reading
-from pipeline.errors import ContourError, GeometryError
+from pipeline.errors import ContourError
 from pipeline.settings.dicom import ContourSettings
-from pipeline.tables.failures import raise_machine_failure
 from pipeline.volumes.volume import Grid
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-MAX_VOXELS = 2 << 30
-"""More voxels, all segments together, are not unpacked."""
 
 
 def seg_rois(
@@ -57,7 +50,7 @@ def seg_rois(
         file: The SEG object.
         patterns: Patterns of names.
         images: The images it may have been drawn on.
-        settings: Whether one that was drawn on another image is placed.
+        settings: Whether one that was drawn on another image is placed, and whether shares of voxels are kept.
 
     Raises:
         ContourError: The object is damaged or of an unknown type.
@@ -96,17 +89,23 @@ def _matching_segments(
         return FileRois(names=labels, unused=left_out)
     require_one_image(sources, images[match.modality], label)
     told = named_planes(frames, images, label)
-    masks = segment_masks(dataset, list(chosen), images[match.modality].grid, label)
+    grid = images[match.modality].grid
+    masks = segment_masks(dataset, list(chosen), grid, label)
     rois = tuple(
         RoiMask(
             name=name,
             label=called,
             match=match,
-            mask=masks[number],
+            mask=masks[number].mask,
             source="seg",
+            shares=masks[number].shares if settings.partial_volume else None,
             file_label=label,
-            facts={"segment": number},
-            warnings=(*told, *_segment_warnings(called, match, masks[number], by_label)),
+            facts={"segment": number, **_occupancy_facts(masks[number], grid)},
+            warnings=(
+                *told,
+                *_segment_warnings(called, match, masks[number].mask, by_label),
+                *_occupancy_warnings(called, match, masks[number], grid),
+            ),
             content_time=content_time_of(dataset, "ContentDate", "ContentTime"),
         )
         for number, (name, called) in chosen.items()
@@ -144,6 +143,32 @@ def _segment_warnings(called: str, match: ImageMatch, mask: Mask, by_label: bool
     return tuple(warnings)
 
 
+def _occupancy_facts(segment: SegmentMask, grid: Grid) -> dict[str, float | None]:
+    """The volume by occupancies, and by how much the mask's differs; nothing where the segment has none."""
+    if segment.shares is None:
+        return {}
+    enclosed_ml = segment.shares.volume_ml(grid)
+    return {
+        "volume_occupancy_ml": round(enclosed_ml, 4),
+        "mask_to_occupancy_percent": mask_difference_percent(segment.mask, grid, enclosed_ml),
+    }
+
+
+def _occupancy_warnings(called: str, match: ImageMatch, segment: SegmentMask, grid: Grid) -> list[str]:
+    """Warnings about a mask whose volume is not that of the occupancies."""
+    if segment.shares is None:
+        return []
+    enclosed_ml, modality = segment.shares.volume_ml(grid), match.modality.upper()
+    difference = mask_difference_percent(segment.mask, grid, enclosed_ml)
+    if difference is None or abs(difference) < MASK_DIFFERENCE_PERCENT:
+        return []
+    return [
+        f"segment {called!r}: the mask's volume on the {modality} differs by {difference:+.1f} % from the "
+        f"{enclosed_ml:.3g} mL of its occupancies, (0062,0010): voxels filled by half or less are not in the mask, and "
+        "others count whole (contours.partial_volume measures by shares of voxels)"
+    ]
+
+
 def _missing_slices(mask: Mask) -> int:
     """Empty slices (the first axis) whose filled neighbours below and above share a pixel."""
     filled = np.flatnonzero(mask.any(axis=(1, 2)))
@@ -171,55 +196,6 @@ def _require_declared(dataset: Dataset, segments: Sequence[Dataset], where: str)
         )
 
 
-def segment_masks(dataset: Dataset, numbers: Sequence[int], grid: Grid, where: str = "") -> dict[int, Mask]:
-    """Masks (z, y, x) of segments, by segment number, on a grid.
-
-    Args:
-        dataset: The SEG object.
-        numbers: (0062,0004) *Segment Number*s asked for.
-        grid: Grid of the image.
-        where: The file, for messages.
-
-    Raises:
-        ContourError: Unknown (0062,0001) *Segmentation Type*, or frames without position.
-        GeometryError: Pixels do not fall on voxels, or marked ones lie outside the grid.
-    """
-    kind = str(dataset.get("SegmentationType", ""))
-    if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
-        raise ContourError(
-            "a SEG has an unknown type",
-            where=f"{where}, (0062,0001) Segmentation Type",
-            expected="BINARY, FRACTIONAL or LABELMAP",
-            got=kind or "nothing",
-        )
-    masks = {number: np.zeros(grid.shape, dtype=bool) for number in numbers}
-    half = _full_fraction(dataset, where) / 2 if kind == "FRACTIONAL" else 0.0
-    for pixels, frame in _pixels_by_frame(dataset, where):
-        if kind == "LABELMAP":
-            marked = {number: pixels == number for number in numbers}
-        else:
-            number = segment_of(frame)
-            marked = {number: pixels > half} if number in masks else {}
-        for number, segment in marked.items():
-            if segment.any():
-                _mark(segment, frame, grid, masks[number])
-    return masks
-
-
-def _full_fraction(dataset: Dataset, where: str) -> float:
-    """The value that stands for 1; of type 1C, and no default is right for all writers."""
-    value = dataset.get("MaximumFractionalValue")
-    if value is None or not float(value) > 0:
-        raise ContourError(
-            "a fractional SEG does not say which value means 1",
-            where=f"{where}, (0062,000E) Maximum Fractional Value",
-            expected="a positive number",
-            got="none" if value is None else str(value),
-            action="export the SEG again",
-        )
-    return float(value)
-
-
 def _described(item: Dataset, patterns: Sequence[str]) -> bool:
     """Whether a segment's description or tracking identifier matches; asked where no label of the file does."""
     names = (str(item.get(key, "") or "") for key in ("SegmentDescription", "TrackingID"))
@@ -237,57 +213,3 @@ def _read(file: ContourFile) -> Dataset:
             got=str(dataset.get("Modality")),
         )
     return dataset
-
-
-def _require_size(dataset: Dataset, where: str) -> None:
-    """Refuse pixels that no memory should be given to, before they are unpacked (a byte each)."""
-    sizes = [int(dataset.get(name) or 1) for name in ("NumberOfFrames", "Rows", "Columns")]
-    if math.prod(sizes) > MAX_VOXELS:
-        raise ContourError(
-            "a DICOM SEG is too large",
-            where=f"{where}, (0028,0008) Number of Frames, (0028,0010) Rows, (0028,0011) Columns",
-            expected=f"at most {MAX_VOXELS >> 20} Mi voxels in all segments",
-            got="×".join(map(str, sizes)),
-            action="export the segments that are needed only",
-        )
-
-
-def _pixels_by_frame(dataset: Dataset, where: str) -> Iterator[tuple[npt.NDArray[Any], SegFrame]]:
-    _require_size(dataset, where)
-    try:
-        pixels = dataset.pixel_array
-    except Exception as error:
-        raise_machine_failure(error)
-        # Decoders raise many kinds of error for damaged pixel data; all mean the same here.
-        raise ContourError(
-            "the pixels of a DICOM SEG cannot be decoded", where=where, got=type(error).__name__
-        ) from None
-    pixels = pixels[None] if pixels.ndim == 2 else pixels
-    frames = frames_of(dataset, where)
-    if len(frames) != len(pixels):
-        raise ContourError(
-            "a DICOM SEG has another number of frames than positions",
-            where=f"{where}, (5200,9230) Per-Frame Functional Groups Sequence",
-            expected=f"{len(pixels)} frames",
-            got=str(len(frames)),
-        )
-    yield from zip(pixels, frames, strict=True)
-
-
-def _mark(segment: Mask, frame: SegFrame, grid: Grid, mask: Mask) -> None:
-    """Set the voxels of a frame's segment in a mask."""
-    voxels = voxels_of(frame, grid)
-    if voxels is None:
-        raise off_grid(segment.shape, frame, grid)
-    rows, columns = np.nonzero(segment)
-    index = (voxels.first[:, None] + voxels.steps @ np.stack([columns, rows])).astype(np.int64)[::-1]
-    inside = ((index >= 0) & (index < np.array(grid.shape)[:, None])).all(axis=0)
-    if not inside.all():
-        raise GeometryError(
-            "a segment reaches beyond its image",
-            where=frame.where,
-            expected=grid.describe(),
-            got=f"{int((~inside).sum())} marked pixels of a frame outside",
-            action="send the whole image that the segment was drawn on",
-        )
-    mask[tuple(index)] = True

@@ -106,6 +106,45 @@ def _contour(points: np.ndarray, roi: RoiSpec) -> Dataset:
     return item
 
 
+def fractional_seg(path: Path, stored: np.ndarray, kind: str, full: int) -> Path:
+    """Write a fractional SEG of one segment `GTV` on the PET's voxels.
+
+    Args:
+        path: The file.
+        stored: Pixels (z, y, x), uint8, a frame for each slice from the first on.
+        kind: (0062,0010), `OCCUPANCY` or `PROBABILITY`.
+        full: (0062,000E), the value that stands for 1.
+    """
+    dataset = _object("SEG", "1.2.840.10008.5.1.4.1.1.66.4", path.stem)
+    dataset.SegmentationType, dataset.SegmentationFractionalType = "FRACTIONAL", kind
+    dataset.MaximumFractionalValue = full
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = stored.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.PixelData = stored.tobytes()
+    dataset.ReferencedSeriesSequence = Items([_series(PET)])
+    segment, shared, orientation, measures, number = (Dataset() for _ in range(5))
+    segment.SegmentNumber, segment.SegmentLabel = 1, "GTV"
+    number.ReferencedSegmentNumber = 1
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    measures.PixelSpacing = list(PET_GRID.spacing_mm[1:])
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = Items([orientation]), Items([measures])
+    shared.SegmentIdentificationSequence = Items([number])
+    dataset.SegmentSequence, dataset.SharedFunctionalGroupsSequence = Items([segment]), Items([shared])
+    x, y, z = PET_GRID.origin_mm
+    frames = []
+    for k in range(len(stored)):
+        frame, position = Dataset(), Dataset()
+        position.ImagePositionPatient = [x, y, z + k * PET_GRID.spacing_mm[0]]
+        frame.PlanePositionSequence = Items([position])
+        frames.append(frame)
+    dataset.PerFrameFunctionalGroupsSequence = Items(frames)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
 def patient(folder: Path, rtstructs: Sequence[Path] = (), segs: Sequence[Path] = ()) -> ContourSources:
     """A patient with converted images on `CT_GRID` and `PET_GRID` and an index of contour files."""
     convert, suv, index = folder / "convert", folder / "suv", folder / "index"

@@ -5,10 +5,21 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.dicom.contours.rasterise import rasterise
+from pipeline.errors import ContourError, GeometryError
 from pipeline.settings.dicom import ContourSettings
 from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.volume import Grid
-from tests.dicom.contours.contour_helpers import LESION, PET, RoiSpec, patient, rtstruct, run, square
+from tests.dicom.contours.contour_helpers import (
+    LESION,
+    PET,
+    PET_GRID,
+    RoiSpec,
+    fractional_seg,
+    patient,
+    rtstruct,
+    run,
+    square,
+)
 
 
 def test_a_thin_cylinder_on_large_voxels_keeps_its_volume():
@@ -49,3 +60,59 @@ def test_rois_that_overlap_count_once(tmp_path):
 def test_margins_and_shares_exclude_each_other():
     with pytest.raises(ValidationError, match="partial_volume"):
         ContourSettings(partial_volume=True, margin_mm=3)
+
+
+def occupancies():
+    """A PET's stored occupancies (maximum 200): 9 full voxels, and a rim of 10 voxels that are 40 % full."""
+    stored = np.zeros(PET_GRID.shape, np.uint8)
+    stored[4, 3:6, 3:6] = 200
+    stored[4, 2, 2:7], stored[5, 6, 2:7] = 80, 80
+    return stored
+
+
+def test_occupancies_of_a_segment_are_its_shares(tmp_path):
+    """PS3.3 C.8.20.2.3: (9 + 10 × 0.4) voxels of 4 × 4 × 3 mm are 0.624 mL; the mask's 9 are 0.432, 30.8 % less."""
+    seg = fractional_seg(tmp_path / "s.dcm", occupancies(), "OCCUPANCY", 200)
+    source = patient(tmp_path, segs=[seg])
+    report = run(source, tmp_path / "out", partial_volume=True)
+    pet = report["masks"]["pet"]
+    assert pet["volume_share_ml"] == pytest.approx(0.624, abs=1e-4) and pet["volume_mask_ml"] == 0.432
+    shares = read_nifti(tmp_path / "out" / pet["share_file"]).array
+    assert np.allclose(shares, occupancies() / 200, atol=1e-6)
+    plain = run(source, tmp_path / "plain")
+    (roi,) = plain["masks"]["pet"]["rois"]
+    assert (roi["volume_occupancy_ml"], roi["mask_to_occupancy_percent"]) == (0.624, -30.77)
+    assert any("-30.8 % from the 0.624 mL of its occupancies" in text for text in plain["warnings"])
+    assert "share_file" not in plain["masks"]["pet"]
+
+
+def test_occupancies_that_the_mask_fits_are_not_told(tmp_path):
+    """Rims of 40 and 60 % of as many voxels: (9 + 5 × 0.6 + 5 × 0.4) = 14 voxels, and 14 in the mask."""
+    stored = occupancies()
+    stored[4, 2, 2:7] = 120
+    report = run(
+        patient(tmp_path, segs=[fractional_seg(tmp_path / "s.dcm", stored, "OCCUPANCY", 200)]),
+        tmp_path / "out",
+    )
+    assert report["masks"]["pet"]["rois"][0]["mask_to_occupancy_percent"] == 0
+    assert not any("occupancies" in text for text in report["warnings"])
+
+
+def test_a_probability_has_no_partial_volume(tmp_path):
+    seg = fractional_seg(tmp_path / "s.dcm", occupancies(), "PROBABILITY", 200)
+    report = run(patient(tmp_path, segs=[seg]), tmp_path / "out", partial_volume=True)
+    pet = report["masks"]["pet"]
+    assert pet["volume_share_ml"] == pet["volume_mask_ml"] == 0.432
+    assert "volume_occupancy_ml" not in pet["rois"][0]
+    assert not any("occupancies" in text for text in report["warnings"])
+
+
+def test_occupancies_above_the_whole_or_outside_the_image_are_refused(tmp_path):
+    above = fractional_seg(tmp_path / "s.dcm", occupancies(), "OCCUPANCY", 100)
+    with pytest.raises(ContourError, match=r"more than the whole.*at most 100.*200"):
+        run(patient(tmp_path, segs=[above]), tmp_path / "out")
+    wide = np.pad(occupancies(), ((0, 1), (0, 0), (0, 0)))
+    wide[-1, 3, 3] = 80  # 40 % of a voxel beyond the last slice
+    outside = fractional_seg(tmp_path / "b" / "t.dcm", wide, "OCCUPANCY", 200)
+    with pytest.raises(GeometryError, match="beyond its image"):
+        run(patient(tmp_path / "b", segs=[outside]), tmp_path / "out")

@@ -11,7 +11,8 @@ from pydicom import Dataset, dcmread
 
 from pipeline.dicom.contours.contours import ContourSources, contours_patient
 from pipeline.dicom.contours.roi import ContourFile, ImageSeries
-from pipeline.dicom.contours.seg_read import seg_rois, segment_masks
+from pipeline.dicom.contours.seg_masks import segment_masks
+from pipeline.dicom.contours.seg_read import seg_rois
 from pipeline.errors import ContourError, GeometryError
 from pipeline.settings.dicom import ContourSettings
 from pipeline.volumes.nifti import grid_of, read_grid, read_nifti
@@ -38,7 +39,7 @@ def ct_grid():
 def test_a_binary_object_equals_dcmqis_volume():
     expected, _ = labels("liver_seg.nrrd")
     masks = segment_masks(dcmread(DCMQI / "liver.dcm"), [1], ct_grid())
-    assert expected.sum() > 1000 and np.array_equal(masks[1], expected == 1)
+    assert expected.sum() > 1000 and np.array_equal(masks[1].mask, expected == 1)
 
 
 @needs_data
@@ -48,8 +49,8 @@ def test_overlapping_segments_equal_dcmqis_three_volumes():
     expected = {n: volumes[v] == n for v, ns in enumerate([(1, 4, 5), (2,), (3,)]) for n in ns}
     masks = segment_masks(dcmread(DCMQI / "partial_overlaps.dcm"), [1, 2, 3, 4, 5], ct_grid())
     for number, mask in expected.items():
-        assert mask.any() and np.array_equal(masks[number], mask), number
-    assert (masks[1] & masks[2]).any() or (masks[2] & masks[3]).any()
+        assert mask.any() and np.array_equal(masks[number].mask, mask), number
+    assert (masks[1].mask & masks[2].mask).any() or (masks[2].mask & masks[3].mask).any()
 
 
 @needs_data
@@ -57,9 +58,9 @@ def test_a_sparse_label_map_equals_dcmqis_volume():
     # Two of three slices, 38 × 24 pixels: a part of the plane.
     expected, grid = labels("sparse_labelmap_noppv_seg.nrrd")
     masks = segment_masks(dcmread(DCMQI / "sparse-labelmap-noppv.dcm"), [1], grid)
-    assert np.array_equal(masks[1], expected == 1)
+    assert np.array_equal(masks[1].mask, expected == 1)
     wider = Grid((7, 60, 50), grid.spacing_mm, tuple(grid.points([-2, -10, -5])[0]), grid.direction)
-    placed = segment_masks(dcmread(DCMQI / "sparse-labelmap-noppv.dcm"), [1], wider)[1]
+    placed = segment_masks(dcmread(DCMQI / "sparse-labelmap-noppv.dcm"), [1], wider)[1].mask
     assert np.array_equal(placed[2:5, 10:48, 5:29], expected == 1) and placed.sum() == expected.sum()
 
 
@@ -87,7 +88,7 @@ def test_another_reader_agrees():
     )
     ours = segment_masks(dcmread(DCMQI / "partial_overlaps.dcm"), [1, 2, 3, 4, 5], ct_grid())
     for number in range(1, 6):
-        assert np.array_equal(ours[number], theirs[..., number - 1].astype(bool))
+        assert np.array_equal(ours[number].mask, theirs[..., number - 1].astype(bool))
 
 
 @needs_data
@@ -157,7 +158,7 @@ def made(kind="FRACTIONAL"):
 
 def test_a_fraction_counts_from_above_one_half_of_its_maximum():
     grid = Grid((3, 4, 5), (3.0, 2.0, 1.0), (10.0, 20.0, 0.0))
-    mask = segment_masks(made(), [1], grid)[1]
+    mask = segment_masks(made(), [1], grid)[1].mask
     assert np.argwhere(mask).tolist() == [[1, 2, 2], [2, 1, 3]]
 
 
@@ -165,7 +166,7 @@ def test_the_image_may_run_along_other_axes():
     # A sagittal volume (slices along x) of the same voxels.
     rows = ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
     grid = Grid((5, 3, 4), (1.0, 3.0, 2.0), (10.0, 20.0, 0.0), rows)
-    mask = segment_masks(made(), [1], grid)[1]
+    mask = segment_masks(made(), [1], grid)[1].mask
     assert np.argwhere(mask).tolist() == [[2, 1, 2], [3, 2, 1]]
 
 

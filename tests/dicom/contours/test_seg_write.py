@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from pipeline.dicom.contours.seg_read import segment_masks
+from pipeline.dicom.contours.seg_masks import segment_masks
 from pipeline.dicom.contours.seg_write import write_segmentation
 from pipeline.dicom.series.index import index_patient
 from pipeline.dicom.series.index_file import chosen, files_of, read_index
@@ -57,8 +57,8 @@ def test_classes_are_segments_of_their_own(ct: tuple[Grid, list[Path]], tmp_path
     assert [item.SegmentLabel for item in written.SegmentSequence] == list(names)
     segments = segment_masks(written, [1, 2, 3], grid)
     for label in (1, 2):
-        assert np.array_equal(segments[label], labels == label)
-    assert not segments[3].any()
+        assert np.array_equal(segments[label].mask, labels == label)
+    assert not segments[3].mask.any()
 
 
 def test_our_reader_and_highdicoms_find_the_mask(ct: tuple[Grid, list[Path]], tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_our_reader_and_highdicoms_find_the_mask(ct: tuple[Grid, list[Path]], tm
     grid, files = ct
     mask, out = lopsided(grid), tmp_path / "seg.dcm"
     write_segmentation(of(mask, grid), files[::-1], out)
-    assert np.array_equal(segment_masks(dcmread(out), [1], grid)[1], mask)
+    assert np.array_equal(segment_masks(dcmread(out), [1], grid)[1].mask, mask)
     volume = highdicom.seg.segread(out).get_volume(combine_segments=True)
     placed = np.zeros(grid.shape, dtype=bool)
     index = np.argwhere(volume.array > 0)
