@@ -8,15 +8,17 @@ compiled files, by the SHA-256 of the module's bytes, so that nothing kept is ev
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+_THIS_MODULE = Path(__file__).read_bytes()
+"""As this process runs it: what a newer version of the file would read of a module may be something else."""
 MOST_KEPT = 4000
 """Modules kept at most; beyond them only those that were asked for."""
 
@@ -48,7 +50,7 @@ class FactsFile:
         key = hashlib.sha256(source).hexdigest()
         self._asked.add(key)
         if key not in self._known:
-            self._known[key] = read_facts(source.decode("utf-8"))
+            self._known[key] = read_facts(source.decode("utf-8-sig"))
             self._grown = True
         return self._known[key]
 
@@ -60,13 +62,14 @@ class FactsFile:
             self._known if len(self._known) <= MOST_KEPT else {key: self._known[key] for key in self._asked}
         )
         body = json.dumps({key: asdict(facts) for key, facts in kept.items()}, sort_keys=True)
+        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         try:
             self.path.parent.mkdir(exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f"{self.path.name}.")
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(f"{_seal(body)}\n{body}")
-            Path(temporary).replace(self.path)
+            temporary.write_text(f"{_seal(body)}\n{body}", encoding="utf-8")
+            temporary.replace(self.path)
         except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             return
         self._grown = False
 
@@ -101,9 +104,7 @@ def _read(path: Path) -> dict[str, ModuleFacts]:
 
 def _seal(body: str) -> str:
     """SHA-256 over what was read, how (this module) and by which Python."""
-    return hashlib.sha256(
-        b"\0".join((Path(__file__).read_bytes(), sys.version.encode(), body.encode()))
-    ).hexdigest()
+    return hashlib.sha256(b"\0".join((_THIS_MODULE, sys.version.encode(), body.encode()))).hexdigest()
 
 
 def _targets(nodes: list[ast.AST]) -> Iterator[str]:

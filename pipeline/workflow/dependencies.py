@@ -10,8 +10,10 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from pipeline.module_facts import read_facts
 from pipeline.provenance import code_digest
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.models import Model
@@ -21,6 +23,14 @@ from pipeline.workflow.study import Study
 CONVERTED = ("convert", "convert_nifti")
 SLICES = ("ingest", "disks", "chest_slices")
 VOLUMES = (*CONVERTED, "suv", "contours")
+
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"
+
+
+def script_tree(name: str) -> str:
+    """SHA-256 of the syntax tree of a rule's script: Snakemake looks at its time alone, which may be older."""
+    return read_facts((SCRIPTS / f"{name}.py").read_text(encoding="utf-8")).tree
 
 
 def no_modules(model: Model) -> tuple[str, ...]:
@@ -155,7 +165,7 @@ class Dependencies:
     """
 
     study: Study
-    _digests: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False, compare=False)
+    _digests: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict, repr=False, compare=False)
 
     def on(self, name: str) -> dict[str, Any]:
         """Parameters of a rule that come from the table.
@@ -187,16 +197,17 @@ class Dependencies:
         return {**self.settings("radiomics_patient"), key: section[key]}
 
     def code(self, name: str, model: str = "") -> str:
-        """Digest of the code that a rule runs.
+        """Digest of the code that a rule runs, its script included.
 
         Args:
             name: The rule.
             model: The model it runs for, where the rule runs by model.
         """
         modules = self.modules(name, model)
-        if modules not in self._digests:
-            self._digests[modules] = code_digest(*modules)
-        return self._digests[modules]
+        if (name, modules) not in self._digests:
+            text = f"{code_digest(*modules)}\0{script_tree(name)}"
+            self._digests[name, modules] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._digests[name, modules]
 
     def modules(self, name: str, model: str = "") -> tuple[str, ...]:
         """Modules that a rule calls; what these import is covered by the digest too."""

@@ -97,3 +97,29 @@ def test_only_what_was_asked_for_stays_of_too_many(
     facts.of(module)
     facts.save()
     assert [f.tree for f in FactsFile(kept)._known.values()] == [read_facts("x = 1\n").tree]
+
+
+def test_a_newer_version_of_this_module_does_not_seal_what_an_older_one_read(
+    kept: Path, module: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A process that runs while the checkout is updated keeps what it read under its own name."""
+    newer = tmp_path / "newer.py"
+    newer.write_text(Path(module_facts.__file__).read_text() + "\nNEWER = 1\n")
+    monkeypatch.setattr(module_facts, "__file__", str(newer))
+    assert FactsFile(kept)._known != {}, "the running process knows its own file"
+    monkeypatch.setattr(module_facts, "_THIS_MODULE", newer.read_bytes())
+    assert FactsFile(kept)._known == {}, "the newer version does not believe it"
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path, module: Path) -> None:
+    module.write_bytes(b"\xef\xbb\xbf" + SOURCE.encode())
+    assert FactsFile(tmp_path / "facts.json").of(module) == read_facts(SOURCE)
+
+
+def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path, module: Path) -> None:
+    target = tmp_path / "cache" / "facts.json"
+    (target / "in_the_way").mkdir(parents=True)
+    facts = FactsFile(target)
+    facts.of(module)
+    facts.save()
+    assert [path.name for path in target.parent.iterdir()] == ["facts.json"]

@@ -151,3 +151,19 @@ def test_a_region_depends_on_the_key_that_decides_it_alone(here: Path) -> None:
     assert before.settings_of_region("threshold") == after.settings_of_region("threshold")
     assert before.settings_of_region("peritumoral")["rim_mm"] == 8.0
     assert after.settings_of_region("peritumoral")["rim_mm"] == 9.0
+
+
+def test_a_rules_script_counts_and_its_comments_do_not(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Snakemake itself looks at a script's time alone: one restored with an older time would rerun nothing."""
+    scripts = tmp_path / "workflow_scripts"
+    shutil.copytree(ROOT / "workflow_scripts", scripts)
+    monkeypatch.setattr("pipeline.workflow.dependencies.SCRIPTS", scripts)
+    before = {name: dependencies().code(name) for name in ("suv", "contours")}
+    text = (scripts / "suv.py").read_text()
+    (scripts / "suv.py").write_text(text + "# a comment\n")
+    assert dependencies().code("suv") == before["suv"]
+    (scripts / "suv.py").write_text(text.replace("needed=snakemake.params.needed", "needed=False"))
+    assert dependencies().code("suv") != before["suv"]
+    assert dependencies().code("contours") == before["contours"]
