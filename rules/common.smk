@@ -13,6 +13,7 @@ from pipeline.check.beforehand import require_possible
 from pipeline.console import ON_BAD_PATIENT, accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.spread import CLUSTER
+from pipeline.tables.files import named_files_digests
 from pipeline.workflow.announcements import (
     announce,
     end_lines,

@@ -23,6 +23,9 @@ rule train_fold:
         gpu=lambda wildcards: gpus(wildcards.model),
     params:
         **depends.on("train_fold"),
+        files=lambda wildcards: named_files_digests(
+            paths.initial_weights(wildcards.model, wildcards.fold)
+        ),
         model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),
         training=lambda wildcards: settings.training_of(wildcards.model).model_dump(
             mode="json"

@@ -181,6 +181,16 @@ def files_digest(folder: Path) -> str:
     return _digest(folder)
 
 
+def named_files_digests(paths: str | Iterable[str]) -> list[str]:
+    """Digests (:func:`files_digest`) of the files among some paths, which settings or the cohort table name.
+
+    Snakemake asks of an input only whether it is newer than the output: an older file in its place,
+    restored or copied with its time, reruns nothing. Folders that other rules make have no digest.
+    """
+    named = [Path(path) for path in ([paths] if isinstance(paths, str) else paths)]
+    return [files_digest(path) for path in named if path.is_file()]
+
+
 def _digest(folder: Path) -> str:
     try:
         if not folder.exists():

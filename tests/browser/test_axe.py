@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,9 @@ import pytest
 from pipeline.deploy.bundle_files import Bundle
 from pipeline.deploy.outputs import write_prediction
 from pipeline.deploy.predict import Prediction
-from pipeline.report.report import build_report
 from tests.browser.chromium import Chromium, needs_browser
 from tests.deploy.synthetic_bundle import IDENTITY, make_manifest
 from tests.deploy.test_outputs import SHAPE, prediction  # noqa: F401
-from tests.report.synthetic_study import make_study
 
 PACKAGE = importlib.util.find_spec("axe_core_python")
 pytestmark = [
@@ -26,19 +23,6 @@ pytestmark = [
 PAGES = ("index.html", "quality.html", "patients/A1.html")
 VIOLATIONS = """axe.run(document, { resultTypes: ['violations'] }).then(found => found.violations.map(
   rule => `${rule.id}: ${rule.nodes.slice(0, 4).map(node => node.target.join(' ')).join('; ')}`))"""
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("axe")
-    build_report(make_study(folder / "results"), folder / "report")
-    return folder / "report"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    with Chromium(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 def violations(browser: Chromium, page: Path, width: int = 1400) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -40,12 +39,6 @@ class Links(HTMLParser):
                 self.links.add(str(value))
             if name == "id":
                 self.ids.add(str(value))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    with Chromium(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @needs_browser

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeline.report.report import build_report
 from tests.browser.chromium import Chromium, needs_browser
-from tests.report.synthetic_study import make_study
 
 pytestmark = [needs_browser, pytest.mark.xdist_group("browser")]
 
@@ -28,19 +25,6 @@ MODELS = f"[...{TABLE}.querySelectorAll('tbody:first-of-type th[scope=row]')].ma
 FOLDED = "document.querySelector('.times').closest('.table')"
 SHOWN_TIMES = f"""[...new Set([...{FOLDED}.querySelectorAll('td[data-time]')]
   .filter(c => c.offsetWidth).map(c => c.dataset.time))]"""
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("browser")
-    build_report(make_study(folder / "results"), folder / "report")
-    return folder / "report"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    with Chromium(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @pytest.mark.parametrize("width", WIDTHS)

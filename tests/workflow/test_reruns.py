@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from study_runner import ROOT, Study
+from study_runner import ROOT, Study, tiny_rows
 
 
 @contextlib.contextmanager
@@ -46,6 +47,35 @@ def test_an_edited_template_reruns_the_report_alone(finished_study: Study, name:
     text = path.read_text()
     with edited(path, text, text + "\n"):
         assert set(finished_study.planned()) - {"all"} == {"report"}
+
+
+def test_an_older_file_in_the_place_of_a_named_one_is_seen(finished_study: Study) -> None:
+    """`mv`, `cp -p` and `rsync -a` keep times, and Snakemake asks only whether an input is newer."""
+    path = finished_study.house / "config" / "radiomics" / "demo.yaml"
+    before, text = path.stat(), path.read_text()
+    try:
+        path.write_text(text + "# another version\n")
+        os.utime(path, (1e9, 1e9))
+        jobs = finished_study.planned()
+    finally:
+        path.write_text(text)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert jobs["radiomics_patient"] == len(tiny_rows()) - 1 and not {"crop", "train_fold"} & set(jobs)
+    assert finished_study.planned() == {}
+
+
+NAMED = ("feature_set()", "boxes()", "named_template()", "masks_of(", "slice_mask(", "initial_weights(")
+
+
+def test_every_named_file_has_a_digest_among_the_parameters() -> None:
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    rules = [
+        part for part in re.split(r"^ *rule ", text, flags=re.MULTILINE) if any(n in part for n in NAMED)
+    ]
+    assert len(rules) == 9
+    assert not [rule.split(":")[0] for rule in rules if "named_files_digests(" not in rule]
+    # What a parameter makes of a rule's inputs is not recorded, so that a change of it is not seen.
+    assert not re.findall(r"lambda wildcards, input", text)
 
 
 def test_comments_and_docstrings_rerun_nothing(finished_study: Study) -> None:
