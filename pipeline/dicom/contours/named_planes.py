@@ -88,7 +88,7 @@ def plane_warnings(
     if not off:
         return []
     shift = float(np.median([distance.mm for distance in off]))
-    found = f"{len(off)} of {len(compared)}, {shift:+.4g} mm along the slices' normal by their median"
+    found = f"{len(off)} of {len(compared)}, {shift:+.4g} mm (median) along the slices' normal"
     heights = {round(distance.depth_mm / distance.spacing_mm, 1) for distance in compared}
     own_images = len({distance.uid for distance in compared}) >= _OWN_IMAGES * len(heights)
     if own_images and 2 * len(off) > len(compared):
@@ -96,7 +96,7 @@ def plane_warnings(
             f"{what} lies on other planes than the images it names",
             where=where,
             expected="planes within half a slice of those of the images named",
-            got=found + " farther",
+            got=found,
             action=ACTION,
         )
     return [f"{what}: planes are farther than half a slice from those of the images they name ({found})"]
