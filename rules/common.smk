@@ -48,8 +48,7 @@ except PipelineError as error:
 
 settings, cohort = study.settings, study.cohort
 depends = Dependencies(study)
-# In the environment and not in parameters: where something is computed, and whether a bad patient
-# stops the run, changes no result of a job that ended, and reruns none.
+# In the environment, not in parameters: these change no result of a job that ended, and rerun none.
 os.environ[CLUSTER] = settings.resources.cluster
 os.environ[ON_BAD_PATIENT] = settings.study.on_bad_patient
 

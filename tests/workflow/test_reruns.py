@@ -60,7 +60,7 @@ def test_an_older_file_in_the_place_of_a_named_one_is_seen(finished_study: Study
     finally:
         path.write_text(text)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert jobs["radiomics_patient"] == len(tiny_rows()) - 1 and not {"crop", "train_fold"} & set(jobs)
+    assert jobs["radiomics_patient"] == len(tiny_rows()) - 1 and not {"crop", "contours"} & set(jobs)
     assert finished_study.planned() == {}
 
 
