@@ -64,7 +64,8 @@ def _tables(study: StudyResults, settings: PaperSettings, page: PaperPage, conte
         if table.p_values:
             frame = paper_tables.p_value_table(table.p_values, comparisons)
             on_page = paper_tables.p_values_on_page(frame)
-            p_note = P_NOTE.format(resampled=content.resampled)
+            left_out = paper_tables.p_values_left_out(frame)
+            p_note = f"{P_NOTE.format(resampled=content.resampled)} {left_out}".rstrip()
             content.add_table(f"{name}_p", Table("P-values", frame, on_page, note=p_note))
             page.tables.append(f"{name}_p")
 

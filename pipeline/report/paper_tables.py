@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EMPTY = "/"
+NOT_COMPARED = "the study does not compare the two"
 """A cell that the paper leaves empty."""
 PUBLISHED, OURS, COUNTED = "published", "ours", "Patients (events) of ours"
 SPREADS = {
@@ -108,7 +109,7 @@ def flat(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def p_value_table(printed: tuple[PrintedPValue, ...], comparisons: pd.DataFrame) -> pd.DataFrame:
-    """A row per printed p-value: the pair, the printed one, our difference and p-values.
+    """A row per printed p-value: the pair, the printed one, our difference and p-values, or why there are none.
 
     Args:
         printed: P-values as printed.
@@ -130,9 +131,21 @@ def p_value_table(printed: tuple[PrintedPValue, ...], comparisons: pd.DataFrame)
                 **{name: line.get(name) for name in ("difference", "ci_low", "ci_high", "p_value", "p_holm")},
                 "patients": line.get("patients"),
                 "events": line.get("events"),
+                "note": line["note"] if line else NOT_COMPARED,
             }
         )
     return pd.DataFrame(rows)
+
+
+def p_values_left_out(frame: pd.DataFrame) -> str:
+    """Which pairs have no p-value of ours, and why; empty where all have one."""
+    missing = frame[frame["p_value"].isna()].fillna({"note": "no value"})
+    return " ".join(
+        f"{line['better']} − {line['than']}, {line['metric']}, {line['set']}: {line['note']}.".replace(
+            "_", " "
+        )
+        for line in missing.to_dict("records")
+    )
 
 
 def _pair(pairs: pd.DataFrame, entry: PrintedPValue) -> dict[str, Any]:

@@ -26,10 +26,28 @@ STUDIES = [
 pytestmark = pytest.mark.finished
 
 
+def tables_of(name: str, with_column: str) -> pd.DataFrame:
+    """Every line of a paper's page: of tables with `ours` the cells, of those with `p_published` the pairs."""
+    files = sorted((HOUSE / f"results/{name}_ci/report/tables").glob("paper_*.csv"))
+    tables = [pd.read_csv(path, keep_default_na=False, na_values=[""]) for path in files]
+    return pd.concat([table for table in tables if with_column in table] or [pd.DataFrame()])
+
+
 def cells(name: str) -> pd.DataFrame:
     """Every cell of every table of a paper's page."""
-    tables = sorted((HOUSE / f"results/{name}_ci/report/tables").glob("paper_*.csv"))
-    return pd.concat([pd.read_csv(path, keep_default_na=False, na_values=[""]) for path in tables])
+    return tables_of(name, "ours")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_printed_p_value_has_one_of_ours_or_a_reason(name: str) -> None:
+    printed = yaml.safe_load((HOUSE / f"config/studies/papers/{name}.yaml").read_text(encoding="utf-8"))[
+        "paper"
+    ]["tables"]
+    pairs = tables_of(name, "p_published")
+    assert len(pairs) == sum(len(table.get("p_values", ())) for table in printed.values())
+    if len(pairs):
+        assert not len(pairs[pairs["p_value"].isna() & pairs["note"].isna()])
+        assert pairs["p_value"].notna().any()
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -160,18 +161,31 @@ def test_p_values_stand_beside_the_printed_ones_whichever_way_round() -> None:
         "ci_high",
         "p_value",
         "p_holm",
+        "note",
     ]
+    nothing = [np.nan] * 5
     comparisons = pd.DataFrame(
         [
-            ["a", "b", "listed pairs", "development", "c_index", 0.1, 0.02, 0.2, 0.01, 0.02],
-            ["a", "b", "all against b", "development", "c_index", 0.3, 0.02, 0.2, 0.5, 0.5],
+            ["a", "b", "listed pairs", "development", "c_index", 0.1, 0.02, 0.2, 0.01, 0.02, np.nan],
+            ["a", "b", "all against b", "development", "c_index", 0.3, 0.02, 0.2, 0.5, 0.5, np.nan],
+            ["a", "b", "listed pairs", "external", "c_index", *nothing, "6 events: not estimated"],
         ],
         columns=names,
     )
-    printed = (PrintedPValue(models=("b", "a"), printed="> 0.05"),)
-    (row,) = paper_tables.p_value_table(printed, comparisons).to_dict("records")
+    printed = (
+        PrintedPValue(models=("b", "a"), printed="> 0.05"),
+        PrintedPValue(models=("b", "a"), set="external", printed="0.027"),
+        PrintedPValue(models=("a", "c"), printed="0.027"),
+    )
+    table = paper_tables.p_value_table(printed, comparisons)
+    row, too_few, missing = table.to_dict("records")
     assert (row["difference"], row["ci_low"], row["ci_high"]) == (-0.1, -0.2, -0.02)
     assert (row["p_value"], row["p_holm"], row["p_published"]) == (0.01, 0.02, "> 0.05")
+    assert too_few["note"] == "6 events: not estimated" and missing["note"] == paper_tables.NOT_COMPARED
+    assert paper_tables.p_values_left_out(table) == (
+        "b − a, c index, external: 6 events: not estimated. "
+        "a − c, c index, development: the study does not compare the two."
+    )
 
 
 def test_histories_of_two_networks_stand_in_one_axis(study: StudyResults, tmp_path: Path) -> None:
