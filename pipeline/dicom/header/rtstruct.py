@@ -23,7 +23,8 @@ from pipeline.volumes.volume import FloatArray
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+XOR = "CLOSEDPLANAR_XOR"
+CLOSED = ("CLOSED_PLANAR", XOR)
 """(3006,0042) *Contour Geometric Type*: the types that enclose an area."""
 
 
@@ -39,6 +40,7 @@ class Roi:
         contours: Closed contours, each (n ≥ 3, 3) LPS mm.
         skipped: Contours left out because they enclose nothing, repeat another one or are of another image.
         contour_sops: By contour, (0008,1155) of the images that it, or one that it repeats, refers to.
+        xor: Some contour's type is CLOSEDPLANAR_XOR: what overlaps cancels.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Roi:
     contours: tuple[FloatArray, ...]
     skipped: dict[str, int] = field(default_factory=dict)
     contour_sops: tuple[frozenset[str], ...] = ()
+    xor: bool = False
 
     @property
     def sops(self) -> frozenset[str]:
@@ -259,11 +262,13 @@ def _roi(item: Dataset, drawn: Sequence[Dataset], label: str, where: str) -> Roi
     points: list[FloatArray] = []
     sops: dict[bytes, set[str]] = {}
     skipped: Counter[str] = Counter()
+    xor = False
     for contour in (drawn[0].get("ContourSequence") if drawn else None) or ():
         kind = str(contour.get("ContourGeometricType", "none"))
         if kind not in CLOSED:
             skipped[kind] += 1
             continue
+        xor |= kind == XOR
         polygon = points_of(contour, where)
         if len(polygon) < 3:
             skipped["of fewer than 3 points"] += 1
@@ -281,4 +286,5 @@ def _roi(item: Dataset, drawn: Sequence[Dataset], label: str, where: str) -> Roi
         tuple(points),
         dict(skipped),
         tuple(frozenset(named) for named in sops.values()),
+        xor,
     )
