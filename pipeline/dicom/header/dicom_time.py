@@ -191,11 +191,13 @@ def read_frame(group: Dataset, shared: list[Dataset]) -> PetSlice:
         if text_of(converted, "AcquisitionTime"):
             return read_slice(converted)
     content = functional_group(group, shared, "FrameContentSequence")
+    factors = functional_group(group, shared, "PETFrameCorrectionFactorsSequence")
     datetime_text = text_of(content, "FrameAcquisitionDateTime")
     return PetSlice(
         acquisition_date=datetime_text[:8],
         acquisition_time=_time_of_day(datetime_text),
         frame_duration_ms=number_of(content, "FrameAcquisitionDuration"),
+        decay_factor=number_of(factors, "DecayFactor"),
         utc_offset=_zone(datetime_text),
     )
 
