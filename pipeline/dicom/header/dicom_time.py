@@ -209,8 +209,7 @@ def _time_of_day(datetime_text: str) -> str:
 
 def _zone(datetime_text: str) -> str:
     """Offset from UTC of a DT value; empty where it has none."""
-    match = re.search(r"[+-]\d{4}$", datetime_text)
-    return match[0] if match else ""
+    return "".join(re.findall(r"[+-]\d{4}$", datetime_text))
 
 
 @dataclass(frozen=True)
