@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.metrics.centres import CENTRE
-from pipeline.metrics.time_dependent import LEAST_EVENTS
+from pipeline.metrics.time_dependent import LEAST_EVENTS, LEAST_ON_EACH_SIDE
 from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
 from pipeline.settings.chest_phantom import LESIONS
@@ -308,10 +308,12 @@ def statistics(settings: Settings, *, survival: bool, grouped: bool) -> str:
     return (
         f"C-index: Harrell's; in development over pairs within a fold. {intervals} Differences use the same "
         "resamples for both models; their p-values were adjusted within a set (Holm). Time-dependent AUC "
-        "(cumulative/dynamic) and Brier scores weight by the inverse probability of censoring "
-        "(of an event at T: of being uncensored just before T). Survival probabilities were recalibrated: a slope of "
-        "out-of-sample risks, and a baseline hazard of the fold's own training and validation patients. Their "
-        "calibration was judged by intercept, slope and a smooth curve (Austin et al. 2020), their use by net benefit "
+        "(cumulative/dynamic; score intervals, Newcombe 2006) and Brier scores weight by the inverse probability of "
+        "censoring (of an event at T: of being uncensored just before T); they were estimated at horizons with at "
+        f"least {LEAST_ON_EACH_SIDE} events before and as many patients followed beyond. "
+        "Survival probabilities were recalibrated: a slope of out-of-sample risks, and a baseline hazard of the fold's "
+        "own training and validation patients. Their calibration was judged by intercept, slope and a smooth curve "
+        "(Austin et al. 2020), their use by net benefit "
         "(Vickers et al. 2008), separation by Royston's D; proportional hazards of each risk by scaled Schoenfeld "
         f"residuals (Grambsch and Therneau 1994).{further} Sets with "
         f"fewer than {LEAST_EVENTS} events were not estimated. "
