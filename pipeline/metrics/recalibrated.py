@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from pipeline.metrics.calibration import calibrate
 from pipeline.metrics.predictions import RiskPredictions
-from pipeline.metrics.probability_tables import LEAST_BY_HORIZON
 from pipeline.metrics.time_dependent import SurvivalOutcome, survival_at
 from pipeline.metrics.weighted_cox import RiskSets, cumulative_baseline, fit_resamples
 
@@ -28,7 +27,7 @@ _SMALLEST = 1e-6
 def recalibrated_rows(predictions: RiskPredictions) -> Iterator[dict[str, object]]:
     """Rows of `recalibrated.csv`: at each horizon as predicted, with the baseline, with baseline and slope estimated.
 
-    A horizon has rows where its calibration is estimated: ten events of the set, five of them by then.
+    A horizon has rows where its calibration is estimated: ten events of the set, and enough by then and after it.
 
     Args:
         predictions: Predictions and outcomes of external patients.
@@ -42,8 +41,7 @@ def recalibrated_rows(predictions: RiskPredictions) -> Iterator[dict[str, object
         if known.sum() < 2:
             continue
         outcome = predictions.outcome.of_members(known)
-        by_then = int(outcome.event[outcome.time <= days].sum())
-        if outcome.no_value_reason(days) or by_then < LEAST_BY_HORIZON:
+        if outcome.no_value_reason(days):
             continue
         index = np.log(-np.log(np.clip(survival[known], _SMALLEST, 1 - _SMALLEST)))
         for version, (intercept, slope) in _versions(outcome, index, days).items():

@@ -136,8 +136,7 @@ def _arrays(settings: Settings) -> str:
 
 def _crop(settings: Settings) -> str:
     registration, crop = settings.registration, settings.crop
-    z, y, x = crop.shape
-    dz, dy, dx = crop.spacing_mm
+    (z, y, x), (dz, dy, dx) = crop.shape, crop.spacing_mm
     aligned = (
         f"Each {registration.moving.upper()} was rigidly registered (ANTs) to one template patient, "
         "chosen blind to outcome. "
@@ -214,8 +213,7 @@ def _selection_caveat(training: TrainingSettings) -> str:
 
 def _classical(model: Model) -> str:
     text = CLASSICAL[model.kind].format(**model.model_dump())
-    network = display_name(model.needs.contour_network)
-    text += CONTOURS[model.needs.contour].format(network=network)
+    text += CONTOURS[model.needs.contour].format(network=display_name(model.needs.contour_network))
     return text + (_features(model) if isinstance(model, FeatureSelecting) else "")
 
 

@@ -100,13 +100,13 @@ def _texts(study: StudyResults) -> Texts:
     job, grouped = study.job, "group" in study.cohort
     if job.applied is not None:
         return Texts(applied_methods(job, job.applied, grouped=grouped), applied_provenance(job, job.applied))
-    outcomes, external = has_outcomes(study.cohort), study.has_external()
+    outcomes, external = has_outcomes(study.cohort), "external" in study.set_sizes()
     return Texts(methods.methods(job, outcomes=outcomes, external=external, grouped=grouped), provenance(job))
 
 
 def _add_checklists(study: StudyResults, content: ReportContent) -> None:
     """Items of the reporting guidelines, which ask how models were made."""
-    external = study.has_external()
+    external = "external" in study.set_sizes()
     content.add_table("tripod_ai", Table(CHECKLIST_TITLE, tripod_ai(_kind_of(study, external=external))))
     if (radiomics := _radiomics_kind(study, external=external)) is not None:
         content.add_table("clear", Table("CLEAR, item by item", clear(radiomics)))

@@ -109,10 +109,6 @@ class StudyResults:
         """Numbers of patients and events by set."""
         return flow.set_sizes(self.cohort)
 
-    def has_external(self) -> bool:
-        """Whether there are patients of another source."""
-        return bool((self.cohort["set"] == "external").any())
-
     def no_survival_reason(self) -> str:
         """Why there is no survival prediction to show; empty where there is one."""
         if self.job.survival_models():
