@@ -62,7 +62,9 @@ BASIS_NOTE = (
     "Cox-type model were spread too wide, at 0 all patients are given the same probability."
 )
 MASKS_NOTE = (
-    "Dice: mean over patients, 1 = the same mask. HD95 (95th percentile of surface distance) and ASSD (mean "
+    "Dice: mean over patients, 1 = the same mask. Aggregated Dice: twice the voxels in both masks over those of the "
+    "one and of the other, summed over patients (HECKTOR 2022); small lesions count less in it. "
+    "HD95 (95th percentile of surface distance) and ASSD (mean "
     "surface distance): median over patients, lower is better."
 )
 VOXEL_NOTE = "A distance of one voxel of the crop or less is not resolved, and no result."
