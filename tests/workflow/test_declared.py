@@ -20,6 +20,7 @@ declared = {
     "masks": paths.masks_of(first),
     "cross": len(study.cross_folds),
     "plan": sorted(rules.plan.params.settings),
+    "named": {each.name: [name for name, _ in each.params.items()] for each in workflow.rules if each.script},
 }
 print("declared:", json.dumps(declared), file=sys.stderr)
 """
@@ -60,6 +61,14 @@ def test_every_repeat_is_cross_fitted(declared: dict) -> None:
 
 def test_parts_within_folds_rerun_no_fold(declared: dict) -> None:
     assert "cross_parts" not in declared["plan"] and "folds" in declared["plan"]
+
+
+def test_every_rule_records_the_names_of_its_parameters(declared: dict) -> None:
+    """Snakemake records values alone; the last parameter is a digest of all others with their names."""
+    assert len(declared["named"]) >= 20
+    assert not {rule for rule, names in declared["named"].items() if names[-1] != "by_name" or len(names) < 2}
+    # A rule that inherits has its own, over its own values.
+    assert all(names.count("by_name") == 1 for names in declared["named"].values())
 
 
 def test_results_may_lie_on_another_disk(tmp_path: Path) -> None:
