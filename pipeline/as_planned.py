@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pipeline import provenance
 from pipeline.errors import NotAsPlannedError
@@ -32,6 +33,8 @@ _BEGAN_NS = time.time_ns()
 _SLACK_NS = 10**9
 
 State = tuple[int, int, int]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Named(Protocol):
@@ -126,6 +129,36 @@ def require_as_planned() -> None:
         _running.require_untouched()
 
 
+def running_code() -> dict[str, Any] | None:
+    """The code that the running job was planned with (:func:`stage_code`); None outside of a job."""
+    return _running.planned if _running is not None else None
+
+
+def on_worker(code: Mapping[str, Any] | None, function: Callable[[T], R], item: T) -> R:
+    """Apply a function in a process that may be older than the code, such as a worker of a dask cluster.
+
+    Args:
+        code: What the job that sends the item was planned with; None: no job sends it.
+        function: What is applied.
+        item: What it is applied to.
+
+    Raises:
+        NotAsPlannedError: This process has, or may have, imported other code.
+    """
+    if code is not None:
+        try:
+            _Watch.begin("a worker of resources.cluster", code, {})
+        except (NotAsPlannedError, OSError) as error:
+            raise NotAsPlannedError(
+                "a worker of the cluster does not run the code that the run was planned with",
+                where=f"resources.cluster, the worker whose checkout is {provenance.ROOT}",
+                expected=f"code {code['digest']}",
+                got=str(error),
+                action="update its checkout, restart the worker, and run the same command again",
+            ) from None
+    return function(item)
+
+
 def job_digest(job: ScriptJob, policy: str) -> str:
     """Digest (16 hexadecimal digits) of what a job is given: parameters, paths, and the policy on bad patients."""
     given = [
@@ -149,7 +182,7 @@ def write_planned_jobs(folder: Path, jobs: Iterable[ScriptJob], policy: str) -> 
     content = json.dumps({str(job.log[0]): job_digest(job, policy) for job in jobs}, sort_keys=True)
     path = folder / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.write_text(content, encoding="utf-8")
     temporary.replace(path)
     return path
@@ -182,11 +215,13 @@ class _Watch:
 
     Attributes:
         where: The job's log, which names it in messages.
-        code: State of each file of its code.
+        planned: The code that it was planned with.
+        code: State of each file of this code.
         files: State of each file that settings or table name.
     """
 
     where: str
+    planned: dict[str, Any] | None
     code: dict[Path, State]
     files: dict[Path, State]
 
@@ -196,6 +231,7 @@ class _Watch:
         # States first: what is written while digests are taken is seen at the end.
         watch = cls(
             where,
+            dict(code) if code else None,
             {path: _state(path) for path in (code_files(code) if code else [])},
             {Path(path): _state(Path(path)) for path in files},
         )

@@ -14,7 +14,9 @@ from pipeline import as_planned, provenance
 from pipeline.as_planned import (
     code_files,
     named_files,
+    on_worker,
     require_as_planned,
+    running_code,
     stage_code,
     write_planned_jobs,
 )
@@ -141,6 +143,25 @@ def test_a_digest_watches_every_file_that_it_covers(package: Path, tmp_path: Pat
     names = {path.relative_to(tmp_path).as_posix() for path in code_files(planned())}
     assert names == {"workflow_scripts/a.py", "pipeline/room/a.py", "pipeline/room/b.py",
                      "pipeline/room/pages/page.html"}  # fmt: skip
+
+
+def test_a_worker_that_is_older_than_the_code_computes_nothing(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers of a dask cluster outlive runs, and keep the code that they imported."""
+    assert running_code() is None and on_worker(None, abs, -1) == 1
+    with run(job(code=planned())):
+        code = running_code()
+    assert code == planned()
+    assert on_worker(code, abs, -1) == 1
+    rewrite(package / "b.py", (package / "b.py").read_text() + "CHANGED = 1\n")
+    # The worker has read the older code; the job is planned with the newer one.
+    with pytest.raises(NotAsPlannedError, match="restart the worker"):
+        on_worker({**planned(), "digest": code["digest"]}, abs, -1)
+    # It reads the newer code now, but began before that was written.
+    monkeypatch.setattr(as_planned, "_BEGAN_NS", time.time_ns() - 10**8)
+    with pytest.raises(NotAsPlannedError, match="restart the worker"):
+        on_worker(planned(), abs, -1)
 
 
 @pytest.mark.parametrize(
