@@ -58,6 +58,8 @@ ALLOWED: dict[str, set[str]] = {
         "losses",
         "training",
         "ensemble",
+        "planning",
+        "report",
     },
 }
 
@@ -187,6 +189,7 @@ WHOLE_STUDY = {
     "pipeline.report.methods",
     "pipeline.report.references",
     "pipeline.deploy.bundle",
+    "pipeline.deploy.validation_settings",
 }
 
 

@@ -7,18 +7,22 @@ half way to the next plane that has a contour above or below *it*.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.dicom.contours.planes import MAX_PLANE_GAP_MM, Planes, is_joined, usual_distance
+from pipeline.dicom.contours.planes import MAX_PLANE_GAP_MM, Planes, is_joined, longest_joined, usual_distance
 from pipeline.dicom.contours.polygons import outlines_overlap
 from pipeline.volumes.volume import FloatArray
 
 SAME_SLAB = 0.05
 """A slab that differs by less (of a slice, or of the planes' distance) from that of its plane is the same."""
+SPARSE_RUN = 3
+"""Contours one above the other at one distance, wider than usual, from which on they are drawn so on purpose."""
+SAME_STEP = 0.1
+"""Distances of planes that part by less (of themselves) are the same."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def with_own_slabs(planes: Planes, slice_mm: float) -> Planes:
     above = [_nearest(number, regions, boxes, planes.positions, 1) for number in range(len(regions))]
     below = [_nearest(number, regions, boxes, planes.positions, -1) for number in range(len(regions))]
     widest = max(MAX_PLANE_GAP_MM / slice_mm, 1.0 + 1e-6)
-    steps = _steps(above, widest, planes.step)
+    steps = _steps(above, below, widest, planes.step)
     slabs: dict[tuple[int, float, float], list[int]] = {}
     for number, region in enumerate(regions):
         slab = _slab(region, steps[number], above[number], below[number], planes)
@@ -133,27 +137,62 @@ def _nearest(
     return _Neighbours(tuple(found), abs(float(distance)))
 
 
-def _steps(above: Sequence[_Neighbours | None], widest: float, usual: float) -> FloatArray:
+def _steps(
+    above: Sequence[_Neighbours | None], below: Sequence[_Neighbours | None], widest: float, usual: float
+) -> FloatArray:
     """The distance of planes of each region's chain (slices).
 
     A chain is what overlaps from plane to plane. Of two planes the distance may be that of a missing
-    one: such a chain's planes are no further apart than those of the ROI's others.
+    one: such a chain's planes are no further apart than those of the ROI's others. Of two lesions one above the
+    other, in one chain, the one may be drawn on every slice and the other on every third; each has its own.
     """
-    chain = np.arange(len(above))
-    for number, neighbours in enumerate(above):
-        if neighbours is not None and neighbours.distance <= widest:
-            linked = np.unique(chain[[number, *neighbours.regions]])
-            chain[np.isin(chain, linked)] = linked[0]
     distances = np.array([np.inf if each is None else each.distance for each in above])
     close = distances <= widest
+    chain = _linked(above, lambda number, _: bool(close[number]))
     whole = usual_distance(distances[close]) if close.any() else usual
+    nearest = np.minimum(distances, [np.inf if each is None else each.distance for each in below])
     steps = np.full(len(above), whole)
     for name in np.unique(chain):
         own = distances[close & (chain == name)]
-        if own.size:
-            step = usual_distance(own)
-            steps[chain == name] = step if own.size > 1 else min(step, whole)
+        if not own.size:
+            continue
+        step = usual_distance(own)
+        steps[chain == name] = step if own.size > 1 else min(step, whole)
+        dense = usual_distance(own[own <= step])
+        sparse = (chain == name) & (nearest <= widest) & (nearest > longest_joined(dense))
+        for members in _sparse_runs(above, nearest, sparse):
+            steps[(chain == name) & ~sparse] = dense
+            steps[members] = float(np.median(nearest[members]))
     return steps
+
+
+def _sparse_runs(
+    above: Sequence[_Neighbours | None], nearest: FloatArray, sparse: npt.NDArray[np.bool_]
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Sparse regions one above the other at one distance; fewer than `SPARSE_RUN` have planes missing between them."""
+
+    def alike(number: int, other: int) -> bool:
+        pair = np.array([number, other])
+        neighbours = above[number]
+        between = nearest[number] if neighbours is None else neighbours.distance
+        return bool(sparse[pair].all() and (np.abs(nearest[pair] - between) <= SAME_STEP * between).all())
+
+    run = _linked(above, alike)
+    for name in np.unique(run[sparse]):
+        members = np.flatnonzero(sparse & (run == name))
+        if len(members) >= SPARSE_RUN:
+            yield members
+
+
+def _linked(above: Sequence[_Neighbours | None], joins: Callable[[int, int], bool]) -> npt.NDArray[np.int64]:
+    """For each region the group that it belongs to, joined from plane to plane where two regions may be."""
+    group = np.arange(len(above))
+    for number, neighbours in enumerate(above):
+        others = [] if neighbours is None else [i for i in neighbours.regions if joins(number, i)]
+        if others:
+            linked = np.unique(group[[number, *others]])
+            group[np.isin(group, linked)] = linked[0]
+    return group
 
 
 def _slab(

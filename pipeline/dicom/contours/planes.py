@@ -116,7 +116,7 @@ def _with_slabs(
     distances = np.diff(positions)
     close = distances[distances <= max(widest, 1.0 + 1e-6)]
     step = usual_distance(close)
-    joined = distances <= _longest_joined(step)
+    joined = distances <= longest_joined(step)
     half = np.where(joined, distances / 2, step / 2)
     lower = positions - np.concatenate([[step / 2], half])
     upper = positions + np.concatenate([half, [step / 2]])
@@ -125,10 +125,11 @@ def _with_slabs(
 
 def is_joined(distance: float, step: float) -> bool:
     """Whether planes of a distance (slices) belong together where they are usually a step apart."""
-    return distance <= _longest_joined(step)
+    return distance <= longest_joined(step)
 
 
-def _longest_joined(step: float) -> float:
+def longest_joined(step: float) -> float:
+    """The longest distance of planes (slices) that belong together where they are usually a step apart."""
     return max(GAP_FACTOR * step, step + 1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Polygons of one plane: their area, and whether they cross each other or themselves."""
+"""Polygons of one plane: their area, which repeat each other, and which lie inside others."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.volumes.volume import FloatArray
 
-PAIRS_AT_ONCE = 500_000
-"""Pairs of edges that are held at a time: below 100 MiB."""
 MAX_CORNERS_ASKED = 64
 """Corners of a polygon that are asked whether they lie inside another one."""
-_ANGLES = np.arange(8) * np.pi / 8 + 0.1
-"""Directions to sweep along; none is an axis, since contours along pixel edges have many edges of one place."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ def plane_areas(polygons: Sequence[FloatArray]) -> PlaneAreas:
         near = ((low <= centre) & (centre <= high)).all(axis=1)
         near[number] = False
         depth = sum(_inside(polygon, polygons[i]) for i in np.flatnonzero(near))
-        area = _shoelace(polygon)
+        area = shoelace(polygon)
         even_odd += (-1.0) ** depth * area
         outer += 0.0 if depth else area
     return PlaneAreas(abs(even_odd), outer)
@@ -157,7 +152,8 @@ def _holds_corner(polygon: FloatArray, other: FloatArray) -> bool:
     return bool((np.count_nonzero(spans & (px < meets), axis=1) % 2).any())
 
 
-def _shoelace(polygon: FloatArray) -> float:
+def shoelace(polygon: FloatArray) -> float:
+    """Area of a polygon (n, 2) from its corners."""
     x, y = polygon[:, 0] - polygon[0, 0], polygon[:, 1] - polygon[0, 1]
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
@@ -169,90 +165,3 @@ def _contains(polygon: FloatArray, point: FloatArray) -> bool:
     with np.errstate(divide="ignore", invalid="ignore"):
         meets = x0 + (point[1] - y0) * (x1 - x0) / (y1 - y0)
     return bool(np.count_nonzero(spans & (point[0] < meets)) % 2)
-
-
-def areas_differ(polygons: Sequence[FloatArray], own: float, even_odd: float, lines: int) -> bool:
-    """Whether the even-odd area is not that of the corners: contours that cross themselves, or
-    that run along each other (drawn along pixel edges) and overlap."""
-    width = sum(float(np.ptp(polygon[:, 0])) for polygon in polygons)
-    return abs(own - even_odd) > 0.02 * max(own, even_odd) + width / lines
-
-
-def any_cross(polygons: Sequence[FloatArray]) -> bool:
-    """Whether two contours of a plane cross, i.e. overlap without one containing the other.
-
-    Edges are sorted along one direction, and only those that overlap along it are compared (sweep and
-    prune), at most `PAIRS_AT_ONCE` pairs at a time: contours of some ten thousand corners would otherwise
-    ask for the memory of all pairs.
-    """
-    near = _overlapping(polygons)
-    if len(near) < 2:
-        return False
-    start = np.concatenate(near)
-    end = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in near])
-    owner = np.repeat(np.arange(len(near)), [len(polygon) for polygon in near])
-    sweep = min((_sweep(start, end, angle) for angle in _ANGLES), key=lambda each: int(each.count.sum()))
-    start, end, owner = start[sweep.order], end[sweep.order], owner[sweep.order]
-    upto = np.cumsum(sweep.count)
-    low = 0
-    while low < len(start):
-        before = int(upto[low - 1]) if low else 0
-        high = max(low + 1, int(np.searchsorted(upto, before + PAIRS_AT_ONCE, side="right")))
-        one = np.repeat(np.arange(low, high), sweep.count[low:high])
-        other = (
-            one
-            + 1
-            + np.arange(len(one))
-            - np.repeat(upto[low:high] - sweep.count[low:high] - before, sweep.count[low:high])
-        )
-        differ = owner[one] != owner[other]
-        one, other = one[differ], other[differ]
-        if _edges_cross(start[one], end[one], start[other], end[other]):
-            return True
-        low = high
-    return False
-
-
-def _overlapping(polygons: Sequence[FloatArray]) -> list[FloatArray]:
-    """The polygons whose bounding box overlaps another one's."""
-    low = np.array([polygon.min(axis=0) for polygon in polygons]).reshape(-1, 2)
-    high = np.array([polygon.max(axis=0) for polygon in polygons]).reshape(-1, 2)
-    overlap = np.logical_and.reduce((high[:, None] > low[None]) & (high[None] > low[:, None]), axis=2)
-    overlap &= ~np.eye(len(polygons), dtype=bool)
-    return [polygons[i] for i in np.flatnonzero(np.count_nonzero(overlap, axis=1))]
-
-
-@dataclass(frozen=True)
-class _Sweep:
-    """Edges sorted by where they begin along a direction.
-
-    Attributes:
-        order: The edges in that order.
-        count: For each, how many of those that follow begin before it ends.
-    """
-
-    order: npt.NDArray[np.int64]
-    count: npt.NDArray[np.int64]
-
-
-def _sweep(start: FloatArray, end: FloatArray, angle: float) -> _Sweep:
-    direction = np.array([np.cos(angle), np.sin(angle)])
-    first, last = start @ direction, end @ direction
-    low, high = np.minimum(first, last), np.maximum(first, last)
-    order = np.argsort(low, kind="stable")
-    reach = np.searchsorted(low[order], high[order], side="right")
-    return _Sweep(order, reach - np.arange(len(order)) - 1)
-
-
-def _edges_cross(a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray) -> bool:
-    """Whether an edge a→b crosses its partner c→d; all (n, 2)."""
-    parted = _side(a, b, c) * _side(a, b, d) < 0
-    a, b, c, d = a[parted], b[parted], c[parted], d[parted]
-    return bool((_side(c, d, a) * _side(c, d, b) < 0).any())
-
-
-def _side(a: FloatArray, b: FloatArray, p: FloatArray) -> FloatArray:
-    """Sign of which side of a→b a point lies on; nearly on it counts as on it."""
-    u, v = b - a, p - a
-    turn: FloatArray = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
-    return np.where(np.abs(turn) < 1e-6, 0.0, np.sign(turn))

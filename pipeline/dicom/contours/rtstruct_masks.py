@@ -102,7 +102,7 @@ def _named_planes(roi: Roi, label: str, images: Mapping[Modality, ImageSeries]) 
     """Hold the contours' planes against those of the images that they name; see :func:`plane_warnings`."""
     return plane_warnings(
         np.array([points.mean(axis=0) for points in roi.contours]),
-        roi.contour_sops,
+        roi.contour_planes,
         (image.planes for image in images.values()),
         f"ROI {roi.label!r}",
         f"{label}, (3006,0016) Contour Image Sequence, (3006,0050) Contour Data",
@@ -160,7 +160,7 @@ def _roi_mask(
 ) -> RoiMask:
     _require_millimetres(roi, match, image)
     try:
-        rasterised = rasterise(roi.contours, image.grid, settings.supersampling)
+        rasterised = rasterise(roi.contours, image.grid, settings.supersampling, not roi.xor)
     except ContourError as error:
         error.where = f"{structures.label}, ROI {roi.label!r} on the {match.modality.upper()}"
         raise
@@ -281,7 +281,7 @@ def _shape_warnings(roi: Roi, match: ImageMatch, image: ImageSeries, rasterised:
     if rasterised.mask.any() and difference is not None and abs(difference) >= MASK_DIFFERENCE_PERCENT:
         warnings.append(
             f"{name}: the mask's volume on the {modality} differs by {difference:+.1f} % from the contours' "
-            f"{rasterised.polygon_ml:.3g} mL: it is thin for its voxels, or its contours cross"
+            f"{rasterised.polygon_ml:.3g} mL: it is thin for its voxels"
         )
     if not rasterised.mask.any():
         warnings.append(f"{name} fills no voxel of the {modality} by more than half")
@@ -290,8 +290,11 @@ def _shape_warnings(roi: Roi, match: ImageMatch, image: ImageSeries, rasterised:
 
 def _plane_warnings(name: str, rasterised: Rasterised) -> list[str]:
     """Warnings about planes that are missing, and contours that cross, repeat or cancel each other."""
-    crossing, planes = rasterised.crossing_planes, rasterised.planes
+    united, planes = rasterised.united_planes, rasterised.planes
+    crossing = rasterised.crossing_planes - united
     warnings = []
+    if united:
+        warnings.append(f"{name}: contours overlap on {united} planes; their union is taken")
     if crossing:
         warnings.append(f"{name}: contours cross each other or themselves on {crossing} planes (XOR taken)")
     if planes.gaps:

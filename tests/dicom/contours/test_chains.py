@@ -43,8 +43,20 @@ def ml(height, radius=6.0):
         (cylinder(EVERY, -5, -5), cylinder(EVEN, 5, 5), ml(36) + ml(40)),
         # One above the other, each with its own distance, 24 mm between them.
         (cylinder((4.0, 8.0, 12.0, 16.0), 0), cylinder((40.0, 48.0, 56.0, 64.0), 2), ml(16) + ml(32)),
+        # The upper one on every third slice and 12 mm above the other, as far as its own planes are apart.
+        (cylinder((4.0, 8.0, 12.0, 16.0), 0), cylinder((28.0, 40.0, 52.0), 2), ml(16) + ml(36)),
+        (cylinder((4.0, 16.0, 28.0), 2), cylinder((40.0, 44.0, 48.0, 52.0), 0), ml(36) + ml(16)),
     ],
-    ids=["alike", "even and odd", "even and odd, as long", "every and every second", "diagonal", "above"],
+    ids=[
+        "alike",
+        "even and odd",
+        "even and odd, as long",
+        "every and every second",
+        "diagonal",
+        "above",
+        "every third above",
+        "every third below",
+    ],
 )
 def test_each_lesion_of_an_roi_has_its_own_distance_of_planes(first, second, volume):
     both = rasterise(first + second, grid(), 15)
@@ -53,6 +65,15 @@ def test_each_lesion_of_an_roi_has_its_own_distance_of_planes(first, second, vol
     alone = [rasterise(contours, grid(), 15).mask for contours in (first, second)]
     assert np.array_equal(both.mask, alone[0] | alone[1])
     assert both.outside_share < 1e-12 and both.crossing_planes == 0
+
+
+@pytest.mark.parametrize("lost", [(24.0, 28.0), (20.0, 28.0), (44.0, 36.0)], ids=str)
+def test_one_lesion_with_planes_lost_is_not_filled(lost):
+    # Gaps of one or two planes, be they alike, are no distance of their own: each plane stands for one slice.
+    kept = [z for z in EVERY if z not in lost]
+    rasterised = rasterise(cylinder(kept, 0), grid(), 15)
+    assert rasterised.polygon_ml == pytest.approx(ml(4 * len(kept)), rel=2e-3)
+    assert rasterised.planes.gaps > 0
 
 
 def test_holes_keep_the_slab_of_their_outline():

@@ -1,14 +1,11 @@
-"""Areas of polygons under the even-odd rule, and which polygons cross."""
+"""Areas of polygons under the even-odd rule."""
 
 from __future__ import annotations
-
-import tracemalloc
 
 import numpy as np
 import pytest
 
-from pipeline.dicom.contours import polygons as module
-from pipeline.dicom.contours.polygons import any_cross, plane_areas
+from pipeline.dicom.contours.polygons import plane_areas
 
 UNIT = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
 
@@ -16,55 +13,3 @@ UNIT = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
 def test_areas_by_corners():
     areas = plane_areas([UNIT * 4, UNIT * 2 + 1, UNIT * 0.5 + 1.5, UNIT + 9])
     assert (areas.even_odd, areas.outer) == pytest.approx((16 - 4 + 0.25 + 1, 16 + 1))
-
-
-def test_polygons_cross_where_neither_contains_the_other():
-    # Squares of side 4 at 0, inside it, apart from it, touching it, and over its corner.
-    outer = UNIT * 4
-    assert not any_cross([outer, UNIT + 1]) and not any_cross([outer, UNIT + 9])
-    assert not any_cross([outer, UNIT * 4 + [4, 0]])
-    assert any_cross([outer, UNIT * 4 + 2])
-
-
-def ring(corners: int, radius: float, x: float = 0.0) -> np.ndarray:
-    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    return np.stack([x + radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-
-
-@pytest.mark.parametrize(("radius", "x", "cross"), [(20.0, 7.3, True), (10.0, 5.0, False)])
-def test_contours_of_many_corners_ask_for_little_memory(radius, x, cross):
-    # All pairs of 20,000 edges would be 4e8, of several GiB.
-    tracemalloc.start()
-    assert any_cross([ring(20_000, 20.0), ring(20_000, radius, x)]) == cross
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 300 << 20
-
-
-@pytest.mark.parametrize("at_once", [1, 7, 500_000])
-def test_polygons_cross_where_any_two_edges_do(monkeypatch, at_once):
-    """Each pair of edges by itself: the corners of each lie strictly on both sides of the other."""
-    monkeypatch.setattr(module, "PAIRS_AT_ONCE", at_once)
-    random = np.random.default_rng(3)
-    seen = []
-    for _ in range(60):
-        drawn = [
-            random.integers(-6, 7, (5, 2)) / random.integers(1, 4) + random.integers(-3, 4, 2) for _ in "abc"
-        ]
-        expected = any(
-            _edges_cross(*first, *second)
-            for i, one in enumerate(drawn)
-            for other in drawn[i + 1 :]
-            for first in zip(one, np.roll(one, -1, axis=0), strict=True)
-            for second in zip(other, np.roll(other, -1, axis=0), strict=True)
-        )
-        assert any_cross(drawn) == expected
-        seen.append(expected)
-    assert 5 < sum(seen) < 55
-
-
-def _edges_cross(a, b, c, d) -> bool:
-    def turn(p, q, r):
-        return round(float((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])), 6)
-
-    return turn(a, b, c) * turn(a, b, d) < 0 and turn(c, d, a) * turn(c, d, b) < 0

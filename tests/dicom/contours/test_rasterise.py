@@ -60,10 +60,47 @@ def test_separate_contours_on_one_slice_are_both_in():
 
 
 def test_contours_that_overlap_along_pixel_edges_are_counted():
-    # 8 × 8 voxels twice, 5 apart: no edge crosses another at an angle, and XOR leaves 2 × 5 × 8.
+    # 8 × 8 voxels twice, 5 apart: no edge crosses another at an angle. Their union is 13 × 8; XOR leaves 2 × 5 × 8.
     first, second = square(2.5, 10.5, 0.0, 2.5, 10.5), square(7.5, 15.5, 0.0, 2.5, 10.5)
     rasterised = rasterise([first, second], GRID, 15)
-    assert rasterised.mask.sum() == 80 and rasterised.crossing_planes == 1
+    assert rasterised.mask.sum() == 104
+    assert rasterised.crossing_planes == rasterised.united_planes == 1
+    by_type = rasterise([first, second], GRID, 15, unite=False)
+    assert by_type.mask.sum() == 80 and (by_type.crossing_planes, by_type.united_planes) == (1, 0)
+    assert by_type.polygon_ml == pytest.approx(80 * 3 / 1000)
+
+
+CIRCLE = np.linspace(0, 2 * np.pi, 720, endpoint=False)
+
+
+def circle(x, radius, z=6.0):
+    return np.stack([x + radius * np.cos(CIRCLE), 20 + radius * np.sin(CIRCLE), np.full(720, z)], axis=1)
+
+
+@pytest.mark.parametrize("apart", [12.0, 16.0, 19.0])
+def test_contours_that_cross_enclose_their_union(apart):
+    # Circles of 10 mm: 2 π r² less the lens r² 2 acos(d / 2r) - d / 2 √(4 r² - d²), 3 mm thick.
+    lens = 200 * np.arccos(apart / 20) - apart / 2 * np.sqrt(400 - apart**2)
+    volume = (200 * np.pi - lens) * 3 / 1000
+    grid = Grid((6, 40, 50), (3.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    # A hole of 2 mm where they overlap, and an apart circle of 3 mm, are what they are without the crossing.
+    middle, aside = circle(12 + apart / 2, 2.0 if apart == 12 else 0.01), circle(45, 3.0)
+    crossing = rasterise([circle(12, 10.0), circle(12 + apart, 10.0), middle, aside], grid, 31)
+    rest = np.pi * (9 - (4 if apart == 12 else 0)) * 3 / 1000
+    assert crossing.polygon_ml == pytest.approx(volume + rest, rel=2e-3)
+    assert crossing.outer_ml == pytest.approx(volume + 9 * np.pi * 3 / 1000, rel=2e-3)
+    assert crossing.shares.volume_ml(grid) == pytest.approx(volume + rest, rel=2e-3)
+    assert crossing.united_planes == 1 and crossing.hollow_planes == 0
+    xor = rasterise([circle(12, 10.0), circle(12 + apart, 10.0)], grid, 31, unite=False)
+    assert xor.polygon_ml == pytest.approx((200 * np.pi - 2 * lens) * 3 / 1000, rel=2e-3)
+
+
+def test_a_hole_whose_rim_reaches_over_the_outline_stays_a_hole():
+    # 10 × 10 with a hole of 6 × 4, a tenth of a voxel of which lies outside: 100 - 4 × 5.9 + 4 × 0.1.
+    outer, hole = square(2.5, 12.5, 6.0), square(6.6, 12.6, 6.0, 5.5, 9.5)
+    rasterised = rasterise([outer, hole], GRID, 63)
+    assert rasterised.polygon_ml == pytest.approx((100 - 23.6 + 0.4) * 3 / 1000, rel=2e-3)
+    assert (rasterised.crossing_planes, rasterised.united_planes) == (1, 0)
 
 
 def test_a_contour_that_crosses_itself_is_counted():

@@ -206,6 +206,20 @@ def test_contours_of_the_scan_of_a_series_that_was_not_chosen_are_not_laid_on_th
     assert report["masks"]["ct"]["rois"][0]["unknown_instances"] == (sop == NOWHERE)
 
 
+@pytest.mark.parametrize(
+    ("kind", "voxels", "words"),
+    [("CLOSED_PLANAR", 450, "their union is taken"), ("CLOSEDPLANAR_XOR", 300, "XOR taken")],
+)
+def test_contours_that_overlap_are_united_unless_their_type_says_xor(tmp_path, kind, voxels, words):
+    # Squares of 10 × 10 voxels on three slices, 5 voxels apart: 150 each plane, by XOR (PS3.3 C.8.8.6.3) 100.
+    beside = [points + np.array([5.0, 0.0, 0.0]) for points in LESION]
+    path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", (*LESION, *beside), kind)])
+    report = run(patient(tmp_path, [path]), tmp_path / "out")
+    (roi,) = report["masks"]["ct"]["rois"]
+    assert roi["voxels"] == voxels and roi["volume_polygons_ml"] == pytest.approx(voxels * 0.003)
+    assert any(words in text for text in report["warnings"])
+
+
 def parted_roi(path, sops, series=(CT,), contours=(*LESION, *MOVED)):
     """An RTSTRUCT of one ROI, each contour of an instance of its own; empty: of none."""
     rtstruct(path, [RoiSpec("GTV", contours, sop=NOWHERE)], series)

@@ -85,7 +85,10 @@ def test_two_rois_of_one_number_are_refused(tmp_path, sequence):
 
 def test_xor_contours_are_closed_ones(tmp_path):
     path = rtstruct(tmp_path / "a.dcm", [RoiSpec("G", [square(0, 5, 1)], "CLOSEDPLANAR_XOR")])
-    assert len(read_rtstruct(path, ["g"]).rois[0].contours) == 1
+    roi = read_rtstruct(path, ["g"]).rois[0]
+    assert len(roi.contours) == 1 and roi.xor
+    rtstruct(path, [RoiSpec("G", [square(0, 5, 1)])])
+    assert not read_rtstruct(path, ["g"]).rois[0].xor
 
 
 @pytest.mark.parametrize("damage", [["1", "2"], ["1", "2", "nan"] * 3, ["1", "2", "x"] * 3])
