@@ -161,7 +161,8 @@ def by_name(parameters: Iterable[tuple[str, Any]]) -> Callable[[Any], str]:
     Returns:
         A function of the wildcards that gives the digest (16 hexadecimal digits) of names and values.
     """
-    given = dict(parameters)
+    # `stops` asks the disk, which a job that starts elsewhere may find otherwise.
+    given = {name: value for name, value in parameters if name != "stops"}
 
     def digest(wildcards: Any) -> str:
         values = {name: value(wildcards) if callable(value) else value for name, value in given.items()}

@@ -175,7 +175,9 @@ def test_a_job_elsewhere_is_given_what_was_planned(tmp_path: Path, change: dict,
         pass
     changed = SimpleNamespace(**{**vars(job(by_name="a digest")), **change})
     with (
-        pytest.raises(NotAsPlannedError, match="settings, cohort table, code or named files were changed"),
+        pytest.raises(
+            NotAsPlannedError, match="settings, cohort table, code, images or named files were changed"
+        ),
         run(changed, path, policy),
     ):
         pytest.fail("the job ran")

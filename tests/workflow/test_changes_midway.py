@@ -72,7 +72,7 @@ def test_settings_edited_while_cluster_jobs_wait(pbs: Path, tmp_path: Path) -> N
     output, _ = run.communicate(timeout=300)
     logs = {path.parent.name: path.read_text() for path in (study.results / "logs").rglob("P001.log")}
     assert run.returncode == 1, output[-3000:]
-    assert "settings, cohort table, code or named files were changed" in logs["convert"]
+    assert "settings, cohort table, code, images or named files were changed" in logs["convert"]
     assert (study.results / "index" / "P001").exists() and "error" not in logs["index"].lower()
     assert not (study.house / target).exists()
     run = start(study, "--profile", str(PROFILE), *apart, "--", target)
