@@ -23,7 +23,7 @@ rule train_fold:
         gpu=lambda wildcards: gpus(wildcards.model),
     params:
         **depends.on("train_fold"),
-        files=lambda wildcards: named_files_digests(
+        files=lambda wildcards: named_files(
             paths.initial_weights(wildcards.model, wildcards.fold)
         ),
         model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),

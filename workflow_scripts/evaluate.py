@@ -5,7 +5,7 @@ from pipeline.metrics.evaluate import evaluate
 from pipeline.metrics.evaluated_models import Sources
 from pipeline.settings.evaluation import EvaluationSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     evaluate(
         {
             name: Path(path)
