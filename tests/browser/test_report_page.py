@@ -18,8 +18,9 @@ LOADED = """Promise.all([...document.images].map(i => {
   i.loading = 'eager';
   return i.decode().then(() => i.src, () => null);
 }))"""
-STRETCHED = """[...document.images].filter(i => Math.abs(i.width / i.height
-  - i.getAttribute('width') / i.getAttribute('height')) > 0.02).map(i => i.src)"""
+# An image without a height of its own has that of its file.
+STRETCHED = """[...document.images].filter(i => Math.abs(i.width / i.height - (i.hasAttribute('height')
+  ? i.getAttribute('width') / i.getAttribute('height') : i.naturalWidth / i.naturalHeight)) > 0.02).map(i => i.src)"""
 TABLE = "document.querySelector('[aria-label=Discrimination]')"
 MODELS = f"[...{TABLE}.querySelectorAll('tbody:first-of-type th[scope=row]')].map(c => c.textContent)"
 FOLDED = "document.querySelector('.times').closest('.table')"
