@@ -74,7 +74,7 @@ def at_box(patient_id: str, settings: CropSettings) -> Placement:
         SettingsError: The table lacks columns or holds a value that is not a number.
         CropError: The patient has no row, or more than one.
     """
-    rows = [row for row in _read_boxes(Path(settings.boxes)) if row["patient_id"] == patient_id]
+    rows = [row for row in read_boxes(Path(settings.boxes)) if row["patient_id"] == patient_id]
     if len(rows) != 1:
         raise CropError(
             "the table of boxes must have one row per patient",
@@ -136,7 +136,12 @@ def in_template(centre_mm: FloatArray, to_patient: FloatArray, settings: CropSet
     return Placement(around(centre_mm, settings), to_patient)
 
 
-def _read_boxes(path: Path) -> list[dict[str, str]]:
+def read_boxes(path: Path) -> list[dict[str, str]]:
+    """Rows of a table of boxes, as text by column.
+
+    Raises:
+        SettingsError: There is no such table, or it lacks a column.
+    """
     if not path.is_file():
         raise SettingsError("the table of boxes is missing", where="crop.boxes", got=str(path))
     with path.open(newline="", encoding="utf-8-sig") as stream:

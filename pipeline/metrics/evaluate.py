@@ -29,6 +29,8 @@ from pipeline.metrics.pairs import compare_pairs, uncompared_pairs
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.probability_tables import as_columns, probability_tables
 from pipeline.metrics.proportional_hazards import proportional_hazards
+from pipeline.metrics.recalibrated import COLUMNS as RECALIBRATED
+from pipeline.metrics.recalibrated import recalibrated_rows
 from pipeline.metrics.refitted import importance_rows, refitted_rows
 from pipeline.metrics.risk_groups import (
     assign_groups,
@@ -85,6 +87,7 @@ COLUMNS = {
         "patients",
     ),
     "calibration_curve": ("model", "set", "horizon", "predicted", "observed", "ci_low", "ci_high"),
+    "recalibrated": RECALIBRATED,
     "importance": ("model", "column", "drop", "sd", "permutations"),
     "time_curves": ("model", "set", "metric", "time", "value", "ci_low", "ci_high", "patients"),
     "decision_curves": ("model", "set", "horizon", "threshold", "net_benefit", "treat_all"),
@@ -123,7 +126,8 @@ def evaluate(
             adjusted over),
             risk_groups.csv (group 1 = lowest risk), km.csv, observed.csv (Kaplan–Meier of
             all patients of a set), calibration.csv, calibration_curve.csv,
-            decision_curves.csv, time_curves.csv (AUC and Brier score over follow-up), roc_curves.csv
+            recalibrated.csv (external patients only), decision_curves.csv,
+            time_curves.csv (AUC and Brier score over follow-up), roc_curves.csv
             and importance.csv (of columns to classical models).
 
     Raises:
@@ -175,9 +179,13 @@ def _add_model(
     named = {"model": predictions.model, "set": predictions.set}
     rows["roc_curves"].extend({**named, **point} for point in roc_rows(predictions))
     if isinstance(predictions, RiskPredictions):
-        _add_risk_groups(rows, model, predictions, counts, settings)
+        # A member of a bundle has none: the bundle holds the cuts of the model that it predicts with.
+        if model.info["folds"]:
+            _add_risk_groups(rows, model, predictions, counts, settings)
         _add_probabilities(rows, predictions, counts, settings.confidence)
         _add_time_curves(rows, predictions, counts, settings.confidence)
+        if predictions.fold is None:
+            rows["recalibrated"].extend(recalibrated_rows(predictions))
         rows["metrics"].append(_metric_row(predictions, proportional_hazards(predictions)))
     if model.validation is not None and predictions.fold is not None:
         refitted = refitted_rows(predictions, model.validation)

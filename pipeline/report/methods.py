@@ -63,11 +63,7 @@ def methods(
         grouped: Whether the cohort table's column `group` names patients that stay together.
     """
     settings, survival = job.settings, bool(job.survival_models())
-    paragraphs = []
-    if settings.cohort.source in ("dicom", "nifti"):
-        paragraphs += [("Images", _images(settings)), ("Alignment and crop", _crop(settings))]
-    if settings.cohort.source in ("slices", "generated"):
-        paragraphs.append(("Images", _arrays(settings)))
+    paragraphs = image_paragraphs(settings)
     validation = _validation(job, outcomes=outcomes, survival=survival)
     if grouped:
         validation += (
@@ -86,8 +82,15 @@ def methods(
         paragraphs.append(("Preparation of columns", PREPARATION))
     if survival:
         paragraphs.append(("Ensembles", _ensembles(job)))
-    paragraphs.append(("Statistics", _statistics(settings, survival=survival, grouped=grouped)))
+    paragraphs.append(("Statistics", statistics(settings, survival=survival, grouped=grouped)))
     return paragraphs
+
+
+def image_paragraphs(settings: Settings) -> list[tuple[str, str]]:
+    """(heading, text) of what became of the images."""
+    if settings.cohort.source in ("dicom", "nifti"):
+        return [("Images", _images(settings)), ("Alignment and crop", _crop(settings))]
+    return [("Images", _arrays(settings))]
 
 
 def _images(settings: Settings) -> str:
@@ -133,8 +136,7 @@ def _arrays(settings: Settings) -> str:
 
 def _crop(settings: Settings) -> str:
     registration, crop = settings.registration, settings.crop
-    z, y, x = crop.shape
-    dz, dy, dx = crop.spacing_mm
+    (z, y, x), (dz, dy, dx) = crop.shape, crop.spacing_mm
     aligned = (
         f"Each {registration.moving.upper()} was rigidly registered (ANTs) to one template patient, "
         "chosen blind to outcome. "
@@ -211,8 +213,7 @@ def _selection_caveat(training: TrainingSettings) -> str:
 
 def _classical(model: Model) -> str:
     text = CLASSICAL[model.kind].format(**model.model_dump())
-    network = display_name(model.needs.contour_network)
-    text += CONTOURS[model.needs.contour].format(network=network)
+    text += CONTOURS[model.needs.contour].format(network=display_name(model.needs.contour_network))
     return text + (_features(model) if isinstance(model, FeatureSelecting) else "")
 
 
@@ -285,7 +286,8 @@ def _centres(settings: Settings) -> str:
     )
 
 
-def _statistics(settings: Settings, *, survival: bool, grouped: bool) -> str:
+def statistics(settings: Settings, *, survival: bool, grouped: bool) -> str:
+    """How scores and intervals were computed."""
     evaluation = settings.evaluation
     drawn = "whole groups (a patient without one is a group alone)" if grouped else "patients"
     intervals = (

@@ -57,6 +57,8 @@ ALLOWED: dict[str, set[str]] = {
         "losses",
         "training",
         "ensemble",
+        "planning",
+        "report",
     },
 }
 
@@ -186,6 +188,7 @@ WHOLE_STUDY = {
     "pipeline.report.methods",
     "pipeline.report.references",
     "pipeline.deploy.bundle",
+    "pipeline.deploy.validation_settings",
 }
 
 
