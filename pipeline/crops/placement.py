@@ -74,13 +74,14 @@ def at_box(patient_id: str, settings: CropSettings) -> Placement:
         SettingsError: The table lacks columns or holds a value that is not a number.
         CropError: The patient has no row, or more than one.
     """
-    rows = [row for row in _read_boxes(Path(settings.boxes)) if row["patient_id"] == patient_id]
+    rows = [row for row in read_boxes(Path(settings.boxes)) if row["patient_id"] == patient_id]
     if len(rows) != 1:
         raise CropError(
             "the table of boxes must have one row per patient",
             where=f"{settings.boxes}, patient_id {patient_id}",
             expected="1 row",
             got=f"{len(rows)} rows",
+            action="correct the table",
         )
     low, high = _corners(rows[0], settings.boxes)
     grid = around((low + high) / 2, settings)
@@ -136,9 +137,20 @@ def in_template(centre_mm: FloatArray, to_patient: FloatArray, settings: CropSet
     return Placement(around(centre_mm, settings), to_patient)
 
 
-def _read_boxes(path: Path) -> list[dict[str, str]]:
+def read_boxes(path: Path) -> list[dict[str, str]]:
+    """Rows of the table of boxes, as texts.
+
+    Raises:
+        SettingsError: There is no such file, or it lacks columns.
+    """
     if not path.is_file():
-        raise SettingsError("the table of boxes is missing", where="crop.boxes", got=str(path))
+        raise SettingsError(
+            "the table of boxes does not exist",
+            where="crop.boxes",
+            expected=f"a CSV with the columns {', '.join(BOX_COLUMNS)} (LPS mm)",
+            got=str(path),
+            action="correct the path",
+        )
     with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         missing = [name for name in BOX_COLUMNS if name not in (reader.fieldnames or [])]
@@ -148,6 +160,7 @@ def _read_boxes(path: Path) -> list[dict[str, str]]:
                 where=str(path),
                 expected=", ".join(BOX_COLUMNS),
                 got=", ".join(reader.fieldnames or []),
+                action="add these columns, or rename the table's",
             )
         return list(reader)
 
@@ -161,12 +174,14 @@ def _corners(row: dict[str, str], where: str) -> tuple[FloatArray, FloatArray]:
             "the table of boxes holds a value that is not a number",
             where=f"{where}, {row['patient_id']}",
             got=str(error),
+            action="correct this row",
         ) from None
     if not np.all(np.isfinite(low) & np.isfinite(high) & (high > low)):
         raise CropError(
             "the second corner of a box must lie beyond its first corner",
             where=f"{where}, {row['patient_id']}",
             got=f"from {low} to {high}",
+            action="correct this row: x1 below x2, y1 below y2, z1 below z2 (LPS mm)",
         )
     return low, high
 
