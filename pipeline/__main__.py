@@ -1,4 +1,4 @@
-"""The command `suvival`: draft a cohort table, check a study, predict with a bundle.
+"""The command `suvival`: draft a cohort table, check a study, predict with a bundle and validate it.
 
 A study itself is run by Snakemake. In a checkout `python -m pipeline` is the same command.
 """
@@ -21,6 +21,10 @@ BOX_HELP = (
     "brain_anchored to place the crop below the brain, which is flagged"
 )
 EXPECT_HELP = "identity that the bundle must have (its file ID), whole or its first 12 digits or more"
+COLUMNS_HELP = "column of a cohort table that has another name in this one, e.g. time_days=followup_days"
+ROI_HELP = (
+    "contour of patients whose row names none: study takes the study's patterns; by default there is none"
+)
 TAKE_HELP = (
     "column of the drafted table that is taken from a column of another name, e.g. time_days=followup_days; "
     "columns that have a name of the cohort table are taken without being named"
@@ -38,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("study", type=Path, help="the study's YAML file")
     check.add_argument("--no-images", action="store_true", help="read settings and tables only, no images")
     _add_predict(commands)
+    _add_validate(commands)
     show = commands.add_parser("show", help="verify a bundle and print what it holds and needs")
     show.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
     show.add_argument("--expect", default="", metavar="ID", help=EXPECT_HELP)
@@ -91,6 +96,34 @@ def _add_predict(commands: Commands) -> None:
         "--scan-date", action="store_true", help="show the dates of PET and CT, which identify a patient"
     )
     predict.add_argument(
+        "--keep-work", type=Path, help="keep the stages' files (they hold UIDs) in this folder"
+    )
+
+
+def _add_validate(commands: Commands) -> None:
+    validate = commands.add_parser(
+        "validate", help="judge a bundle on patients with outcomes: a study's report"
+    )
+    validate.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
+    validate.add_argument("--expect", default="", metavar="ID", help=EXPECT_HELP)
+    validate.add_argument("--cohort", type=Path, required=True, help="cohort table, with times and events")
+    validate.add_argument("--out", type=Path, required=True, help="new folder for report and predictions")
+    validate.add_argument(
+        "--image-root", type=Path, default=Path("."), help="folder that the column image_path starts from"
+    )
+    validate.add_argument("--take", action="append", default=[], metavar="NAME=COLUMN", help=COLUMNS_HELP)
+    validate.add_argument(
+        "--time-unit", default="", choices=("", "days", "months", "none"), help="unit of the table's times"
+    )
+    validate.add_argument("--endpoint", default="", help="take {endpoint}_time_days and {endpoint}_event")
+    validate.add_argument("--roi", default="", choices=("", "study"), help=ROI_HELP)
+    validate.add_argument("--boxes", default="", help="table of boxes, or brain_anchored")
+    validate.add_argument(
+        "--viewer", default="crop", choices=("off", "crop", "full"), help="volumes on the patients' pages"
+    )
+    validate.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    validate.add_argument("--threads", type=int, default=1, help="CPU threads")
+    validate.add_argument(
         "--keep-work", type=Path, help="keep the stages' files (they hold UIDs) in this folder"
     )
 
@@ -160,6 +193,13 @@ def _predict(given: argparse.Namespace) -> int:
     return predict(given)
 
 
+def _validate(given: argparse.Namespace) -> int:
+    configure_logging(logging.WARNING)
+    from pipeline.deploy.validation import validate
+
+    return validate(given)
+
+
 def _show(given: argparse.Namespace) -> int:
     configure_logging(logging.WARNING)
     from pipeline.deploy.command import show
@@ -182,6 +222,7 @@ RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "draft": _draft,
     "check": _check,
     "predict": _predict,
+    "validate": _validate,
     "show": _show,
     "version": _version,
 }

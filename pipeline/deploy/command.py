@@ -30,7 +30,7 @@ def predict(given: argparse.Namespace) -> int:
         PipelineError: The bundle, the images or what was given beside them cannot be used.
     """
     bundle = read_bundle(given.bundle, given.expect)
-    _require_new(given.out)
+    require_new(given.out)
     # The end of a job must not leave the patient's images behind: SystemExit removes the temporary folder.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     patient = NewPatient(
@@ -38,7 +38,7 @@ def predict(given: argparse.Namespace) -> int:
     )
     with tempfile.TemporaryDirectory(prefix="suvival-") as temporary:
         work = given.keep_work or Path(temporary)
-        _require_new(work)
+        require_new(work)
         compute = ComputeOptions(given.device, given.threads)
         prediction = predict_patient(bundle, patient, work, compute)
         shown = PageOptions(identity=given.identity, expected=bool(given.expect))
@@ -55,7 +55,12 @@ def predict(given: argparse.Namespace) -> int:
     return 0
 
 
-def _require_new(folder: Path) -> None:
+def require_new(folder: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        BundleError: It is no folder, or not empty.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BundleError(
             "the output folder is not empty", where=str(folder), action="name a new one, or empty it"

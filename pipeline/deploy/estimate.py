@@ -98,6 +98,13 @@ class MemberScores:
         maps = [result.class_probability for result in self.results if result.class_probability is not None]
         return np.stack(maps).mean(axis=0, dtype=np.float64).astype(np.float32) if maps else None
 
+    def mean_survival(self, times: int) -> dict[str, tuple[float, ...]]:
+        """Survival at the first times by member, mean over folds; NaN where a fold does not know it."""
+        return {
+            name: tuple(np.mean(np.array(rows, dtype=float), axis=0)[:times].tolist())
+            for name, rows in self.survival.items()
+        }
+
     def mean_labels(self) -> dict[str, float]:
         """Probability by label, mean over folds and models."""
         predicted = [*(result.labels for result in self.results), *self.labels]

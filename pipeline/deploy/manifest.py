@@ -249,6 +249,10 @@ class Manifest(Finite):
         """Members that are linear."""
         return {name: m for name, m in self.members.items() if isinstance(m, LinearMember)}
 
+    def survival_members(self) -> dict[str, Member]:
+        """Members that predict survival, and so have a part in the risk."""
+        return {name: member for name, member in self.members.items() if member.predicts_survival()}
+
     def logistic_models(self) -> dict[str, LogisticMember]:
         """Members that are logistic regressions of a class outcome."""
         return {name: m for name, m in self.members.items() if isinstance(m, LogisticMember)}

@@ -45,6 +45,7 @@ class Prediction:
         estimate: Risk and survival; None where no member predicts survival.
         labels: Probability by label, mean over folds and models.
         members: Mean Z by member that predicts survival.
+        member_survival: Probabilities at the bundle's horizons by the same members, mean over folds.
         probability: (Z, Y, X) mean tumour probability on the crop without margin, or None.
         contour: `given`, `predicted` (features were taken from it) or `none`.
         covariates: Values compared with those of the development patients.
@@ -59,6 +60,7 @@ class Prediction:
     estimate: RiskEstimate | None
     labels: dict[str, float]
     members: dict[str, float]
+    member_survival: dict[str, tuple[float, ...]]
     probability: Probability | None
     contour: Contour
     covariates: dict[str, float]
@@ -119,6 +121,7 @@ def predict_patient(bundle: Bundle, patient: NewPatient, work: Path, compute: Co
         estimate=estimate,
         labels=scores.mean_labels(),
         members={name: float(np.mean(values)) for name, values in scores.z.items()},
+        member_survival=scores.mean_survival(len(manifest.horizons_days)),
         probability=probability,
         class_probability=of_classes,
         contour=contour,

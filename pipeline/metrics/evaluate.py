@@ -25,11 +25,14 @@ from pipeline.metrics.evaluated_models import (
     survival_outcome,
 )
 from pipeline.metrics.hazard_ratio import hazard_ratio
+from pipeline.metrics.network_importance import network_importance_rows
 from pipeline.metrics.pairs import compare_pairs, uncompared_pairs
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.probability_tables import as_columns, probability_tables
 from pipeline.metrics.proportional_hazards import proportional_hazards
-from pipeline.metrics.refitted import importance_rows, refitted_rows
+from pipeline.metrics.recalibrated import COLUMNS as RECALIBRATED
+from pipeline.metrics.recalibrated import recalibrated_rows
+from pipeline.metrics.refitted import importance_rows, not_refitted_rows, refitted_rows
 from pipeline.metrics.risk_groups import (
     assign_groups,
     cross_validated_logrank,
@@ -85,6 +88,7 @@ COLUMNS = {
         "patients",
     ),
     "calibration_curve": ("model", "set", "horizon", "predicted", "observed", "ci_low", "ci_high"),
+    "recalibrated": RECALIBRATED,
     "importance": ("model", "column", "drop", "sd", "permutations"),
     "time_curves": ("model", "set", "metric", "time", "value", "ci_low", "ci_high", "patients"),
     "decision_curves": ("model", "set", "horizon", "threshold", "net_benefit", "treat_all"),
@@ -123,8 +127,9 @@ def evaluate(
             adjusted over),
             risk_groups.csv (group 1 = lowest risk), km.csv, observed.csv (Kaplan–Meier of
             all patients of a set), calibration.csv, calibration_curve.csv,
-            decision_curves.csv, time_curves.csv (AUC and Brier score over follow-up), roc_curves.csv
-            and importance.csv (of columns to classical models).
+            recalibrated.csv (external patients only), decision_curves.csv,
+            time_curves.csv (AUC and Brier score over follow-up), roc_curves.csv
+            and importance.csv (of columns and image channels).
 
     Raises:
         ModelError: A model lacks a patient of the splits, or `compare_with` is not one of them.
@@ -145,6 +150,11 @@ def evaluate(
         scores = {each.model: list(score(each, counts, settings.confidence)) for each in predictions}
         for model, of_model in zip(models, predictions, strict=True):
             _add_model(rows, model, of_model, scores[model.name], counts, settings)
+            if model.validation is None and of_model.fold is not None:
+                refused = not_refitted_rows(
+                    of_model, repeats=bool(splits.repeats), optimism=settings.optimism_bootstraps > 0
+                )
+                rows["metrics"].extend(_metric_row(of_model, row) for row in refused)
             _add_subgroups(rows, of_model, outcomes, counts, settings)
         rows["comparisons"].extend(compare_pairs(scores, which, settings.comparisons, settings.confidence))
         with_risk = [each for each in predictions if isinstance(each, RiskPredictions)]
@@ -175,14 +185,24 @@ def _add_model(
     named = {"model": predictions.model, "set": predictions.set}
     rows["roc_curves"].extend({**named, **point} for point in roc_rows(predictions))
     if isinstance(predictions, RiskPredictions):
-        _add_risk_groups(rows, model, predictions, counts, settings)
+        # A member of a bundle has none: the bundle holds the cuts of the model that it predicts with.
+        if model.info["folds"]:
+            _add_risk_groups(rows, model, predictions, counts, settings)
         _add_probabilities(rows, predictions, counts, settings.confidence)
         _add_time_curves(rows, predictions, counts, settings.confidence)
+        if predictions.fold is None:
+            rows["recalibrated"].extend(recalibrated_rows(predictions))
         rows["metrics"].append(_metric_row(predictions, proportional_hazards(predictions)))
     if model.validation is not None and predictions.fold is not None:
         refitted = refitted_rows(predictions, model.validation)
         rows["metrics"].extend(_metric_row(predictions, row) for row in refitted)
         rows["importance"].extend(importance_rows(model.name, model.validation))
+    if (
+        model.permuted is not None
+        and isinstance(predictions, RiskPredictions)
+        and predictions.fold is not None
+    ):
+        rows["importance"].extend(network_importance_rows(predictions, model.permuted))
 
 
 def _metric_row(predictions: Predictions, row: MetricRow) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Metrics of masks with classes: mean Dice of each, and Dice aggregated over patients."""
+"""Dice of masks aggregated over patients, and of masks with classes the mean Dice of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
-AGGREGATED = "2Σ|A∩B| / Σ(|A|+|B|) over patients, those without the class too"
+AGGREGATED = "2Σ|A∩B| / Σ(|A|+|B|) over patients, those whose masks are empty too"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ClassOverlap:
     """Predicted and manual mask of one class in n patients.
 
     Attributes:
-        name: The class, or `union`.
+        name: The class, or `union`: any class, and the mask of a network that tells none apart.
         overlap: (n,) voxels in both masks; NaN without a manual mask.
         size: (n,) voxels of the one plus voxels of the other; NaN without a manual mask.
         dice: (n,) Dice, NaN where neither mask holds the class; None of the union, which has a column
@@ -39,7 +39,7 @@ class ClassOverlap:
 
 
 def class_overlaps(table: pd.DataFrame) -> tuple[ClassOverlap, ...]:
-    """Every class that a table of predictions has counts of, the union first."""
+    """The union, and every class, that a table of predictions has counts of."""
     return tuple(
         ClassOverlap(
             name,
@@ -53,7 +53,7 @@ def class_overlaps(table: pd.DataFrame) -> tuple[ClassOverlap, ...]:
 
 
 def class_scores(overlaps: Sequence[ClassOverlap], counts: Array, confidence: float) -> Iterator[MetricRow]:
-    """Mean Dice of each class, and aggregated Dice of each, of their union and on average.
+    """Mean Dice of each class, and aggregated Dice of the whole mask, of each class and on average.
 
     The aggregated Dice of HECKTOR 2022, 2Σ|A∩B| / Σ(|A|+|B|) with sums over patients (Andrearczyk et al.,
     LNCS 13626), counts voxels that are found where a patient does not have the class, and is not
@@ -65,8 +65,8 @@ def class_scores(overlaps: Sequence[ClassOverlap], counts: Array, confidence: fl
         confidence: Confidence level of the intervals.
 
     Yields:
-        `dice_{class}`; `dice_agg` of the union, `dice_agg_{class}` and their mean `dice_agg_mean`, without
-        the number of events.
+        `dice_{class}`; `dice_agg` of the whole mask, and of classes `dice_agg_{class}` and their mean
+        `dice_agg_mean`, without the number of events.
     """
     each = [overlap for overlap in overlaps if overlap.name != UNION]
     for overlap in each:
@@ -86,7 +86,7 @@ def _aggregated(metric: str, overlaps: Sequence[ClassOverlap], counts: Array, co
     values = [_ratio(each, np.ones((1, known.sum())), known)[0] for each in overlaps]
     value = float(np.mean(values))
     if not np.isfinite(value):
-        return MetricRow(metric, NO_VALUE, int(known.sum()), note="no patient has a voxel of a class")
+        return MetricRow(metric, NO_VALUE, int(known.sum()), note="no patient has a voxel in either mask")
     samples = np.mean([_ratio(each, counts[:, known], known) for each in overlaps], axis=0)
     interval = percentile_interval(value, samples, confidence)
     return MetricRow(metric, interval, int(known.sum()), note=AGGREGATED, judged=known)

@@ -59,7 +59,7 @@ def brier_over_time(predictions: RiskPredictions) -> dict[float, Array]:
     return {
         days: brier_terms(outcome, probability, days)
         for days, probability in predictions.all_survival().items()
-        if np.isfinite(probability).all() and not outcome.no_value_reason(days)
+        if np.isfinite(probability).all() and not outcome.unreached_reason(days)
     }
 
 

@@ -15,9 +15,6 @@ from pipeline.metrics.predictions import RiskPredictions
 from pipeline.metrics.time_dependent import calibration_bins
 
 Array = NDArray[np.float64]
-LEAST_BY_HORIZON = 5
-"""Events by a horizon from which calibration there is estimated: with one, two resamples of five have none, and an
-interval of the others alone is far too short."""
 NOT_CALIBRATED = Calibration(
     dict.fromkeys(("calibration_intercept", "calibration_slope", "ici", "e50", "e90"), NO_VALUE),
     np.empty(0), np.empty(0), np.empty(0), np.empty(0),
@@ -50,7 +47,8 @@ def probability_tables(
     """Calibration and decision curves at each horizon.
 
     Patients without a probability at a horizon are left out there, as in the Brier score; a horizon
-    that follow-up does not reach, and a set with fewer than ten events, has no rows.
+    that follow-up does not reach, and a set with fewer than ten events, has no rows; one with too few patients on
+    either side has empty measures with the reason, and no curves.
 
     Args:
         predictions: Predictions and outcomes of n patients.
@@ -62,36 +60,38 @@ def probability_tables(
         if known.sum() < 2:
             continue
         outcome = predictions.outcome.of_members(known)
-        if outcome.no_value_reason(days):
+        if outcome.unreached_reason(days):
             continue
-        of_known = survival[known]
-        patients, events = int(known.sum()), int(outcome.event.sum())
-        by_then = int(outcome.event[outcome.time <= days].sum())
-        if by_then < LEAST_BY_HORIZON:
+        events = int(outcome.event.sum())
+        reason = outcome.no_value_reason(days)
+        if reason:
             calibration = NOT_CALIBRATED
-            reason = f"{by_then} event{'s' * (by_then != 1)} by {days:g} days: not estimated"
         else:
-            calibration, reason = calibrate(outcome, of_known, days, counts[:, known], confidence), ""
-        bins: Rows = [
-            dict(row) for row in calibration_bins(outcome, of_known, days, counts[:, known], confidence)
+            calibration = calibrate(outcome, survival[known], days, counts[:, known], confidence)
+        metrics = [
+            MetricRow(
+                f"{name}_{days:g}d", interval, int(known.sum()), events, reason or _note(name, interval.value)
+            )
+            for name, interval in calibration.values.items()
         ]
-        columns = (calibration.predicted, calibration.observed, calibration.low, calibration.high)
+        if reason:
+            yield ProbabilityTables(days, metrics, [], [], [])
+            continue
+        bins = calibration_bins(outcome, survival[known], days, counts[:, known], confidence)
+        decisions = decision_curve(outcome, survival[known], days)
         yield ProbabilityTables(
-            days,
-            [
-                MetricRow(
-                    f"{name}_{days:g}d", interval, patients, events, reason or _note(name, interval.value)
-                )
-                for name, interval in calibration.values.items()
-            ],
-            bins,
-            [
-                {"predicted": predicted, "observed": observed, "ci_low": low, "ci_high": high}
-                for predicted, observed, low, high in zip(*columns, strict=True)
-                if np.isfinite(observed)
-            ],
-            [dict(row) for row in decision_curve(outcome, of_known, days)],
+            days, metrics, [dict(row) for row in bins], _curve(calibration), [dict(row) for row in decisions]
         )
+
+
+def _curve(calibration: Calibration) -> Rows:
+    """Rows of `calibration_curve.csv` of one horizon."""
+    columns = (calibration.predicted, calibration.observed, calibration.low, calibration.high)
+    return [
+        {"predicted": predicted, "observed": observed, "ci_low": low, "ci_high": high}
+        for predicted, observed, low, high in zip(*columns, strict=True)
+        if np.isfinite(observed)
+    ]
 
 
 def _note(name: str, value: float) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.metrics.auc_interval import auc_interval
 from pipeline.metrics.bootstrap import NO_VALUE, Interval, MetricRow, percentile_interval
 from pipeline.metrics.concordance import Pairs, harrell_pairs, uno_pairs
 from pipeline.metrics.detection import detection_scores
@@ -88,7 +89,9 @@ def _risk_scores(predictions: RiskPredictions, counts: Array, confidence: float)
             yield MetricRow(f"auc_{days:g}d", NO_VALUE, len(risk), int(outcome.event.sum()), reason)
         else:
             pairs = auc_pairs(outcome, risk, days, fold)
-            yield _pairs_row(predictions, f"auc_{days:g}d", pairs, counts, confidence, within)
+            interval = auc_interval(pairs, confidence, pairs.index(counts), outcome.group)
+            note = within if np.isfinite(interval.value) else "no comparable pair"
+            yield MetricRow(f"auc_{days:g}d", interval, len(risk), events, note)
     yield from probability_scores(predictions, counts, confidence)
 
 
@@ -113,7 +116,7 @@ def _pairs_row(
 def _uno_concordance(predictions: RiskPredictions, counts: Array, confidence: float) -> MetricRow:
     """Uno's C up to the last horizon that follow-up reaches, over all pairs."""
     outcome, risk = predictions.outcome, predictions.risk
-    usable = [days for days in predictions.survival if not outcome.no_value_reason(days)]
+    usable = [days for days in predictions.survival if not outcome.unreached_reason(days)]
     if not usable:
         note = "follow-up reaches no horizon"
         return MetricRow("c_index_uno", NO_VALUE, len(risk), int(outcome.event.sum()), note)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.bootstrap import NO_VALUE, MetricRow, percentile_interval
+from pipeline.metrics.auc_interval import auc_interval
+from pipeline.metrics.bootstrap import NO_VALUE, Interval, MetricRow, percentile_interval
 from pipeline.metrics.predictions import RiskPredictions
 from pipeline.metrics.probability_scores import brier_over_time
 from pipeline.metrics.time_dependent import (
+    LEAST_ON_EACH_SIDE,
     SurvivalOutcome,
     auc_pairs,
     brier_terms,
@@ -22,8 +24,6 @@ from pipeline.metrics.time_dependent import (
 Array = NDArray[np.float64]
 GRID = 12
 """Times of the AUC's curve."""
-LEAST_ON_EACH_SIDE = 5
-"""Patients with the event by a time, and patients followed beyond it, that an AUC at that time needs."""
 METRIC = "auc_integrated"
 WITHIN = "pairs within folds"
 
@@ -58,13 +58,15 @@ def time_curves(predictions: RiskPredictions, counts: Array, confidence: float) 
     times = auc_times(outcome)
     if reason := outcome.few_events_reason() or ("" if len(times) else "too few patients on either side"):
         return TimeCurves([MetricRow(METRIC, NO_VALUE, patients, events, reason)], [])
-    value, samples = auc_over_time(predictions, times, counts)
+    curve = auc_over_time(predictions, times, counts, confidence)
     weights = auc_weights(outcome, times)
-    interval = percentile_interval(float(value @ weights), samples @ weights, confidence)
+    value = float(np.array([at_time.value for at_time in curve]) @ weights)
+    samples = np.stack([at_time.samples for at_time in curve], axis=1)
+    interval = percentile_interval(value, samples @ weights, confidence)
     note = f"mean over {times[0]:.4g} to {times[-1]:.4g} days, weighted by the events between them"
     if predictions.fold is not None:
         note = f"{WITHIN}; {note}"
-    points = list(_points("auc", times, value, samples.T, confidence))
+    points = [_point("auc", time, at_time) for time, at_time in zip(times, curve, strict=True)]
     points += _brier_points(predictions, counts, confidence)
     row = MetricRow(METRIC, interval, patients, events, note)
     return TimeCurves([row], [{**point, "patients": patients} for point in points])
@@ -83,18 +85,19 @@ def auc_times(outcome: SurvivalOutcome) -> Array:
     return times
 
 
-def auc_over_time(predictions: RiskPredictions, times: Array, counts: Array) -> tuple[Array, Array]:
-    """Cumulative/dynamic AUC (k,) at times, and (B, k) in resamples; pairs within folds in development.
+def auc_over_time(
+    predictions: RiskPredictions, times: Array, counts: Array, confidence: float
+) -> list[Interval]:
+    """Cumulative/dynamic AUC at each time with its interval and resamples; pairs within folds in development.
 
     Source: Uno et al., JASA 2007; 102: 527; the same as scikit-survival's `cumulative_dynamic_auc`
     where no event and censoring are tied.
     """
-    value, samples = np.empty(len(times)), np.empty((len(counts), len(times)))
-    for i, time in enumerate(times):
-        pairs = auc_pairs(predictions.outcome, predictions.risk, float(time), predictions.fold)
-        value[i] = pairs.index()[0]
-        samples[:, i] = pairs.index(counts)
-    return value, samples
+    outcome, curve = predictions.outcome, []
+    for time in times:
+        pairs = auc_pairs(outcome, predictions.risk, float(time), predictions.fold)
+        curve.append(auc_interval(pairs, confidence, pairs.index(counts), outcome.group))
+    return curve
 
 
 def auc_weights(outcome: SurvivalOutcome, times: Array) -> Array:
@@ -123,16 +126,12 @@ def _brier_points(
         days: brier_terms(outcome, np.full(len(predictions.risk), observed[days]), days) for days in terms
     }
     for metric, of_patients in (("brier", terms), ("brier_kaplan_meier", of_curve)):
-        value = np.array([each.mean() for each in of_patients.values()])
-        samples = [weighted_mean(each, counts) for each in of_patients.values()]
-        yield from _points(metric, times, value, samples, confidence)
+        for time, each in zip(times, of_patients.values(), strict=True):
+            interval = percentile_interval(float(each.mean()), weighted_mean(each, counts), confidence)
+            yield _point(metric, time, interval)
 
 
-def _points(
-    metric: str, times: Array, value: Array, samples: Array | list[Array], confidence: float
-) -> Iterator[dict[str, object]]:
-    """A row per time; `samples` are (B,) values of each."""
-    for time, of_time, of_resamples in zip(times, value, samples, strict=True):
-        interval = percentile_interval(float(of_time), of_resamples, confidence)
-        bounds = {"value": interval.value, "ci_low": interval.low, "ci_high": interval.high}
-        yield {"metric": metric, "time": float(time), **bounds}
+def _point(metric: str, time: float, at_time: Interval) -> dict[str, object]:
+    """A row of `time_curves.csv`, less the number of patients."""
+    bounds = {"value": at_time.value, "ci_low": at_time.low, "ci_high": at_time.high}
+    return {"metric": metric, "time": float(time), **bounds}

@@ -25,6 +25,11 @@ LEAST_EVENTS = 10
 """Events of a set from which its metrics are estimated. Of two models of pure chance, one is better
 at P < 0.05 in 65 % of simulated sets with one event, in 25 % with two, 12 % with three and 9 % with
 five: intervals and tests hold for many events only."""
+LEAST_ON_EACH_SIDE = 5
+"""Patients with the event by a time, and patients followed beyond it, from which metrics at that time are
+estimated. Of two models of pure chance, one has the better AUC at P < 0.05 in 59 % of simulated sets with one event by
+the time, in 27 % with two, 23 % with three, 12 % with four and 6 % with five to nine; and with one such event the 95 %
+interval of the Brier score never holds the true value, with two in two of three sets."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +84,37 @@ class SurvivalOutcome:
     def no_value_reason(self, horizon: float) -> str:
         """Why metrics at a time have no value; empty where they have one.
 
-        They need ten events in all (of groups: ten with an event), a patient who had the event by
+        They need ten events in all, five patients who had the event by then, and five who were followed
+        beyond it; of groups, as many groups.
+        """
+        if reason := self.unreached_reason(horizon):
+            return reason
+        by_then = self._independent((self.time <= horizon) & (self.event == 1))
+        if by_then < LEAST_ON_EACH_SIDE:
+            return f"{by_then} event{'s' * (by_then != 1)} by {horizon:g} days: not estimated"
+        beyond = self._independent(self.time > horizon)
+        if beyond < LEAST_ON_EACH_SIDE:
+            followed = "patient is" if beyond == 1 else "patients are"
+            return f"{beyond} {followed} followed beyond {horizon:g} days: not estimated"
+        return ""
+
+    def unreached_reason(self, horizon: float) -> str:
+        """Why a time is no part of a mean over follow-up; empty where it is.
+
+        It needs ten events in all (of groups: ten with an event), a patient who had the event by
         then, and a patient who was followed beyond it.
         """
         if few := self.few_events_reason():
             return few
         if not ((self.time <= horizon) & (self.event == 1)).any():
-            return f"no event by {horizon:g}"
+            return f"no event by {horizon:g} days"
         if not (self.time > horizon).any():
-            return f"no patient is followed beyond {horizon:g}"
+            return f"no patient is followed beyond {horizon:g} days"
         return ""
+
+    def _independent(self, members: NDArray[np.bool_]) -> int:
+        """How many of (n,) some patients are independent of each other: their groups, where there are any."""
+        return int(members.sum()) if self.group is None else len(set(self.group[members]))
 
     def uncensored_at(self, horizon: float) -> float:
         """G(horizon), the probability of being uncensored at a time."""

@@ -33,7 +33,8 @@ class Flow:
         excluded: Stage → patients that it excluded, in the stages' order.
         warned: Patients used with a warning.
         sets: Numbers by set.
-        training: What development patients are used for, e.g. `3-fold cross-validation`.
+        training: What development patients are used for, e.g. `3-fold cross-validation`; empty where a bundle
+            predicted external patients alone.
         external: How external patients are predicted, e.g. `predicted by all folds`.
     """
 
@@ -96,6 +97,8 @@ def _cross_validated(splits: Splits) -> bool:
 
 
 def _training(splits: Splits) -> str:
+    if not splits.folds:
+        return ""
     if _cross_validated(splits):
         return f"{len(splits.folds)}-fold cross-validation"
     fold = splits.folds[0]
@@ -106,6 +109,8 @@ def _external(splits: Splits) -> str:
     if _cross_validated(splits):
         return "predicted by all folds"
     runs = len(splits.folds)
+    if not runs:
+        return "predicted by the bundle"
     return "predicted by the model" if runs == 1 else f"predicted by {runs} runs"
 
 

@@ -54,13 +54,25 @@ def study_verdict(study: StudyResults, flow: Flow) -> Verdict | None:
         study.metrics,
         pd.read_csv(study.job.results / "metrics" / "comparisons.csv"),
         study.set_sizes(),
-        training_sizes(study.splits, study.cohort),
-        len(study.splits.folds),
+        learned_from(study),
         sum(flow.excluded.values()),
         flow.listed,
         resampled_unit(study.cohort),
     )
     return verdict(study.job, evaluated)
+
+
+def learned_from(study: StudyResults) -> str:
+    """What the models learned from, the beginning of a sentence."""
+    applied = study.job.applied
+    if applied is not None:
+        return (
+            f"The bundle learned from {applied.patients} patients ({applied.events} events) of the study "
+            f"{applied.study}, and nothing was refitted"
+        )
+    folds = len(study.splits.folds)
+    runs = "1 fold" if folds == 1 else f"each of {folds} folds"
+    return f"Learned from {training_sizes(study.splits, study.cohort)} patients (events) in {runs}"
 
 
 def new_patient(job: ReportJob) -> str:

@@ -20,6 +20,33 @@ LIBRARIES = (
 
 
 @dataclass(frozen=True)
+class AppliedBundle:
+    """A bundle that predicted patients of another source, of which the report is.
+
+    Attributes:
+        identity: SHA-256 of its manifest.
+        expected: Whether it was compared with an identity that was asked for.
+        card: Its model card, Markdown.
+        study: Name of the study that it was made from.
+        software: Version of the software that made it.
+        patients: Development patients of that study.
+        events: Their number of events.
+        folds: Folds of each member.
+        doubts: What weakens what it says of these patients.
+    """
+
+    identity: str
+    expected: bool
+    card: str
+    study: str
+    software: str
+    patients: int
+    events: int
+    folds: int
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ReportJob:
     """A finished study: which of the files in its folder belong to it.
 
@@ -37,6 +64,8 @@ class ReportJob:
         stability: Agreement of the features under perturbed contours; None where it was not measured.
         split_given: Whether the cohort table's column `split` gave the sets or folds.
         bundle: The bundle, where the report prints its identity; None elsewhere.
+        applied: The bundle whose external validation this is: nothing was fitted, and there are no
+            folders of models; None of a study.
     """
 
     results: Path
@@ -47,6 +76,7 @@ class ReportJob:
     stability: Path | None = None
     split_given: bool = False
     bundle: Path | None = None
+    applied: AppliedBundle | None = None
 
     @property
     def headline(self) -> str:

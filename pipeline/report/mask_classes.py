@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 HD95 = "HD95, mm"
 MASK_COLUMNS = {
     "Dice": "dice",
+    "Aggregated Dice": "dice_agg",
     HD95: "hd95_mm",
     "ASSD, mm": "assd_mm",
     "Lesions found": "lesion_sensitivity",
@@ -41,8 +42,7 @@ def class_columns(metrics: pd.DataFrame) -> dict[str, str]:
     classes = [name.removeprefix("dice_agg_") for name in names if name != "dice_agg_mean"]
     columns = {f"Dice, {display_name(name)}": f"dice_{name}" for name in classes}
     columns |= {f"Aggregated Dice, {display_name(name)}": f"dice_agg_{name}" for name in classes}
-    means = {"Aggregated Dice": "dice_agg", "Mean of classes": "dice_agg_mean"}
-    return {**columns, **means} if classes else {}
+    return columns | {"Mean of classes": "dice_agg_mean"} if classes else {}
 
 
 def unresolved_distances(masks: pd.DataFrame, voxel_mm: float) -> pd.DataFrame:

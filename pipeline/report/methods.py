@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.metrics.centres import CENTRE
-from pipeline.metrics.time_dependent import LEAST_EVENTS
+from pipeline.metrics.time_dependent import LEAST_EVENTS, LEAST_ON_EACH_SIDE
 from pipeline.report.formatting import display_name
 from pipeline.report.job import ReportJob
 from pipeline.settings.chest_phantom import LESIONS
@@ -63,11 +63,7 @@ def methods(
         grouped: Whether the cohort table's column `group` names patients that stay together.
     """
     settings, survival = job.settings, bool(job.survival_models())
-    paragraphs = []
-    if settings.cohort.source in ("dicom", "nifti"):
-        paragraphs += [("Images", _images(settings)), ("Alignment and crop", _crop(settings))]
-    if settings.cohort.source in ("slices", "generated"):
-        paragraphs.append(("Images", _arrays(settings)))
+    paragraphs = image_paragraphs(settings)
     validation = _validation(job, outcomes=outcomes, survival=survival)
     if grouped:
         validation += (
@@ -86,8 +82,15 @@ def methods(
         paragraphs.append(("Preparation of columns", PREPARATION))
     if survival:
         paragraphs.append(("Ensembles", _ensembles(job)))
-    paragraphs.append(("Statistics", _statistics(settings, survival=survival, grouped=grouped)))
+    paragraphs.append(("Statistics", statistics(settings, survival=survival, grouped=grouped)))
     return paragraphs
+
+
+def image_paragraphs(settings: Settings) -> list[tuple[str, str]]:
+    """(heading, text) of what became of the images."""
+    if settings.cohort.source in ("dicom", "nifti"):
+        return [("Images", _images(settings)), ("Alignment and crop", _crop(settings))]
+    return [("Images", _arrays(settings))]
 
 
 def _images(settings: Settings) -> str:
@@ -133,8 +136,7 @@ def _arrays(settings: Settings) -> str:
 
 def _crop(settings: Settings) -> str:
     registration, crop = settings.registration, settings.crop
-    z, y, x = crop.shape
-    dz, dy, dx = crop.spacing_mm
+    (z, y, x), (dz, dy, dx) = crop.shape, crop.spacing_mm
     aligned = (
         f"Each {registration.moving.upper()} was rigidly registered (ANTs) to one template patient, "
         "chosen blind to outcome. "
@@ -211,8 +213,7 @@ def _selection_caveat(training: TrainingSettings) -> str:
 
 def _classical(model: Model) -> str:
     text = CLASSICAL[model.kind].format(**model.model_dump())
-    network = display_name(model.needs.contour_network)
-    text += CONTOURS[model.needs.contour].format(network=network)
+    text += CONTOURS[model.needs.contour].format(network=display_name(model.needs.contour_network))
     return text + (_features(model) if isinstance(model, FeatureSelecting) else "")
 
 
@@ -258,19 +259,17 @@ def _ensembles(job: ReportJob) -> str:
 def _refits(settings: Settings) -> str:
     """Sentences on what refits classical models; empty where the study asks for none."""
     plan, evaluation, text = settings.plan, settings.evaluation, ""
-    if not settings.classical():
-        return text
-    if plan.folds > 1 and plan.repeats > 1:
+    if settings.classical() and plan.folds > 1 and plan.repeats > 1:
         text += f" Classical models were cross-validated {plan.repeats} times in other folds."
-    if evaluation.optimism_bootstraps:
+    if settings.classical() and evaluation.optimism_bootstraps:
         text += (
             " The C-index (of class outcomes: AUC) of classical models of all development patients was corrected for "
             f"optimism by refitting in {evaluation.optimism_bootstraps} bootstrap resamples (Harrell et al. 1996)."
         )
     if evaluation.importance_permutations:
         text += (
-            " Importance of columns: fall of the held-out C-index (of class outcomes: AUC) over "
-            f"{evaluation.importance_permutations} permutations of each (Breiman 2001)."
+            " Importance of columns and of image channels: fall of the held-out C-index (of class outcomes: "
+            f"AUC) over {evaluation.importance_permutations} permutations of each (Breiman 2001)."
         )
     return text
 
@@ -285,7 +284,8 @@ def _centres(settings: Settings) -> str:
     )
 
 
-def _statistics(settings: Settings, *, survival: bool, grouped: bool) -> str:
+def statistics(settings: Settings, *, survival: bool, grouped: bool) -> str:
+    """How scores and intervals were computed."""
     evaluation = settings.evaluation
     drawn = "whole groups (a patient without one is a group alone)" if grouped else "patients"
     intervals = (
@@ -304,10 +304,12 @@ def _statistics(settings: Settings, *, survival: bool, grouped: bool) -> str:
     return (
         f"C-index: Harrell's; in development over pairs within a fold. {intervals} Differences use the same "
         "resamples for both models; their p-values were adjusted within a set (Holm). Time-dependent AUC "
-        "(cumulative/dynamic) and Brier scores weight by the inverse probability of censoring "
-        "(of an event at T: of being uncensored just before T). Survival probabilities were recalibrated: a slope of "
-        "out-of-sample risks, and a baseline hazard of the fold's own training and validation patients. Their "
-        "calibration was judged by intercept, slope and a smooth curve (Austin et al. 2020), their use by net benefit "
+        "(cumulative/dynamic; score intervals, Newcombe 2006) and Brier scores weight by the inverse probability of "
+        "censoring (of an event at T: of being uncensored just before T); they were estimated at horizons with at "
+        f"least {LEAST_ON_EACH_SIDE} events before and as many patients followed beyond. "
+        "Survival probabilities were recalibrated: a slope of out-of-sample risks, and a baseline hazard of the fold's "
+        "own training and validation patients. Their calibration was judged by intercept, slope and a smooth curve "
+        "(Austin et al. 2020), their use by net benefit "
         "(Vickers et al. 2008), separation by Royston's D; proportional hazards of each risk by scaled Schoenfeld "
         f"residuals (Grambsch and Therneau 1994).{further} Sets with "
         f"fewer than {LEAST_EVENTS} events were not estimated. "

@@ -83,7 +83,7 @@ def write_pages(study: StudyResults, content: ReportContent, out: Path) -> None:
     for number, patient_id in enumerate(patients):
         suv = read_json(job.results / "suv" / patient_id / "suv.json")
         page = template.render(
-            settings=job.settings, patient_id=patient_id, picture=content.pictures[patient_id],
+            settings=job.settings, applied=job.applied, patient_id=patient_id, picture=content.pictures[patient_id],
             described=_described(study, patient_id),
             previous=patients[number - 1] if number else "", next=(*patients[number + 1 :], "")[0],
             flags=content.flags[patient_id].flags,

@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from pipeline.report.forests import Estimate
-from pipeline.report.formatting import display_name, format_interval, is_known
+from pipeline.report.formatting import display_name, format_interval, format_number, is_known
 from pipeline.report.job import ReportJob
+from pipeline.report.page_table import Table
 from pipeline.report.survival_figures import estimate_of
 from pipeline.tables.time_units import horizon_name
 
@@ -15,6 +16,31 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SET = "external"
+TITLE = "Recalibrated on these patients: not validation"
+NOTE = (
+    "Survival S becomes exp(−exp(a + b·log(−log S))). Observed/expected and ICI are of the very patients that a and b "
+    "were estimated on, 1 and 0 being ideal: what they say of others is not known."
+)
+
+
+def recalibrated(job: ReportJob) -> Table:
+    """The headline model's rows of `recalibrated.csv`; empty where nothing was estimated."""
+    import pandas as pd
+
+    table = pd.read_csv(job.results / "metrics" / "recalibrated.csv")
+    table = table[table["model"] == job.headline]
+    shown = [
+        {
+            "Time": horizon_name(row["horizon"], job.settings.cohort.time_unit),
+            "Version": row["version"],
+            "a": format_number(row["intercept"], 3),
+            "b": format_number(row["slope"], 3),
+            "Observed/expected": format_number(row["observed_expected"], 2),
+            "ICI": format_number(row["ici"], 3),
+        }
+        for row in table.to_dict("records")
+    ]
+    return Table(TITLE, table, pd.DataFrame(shown), note=NOTE)
 
 
 def recalibration(job: ReportJob, metrics: pd.DataFrame) -> tuple[str, ...]:

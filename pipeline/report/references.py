@@ -13,7 +13,8 @@ SOURCE = Path(__file__).parent / "references.bib"
 ALWAYS = ("collins2024tripod", "molder2021", "davison1997")
 SURVIVAL = (
     "kaplan1958", "harrell1982", "uno2011", "uno2007", "hung2010", "lambert2016", "graf1999", "royston2004",
-    "austin2020", "grambsch1994", "vickers2006", "vickers2008", "holm1979", "cox1972", "efron1977", "polsterl2020",
+    "newcombe2006", "austin2020", "grambsch1994", "vickers2006", "vickers2008", "holm1979", "cox1972", "efron1977",
+    "polsterl2020",
 )  # fmt: skip
 BY_KIND = {
     "lasso_cox": ("tibshirani1997",),
@@ -55,7 +56,7 @@ def _of_evaluation(settings: Settings, *, survival: bool) -> set[str]:
         keys |= {"simon2011", "besag1991"}
     if settings.classical() and evaluation.optimism_bootstraps:
         keys.add("harrell1996")
-    if settings.classical() and evaluation.importance_permutations:
+    if evaluation.importance_permutations:
         keys.add("breiman2001")
     if CENTRE in evaluation.subgroups:
         keys |= {"dersimonian1986", "hartung2001", "higgins2009", "snell2018", "debray2017"}

@@ -17,6 +17,7 @@ from pipeline.report import (
     sections,
     slices,
 )
+from pipeline.report.applied_bundle import applied_methods, applied_provenance
 from pipeline.report.bundle import packed_bundle
 from pipeline.report.checklist import StudyKind, tripod_ai
 from pipeline.report.job import ReportJob, provenance
@@ -47,6 +48,14 @@ SECTIONS = (
     paper.paper,
 )
 """Each fills its part of the content, in this order."""
+SECTIONS_OF_BUNDLE = (
+    sections.cohort,
+    sections.survival,
+    slices.examples,
+    quality.quality,
+    sections.quality_control,
+)
+"""Of a bundle's external validation, in which nothing was fitted: no variables, learning curves or explanations."""
 STAGE_FILES = {"suv": "suv.json", "contours": "contours.json", "registration": "quality.json"}
 """Stage → the file of a patient's folder that the report reads."""
 
@@ -71,22 +80,11 @@ def _write(job: ReportJob, out: Path) -> None:
     _require_whole_folders(job)
     study, content = StudyResults.read(job), ReportContent()
     _require_whole_stages(job.results, study.cohort.index)
-    for section in progress(SECTIONS, title="report"):
+    for section in progress(SECTIONS if job.applied is None else SECTIONS_OF_BUNDLE, title="report"):
         section(study, canvas, content)
-    external = bool((study.cohort["set"] == "external").any())
-    texts = Texts(
-        methods.methods(
-            job,
-            outcomes=has_outcomes(study.cohort),
-            external=external,
-            grouped="group" in study.cohort,
-        ),
-        provenance(job),
-    )
-    content.add_table("tripod_ai", Table(CHECKLIST_TITLE, tripod_ai(_kind_of(study, external=external))))
-    if (radiomics := _radiomics_kind(study, external=external)) is not None:
-        content.add_table("clear", Table("CLEAR, item by item", clear(radiomics)))
-        content.add_table("metrics_score", Table("METRICS, item by item", metrics_items(radiomics)))
+    texts = _texts(study)
+    if job.applied is None:
+        _add_checklists(study, content)
     content.bundle = packed_bundle(job.bundle)
     _write_tables(content, out / "tables")
     survival = not content.no_survival_reason
@@ -95,6 +93,24 @@ def _write(job: ReportJob, out: Path) -> None:
     for name in (name for name, there_is in pages.items() if there_is):
         (out / name).write_text(render(job, content, texts, canvas.folder, name), encoding="utf-8")
     patient_pages.write_pages(study, content, out)
+
+
+def _texts(study: StudyResults) -> Texts:
+    """The pages' paragraphs."""
+    job, grouped = study.job, "group" in study.cohort
+    if job.applied is not None:
+        return Texts(applied_methods(job, job.applied, grouped=grouped), applied_provenance(job, job.applied))
+    outcomes, external = has_outcomes(study.cohort), "external" in study.set_sizes()
+    return Texts(methods.methods(job, outcomes=outcomes, external=external, grouped=grouped), provenance(job))
+
+
+def _add_checklists(study: StudyResults, content: ReportContent) -> None:
+    """Items of the reporting guidelines, which ask how models were made."""
+    external = "external" in study.set_sizes()
+    content.add_table("tripod_ai", Table(CHECKLIST_TITLE, tripod_ai(_kind_of(study, external=external))))
+    if (radiomics := _radiomics_kind(study, external=external)) is not None:
+        content.add_table("clear", Table("CLEAR, item by item", clear(radiomics)))
+        content.add_table("metrics_score", Table("METRICS, item by item", metrics_items(radiomics)))
 
 
 def _kind_of(study: StudyResults, *, external: bool) -> StudyKind:
@@ -133,7 +149,8 @@ def _radiomics_kind(study: StudyResults, *, external: bool) -> RadiomicsKind | N
 def _require_whole_folders(job: ReportJob) -> None:
     """Compare the files of metrics, folds and explanations with their manifests."""
     explained = [job.results / "explain" / model for model in job.settings.explain.models]
-    folds = [folder for model in job.settings.models for folder in job.folds(model)]
+    models = job.settings.models if job.applied is None else ()
+    folds = [folder for model in models for folder in job.folds(model)]
     for folder in (job.results / "metrics", *folds, *explained):
         read_whole(folder)
 

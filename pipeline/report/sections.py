@@ -30,7 +30,7 @@ from pipeline.report.job import ReportJob
 from pipeline.report.mask_classes import unresolved_distances
 from pipeline.report.page import ExplainedNetwork, ReportContent
 from pipeline.report.page_table import Table
-from pipeline.report.recalibration import recalibration
+from pipeline.report.recalibration import recalibrated, recalibration
 from pipeline.report.style import FigureCanvas
 from pipeline.tables.outcomes import has_outcomes, read_outcomes, resampled_unit
 from pipeline.tables.parquet import read_frame
@@ -62,7 +62,9 @@ BASIS_NOTE = (
     "Cox-type model were spread too wide, at 0 all patients are given the same probability."
 )
 MASKS_NOTE = (
-    "Dice: mean over patients, 1 = the same mask. HD95 (95th percentile of surface distance) and ASSD (mean "
+    "Dice: mean over patients, 1 = the same mask. Aggregated Dice: twice the voxels in both masks over those of the "
+    "one and of the other, summed over patients (HECKTOR 2022); small lesions count less in it. "
+    "HD95 (95th percentile of surface distance) and ASSD (mean "
     "surface distance): median over patients, lower is better."
 )
 VOXEL_NOTE = "A distance of one voxel of the crop or less is not resolved, and no result."
@@ -181,6 +183,7 @@ def _survival_scores(study: StudyResults, content: ReportContent, scores: tables
     agreement = Table(title, scores.agreement, note=AGREEMENT_NOTE, caveats=shared)
     content.add_table("agreement", agreement)
     content.recalibration = recalibration(job, study.metrics)
+    content.add_table("recalibrated", recalibrated(job))
     basis = tables.probability_basis(job)
     title = "What predicted probabilities rest on"
     content.add_table("probability_basis", Table(title, basis, note=BASIS_NOTE, caveats=shared))

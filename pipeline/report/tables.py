@@ -101,7 +101,9 @@ class PerformanceTables:
 
 
 def training_sizes(splits: Splits, cohort: pd.DataFrame) -> str:
-    """Numbers of training patients, and in brackets their events, of the folds: `24–25 (11–12)`."""
+    """Numbers of training patients, and in brackets their events, of the folds: `24–25 (11–12)`; empty without."""
+    if not splits.folds:
+        return ""
     numbers = [len(fold.train) for fold in splits.folds]
     text = _range(numbers)
     if has_outcomes(cohort):
@@ -147,7 +149,8 @@ def performance(
         metrics: `metrics.csv`.
         horizons: Times of evaluation (days).
         unit: The study's unit of time.
-        trained_on: Numbers of training patients and events, as :func:`training_sizes` gives them.
+        trained_on: Numbers of training patients and events, as :func:`training_sizes` gives them; where they are
+            empty, no table says them.
     """
     horizons = sorted(horizons)
     concordance = {"C-index": "c_index", "C-index, pooled": "c_index_pooled", "Uno’s C": "c_index_uno"}
@@ -190,7 +193,7 @@ def _label_columns(metrics: pd.DataFrame) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _wide(metrics: pd.DataFrame, columns: dict[str, str], trained_on: str = "") -> pd.DataFrame:
+def _wide(metrics: pd.DataFrame, columns: dict[str, str], trained_on: str | None = None) -> pd.DataFrame:
     """A row per set and model: its scores, then on how many patients (and events) the first is based.
 
     A score that rests on other patients than the first says its own number in square brackets; a
@@ -199,11 +202,11 @@ def _wide(metrics: pd.DataFrame, columns: dict[str, str], trained_on: str = "") 
     Args:
         metrics: `metrics.csv`.
         columns: Title → metric.
-        trained_on: Numbers of training patients and events; empty where scores are not of survival.
+        trained_on: Numbers of training patients and events, or empty; None where scores are not of survival.
     """
     import pandas as pd
 
-    events = bool(trained_on)
+    events = trained_on is not None
     refused = metrics["note"].astype(str).str.contains(NOT_ESTIMATED, regex=False)
     shown = metrics[metrics["value"].notna() | (metrics["value"].isna() & refused)]
     values, patients, numbers = {}, {}, {}
@@ -228,7 +231,7 @@ def _wide(metrics: pd.DataFrame, columns: dict[str, str], trained_on: str = "") 
                 other = numbers.get(key, first) != first
                 cells[title] = values.get(key, MISSING) + (f" [{numbers[key]}]" if other else "")
             counted = {"Patients (events)" if events else "Patients": patients[name, model, scored[0]]}
-            if events:
+            if trained_on:
                 counted["Trained on, per fold"] = trained_on
             rows.append({"Set": name.capitalize(), "Model": display_name(model), **cells, **counted})
     return pd.DataFrame(rows)

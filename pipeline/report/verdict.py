@@ -51,8 +51,7 @@ class Evaluated:
         metrics: `metrics.csv`.
         comparisons: `comparisons.csv`.
         sizes: Patients and events by set.
-        trained_on: Training patients (events) of the folds, as printed.
-        folds: Number of folds and repeats.
+        learned: What the models learned from, the beginning of a sentence.
         excluded: Patients of the cohort table that were left out.
         listed: Patients of the cohort table.
         resampled: What the bootstrap draws: patients, or whole groups of rows.
@@ -61,8 +60,7 @@ class Evaluated:
     metrics: pd.DataFrame
     comparisons: pd.DataFrame
     sizes: dict[str, SetSize]
-    trained_on: str
-    folds: int
+    learned: str
     excluded: int
     listed: int
     resampled: str = "patients"
@@ -95,8 +93,7 @@ def verdict(job: ReportJob, evaluated: Evaluated) -> Verdict | None:
 
 def _basis(evaluated: Evaluated, sets: list[str]) -> str:
     judged = [_count(evaluated.sizes[name], name) for name in sets]
-    runs = "1 fold" if evaluated.folds == 1 else f"each of {evaluated.folds} folds"
-    return f"Learned from {evaluated.trained_on} patients (events) in {runs}; judged on {' and on '.join(judged)}."
+    return f"{evaluated.learned}; judged on {' and on '.join(judged)}."
 
 
 def _count(size: SetSize, name: str) -> str:
@@ -197,6 +194,7 @@ def _doubts(job: ReportJob, evaluated: Evaluated, sets: list[str]) -> list[str]:
             )
     if "external" not in sets:
         doubts.append("No patients of another source were judged: how the models do elsewhere is not shown.")
+    doubts += job.applied.doubts if job.applied is not None else ()
     doubts.append(
         f"Intervals are over {evaluated.resampled}; that another training would give another model is not in them. "
         "Comparisons beside this one are exploratory."

@@ -36,12 +36,12 @@ def predicted_labels(outputs: Tensors) -> torch.Tensor:
 
 @dataclass
 class ClassOverlaps:
-    """Voxel counts of predicted and manual classes, patient by patient.
+    """Voxel counts of predicted and manual masks, patient by patient.
 
     Attributes:
-        classes: Names of the classes; empty: the network tells none apart, and nothing is counted.
+        classes: Names of the classes; empty: the network tells none apart, and the whole mask is counted.
         counts: Of each patient (1 + K, 2): voxels in both masks, and in the one plus those in the other;
-            of all classes together first. NaN without a manual mask.
+            of all classes together first. NaN without a manual mask. Empty of a network without masks.
     """
 
     classes: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class ClassOverlaps:
 
     def add(self, outputs: Tensors, targets: Tensors) -> None:
         """Add the patients of a batch."""
-        if not self.classes or "class_masks" not in outputs:
+        if "mask" not in outputs:
             return
         import torch
 
@@ -65,7 +65,7 @@ class ClassOverlaps:
         self.counts.extend(counts)
 
     def columns(self) -> dict[str, NDArray[np.float64]]:
-        """Columns of `predictions.parquet`: counts of the union and each class, Dice of each class.
+        """Columns of `predictions.parquet`: counts of the union (the mask) and each class, Dice of each class.
 
         The Dice of a class that neither mask holds is missing; of one that only one of them holds it is 0.
         """

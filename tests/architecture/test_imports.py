@@ -10,7 +10,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = {"errors", "module_facts", "provenance", "console", "attempts", "spread"}
+BASE = {"errors", "module_facts", "provenance", "as_planned", "console", "attempts", "spread"}
 DATA = BASE | {"settings", "tables"}
 IMAGES = DATA | {"volumes"}
 
@@ -20,8 +20,9 @@ ALLOWED: dict[str, set[str]] = {
     "module_facts": set(),
     "provenance": {"module_facts"},
     "attempts": set(),
-    "console": {"errors", "provenance", "attempts"},
-    "spread": {"errors", "console"},
+    "as_planned": {"errors", "module_facts", "provenance"},
+    "console": {"errors", "provenance", "as_planned", "attempts"},
+    "spread": {"errors", "as_planned", "console"},
     "settings": BASE,
     "tables": BASE | {"settings"},
     "volumes": BASE | {"settings", "tables"},
@@ -57,6 +58,8 @@ ALLOWED: dict[str, set[str]] = {
         "losses",
         "training",
         "ensemble",
+        "planning",
+        "report",
     },
 }
 
@@ -186,6 +189,7 @@ WHOLE_STUDY = {
     "pipeline.report.methods",
     "pipeline.report.references",
     "pipeline.deploy.bundle",
+    "pipeline.deploy.validation_settings",
 }
 
 

@@ -93,7 +93,8 @@ def test_the_viewer_shows_volumes_and_blends(browser: Chromium, report: Path) ->
     assert browser.evaluate(status).startswith("Scroll")
     viewer = "document.getElementById('viewer').viewer"
     names = browser.evaluate(f"{viewer}.volumes.map(v => v.name)")
-    assert names == ["ct.nii.gz", "pet.nii.gz", "manual.nii.gz", "predicted.nii.gz"]
+    kinds = ("ct", "pet", "saliency", "manual", "predicted")
+    assert names == [f"{kind}.nii.gz" for kind in kinds]
     browser.evaluate("document.querySelector('.controls input').value = 0.9")
     browser.evaluate("document.querySelector('.controls input').dispatchEvent(new Event('input'))")
     assert browser.evaluate(f"{viewer}.volumes[1].opacity") == pytest.approx(0.9)

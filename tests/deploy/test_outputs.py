@@ -95,7 +95,8 @@ def prediction(tmp_path: Path) -> Prediction:
             {365.25: FoldRange(0.6, 0.8), 1000.0: FoldRange(math.nan, math.nan)}, CURVE,
         ),
         {HOSTILE: 0.5},
-        {"linear": 0.25}, probability.astype(np.float32), "none", {"suvmax": 7.0, HOSTILE: 1.0},
+        {"linear": 0.25}, {"linear": (0.7, math.nan)},
+        probability.astype(np.float32), "none", {"suvmax": 7.0, HOSTILE: 1.0},
         (Flag("warning", HOSTILE, HOSTILE), Flag("note", "SUV", "half-life assumed")), folders, INPUTS,
     )  # fmt: skip
 

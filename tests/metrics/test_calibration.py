@@ -82,7 +82,8 @@ def test_few_events_by_a_horizon_have_no_calibration():
     )
     early, late = probability_tables(predictions, resamples(60), 0.95)
     assert all(row.note == f"4 events by {soon:g} days: not estimated" for row in early.metrics)
-    assert all(np.isnan(row.interval.value) for row in early.metrics) and not early.curve and early.bins
+    assert all(np.isnan(row.interval.value) for row in early.metrics)
+    assert not early.curve and not early.bins and not early.decisions
     assert all(np.isfinite(row.interval.value) for row in late.metrics) and late.curve
 
 

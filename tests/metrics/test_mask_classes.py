@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.metrics.bootstrap import resample_counts
 from pipeline.metrics.mask_classes import class_overlaps, class_scores
+from pipeline.metrics.pixel_scores import pixel_scores
 
 # Three patients with a manual mask (the second has no node, and one voxel is found for one), one without.
 TABLE = pd.DataFrame(
@@ -74,3 +75,22 @@ def test_a_class_that_nobody_has_has_no_value_and_no_mean():
 
 def test_a_table_without_classes_has_no_such_metric():
     assert class_overlaps(TABLE[["dice"]]) == ()
+
+
+def test_a_mask_without_classes_has_an_aggregated_dice_alone():
+    """Over the pixels of all slices it is their F1, 2TP / (2TP + FP + FN); by hand 2·50 / 171."""
+    table = TABLE[["overlap_voxels_union", "size_voxels_union"]]
+    scores = rows(table, np.ones((50, 4)))
+    assert list(scores) == ["dice_agg"]
+    assert (
+        scores["dice_agg"].interval.value == pytest.approx(2 * 50 / 171) and scores["dice_agg"].patients == 3
+    )
+    both, size = np.array([40.0, 10.0, 0.0]), np.array([100.0, 41.0, 30.0])
+    pixels = {
+        "pixels_both": both,
+        "pixels_predicted": size / 2,
+        "pixels_manual": size / 2,
+        "pixels_all": np.full(3, 400.0),
+    }
+    f1 = next(row for row in pixel_scores(pixels, np.ones((100, 3)), 0.95) if row.metric == "pixel_f1")
+    assert f1.interval.value == pytest.approx(scores["dice_agg"].interval.value)

@@ -121,6 +121,12 @@ def _metrics(folder: Path, full: bool) -> None:
         "model,column,drop,sd,permutations",
         *(["volume,pet_index_volume_ml,0.1,0.02,9"] if full else []),
     ]
+    recalibrated = ["model,set,horizon,version,intercept,slope,observed_expected,ici,patients,events"]
+    recalibrated += [
+        f"both,external,365.25,{version},{a},{b},1.02,0.031,2,1"
+        for version, a, b in (("as predicted", 0, 1), ("baseline", 0.4, 1), ("baseline and slope", 0.5, 0.8))
+        if full
+    ]
     roc = ["model,set,outcome,horizon,false_positive,true_positive,area,patients"]
     over_time = ["model,set,metric,time,value,ci_low,ci_high,patients"]
     scale = 400 if full else 1
@@ -154,6 +160,7 @@ def _metrics(folder: Path, full: bool) -> None:
         "metrics": metrics, "km": km, "risk_groups": groups, "comparisons": comparisons,
         "calibration": calibration, "calibration_curve": curve, "decision_curves": decisions,
         "time_curves": over_time, "importance": importance, "roc_curves": roc,
+        "recalibrated": recalibrated,
     }.items():  # fmt: skip
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 

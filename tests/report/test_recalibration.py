@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.report.job import ReportJob
-from pipeline.report.recalibration import recalibration
+from pipeline.report.recalibration import recalibrated, recalibration
 from pipeline.settings.root import load_settings
+from tests.report.synthetic_study import make_study
 
 JOB = ReportJob(
     Path(),
@@ -48,3 +49,14 @@ def test_the_factor_is_the_exponential_of_the_intercept() -> None:
 
 def test_without_external_patients_none_is_offered() -> None:
     assert recalibration(JOB, metrics(("development", "calibration_intercept_365.25d", 1.0, 0.9, 1.1))) == ()
+
+
+def test_recalibrated_probabilities_are_marked(tmp_path: Path) -> None:
+    table = recalibrated(make_study(tmp_path / "study"))
+    assert table.title == "Recalibrated on these patients: not validation" and "very patients" in table.note
+    assert table.page is not None
+    assert table.page.iloc[2].to_dict() == {
+        "Time": "1 year", "Version": "baseline and slope", "a": "0.500", "b": "0.800", "Observed/expected": "1.02",
+        "ICI": "0.031",
+    }  # fmt: skip
+    assert not len(recalibrated(make_study(tmp_path / "bare", full=False)).frame)

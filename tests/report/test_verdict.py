@@ -13,6 +13,7 @@ from pipeline.report.verdict import Evaluated, verdict
 from tests.report.synthetic_study import make_study
 
 NAN = float("nan")
+LEARNED = "Learned from 24–25 (17–19) patients (events) in each of 5 folds"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def evaluated(difference: tuple[float, float, float], events: int = 28, **scores
     columns = ["model_a", "model_b", "set", "metric", "difference", "ci_low", "ci_high"]
     comparisons = pd.DataFrame([("volume", "both", "external", "c_index", *difference)], columns=columns)
     sizes = {"development": SetSize(40, 30), "external": SetSize(40, events)}
-    return Evaluated(metrics, comparisons, sizes, "24–25 (17–19)", 5, 2, 82)
+    return Evaluated(metrics, comparisons, sizes, LEARNED, 2, 82)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,26 @@ def test_counts_and_dice_by_hand() -> None:
         assert columns[name][:2].tolist() == pytest.approx(values) and np.isnan(columns[name][2])
 
 
+def test_a_mask_without_classes_is_counted_whole() -> None:
+    # Voxels in both, in the one and in the other, by hand; nobody drew a mask of the third patient.
+    predicted = torch.tensor([[0.9, 0.6, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0], [0.9, 0.9, 0.9, 0.9]])
+    manual = torch.tensor([[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
+    known = torch.tensor([True, True, False])
+    overlaps = ClassOverlaps()
+    overlaps.add(
+        {"mask": predicted.reshape(3, 1, 1, 4)}, {"mask": manual.reshape(3, 1, 1, 4), "mask_known": known}
+    )
+    columns = overlaps.columns()
+    assert list(columns) == ["overlap_voxels_union", "size_voxels_union"]
+    assert columns["overlap_voxels_union"].tolist()[:2] == [1, 0] and np.isnan(
+        columns["overlap_voxels_union"][2]
+    )
+    assert columns["size_voxels_union"].tolist()[:2] == [5, 0]
+    without = ClassOverlaps()
+    without.add({"log_hazard": torch.zeros(3)}, {"mask_known": known})
+    assert not without.columns()
+
+
 @pytest.fixture
 def classed(study: Path, tmp_path: Path) -> Path:
     """The synthetic study's crops, the lower half of each ball being a second class."""

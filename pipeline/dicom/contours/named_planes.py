@@ -24,12 +24,12 @@ ACTION = "export contours and images together again; if the coordinates are righ
 
 @dataclass(frozen=True)
 class SlicePlanes:
-    """Planes of a series of single slices.
+    """Planes of a series.
 
     Attributes:
         normal: Unit normal of the slices (3,), LPS.
         spacing_mm: Distance of neighbouring slices.
-        depths_mm: By (0008,0018) of each instance, its position along the normal.
+        depths_mm: By instance of one plane, or by frame (`planes_named`), its position along the normal.
     """
 
     normal: tuple[float, float, float]
@@ -42,7 +42,7 @@ class _Distance:
     """A contour or frame against the nearest of the planes that it names.
 
     Attributes:
-        uid: That instance.
+        uid: That instance or frame.
         depth_mm: Where the contour lies along the normal of the slices.
         mm: How far it lies above that plane.
         spacing_mm: Distance of neighbouring slices.
@@ -69,11 +69,11 @@ def plane_warnings(
 
     One further from its image than half the distance of slices is told. Where they are more than half of those that
     name images of their own, all are refused. Of several images that one contour names the nearest counts; unknown
-    instances and those of multi-frame objects do not.
+    instances, and multi-frame ones without a frame's number, do not.
 
     Args:
         centres: A point of each contour or frame, (n, 3) LPS mm.
-        named: By contour or frame, the instances that it names.
+        named: By contour or frame, the instances or frames (`planes_named`) that it names.
         images: Planes of the images in use; None where they are not known.
         what: What messages call the region.
         where: The file and element.

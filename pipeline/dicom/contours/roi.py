@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipeline.dicom.contours.named_planes import SlicePlanes
 from pipeline.dicom.contours.rasterise import VoxelShares
 from pipeline.dicom.header.geometry import axes_of
+from pipeline.dicom.header.values import plane_name
 from pipeline.dicom.series.index_file import Index, SeriesRow, find_chosen
 from pipeline.errors import ContourError
 from pipeline.volumes.nifti import read_grid
@@ -187,13 +188,16 @@ def converted_images(convert: Path, index: Index | None) -> dict[Modality, Image
 
 
 def _planes_of(index: Index, row: SeriesRow) -> SlicePlanes | None:
-    """Where the instances of a series lie, as the index read it."""
+    """Where the instances and frames of a series lie, as the index read it."""
     depths = index.depths_mm.get(row.series_uid)
     if depths is None:
         return None
     x, y, z = (float(value) for value in axes_of(row.geometry.orientation)[:, 2])
-    by_uid = dict(zip(index.sop_uids[row.series_uid], depths, strict=True))
-    return SlicePlanes((x, y, z), row.geometry.spacing_mm[0], by_uid)
+    by_name: dict[str, float] = {}
+    for uid, own in zip(index.sop_uids[row.series_uid], depths, strict=True):
+        by_name |= {plane_name(uid, number): depth for number, depth in enumerate(own, 1)}
+        by_name |= {uid: own[0]} if len(own) == 1 else {}
+    return SlicePlanes((x, y, z), row.geometry.spacing_mm[0], by_name)
 
 
 def images_in_frame(images: Mapping[Modality, ImageSeries], frame_uids: frozenset[str]) -> list[Modality]:

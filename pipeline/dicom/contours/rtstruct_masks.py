@@ -102,7 +102,7 @@ def _named_planes(roi: Roi, label: str, images: Mapping[Modality, ImageSeries]) 
     """Hold the contours' planes against those of the images that they name; see :func:`plane_warnings`."""
     return plane_warnings(
         np.array([points.mean(axis=0) for points in roi.contours]),
-        roi.contour_sops,
+        roi.contour_planes,
         (image.planes for image in images.values()),
         f"ROI {roi.label!r}",
         f"{label}, (3006,0016) Contour Image Sequence, (3006,0050) Contour Data",

@@ -32,10 +32,10 @@ def frames_of_segments(dataset: Dataset, segments: Container[int], where: str) -
 
 def named_planes(frames: Sequence[SegFrame], images: Mapping[Modality, ImageSeries], where: str) -> list[str]:
     """Hold the frames' planes against those of their source images; see :func:`plane_warnings`."""
-    naming = [frame for frame in frames if frame.source_uids()]
+    naming = [frame for frame in frames if frame.source_planes()]
     return plane_warnings(
         np.array([lattice_mm(frame).first for frame in naming]),
-        [frame.source_uids() for frame in naming],
+        [frame.source_planes() for frame in naming],
         (image.planes for image in images.values()),
         "a segmentation",
         f"{where}, (0020,0032) Image Position (Patient), (0008,2112) Source Image Sequence",

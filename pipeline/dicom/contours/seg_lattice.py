@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.dicom.header.values import instance_of_plane, planes_named
 from pipeline.errors import ContourError, GeometryError
 from pipeline.volumes.volume import FloatArray, Grid
 
@@ -40,11 +41,14 @@ class SegFrame:
                 return sequence[0]  # type: ignore[no-any-return]
         return None
 
-    def source_uids(self) -> frozenset[str]:
-        """(0008,1155) of the images that the frame was derived from; empty if it names none."""
+    def source_planes(self) -> frozenset[str]:
+        """Instances or frames (`planes_named`) that the frame was derived from; empty if it names none."""
         item = self.item("DerivationImageSequence")
-        images = (item.get("SourceImageSequence") if item is not None else None) or ()
-        return frozenset(str(image.get("ReferencedSOPInstanceUID", "")) for image in images) - {""}
+        return planes_named((item.get("SourceImageSequence") if item is not None else None) or ())
+
+    def source_uids(self) -> frozenset[str]:
+        """(0008,1155) of the images that the frame was derived from."""
+        return frozenset(map(instance_of_plane, self.source_planes()))
 
 
 def frames_of(dataset: Dataset, where: str) -> list[SegFrame]:

@@ -191,11 +191,13 @@ def read_frame(group: Dataset, shared: list[Dataset]) -> PetSlice:
         if text_of(converted, "AcquisitionTime"):
             return read_slice(converted)
     content = functional_group(group, shared, "FrameContentSequence")
+    factors = functional_group(group, shared, "PETFrameCorrectionFactorsSequence")
     datetime_text = text_of(content, "FrameAcquisitionDateTime")
     return PetSlice(
         acquisition_date=datetime_text[:8],
         acquisition_time=_time_of_day(datetime_text),
         frame_duration_ms=number_of(content, "FrameAcquisitionDuration"),
+        decay_factor=number_of(factors, "DecayFactor"),
         utc_offset=_zone(datetime_text),
     )
 
@@ -207,8 +209,7 @@ def _time_of_day(datetime_text: str) -> str:
 
 def _zone(datetime_text: str) -> str:
     """Offset from UTC of a DT value; empty where it has none."""
-    match = re.search(r"[+-]\d{4}$", datetime_text)
-    return match[0] if match else ""
+    return "".join(re.findall(r"[+-]\d{4}$", datetime_text))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from dataclasses import dataclass, fields, replace
 from pydicom.dataset import Dataset
 
 from pipeline.dicom.header.dicom_time import (
+    HALF_DAY_S,
     PetSlice,
+    parse_date_and_time,
     read_frame,
     read_slice,
 )
@@ -194,6 +196,7 @@ def _radionuclide(drug: Dataset) -> tuple[str, ...]:
 def merge_headers(headers: Sequence[SliceHeader]) -> PetHeader:
     """One header for a series; what differs from slice to slice is named in `differing`."""
     first = headers[0].series
+    made = _first_made([header.series for header in headers])
     differing = [
         name
         for name in (entry.name for entry in fields(PetHeader))
@@ -202,11 +205,26 @@ def merge_headers(headers: Sequence[SliceHeader]) -> PetHeader:
     return replace(
         first,
         slices=tuple(entry for header in headers for entry in header.slices),
-        series_time=_earliest([h.series.series_time for h in headers]),
+        series_date=made.series_date,
+        series_time=made.series_time,
         ge_scan_datetime=_earliest([h.series.ge_scan_datetime for h in headers]),
         siemens_decay_datetime=_earliest([h.series.siemens_decay_datetime for h in headers]),
         differing=tuple(dict.fromkeys((*first.differing, *differing))),
     )
+
+
+def _first_made(headers: Sequence[PetHeader]) -> PetHeader:
+    """The header of the earliest series date and time: beds of one scan may each have their own, past midnight, too."""
+    timed = [header for header in headers if header.series_time]
+    return min(timed, key=lambda header: (header.series_date, header.series_time), default=headers[0])
+
+
+def _within_one_scan(header: PetHeader, first: PetHeader) -> bool:
+    """Whether two series dates, which differ, lie less than half a day apart by their times."""
+    one, other = (parse_date_and_time(each.series_date, each.series_time) for each in (header, first))
+    if one is None or other is None or one.day is None or other.day is None:
+        return False
+    return abs(one.seconds_since(other)) < HALF_DAY_S
 
 
 def _agree(header: PetHeader, first: PetHeader, name: str) -> bool:
@@ -214,6 +232,8 @@ def _agree(header: PetHeader, first: PetHeader, name: str) -> bool:
     if name == "corrected_image":  # scatter and others may be named in one slice alone
         return not {"ATTN", "DECY"} & set(header.corrected_image).symmetric_difference(first.corrected_image)
     one, other = getattr(header, name), getattr(first, name)
+    if name == "series_date" and one != other:
+        return _within_one_scan(header, first)
     if name == "half_life_s" and one and other:  # rounded differently: 6586.2 and 6588 s of F-18
         return math.isclose(one, other, rel_tol=_ROUNDED_HALF_LIFE)
     return bool(one == other)

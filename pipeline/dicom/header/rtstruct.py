@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.dicom.header.contour_limits import ContourLimits
 from pipeline.dicom.header.contour_points import corners_of, points_of
 from pipeline.dicom.header.free_text import shown_name
-from pipeline.dicom.header.values import quiet_reading, text_of
+from pipeline.dicom.header.values import instance_of_plane, planes_named, quiet_reading, text_of
 from pipeline.errors import ContourError, PipelineError
 from pipeline.settings.base import FreeText
 from pipeline.tables.failures import raise_machine_failure
@@ -39,7 +39,7 @@ class Roi:
         frame_uid: (3006,0024) *Referenced Frame of Reference UID*, or empty.
         contours: Closed contours, each (n ≥ 3, 3) LPS mm.
         skipped: Contours left out because they enclose nothing, repeat another one or are of another image.
-        contour_sops: By contour, (0008,1155) of the images that it, or one that it repeats, refers to.
+        contour_planes: By contour, the instances or frames that it, or one that it repeats, refers to (`planes_named`).
         xor: Some contour's type is CLOSEDPLANAR_XOR: what overlaps cancels.
     """
 
@@ -49,8 +49,13 @@ class Roi:
     frame_uid: str
     contours: tuple[FloatArray, ...]
     skipped: dict[str, int] = field(default_factory=dict)
-    contour_sops: tuple[frozenset[str], ...] = ()
+    contour_planes: tuple[frozenset[str], ...] = ()
     xor: bool = False
+
+    @property
+    def contour_sops(self) -> tuple[frozenset[str], ...]:
+        """By contour, (0008,1155) of the images that it refers to."""
+        return tuple(frozenset(map(instance_of_plane, names)) for names in self.contour_planes)
 
     @property
     def sops(self) -> frozenset[str]:
@@ -63,7 +68,7 @@ class Roi:
         return replace(
             self,
             contours=tuple(self.contours[number] for number in kept),
-            contour_sops=tuple(self.contour_sops[number] for number in kept),
+            contour_planes=tuple(self.contour_planes[number] for number in kept),
             skipped={**self.skipped, why: len(numbers)} if numbers else self.skipped,
         )
 
@@ -232,14 +237,13 @@ def _references(dataset: Dataset) -> tuple[set[str], set[str], set[str]]:
         for study in frame.get("RTReferencedStudySequence") or ():
             for item in study.get("RTReferencedSeriesSequence") or ():
                 series.add(str(item.get("SeriesInstanceUID", "")))
-                sops |= _images_of(item)
+                sops |= {instance_of_plane(name) for name in _planes_of(item)}
     return series, frames, sops
 
 
-def _images_of(item: Dataset) -> set[str]:
-    """(0008,1155) in an item's (3006,0016) *Contour Image Sequence*."""
-    images = item.get("ContourImageSequence") or ()
-    return {str(image.get("ReferencedSOPInstanceUID", "")) for image in images} - {""}
+def _planes_of(item: Dataset) -> frozenset[str]:
+    """What an item's (3006,0016) *Contour Image Sequence* names."""
+    return planes_named(item.get("ContourImageSequence") or ())
 
 
 def _require_unique_number(
@@ -260,7 +264,7 @@ def _require_unique_number(
 
 def _roi(item: Dataset, drawn: Sequence[Dataset], label: str, where: str) -> Roi:
     points: list[FloatArray] = []
-    sops: dict[bytes, set[str]] = {}
+    named: dict[bytes, frozenset[str]] = {}
     skipped: Counter[str] = Counter()
     xor = False
     for contour in (drawn[0].get("ContourSequence") if drawn else None) or ():
@@ -272,11 +276,11 @@ def _roi(item: Dataset, drawn: Sequence[Dataset], label: str, where: str) -> Roi
         polygon = points_of(contour, where)
         if len(polygon) < 3:
             skipped["of fewer than 3 points"] += 1
-        elif (corners := corners_of(polygon)) in sops:
+        elif (corners := corners_of(polygon)) in named:
             skipped["repeated"] += 1  # XOR of a contour with itself would be nothing
-            sops[corners] |= _images_of(contour)
+            named[corners] |= _planes_of(contour)
         else:
-            sops[corners] = _images_of(contour)
+            named[corners] = _planes_of(contour)
             points.append(polygon)
     return Roi(
         str(item.get("ROIName", "")).strip(),
@@ -285,6 +289,6 @@ def _roi(item: Dataset, drawn: Sequence[Dataset], label: str, where: str) -> Roi
         str(item.get("ReferencedFrameOfReferenceUID", "") or ""),
         tuple(points),
         dict(skipped),
-        tuple(frozenset(named) for named in sops.values()),
+        tuple(named.values()),
         xor,
     )

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from pydicom.tag import BaseTag, Tag
 from pipeline.tables.failures import raise_machine_failure
 
 _PADDING = " \0\n\r\t"
+_FRAME = "#"  # no UID holds it
 # Representations whose bytes are the text, several values parted by a backslash (PS3.5 6.2).
 _PLAIN = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "SH", "TM", "UI"})
 _pydicom_log = logging.getLogger("pydicom")
@@ -159,6 +160,26 @@ def items_of(dataset: Dataset, tag: int | str) -> list[Dataset]:
     except Exception as error:  # a sequence, too, is decoded on access
         raise_machine_failure(error)
         return []
+
+
+def plane_name(uid: str, frame: int) -> str:
+    """What a frame of a multi-frame object is called among the planes of images: its instance and its number from 1."""
+    return f"{uid}{_FRAME}{frame}"
+
+
+def instance_of_plane(name: str) -> str:
+    """(0008,1155) of the instance that a plane is of."""
+    return name.partition(_FRAME)[0]
+
+
+def planes_named(items: Iterable[Dataset]) -> frozenset[str]:
+    """The planes that references to images name: instances, (0008,1155), or frames of theirs, (0008,1160)."""
+    names = set()
+    for item in items:
+        uid = text_of(item, "ReferencedSOPInstanceUID").strip()
+        frames = [int(n) for n in numbers_of(item, "ReferencedFrameNumber")]
+        names.update([plane_name(uid, n) for n in frames] or [uid] if uid else [])
+    return frozenset(names)
 
 
 def private_value(dataset: Dataset, group: int, element: int, creator: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.dicom.header.dicom_time import HALF_DAY_S, PetTimes
+from pipeline.dicom.header.dicom_time import HALF_DAY_S, DicomTime, PetTimes
 from pipeline.dicom.header.pet_header import SuvAudit
 from pipeline.dicom.header.readable import duration, percent_of_suv
 from pipeline.dicom.pet.decay_timing import ReferenceTime
@@ -12,7 +12,8 @@ from pipeline.dicom.pet.time_evidence import SecondOpinion, contradicts, second_
 from pipeline.errors import SuvError
 from pipeline.settings.dicom import SuvSettings
 
-_ACQUIRED = "(0008,0032) Acquisition Time"
+_ACQUIRED, _SERIES = "(0008,0032) Acquisition Time", "(0008,0031) Series Time"
+_SAME_MINUTE_S = 60.0
 
 
 def agreed_reference(
@@ -21,8 +22,8 @@ def agreed_reference(
     """The reference time, unless the frames contradict it by more than the settings bear.
 
     Any element of the frames outvotes it, whatever it was taken from: a scanner's private time may be the
-    wrong one as well. Without a frame's word, a private time is outvoted by series and acquisition times
-    that both lie elsewhere.
+    wrong one as well. Without a frame's word, a time that is called the decay correction's or the scan's is outvoted
+    by series and acquisition times that both lie elsewhere.
 
     Raises:
         SuvError: They do, and `suv.reference_time` does not say whom to believe; beds that were corrected each
@@ -48,17 +49,45 @@ def agreed_reference(
 def _against_a_named_time(
     times: PetTimes, reference: ReferenceTime, half_life_s: float, limit: float
 ) -> list[SecondOpinion]:
-    """Series and first acquisition, where both are far from a scanner's private time.
+    """First acquisition and series time, where both are far from a time called the decay correction's or the scan's.
 
-    (0018,9701) is the standard's own element, and may be the injection's time.
+    Images are corrected to the start of acquisition (PS3.3 C.8.9.1.1.5, `START`), which a series time before it may
+    tell better than a series cut to later beds. (0018,9701) may be the injection's time, too.
     """
-    private = reference.source == "decay_correction" and "private" in reference.element
-    if not private or times.first_acquisition is None or times.series is None:
+    acquired, named = times.first_acquisition, reference.time
+    if reference.source != "decay_correction":
         return []
-    seconds = [time.seconds_since(reference.time) for time in (times.first_acquisition, times.series)]
-    if not all(contradicts(each, half_life_s, limit) and abs(each) < HALF_DAY_S for each in seconds):
+    if "(0018,9701)" in reference.element and _is_the_injections(times, named):
         return []
-    return [SecondOpinion(_ACQUIRED, seconds[0], seconds[0], seconds[0])]
+    witnesses = [] if acquired is None else [(_ACQUIRED, acquired.seconds_since(named))]
+    if times.series is not None and (
+        acquired is None or -HALF_DAY_S < times.series.seconds_since(acquired) <= 0
+    ):
+        witnesses.append((_SERIES, times.series.seconds_since(named)))
+    if not _comparable(named, acquired or times.series):
+        return []
+    against = [
+        SecondOpinion(element, seconds, seconds, seconds)
+        for element, seconds in witnesses
+        if contradicts(seconds, half_life_s, limit) and abs(seconds) < HALF_DAY_S
+    ]
+    return against if len(against) == len(witnesses) else []
+
+
+def _is_the_injections(times: PetTimes, named: DicomTime) -> bool:
+    injection = times.injection
+    if injection is None and times.injection_clock_s is not None:
+        injection = DicomTime(named.day, times.injection_clock_s)
+    return (
+        injection is not None
+        and _comparable(named, injection)
+        and abs(named.seconds_since(injection)) <= _SAME_MINUTE_S
+    )
+
+
+def _comparable(named: DicomTime, other: DicomTime | None) -> bool:
+    """Whether two times are on one clock: both or neither with an offset from UTC."""
+    return other is None or (named.offset_min is None) == (other.offset_min is None)
 
 
 def _believed(reference: ReferenceTime, opinion: SecondOpinion) -> ReferenceTime:

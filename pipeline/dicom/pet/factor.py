@@ -251,7 +251,7 @@ def _decay_fields(header: PetHeader) -> DecayFields:
 def _decay_of_series(times: PetTimes, half_life_s: float, settings: SuvSettings) -> Decay:
     """Decay from injection to the time that all slices were corrected to."""
     reference = agreed_reference(times, reference_time(times, half_life_s), half_life_s, settings)
-    injection = injection_time(times, reference.time, settings, half_life_s)
+    injection = injection_time(times, reference.time, settings, half_life_s, reference.element)
     seconds = reference.time.seconds_since(injection.time)
     step = f"decay correction START: dose decayed over {seconds:.6f} s, half-life {half_life_s:g} s"
     odd = SuvAudit(flags=reference_flags(times, reference, half_life_s))

@@ -12,6 +12,7 @@ from pipeline.settings.dicom import SuvSettings
 # A nuclide with a half-life from here on (Cu-64, Y-86, Br-76, Zr-89, I-124) leaves a measurable dose a day
 # later, and is scanned then.
 _SCANNED_DAYS_LATER_S = 6 * 3600.0
+_SCAN = "the scan's reference time"
 # Two clock readings of one injection: rounding below, a contradiction above.
 _ROUNDED_S, _SAME_MINUTE_S = 0.5, 60.0
 
@@ -38,7 +39,11 @@ class UptakeTime:
 
 
 def injection_time(
-    times: PetTimes, scan: DicomTime, settings: SuvSettings, half_life_s: float | None = None
+    times: PetTimes,
+    scan: DicomTime,
+    settings: SuvSettings,
+    half_life_s: float | None = None,
+    scan_element: str = "(0008,0032) Acquisition Time",
 ) -> InjectionTime:
     """The time of injection, at most `max_uptake_minutes` before the scan.
 
@@ -47,16 +52,27 @@ def injection_time(
         scan: The scan's reference time.
         settings: The longest uptake time, and what is done where dates contradict each other.
         half_life_s: half-life of the radionuclide (s); from 6 h on, a time of day without its date is not enough.
+        scan_element: The element that the scan's time was read from, for messages.
 
     Raises:
         SuvError: Missing, contradictory, after the scan, or too long before it.
     """
+    try:
+        return _injection_time(times, scan, settings, half_life_s)
+    except SuvError as error:
+        error.where = error.where.replace(_SCAN, f"{scan_element} of the scan")
+        raise
+
+
+def _injection_time(
+    times: PetTimes, scan: DicomTime, settings: SuvSettings, half_life_s: float | None
+) -> InjectionTime:
     dated, clock_s = times.injection, times.injection_clock_s
     written_s = dated.seconds if dated is not None else clock_s
     if written_s == 0 and scan.seconds == 0:
         raise SuvError(
             "the times of injection and scan were blanked",
-            where="(0018,1072) or (0018,1078) of the injection; the scan's reference time",
+            where=f"(0018,1072) or (0018,1078) of the injection; {_SCAN}",
             expected="times of day",
             got="000000 in both",
             action="export the series again with its times, which SUV needs",
@@ -188,7 +204,7 @@ def _implausible_uptake(
     order = "after the scan" if minutes < 0 else "too long before the scan"
     return SuvError(
         f"the injection lies {order}",
-        where="(0018,1078) or (0018,1072) of the injection; the scan's reference time",
+        where=f"(0018,1078) or (0018,1072) of the injection; {_SCAN}",
         expected=f"0 to {settings.max_uptake_minutes:g} min from injection to scan",
         got=f"{minutes:.1f} min: injection {injection.text()}, scan {scan.text()}",
         action=action,

@@ -98,6 +98,15 @@ def _named_flags(times: PetTimes, reference: ReferenceTime, half_life_s: float, 
     late_s = 0.0 if acquired is None else reference.time.seconds_since(acquired)
     if late_s > _LATE_REFERENCE_S or (not seconded and contradicts(max(0.0, late_s), half_life_s)):
         flags = (f"{reference.element} is {duration(late_s)} after the first acquisition",)
+    if (
+        times.series is None
+        and not seconded
+        and contradicts(-late_s, half_life_s, UNSUPPORTED_PERCENT)
+        and late_s < 0
+    ):
+        flags = (
+            f"the first acquisition is {duration(late_s)} after {reference.element}; nothing confirms it",
+        )
     series_s = 0.0 if times.series is None else times.series.seconds_since(reference.time)
     if not seconded and contradicts(series_s, half_life_s) and abs(series_s) < DAY_S / 2:
         order = "after" if series_s > 0 else "before"

@@ -79,8 +79,8 @@ class Index:
         sop_uids: By series UID, (0008,0018) of the instances in `files`.
         left_out_uids: (0008,0018) of instances that are in no series' `files`: other acquisitions or frames of a
             series of which one is used.
-        depths_mm: By series UID, where the instances in `files` lie along the normal of the first, (0020,0032); only of
-            series with one plane a file.
+        depths_mm: By series UID, where the planes of each instance in `files` lie along the normal of the first,
+            (0020,0032); only of series with geometry.
     """
 
     patient_id: str
@@ -91,7 +91,7 @@ class Index:
     pet_to_ct: PetToCt = "same_frame"
     sop_uids: dict[str, tuple[str, ...]] = field(default_factory=dict)
     left_out_uids: tuple[str, ...] = ()
-    depths_mm: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    depths_mm: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
 
     def unused_sop_uids(self) -> frozenset[str]:
         """(0008,0018) of all instances that the chosen PET and CT do not hold."""
@@ -173,7 +173,7 @@ def read_index(folder: Path) -> Index:
             pet_to_ct=content["pet_to_ct"],
             sop_uids={uid: tuple(uids) for uid, uids in content["sop_uids"].items()},
             left_out_uids=tuple(content["left_out_uids"]),
-            depths_mm={uid: tuple(depths) for uid, depths in content["depths_mm"].items()},
+            depths_mm={uid: tuple(map(tuple, depths)) for uid, depths in content["depths_mm"].items()},
         )
 
 

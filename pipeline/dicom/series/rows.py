@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def _verdict(
     if role in ("rtstruct", "seg"):
         return _contour_verdict(series, picked)
     if picked.get(role) is series:
-        note = f"; {series.note}" if series.note else ""
+        note = "".join(f"; {text}" for text in (series.note, series.left_out) if text)
         return True, f"{NAMES[role]} with {series.slices} slices, first by the rules of choice{note}"
     if examination is not None and series.uid not in examination.uids:
         other = "date" if series.study in examination.studies else "study"
@@ -100,10 +101,14 @@ def _contour_verdict(series: Series, picked: Mapping[str, Series]) -> tuple[bool
     return False, "belongs neither to the chosen images nor to their frame of reference"
 
 
-def depths_by_series(series: Sequence[Series]) -> dict[str, tuple[float, ...]]:
-    """By UID, where the instances lie along the normal of the first, mm; only of series with one plane a file."""
-    single = [s for s in series if s.has_geometry() and all(len(i.planes) == 1 for i in s.instances)]
-    return {s.uid: tuple(float(d) for d in depths_of([i.planes[0] for i in s.instances])) for s in single}
+def depths_by_series(series: Sequence[Series]) -> dict[str, tuple[tuple[float, ...], ...]]:
+    """By UID, where the planes of each instance lie along the normal of the first, mm; only of series with geometry."""
+    return {s.uid: _depths(s) for s in series if s.has_geometry()}
+
+
+def _depths(series: Series) -> tuple[tuple[float, ...], ...]:
+    depths = iter(depths_of([plane for instance in series.instances for plane in instance.planes]).tolist())
+    return tuple(tuple(islice(depths, len(instance.planes))) for instance in series.instances)
 
 
 def _geometry(series: Series) -> SeriesGeometry:

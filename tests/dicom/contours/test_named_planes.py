@@ -23,22 +23,27 @@ SLICES = tuple(f"8.{number}" for number in range(10))
 """Instances of the CT, 3 mm apart from z = 100 mm on; the lesion is drawn on numbers 3, 4 and 5."""
 
 
-def drawn(tmp_path, named, shift=0.0):
-    """A patient whose contours, moved along z, name instances by number."""
+def drawn(tmp_path, named, shift=0.0, frames=False):
+    """A patient whose contours, moved along z, name instances, or frames of one instance, by number."""
     contours = [points + np.array([0.0, 0.0, shift]) for points in LESION]
     path = rtstruct(tmp_path / "a.dcm", [RoiSpec("GTV", contours, sop="8.0")])
     dataset = dcmread(path)
     for item, numbers in zip(dataset.ROIContourSequence[0].ContourSequence, named, strict=True):
         item.ContourImageSequence = [Dataset() for _ in numbers]
         for image, number in zip(item.ContourImageSequence, numbers, strict=True):
-            image.ReferencedSOPInstanceUID = SLICES[number]
+            image.ReferencedSOPInstanceUID = "8.8" if frames else SLICES[number]
+            if frames:
+                image.ReferencedFrameNumber = str(number + 1)
     dataset.save_as(path)
     sources = patient(tmp_path, [path])
     index = read_index(sources.index)
     geometry = SeriesGeometry((10, 40, 40), (3.0, 1.0, 1.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
     rows = tuple(replace(row, geometry=geometry) if row.role == "ct" else row for row in index.series)
-    depths = {CT: tuple(100.0 + 3.0 * number for number in range(10))}
-    write_index(sources.index, replace(index, series=rows, sop_uids={CT: SLICES}, depths_mm=depths))
+    depths = tuple((100.0 + 3.0 * number,) for number in range(10))
+    uids = SLICES
+    if frames:  # the same slices as frames of one instance
+        uids, depths = ("8.8",), (tuple(z for (z,) in depths),)
+    write_index(sources.index, replace(index, series=rows, sop_uids={CT: uids}, depths_mm={CT: depths}))
     write_status(sources.index, Status("ok", "index"))
     return sources
 
@@ -71,6 +76,21 @@ def test_contours_on_or_between_the_slices_that_they_name_are_used(tmp_path, nam
 def test_contours_of_other_planes_than_their_images_are_refused(tmp_path, named, shift, apart):
     message = refused(tmp_path, drawn(tmp_path, named, shift), apart)
     assert "'GTV' lies on other planes" in message and "(3006,0016)" in message
+
+
+def test_contours_are_held_against_the_frames_of_a_multi_frame_image(tmp_path):
+    report = run(drawn(tmp_path / "on", [[3], [4], [5]], frames=True), tmp_path / "out")
+    assert report["masks"]["ct"]["voxels"] == 300 and not report["warnings"]
+    message = refused(tmp_path, drawn(tmp_path / "off", [[4], [5], [6]], frames=True), "3 of 3, -3 mm")
+    assert "'GTV' lies on other planes" in message
+    # Without (0008,1160) all frames are named, and nothing can be compared.
+    whole = drawn(tmp_path / "whole", [[4], [5], [6]], frames=True)
+    path = tmp_path / "whole/a.dcm"
+    dataset = dcmread(path)
+    for item in dataset.ROIContourSequence[0].ContourSequence:
+        del item.ContourImageSequence[0].ReferencedFrameNumber
+    dataset.save_as(path)
+    assert run(whole, tmp_path / "out")["masks"]["ct"]["voxels"] == 300
 
 
 @pytest.mark.parametrize(

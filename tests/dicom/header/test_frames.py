@@ -244,6 +244,19 @@ def test_decay_corrected_to_an_unknown_moment_is_refused(tmp_path):
         run(folder, tmp_path)
 
 
+def test_decay_factors_of_frames_contradict_a_wrong_decay_correction_time(tmp_path):
+    """PS3.3 C.8.22.5.5: frames may carry (0054,1321); 9:30 would make SUV 27 % too low."""
+    folder = pair(tmp_path / "in")
+    ds = pydicom.dcmread(folder / "pet.dcm")
+    ds.DecayCorrectionDateTime = "20200310093000"
+    for number, group in zip(ORDER, ds.PerFrameFunctionalGroupsSequence, strict=True):
+        factor = 2 ** ((60 * number + 59.9) / 6586.2)
+        group.PETFrameCorrectionFactorsSequence = [item(DecayFactor=round(factor, 6))]
+    save(ds, folder / "pet.dcm")
+    with pytest.raises(SuvError, match=r"0018,9701.*0054,1321.*30 min later"):
+        run(folder, tmp_path)
+
+
 def test_moments_in_utc_count_in_utc(tmp_path):
     folder = pair(tmp_path / "in")
     ds = pydicom.dcmread(folder / "pet.dcm")

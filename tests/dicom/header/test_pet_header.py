@@ -203,6 +203,23 @@ def test_series_time_may_differ_and_the_earliest_counts():
     )
 
 
+def test_beds_past_midnight_may_each_have_their_own_series_date():
+    # Injected at 22:30, scanned from 23:58: 70000 / 350e6 * 2 ** (5280 / 6586.2).
+    def bed(date, time):
+        def edit(ds):
+            ds.SeriesDate = ds.AcquisitionDate = date
+            ds.SeriesTime = ds.AcquisitionTime = time
+            ds.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartTime = "223000"
+
+        return stored(edit)
+
+    evening, night = bed("20200310", "235800"), bed("20200311", "000100")
+    for order in ((evening, night), (night, evening)):
+        assert factor_of(*order) == pytest.approx(0.0002 * 2 ** (5280 / 6586.2), rel=1e-9)
+    with pytest.raises(SuvError, match="series_date"):
+        factor_of(evening, bed("20200312", "000100"))
+
+
 @pytest.mark.parametrize(
     ("keyword", "words"),
     [("PatientWeight", "weight"), ("Units", "units"), ("DecayCorrection", "decay correction")],

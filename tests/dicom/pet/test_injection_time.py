@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.dicom.header.dicom_time import PetSlice
 from pipeline.errors import SuvError
-from tests.dicom.pet.suv_cases import audit_of, clock, factors_of
+from tests.dicom.pet.suv_cases import audit_of, clock, factors_of, frames, slices
 
 
 def nuclide(name, half_life_s):
@@ -239,6 +239,31 @@ def test_refused(header, settings, words):
 def test_an_injection_on_the_day_before_is_assumed_and_said():
     audit = audit_of(**clock("20200310", "003000"), injection_time="233000")
     assert any("day before" in assumption for assumption in audit.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("header", "element"),
+    [
+        ({"series_time": "000000", "slices": slices("000000")}, r"\(0008,0031\) Series Time of the scan"),
+        (
+            {"series_time": "120000", "slices": slices("000000")},
+            r"\(0008,0032\) Acquisition Time of the scan",
+        ),
+        ({"ge_scan_datetime": "20200310000000", "slices": slices("000000")}, r"GE private \(0009,xx0D\)"),
+        (
+            {
+                "decay_correction": "NONE",
+                "corrected_image": ("ATTN",),
+                "slices": frames(("000000", None, 12e4)),
+            },
+            "0032",
+        ),
+    ],
+    ids=["series", "acquisition", "private", "not corrected"],
+)
+def test_a_scan_before_its_injection_is_named_by_the_element_of_its_time(header, element):
+    with pytest.raises(SuvError, match=f"lies after the scan.*{element}"):
+        factors_of(header, {})
 
 
 def test_times_of_day_that_were_all_blanked_are_no_evidence():

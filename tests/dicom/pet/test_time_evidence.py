@@ -232,6 +232,27 @@ REFUSED = {
         {"siemens_decay_datetime": "20200310090500", "slices": frames(("100000",))},
         "55 min later",
     ),
+    # (0018,9701) 40 min after acquisition and series: 2 ** (2400 / 6586.2) = +28.7 % of SUV.
+    "decay correction time after all acquisitions": (
+        {"decay_datetime": "20200310104000"},
+        r"\(0018,9701\).*\(0008,0032\).*40 min earlier by the frames, -22.3 % of SUV",
+    ),
+    "decay correction time half an hour before them": (
+        {"decay_datetime": "20200310093000"},
+        "30 min later",
+    ),
+    "the same, the series time being the reconstruction's": (
+        {"decay_datetime": "20200310093000", "series_time": "120000"},
+        "30 min later",
+    ),
+    "decay correction and series time are the reconstruction's": (
+        {"decay_datetime": "20200310120000", "series_time": "120000"},
+        "120 min earlier",
+    ),
+    "Siemens private time an hour before the acquisition, no series time": (
+        {"siemens_decay_datetime": "20200310090500", "series_time": "", "slices": frames(("100000",))},
+        "55 min later",
+    ),
 }
 
 
@@ -242,6 +263,36 @@ def test_any_evidence_against_the_time_is_refused_above_the_limit_and_a_setting_
         result_of(**header)
     for choice in ("header", "frames"):
         assert result_of({"reference_time": choice}, **header).audit.flags or choice == "frames"
+
+
+# The dose decays to the decay correction's time in all of them: 70000 / 350e6 * 2 ** (seconds / 6586.2).
+SUPPORTED = {
+    "by the series time: a series of later beds": (
+        {"decay_datetime": "20200310100000", "slices": frames(("102500",))},
+        3600,
+    ),
+    "by the acquisition, the series time being the reconstruction's": (
+        {"decay_datetime": "20200310100000", "series_time": "120000"},
+        3600,
+    ),
+    "by the injection": ({"decay_datetime": "20200310090000"}, 0),
+    # A late frame of a dynamic scan, corrected to the scan's start at 9:10.
+    "by the decay factors": (
+        {"decay_datetime": "20200310091000", "slices": frames(("100000", None, 120e3, decayed(3059.94)))},
+        600,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_a_decay_correction_time_that_one_other_element_supports_is_used(name):
+    header, seconds = SUPPORTED[name]
+    assert result_of(**header).factors == (pytest.approx(0.0002 * 2 ** (seconds / HALF_LIFE), rel=1e-9),)
+
+
+def test_a_blanked_decay_correction_time_is_refused_by_its_name():
+    with pytest.raises(SuvError, match=r"\(0018,9701\).*\(0008,0032\).*600 min later"):
+        result_of(decay_datetime="19000101000000")
 
 
 def test_the_frames_that_a_setting_chooses_give_their_time():
