@@ -31,6 +31,7 @@ rule train_fold:
             mode="json"
         ),
         horizons_days=settings.evaluation.predicted_days,
+        importance_permutations=settings.evaluation.importance_permutations,
         seed=settings.study.seed,
         threads=settings.threads.train_fold,
         work=lambda wildcards: paths.checkpoints(wildcards.model, wildcards.fold),

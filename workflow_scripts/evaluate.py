@@ -18,6 +18,7 @@ with job(snakemake):
             snakemake.params.permutations,
             snakemake.params.subsets,
             snakemake.params.validations,
+            snakemake.params.permuted,
         ),
         EvaluationSettings.model_validate(snakemake.params.settings),
         snakemake.params.seed,

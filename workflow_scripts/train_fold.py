@@ -21,5 +21,6 @@ with job(snakemake):
         threads=snakemake.params.threads,
         work=Path(snakemake.params.work),
         initial=weights_file(snakemake.input.initial),
+        importance_permutations=snakemake.params.importance_permutations,
     )
     train_fold(fold, Path(snakemake.output[0]))
