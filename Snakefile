@@ -61,8 +61,15 @@ rule preprocess:
         paths.crops(),
 
 
+# Snakemake records values without the names of their parameters.
+for each in workflow.rules:
+    if each.script:
+        each.set_params(by_name=by_name(each.params.items()))
+
+
 onstart:
     record_absent(paths)
+    plan_jobs_elsewhere()
     announce(start_lines(paths))
 
 

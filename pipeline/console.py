@@ -10,8 +10,9 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
+from pipeline.as_planned import PLANNED_JOBS, ScriptJob, as_planned
 from pipeline.attempts import marked_attempt
 from pipeline.errors import PipelineError
 from pipeline.provenance import set_job
@@ -34,7 +35,7 @@ def configure_logging(level: int = logging.INFO) -> None:
 
 
 @contextlib.contextmanager
-def job(log: str | Path, parameters: Iterable[tuple[str, Any]] = ()) -> Iterator[None]:
+def job(snakemake: ScriptJob) -> Iterator[None]:
     """Run a rule's script: output to its log, errors of ours as one line.
 
     Standard output and error are redirected at descriptor level, because compiled
@@ -43,14 +44,14 @@ def job(log: str | Path, parameters: Iterable[tuple[str, Any]] = ()) -> Iterator
     the log, and gives 1.
 
     Args:
-        log: The rule's log.
-        parameters: Names and values of the rule's parameters, of which the manifests of its
-            results hold a digest.
+        snakemake: What Snakemake gives to a script. The manifests of its results hold a digest of the
+            rule's parameters, and it ends with an error where what decides it is not as planned
+            (:mod:`pipeline.as_planned`).
     """
     global _terminal
     end_with_parent()
-    set_job(parameters)
-    path = Path(log)
+    set_job(snakemake.params.items())
+    path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -59,8 +60,9 @@ def job(log: str | Path, parameters: Iterable[tuple[str, Any]] = ()) -> Iterator
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
     configure_logging()
+    policy, planned_jobs = (os.environ.get(name, "") for name in (ON_BAD_PATIENT, PLANNED_JOBS))
     try:
-        with marked_attempt(path):
+        with marked_attempt(path), as_planned(snakemake, policy, planned_jobs):
             yield
     except PipelineError as error:
         logging.getLogger("pipeline").error("%s", error)

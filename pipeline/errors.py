@@ -76,6 +76,10 @@ class ClusterError(PipelineError):
     lists_problems = True
 
 
+class NotAsPlannedError(PipelineError):
+    """Code, settings, table or named files are no longer those that a job was planned with."""
+
+
 class TableError(PipelineError):
     """A table breaks its contract."""
 

@@ -15,7 +15,7 @@ from pipeline.module_facts import FactsFile, ModuleFacts
 
 OUTSIDE = "outside a rule of the workflow"
 # Parameters of jobs that say where files lie, not how results are made.
-_PLACES = frozenset({"folder", "files", "frozen", "results", "work"})
+_PLACES = frozenset({"absent", "by_name", "files", "folder", "frozen", "images", "results", "work"})
 _job = OUTSIDE
 PACKAGE = "pipeline"
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,9 +52,9 @@ def forget_code() -> None:
 
 
 def modules_behind(*modules: str) -> set[str]:
-    """The given modules and all that they import inside this package, directly or not."""
+    """The given modules, the packages they lie in, and all that these import inside this package."""
     behind: set[str] = set()
-    waiting = list(modules)
+    waiting = [*modules, *(package for name in modules for package in _named(name) if package not in modules)]
     while waiting:
         name = waiting.pop()
         if name not in behind:
@@ -110,15 +110,16 @@ def _imports(name: str) -> tuple[str, ...]:
     """Modules of this package that a module imports, with the packages they lie in."""
     imported: set[str] = set()
     for target in _facts(name).targets:
-        parts = target.split(".")
-        if parts[0] != PACKAGE:
-            continue
-        for length in range(2, len(parts) + 1):
-            candidate = ".".join(parts[:length])
-            if module_path(candidate) is not None:
-                imported.add(candidate)
+        imported.update(_named(target))
     imported.discard(name)
     return tuple(sorted(imported))
+
+
+def _named(target: str) -> list[str]:
+    """Modules of this package among a dotted name and the packages before it, but for the package itself."""
+    parts = target.split(".")
+    names = [".".join(parts[:length]) for length in range(2, len(parts) + 1)]
+    return [name for name in names if parts[0] == PACKAGE and module_path(name) is not None]
 
 
 def file_sha256(path: Path) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
+from pipeline.as_planned import on_worker, running_code
 from pipeline.console import progress
 from pipeline.errors import MachineError
 
@@ -107,7 +109,9 @@ def _on_cluster(function: Callable[[T], R], items: Sequence[T], title: str) -> l
             action="start it, with workers that can import this checkout, or set resources.cluster: local",
         ) from None
     with client, client.as_current():
-        futures = client.map(function, items, pure=False, retries=_RETRIES)
+        futures = client.map(
+            partial(on_worker, running_code(), function), items, pure=False, retries=_RETRIES
+        )
         for _ in progress(as_completed(futures), title=title, total=len(items)):
             pass
         try:

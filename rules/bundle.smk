@@ -27,7 +27,7 @@ rule bundle:
         **stage_resources(4000, 30),
     params:
         **depends.on("bundle"),
-        files=named_files_digests(paths.feature_set() if study.uses_radiomics else []),
+        files=named_files(paths.feature_set() if study.uses_radiomics else []),
         model=BUNDLED,
         members=MEMBERS,
         folds=settings.plan.runs,

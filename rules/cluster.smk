@@ -95,6 +95,24 @@ def check_cluster(command):
         refuse(ClusterError("\n".join(problems)))
 
 
+def plan_jobs_elsewhere():
+    """Have jobs that read settings and table anew, where they start, compare them with what this run planned."""
+    if workflow.non_local_exec:
+        jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.script]
+        file = write_planned_jobs(
+            Path(".snakemake/planned_jobs"), jobs, settings.study.on_bad_patient
+        )
+        os.environ[PLANNED_JOBS] = str(file)
+
+
+if workflow.is_main_process:
+    os.environ[PLANNED_JOBS] = ""
+
+
+envvars:
+    PLANNED_JOBS,
+
+
 COMMAND = command_line()
 if COMMAND is not None and COMMAND.executor == "slurm":
     check_cluster(COMMAND)

@@ -9,11 +9,11 @@ STARTED = time.time()
 sys.path.insert(0, str(ROOT))
 from snakemake.persistence.file import FilePersistence
 
+from pipeline.as_planned import PLANNED_JOBS, named_files, write_planned_jobs
 from pipeline.check.beforehand import require_possible
 from pipeline.console import ON_BAD_PATIENT, accelerators, prepare_environment
 from pipeline.errors import PipelineError
 from pipeline.spread import CLUSTER
-from pipeline.tables.files import named_files_digests
 from pipeline.workflow.announcements import (
     announce,
     end_lines,
@@ -21,7 +21,7 @@ from pipeline.workflow.announcements import (
     refuse,
     start_lines,
 )
-from pipeline.workflow.dependencies import Dependencies
+from pipeline.workflow.dependencies import Dependencies, by_name
 from pipeline.workflow.guards import (
     machine_failures_told,
     record_absent,

@@ -17,7 +17,8 @@ rule contours:
         **stage_resources(4000, 30),
     params:
         **depends.on("contours"),
-        files=lambda wildcards: named_files_digests(paths.masks_of(wildcards.patient)),
+        files=lambda wildcards: named_files(paths.masks_of(wildcards.patient)),
+        images=lambda wildcards: paths.files_of(wildcards.patient),
         folder=lambda wildcards: paths.image_folder(wildcards.patient),
         roi=lambda wildcards: cohort[wildcards.patient].roi,
     message:

@@ -17,7 +17,7 @@ if settings.cohort.source == "nifti":
         params:
             **depends.on("convert_nifti"),
             folder=lambda wildcards: paths.image_folder(wildcards.patient),
-            files=lambda wildcards: paths.files_of(wildcards.patient),
+            images=lambda wildcards: paths.files_of(wildcards.patient),
             absent=paths.absent,
         message:
             "Convert {wildcards.patient}: NIfTI files to volumes"
@@ -42,6 +42,8 @@ else:
             **stage_resources(4000, 30),
         params:
             **depends.on("convert"),
+            folder=lambda wildcards: paths.image_folder(wildcards.patient),
+            images=lambda wildcards: paths.files_of(wildcards.patient),
         message:
             "Convert {wildcards.patient}: slices to volumes"
         script:

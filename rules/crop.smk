@@ -21,7 +21,7 @@ if study.from_scanner:
             **stage_resources(4000, 30),
         params:
             **depends.on("crop"),
-            files=named_files_digests(paths.boxes()),
+            files=named_files(paths.boxes()),
             mask_from=settings.contours.crop_mask,
         message:
             "Crop {wildcards.patient}: one interpolation onto the study's grid"
@@ -48,10 +48,8 @@ elif settings.cohort.source == "slices":
         params:
             **depends.on("ingest"),
             folder=lambda wildcards: paths.image_folder(wildcards.patient),
-            files=lambda wildcards: [
-                paths.files_of(wildcards.patient),
-                *named_files_digests(paths.slice_mask(wildcards.patient)),
-            ],
+            images=lambda wildcards: paths.files_of(wildcards.patient),
+            files=lambda wildcards: named_files(paths.slice_mask(wildcards.patient)),
             absent=paths.absent,
             shape=settings.crop.shape,
             spacing_mm=settings.crop.spacing_mm,

@@ -43,6 +43,7 @@ use rule train_fold as train_cross with:
             **settings.training_of(wildcards.model).model_dump(mode="json"),
             "outputs": ("deep_features",),
         },
+        importance_permutations=0,
         work=lambda wildcards: paths.checkpoints(
             wildcards.model, f"cross{wildcards.fold}"
         ),

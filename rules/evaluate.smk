@@ -5,6 +5,7 @@ rule evaluate:
         permutations=[paths.refits("permutations", name) for name in study.classical],
         validations=[paths.refits("validation", name) for name in study.classical],
         boxes=paths.folds(*study.detectors),
+        permuted=paths.folds(*study.permuted),
         cohort=paths.cohort,
         splits=paths.splits,
     output:
@@ -22,6 +23,7 @@ rule evaluate:
         **depends.on("evaluate"),
         names=list(study.ensembles),
         detectors={name: paths.folds(name) for name in study.detectors},
+        permuted={name: paths.folds(name) for name in study.permuted},
         subsets=study.subsets,
         permutations={
             name: paths.refits("permutations", name) for name in study.classical

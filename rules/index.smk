@@ -15,7 +15,7 @@ rule index:
     params:
         **depends.on("index"),
         folder=lambda wildcards: paths.image_folder(wildcards.patient),
-        files=lambda wildcards: paths.files_of(wildcards.patient),
+        images=lambda wildcards: paths.files_of(wildcards.patient),
         absent=paths.absent,
     message:
         "Index {wildcards.patient}: which series is the PET, which the CT"

@@ -16,7 +16,7 @@ rule radiomics_patient:
         **stage_resources(3000, 60),
     params:
         **depends.on("radiomics_patient"),
-        files=named_files_digests(paths.feature_set()),
+        files=named_files(paths.feature_set()),
         contour="manual",
     message:
         "Radiomics {wildcards.patient}: features inside the contour"
@@ -93,7 +93,7 @@ rule radiomics_predicted:
         **stage_resources(3000, 120),
     params:
         **depends.on("radiomics_predicted"),
-        files=named_files_digests(paths.feature_set()),
+        files=named_files(paths.feature_set()),
         results=lambda wildcards: paths.results,
     message:
         "Radiomics: contours of {wildcards.network}, patients that fold {wildcards.fold} was not trained on"
@@ -119,7 +119,7 @@ rule stability_patient:
         **stage_resources(3000, 120),
     params:
         **depends.on("stability_patient"),
-        files=named_files_digests(paths.feature_set()),
+        files=named_files(paths.feature_set()),
     message:
         "Stability {wildcards.patient}: features under perturbed contours"
     script:

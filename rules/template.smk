@@ -21,7 +21,7 @@ rule template:
         **stage_resources(4000, 30),
     params:
         **depends.on("template"),
-        files=named_files_digests(paths.named_template()),
+        files=named_files(paths.named_template()),
         seed=settings.study.seed,
         frozen=paths.frozen("template"),
     message:

@@ -23,7 +23,7 @@ rule train_fold:
         gpu=lambda wildcards: gpus(wildcards.model),
     params:
         **depends.on("train_fold"),
-        files=lambda wildcards: named_files_digests(
+        files=lambda wildcards: named_files(
             paths.initial_weights(wildcards.model, wildcards.fold)
         ),
         model=lambda wildcards: settings.models[wildcards.model].model_dump(mode="json"),
@@ -31,6 +31,7 @@ rule train_fold:
             mode="json"
         ),
         horizons_days=settings.evaluation.predicted_days,
+        importance_permutations=settings.evaluation.importance_permutations,
         seed=settings.study.seed,
         threads=settings.threads.train_fold,
         work=lambda wildcards: paths.checkpoints(wildcards.model, wildcards.fold),

@@ -4,7 +4,7 @@ from pipeline.console import job
 from pipeline.deploy.bundle import BundleJob, write_bundle
 from pipeline.settings.root import Settings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     bundle = BundleJob(
         results=Path(snakemake.params.results),
         model=snakemake.params.model,

@@ -5,7 +5,7 @@ from pipeline.crops.ingest import write_arrays
 from pipeline.phantoms.chest_slices import write_chest_slices
 from pipeline.settings.chest_phantom import ChestSliceSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     write_chest_slices(
         snakemake.params.patients,
         ChestSliceSettings.model_validate(snakemake.params.settings),

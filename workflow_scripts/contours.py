@@ -3,8 +3,9 @@ from pathlib import Path
 from pipeline.console import job, on_bad_patient
 from pipeline.dicom.contours.contours import ContourSources, contours_patient
 from pipeline.settings.dicom import ContourSettings
+from pipeline.tables.files import images_as_indexed
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake), images_as_indexed(Path(snakemake.params.folder), snakemake.params.images):
     sources = ContourSources(
         patient_id=snakemake.wildcards.patient,
         index=Path(snakemake.input.index) if snakemake.input.index else None,

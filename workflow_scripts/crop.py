@@ -4,7 +4,7 @@ from pipeline.console import job, on_bad_patient
 from pipeline.crops.crop import CropSources, crop_patient
 from pipeline.settings.geometry import CropSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     stages = {name: Path(snakemake.input[name]) for name in ("convert", "suv", "contours", "registration")}
     position = Path(snakemake.input.position) if snakemake.input.position else None
     sources = CropSources(patient_id=snakemake.wildcards.patient, position=position, **stages)

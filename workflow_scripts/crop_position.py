@@ -4,7 +4,7 @@ from pipeline.console import job
 from pipeline.crops.crop_position import AlignedContours, crop_position
 from pipeline.settings.geometry import CropSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     pairs = zip(snakemake.input.contours, snakemake.input.registrations, strict=True)
     crop_position(
         [AlignedContours(Path(contours), Path(registration)) for contours, registration in pairs],

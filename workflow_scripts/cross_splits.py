@@ -3,7 +3,7 @@ from pathlib import Path
 from pipeline.console import job
 from pipeline.planning.cross_splits import write_cross_splits
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     write_cross_splits(
         Path(snakemake.input.splits),
         Path(snakemake.input.cohort),

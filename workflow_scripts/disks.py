@@ -5,7 +5,7 @@ from pipeline.crops.ingest import write_arrays
 from pipeline.phantoms.disks import write_disks
 from pipeline.settings.phantom import DiskSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     write_disks(
         snakemake.params.patients,
         DiskSettings.model_validate(snakemake.params.settings),

@@ -3,7 +3,7 @@ from pathlib import Path
 from pipeline.console import job
 from pipeline.ensemble.ensemble import ensemble
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     members = {
         name: [Path(folder) for folder in snakemake.input.folds if Path(folder).parent.name == name]
         for name in snakemake.params.members

@@ -5,7 +5,7 @@ from pipeline.metrics.evaluate import evaluate
 from pipeline.metrics.evaluated_models import Sources
 from pipeline.settings.evaluation import EvaluationSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     evaluate(
         {
             name: Path(path)
@@ -18,6 +18,7 @@ with job(snakemake.log[0], snakemake.params.items()):
             snakemake.params.permutations,
             snakemake.params.subsets,
             snakemake.params.validations,
+            snakemake.params.permuted,
         ),
         EvaluationSettings.model_validate(snakemake.params.settings),
         snakemake.params.seed,

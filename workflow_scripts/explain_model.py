@@ -4,7 +4,7 @@ from pipeline.console import job
 from pipeline.explain.explain_model import ExplainJob, explain_model
 from pipeline.settings.explain import ExplainSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     explanation = ExplainJob(
         model=snakemake.wildcards.model,
         folds=tuple(Path(folder) for folder in snakemake.input.folds),

@@ -5,12 +5,13 @@ from pipeline.crops.ingest import SliceStore, ingest_patient
 from pipeline.settings.ingest import IngestSettings
 from pipeline.tables.files import PatientFiles
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     patient = PatientFiles(
         snakemake.wildcards.patient,
         Path(snakemake.params.folder),
         snakemake.params.roi,
         Path(snakemake.params.absent),
+        snakemake.params.images,
     )
     settings = IngestSettings.model_validate(snakemake.params.settings)
     grid = (tuple(snakemake.params.shape), tuple(snakemake.params.spacing_mm))

@@ -4,6 +4,6 @@ from pipeline.console import job
 from pipeline.phantoms.phantom import write_patient
 from pipeline.settings.phantom import PhantomSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     settings = PhantomSettings.model_validate(snakemake.params.settings)
     write_patient(snakemake.wildcards.patient, settings, Path(snakemake.output[0]))

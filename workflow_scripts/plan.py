@@ -4,7 +4,7 @@ from pipeline.console import job
 from pipeline.planning.plan import PlanJob, PlanPaths, make_plan, patients_from
 from pipeline.settings.plan import PlanSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     plan = PlanJob(
         patients=patients_from(snakemake.params.patients),
         problems=Path(snakemake.input.problems),

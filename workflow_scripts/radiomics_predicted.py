@@ -4,7 +4,7 @@ from pipeline.console import job, on_bad_patient
 from pipeline.radiomics.radiomics_predicted import FoldContours, radiomics_predicted
 from pipeline.settings.radiomics import RadiomicsSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     source = FoldContours(
         network=snakemake.wildcards.network,
         fold=int(snakemake.wildcards.fold),

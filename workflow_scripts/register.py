@@ -4,7 +4,7 @@ from pipeline.console import job, on_bad_patient
 from pipeline.registration.register import RegistrationSources, register_patient
 from pipeline.settings.geometry import RegistrationSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     sources = RegistrationSources(
         patient_id=snakemake.wildcards.patient,
         convert=Path(snakemake.input.convert),

@@ -5,7 +5,7 @@ from pipeline.report.job import ReportJob
 from pipeline.report.report import build_report
 from pipeline.settings.root import Settings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     study = ReportJob(
         results=Path(snakemake.params.results),
         settings=Settings.model_validate(snakemake.params.settings),

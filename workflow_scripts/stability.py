@@ -3,7 +3,7 @@ from pathlib import Path
 from pipeline.console import job
 from pipeline.metrics.stability import gather_stability
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     gather_stability(
         [Path(path) for path in snakemake.input.patients],
         snakemake.params.development,

@@ -5,7 +5,7 @@ from pipeline.radiomics.sources import sources_of
 from pipeline.radiomics.stability_patient import stability_patient
 from pipeline.settings.radiomics import RadiomicsSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     settings = {**snakemake.params.settings, "feature_set": snakemake.input.feature_set}
     stability_patient(
         sources_of(

@@ -7,7 +7,7 @@ from pipeline.survival.model_job import ModelJob
 from pipeline.survival.survival import fit_model
 from pipeline.training.tabular import learn_columns
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     model = read_model(snakemake.params.model)
     predicted = model.needs.contour == "predicted"
     deep = tuple(Path(folder, "deep_features.parquet") for folder in snakemake.input.deep)

@@ -4,7 +4,7 @@ from pipeline.console import job, on_bad_patient
 from pipeline.dicom.pet.suv import suv_patient
 from pipeline.settings.dicom import SuvSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     settings = SuvSettings.model_validate(snakemake.params.settings)
     suv_patient(
         Path(snakemake.input.convert),

@@ -4,7 +4,7 @@ from pipeline.console import job
 from pipeline.registration.template import choose_template
 from pipeline.settings.geometry import RegistrationSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     choose_template(
         [Path(folder) for folder in snakemake.input.candidates],
         Path(snakemake.output[0]),

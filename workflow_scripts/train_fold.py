@@ -7,7 +7,7 @@ from pipeline.training.context import FoldJob
 from pipeline.training.pretrained import weights_file
 from pipeline.training.train_fold import train_fold
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     fold = FoldJob(
         model=snakemake.wildcards.model,
         network=network_settings(snakemake.params.model),
@@ -21,5 +21,6 @@ with job(snakemake.log[0], snakemake.params.items()):
         threads=snakemake.params.threads,
         work=Path(snakemake.params.work),
         initial=weights_file(snakemake.input.initial),
+        importance_permutations=snakemake.params.importance_permutations,
     )
     train_fold(fold, Path(snakemake.output[0]))

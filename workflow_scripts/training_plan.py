@@ -5,7 +5,7 @@ from pipeline.planning.training_plan import ModelPlan, TrainingPlanJob, write_tr
 from pipeline.settings.plan import PlanSettings
 from pipeline.settings.training import TrainingSettings
 
-with job(snakemake.log[0], snakemake.params.items()):
+with job(snakemake):
     training_plan = TrainingPlanJob(
         splits=Path(snakemake.input.splits),
         cohort=Path(snakemake.input.cohort),

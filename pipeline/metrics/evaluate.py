@@ -25,13 +25,14 @@ from pipeline.metrics.evaluated_models import (
     survival_outcome,
 )
 from pipeline.metrics.hazard_ratio import hazard_ratio
+from pipeline.metrics.network_importance import network_importance_rows
 from pipeline.metrics.pairs import compare_pairs, uncompared_pairs
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.probability_tables import as_columns, probability_tables
 from pipeline.metrics.proportional_hazards import proportional_hazards
 from pipeline.metrics.recalibrated import COLUMNS as RECALIBRATED
 from pipeline.metrics.recalibrated import recalibrated_rows
-from pipeline.metrics.refitted import importance_rows, refitted_rows
+from pipeline.metrics.refitted import importance_rows, not_refitted_rows, refitted_rows
 from pipeline.metrics.risk_groups import (
     assign_groups,
     cross_validated_logrank,
@@ -128,7 +129,7 @@ def evaluate(
             all patients of a set), calibration.csv, calibration_curve.csv,
             recalibrated.csv (external patients only), decision_curves.csv,
             time_curves.csv (AUC and Brier score over follow-up), roc_curves.csv
-            and importance.csv (of columns to classical models).
+            and importance.csv (of columns and image channels).
 
     Raises:
         ModelError: A model lacks a patient of the splits, or `compare_with` is not one of them.
@@ -149,6 +150,11 @@ def evaluate(
         scores = {each.model: list(score(each, counts, settings.confidence)) for each in predictions}
         for model, of_model in zip(models, predictions, strict=True):
             _add_model(rows, model, of_model, scores[model.name], counts, settings)
+            if model.validation is None and of_model.fold is not None:
+                refused = not_refitted_rows(
+                    of_model, repeats=bool(splits.repeats), optimism=settings.optimism_bootstraps > 0
+                )
+                rows["metrics"].extend(_metric_row(of_model, row) for row in refused)
             _add_subgroups(rows, of_model, outcomes, counts, settings)
         rows["comparisons"].extend(compare_pairs(scores, which, settings.comparisons, settings.confidence))
         with_risk = [each for each in predictions if isinstance(each, RiskPredictions)]
@@ -191,6 +197,12 @@ def _add_model(
         refitted = refitted_rows(predictions, model.validation)
         rows["metrics"].extend(_metric_row(predictions, row) for row in refitted)
         rows["importance"].extend(importance_rows(model.name, model.validation))
+    if (
+        model.permuted is not None
+        and isinstance(predictions, RiskPredictions)
+        and predictions.fold is not None
+    ):
+        rows["importance"].extend(network_importance_rows(predictions, model.permuted))
 
 
 def _metric_row(predictions: Predictions, row: MetricRow) -> dict[str, object]:

@@ -15,6 +15,7 @@ from pipeline.errors import ModelError
 from pipeline.metrics.detection import read_folds
 from pipeline.metrics.labels import labels_of
 from pipeline.metrics.mask_classes import class_overlaps
+from pipeline.metrics.network_importance import read_permuted
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 from pipeline.metrics.time_dependent import SurvivalOutcome
 from pipeline.settings.evaluation import EvaluationSettings
@@ -40,6 +41,7 @@ class Sources:
         permutations: Classical model → its `permutations.json`.
         subsets: Network → the part of the cohort that it is judged on, of those that have one.
         validations: Classical model → its `validation.json`.
+        permuted: Network whose inputs are permuted → the folders of its folds, in fold order.
     """
 
     cohort: Path
@@ -48,6 +50,7 @@ class Sources:
     permutations: Mapping[str, str | Path] = field(default_factory=dict)
     subsets: Mapping[str, str] = field(default_factory=dict)
     validations: Mapping[str, str | Path] = field(default_factory=dict)
+    permuted: Mapping[str, Sequence[str | Path]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class EvaluatedModel:
         permutations: Test of its cross-validated risk groups; None where it is no classical model.
         subset: Part of the cohort that it is judged on; empty: the whole.
         validation: Its repeats, optimism and importance of columns; None where it is no classical model.
+        permuted: Risks of its test patients under permuted inputs; None but of networks that were asked for them.
     """
 
     name: str
@@ -71,6 +75,7 @@ class EvaluatedModel:
     permutations: Mapping[str, Any] | None = None
     subset: str = ""
     validation: Mapping[str, Any] | None = None
+    permuted: pd.DataFrame | None = None
 
 
 def read_model(name: str, path: Path, sources: Sources) -> EvaluatedModel:
@@ -82,7 +87,8 @@ def read_model(name: str, path: Path, sources: Sources) -> EvaluatedModel:
         for files in (sources.permutations, sources.validations)
     )
     table, subset = read_frame(path).set_index("patient_id"), sources.subsets.get(name, "")
-    return EvaluatedModel(name, table, info, boxes, permutations, subset, validation)
+    permuted = read_permuted(sources.permuted.get(name, ()))
+    return EvaluatedModel(name, table, info, boxes, permutations, subset, validation, permuted)
 
 
 def require_outcomes(models: Sequence[EvaluatedModel], outcomes: pd.DataFrame) -> None:

@@ -13,6 +13,10 @@ from pipeline.metrics.labels import mean_auc
 from pipeline.metrics.predictions import Predictions, RiskPredictions
 
 NAN = float("nan")
+NOT_REFITTED = (
+    "not refitted: networks and averages of several models are judged in the study's own folds only, since each refit "
+    "would cost as much as their trainings"
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,21 @@ def refitted_rows(predictions: Predictions, validation: Mapping[str, Any]) -> li
         rows.append(row("optimism", optimism["optimism"], note))
         rows.append(row("optimism_corrected", optimism["apparent"] - optimism["optimism"], note))
     return rows
+
+
+def not_refitted_rows(predictions: Predictions, *, repeats: bool, optimism: bool) -> list[MetricRow]:
+    """Empty lines with the reason, of a model that is not classical, for what the study asks of classical models.
+
+    Args:
+        predictions: The model's held-out predictions of development patients.
+        repeats: Whether the study asks for repeated cross-validation.
+        optimism: Whether it asks for the correction for optimism.
+    """
+    if not isinstance(predictions, RiskPredictions):
+        return []
+    names = ["c_index_repeats_mean"] * repeats + ["c_index_optimism_corrected"] * optimism
+    patients, events = len(predictions.risk), predictions.events()
+    return [MetricRow(name, NO_VALUE, patients, events, NOT_REFITTED) for name in names]
 
 
 def importance_rows(model: str, validation: Mapping[str, Any]) -> list[dict[str, object]]:

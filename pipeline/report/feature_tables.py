@@ -85,7 +85,7 @@ def radiomics_overview(path: Path) -> pd.DataFrame:
 IMPORTANCE_NOTE = (
     "Fall of the held-out C-index (of a class outcome: AUC) within folds where a column is dealt anew among test "
     "patients, mean and SD over permutations; the ten most important columns of each model. Columns that say the "
-    "same stand in for one another."
+    "same stand in for one another. An image channel of a network is exchanged whole between patients."
 )
 
 

@@ -259,19 +259,17 @@ def _ensembles(job: ReportJob) -> str:
 def _refits(settings: Settings) -> str:
     """Sentences on what refits classical models; empty where the study asks for none."""
     plan, evaluation, text = settings.plan, settings.evaluation, ""
-    if not settings.classical():
-        return text
-    if plan.folds > 1 and plan.repeats > 1:
+    if settings.classical() and plan.folds > 1 and plan.repeats > 1:
         text += f" Classical models were cross-validated {plan.repeats} times in other folds."
-    if evaluation.optimism_bootstraps:
+    if settings.classical() and evaluation.optimism_bootstraps:
         text += (
             " The C-index (of class outcomes: AUC) of classical models of all development patients was corrected for "
             f"optimism by refitting in {evaluation.optimism_bootstraps} bootstrap resamples (Harrell et al. 1996)."
         )
     if evaluation.importance_permutations:
         text += (
-            " Importance of columns: fall of the held-out C-index (of class outcomes: AUC) over "
-            f"{evaluation.importance_permutations} permutations of each (Breiman 2001)."
+            " Importance of columns and of image channels: fall of the held-out C-index (of class outcomes: "
+            f"AUC) over {evaluation.importance_permutations} permutations of each (Breiman 2001)."
         )
     return text
 

@@ -56,7 +56,7 @@ def _of_evaluation(settings: Settings, *, survival: bool) -> set[str]:
         keys |= {"simon2011", "besag1991"}
     if settings.classical() and evaluation.optimism_bootstraps:
         keys.add("harrell1996")
-    if settings.classical() and evaluation.importance_permutations:
+    if evaluation.importance_permutations:
         keys.add("breiman2001")
     if CENTRE in evaluation.subgroups:
         keys |= {"dersimonian1986", "hartung2001", "higgins2009", "snell2018", "debray2017"}

@@ -289,8 +289,9 @@ class ContourSettings(MaskClassSettings):
     )
     partial_volume: bool = Field(
         False,
-        description="Also write the share of each voxel that lies inside the contours (`gtv_{ct,pet}_share.nii.gz`), "
-        "by which volume, SUVmean, MTV and TLG of contours drawn on the PET are then measured; not with margins.",
+        description="Also write the share of each voxel that lies inside the contours, or that the occupancies of a "
+        "DICOM SEG fill (`gtv_{ct,pet}_share.nii.gz`), by which volume, SUVmean, MTV and TLG of what was drawn on the "
+        "PET are then measured; not with margins.",
     )
     margin_mm: float = Field(
         0.0, ge=-50, le=100, description="Margin by which masks are grown; a negative one shrinks them."

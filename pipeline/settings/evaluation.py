@@ -49,7 +49,8 @@ class EvaluationSettings(Section):
         ge=0,
         le=100,
         description="Number of permutations of each column among test patients that measure its importance to each "
-        "classical model; 0: none.",
+        "classical model, and to each network that predicts survival, of which whole image channels are exchanged as "
+        "well; 0: none.",
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of the intervals.")
     compare_with: str = Field(

@@ -62,12 +62,14 @@ class PatientFiles:
         roi: Pattern of ROI names or path of a mask; empty: the patterns of the study.
         absent: File that lists the patients whose images were missing when the run began; it need not
             exist. None: no run was planned, and missing images are the patient's problem.
+        planned: Digest (:func:`files_digest`) of the folder when the run was planned; empty: no run was.
     """
 
     patient_id: str
     folder: Path
     roi: str = ""
     absent: Path | None = None
+    planned: str = ""
 
     @property
     def was_absent(self) -> bool:
@@ -81,8 +83,8 @@ def images_in_place(patient: PatientFiles) -> Iterator[None]:
 
     Raises:
         PatientError: The images were missing from the start (problem :data:`NO_IMAGES`).
-        MachineError: They were there when the run began, and are gone; or they changed while they
-            were read, whatever the reading made of that.
+        MachineError: They were there when the run began, and are gone; they are not those that the
+            run was planned with; or they changed while they were read, whatever the reading made of that.
     """
     if is_absent(patient.folder):
         if patient.was_absent:
@@ -95,6 +97,8 @@ def images_in_place(patient: PatientFiles) -> Iterator[None]:
             )
         raise _vanished(patient, "were there when the run began, and are gone")
     before = _digest(patient.folder)
+    if patient.planned not in ("", before):
+        raise _vanished(patient, "changed after the run was planned")
     try:
         yield
     finally:
@@ -102,10 +106,32 @@ def images_in_place(patient: PatientFiles) -> Iterator[None]:
             raise _vanished(patient, "changed, or went, while they were read")
 
 
+@contextlib.contextmanager
+def images_as_indexed(folder: Path, planned: str) -> Iterator[None]:
+    """Read images that an index names only while they are those that the index was made of.
+
+    Args:
+        folder: The patient's images.
+        planned: Digest (:func:`files_digest`) of the folder when the run was planned; empty: the study
+            makes its images.
+
+    Raises:
+        MachineError: They are not, or they changed while they were read.
+    """
+    patient = PatientFiles(folder.name, folder)
+    if planned not in ("", _digest(folder)):
+        raise _vanished(patient, "changed after the run was planned")
+    try:
+        yield
+    finally:
+        if planned not in ("", _digest(folder)):
+            raise _vanished(patient, "changed, or went, while they were read")
+
+
 def _vanished(patient: PatientFiles, what: str) -> MachineError:
     return MachineError(
         f"the images of a patient {what}",
-        where=f"patient {patient.patient_id}, image_path",
+        where=f"patient {patient.patient_id}, image_path {patient.folder}",
         action="mount the archive, let no copy run meanwhile, and run the same command again",
     )
 
@@ -179,16 +205,6 @@ def files_digest(folder: Path) -> str:
         16 hexadecimal digits; empty where there is no such folder.
     """
     return _digest(folder)
-
-
-def named_files_digests(paths: str | Iterable[str]) -> list[str]:
-    """Digests (:func:`files_digest`) of the files among some paths, which settings or the cohort table name.
-
-    Snakemake asks of an input only whether it is newer than the output: an older file in its place,
-    restored or copied with its time, reruns nothing. Folders that other rules make have no digest.
-    """
-    named = [Path(path) for path in ([paths] if isinstance(paths, str) else paths)]
-    return [files_digest(path) for path in named if path.is_file()]
 
 
 def _digest(folder: Path) -> str:

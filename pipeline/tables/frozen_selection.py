@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.as_planned import require_as_planned
 from pipeline.tables.whole import write_text
 
 
@@ -33,4 +34,5 @@ def frozen_patients(path: Path, candidates: Sequence[str]) -> list[str]:
 
 def freeze_patients(path: Path, patients: Sequence[str]) -> None:
     """Record the patients that a decision was made from."""
+    require_as_planned()  # The file outlives a job that fails.
     write_text(path, json.dumps({"patients": list(patients)}, indent=1) + "\n")

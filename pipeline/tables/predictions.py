@@ -25,6 +25,9 @@ OUT_OF_SAMPLE = "risk_out_of_sample"
 """Risk by a model that was not fitted on the patient: of training patients cross-fitted, else the risk."""
 
 
+PERMUTED_RISKS = "permuted_risks.parquet"
+"""File of a fold: its test patients' risks where one input is another test patient's."""
+PERMUTED_COLUMNS = ("patient_id", "column", "permutation", "risk")
 UNION = "union"
 """All classes of a mask together, where columns name a class."""
 _DICE, _OVERLAP, _SIZE = "dice_", "overlap_voxels_", "size_voxels_"
@@ -82,6 +85,33 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """Read and check predictions."""
     frame = read_frame(path)
     check_predictions(frame, str(path))
+    return frame
+
+
+def write_permuted_risks(path: Path, frame: pd.DataFrame) -> None:
+    """Write a network's risks under permuted inputs, a row per input, permutation and test patient of the fold.
+
+    Columns: patient_id; column (`image {channel}`, `contour` or a clinical column); permutation from 0; risk, higher
+    = worse.
+    """
+    write_frame(path, frame)
+
+
+def read_permuted_risks(path: Path) -> pd.DataFrame:
+    """Read a network's risks under permuted inputs.
+
+    Raises:
+        TableError: The file is missing or has other columns.
+    """
+    frame = read_frame(path)
+    if tuple(frame.columns) != PERMUTED_COLUMNS:
+        raise TableError(
+            "a network's risks under permuted inputs have other columns",
+            where=str(path),
+            expected=", ".join(PERMUTED_COLUMNS),
+            got=", ".join(map(str, frame.columns)),
+            action="run the rule train_fold again",
+        )
     return frame
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pipeline.as_planned import require_as_planned
 from pipeline.errors import TrainingError
 from pipeline.tables.failures import damage, own_result, raise_machine_failure
 from pipeline.tables.whole import whole_folder
@@ -150,6 +151,7 @@ def write_cohort(folder: Path, precision: str, crops: Iterable[StandardisedCrop]
                     images.write(image)
                     masks.write(mask)
                     entries.append(entry_of(crop, zlib.crc32(mask, zlib.crc32(image))))
+            require_as_planned()  # The file outlives a job that fails, and other jobs read it.
             header = json.dumps(asdict(header_of(entries, precision)))
             (partial / HEADER).write_text(header, encoding="utf-8")
     except OSError as error:

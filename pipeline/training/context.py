@@ -56,6 +56,7 @@ class FoldJob:
             the rule: Snakemake deletes a failed job's outputs.
         initial: `checkpoint.pt` of another model whose weights are the start
             (`training.pretrained_from`), or None.
+        importance_permutations: Permutations of each input of a network that predicts survival; 0: none.
     """
 
     model: str
@@ -70,6 +71,7 @@ class FoldJob:
     threads: int
     work: Path
     initial: Path | None = None
+    importance_permutations: int = 0
 
     def fold_seed(self) -> int:
         """Seed of this model in this fold: 48 bits of a hash, so that no two runs share one."""

@@ -63,16 +63,20 @@ class Predictor:
 
     def predict(self, cohort: CohortTensors, rows: Sequence[int]) -> Iterator[tuple[Batch, Tensors]]:
         """Batches of patients with the network's outputs in float32, without gradient."""
-        import torch
-
         for start in range(0, len(rows), self.batch):
             batch = plain_batch(cohort, rows[start : start + self.batch])
-            with torch.inference_mode():
-                outputs = run_network(self.call, self.device_config, batch)
-                if self.flip:
-                    mirrored = run_network(self.call, self.device_config, _mirror(batch))
-                    outputs = {name: _mean(name, outputs[name], mirrored[name]) for name in outputs}
-            yield batch, outputs
+            yield batch, self.outputs_of(batch)
+
+    def outputs_of(self, batch: Batch) -> Tensors:
+        """The network's outputs for a batch in float32, without gradient."""
+        import torch
+
+        with torch.inference_mode():
+            outputs = run_network(self.call, self.device_config, batch)
+            if self.flip:
+                mirrored = run_network(self.call, self.device_config, _mirror(batch))
+                outputs = {name: _mean(name, outputs[name], mirrored[name]) for name in outputs}
+        return outputs
 
 
 def _mirror(batch: Batch) -> Batch:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.settings.training import TrainingSettings, is_file_of_weights
 from pipeline.tables.detections import FILE, write_detections
+from pipeline.tables.predictions import PERMUTED_RISKS, write_permuted_risks
 from pipeline.tables.status import stage_folder
 from pipeline.training.cards import device_of_its_own
 from pipeline.training.checkpoint import exclusive_lock
@@ -22,6 +23,7 @@ from pipeline.training.completed import remove_run_files, resume_completed, save
 from pipeline.training.context import FoldData, FoldJob, fingerprint_of, load_fold, make_context
 from pipeline.training.detections import DETECTION, detections_table
 from pipeline.training.device import reproducible
+from pipeline.training.importance import inputs_of, permuted_risks
 from pipeline.training.interruptions import explained_out_of_memory
 from pipeline.training.memory_estimate import expected_memory
 from pipeline.training.outputs import (
@@ -59,7 +61,8 @@ def train_fold(job: FoldJob, out: Path) -> None:
 
     Writes to `out`: `checkpoint.pt`, `history.csv`, `predictions.parquet`, `timing.json`,
     `model.json`, for a detecting network `detections.parquet`, and, as the settings ask,
-    `masks.zarr` and `deep_features.parquet`. While it runs, `job.work` holds the checkpoint to
+    `masks.zarr` and `deep_features.parquet`, and `permuted_risks.parquet` where the importance of inputs is
+    asked for. While it runs, `job.work` holds the checkpoint to
     resume from, and afterwards the selected weights: a job whose data, settings, code and start are
     those of the completed training predicts with them and trains nothing. A run that was killed at
     any moment and started again ends in the same bytes (CPU, same number of threads), except for
@@ -151,6 +154,8 @@ def write_outputs(job: FoldJob, data: FoldData, run: TrainState, out: Path) -> N
             "sha256": hashlib.sha256(job.initial.read_bytes()).hexdigest(),
         }
     write_fold(out, table, history_csv(run.progress.history), fold)
+    if predictions.risk and job.importance_permutations:
+        write_permuted_risks(out / PERMUTED_RISKS, _permuted(job, data, run))
     _write_requested(job, data, run, predictions, out)
     about = describe(job, data, run)
     if baseline is not None:
@@ -167,6 +172,13 @@ def _predict(job: FoldJob, data: FoldData, run: TrainState) -> NetworkPrediction
     action = FOR_A_PREDICTION.format(patients=predictor.batch)
     with explained_out_of_memory(lambda: f"predicting {len(rows)} patients", action):
         return predict_patients(predictor, data.cohort, rows, masks_of=masks_of, features=features)
+
+
+def _permuted(job: FoldJob, data: FoldData, run: TrainState) -> pd.DataFrame:
+    """Risks of the test patients under permuted inputs."""
+    inputs = inputs_of(data.cohort.channels, data.encoder, manual_mask=job.network.needs.manual_mask)
+    predictor, rows = make_predictor(run.context), data.rows["test"]
+    return permuted_risks(predictor, data.cohort, rows, inputs, job.importance_permutations, job.fold_seed())
 
 
 def _predictions_table(

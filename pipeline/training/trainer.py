@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.as_planned import require_as_planned
 from pipeline.console import progress as progress_bar
 from pipeline.errors import Interrupted, TrainingError
 from pipeline.tables.whole import write_bytes
@@ -284,6 +285,7 @@ def validate(run: TrainState, *, chooses: bool = True) -> str:
 def save_checkpoint(run: TrainState) -> None:
     """Write the checkpoint, after checking every loss, so that no broken weights are saved."""
     flush_losses(run)
+    require_as_planned()
     content: dict[str, Any] = {
         "fingerprint": dict(run.fingerprint),
         "net": run.context.net.state_dict(),

@@ -205,7 +205,11 @@ def _checked(order: str, head: bytes, layout: _Layout, name: str, max_bytes: int
     if not (layout.size <= offset <= _MAX_EXTENSION and offset == int(offset)):
         _refuse_value("vox_offset", f"a whole number from {layout.size}", (offset,), name)
     scale = field(layout.scale)
-    if not all(math.isfinite(value) and abs(value) < 1e12 for value in scale):
+    # A slope of 0 means no scaling (nifti1.h); its library and ITK read NaN as 0, and ITK adds the intercept anyway.
+    if math.isnan(scale[0]) or scale[0] == 0:
+        if scale[1] != 0 and not math.isnan(scale[1]):
+            _refuse_value("scl_slope and scl_inter", "no intercept without a slope", scale, name)
+    elif not all(math.isfinite(value) and abs(value) < 1e12 for value in scale):
         _refuse_value("scl_slope and scl_inter", "finite numbers", scale, name)
     header = NiftiHeader(
         np.dtype(order + _TYPES[code]),

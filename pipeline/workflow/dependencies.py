@@ -7,14 +7,13 @@ whose code or settings changed, and the digest of all code that the report state
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from pipeline.module_facts import read_facts
-from pipeline.provenance import code_digest
+from pipeline.as_planned import stage_code
 from pipeline.settings.cohort import CohortSettings
 from pipeline.settings.models import Model
 from pipeline.settings.radiomics import PERTURBATION_KEYS
@@ -22,15 +21,8 @@ from pipeline.workflow.study import Study
 
 CONVERTED = ("convert", "convert_nifti")
 SLICES = ("ingest", "disks", "chest_slices")
+AS_INDEXED = ("pipeline.tables.files",)
 VOLUMES = (*CONVERTED, "suv", "contours")
-
-
-SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"
-
-
-def script_tree(name: str) -> str:
-    """SHA-256 of the syntax tree of a rule's script: Snakemake looks at its time alone, which may be older."""
-    return read_facts((SCRIPTS / f"{name}.py").read_text(encoding="utf-8")).tree
 
 
 def no_modules(model: Model) -> tuple[str, ...]:
@@ -81,10 +73,12 @@ NOT_OF_CONTOUR = TABLES_MADE | set(OF_REGION.values())
 RULES: dict[str, Rule] = {
     "phantom": Rule("pipeline.phantoms.phantom", "phantom"),
     "index": Rule("pipeline.dicom.series.index", "index", after=("phantom",)),
-    "convert": Rule("pipeline.dicom.volume.convert", "convert", after=("index",)),
+    "convert": Rule("pipeline.dicom.volume.convert", "convert", after=("index",), also=AS_INDEXED),
     "convert_nifti": Rule("pipeline.dicom.volume.convert_nifti", "cohort", NOT_NIFTI),
     "suv": Rule("pipeline.dicom.pet.suv", "suv", after=CONVERTED),
-    "contours": Rule("pipeline.dicom.contours.contours", "contours", after=("index", *CONVERTED, "suv")),
+    "contours": Rule(
+        "pipeline.dicom.contours.contours", "contours", after=("index", *CONVERTED, "suv"), also=AS_INDEXED
+    ),
     "template": Rule("pipeline.registration.template", "registration", after=CONVERTED),
     "register": Rule("pipeline.registration.register", "registration", after=(*CONVERTED, "template")),
     "crop_position": Rule(
@@ -156,6 +150,28 @@ RULES: dict[str, Rule] = {
 }  # fmt: skip
 
 
+def by_name(parameters: Iterable[tuple[str, Any]]) -> Callable[[Any], str]:
+    """A parameter that records all others of a rule with their names.
+
+    Snakemake records parameters as a set of values: two that swap theirs would rerun nothing.
+
+    Args:
+        parameters: Names and values of the rule's other parameters, some of them functions of the wildcards.
+
+    Returns:
+        A function of the wildcards that gives the digest (16 hexadecimal digits) of names and values.
+    """
+    # `stops` asks the disk, which a job that starts elsewhere may find otherwise.
+    given = {name: value for name, value in parameters if name != "stops"}
+
+    def digest(wildcards: Any) -> str:
+        values = {name: value(wildcards) if callable(value) else value for name, value in given.items()}
+        text = json.dumps(values, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    return digest
+
+
 @dataclass(frozen=True)
 class Dependencies:
     """What the rules of one study depend on.
@@ -165,7 +181,9 @@ class Dependencies:
     """
 
     study: Study
-    _digests: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict, repr=False, compare=False)
+    _codes: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def on(self, name: str) -> dict[str, Any]:
         """Parameters of a rule that come from the table.
@@ -174,8 +192,9 @@ class Dependencies:
             name: The rule.
 
         Returns:
-            `code`, a function of the wildcards, so that a job that Snakemake starts in a process
-            of its own digests only its own code; and `settings`, where the rule has a section.
+            `code` (:func:`pipeline.as_planned.stage_code`), a function of the wildcards, so that a job that
+            Snakemake starts in a process of its own digests only its own code; and `settings`, where the rule
+            has a section.
         """
         section = self.settings(name)
         return {"code": self._code_of_job(name), **({"settings": section} if section else {})}
@@ -196,18 +215,17 @@ class Dependencies:
         section = self.study.settings.radiomics.model_dump(mode="json")
         return {**self.settings("radiomics_patient"), key: section[key]}
 
-    def code(self, name: str, model: str = "") -> str:
-        """Digest of the code that a rule runs, its script included.
+    def code(self, name: str, model: str = "") -> dict[str, Any]:
+        """The code that a rule runs, its script included (:func:`pipeline.as_planned.stage_code`).
 
         Args:
             name: The rule.
             model: The model it runs for, where the rule runs by model.
         """
         modules = self.modules(name, model)
-        if (name, modules) not in self._digests:
-            text = f"{code_digest(*modules)}\0{script_tree(name)}"
-            self._digests[name, modules] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return self._digests[name, modules]
+        if (name, modules) not in self._codes:
+            self._codes[name, modules] = stage_code(name, modules)
+        return self._codes[name, modules]
 
     def modules(self, name: str, model: str = "") -> tuple[str, ...]:
         """Modules that a rule calls; what these import is covered by the digest too."""
@@ -237,7 +255,7 @@ class Dependencies:
         radiomics and stability of features included.
         """
         rules = sorted(self.rules_before("report") | {"report"})
-        text = "\0".join(f"{rule}\0{self._codes(rule)}" for rule in rules)
+        text = "\0".join(f"{rule}\0{self._digests(rule)}" for rule in rules)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @cached_property
@@ -266,11 +284,11 @@ class Dependencies:
         }
         return frozenset(name for name in RULES if conditions.get(name, True))
 
-    def _codes(self, name: str) -> dict[str, str]:
+    def _digests(self, name: str) -> dict[str, str]:
         """Model → digest of a rule's code; the name is empty where the rule does not run by model."""
-        return {model: self.code(name, model) for model in self.models_of(name)}
+        return {model: self.code(name, model)["digest"] for model in self.models_of(name)}
 
-    def _code_of_job(self, name: str) -> Callable[[Any], str]:
+    def _code_of_job(self, name: str) -> Callable[[Any], dict[str, Any]]:
         if RULES[name].models:
             return lambda wildcards: self.code(name, wildcards.model)
         return lambda wildcards: self.code(name)

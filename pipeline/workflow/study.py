@@ -141,6 +141,12 @@ class Study:
         return [name for name, network in self.networks.items() if "detection" in network.gives()]
 
     @property
+    def permuted(self) -> list[str]:
+        """Networks whose test patients are predicted with permuted inputs, too."""
+        asked = self.settings.evaluation.importance_permutations and self.settings.plan.folds > 1
+        return [name for name, network in self.networks.items() if asked and network.ranks()]
+
+    @property
     def subsets(self) -> dict[str, str]:
         """Network → the part of the cohort that it is trained on, of those that have one."""
         return {name: network.subset for name, network in self.networks.items() if network.subset}

@@ -39,7 +39,9 @@ EXPLAINED = """\
 def start(folder: Path, body: str) -> subprocess.Popen[bytes]:
     """A process that runs a job's frame around the body."""
     lines = body if body.startswith("    ") else f"    {body}"
-    code = f"from pipeline.console import job\nwith job('job.log'):\n{lines}"
+    frame = "SimpleNamespace(log=['job.log'], params={}, input=[], output=[])"
+    imports = "from types import SimpleNamespace\nfrom pipeline.console import job\n"
+    code = f"{imports}with job({frame}):\n{lines}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-c", code], cwd=folder, env=environment, stderr=subprocess.DEVNULL

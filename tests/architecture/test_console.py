@@ -13,8 +13,9 @@ import pytest
 CHILD = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from pipeline.console import job
-with job(sys.argv[1]):
+with job(SimpleNamespace(log=[sys.argv[1]], params={}, input=[], output=[])):
     Path(sys.argv[1] + ".started").touch()
     time.sleep(60)
 """

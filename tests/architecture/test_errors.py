@@ -43,7 +43,10 @@ def test_a_job_prints_one_line_and_keeps_the_rest_in_its_log(
     tmp_path: Path, raised: str, message: str
 ) -> None:
     code = "from pipeline.console import job\nfrom pipeline.errors import SettingsError, SuvError\n"
-    code += "with job('job.log'):\n    print('noise')\n"
+    code += "from types import SimpleNamespace\n"
+    code += (
+        "with job(SimpleNamespace(log=['job.log'], params={}, input=[], output=[])):\n    print('noise')\n"
+    )
     code += f"    raise {raised}\n" if "Error" in raised else f"    {raised}\n"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,

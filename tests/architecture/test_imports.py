@@ -10,7 +10,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = {"errors", "module_facts", "provenance", "console", "attempts", "spread"}
+BASE = {"errors", "module_facts", "provenance", "as_planned", "console", "attempts", "spread"}
 DATA = BASE | {"settings", "tables"}
 IMAGES = DATA | {"volumes"}
 
@@ -20,8 +20,9 @@ ALLOWED: dict[str, set[str]] = {
     "module_facts": set(),
     "provenance": {"module_facts"},
     "attempts": set(),
-    "console": {"errors", "provenance", "attempts"},
-    "spread": {"errors", "console"},
+    "as_planned": {"errors", "module_facts", "provenance"},
+    "console": {"errors", "provenance", "as_planned", "attempts"},
+    "spread": {"errors", "as_planned", "console"},
     "settings": BASE,
     "tables": BASE | {"settings"},
     "volumes": BASE | {"settings", "tables"},
@@ -44,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": IMAGES | {"metrics", "store"},
     "workflow": DATA | {"planning"},
     "pictures": IMAGES | {"workflow", "planning", "dicom", "store"},
-    "check": IMAGES | {"workflow", "planning", "dicom", "radiomics"},
+    "check": IMAGES | {"workflow", "planning", "dicom", "crops", "radiomics"},
     "deploy": IMAGES
     | {
         "dicom",

@@ -52,6 +52,18 @@ def test_spread_optimism_and_importance_by_hand(tmp_path):
     assert (row["column"], float(row["drop"]), row["permutations"]) == ("pet_f0", 0.2, "9")
 
 
+def test_a_network_says_that_it_is_not_refitted_where_the_study_asks(tmp_path):
+    study = Study(tmp_path)
+    models = {"truth": study.model("truth", study.hazard)}
+    asked = SETTINGS.model_copy(update={"optimism_bootstraps": 10})
+    rows = [r for r in study.run(models, asked)["metrics"] if "optimism" in r["metric"]]
+    assert [(r["metric"], r["set"], r["value"]) for r in rows] == [
+        ("c_index_optimism_corrected", "development", "")
+    ]
+    assert "would cost as much as their trainings" in rows[0]["note"]
+    assert not [r for r in study.run(models)["metrics"] if "optimism" in r["metric"]]
+
+
 def test_a_model_that_is_not_refitted_says_why_and_others_have_no_rows(tmp_path):
     (row,) = [r for r in tables(tmp_path, {"reason": "deep features"})["metrics"] if "repeats" in r["metric"]]
     assert (row["value"], row["note"]) == ("", "not refitted: deep features")

@@ -86,7 +86,11 @@ def test_a_changed_byte_of_a_compressed_file_is_refused(tmp_path):
         (84, "f", 1e30, "pixdim"),
         (88, "f", 0.0, "pixdim"),
         (88, "f", float("inf"), "pixdim"),
-        (112, "f", float("nan"), "scl_slope"),
+        (112, "f", float("inf"), "scl_slope"),
+        (112, "2f", (1.0, float("nan")), "scl_slope and scl_inter"),
+        # Nothing is to be added by nifti1.h; ITK adds 7.
+        (112, "2f", (0.0, 7.0), "no intercept without a slope"),
+        (112, "2f", (float("nan"), 7.0), "no intercept without a slope"),
         (42, "h", 3, "longer than its header"),
         (42, "h", 5, "is cut"),
         (42, "h", -4, "3D"),
@@ -102,10 +106,21 @@ def test_a_changed_byte_of_a_compressed_file_is_refused(tmp_path):
 )
 def test_header_values_that_cannot_be_are_refused(tmp_path, place, code, value, match):
     raw = plain()
-    struct.pack_into("<" + code, raw, place, value)
+    struct.pack_into("<" + code, raw, place, *(value if isinstance(value, tuple) else (value,)))
     for path, content in ((tmp_path / "a.nii", raw), (tmp_path / "a.nii.gz", gzip.compress(bytes(raw)))):
         path.write_bytes(bytes(content))
         refused(path, match)
+
+
+@pytest.mark.parametrize(
+    "scale", [(float("nan"),) * 2, (float("nan"), 0.0), (0.0, 0.0)], ids=["NaN", "NaN, 0", "0"]
+)
+def test_a_slope_that_is_no_number_means_no_scaling(tmp_path, scale):
+    # nifti1.h: "If the scl_slope field is nonzero, then each voxel value should be scaled"; its library reads NaN as 0.
+    raw = plain()
+    struct.pack_into("<2f", raw, 112, *scale)
+    (tmp_path / "a.nii").write_bytes(bytes(raw))
+    assert np.array_equal(read_nifti(tmp_path / "a.nii").array, values())
 
 
 def test_a_size_that_no_memory_holds_is_refused_at_once(tmp_path):

@@ -20,7 +20,20 @@ declared = {
     "masks": paths.masks_of(first),
     "cross": len(study.cross_folds),
     "plan": sorted(rules.plan.params.settings),
+    "named": {each.name: [name for name, _ in each.params.items()] for each in workflow.rules if each.script},
 }
+from snakemake.iocontainers import Wildcards
+for each in workflow.rules:
+    if each.script:
+        values = {name: "0" if name == "fold" else "" for name in each.wildcard_names}
+        values |= {"patient": first} if "patient" in values else {}
+        values |= {"ensemble": next(iter(study.ensembles))} if "ensemble" in values else {}
+        values |= {"region": "threshold"} if "region" in values else {}
+        values |= {"network": "deepmts"} if "network" in values else {}
+        values |= {"model": models_of(each)[0]} if models_of(each)[:1] not in ([""], []) else {}
+        if "model" not in values or values["model"]:
+            each.params.by_name(Wildcards(fromdict=values))
+            declared.setdefault("digested", []).append(each.name)
 print("declared:", json.dumps(declared), file=sys.stderr)
 """
 
@@ -60,6 +73,16 @@ def test_every_repeat_is_cross_fitted(declared: dict) -> None:
 
 def test_parts_within_folds_rerun_no_fold(declared: dict) -> None:
     assert "cross_parts" not in declared["plan"] and "folds" in declared["plan"]
+
+
+def test_every_rule_records_the_names_of_its_parameters(declared: dict) -> None:
+    """Snakemake records values alone; the last parameter is a digest of all others with their names."""
+    assert len(declared["named"]) >= 20
+    assert not {rule for rule, names in declared["named"].items() if names[-1] != "by_name" or len(names) < 2}
+    # All values of all rules of this study can be digested; no network of it is explained.
+    assert set(declared["named"]) - set(declared["digested"]) == {"explain_model"}
+    # A rule that inherits has its own, over its own values.
+    assert all(names.count("by_name") == 1 for names in declared["named"].values())
 
 
 def test_results_may_lie_on_another_disk(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline import provenance
-from pipeline.workflow.dependencies import RULES, Dependencies
+from pipeline.workflow.dependencies import RULES, Dependencies, by_name
 from pipeline.workflow.study import load_study
 from study_runner import ROOT, tiny_config, tiny_rows
 
@@ -26,7 +26,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the package that digests are taken of."""
-    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pipeline", "workflow_scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
     provenance.forget_code()
     yield tmp_path / "pipeline"
@@ -81,12 +82,22 @@ def test_code_of_a_network_is_that_of_its_own_kind(here: Path, code: Path) -> No
         provenance.forget_code()
         study = dependencies(**EVERYTHING)
         names = ("deepmts", "hecktor")
-        return {name: study.on("train_fold")["code"](SimpleNamespace(model=name)) for name in names}
+        return {name: study.on("train_fold")["code"](SimpleNamespace(model=name))["digest"] for name in names}
 
     before = digests()
     edit(code / "nets" / "hecktor.py")
     after = digests()
     assert before["deepmts"] == after["deepmts"] and before["hecktor"] != after["hecktor"]
+
+
+def test_parameters_that_swap_their_values_rerun() -> None:
+    wildcards = SimpleNamespace(model="a")
+    one = by_name({"seed": 1, "threads": lambda wildcards: 2}.items())
+    other = by_name({"seed": lambda wildcards: 2, "threads": 1}.items())
+    assert one(wildcards) != other(wildcards)
+    assert one(wildcards) == by_name({"threads": 2, "seed": 1}.items())(wildcards)
+    by_model = by_name([("model", lambda wildcards: wildcards.model)])
+    assert by_model(wildcards) != by_model(SimpleNamespace(model="b"))
 
 
 def test_rules_before_another(here: Path) -> None:
@@ -153,13 +164,9 @@ def test_a_region_depends_on_the_key_that_decides_it_alone(here: Path) -> None:
     assert after.settings_of_region("peritumoral")["rim_mm"] == 9.0
 
 
-def test_a_rules_script_counts_and_its_comments_do_not(
-    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rules_script_counts_and_its_comments_do_not(here: Path, code: Path) -> None:
     """Snakemake itself looks at a script's time alone: one restored with an older time would rerun nothing."""
-    scripts = tmp_path / "workflow_scripts"
-    shutil.copytree(ROOT / "workflow_scripts", scripts)
-    monkeypatch.setattr("pipeline.workflow.dependencies.SCRIPTS", scripts)
+    scripts = code.parent / "workflow_scripts"
     before = {name: dependencies().code(name) for name in ("suv", "contours")}
     text = (scripts / "suv.py").read_text()
     (scripts / "suv.py").write_text(text + "# a comment\n")

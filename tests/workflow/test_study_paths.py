@@ -205,6 +205,8 @@ def test_a_study_says_what_it_has(here: Path) -> None:
     assert list(study.networks) == ["boxes", "deepmts"] and study.detectors == ["boxes"]
     assert list(study.classical) == ["lasso", "volume"]
     assert list(study.ensembles) == ["deepmts", "lasso", "volume", "boxes", "both"]
+    assert study.permuted == []
+    assert paths(evaluation={"importance_permutations": 3}).study.permuted == ["deepmts"]
     assert not study.from_scanner and not study.uses_radiomics and not study.is_phantom
     assert list(study.folds) == [0, 1] and list(study.cross_folds) == [0, 1, 2, 3]
 

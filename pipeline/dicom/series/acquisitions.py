@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline.volumes.volume import FloatArray
 _SAME_START_S = 300.0
 # Gaps of a joined stack may differ by this much, and its slices be shifted sideways.
 _JOINED_MM = 0.1
+_NAMED_SIZES = 4
 
 
 @dataclass(frozen=True)
@@ -175,21 +176,21 @@ def one_acquisition(series: Series, which: Literal["first", "last"], gap_minutes
     if len(parts) < 2:
         return series
     note = f"the {which} of {len(parts)} acquisitions by index.several_acquisitions"
-    return Series(parts[0 if which == "first" else -1].instances, note)
+    return replace(series, instances=parts[0 if which == "first" else -1].instances, note=note)
 
 
 def joined_parts(series: Sequence[Series]) -> dict[str, Series]:
-    """PET series that were exported in parts, each joined to one stack.
+    """PET and CT series that were exported in parts, even in one for each slice, each joined to one stack.
 
-    Parts have one study, frame of reference, time, orientation, matrix, units and corrections; they lie side by
-    side, and together make one evenly spaced stack.
+    Parts have one study, frame of reference, time, orientation, matrix, units and corrections, kernel and voltage; they
+    lie side by side, and together make one evenly spaced stack.
 
     Returns:
         By the UID of each part, the joined series; it goes by the UID of its largest part.
     """
     groups: dict[Hashable, list[Series]] = {}
     for each in series:
-        if each.first.modality == "PT" and each.has_geometry():
+        if each.first.modality in ("PT", "CT") and each.has_geometry():
             groups.setdefault(_join_key(each), []).append(each)
     joined: dict[str, Series] = {}
     for parts in groups.values():
@@ -204,6 +205,7 @@ def _join_key(series: Series) -> Hashable:
     plane = first.planes[0]
     return (
         *(series.study, series.frame, first.series_datetime, first.sop_class_uid, first.units),
+        *(first.kernel, first.kvp),
         *(frozenset(first.corrected), first.image_type, first.series_type, plane.shape),
         *(round(value, 3) for value in (*plane.spacing_mm, *plane.orientation)),
     )
@@ -227,6 +229,9 @@ def _joined(parts: Sequence[Series]) -> Series | None:
     straight = float(np.abs(positions - ends).max()) <= 2 * _JOINED_MM
     if not (side_by_side and straight and gaps.min() > 0 and float(np.ptp(gaps)) <= _JOINED_MM):
         return None
-    sizes = " and ".join(str(part.slices) for part in parts)
+    sizes = " and ".join(str(part.slices) for part in parts[:_NAMED_SIZES]) + ", …" * (
+        len(parts) > _NAMED_SIZES
+    )
     note = f"joined of {len(parts)} series of {sizes} slices"
-    return Series(tuple(instances[i] for i in order), note, largest.uid)
+    left_out = "; ".join(part.left_out for part in parts if part.left_out)
+    return Series(tuple(instances[i] for i in order), note, largest.uid, left_out)

@@ -17,6 +17,7 @@ from pipeline.dicom.series.archives import Limits
 from pipeline.dicom.series.ct_details import mixed_acquisition, unit_warnings
 from pipeline.dicom.series.examinations import date_warnings, one_examination
 from pipeline.dicom.series.index_file import Index, write_index
+from pipeline.dicom.series.mixed_series import slices_alone
 from pipeline.dicom.series.pet_details import PetRules, details_of, pet_warnings
 from pipeline.dicom.series.rows import NAMES, depths_by_series, named_modality, role_of, row_of
 from pipeline.dicom.series.scan import BROKEN, Scan, scan_folder
@@ -36,7 +37,9 @@ from pipeline.tables.failures import raise_machine_failure
 from pipeline.tables.files import PatientFiles, images_in_place
 from pipeline.tables.status import Warnings, patient_stage, read_whole
 
-_JOINED = "part of a PET that was exported as several series; they are joined"
+_JOINED = "part of an image that was exported as several series; they are joined"
+
+_TWO_CONTENTS = "files of one (0008,0018) SOP Instance UID hold different contents"
 
 
 def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, policy: Policy) -> None:
@@ -65,12 +68,13 @@ def index_patient(patient: PatientFiles, settings: IndexSettings, out: Path, pol
         whole = [_with_one_frame(s, settings) for s in series_of(scan.as_one_series())]
         joined = joined_parts(whole)
         series = [joined[s.uid] if s.uid in joined and joined[s.uid].uid == s.uid else s for s in whole]
-        rejected = {s.uid: _rejection(s, settings) for s in series}
+        rejected = {s.uid: _rejection(s, settings, scan.conflicts.get(s.uid, ())) for s in series}
         rejected |= {uid: _JOINED for uid, one in joined.items() if one.uid != uid}
         usable = [s for s in series if not rejected[s.uid]]
         examination = one_examination(usable, settings)
         picked = _pick(Candidates(series, rejected, examination), settings, warnings)
-        warnings.extend(f"{NAMES[role]}: {s.note}" for role, s in picked.items() if s.note)
+        told = ((role, text) for role, s in picked.items() for text in (s.note, s.left_out))
+        warnings.extend(f"{NAMES[role]}: {text}" for role, text in told if text)
         aligned = alignment(picked, settings, warnings)
         warn_of_short_images(picked, settings, warnings)
         rows = tuple(row_of(s, picked, rejected[s.uid], examination) for s in series)
@@ -196,12 +200,16 @@ def _require_one_content(in_use: Iterable[str], scan: Scan) -> None:
     tags = tuple(dict.fromkeys(tag for uid in sorted(in_use) for tag in scan.conflicts.get(uid, ())))
     if tags:
         raise DicomError(
-            "files of one (0008,0018) SOP Instance UID hold different contents",
+            _TWO_CONTENTS,
             where="series in use",
             expected="one content for each UID (plain copies count once)",
-            got="they differ in " + ", ".join(tags[:6]) + (" and more" if len(tags) > 6 else ""),
+            got="they differ in " + _listed(tags),
             action="keep the right export only in the patient's folder",
         )
+
+
+def _listed(tags: Sequence[str]) -> str:
+    return ", ".join(tags[:6]) + (" and more" if len(tags) > 6 else "")
 
 
 def _warn_of_broken_files(scan: Scan, warnings: list[str]) -> None:
@@ -213,9 +221,11 @@ def _warn_of_broken_files(scan: Scan, warnings: list[str]) -> None:
 
 
 def _with_one_frame(series: Series, settings: IndexSettings) -> Series:
-    """One acquisition, or one frame of a dynamic or gated PET or CT, where the settings want it."""
-    if role_of(series) not in ("ct", "pet"):
+    """The slices of a PET or CT; one acquisition, or one frame of a dynamic or gated one, where settings want it."""
+    role = role_of(series)
+    if role not in ("ct", "pet"):
         return series
+    series = slices_alone(series, role)
     if settings.several_acquisitions != "refuse":
         series = one_acquisition(series, settings.several_acquisitions, settings.acquisition_gap_minutes)
     if settings.repeated_frames != "refuse":
@@ -223,7 +233,15 @@ def _with_one_frame(series: Series, settings: IndexSettings) -> Series:
     return series
 
 
-def _rejection(series: Series, settings: IndexSettings) -> str:
+def _rejection(series: Series, settings: IndexSettings, conflicts: Sequence[str]) -> str:
+    """Why a series cannot be used; of files of one SOP Instance UID whose contents conflict one alone is left."""
+    reason = _own_rejection(series, settings)
+    if not reason or not conflicts:
+        return reason
+    return f"{_TWO_CONTENTS} ({_listed(conflicts)}), and one of each is left: {reason}"
+
+
+def _own_rejection(series: Series, settings: IndexSettings) -> str:
     role = role_of(series)
     if len({instance.modality for instance in series.instances}) > 1:
         return "files of several modalities under one (0020,000E) Series Instance UID"

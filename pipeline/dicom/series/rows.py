@@ -83,7 +83,7 @@ def _verdict(
     if role in ("rtstruct", "seg"):
         return _contour_verdict(series, picked)
     if picked.get(role) is series:
-        note = f"; {series.note}" if series.note else ""
+        note = "".join(f"; {text}" for text in (series.note, series.left_out) if text)
         return True, f"{NAMES[role]} with {series.slices} slices, first by the rules of choice{note}"
     if examination is not None and series.uid not in examination.uids:
         other = "date" if series.study in examination.studies else "study"

@@ -69,7 +69,7 @@ class Scan:
         instances: All readable instances, duplicates left out.
         skipped: How many files were passed over, by reason.
         conflicts: By series, elements in which files of one SOP Instance UID differ.
-        sent_again: Pairs of CT or PET series that share a file by its SOP Instance UID.
+        sent_again: Pairs of CT or PET series that share a file by its SOP Instance UID and its content.
     """
 
     instances: list[Instance] = field(default_factory=list)
@@ -83,9 +83,9 @@ class Scan:
             self.instances.append(instance)
             return
         self.skipped["duplicate of another file by (0008,0018) SOP Instance UID"] += 1
-        if first.series_uid != instance.series_uid and instance.modality in ("CT", "PT"):
-            self.sent_again.add((first.series_uid, instance.series_uid))
         differing = differing_elements(first.path, instance.path)
+        if not differing and first.series_uid != instance.series_uid and instance.modality in ("CT", "PT"):
+            self.sent_again.add((first.series_uid, instance.series_uid))
         for uid in {first.series_uid, instance.series_uid} if differing else ():
             self.conflicts[uid] = tuple(dict.fromkeys((*self.conflicts.get(uid, ()), *differing)))
 

@@ -12,19 +12,10 @@ import numpy as np
 from pipeline.dicom.header.geometry import axes_of, depths_of
 from pipeline.dicom.series.ct_details import not_hounsfield, without_unit
 from pipeline.dicom.series.examinations import apart_rank
+from pipeline.dicom.series.mixed_series import not_a_slice, sent_again
 from pipeline.dicom.series.pet_details import PetDetails, PetRules
 from pipeline.dicom.series.series import Series
 
-CT_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.2": "CT",
-    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT",
-    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT",
-}
-PET_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.128": "PET",
-    "1.2.840.10008.5.1.4.1.1.128.1": "Legacy Converted Enhanced PET",
-    "1.2.840.10008.5.1.4.1.1.130": "Enhanced PET",
-}
 # Words in (0008,103E) that mean no attenuation correction where (0028,0051) is absent.
 # In English, German, French, Italian, Spanish, Portuguese, Dutch and the Nordic languages.
 _NEGATED = r"(un|not|non?|nicht|niet|ej|ikke|icke|pas|n[aã]o)"
@@ -36,17 +27,6 @@ _NAC = re.compile(
     r"(?![^\W\d_])",
     re.IGNORECASE,
 )
-_NOT_VOLUMES = (
-    "LOCALIZER",
-    "MIP",
-    "MINIP",
-    "MIN_IP",
-    "MINIMUM",
-    "PROJECTION IMAGE",
-    "FUSION",
-    "SCREEN SAVE",
-    "DOSE",
-)
 # CT kernels made for bone or lung: Siemens B/Br/H 50 and up, GE and Philips names.
 _SHARP = re.compile(r"^(b[rlv]?|h[rv]?|i|j)(5|6|7|8)\d|bone|lung|edge|detail|sharp|^y[bcde]", re.IGNORECASE)
 
@@ -56,14 +36,9 @@ def exclusion_reason(series: Series, role: str, min_slices: int, dynamic: bool =
 
     `dynamic` says that one frame of a dynamic or gated acquisition may be used.
     """
-    first = series.first
-    classes = PET_CLASSES if role == "pet" else CT_CLASSES
-    if first.sop_class_uid not in classes:
-        return "not a volume: a secondary capture, a raw or a derived object by its SOP class"
-    kinds = {kind for instance in series.instances for kind in instance.image_type}
-    for kind in _NOT_VOLUMES:
-        if any(kind in value for value in kinds):
-            return f"not a volume: (0008,0008) Image Type says {kind}"
+    others = [reason for reason in (not_a_slice(i, role) for i in series.instances) if reason]
+    if others:
+        return f"not a volume: {others[0]}" + _of_files(len(others), len(series.instances))
     if series.slices < min_slices:
         return f"{series.slices} slices, fewer than index.min_slices = {min_slices}"
     if not series.has_geometry():
@@ -75,8 +50,17 @@ def exclusion_reason(series: Series, role: str, min_slices: int, dynamic: bool =
         if len(values) > 1:
             return f"files of {len(values)} {name} UIDs in one series"
     if _repeats(series):
+        if sent_again(series):
+            return (
+                "each image several times under different (0008,0018) SOP Instance UIDs: copies that were sent again; "
+                "keep one of each"
+            )
         return "several images at one position: gated, dynamic or repeated"
     return _pet_exclusion_reason(series, dynamic) if role == "pet" else not_hounsfield(series)
+
+
+def _of_files(count: int, whole: int) -> str:
+    return "" if count == whole else f" ({count} of {whole} files)"
 
 
 def _repeats(series: Series) -> bool:

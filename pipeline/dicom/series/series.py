@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline.dicom.header.geometry import depths_of, slice_order
@@ -18,11 +18,13 @@ class Series:
         instances: Those in use.
         note: Why some instances of the series are left out, or are another series'; empty if none are.
         joined_uid: The UID that a series of several parts goes by; empty for a series as it was exported.
+        left_out: Which files of the series are no slices, and are left out; empty if none are.
     """
 
     instances: tuple[Instance, ...]
     note: str = ""
     joined_uid: str = ""
+    left_out: str = ""
 
     @property
     def first(self) -> Instance:
@@ -89,14 +91,15 @@ def series_of(instances: Sequence[Instance]) -> list[Series]:
     groups: dict[str, list[Instance]] = {}
     for instance in instances:
         groups.setdefault(instance.series_uid, []).append(instance)
-    return [_ordered(Series(tuple(group))) for _, group in sorted(groups.items())]
+    return [ordered(Series(tuple(group))) for _, group in sorted(groups.items())]
 
 
-def _ordered(series: Series) -> Series:
+def ordered(series: Series) -> Series:
+    """A series in order along its normal, where all its planes have a place."""
     if not series.has_geometry():
         return series
     order = slice_order([instance.planes[0] for instance in series.instances])
-    return Series(tuple(series.instances[i] for i in order))
+    return replace(series, instances=tuple(series.instances[i] for i in order))
 
 
 def one_frame(series: Series, which: Literal["first", "last"]) -> Series:
@@ -119,4 +122,5 @@ def one_frame(series: Series, which: Literal["first", "last"]) -> Series:
         return series
     pick = min if which == "first" else max
     chosen = tuple(pick(group, key=lambda instance: instance.acquisition_order) for group in groups)
-    return Series(chosen, f"the {which} of {frames} images at each position by index.repeated_frames")
+    note = f"the {which} of {frames} images at each position by index.repeated_frames"
+    return replace(series, instances=chosen, note=note)

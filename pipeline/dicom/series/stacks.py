@@ -44,7 +44,8 @@ def _by_count(series: Series, acquired_s: FloatArray | None) -> str:
         return ""
     return (
         f"{series.slices // announced} stacks in one series: {series.slices} slices, where (0054,0081) "
-        f"Number of Slices says {announced}"
+        f"Number of Slices says {announced} and no acquisition times part them into beds (several scans, or an archive "
+        "interpolated slices and left the number)"
     )
 
 

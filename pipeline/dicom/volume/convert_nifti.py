@@ -138,10 +138,10 @@ def _write_pet(volume: Volume, out: Path, warnings: Warnings, pet_to_ct: PetToCt
         )
     if low < -1.0:
         warnings.warn(f"the PET holds values down to {low:g} g/mL")
-    if volume.array.dtype.kind in "iu":
+    if volume.array.dtype.kind in "iu" or bool((volume.array == np.round(volume.array)).all()):
         warnings.warn(
-            "the PET is stored in whole numbers without a slope: SUV of up to 1 g/mL may have been cut off; write it "
-            "as float32"
+            "the PET holds whole numbers only: SUV of up to 1 g/mL may have been cut off; write it as float32 from its "
+            "source"
         )
     header = PetHeader(slices=(), units="GML", suv_type="BW").as_json()
     stored = Volume(volume.array.astype(np.float32), volume.grid, "pet_stored")

@@ -158,8 +158,10 @@ def test_a_ct_without_air_is_told(tmp_path):
     assert "no air" in read_status(tmp_path / "out").problem
 
 
-@pytest.mark.parametrize(("kind", "told"), [(np.int16, True), (np.float32, False)])
-def test_a_pet_of_whole_numbers_is_told(tmp_path, kind, told):
-    patient = folder(tmp_path / "p", pet=np.full(PET_GRID.shape, 2, kind))
+@pytest.mark.parametrize(
+    ("kind", "suv", "told"), [(np.int16, 2, True), (np.float32, 2, True), (np.float32, 2.5, False)]
+)
+def test_a_pet_of_whole_numbers_is_told(tmp_path, kind, suv, told):
+    patient = folder(tmp_path / "p", pet=np.full(PET_GRID.shape, suv, kind))
     convert_nifti(patient, tmp_path / "out", SETTINGS, "stop")
     assert ("whole numbers" in read_status(tmp_path / "out").problem) == told
