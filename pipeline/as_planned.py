@@ -201,7 +201,8 @@ def _require_planned(job: ScriptJob, policy: str, path: Path) -> None:
     got, expected = job_digest(job, policy), planned.get(str(job.log[0]), "no such job")
     if got != expected:
         raise NotAsPlannedError(
-            "settings, cohort table, code, images or named files were changed after the run was planned, and decide this job",
+            "settings, cohort table, code, images or named files were changed after the run was planned "
+            "and decide this job",
             where=f"the job of {job.log[0]}",
             expected=f"what the run was planned with ({expected})",
             got=f"what lies there now ({got})",

@@ -8,8 +8,10 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from pipeline.errors import PipelineError, SettingsError
+from pipeline.settings.classical import FeatureSelecting
 from pipeline.settings.crop_sizes import memory_problems, size_problems
 from pipeline.tables.numbers import MISSING, is_number, likeness
 from pipeline.workflow.study import Study
@@ -37,6 +39,7 @@ def problems_beforehand(study: Study) -> Iterator[PipelineError]:
         yield from size_problems(study.networks, settings.crop.shape)
     elif generated := settings.disks or settings.chest_slices:
         yield from size_problems(study.networks, (1, generated.size_px, generated.size_px))
+    yield from _file_problems(study)
     yield from _quantity_problems(study)
     yield from _feature_problems(study)
     yield from _covariate_problems(study)
@@ -70,6 +73,52 @@ def models_without_features(study: Study) -> Iterator[PipelineError]:
                 expected="radiomics.enabled: true, and cohort.source dicom or nifti",
                 action="remove the model, or change these settings",
             )
+
+
+def unused_settings(study: Study) -> Iterator[str]:
+    """Settings of models that have nothing to work on by the cohort table; told by `suvival check`."""
+    development = [p for p in study.cohort.patients if p.set == "development"]
+    for name, model in study.settings.models.items() if development else ():
+        for key, column in model.columns():
+            if key == "clinical" and all(
+                p.extra[column].strip().lower() in {"", *MISSING} for p in development
+            ):
+                yield (
+                    f"column {column!r} is blank for all development patients, so model {name!r} learns nothing from "
+                    f"it; where: models.{name}.{key}; fill the column, or take it out of the model"
+                )
+        if (
+            isinstance(model, FeatureSelecting)
+            and model.harmonise == "combat"
+            and len({p.centre for p in development}) < 2
+        ):
+            yield (
+                f"model {name!r} harmonises features of centres, and all development patients are of one; where: "
+                f"models.{name}.harmonise; fill the table's column centre, or set harmonise: none"
+            )
+
+
+def _file_problems(study: Study) -> Iterator[PipelineError]:
+    """Files that the settings name and that are not there."""
+    crop, template = study.settings.crop, study.settings.registration.template
+    if study.from_scanner and crop.position == "box" and not Path(crop.boxes).is_file():
+        yield SettingsError(
+            "the table of boxes does not exist",
+            where="crop.boxes",
+            expected="a CSV with the columns patient_id, x1, x2, y1, y2, z1, z2 (LPS mm)",
+            got=crop.boxes,
+            action="correct the path",
+        )
+    development = study.cohort.ids("development")
+    if study.uses_template and template not in ("auto", *development) and not Path(template).is_file():
+        near = difflib.get_close_matches(template, development, n=3, cutoff=0.4) or development[:3]
+        yield SettingsError(
+            "the template is neither a development patient nor a file",
+            where="registration.template",
+            expected=f"auto, a NIfTI file, or a patient such as {', '.join(near)}",
+            got=template,
+            action="correct registration.template",
+        )
 
 
 def _quantity_problems(study: Study) -> Iterator[PipelineError]:

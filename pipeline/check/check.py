@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.check.beforehand import models_without_features, problems_beforehand, unread_columns
+from pipeline.check.beforehand import (
+    models_without_features,
+    problems_beforehand,
+    unread_columns,
+    unused_settings,
+)
 from pipeline.check.images import image_problems
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.planning.folds import infeasible_plan_reason
@@ -86,10 +91,9 @@ def _of_study(study: Study, places: Places, *, images: bool) -> Iterator[Finding
         yield Finding(True, f"patient {patient} would be left out: {reason}")
     for error in (*problems_beforehand(study), *models_without_features(study)):
         yield from _errors(places.added(error) if isinstance(error, SettingsError) else error)
-    development = [p for p in study.cohort.patients if p.set == "development"]
-    if reason := infeasible_plan_reason(development, study.settings.plan, study.settings.study.seed):
-        yield Finding(True, f"no folds can be made: {reason}")
+    yield from _plan_problems(study)
     yield from _memory_warnings(study)
+    yield from (Finding(False, line) for line in unused_settings(study))
     table = study.settings.cohort.table
     if unread := unread_columns(study, read_rows(Path(table)).header):
         yield Finding(
@@ -107,6 +111,19 @@ def _of_study(study: Study, places: Places, *, images: bool) -> Iterator[Finding
                 yield from _errors(problem)
     except PipelineError as error:
         yield from _errors(error)
+
+
+def _plan_problems(study: Study) -> Iterator[Finding]:
+    """Folds that cannot be made of the table's patients."""
+    development = [p for p in study.cohort.patients if p.set == "development"]
+    if not development:
+        yield Finding(
+            True,
+            f"no patient is of the set development, from which models learn; where: {study.settings.cohort.table}, "
+            "column 'set'; what to do: correct the column",
+        )
+    elif reason := infeasible_plan_reason(development, study.settings.plan, study.settings.study.seed):
+        yield Finding(True, f"no folds can be made: {reason}")
 
 
 def _memory_warnings(study: Study) -> Iterator[Finding]:

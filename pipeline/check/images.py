@@ -9,16 +9,16 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.check.nifti_headers import Found, nifti_problems
 from pipeline.console import progress
+from pipeline.crops.placement import read_boxes
 from pipeline.dicom.contours.threshold_segmentation import is_seed_sphere, parse_sphere
 from pipeline.dicom.header.rtstruct import matches, read_roi_names
 from pipeline.dicom.series.index import index_patient
 from pipeline.dicom.series.index_file import files_of, of_role, read_index
-from pipeline.dicom.volume.convert_nifti import file_of
-from pipeline.errors import ContourError, GeometryError, PatientError, PipelineError, printable
+from pipeline.errors import ContourError, PatientError, PipelineError, SettingsError, printable
 from pipeline.tables.files import PatientFiles
 from pipeline.tables.status import read_status
-from pipeline.volumes.nifti import read_grid, require_possible
 from pipeline.workflow.guards import absent_patients
 from pipeline.workflow.paths import StudyPaths
 
@@ -31,10 +31,13 @@ def image_problems(paths: StudyPaths) -> Iterator[PipelineError]:
     absent = set(absent_patients(paths))
     present = [patient for patient in paths.study.cohort.ids() if patient not in absent]
     yield from _missing_masks(paths, present)
+    yield from _missing_boxes(paths, present)
     if paths.study.settings.cohort.source == "dicom":
         yield from _dicom_problems(paths, present)
     elif paths.study.settings.cohort.source == "nifti":
-        yield from _nifti_problems(paths, present)
+        found = Found()
+        yield from nifti_problems(paths, present, found)
+        yield from _roi_problems(paths, found.names)
 
 
 def _missing_masks(paths: StudyPaths, patients: Sequence[str]) -> Iterator[PipelineError]:
@@ -50,6 +53,26 @@ def _missing_masks(paths: StudyPaths, patients: Sequence[str]) -> Iterator[Pipel
                     got=text,
                     action="correct the cell, or leave it blank",
                 )
+
+
+def _missing_boxes(paths: StudyPaths, patients: Sequence[str]) -> Iterator[PipelineError]:
+    """Patients without a row in the table of boxes, in one line."""
+    crop = paths.study.settings.crop
+    if not (paths.study.from_scanner and crop.position == "box" and Path(crop.boxes).is_file()):
+        return
+    try:
+        have = [row["patient_id"] for row in read_boxes(Path(crop.boxes))]
+    except SettingsError as error:
+        yield error
+        return
+    wrong = [patient for patient in patients if have.count(patient) != 1]
+    if wrong:
+        more = f" and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
+        yield SettingsError(
+            f"the table of boxes must have one row per patient, and has none or several of {len(wrong)}",
+            where=f"crop.boxes: {crop.boxes}; patient {', '.join(wrong[:MOST_NAMED])}{more}",
+            action="add their rows (patient_id, x1, x2, y1, y2, z1, z2 in LPS mm), or remove the repeated ones",
+        )
 
 
 def _dicom_problems(paths: StudyPaths, patients: Sequence[str]) -> Iterator[PipelineError]:
@@ -89,7 +112,7 @@ def _roi_problems(paths: StudyPaths, names: Mapping[str, set[str]]) -> Iterator[
         if len(lacking) == len(names)
         else f"no ROI has a name that fits the patterns, of {len(who)} of {len(names)} patients",
         where=f"contours.roi: {', '.join(_patterns(paths, who[0]))}; patient {', '.join(who[:MOST_NAMED])}{more}",
-        got=shown or "no contours (neither RTSTRUCT nor DICOM SEG of the chosen series)",
+        got=shown or "no contours (no RTSTRUCT or DICOM SEG of the chosen series, no mask file)",
         action="correct contours.roi or the table's column roi, or set contours.required: false",
     )
 
@@ -110,23 +133,3 @@ def _patterns(paths: StudyPaths, patient: str) -> list[str]:
     of_classes = [p for entry in contours.classes.values() if not isinstance(entry, int)
                   for p in ([entry] if isinstance(entry, str) else entry)]  # fmt: skip
     return of_classes or list(contours.roi)
-
-
-def _nifti_problems(paths: StudyPaths, patients: Sequence[str]) -> Iterator[PipelineError]:
-    """Files that are missing or several, and grids that no image has."""
-    cohort = paths.study.settings.cohort
-    for patient in progress(patients, title="headers"):
-        folder = Path(paths.image_folder(patient))
-        for name, pattern in (("CT", cohort.nifti_ct), ("PET", cohort.nifti_pet)):
-            if not pattern:
-                continue
-            try:
-                path = file_of(folder, pattern, name)
-                try:
-                    grid = read_grid(path)
-                except RuntimeError:
-                    raise GeometryError("not a readable image", where=path.name) from None
-                require_possible(grid, path.name)
-            except PatientError as error:
-                error.where = f"patient {patient}: {folder}" + (f", {error.where}" if error.where else "")
-                yield error

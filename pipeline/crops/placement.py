@@ -81,6 +81,7 @@ def at_box(patient_id: str, settings: CropSettings) -> Placement:
             where=f"{settings.boxes}, patient_id {patient_id}",
             expected="1 row",
             got=f"{len(rows)} rows",
+            action="correct the table",
         )
     low, high = _corners(rows[0], settings.boxes)
     grid = around((low + high) / 2, settings)
@@ -137,13 +138,19 @@ def in_template(centre_mm: FloatArray, to_patient: FloatArray, settings: CropSet
 
 
 def read_boxes(path: Path) -> list[dict[str, str]]:
-    """Rows of a table of boxes, as text by column.
+    """Rows of the table of boxes, as texts.
 
     Raises:
-        SettingsError: There is no such table, or it lacks a column.
+        SettingsError: There is no such file, or it lacks columns.
     """
     if not path.is_file():
-        raise SettingsError("the table of boxes is missing", where="crop.boxes", got=str(path))
+        raise SettingsError(
+            "the table of boxes does not exist",
+            where="crop.boxes",
+            expected=f"a CSV with the columns {', '.join(BOX_COLUMNS)} (LPS mm)",
+            got=str(path),
+            action="correct the path",
+        )
     with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         missing = [name for name in BOX_COLUMNS if name not in (reader.fieldnames or [])]
@@ -153,6 +160,7 @@ def read_boxes(path: Path) -> list[dict[str, str]]:
                 where=str(path),
                 expected=", ".join(BOX_COLUMNS),
                 got=", ".join(reader.fieldnames or []),
+                action="add these columns, or rename the table's",
             )
         return list(reader)
 
@@ -166,12 +174,14 @@ def _corners(row: dict[str, str], where: str) -> tuple[FloatArray, FloatArray]:
             "the table of boxes holds a value that is not a number",
             where=f"{where}, {row['patient_id']}",
             got=str(error),
+            action="correct this row",
         ) from None
     if not np.all(np.isfinite(low) & np.isfinite(high) & (high > low)):
         raise CropError(
             "the second corner of a box must lie beyond its first corner",
             where=f"{where}, {row['patient_id']}",
             got=f"from {low} to {high}",
+            action="correct this row: x1 below x2, y1 below y2, z1 below z2 (LPS mm)",
         )
     return low, high
 

@@ -118,6 +118,7 @@ def _choose(usable: dict[str, Path], settings: RegistrationSettings, seed: int) 
             expected=f"auto, a file, or one of {', '.join(sorted(usable)[:8])}"
             + (", …" if len(usable) > 8 else ""),
             got=settings.template,
+            action="correct registration.template; problems.csv says who was excluded",
         )
     if not usable:
         raise SettingsError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,13 @@ _WORDS = {
     "too_short": "has too few entries",
     "too_long": "has too many entries",
     "string_type": "must be text (put it in quotes)",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
 }
 _PATTERNS = {
     r"^[a-z][a-z0-9_-]{1,39}$": "2 to 40 lower-case letters, digits, - and _, beginning with a letter",
@@ -100,8 +108,9 @@ def _line(item: Any, model: type[Section], section: str) -> str:
         return f"settings: {where} must be {_PATTERNS[item['ctx']['pattern']]}{got}"
     if kind in ("model_type", "dict_type", "model_attributes_type") and ":" in str(item["input"]):
         got += "; write a space after the colon"
-    text = _WORDS.get(kind, ": " + item["msg"].removeprefix("Value error, ")).removeprefix(": ")
-    joint = " " if kind in _WORDS else ": "
+    said = item["msg"].removeprefix("Value error, ")
+    text = _WORDS.get(kind, said.replace("Input should be", "must be", 1))
+    joint = " " if text.startswith("must be ") or kind in _WORDS else ": "
     # Pydantic's text of these speaks of Python's types, and its last clause of what is got.
     return f"settings: {where}{joint}{text}{got}" if where else f"settings: {text}{got}"
 
@@ -138,7 +147,15 @@ def _unknown_kind(where: str, context: Any) -> str:
 
 
 def _nearest(model: type[Section], location: tuple[int | str, ...]) -> str:
-    return _hint(str(location[-1]), _keys_at(model, location[:-1]))
+    """The key that was meant: one written like it, else the same key of another group, else all keys."""
+    group, name = location[:-1], str(location[-1])
+    known = _keys_at(model, group)
+    if not difflib.get_close_matches(name, known, n=1, cutoff=0.75):
+        for above in (group, ()):
+            for other in _keys_at(model, above):
+                if name in _keys_at(model, (*above, other)):
+                    return f"; did you mean {'.'.join(_as_written((*above, other, name)))!r}?"
+    return _hint(name, known)
 
 
 def _hint(name: str, valid: Iterable[str]) -> str:
@@ -159,9 +176,14 @@ def _described(model: type[Section], location: tuple[int | str, ...]) -> str:
     return f": {prop['description']}" if "description" in prop else ""
 
 
+@functools.cache
+def _schema(model: type[Section]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
 def _properties_at(model: type[Section], location: tuple[int | str, ...]) -> dict[str, Any]:
     """JSON schema of each key that a group of keys may have."""
-    current: Any = model.model_json_schema()
+    current: Any = _schema(model)
     definitions = current.get("$defs", {})
     for part in location:
         if not isinstance(current, dict):

@@ -41,6 +41,14 @@ def in_field(source: Grid, target: Grid, to_source: FloatArray) -> npt.NDArray[n
     return inside
 
 
+def boxes_overlap(first: Grid, second: Grid) -> bool:
+    """Whether the bounding boxes of two grids, along the patient's axes, share space."""
+    corners = [grid.points(list(product(*[(-0.5, n - 0.5) for n in grid.shape]))) for grid in (first, second)]
+    low = np.max([points.min(axis=0) for points in corners], axis=0)
+    high = np.min([points.max(axis=0) for points in corners], axis=0)
+    return bool((low < high).all())
+
+
 def require_overlap(ct: Grid, pet: Grid, action: str) -> None:
     """Refuse a CT and a PET whose bounding boxes, along the patient's axes, share no space.
 
@@ -52,10 +60,7 @@ def require_overlap(ct: Grid, pet: Grid, action: str) -> None:
     Raises:
         GeometryError: With both grids.
     """
-    corners = [grid.points(list(product(*[(-0.5, n - 0.5) for n in grid.shape]))) for grid in (ct, pet)]
-    low = np.max([points.min(axis=0) for points in corners], axis=0)
-    high = np.min([points.max(axis=0) for points in corners], axis=0)
-    if not (low < high).all():
+    if not boxes_overlap(ct, pet):
         raise GeometryError(
             "CT and PET do not overlap in space", expected=ct.describe(), got=pet.describe(), action=action
         )

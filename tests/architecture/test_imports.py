@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": IMAGES | {"metrics", "store"},
     "workflow": DATA | {"planning"},
     "pictures": IMAGES | {"workflow", "planning", "dicom", "store"},
-    "check": IMAGES | {"workflow", "planning", "dicom", "radiomics"},
+    "check": IMAGES | {"workflow", "planning", "dicom", "crops", "radiomics"},
     "deploy": IMAGES
     | {
         "dicom",

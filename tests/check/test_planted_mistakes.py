@@ -99,6 +99,29 @@ def spoil_spacing(root: Path) -> None:
     path.write_bytes(gzip.compress(bytes(content)))
 
 
+def move_pet(root: Path) -> None:
+    """Put one patient's PET half a metre beside the CT."""
+    grid = Grid((4, 4, 4), (2.0, 2.0, 2.0), (500.0, 0.0, 0.0))
+    write_nifti(root / "images/P06/pet.nii.gz", Volume(np.ones((4, 4, 4), np.float32), grid, "suvbw"))
+
+
+def add_mask_of_another_grid(root: Path) -> None:
+    grid = Grid((5, 4, 4), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))
+    write_nifti(root / "images/P03/lesion.nii.gz", Volume(np.ones((5, 4, 4), np.float32), grid, "hu"))
+    replace(root / "table.csv", "P03,,320", "P03,lesion.nii.gz,320")
+
+
+def add_boxes(first: str, patients: int = PATIENTS) -> Plant:
+    """Crops in boxes, that of patient P05 at another x."""
+
+    def plant(root: Path) -> None:
+        replace(root / "mine.yaml", "centre_mm: [0, 0, 0]", f"position: box\n  boxes: {root}/boxes.csv")
+        rows = [f"P{n:02d},{first if n == 5 else '-32,32'},-32,32,-32,32" for n in range(patients)]
+        (root / "boxes.csv").write_text("\n".join(["patient_id,x1,x2,y1,y2,z1,z2", *rows]) + "\n")
+
+    return plant
+
+
 MISTAKES: dict[str, tuple[Plant, str]] = {
     "no such file": (
         lambda root: (root / "mine.yaml").unlink(),
@@ -251,6 +274,59 @@ MISTAKES: dict[str, tuple[Plant, str]] = {
         lambda root: shutil.copy(root / "images/P03/ct.nii.gz", root / "images/P03/ct_2.nii.gz"),
         r"several CT files; where: patient P03",
     ),
+    "a file cut short": (
+        lambda root: (root / "images/P05/ct.nii.gz").write_bytes(b"short"),
+        r"not a readable image; where: patient P05.*got: 5 bytes; what to do: copy or write the file again",
+    ),
+    "PET beside its CT": (move_pet, r"CT and PET do not overlap in space; where: patient P06"),
+    "mask of another grid": (
+        add_mask_of_another_grid,
+        r"a mask shares the voxels of neither image; where: patient P03.*lesion.nii.gz",
+    ),
+    "no mask at all": (
+        in_study("{required: false}", "{roi: ['lesion*']}"),
+        r"no ROI of any patient has a name that fits.*patient P00.*no mask file",
+    ),
+    "crop outside of all images": (
+        in_study("[0, 0, 0]", "[900, 0, 0]"),
+        r"the crop lies outside the images of 14 of 14 patients; where: crop.centre_mm",
+    ),
+    "box outside of the images": (
+        add_boxes("1000,1064"),
+        r"the crop lies outside the images of 1 of 14 patients; where: crop.boxes.*patient P05",
+    ),
+    "box of which the corners are exchanged": (
+        add_boxes("32,-32"),
+        r"second corner of a box must lie beyond its first corner.*P05.*correct this row",
+    ),
+    "boxes of some patients": (
+        add_boxes("-32,32", patients=12),
+        r"table of boxes must have one row per patient.*of 2; .*P12, P13; what to do: add",
+    ),
+    "boxes that are not there": (
+        in_study("centre_mm: [0, 0, 0]", "position: box\n  boxes: nowhere.csv"),
+        r"table of boxes does not exist; where: crop.boxes \(.*line 13\)",
+    ),
+    "template that is not there": (
+        in_study("{method: none}", "{template: P99}"),
+        r"neither a development patient nor a file; where: registration.template \(.*line 10\)",
+    ),
+    "only external patients": (
+        in_table(",development,", ",external,"),
+        r"no patient is of the set development.*column 'set'",
+    ),
+    "key of another group": (
+        in_study("{batch: 4}", "{batch: 4, bootstraps: 500}"),
+        r"unknown key 'training.bootstraps'; did you mean 'evaluation.bootstraps'",
+    ),
+    "word for yes or no": (
+        in_study("required: false", "required: maybe"),
+        r"contours.required must be true or false, got 'maybe' \(.*line 9\)",
+    ),
+    "spacing of zero": (
+        in_study("[2.0, 2.0, 2.0]", "[0, 2.0, 2.0]"),
+        r"crop.spacing_mm.0 must be greater than 0, got 0 \(.*line 14\)",
+    ),
     "infinite spacing of an image": (
         spoil_spacing,
         r"(a grid that no image has|not a readable image); where: patient P03.*pet.nii.gz",
@@ -281,6 +357,15 @@ def test_columns_that_nobody_reads_are_named(root: Path) -> None:
         and "nothing reads these columns" in finding.text
         and "clinical_stage" in finding.text
     )
+
+
+def test_models_with_nothing_to_learn_from_are_named(root: Path) -> None:
+    table = (root / "table.csv").read_text()
+    (root / "table.csv").write_text(re.sub(r",\d\d$", ",", table, flags=re.M))
+    replace(root / "mine.yaml", "{kind: lasso_cox}", "{kind: lasso_cox, harmonise: combat}")
+    blank, centres = (finding.line() for finding in check_study(root / "mine.yaml"))
+    assert re.match(r"warning: column 'clinical_age' is blank.*where: models.net.clinical", blank)
+    assert re.match(r"warning: model 'lasso' harmonises.*of one; where: models.lasso.harmonise", centres)
 
 
 @pytest.fixture(scope="module")

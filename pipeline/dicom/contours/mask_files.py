@@ -27,7 +27,8 @@ from pipeline.volumes.nifti import read_nifti
 from pipeline.volumes.volume import FloatArray, Grid, Volume
 
 MAX_LABELS = 255
-_ENDING = re.compile(r"\.(?:nii|nii\.gz|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
+ENDING = re.compile(r"\.(?:nii|nii\.gz|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
+"""Endings of the image files that may hold a mask."""
 
 
 def is_mask_path(entry: str) -> bool:
@@ -59,7 +60,13 @@ def named_masks(
     for entry in entries:
         match = MASK_PATH.match(entry)
         if match is None:
-            raise ContourError("an entry of roi is not a mask file", got=repr(entry))
+            raise ContourError(
+                "an entry of roi is not a mask file",
+                where="the cohort table's roi",
+                expected="a NIfTI, NRRD or MetaImage file, with labels after a colon if only these count",
+                got=repr(entry),
+                action="name files alone, or patterns alone",
+            )
         labels = {int(text) for text in match[2].split(",")} if match[2] else set()
         number = f"mask file {len(masks) + 1}"
         file = _MaskFile.of(_resolve(match[1], folder), free_text, number)
@@ -82,8 +89,8 @@ def matching_masks(
         GeometryError: A file shares the voxels of neither image.
     """
     root = folder if folder.is_dir() else folder.parent
-    files = sorted(path for path in root.iterdir() if _ENDING.search(path.name)) if root.is_dir() else []
-    matching = [path for path in files if matches(_ENDING.sub("", path.name), patterns)]
+    files = sorted(path for path in root.iterdir() if ENDING.search(path.name)) if root.is_dir() else []
+    matching = [path for path in files if matches(ENDING.sub("", path.name), patterns)]
     if not matching:
         raise NoContourError(
             "no mask file has a name that fits",
@@ -172,7 +179,7 @@ def _on_images(
     region: _Region, grid: Grid, file: _MaskFile, images: Mapping[Modality, ImageSeries]
 ) -> list[RoiMask]:
     """A region on every image whose voxels it shares."""
-    name, called = _ENDING.sub("", file.path.name), _ENDING.sub("", file.label)
+    name, called = ENDING.sub("", file.path.name), ENDING.sub("", file.label)
     masks = []
     for modality, image in images.items():
         mask = on_grid(region.mask, grid, image.grid)
@@ -219,7 +226,13 @@ def _by_class(
         if value in wanted & present
     ]
     if not regions:
-        raise ContourError("a mask holds no class", where=label, got="only background")
+        raise ContourError(
+            "a mask holds no class",
+            where=label,
+            expected=f"one of {', '.join(f'{value} ({name})' for name, value in classes.items())}",
+            got="other values only" if present else "only background",
+            action="correct the mask, the values in contours.classes, or those in the table's roi",
+        )
     return regions
 
 
