@@ -83,6 +83,7 @@ def run_script(work: FoldJob, folder: Path) -> subprocess.Popen[bytes]:
                 "seed": work.seed,
                 "work": str(work.work),
                 "threads": 1,
+                "importance_permutations": work.importance_permutations,
             }
         ),
         input=SimpleNamespace(

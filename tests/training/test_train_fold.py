@@ -300,7 +300,9 @@ def test_a_network_without_survival_leaves_no_number_of_it(job: Job, study: Path
         )  # fmt: skip
         train_fold(work, tmp_path / name)
         tables.append(pd.read_parquet(tmp_path / name / "predictions.parquet"))
-        assert list(tables[-1].columns) == ["patient_id", "set", "dice", "hd95_mm", "assd_mm", *LESIONS]
+        voxels = ["overlap_voxels_union", "size_voxels_union"]
+        measures = ["dice", "hd95_mm", "assd_mm", *LESIONS, *voxels]
+        assert list(tables[-1].columns) == ["patient_id", "set", *measures]
         about = json.loads(unpack(tmp_path / name / "checkpoint.pt")["about"])
         assert "baseline" not in about
         history = pd.read_csv(tmp_path / name / "history.csv")
