@@ -84,7 +84,24 @@ def read_facts(source: str) -> ModuleFacts:
             node.body = [statement for statement in node.body if not _is_text(statement)]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
             node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
-    return ModuleFacts(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), targets, places)
+    return ModuleFacts(hashlib.sha256(_as_text(tree).encode()).hexdigest(), targets, places)
+
+
+def _as_text(node: object) -> str:
+    """A syntax tree as text, the same in every version of Python.
+
+    A run is planned by one Python and its jobs may run in another (conda, a container). `ast.dump` differs: 3.12 has
+    the field `type_params` more and ends the formats of f-strings with an empty text, and 3.13 leaves empty fields out.
+    """
+    if isinstance(node, ast.JoinedStr):
+        parts = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
+        return f"JoinedStr({_as_text(parts)})"
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+        return f"{type(node).__name__}({','.join(f'{name}={_as_text(value)}' for name, value in fields)})"
+    if isinstance(node, list):
+        return f"[{','.join(map(_as_text, node))}]"
+    return ascii(node)
 
 
 def _read(path: Path) -> dict[str, ModuleFacts]:

@@ -11,8 +11,8 @@ from pathlib import Path
 HOME = Path(".snakemake")
 LOCKS = HOME / "locks"
 RECORDS = ("metadata", "incomplete")
-DISPOSABLE = ("log", "slurm_logs", "cluster_logs", "iocache", "scripts", "auxiliary")
-"""Folders of what no later run needs: logs, caches, scripts of jobs that were killed."""
+DISPOSABLE = ("log", "slurm_logs", "cluster_logs", "iocache", "scripts", "auxiliary", "planned_jobs")
+"""Folders of what no later run needs: logs, caches, scripts of jobs that were killed, lists of planned jobs."""
 
 
 @dataclass(frozen=True)
