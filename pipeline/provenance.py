@@ -82,14 +82,16 @@ def package_files(name: str) -> list[Path]:
         name: Dotted name of the module.
 
     Returns:
-        Existing files in the order of their paths, those of folders at any depth.
+        Existing files in the order of their paths, those of folders at any depth, but for hidden ones and backups,
+        which editors and file systems leave there while somebody reads or writes.
     """
     module = module_path(name)
     if module is None:
         return []
     places = (module.parent.joinpath(*parts) for parts in _facts(name).places)
     files = (file for place in places for file in (place, *place.rglob("*")) if file.is_file())
-    return sorted({file for file in files if file.suffix not in (".py", ".pyc")})
+    kept = (file for file in files if not file.name.startswith(".") and not file.name.endswith("~"))
+    return sorted({file for file in kept if file.suffix not in (".py", ".pyc")})
 
 
 @cache

@@ -102,6 +102,8 @@ STYLE = Path(__file__).parent / "style.css"
         ("templates/pages/index.html.j2", True),
         ("templates/pages/parts/figure.j2", True),
         ("style.css", True),
+        ("templates/pages/.index.html.j2.swp", False),
+        ("templates/pages/index.html.j2~", False),
         ("templates/letter.txt", False),
         ("other.css", False),
     ],
